@@ -1,0 +1,75 @@
+package vmm
+
+import (
+	"fmt"
+
+	"nvlab/acpi/aml"
+)
+
+// Bits of the GED's event register.
+const (
+	buttonEvent = 0
+	firstEvent  = 1 // Config.Events[0]
+	maxEvents   = 31
+)
+
+// dsdt describes the devices that every machine has.
+func dsdt(virtio int, events []Event) ([]byte, error) {
+	devices := []aml.Term{
+		aml.Device("COM1",
+			aml.Name("_HID", aml.EISAID("PNP0501")),
+			aml.Name("_UID", aml.Zero),
+			aml.Name("_CRS", aml.ResourceTemplate(
+				aml.IO{Decode16: true, Min: portSerial, Max: portSerial, Align: 1, Length: 8},
+				aml.Interrupt{Consumer: true, Edge: true, Numbers: []uint32{pinSerial}},
+			)),
+		),
+		aml.Device("PWRB",
+			aml.Name("_HID", aml.EISAID("PNP0C0C")),
+			aml.Name("_UID", aml.Zero),
+		),
+		generalEvents(events),
+	}
+	for i := range virtio {
+		devices = append(devices, aml.Device(fmt.Sprintf("VIO%X", i),
+			aml.Name("_HID", aml.String("LNRO0005")),
+			aml.Name("_UID", aml.Int(i)),
+			aml.Name("_CRS", aml.ResourceTemplate(
+				aml.Memory32Fixed{ReadWrite: true, Base: uint32(virtioBase + i*virtioStep), Length: virtioStep},
+				aml.Interrupt{Consumer: true, Numbers: []uint32{uint32(pinVirtio + i)}},
+			)),
+		))
+	}
+	var terms []aml.Term
+	for _, e := range events {
+		terms = append(terms, aml.External(e.Path, aml.DeviceObj, 0))
+	}
+	terms = append(terms,
+		aml.Scope(`\_SB`, devices...),
+		aml.Name(`\_S5`, aml.Package{aml.Int(sleepTypeS5), aml.Zero, aml.Zero, aml.Zero}),
+	)
+	return aml.Encode(terms...)
+}
+
+// generalEvents is the Generic Event Device (ACPI 6.5, 5.6.9): reading its
+// register takes the events that wait.
+func generalEvents(events []Event) aml.Term {
+	notify := func(bit int, path string, value uint8) aml.Term {
+		return aml.If(aml.And(aml.Local0, aml.Int(1<<bit), nil), aml.Notify(aml.Path(path), aml.Int(value)))
+	}
+	body := []aml.Term{
+		aml.Store(aml.Path("EVTS"), aml.Local0),
+		notify(buttonEvent, "PWRB", 0x80),
+	}
+	for i, e := range events {
+		body = append(body, notify(firstEvent+i, e.Path, e.Value))
+	}
+	return aml.Device("GED",
+		aml.Name("_HID", aml.String("ACPI0013")),
+		aml.Name("_UID", aml.Zero),
+		aml.Name("_CRS", aml.ResourceTemplate(aml.Interrupt{Consumer: true, Numbers: []uint32{pinEvents}})),
+		aml.OperationRegion("EVRG", aml.SystemIO, aml.Int(portEvents), aml.Int(4)),
+		aml.Field("EVRG", aml.DWordAcc, aml.NoLock, aml.WriteAsZeros, aml.Unit("EVTS", 32)),
+		aml.Method("_EVT", 1, aml.Serialized, body...),
+	)
+}

@@ -1,0 +1,107 @@
+package vmm
+
+import (
+	"fmt"
+
+	"nvlab/vmm/boot"
+)
+
+// The guest-physical address map.
+//
+//	0         ... LowEnd      RAM, at most 3 GiB; its top holds the two areas below
+//	LowEnd-1 MiB-64 KiB       ACPI tables
+//	LowEnd-64 KiB             reserved RAM, for mailboxes between AML and devices
+//	3 GiB     ... 4 GiB       devices
+//	4 GiB     ... HighEnd     RAM that is left
+//	DeviceMemory ...          NVDIMMs and other memory devices
+const (
+	lowLimit     = 3 << 30
+	highBase     = 4 << 30
+	acpiSize     = 1 << 20
+	reservedSize = 64 << 10
+
+	virtioBase = 0xd000_0000 // a page per device
+	virtioStep = 0x1000
+	ioapicBase = 0xfec0_0000 // Intel 82093AA
+	lapicBase  = 0xfee0_0000 // Intel SDM 3A, 11.4.1; inside the engine
+
+	// Bounds of Config.Memory.
+	minMemory = 32 << 20
+	maxMemory = 1 << 40
+)
+
+// I/O ports. All others read as all ones.
+const (
+	portSleepControl = 0x600 // ACPI 6.5, 4.8.3.7, 1 byte
+	portSleepStatus  = 0x601 // 1 byte
+	portReset        = 0x602 // 1 byte
+	portEvents       = 0x604 // pending events, 4 bytes, cleared by a read
+	portSerial       = 0x3f8 // COM1
+
+	resetValue = 0x01
+)
+
+// Interrupt pins of the I/O APIC.
+const (
+	pinSerial = 4
+	pinEvents = 9
+	pinVirtio = 16 // and the next for the next device
+)
+
+// A Range is a part of the guest-physical address space.
+type Range struct{ Base, Size uint64 }
+
+// End is the first address behind r.
+func (r Range) End() uint64 { return r.Base + r.Size }
+
+func (r Range) String() string { return fmt.Sprintf("%#x-%#x", r.Base, r.End()-1) }
+
+// Layout is where a machine has its memory.
+type Layout struct {
+	Low      Range // RAM from 0
+	High     Range // RAM from 4 GiB; empty up to 3 GiB of memory
+	ACPI     Range // within Low: the ACPI tables
+	Reserved Range // within Low: kept from the kernel, for mailboxes
+
+	// DeviceMemory is the first address for memory devices: the end of RAM,
+	// at least 4 GiB, rounded up to 1 GiB.
+	DeviceMemory uint64
+}
+
+// NewLayout lays out a machine with that many bytes of RAM.
+func NewLayout(memory uint64) Layout {
+	low := min(memory, lowLimit)
+	high := memory - low
+	return Layout{
+		Low:          Range{0, low},
+		High:         Range{highBase, high},
+		ACPI:         Range{low - reservedSize - acpiSize, acpiSize},
+		Reserved:     Range{low - reservedSize, reservedSize},
+		DeviceMemory: (highBase + high + 1<<30 - 1) &^ (1<<30 - 1),
+	}
+}
+
+// e820 is the memory map as the kernel is given it. The 384 KiB below 1 MiB
+// that hold video memory and ROMs on a PC are left out.
+func (l Layout) e820() []boot.Range {
+	m := []boot.Range{
+		{Base: 0, Size: 0xa0000, Type: boot.Usable},
+		{Base: 1 << 20, Size: l.ACPI.Base - 1<<20, Type: boot.Usable},
+		{Base: l.ACPI.Base, Size: l.ACPI.Size, Type: boot.ACPIData},
+		{Base: l.Reserved.Base, Size: l.Reserved.Size, Type: boot.Reserved},
+	}
+	if l.High.Size > 0 {
+		m = append(m, boot.Range{Base: l.High.Base, Size: l.High.Size, Type: boot.Usable})
+	}
+	return m
+}
+
+func checkMemory(n uint64) error {
+	if n < minMemory || n > maxMemory || n%(1<<20) != 0 {
+		return fmt.Errorf("memory of %d bytes: want a multiple of 1 MiB from %d MiB to %d GiB", n, minMemory>>20, maxMemory>>30)
+	}
+	return nil
+}
+
+// virtioDevices is the number of virtio-mmio devices.
+const virtioDevices = 0

@@ -1,0 +1,285 @@
+// Package vmm is a small modern PC: memory, one I/O APIC, a serial console,
+// virtio-mmio devices and hardware-reduced ACPI, around the processors of an
+// [Engine]. It boots a stock Linux kernel without firmware and knows nothing
+// of what is plugged into it: a DIMM reaches it as memory, an I/O port, AML
+// and an event.
+//
+// What is not there answers like an empty bus: reads are all ones.
+package vmm
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"nvlab/vmm/boot"
+	"nvlab/vmm/device/ged"
+	"nvlab/vmm/device/ioapic"
+	"nvlab/vmm/device/serial"
+)
+
+// Config describes a machine.
+type Config struct {
+	Memory uint64 // bytes of RAM: a multiple of 1 MiB, at least 32 MiB
+	CPUs   int    // 0 means 1
+	Engine Engine
+	Seed   uint64 // of every random number the guest gets
+
+	Kernel     *boot.Kernel
+	Initrd     io.ReaderAt // the initramfs, InitrdSize bytes of it
+	InitrdSize int64
+	Cmdline    string // of the kernel; "" means boot.DefaultCmdline
+
+	Tables [][]byte // further ACPI tables, complete with their headers
+	Events []Event  // what Notify can raise, at most 31
+
+	// Console takes what the guest writes to its serial port, a line or less
+	// at a time. It must not call the machine.
+	Console io.Writer
+}
+
+// An Event is an ACPI notification: what the guest's kernel is told when
+// Notify raises it.
+type Event struct {
+	Path  string // of the device in the ACPI namespace, such as `\_SB.NVDR`
+	Value uint8  // of Notify
+}
+
+// A Machine is one power-on of a computer.
+type Machine struct {
+	layout Layout
+	engine string
+	procs  Processors
+	tables [][]byte
+	events int
+
+	ram  *RAM
+	free func() error
+
+	// mu guards all that follows, and the devices. The Bus takes it around
+	// the machine's own devices, so that an engine may run several CPUs.
+	mu      sync.Mutex
+	ports   space[PortDevice]
+	mmio    space[MMIODevice]
+	memory  map[uint64]Range
+	ioapic  *ioapic.IOAPIC
+	serial  *serial.UART
+	ged     *ged.GED
+	console console
+	state   State
+}
+
+// TSCKHz is the frequency of the time-stamp counter of the software engine.
+const TSCKHz = 1_000_000
+
+// New makes a machine that is about to execute the first instruction of its
+// kernel.
+func New(cfg Config) (_ *Machine, err error) {
+	if err := checkMemory(cfg.Memory); err != nil {
+		return nil, err
+	}
+	if cfg.Engine == nil || cfg.Kernel == nil {
+		return nil, errors.New("a machine needs an engine and a kernel")
+	}
+	if len(cfg.Events) > maxEvents {
+		return nil, fmt.Errorf("%d ACPI events: at most %d", len(cfg.Events), maxEvents)
+	}
+	m := &Machine{
+		layout:  NewLayout(cfg.Memory),
+		engine:  cfg.Engine.Name(),
+		events:  len(cfg.Events),
+		memory:  map[uint64]Range{},
+		console: console{w: cfg.Console},
+	}
+	defer func() {
+		if err != nil {
+			m.Close()
+		}
+	}()
+	mem, free, err := allocate(cfg.Memory)
+	if err != nil {
+		return nil, err
+	}
+	m.free = free
+	m.ram = &RAM{mem: mem, low: m.layout.Low.Size}
+	m.addDevices(cfg)
+	entry, err := m.place(cfg)
+	if err != nil {
+		return nil, err
+	}
+	spec := ProcessorSpec{Count: max(cfg.CPUs, 1), Seed: binary.LittleEndian.Uint64(derive(cfg.Seed, "processors"))}
+	if m.procs, err = cfg.Engine.New(spec, bus{m}); err != nil {
+		return nil, err
+	}
+	if w, ok := m.procs.(interface{ Wrote(base, size uint64) }); ok {
+		m.ram.wrote = w.Wrote
+	}
+	for _, r := range []Range{m.layout.Low, m.layout.High} {
+		if r.Size == 0 {
+			continue
+		}
+		if err := m.AddMemory(Region{Base: r.Base, Mem: m.ram.slice(r.Base, r.Size)}); err != nil {
+			return nil, err
+		}
+	}
+	if err := m.procs.Start(entry); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// addDevices makes the devices that every machine has.
+func (m *Machine) addDevices(cfg Config) {
+	m.ioapic = ioapic.New(func(msg ioapic.Message) { m.procs.Interrupt(Interrupt(msg)) })
+	m.serial = serial.New(m.consoleByte, m.line(pinSerial))
+	m.ged = ged.New(m.line(pinEvents))
+	m.ownMMIO(ioapicBase, ioapic.Size, m.ioapic)
+	m.ownPorts(portSerial, serial.Ports, m.serial)
+	m.ownPorts(portEvents, ged.Ports, m.ged)
+	m.ownPorts(portSleepControl, 3, powerPorts{m.setState})
+}
+
+func (m *Machine) ownPorts(base, n uint64, dev PortDevice) {
+	if err := m.ports.add(base, n, lockedPorts{&m.mu, dev}); err != nil {
+		panic(err) // the address map above is at fault
+	}
+}
+
+func (m *Machine) ownMMIO(base, size uint64, dev MMIODevice) {
+	if err := m.mmio.add(base, size, lockedMMIO{&m.mu, dev}); err != nil {
+		panic(err)
+	}
+}
+
+// line is a pin of the I/O APIC as a device drives it.
+func (m *Machine) line(pin int) func(bool) {
+	return func(high bool) { m.ioapic.Set(pin, high) }
+}
+
+// place writes tables, kernel and initramfs into RAM.
+func (m *Machine) place(cfg Config) (Entry, error) {
+	tables, err := m.describe(cfg)
+	if err != nil {
+		return Entry{}, err
+	}
+	rsdp, err := m.placeTables(tables)
+	if err != nil {
+		return Entry{}, err
+	}
+	cmdline := cfg.Cmdline
+	if cmdline == "" {
+		cmdline = boot.DefaultCmdline(TSCKHz)
+	}
+	entry, err := cfg.Kernel.Place(m.ram.slice(0, m.layout.Low.Size), boot.Params{
+		Map:        m.layout.e820(),
+		Top:        m.layout.ACPI.Base,
+		Cmdline:    cmdline,
+		RSDP:       rsdp,
+		Seed:       derive(cfg.Seed, "kernel"),
+		Initrd:     cfg.Initrd,
+		InitrdSize: cfg.InitrdSize,
+	})
+	return Entry(entry), err
+}
+
+// derive makes 32 bytes of seed for one purpose.
+func derive(seed uint64, purpose string) []byte {
+	h := sha256.Sum256(binary.LittleEndian.AppendUint64([]byte(purpose), seed))
+	return h[:]
+}
+
+// Close gives back the machine's memory. The Regions of others stay theirs.
+func (m *Machine) Close() error {
+	var err error
+	if m.procs != nil {
+		err = m.procs.Close()
+		m.procs = nil
+	}
+	if m.free != nil {
+		err = errors.Join(err, m.free())
+		m.free = nil
+	}
+	return err
+}
+
+// Layout is the machine's address map.
+func (m *Machine) Layout() Layout { return m.layout }
+
+// Engine is the name of the engine.
+func (m *Machine) Engine() string { return m.engine }
+
+// Memory is the machine's RAM, for devices.
+func (m *Machine) Memory() *RAM { return m.ram }
+
+// Clock is the guest's time since power-on.
+func (m *Machine) Clock() time.Duration { return m.procs.Clock() }
+
+// Stats counts what the processors did.
+func (m *Machine) Stats() Stats { return m.procs.Stats() }
+
+// Tables are the ACPI tables as the guest finds them, each with its header.
+func (m *Machine) Tables() [][]byte { return m.tables }
+
+// State is the power state.
+func (m *Machine) State() State {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.state
+}
+
+// AddMemory maps memory of others, which stays theirs, at an address that
+// holds none.
+func (m *Machine) AddMemory(r Region) error {
+	at := Range{r.Base, uint64(len(r.Mem))}
+	if at.Size == 0 || at.Base%4096 != 0 || at.Size%4096 != 0 || at.End() < at.Base {
+		return fmt.Errorf("memory of %d bytes at %#x: want whole pages of 4096 bytes", at.Size, at.Base)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, o := range m.memory {
+		if at.Base < o.End() && o.Base < at.End() {
+			return fmt.Errorf("memory at %v: %v is taken", at, o)
+		}
+	}
+	if err := m.procs.Map(r); err != nil {
+		return fmt.Errorf("memory at %v: %w", at, err)
+	}
+	m.memory[at.Base] = at
+	return nil
+}
+
+// RemoveMemory unmaps the memory that starts at base.
+func (m *Machine) RemoveMemory(base uint64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.memory[base]; !ok {
+		return fmt.Errorf("no memory starts at %#x", base)
+	}
+	if err := m.procs.Unmap(base); err != nil {
+		return fmt.Errorf("memory at %#x: %w", base, err)
+	}
+	delete(m.memory, base)
+	return nil
+}
+
+// Notify raises the event of that index in Config.Events.
+func (m *Machine) Notify(event int) error {
+	if event < 0 || event >= m.events {
+		return fmt.Errorf("no ACPI event %d: the machine has %d", event, m.events)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ged.Raise(firstEvent + event)
+	return nil
+}
+
+// PowerButton presses the power button.
+func (m *Machine) PowerButton() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ged.Raise(buttonEvent)
+}

@@ -1,0 +1,61 @@
+package vmm
+
+import (
+	"fmt"
+	"io"
+)
+
+// RAM is a machine's memory by guest-physical address: the part below 4 GiB
+// and the part above. An access must lie in one of them entirely. It knows no
+// memory device.
+type RAM struct {
+	mem   []byte
+	low   uint64 // bytes from address 0; the rest starts at 4 GiB
+	wrote func(base, size uint64)
+}
+
+var (
+	_ io.ReaderAt = (*RAM)(nil)
+	_ io.WriterAt = (*RAM)(nil)
+)
+
+// slice is the memory at addr, or nil where not all of it is RAM.
+func (r *RAM) slice(addr, size uint64) []byte {
+	if addr >= highBase {
+		if high := uint64(len(r.mem)) - r.low; addr-highBase <= high && size <= high-(addr-highBase) {
+			at := r.low + addr - highBase
+			return r.mem[at : at+size : at+size]
+		}
+		return nil
+	}
+	if addr <= r.low && size <= r.low-addr {
+		return r.mem[addr : addr+size : addr+size]
+	}
+	return nil
+}
+
+// ReadAt fills p from guest-physical address addr.
+func (r *RAM) ReadAt(p []byte, addr int64) (int, error) {
+	m := r.slice(uint64(addr), uint64(len(p)))
+	if addr < 0 || m == nil {
+		return 0, notRAM(len(p), addr)
+	}
+	return copy(p, m), nil
+}
+
+// WriteAt copies p to guest-physical address addr.
+func (r *RAM) WriteAt(p []byte, addr int64) (int, error) {
+	m := r.slice(uint64(addr), uint64(len(p)))
+	if addr < 0 || m == nil {
+		return 0, notRAM(len(p), addr)
+	}
+	n := copy(m, p)
+	if r.wrote != nil {
+		r.wrote(uint64(addr), uint64(n))
+	}
+	return n, nil
+}
+
+func notRAM(n int, addr int64) error {
+	return fmt.Errorf("%d bytes at guest-physical %#x are not all memory", n, uint64(addr))
+}
