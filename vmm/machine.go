@@ -52,6 +52,7 @@ type Event struct {
 // A Machine is one power-on of a computer.
 type Machine struct {
 	layout Layout
+	cpus   int
 	engine string
 	procs  Processors
 	tables [][]byte
@@ -90,6 +91,7 @@ func New(cfg Config) (_ *Machine, err error) {
 	}
 	m := &Machine{
 		layout:  NewLayout(cfg.Memory),
+		cpus:    max(cfg.CPUs, 1),
 		engine:  cfg.Engine.Name(),
 		events:  len(cfg.Events),
 		memory:  map[uint64]Range{},
@@ -111,7 +113,7 @@ func New(cfg Config) (_ *Machine, err error) {
 	if err != nil {
 		return nil, err
 	}
-	spec := ProcessorSpec{Count: max(cfg.CPUs, 1), Seed: binary.LittleEndian.Uint64(derive(cfg.Seed, "processors"))}
+	spec := ProcessorSpec{Count: m.cpus, Seed: binary.LittleEndian.Uint64(derive(cfg.Seed, "processors"))}
 	if m.procs, err = cfg.Engine.New(spec, bus{m}); err != nil {
 		return nil, err
 	}
@@ -162,11 +164,7 @@ func (m *Machine) line(pin int) func(bool) {
 
 // place writes tables, kernel and initramfs into RAM.
 func (m *Machine) place(cfg Config) (Entry, error) {
-	tables, err := m.describe(cfg)
-	if err != nil {
-		return Entry{}, err
-	}
-	rsdp, err := m.placeTables(tables)
+	rsdp, err := m.placeTables(cfg)
 	if err != nil {
 		return Entry{}, err
 	}
