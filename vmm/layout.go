@@ -103,5 +103,5 @@ func checkMemory(n uint64) error {
 	return nil
 }
 
-// virtioDevices is the number of virtio-mmio devices.
-const virtioDevices = 0
+// virtioDevices is the number of virtio-mmio devices: channel and entropy.
+const virtioDevices = 2

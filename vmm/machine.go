@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"nvlab/vmm/boot"
+	vconsole "nvlab/vmm/device/console"
+	"nvlab/vmm/device/entropy"
 	"nvlab/vmm/device/ged"
 	"nvlab/vmm/device/ioapic"
 	"nvlab/vmm/device/serial"
@@ -70,6 +72,7 @@ type Machine struct {
 	ioapic  *ioapic.IOAPIC
 	serial  *serial.UART
 	ged     *ged.GED
+	channel *vconsole.Console
 	console console
 	state   State
 }
@@ -143,6 +146,12 @@ func (m *Machine) addDevices(cfg Config) {
 	m.ownPorts(portSerial, serial.Ports, m.serial)
 	m.ownPorts(portEvents, ged.Ports, m.ged)
 	m.ownPorts(portSleepControl, 3, powerPorts{m.setState})
+
+	channel, dev := vconsole.New(channelName, m.ram, m.line(pinVirtio), m.Attention)
+	m.channel = channel
+	m.ownMMIO(virtioBase, virtioStep, dev)
+	_, dev = entropy.New([32]byte(derive(cfg.Seed, "entropy")), m.ram, m.line(pinVirtio+1))
+	m.ownMMIO(virtioBase+virtioStep, virtioStep, dev)
 }
 
 func (m *Machine) ownPorts(base, n uint64, dev PortDevice) {
