@@ -73,15 +73,19 @@ func maxElement(e *env, f *format, a, b uint64) uint64 { return e.choose(f, a, b
 
 func (e *env) choose(f *format, a, b uint64, sign int) uint64 {
 	x, y := e.operand(f, a), e.operand(f, b)
+	chosen := y
 	if x.isNaN() || y.isNaN() {
 		e.pre |= flagInvalid
-		return b
+	} else {
+		e.noteDenormal(x, y)
+		if order(x, y)*sign > 0 {
+			chosen, b = x, a
+		}
 	}
-	e.noteDenormal(x, y)
-	if order(x, y)*sign > 0 {
-		return f.encode(x)
+	if chosen.kind == zero { // perhaps a denormal operand, under DAZ
+		return f.encode(chosen)
 	}
-	return f.encode(y)
+	return b
 }
 
 // relation is the outcome of a comparison.
