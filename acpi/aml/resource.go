@@ -5,6 +5,7 @@ import "encoding/binary"
 // Resource is a descriptor of a resource template (section 6.4).
 type Resource interface {
 	descriptor() []byte
+	asl() string // the ASL macro
 }
 
 // ResourceTemplate is the buffer of a list of descriptors and the end tag, the

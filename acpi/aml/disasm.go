@@ -1,0 +1,242 @@
+package aml
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Disassemble gives byte code as ASL text in operator form, without the
+// enclosing definition block. Calls of methods are recognized by the
+// definitions and External declarations of the same code.
+//
+// Where the code is malformed the text holds a comment with the bytes that
+// could not be read, up to the end of the innermost enclosing block, and the
+// error says what is wrong with each such place.
+func Disassemble(code []byte) (string, error) { return DisassembleIndented(code, 0) }
+
+// DisassembleIndented is Disassemble with text that begins at a level of
+// indentation.
+func DisassembleIndented(code []byte, level int) (string, error) {
+	var root node
+	names := disassembler{code: code, end: len(code), scope: &root, namesOnly: true}
+	names.list(len(code))
+
+	d := disassembler{code: code, end: len(code), scope: &root, indent: level}
+	text := d.list(len(code))
+	return text, errors.Join(d.errs...)
+}
+
+// maxDepth bounds the nesting of terms.
+const maxDepth = 128
+
+// disassembler reads terms from code[pos:end].
+type disassembler struct {
+	code      []byte
+	pos, end  int
+	scope     *node
+	namesOnly bool // collect the namespace: the bodies of methods are skipped
+	indent    int
+	depth     int
+	err       error   // of the statement that is being read
+	errs      []error // of all
+}
+
+func (d *disassembler) fail(format string, args ...any) {
+	if d.err == nil {
+		d.err = fmt.Errorf("byte code at offset 0x%X: %w", d.pos, fmt.Errorf(format, args...))
+	}
+}
+
+func (d *disassembler) margin() string { return strings.Repeat("    ", d.indent) }
+
+// next takes n bytes.
+func (d *disassembler) next(n int) []byte {
+	if d.err != nil {
+		return nil
+	}
+	if n > d.end-d.pos {
+		d.fail("%d bytes are needed, %d are left in the enclosing object", n, d.end-d.pos)
+		return nil
+	}
+	d.pos += n
+	return d.code[d.pos-n : d.pos]
+}
+
+// uint takes a little-endian number of n bytes.
+func (d *disassembler) uint(n int) uint64 {
+	var v uint64
+	for i, b := range d.next(n) {
+		v |= uint64(b) << (8 * i)
+	}
+	return v
+}
+
+// peek is the next byte, or -1.
+func (d *disassembler) peek() int {
+	if d.err != nil || d.pos >= d.end {
+		return -1
+	}
+	return int(d.code[d.pos])
+}
+
+// opcode takes an opcode of one or two bytes.
+func (d *disassembler) opcode() uint16 {
+	op := uint16(d.uint(1))
+	if op == opExt && d.err == nil {
+		op = op<<8 | uint16(d.uint(1))
+	}
+	return op
+}
+
+// pkgLength takes the value of a PkgLength.
+func (d *disassembler) pkgLength() int {
+	lead := int(d.uint(1))
+	more := lead >> 6
+	if more == 0 {
+		return lead
+	}
+	if lead&0x30 != 0 {
+		d.fail("package length 0x%02X has reserved bits set", lead)
+	}
+	return lead&0xF | int(d.uint(more))<<4
+}
+
+// pkg reads a PkgLength and runs body within the bytes that it spans. What
+// body leaves is skipped.
+func (d *disassembler) pkg(body func(end int)) {
+	at := d.pos
+	n := d.pkgLength()
+	if d.err != nil {
+		return
+	}
+	if n < d.pos-at || n > d.end-at {
+		d.pos = at
+		d.fail("package length of %d bytes: valid are %d to %d", n, 1, d.end-at)
+		return
+	}
+	outer := d.end
+	d.end = at + n
+	body(d.end)
+	if d.err == nil {
+		d.pos = d.end
+	}
+	d.end = outer
+}
+
+// nested guards the recursion.
+func (d *disassembler) nested(f func() string) string {
+	if d.depth >= maxDepth {
+		d.fail("terms are nested more than %d deep", maxDepth)
+		return ""
+	}
+	d.depth++
+	s := f()
+	d.depth--
+	return s
+}
+
+// list gives the statements up to end, a line each or more.
+func (d *disassembler) list(end int) string {
+	var b strings.Builder
+	for d.pos < end {
+		at := d.pos
+		s := d.nested(d.statement)
+		if d.err != nil {
+			d.errs = append(d.errs, d.err)
+			fmt.Fprintf(&b, "%s// %v\n", d.margin(), d.err)
+			d.hexComment(&b, at, end)
+			d.err, d.pos = nil, end
+			break
+		}
+		b.WriteString(d.margin() + s + "\n")
+	}
+	return b.String()
+}
+
+func (d *disassembler) hexComment(b *strings.Builder, from, to int) {
+	for ; from < to; from += 16 {
+		fmt.Fprintf(b, "%s// %04X: % X\n", d.margin(), from, d.code[from:min(from+16, to)])
+	}
+}
+
+// block gives a list in braces, one level deeper.
+func (d *disassembler) block(end int) string {
+	outer := d.margin()
+	d.indent++
+	body := d.list(end)
+	d.indent--
+	return "\n" + outer + "{\n" + body + outer + "}"
+}
+
+// name takes a NameString.
+func (d *disassembler) name() nameString {
+	var n nameString
+	if d.peek() == opRoot {
+		d.pos++
+		n.root = true
+	}
+	for d.peek() == opParent {
+		d.pos++
+		n.parents++
+	}
+	count := 1
+	switch d.peek() {
+	case 0:
+		d.pos++
+		count = 0
+		if !n.root && n.parents == 0 {
+			d.fail("a name is empty")
+		}
+	case opDualName:
+		d.pos++
+		count = 2
+	case opMultiName:
+		d.pos++
+		count = int(d.uint(1))
+	}
+	for range count {
+		seg := string(d.next(4))
+		if d.err != nil {
+			break
+		}
+		for i := range 4 {
+			if !validNameChar(seg[i], i == 0) {
+				d.pos -= 4
+				d.fail("%q is no name segment", seg)
+				return n
+			}
+		}
+		n.segs = append(n.segs, seg)
+	}
+	return n
+}
+
+// isName says whether a byte begins a NameString.
+func isName(c int) bool {
+	return c == opRoot || c == opParent || c == opDualName || c == opMultiName ||
+		c >= 0 && validNameChar(byte(c), true)
+}
+
+// declare takes the name of an object that is created here.
+func (d *disassembler) declare(n nameString) *node {
+	if d.err != nil {
+		return &node{}
+	}
+	obj, err := d.scope.create(n)
+	if err != nil {
+		d.fail("%w", err)
+		return &node{}
+	}
+	obj.defined = true
+	return obj
+}
+
+// within runs body with another scope.
+func (d *disassembler) within(scope *node, body func() string) string {
+	outer := d.scope
+	d.scope = scope
+	s := body()
+	d.scope = outer
+	return s
+}
