@@ -124,11 +124,10 @@ func (d *disassembler) external() string {
 	if kind < uint64(len(objectKinds)) {
 		text += ", " + objectKinds[kind]
 	}
-	text += ")"
-	if ObjectKind(kind) == MethodObj {
-		text += fmt.Sprintf(" // %d arguments", argc)
+	if argc > 0 {
+		text += ", UnknownObj, {" + strings.TrimSuffix(strings.Repeat("UnknownObj, ", int(argc)), ", ") + "}"
 	}
-	return text
+	return text + ")"
 }
 
 var spaces = [...]string{"SystemMemory", "SystemIO", "PCI_Config", "EmbeddedControl", "SMBus", "SystemCMOS",
