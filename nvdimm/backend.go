@@ -1,0 +1,291 @@
+package nvdimm
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"nvlab/nvdimm/label"
+)
+
+// Backend is the storage of one DIMM: QEMU's memory-backend-file or
+// memory-backend-ram. Its bytes are what the guest sees while a VM maps it,
+// and the file's otherwise; anonymous memory reads as zeros, or as what was
+// written to it, until a VM maps it. Offsets are in bytes from its start.
+//
+// Methods may be called from any goroutine.
+type Backend struct {
+	path  string // "" of anonymous memory
+	file  *os.File
+	size  int64
+	align uint64
+	share bool
+	kind  kind
+
+	mu        sync.Mutex
+	mem       []byte         // the mapping, nil if no VM maps it
+	users     map[*DIMM]bool // of the mapping
+	labelSize uint64         // as last plugged
+	plugged   bool
+	closed    bool
+}
+
+// kind is the form of a backend's memory.
+type kind int
+
+const (
+	shared    kind = iota // the file's own pages
+	private               // an overlay of the file
+	anonymous             // no file that anybody else can reach
+)
+
+// Path is the file's path as given, "" of anonymous memory.
+func (b *Backend) Path() string { return b.path }
+
+// Size in bytes, label area included.
+func (b *Backend) Size() uint64 { return uint64(b.size) }
+
+// Share is the option of that name: whether guest writes reach the file.
+func (b *Backend) Share() bool { return b.share }
+
+// Align is the alignment of the DIMM's address and size, in bytes.
+func (b *Backend) Align() uint64 { return b.align }
+
+// Revocable says whether another process can take the memory away, by
+// truncating the file.
+func (b *Backend) Revocable() bool { return b.kind != anonymous }
+
+// Durability is what a platform with this backend can promise for data that
+// the guest has flushed.
+type Durability int
+
+const (
+	// Volatile contents end with the VM's power.
+	Volatile Durability = iota
+	// HostCached contents survive the VM and nvlab, and the host only once it
+	// wrote back its page cache. Labels are written back at once.
+	HostCached
+)
+
+func (d Durability) String() string {
+	if d == HostCached {
+		return "durable against the VM's end, not the host's"
+	}
+	return "lost at power-off"
+}
+
+// Durability is what this backend can guarantee.
+func (b *Backend) Durability() Durability {
+	if b.kind == shared {
+		return HostCached
+	}
+	return Volatile
+}
+
+// String is how messages name the backend.
+func (b *Backend) String() string {
+	if b.kind == anonymous {
+		return "memory-backend-ram"
+	}
+	return b.path
+}
+
+func (b *Backend) check(off, length uint64) error {
+	if b.closed {
+		return fmt.Errorf("%s: the backend is closed", b)
+	}
+	if size := b.Size(); off > size || length > size-off {
+		return fmt.Errorf("%s: offset %#x with length %#x is outside of the backend, which has %#x bytes", b, off, length, b.size)
+	}
+	return nil
+}
+
+// ReadAt reads all of p or fails. A backend whose file was truncated by
+// someone fails where its bytes are gone.
+func (b *Backend) ReadAt(p []byte, off int64) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.check(uint64(off), uint64(len(p))); err != nil {
+		return 0, err
+	}
+	return len(p), b.read(p, off)
+}
+
+func (b *Backend) read(p []byte, off int64) error {
+	if b.mem != nil && b.kind == private {
+		return b.lost(guardedCopy(p, b.mem[off:]))
+	}
+	_, err := b.file.ReadAt(p, off)
+	if errors.Is(err, io.EOF) {
+		return b.lost(err)
+	}
+	return err
+}
+
+// lost explains why bytes are gone.
+func (b *Backend) lost(err error) error {
+	if err == nil {
+		return nil
+	}
+	length := int64(-1)
+	if info, statErr := b.file.Stat(); statErr == nil {
+		length = info.Size()
+	}
+	return fmt.Errorf("%s: backing store was truncated to %#x of %#x bytes by someone else: %w", b, length, b.size, err)
+}
+
+// WriteAt writes to the storage of a backend that no running VM maps.
+func (b *Backend) WriteAt(p []byte, off int64) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.check(uint64(off), uint64(len(p))); err != nil {
+		return 0, err
+	}
+	if b.mem != nil {
+		return 0, fmt.Errorf("%s: a running VM maps this backend: power it off before writing", b)
+	}
+	if err := b.intact(); err != nil {
+		return 0, err
+	}
+	return b.file.WriteAt(p, off)
+}
+
+// intact fails if the file no longer has its size: writing would extend it.
+func (b *Backend) intact() error {
+	info, err := b.file.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Size() < b.size {
+		return b.lost(io.ErrUnexpectedEOF)
+	}
+	return nil
+}
+
+// put writes on behalf of the guest, to what the guest sees, and has it on
+// the medium when it returns if the backend is durable.
+func (b *Backend) put(p []byte, off int64) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.check(uint64(off), uint64(len(p))); err != nil {
+		return err
+	}
+	if b.mem != nil {
+		if err := guardedCopy(b.mem[off:], p); err != nil {
+			return b.lost(err)
+		}
+	} else {
+		if err := b.intact(); err != nil {
+			return err
+		}
+		if _, err := b.file.WriteAt(p, off); err != nil {
+			return err
+		}
+	}
+	return b.sync()
+}
+
+// Sync returns when all that reached the file so far is on its medium.
+func (b *Backend) Sync() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil
+	}
+	return b.sync()
+}
+
+func (b *Backend) sync() error {
+	if b.kind == anonymous || b.kind == private && b.mem != nil {
+		return nil
+	}
+	return dataSync(b.file)
+}
+
+// SHA256 hashes a range.
+func (b *Backend) SHA256(off, length uint64) ([sha256.Size]byte, error) {
+	var sum [sha256.Size]byte
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.check(off, length); err != nil {
+		return sum, err
+	}
+	h := sha256.New()
+	at, end := int64(off), int64(off+length)
+	zeros := func(to int64) {
+		for at < to {
+			n := min(to-at, int64(len(zeroChunk)))
+			h.Write(zeroChunk[:n])
+			at += n
+		}
+	}
+	err := b.walk(at, end, func(off int64, p []byte) {
+		zeros(off)
+		h.Write(p)
+		at += int64(len(p))
+	})
+	if err != nil {
+		return sum, err
+	}
+	zeros(end)
+	return [sha256.Size]byte(h.Sum(nil)), nil
+}
+
+// plug notes the size of the label area.
+func (b *Backend) plug(labelSize uint64) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.check(0, 0); err != nil {
+		return err
+	}
+	b.labelSize, b.plugged = labelSize, true
+	return nil
+}
+
+// LabelSize is the size of the label area that the backend was last plugged
+// with, and whether it was plugged at all.
+func (b *Backend) LabelSize() (uint64, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.labelSize, b.plugged
+}
+
+// Labels parses the label area, the last labelSize bytes. A labelSize of 0
+// stands for the size the backend was last plugged with.
+func (b *Backend) Labels(labelSize uint64) (*label.Area, error) {
+	if labelSize == 0 {
+		size, plugged := b.LabelSize()
+		switch {
+		case !plugged:
+			return nil, fmt.Errorf("%s: the size of its label area is not known until it is plugged: give label_size", b)
+		case size == 0:
+			return nil, fmt.Errorf("%s: it was plugged without a label area: give label_size to read one", b)
+		}
+		labelSize = size
+	}
+	if labelSize > b.Size() {
+		return nil, fmt.Errorf("%s: label_size %#x is not within the backend, which has %#x bytes", b, labelSize, b.size)
+	}
+	area := make([]byte, labelSize)
+	if _, err := b.ReadAt(area, int64(b.Size()-labelSize)); err != nil {
+		return nil, err
+	}
+	return label.Parse(area), nil
+}
+
+// Close gives the file up. A backend that a VM maps cannot be closed.
+func (b *Backend) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil
+	}
+	if b.mem != nil {
+		return fmt.Errorf("%s: a running VM maps this backend: power it off before closing", b)
+	}
+	b.closed = true
+	return b.file.Close()
+}

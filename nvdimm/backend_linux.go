@@ -1,0 +1,100 @@
+package nvdimm
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+const mapNoReserve = unix.MAP_NORESERVE
+
+func dataSync(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }
+
+// anonymousFile is memory with a file's interface: holes cost nothing and can
+// be found again. Nobody can shrink it below a mapping.
+func anonymousFile(size int64) (*os.File, error) {
+	fd, err := unix.MemfdCreate("nvdimm", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	f := os.NewFile(uintptr(fd), "nvdimm")
+	if err := f.Truncate(size); err != nil {
+		f.Close()
+		return nil, err
+	}
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK|unix.F_SEAL_GROW); err != nil {
+		f.Close()
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	return f, nil
+}
+
+// discard makes an anonymous file all zeros.
+func discard(f *os.File, size int64) error {
+	return os.NewSyscallError("fallocate", unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, size))
+}
+
+// fileData lists the parts of [from, to) of a file that are no holes.
+func fileData(f *os.File, from, to int64) ([]extent, error) {
+	var list []extent
+	for at := from; at < to; {
+		start, err := unix.Seek(int(f.Fd()), at, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) {
+			break // a hole up to the end
+		}
+		if errors.Is(err, unix.EINVAL) {
+			return []extent{{from, to}}, nil // a file system without holes
+		}
+		if err != nil {
+			return nil, os.NewSyscallError("lseek", err)
+		}
+		if start >= to {
+			break
+		}
+		end, err := unix.Seek(int(f.Fd()), start, unix.SEEK_HOLE)
+		if err != nil {
+			return nil, os.NewSyscallError("lseek", err)
+		}
+		list = append(list, extent{start, min(end, to)})
+		at = end
+	}
+	return list, nil
+}
+
+// Bits of an entry of /proc/self/pagemap (Linux
+// Documentation/admin-guide/mm/pagemap.rst).
+const (
+	pagePresent = 1 << 63
+	pageSwapped = 1 << 62
+	pageOfFile  = 1 << 61
+)
+
+// privatePages lists the parts of [from, to) of a private mapping that are no
+// longer the file's own pages.
+func privatePages(mem []byte, from, to int64) ([]extent, error) {
+	f, err := os.Open("/proc/self/pagemap")
+	if err != nil {
+		return []extent{{from, to}}, nil // slower, and as right
+	}
+	defer f.Close()
+	host := int64(os.Getpagesize())
+	var list []extent
+	entries := make([]byte, 64<<10)
+	for at := from &^ (host - 1); at < to; {
+		n := min((to-at+host-1)/host*8, int64(len(entries)))
+		if _, err := f.ReadAt(entries[:n], int64(addressOf(mem)+uintptr(at))/host*8); err != nil && !errors.Is(err, io.EOF) {
+			return []extent{{from, to}}, nil
+		}
+		for i := int64(0); i < n; i += 8 {
+			entry := binary.LittleEndian.Uint64(entries[i:])
+			if entry&(pagePresent|pageSwapped) != 0 && entry&pageOfFile == 0 {
+				list = appendExtent(list, extent{max(at, from), min(at+host, to)})
+			}
+			at += host
+		}
+	}
+	return list, nil
+}

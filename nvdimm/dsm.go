@@ -1,0 +1,162 @@
+package nvdimm
+
+import (
+	"encoding/binary"
+)
+
+// Handles that are no DIMM's. The second one asks for the FIT.
+const (
+	rootHandle = 0
+	fitHandle  = 0x10000
+)
+
+// Functions of a DIMM (Intel "NVDIMM DSM Interface" 1.8, family
+// 4309ac30-0d11-11e4-9191-0800200c9a66) and of the FIT's handle.
+const (
+	FuncQuery     = 0 // which functions there are
+	FuncLabelSize = 4
+	FuncGetLabel  = 5
+	FuncSetLabel  = 6
+
+	FuncReadFIT = 1 // of the FIT's handle
+)
+
+// Status of a call.
+const (
+	statusOK           = 0
+	statusNotSupported = 1
+	statusNoDevice     = 2
+	statusInvalid      = 3
+	statusFailed       = 4     // hardware error
+	statusFITChanged   = 0x100 // of the FIT's handle: read again from the start
+)
+
+// labelFunctions is what FuncQuery answers for a DIMM with a label area.
+const labelFunctions = 1<<FuncQuery | 1<<FuncLabelSize | 1<<FuncGetLabel | 1<<FuncSetLabel
+
+// Call is a request of the guest, as an observer sees it before it takes
+// effect.
+type Call struct {
+	DIMM     *DIMM // nil: the root device, the FIT, or an empty slot
+	Handle   uint32
+	Revision uint32
+	Function uint32
+	Offset   uint32 // within label area or FIT
+	Length   uint32 // of the label access in bytes, as the guest gave it
+	Status   uint32 // set by the observer: if not 0 the call fails with it
+}
+
+// request is a call as it came, the argument padded with what is behind it.
+type request struct {
+	handle, revision, function uint32
+	argument                   []byte
+}
+
+func status(code uint32) []byte { return binary.LittleEndian.AppendUint32(nil, code) }
+
+// fail reports a failure of the host.
+func (r *Root) fail(err error) {
+	if r.OnError != nil {
+		r.OnError(err)
+	}
+}
+
+// call obeys a request and gives the result: a mask for FuncQuery, else a
+// status and what follows it.
+func (r *Root) call(q request) []byte {
+	c := Call{Handle: q.handle, Revision: q.revision, Function: q.function}
+	for _, d := range r.dimms {
+		if d.Handle() == q.handle {
+			c.DIMM = d
+		}
+	}
+	first := binary.LittleEndian.Uint32(q.argument)
+	switch {
+	case c.DIMM != nil && (q.function == FuncGetLabel || q.function == FuncSetLabel):
+		c.Offset, c.Length = first, binary.LittleEndian.Uint32(q.argument[4:])
+	case q.handle == fitHandle && q.function == FuncReadFIT:
+		c.Offset = first
+	}
+	if r.OnCall != nil {
+		if r.OnCall(&c); c.Status != 0 {
+			return status(c.Status)
+		}
+	}
+	switch {
+	case q.handle == fitHandle:
+		return r.fitCall(c)
+	case q.handle == rootHandle:
+		return none(c)
+	case c.DIMM == nil && q.function != FuncQuery:
+		return status(statusNoDevice)
+	case c.DIMM == nil:
+		return none(c)
+	}
+	return r.labelCall(c, q.argument)
+}
+
+// none is the answer of a device without functions.
+func none(c Call) []byte {
+	if c.Function == FuncQuery {
+		return status(0)
+	}
+	return status(statusNotSupported)
+}
+
+// fitCall reads the FIT in pieces. After a change, which may come between two
+// pieces, the reader has to start again.
+func (r *Root) fitCall(c Call) []byte {
+	if c.Revision != 1 || c.Function != FuncReadFIT {
+		return none(c)
+	}
+	if c.Offset == 0 {
+		r.changed = false
+	} else if r.changed {
+		return status(statusFITChanged)
+	}
+	fit := r.FIT()
+	if uint64(c.Offset) > uint64(len(fit)) {
+		return status(statusInvalid)
+	}
+	fit = fit[c.Offset:]
+	return append(status(statusOK), fit[:min(len(fit), maxResult-4)]...)
+}
+
+// labelCall serves a DIMM. Linux asks for functions 0 to 10 with revision 1
+// and for later ones with revision 2, so both know the same ones.
+func (r *Root) labelCall(c Call, argument []byte) []byte {
+	d := c.DIMM
+	if d.labelSize == 0 || c.Revision != 1 && c.Revision != 2 {
+		return none(c)
+	}
+	switch c.Function {
+	case FuncQuery:
+		return status(labelFunctions)
+	case FuncLabelSize:
+		result := status(statusOK)
+		result = binary.LittleEndian.AppendUint32(result, uint32(d.labelSize))
+		return binary.LittleEndian.AppendUint32(result, maxTransfer)
+	case FuncGetLabel, FuncSetLabel:
+	default:
+		return status(statusNotSupported)
+	}
+	// An empty access at the end is in order; sums in 64 bits cannot wrap.
+	if c.Length > maxTransfer || uint64(c.Offset)+uint64(c.Length) > d.labelSize {
+		return status(statusInvalid)
+	}
+	var err error
+	result := status(statusOK)
+	at := int64(d.backend.Size() - d.labelSize + uint64(c.Offset))
+	if c.Function == FuncSetLabel {
+		err = d.backend.put(argument[8:8+c.Length], at)
+	} else {
+		data := make([]byte, c.Length)
+		_, err = d.backend.ReadAt(data, at)
+		result = append(result, data...)
+	}
+	if err != nil {
+		r.fail(err)
+		return status(statusFailed)
+	}
+	return result
+}

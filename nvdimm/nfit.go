@@ -1,0 +1,54 @@
+package nvdimm
+
+import "nvlab/acpi"
+
+// OEM fields of the tables.
+var oem = acpi.Header{OEMID: "NVLAB", OEMTableID: "NVDIMM", OEMRevision: 1, CreatorID: "NVLB", CreatorRevision: 1}
+
+// structures are the contents of the NFIT: three of each DIMM in slot order,
+// so that Linux numbers regions as it numbers DIMMs, then the platform
+// capabilities.
+func (r *Root) structures() []acpi.NFITStructure {
+	var list []acpi.NFITStructure
+	for _, d := range r.dimms {
+		list = append(list, d.structures()...)
+	}
+	if r.capabilities != 0 && list != nil {
+		list = append(list, &acpi.PlatformCapabilities{
+			HighestValid: highestBit(r.capabilities),
+			Capabilities: r.capabilities,
+		})
+	}
+	return list
+}
+
+// NFIT is the firmware interface table of the DIMMs plugged now; nil if there
+// are none, as a machine then has no such table.
+func (r *Root) NFIT() []byte {
+	if len(r.dimms) == 0 {
+		return nil
+	}
+	return acpi.NFIT{Header: oem, Structures: r.structures()}.Encode()
+}
+
+// FIT is what the guest's _FIT method returns: the NFIT's structures without
+// its header (ACPI 6.5 section 6.5.9).
+func (r *Root) FIT() []byte { return acpi.EncodeNFITStructures(r.structures()...) }
+
+// Tables are the tables for a machine that powers on: NFIT and SSDT, as far
+// as there is need for them. The mailbox is a page that the guest's kernel
+// leaves alone.
+func (r *Root) Tables(mailbox uint64) ([][]byte, error) {
+	if !r.config.Enabled || r.config.Slots == 0 {
+		return nil, nil
+	}
+	ssdt, err := r.SSDT(mailbox)
+	if err != nil {
+		return nil, err
+	}
+	tables := [][]byte{ssdt}
+	if nfit := r.NFIT(); nfit != nil {
+		tables = append(tables, nfit)
+	}
+	return tables, nil
+}

@@ -1,0 +1,151 @@
+package nvdimm
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"slices"
+)
+
+// Snapshot is a copy of a backend's contents in memory. Pages of zeros cost
+// nothing.
+type Snapshot struct {
+	size  int64
+	pages map[int64][]byte // by offset
+}
+
+// Change is a difference between a snapshot and a backend.
+type Change struct {
+	Offset, Length uint64
+	Before, After  []byte
+	What           string // the structure that holds it, see Backend.What
+}
+
+var zeroPage = make([]byte, PageSize)
+
+// Snapshot copies what the backend holds now.
+func (b *Backend) Snapshot() (*Snapshot, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.check(0, 0); err != nil {
+		return nil, err
+	}
+	s := &Snapshot{size: b.size, pages: make(map[int64][]byte)}
+	err := b.walk(0, b.size, func(off int64, p []byte) {
+		for ; len(p) > 0; off, p = off+PageSize, p[PageSize:] {
+			if !bytes.Equal(p[:PageSize], zeroPage) {
+				s.pages[off] = bytes.Clone(p[:PageSize])
+			}
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// ReadAt reads from the copy.
+func (s *Snapshot) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 || off > s.size || int64(len(p)) > s.size-off {
+		return 0, fmt.Errorf("offset %#x with length %#x is outside of the snapshot, which has %#x bytes", off, len(p), s.size)
+	}
+	for n := 0; n < len(p); {
+		page := (off + int64(n)) &^ (PageSize - 1)
+		n += copy(p[n:], s.page(page)[off+int64(n)-page:])
+	}
+	return len(p), nil
+}
+
+func (s *Snapshot) page(off int64) []byte {
+	if p, ok := s.pages[off]; ok {
+		return p
+	}
+	return zeroPage
+}
+
+// joinGap is the number of equal bytes between two differences from which on
+// they count as two.
+const joinGap = 8
+
+// Diff lists where the backend differs from a snapshot of it, by offset.
+// Differences that are less than 8 bytes apart are one, but no change spans
+// two structures.
+func (b *Backend) Diff(s *Snapshot) ([]Change, error) {
+	if s.size != b.size {
+		return nil, fmt.Errorf("%s: the snapshot has %#x bytes, the backend %#x: it is of another one", b, s.size, b.size)
+	}
+	before, after := newNamer(s, b.Size(), b.namedLabelSize()), newNamer(b, b.Size(), b.namedLabelSize())
+
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.check(0, 0); err != nil {
+		return nil, err
+	}
+	var changes []Change
+	seen := make(map[int64]bool)
+	compare := func(off int64, now []byte) {
+		if old := s.page(off); !bytes.Equal(old, now) {
+			changes = appendChanges(changes, off, old, now, before, after)
+		}
+	}
+	err := b.walk(0, b.size, func(off int64, p []byte) {
+		for ; len(p) > 0; off, p = off+PageSize, p[PageSize:] {
+			seen[off] = true
+			compare(off, p[:PageSize])
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	for off := range s.pages {
+		if !seen[off] {
+			compare(off, zeroPage)
+		}
+	}
+	return joinChanges(changes), nil
+}
+
+// appendChanges adds the differences of a page.
+func appendChanges(list []Change, off int64, old, now []byte, before, after *namer) []Change {
+	for i := 0; i < PageSize; {
+		if old[i] == now[i] {
+			i++
+			continue
+		}
+		// A structure that is new, or gone, has a name on one side only.
+		what, end := after.at(uint64(off) + uint64(i))
+		if what == dataName {
+			what, end = before.at(uint64(off) + uint64(i))
+		}
+		limit := int(min(end-uint64(off), PageSize))
+		last := i
+		for j := i; j < limit && j-last <= joinGap; j++ {
+			if old[j] != now[j] {
+				last = j
+			}
+		}
+		list = append(list, Change{
+			Offset: uint64(off) + uint64(i), Length: uint64(last + 1 - i),
+			Before: bytes.Clone(old[i : last+1]), After: bytes.Clone(now[i : last+1]),
+			What: what,
+		})
+		i = last + 1
+	}
+	return list
+}
+
+// joinChanges sorts, and joins changes of one structure that pages divided.
+func joinChanges(list []Change) []Change {
+	slices.SortFunc(list, func(x, y Change) int { return cmp.Compare(x.Offset, y.Offset) })
+	var joined []Change
+	for _, c := range list {
+		if n := len(joined) - 1; n >= 0 && joined[n].What == c.What && joined[n].Offset+joined[n].Length == c.Offset {
+			joined[n].Length += c.Length
+			joined[n].Before = append(joined[n].Before, c.Before...)
+			joined[n].After = append(joined[n].After, c.After...)
+			continue
+		}
+		joined = append(joined, c)
+	}
+	return joined
+}

@@ -1,0 +1,212 @@
+package nvdimm
+
+import (
+	"fmt"
+
+	"nvlab/acpi/aml"
+)
+
+// RootPath is the root device in the ACPI namespace. NotifyFIT is the event
+// that tells the guest to read _FIT again (ACPI 6.5 section 5.6.6, table 5.173:
+// NFIT update notification).
+const (
+	RootPath        = `\_SB.NVDR`
+	NotifyFIT uint8 = 0x80
+)
+
+// UUIDs of _DSM (ACPI 6.5 section 9.20.7.2; Intel "NVDIMM DSM Interface" 1.8).
+const (
+	rootUUID = "2f10e7a4-9e91-11e4-89d3-123b93f75cba"
+	dimmUUID = "4309ac30-0d11-11e4-9191-0800200c9a66"
+)
+
+// Status values of _LSI, _LSR and _LSW (ACPI 6.5 section 6.5.10).
+const (
+	labelOK      = 0
+	labelFailure = 1
+	labelInvalid = 2
+	labelLocked  = 3
+	labelBroken  = 4
+)
+
+// shortField is the size of the fields that most calls get along with: a
+// field unit is transferred as a whole, by code that the guest interprets. It
+// is larger than an integer, so that it always reads as a Buffer.
+const shortField = 16
+
+// SSDT describes the root device and a child for every slot, plugged or not,
+// so that a DIMM may come later. The mailbox is a page of memory below 4 GiB.
+func (r *Root) SSDT(mailbox uint64) ([]byte, error) {
+	if mailbox%PageSize != 0 || mailbox == 0 || mailbox > 0xffffffff {
+		return nil, fmt.Errorf("NVDIMM mailbox at %#x: it is a page below 4 GiB", mailbox)
+	}
+	body := []aml.Term{
+		aml.Name("_HID", aml.String("ACPI0012")),
+		aml.OperationRegion("NPIO", aml.SystemIO, aml.Int(MailboxPort), aml.Int(MailboxPorts)),
+		aml.Field("NPIO", aml.DWordAcc, aml.NoLock, aml.Preserve, aml.Unit("NTFI", 32)),
+		aml.OperationRegion("NRAM", aml.SystemMemory, aml.Int(mailbox), aml.Int(PageSize)),
+		pageField(aml.Unit("HDLE", 32), aml.Unit("REVS", 32), aml.Unit("FUNC", 32), aml.Unit("FARG", 8*maxArgument)),
+		pageField(aml.Skip(8*requestArgument), aml.Unit("FARS", 8*shortField)),
+		pageField(aml.Unit("RLEN", 32), aml.Unit("ODAT", 8*maxResult)),
+		pageField(aml.Skip(8*replyResult), aml.Unit("ODAS", 8*shortField)),
+		mailboxMethod(mailbox),
+		dsmMethod(),
+		aml.Method("_DSM", 4, aml.NotSerialized, aml.Return(
+			aml.Call("NDSM", aml.Int(rootHandle), aml.ToUUID(rootUUID), aml.Arg0, aml.Arg1, aml.Arg2, aml.Arg3))),
+		fitMethod(),
+	}
+	body = append(body, labelMethods()...)
+	for slot := range r.config.Slots {
+		body = append(body, slotDevice(slot))
+	}
+	code, err := aml.Encode(aml.Device(RootPath, body...))
+	if err != nil {
+		return nil, fmt.Errorf("SSDT of the NVDIMMs: %w", err)
+	}
+	return oem.Table("SSDT", 2, code), nil
+}
+
+func pageField(units ...aml.FieldUnit) aml.Term {
+	return aml.Field("NRAM", aml.DWordAcc, aml.NoLock, aml.Preserve, units...)
+}
+
+// slotDevice is the child that Linux looks for by its _ADR, the NFIT handle.
+func slotDevice(slot int) aml.Term {
+	handle := aml.Int(slot + 1)
+	return aml.Device(fmt.Sprintf("NV%02X", slot),
+		aml.Name("_ADR", handle),
+		aml.Method("_DSM", 4, aml.NotSerialized, aml.Return(
+			aml.Call("NDSM", handle, aml.ToUUID(dimmUUID), aml.Arg0, aml.Arg1, aml.Arg2, aml.Arg3))),
+		aml.Method("_LSI", 0, aml.NotSerialized, aml.Return(aml.Call("NLSI", handle))),
+		aml.Method("_LSR", 2, aml.NotSerialized, aml.Return(aml.Call("NLSR", handle, aml.Arg0, aml.Arg1))),
+		aml.Method("_LSW", 3, aml.NotSerialized, aml.Return(aml.Call("NLSW", handle, aml.Arg0, aml.Arg1, aml.Arg2))),
+	)
+}
+
+// mailboxMethod is NCAL (handle, revision, function, argument): one call of
+// the device. Its value is a Buffer of at least 4 bytes, whatever the device
+// does; it is never cut out of the page by CreateField, which would make an
+// Integer of a short result.
+func mailboxMethod(page uint64) aml.Term {
+	length := aml.Local0
+	return aml.Method("NCAL", 4, aml.Serialized,
+		aml.If(aml.LGreater(aml.SizeOf(aml.Arg3), aml.Int(maxArgument)),
+			aml.Return(aml.Buffer(status(statusInvalid)))),
+		aml.Store(aml.Arg0, aml.Path("HDLE")),
+		aml.Store(aml.Arg1, aml.Path("REVS")),
+		aml.Store(aml.Arg2, aml.Path("FUNC")),
+		// A write takes all of the field, so that nothing of an earlier call
+		// is behind an argument that is shorter than it says.
+		aml.If(aml.LOr(aml.LGreater(aml.SizeOf(aml.Arg3), aml.Int(shortField)), aml.LEqual(aml.Arg2, aml.Int(FuncSetLabel))),
+			aml.Store(aml.Arg3, aml.Path("FARG")),
+		).Else(
+			aml.Store(aml.Arg3, aml.Path("FARS")),
+		),
+		aml.Store(aml.Int(page), aml.Path("NTFI")),
+		aml.Store(aml.Path("RLEN"), length),
+		aml.If(aml.LOr(aml.LLess(length, aml.Int(replyResult+4)), aml.LGreater(length, aml.Int(PageSize))),
+			aml.Return(aml.Buffer(status(statusNotSupported)))),
+		aml.Subtract(length, aml.Int(replyResult), length),
+		aml.If(aml.LGreater(length, aml.Int(shortField)),
+			aml.Return(aml.Mid(aml.Path("ODAT"), aml.Zero, length, nil))),
+		aml.Return(aml.Mid(aml.Path("ODAS"), aml.Zero, length, nil)),
+	)
+}
+
+// dsmMethod is NDSM (handle, UUID, then the arguments of _DSM): it refuses
+// any other UUID, with no function at all, and takes the argument out of its
+// package.
+func dsmMethod() aml.Term {
+	return aml.Method("NDSM", 6, aml.NotSerialized,
+		aml.If(aml.LNotEqual(aml.Arg2, aml.Arg1),
+			aml.If(aml.LEqual(aml.Arg4, aml.Zero), aml.Return(aml.Buffer{0})),
+			aml.Return(aml.Buffer{statusNotSupported})),
+		aml.Store(aml.BufferOf(aml.Int(shortField)), aml.Local0),
+		aml.If(aml.LEqual(aml.ObjectType(aml.Arg5), aml.Int(aml.PkgObj)),
+			aml.If(aml.LEqual(aml.SizeOf(aml.Arg5), aml.One),
+				aml.Store(aml.At(aml.Arg5, aml.Zero), aml.Local1),
+				aml.If(aml.LEqual(aml.ObjectType(aml.Local1), aml.Int(aml.BuffObj)),
+					aml.Store(aml.Local1, aml.Local0)))),
+		aml.Return(aml.Call("NCAL", aml.Arg0, aml.Arg3, aml.Arg4, aml.Local0)),
+	)
+}
+
+// fitMethod collects the FIT piece by piece, and from the start again when
+// the device says that it changed.
+func fitMethod() aml.Term {
+	fit, reply, code, size := aml.Local0, aml.Local1, aml.Local2, aml.Local3
+	return aml.Method("_FIT", 0, aml.Serialized,
+		aml.Store(aml.Buffer{}, fit),
+		aml.While(aml.One,
+			aml.Store(aml.Call("NCAL", aml.Int(fitHandle), aml.One, aml.Int(FuncReadFIT), aml.ToBuffer(aml.SizeOf(fit), nil)), reply),
+			aml.Store(word(reply, 0), code),
+			aml.Subtract(aml.SizeOf(reply), aml.Int(4), size),
+			aml.If(aml.LEqual(code, aml.Int(statusFITChanged)),
+				aml.Store(aml.Buffer{}, fit),
+			).ElseIf(aml.LNotEqual(code, aml.Zero),
+				aml.Return(aml.Buffer{}),
+			).ElseIf(aml.LEqual(size, aml.Zero),
+				aml.Return(fit),
+			).Else(
+				aml.Concatenate(fit, aml.Mid(reply, aml.Int(4), size, nil), fit),
+			),
+		),
+		aml.Return(fit),
+	)
+}
+
+// labelMethods are the three ways to the labels that need no _DSM, over the
+// same functions of the device (ACPI 6.5 section 6.5.10).
+func labelMethods() []aml.Term {
+	reply, result, code := aml.Local0, aml.Local1, aml.Local2
+	call := func(function int, argument aml.Term) aml.Term {
+		return aml.Store(aml.Call("NCAL", aml.Arg0, aml.One, aml.Int(function), argument), reply)
+	}
+	element := func(i int) aml.Term { return aml.Index(result, aml.Int(i), nil) }
+	return []aml.Term{
+		// NLST (reply): the status of a reply as these methods number it.
+		aml.Method("NLST", 1, aml.NotSerialized,
+			aml.Store(word(aml.Arg0, 0), code),
+			aml.If(aml.LEqual(code, aml.Int(statusOK)), aml.Return(aml.Int(labelOK))),
+			aml.If(aml.LEqual(code, aml.Int(statusInvalid)), aml.Return(aml.Int(labelInvalid))),
+			aml.If(aml.LEqual(code, aml.Int(statusFailed)), aml.Return(aml.Int(labelBroken))),
+			aml.If(aml.And(code, aml.Int(1<<16), nil), aml.Return(aml.Int(labelLocked))),
+			aml.Return(aml.Int(labelFailure))),
+
+		// NLSI (handle): status, size of the area, most bytes of a transfer.
+		aml.Method("NLSI", 1, aml.NotSerialized,
+			call(FuncLabelSize, aml.BufferOf(aml.Int(shortField))),
+			aml.Store(aml.Package{aml.Int(labelFailure), aml.Zero, aml.Zero}, result),
+			aml.Store(aml.Call("NLST", reply), code),
+			aml.Store(code, element(0)),
+			aml.If(aml.LEqual(code, aml.Int(labelOK)),
+				aml.Store(word(reply, 4), element(1)),
+				aml.Store(word(reply, 8), element(2))),
+			aml.Return(result)),
+
+		// NLSR (handle, offset, length): status, data.
+		aml.Method("NLSR", 3, aml.NotSerialized,
+			call(FuncGetLabel, aml.Concatenate(dword(aml.Arg1), dword(aml.Arg2), nil)),
+			aml.Store(aml.Package{aml.Int(labelFailure), aml.Buffer{}}, result),
+			aml.Store(aml.Call("NLST", reply), element(0)),
+			aml.Store(aml.Mid(reply, aml.Int(4), aml.Int(PageSize), nil), element(1)),
+			aml.Return(result)),
+
+		// NLSW (handle, offset, length, data): status.
+		aml.Method("NLSW", 4, aml.NotSerialized,
+			aml.If(aml.LLess(aml.SizeOf(aml.Arg3), aml.Arg2), aml.Return(aml.Int(labelInvalid))),
+			aml.Concatenate(dword(aml.Arg1), dword(aml.Arg2), aml.Local3),
+			call(FuncSetLabel, aml.Concatenate(aml.Local3, aml.Mid(aml.Arg3, aml.Zero, aml.Arg2, nil), nil)),
+			aml.Return(aml.Call("NLST", reply))),
+	}
+}
+
+// word is the 32-bit integer at an offset of a buffer.
+func word(buffer aml.Term, at int) aml.Term {
+	return aml.ToInteger(aml.Mid(buffer, aml.Int(at), aml.Int(4), nil), nil)
+}
+
+// dword is an integer as a buffer of 4 bytes, in tables of either width.
+func dword(v aml.Term) aml.Term {
+	return aml.Mid(aml.ToBuffer(v, nil), aml.Zero, aml.Int(4), nil)
+}
