@@ -34,6 +34,7 @@ const (
 	storeXMM     = "\x0F\x11\x00"                 // movups [rax], xmm0
 	loadGPR      = "\x48\x8B\x48\x28"             // mov rcx, [rax+gpr]
 	storeGPR     = "\x48\x89\x48\x28"             // mov [rax+gpr], rcx
+	loadFlags    = "\x51\x9D"                     // push rcx; popfq
 	loadMM       = "\x0F\x6F\x40\x30\x0F\x6F\x48\x38"
 	storeMM      = "\x0F\x7F\x40\x30\x0F\x77" // movq [rax+mm], mm0; emms
 	storeFlags   = "\x0F\x94\x40\x40\x0F\x9A\x40\x41\x0F\x92\x40\x42"
@@ -59,7 +60,8 @@ func newNative(t testing.TB) *native {
 }
 
 // compile gives a function that runs machine code with RAX pointing to a
-// machine. The code may use RCX, RDX, xmm0, xmm1, the x87, and no stack.
+// machine. The code may use RCX, RDX, xmm0, xmm1, the x87 and a few words of
+// stack.
 func (n *native) compile(code string) func(*machine) {
 	if n.used+len(code) > len(n.page) {
 		n.used = 0

@@ -1,0 +1,278 @@
+package soft
+
+import "encoding/binary"
+
+// span is up to 16 bytes of memory, translated: n1 bytes at pa and the rest at
+// pb, the next page. Translating before any effect is what makes a fault
+// leave nothing behind.
+type span struct {
+	pa, pb uint64
+	n1, n  uint8
+}
+
+// span translates n bytes, 1 to 16, at a linear address.
+func (c *cpu) span(seg uint8, va uint64, n uint8, kind access) (s span, ok bool) {
+	return c.spanAs(c.privilege(), seg, va, n, kind)
+}
+
+func (c *cpu) spanAs(set int, seg uint8, va uint64, n uint8, kind access) (s span, ok bool) {
+	last := va + uint64(n) - 1
+	if !canonical(va) || !canonical(last) {
+		return s, c.segFault(seg)
+	}
+	if c.flags&flagAC != 0 && c.alignCheck(va, n) {
+		return s, false
+	}
+	s.n, s.n1 = n, n
+	if s.pa, ok = c.translate(va, set, kind); !ok {
+		return s, false
+	}
+	if (va^last)&^pageMask != 0 {
+		s.n1 = uint8(pageSize - va&pageMask)
+		if s.pb, ok = c.translate(last&^pageMask, set, kind); !ok {
+			return s, false
+		}
+	}
+	return s, true
+}
+
+// alignCheck raises #AC for a misaligned access by user code that asked for
+// it (SDM 3A, 6.15, "Interrupt 17").
+func (c *cpu) alignCheck(va uint64, n uint8) bool {
+	if c.cpl == 3 && c.cr0&cr0AM != 0 && n <= 8 && n&(n-1) == 0 && va&uint64(n-1) != 0 {
+		c.raiseErr(excAC, 0)
+		return true
+	}
+	return false
+}
+
+// read returns up to 8 bytes.
+func (c *cpu) read(s *span) uint64 {
+	if s.n1 == s.n {
+		return c.readPhys(s.pa, s.n)
+	}
+	lo := c.readPhys(s.pa, s.n1)
+	return lo | c.readPhys(s.pb, s.n-s.n1)<<(8*s.n1)
+}
+
+// write stores up to 8 bytes.
+func (c *cpu) write(s *span, v uint64) {
+	if s.n1 == s.n {
+		c.writePhys(s.pa, s.n, v)
+		return
+	}
+	c.writePhys(s.pa, s.n1, v)
+	c.writePhys(s.pb, s.n-s.n1, v>>(8*s.n1))
+}
+
+// part is the n bytes at offset off of a span.
+func (s *span) part(off, n uint8) span {
+	switch {
+	case off >= s.n1:
+		return span{pa: s.pb + uint64(off-s.n1), n1: n, n: n}
+	case off+n <= s.n1:
+		return span{pa: s.pa + uint64(off), n1: n, n: n}
+	}
+	return span{pa: s.pa + uint64(off), pb: s.pb, n1: s.n1 - off, n: n}
+}
+
+func (c *cpu) read128(s *span) (v [2]uint64) {
+	lo, hi := s.part(0, 8), s.part(8, 8)
+	return [2]uint64{c.read(&lo), c.read(&hi)}
+}
+
+func (c *cpu) write128(s *span, v [2]uint64) {
+	lo, hi := s.part(0, 8), s.part(8, 8)
+	c.write(&lo, v[0])
+	c.write(&hi, v[1])
+}
+
+// load reads n bytes, 1 to 8, at a linear address.
+func (c *cpu) load(seg uint8, va uint64, n uint8) (uint64, bool) {
+	s, ok := c.span(seg, va, n, accessRead)
+	if !ok {
+		return 0, false
+	}
+	return c.read(&s), true
+}
+
+// store writes n bytes, 1 to 8, at a linear address.
+func (c *cpu) store(seg uint8, va uint64, n uint8, v uint64) bool {
+	s, ok := c.span(seg, va, n, accessWrite)
+	if ok {
+		c.write(&s, v)
+	}
+	return ok
+}
+
+// loadSys and storeSys are the processor's own accesses, to descriptor tables
+// and the TSS, which are supervisor accesses at any CPL.
+
+func (c *cpu) loadSys(va uint64, n uint8) (uint64, bool) {
+	s, ok := c.spanAs(0, segDS, va, n, accessRead)
+	if !ok {
+		return 0, false
+	}
+	return c.read(&s), true
+}
+
+func (c *cpu) storeSys(va uint64, n uint8, v uint64) bool {
+	s, ok := c.spanAs(0, segDS, va, n, accessWrite)
+	if ok {
+		c.write(&s, v)
+	}
+	return ok
+}
+
+// loadBytes reads a larger operand.
+func (c *cpu) loadBytes(seg uint8, va uint64, b []byte) bool {
+	for len(b) > 0 {
+		n := min(len(b), 8)
+		v, ok := c.load(seg, va, uint8(n))
+		if !ok {
+			return false
+		}
+		putLE(b, uint8(n), v)
+		b, va = b[n:], va+uint64(n)
+	}
+	return true
+}
+
+// storeBytes writes a larger operand: all of it or, on a fault, nothing.
+func (c *cpu) storeBytes(seg uint8, va uint64, b []byte) bool {
+	for off := 0; off < len(b); off += 8 {
+		if _, ok := c.span(seg, va+uint64(off), uint8(min(len(b)-off, 8)), accessWrite); !ok {
+			return false
+		}
+	}
+	for len(b) > 0 {
+		n := min(len(b), 8)
+		if !c.store(seg, va, uint8(n), getLE(b, uint8(n))) {
+			return false
+		}
+		b, va = b[n:], va+uint64(n)
+	}
+	return true
+}
+
+// operandAddr is the linear address of an instruction's memory operand.
+func (c *cpu) operandAddr(in *inst) uint64 {
+	a := c.r[in.base] + c.r[in.index]<<(in.scale&63) + in.disp
+	if in.flags&instRIP != 0 {
+		a += c.next
+	}
+	if in.asize == 4 {
+		a = uint64(uint32(a))
+	}
+	switch in.seg {
+	case segFS:
+		a += c.r[slotFS]
+	case segGS:
+		a += c.r[slotGS]
+	}
+	return a
+}
+
+// reg reads a register operand; byte registers 4 to 7 without REX are AH to
+// BH.
+func (c *cpu) reg(in *inst, n, size uint8) uint64 {
+	switch size {
+	case 1:
+		if in.flags&instREX == 0 && n >= 4 {
+			return c.r[n&3] >> 8 & 0xff
+		}
+		return c.r[n] & 0xff
+	case 2:
+		return c.r[n] & 0xffff
+	case 4:
+		return c.r[n] & 0xffffffff
+	}
+	return c.r[n]
+}
+
+// setReg writes a register operand; 4 bytes clear the upper half.
+func (c *cpu) setReg(in *inst, n, size uint8, v uint64) {
+	switch size {
+	case 1:
+		if in.flags&instREX == 0 && n >= 4 {
+			c.r[n&3] = c.r[n&3]&^0xff00 | v&0xff<<8
+			return
+		}
+		c.r[n] = c.r[n]&^0xff | v&0xff
+	case 2:
+		c.r[n] = c.r[n]&^0xffff | v&0xffff
+	case 4:
+		c.r[n] = uint64(uint32(v))
+	default:
+		c.r[n] = v
+	}
+}
+
+// readRM reads the r/m operand.
+func (c *cpu) readRM(in *inst, size uint8) (uint64, bool) {
+	if in.mod == 3 {
+		return c.reg(in, in.rm, size), true
+	}
+	return c.load(in.seg, c.operandAddr(in), size)
+}
+
+// writeRM writes the r/m operand.
+func (c *cpu) writeRM(in *inst, size uint8, v uint64) bool {
+	if in.mod == 3 {
+		c.setReg(in, in.rm, size, v)
+		return true
+	}
+	return c.store(in.seg, c.operandAddr(in), size, v)
+}
+
+// readModify reads the r/m operand and makes sure that it can be written.
+func (c *cpu) readModify(in *inst, size uint8) (v uint64, s span, ok bool) {
+	if in.mod == 3 {
+		return c.reg(in, in.rm, size), s, true
+	}
+	if s, ok = c.span(in.seg, c.operandAddr(in), size, accessWrite); !ok {
+		return 0, s, false
+	}
+	return c.read(&s), s, true
+}
+
+// modify writes what readModify read.
+func (c *cpu) modify(in *inst, size uint8, s *span, v uint64) {
+	if in.mod == 3 {
+		c.setReg(in, in.rm, size, v)
+		return
+	}
+	c.write(s, v)
+}
+
+// push stores below the stack pointer and moves it.
+func (c *cpu) push(size uint8, v uint64) bool {
+	sp := c.r[rSP] - uint64(size)
+	if !c.store(segSS, sp, size, v) {
+		return false
+	}
+	c.r[rSP] = sp
+	return true
+}
+
+// pop loads from the stack and moves the stack pointer.
+func (c *cpu) pop(size uint8) (uint64, bool) {
+	v, ok := c.load(segSS, c.r[rSP], size)
+	if ok {
+		c.r[rSP] += uint64(size)
+	}
+	return v, ok
+}
+
+// readCode copies instruction bytes from a physical address within a page.
+func (c *cpu) readCode(pa uint64, b []byte) {
+	if r := c.p.mem.find(pa); r != nil {
+		copy(b, r.mem[pa-r.base:])
+		return
+	}
+	for i := range b {
+		b[i] = 0xff
+	}
+}
+
+var le = binary.LittleEndian

@@ -1,0 +1,319 @@
+package soft
+
+import "nvlab/vmm"
+
+// lapic is a local APIC in xAPIC mode (SDM 3A, chapter 11).
+type lapic struct {
+	cpu  *cpu
+	base uint64 // IA32_APIC_BASE
+	id   uint8
+
+	tpr, ldr, dfr, svr   uint32
+	esr                  uint32
+	icr                  uint64
+	isr, irr, tmr        [8]uint32
+	lvt                  [7]uint32 // CMCI, timer, thermal, counter, LINT0, LINT1, error
+	timerInit, timerDiv  uint32
+	timerStart, timerEnd uint64 // clock when the count was set, and when it ends
+	deadline             uint64 // IA32_TSC_DEADLINE; 0 is off
+}
+
+// Local vector table, by index in lapic.lvt.
+const (
+	lvtCMCI = iota
+	lvtTimer
+	lvtThermal
+	lvtCounter
+	lvtLINT0
+	lvtLINT1
+	lvtError
+)
+
+const (
+	lvtMasked      = 1 << 16
+	timerModeMask  = 3 << 17
+	timerPeriodic  = 1 << 17
+	timerDeadline  = 2 << 17
+	svrEnable      = 1 << 8
+	apicVersion    = 0x60014 // 7 LVT entries, integrated
+	apicDefault    = 0xfee00000
+	never          = ^uint64(0)
+	vectorFirst    = 16
+	esrIllegal     = 1 << 6
+	esrSendIllegal = 1 << 5
+)
+
+func (a *lapic) reset() {
+	*a = lapic{
+		cpu: a.cpu, id: a.id,
+		base: apicDefault | apicEnable | apicBSP,
+		dfr:  ^uint32(0), svr: 0xff,
+		timerEnd: never,
+	}
+	for i := range a.lvt {
+		a.lvt[i] = lvtMasked
+	}
+}
+
+// enabled says whether the registers answer at their address.
+func (a *lapic) enabled() bool { return a.base&apicEnable != 0 }
+
+// on says whether the APIC accepts interrupts.
+func (a *lapic) on() bool { return a.enabled() && a.svr&svrEnable != 0 }
+
+// setBase writes IA32_APIC_BASE: x2APIC mode is not offered.
+func (a *lapic) setBase(v uint64) bool {
+	if v&^(apicEnable|apicBSP|(1<<physBits-1)&^pageMask) != 0 {
+		return false
+	}
+	if (a.base^v)&apicEnable != 0 {
+		a.reset()
+	}
+	a.base = v
+	a.cpu.flushTLB(false)
+	return true
+}
+
+// readMMIO reads a register; they are 32 bits wide, 16 bytes apart.
+func (a *lapic) readMMIO(off uint64, n uint8) uint64 {
+	v := uint64(a.readReg(off>>4)) >> (8 * (off & 3))
+	if off&15 > 3 {
+		v = 0
+	}
+	return v & sizeMask(n)
+}
+
+func (a *lapic) writeMMIO(off uint64, n uint8, v uint64) {
+	if off&15 == 0 && n >= 4 {
+		a.writeReg(off>>4, uint32(v))
+	}
+}
+
+func (a *lapic) readReg(n uint64) uint32 {
+	switch {
+	case n == 0x02:
+		return uint32(a.id) << 24
+	case n == 0x03:
+		return apicVersion
+	case n == 0x08:
+		return a.tpr
+	case n == 0x0a:
+		return uint32(a.ppr())
+	case n == 0x0d:
+		return a.ldr
+	case n == 0x0e:
+		return a.dfr
+	case n == 0x0f:
+		return a.svr
+	case n >= 0x10 && n < 0x18:
+		return a.isr[n-0x10]
+	case n >= 0x18 && n < 0x20:
+		return a.tmr[n-0x18]
+	case n >= 0x20 && n < 0x28:
+		return a.irr[n-0x20]
+	case n == 0x28:
+		return a.esr
+	case n == 0x2f:
+		return a.lvt[lvtCMCI]
+	case n == 0x30:
+		return uint32(a.icr)
+	case n == 0x31:
+		return uint32(a.icr >> 32)
+	case n >= 0x32 && n < 0x38:
+		return a.lvt[n-0x32+lvtTimer]
+	case n == 0x38:
+		return a.timerInit
+	case n == 0x39:
+		return a.timerCount()
+	case n == 0x3e:
+		return a.timerDiv
+	}
+	return 0
+}
+
+func (a *lapic) writeReg(n uint64, v uint32) {
+	a.cpu.attn = true
+	switch {
+	case n == 0x02:
+		a.id = uint8(v >> 24)
+	case n == 0x08:
+		a.setTPR(v)
+	case n == 0x0b:
+		a.eoi()
+	case n == 0x0d:
+		a.ldr = v & 0xff000000
+	case n == 0x0e:
+		a.dfr = v | 0x0fffffff
+	case n == 0x0f:
+		a.svr = v & 0x3ff
+		if v&svrEnable == 0 {
+			for i := range a.lvt {
+				a.lvt[i] |= lvtMasked
+			}
+		}
+	case n == 0x28:
+		a.esr = 0
+	case n == 0x2f:
+		a.setLVT(lvtCMCI, v)
+	case n == 0x30:
+		a.icr = a.icr&^0xffffffff | uint64(v&^(1<<12))
+		a.send()
+	case n == 0x31:
+		a.icr = a.icr&0xffffffff | uint64(v)<<32
+	case n >= 0x32 && n < 0x38:
+		a.setLVT(int(n-0x32+lvtTimer), v)
+	case n == 0x38:
+		a.timerInit = v
+		a.startTimer()
+	case n == 0x3e:
+		a.timerDiv = v & 0xb
+		a.startTimer()
+	}
+}
+
+func (a *lapic) setLVT(i int, v uint32) {
+	if a.svr&svrEnable == 0 {
+		v |= lvtMasked
+	}
+	mask := uint32(0x117ff)
+	if i == lvtTimer {
+		mask = 0x710ff
+	} else if i == lvtLINT0 || i == lvtLINT1 {
+		mask = 0x1a7ff
+	}
+	old := a.lvt[i]
+	a.lvt[i] = v & mask
+	if i == lvtTimer && (old^v)&timerModeMask != 0 {
+		// A change into or out of deadline mode disarms (SDM 3A, 11.5.4.1).
+		a.deadline = 0
+		a.timerEnd = never
+	}
+}
+
+func (a *lapic) setTPR(v uint32) {
+	a.tpr = v & 0xff
+	a.cpu.attn = true
+}
+
+// highest is the highest set bit, or -1.
+func highest(b *[8]uint32) int {
+	for i := 7; i >= 0; i-- {
+		if b[i] != 0 {
+			for j := 31; ; j-- {
+				if b[i]>>j&1 != 0 {
+					return i*32 + j
+				}
+			}
+		}
+	}
+	return -1
+}
+
+// ppr is the processor priority (SDM 3A, 11.8.3.1).
+func (a *lapic) ppr() uint8 {
+	v := highest(&a.isr)
+	if v < 0 || uint32(v)>>4 <= a.tpr>>4 {
+		return uint8(a.tpr)
+	}
+	return uint8(v) &^ 15
+}
+
+// pending is the vector that the processor would take now, or -1.
+func (a *lapic) pending() int {
+	v := highest(&a.irr)
+	if v < 0 || v>>4 <= int(a.ppr()>>4) || !a.on() {
+		return -1
+	}
+	return v
+}
+
+// acknowledge moves a pending vector into service.
+func (a *lapic) acknowledge(v int) {
+	a.irr[v>>5] &^= 1 << (v & 31)
+	a.isr[v>>5] |= 1 << (v & 31)
+}
+
+func (a *lapic) eoi() {
+	v := highest(&a.isr)
+	if v < 0 {
+		return
+	}
+	a.isr[v>>5] &^= 1 << (v & 31)
+	if a.tmr[v>>5]>>(v&31)&1 != 0 {
+		a.cpu.p.bus.EndOfInterrupt(uint8(v))
+	}
+}
+
+// accept makes a vector pending.
+func (a *lapic) accept(v uint8, level bool) {
+	if v < vectorFirst {
+		a.esr |= esrIllegal
+		return
+	}
+	bit := uint32(1) << (v & 31)
+	a.irr[v>>5] |= bit
+	if level {
+		a.tmr[v>>5] |= bit
+	} else {
+		a.tmr[v>>5] &^= bit
+	}
+	a.cpu.attn = true
+}
+
+// addressed says whether a message's destination is this APIC (SDM 3A,
+// 11.6.2).
+func (a *lapic) addressed(dest uint8, logical bool) bool {
+	if dest == 0xff {
+		return true
+	}
+	if !logical {
+		return dest == a.id
+	}
+	ldr := uint8(a.ldr >> 24)
+	if a.dfr>>28 == 0 { // cluster model
+		return dest>>4 == ldr>>4 && dest&ldr&15 != 0
+	}
+	return dest&ldr != 0
+}
+
+// send sends the interrupt that the ICR describes (SDM 3A, 11.6.1).
+func (a *lapic) send() {
+	v := uint8(a.icr)
+	mode := a.icr >> 8 & 7
+	logical := a.icr>>11&1 != 0
+	dest := uint8(a.icr >> 56)
+	switch a.icr >> 18 & 3 {
+	case 0:
+		a.cpu.p.deliverMessage(nil, mode, dest, logical, v)
+	case 1:
+		a.cpu.p.deliverMessage(nil, mode, a.id, false, v)
+	case 2:
+		a.cpu.p.deliverMessage(nil, mode, 0xff, false, v)
+	case 3:
+		a.cpu.p.deliverMessage(a, mode, 0xff, false, v)
+	}
+}
+
+// deliverMessage delivers an interprocessor interrupt to all that it
+// addresses but one.
+func (p *processors) deliverMessage(but *lapic, mode uint64, dest uint8, logical bool, v uint8) {
+	const fixed, lowest = 0, 1
+	a := &p.cpu.apic
+	if a == but || !a.addressed(dest, logical) {
+		return
+	}
+	if mode == fixed || mode == lowest {
+		if a.on() {
+			a.accept(v, false)
+		}
+	}
+	// INIT and SIPI reach processors that are not there; SMI has no effect.
+}
+
+// Interrupt delivers a message of the machine's.
+func (p *processors) Interrupt(i vmm.Interrupt) {
+	a := &p.cpu.apic
+	if a.on() && a.addressed(i.Dest, i.Logical) {
+		a.accept(i.Vector, i.Level)
+	}
+}

@@ -1,0 +1,231 @@
+package soft
+
+// Register slots. Pre-decoded ops name registers by slot, and an array of 256
+// indexed by a byte needs no bounds check.
+const (
+	rAX = iota
+	rCX
+	rDX
+	rBX
+	rSP
+	rBP
+	rSI
+	rDI
+	slotZero = 16 // always zero: an absent base or index
+	slotFS   = 17 // FS base
+	slotGS   = 18 // GS base
+)
+
+// Segment registers, in the encoding of MOV Sreg.
+const (
+	segES = iota
+	segCS
+	segSS
+	segDS
+	segFS
+	segGS
+)
+
+// Bits of RFLAGS (SDM 1, 3.4.3).
+const (
+	flagCF   = 1 << 0
+	flagOne  = 1 << 1
+	flagPF   = 1 << 2
+	flagAF   = 1 << 4
+	flagZF   = 1 << 6
+	flagSF   = 1 << 7
+	flagTF   = 1 << 8
+	flagIF   = 1 << 9
+	flagDF   = 1 << 10
+	flagOF   = 1 << 11
+	flagIOPL = 3 << 12
+	flagNT   = 1 << 14
+	flagRF   = 1 << 16
+	flagVM   = 1 << 17
+	flagAC   = 1 << 18
+	flagVIF  = 1 << 19
+	flagVIP  = 1 << 20
+	flagID   = 1 << 21
+
+	flagsArith = flagCF | flagPF | flagAF | flagZF | flagSF | flagOF
+)
+
+// Bits of the control registers and EFER (SDM 3A, 2.5).
+const (
+	cr0PE = 1 << 0
+	cr0MP = 1 << 1
+	cr0EM = 1 << 2
+	cr0TS = 1 << 3
+	cr0ET = 1 << 4
+	cr0NE = 1 << 5
+	cr0WP = 1 << 16
+	cr0AM = 1 << 18
+	cr0NW = 1 << 29
+	cr0CD = 1 << 30
+	cr0PG = 1 << 31
+
+	cr4TSD        = 1 << 2
+	cr4DE         = 1 << 3
+	cr4PSE        = 1 << 4
+	cr4PAE        = 1 << 5
+	cr4MCE        = 1 << 6
+	cr4PGE        = 1 << 7
+	cr4PCE        = 1 << 8
+	cr4OSFXSR     = 1 << 9
+	cr4OSXMMEXCPT = 1 << 10
+	cr4UMIP       = 1 << 11
+	cr4SMEP       = 1 << 20
+
+	cr4Valid = cr4TSD | cr4DE | cr4PSE | cr4PAE | cr4MCE | cr4PGE | cr4PCE |
+		cr4OSFXSR | cr4OSXMMEXCPT | cr4UMIP | cr4SMEP
+
+	eferSCE = 1 << 0
+	eferLME = 1 << 8
+	eferLMA = 1 << 10
+	eferNXE = 1 << 11
+)
+
+// physBits is MAXPHYADDR, as CPUID leaf 80000008h tells the guest.
+const physBits = 40
+
+// segment is a segment register with its hidden part. The bases of FS and GS
+// live in slotFS and slotGS instead.
+type segment struct {
+	sel   uint16
+	attr  uint16 // descriptor bits 40..47 and 52..55, as LAR shows them >> 8
+	limit uint32
+	base  uint64
+}
+
+// table is GDTR or IDTR.
+type table struct {
+	base  uint64
+	limit uint16
+}
+
+// exception is what an instruction raised.
+type exception struct {
+	vec    uint8
+	hasErr bool
+	soft   bool // by INT n, INT3, INTO: the gate's DPL counts
+	err    uint32
+	cr2    uint64
+}
+
+// cpu is one processor.
+type cpu struct {
+	p   *processors
+	tlb *[tlbSize]tlbEntry // of the current privilege
+	jc  *[jcSize]jumpEntry // of the current privilege
+
+	// The six arithmetic flags: ZF is fz == 0; SF is bit 63 of fs, PF the
+	// parity of its low byte; CF is bit 63 of fc, OF its bit 63 xor bit 62,
+	// AF its bit 3.
+	fz, fs, fc uint64
+	flags      uint64 // the rest of RFLAGS
+
+	r [256]uint64
+
+	rip  uint64
+	next uint64 // of the instruction after the one that executes
+
+	now       uint64 // clock in ns
+	idle      uint64 // of which were jumped over
+	delivered uint64 // exceptions and interrupts, so far
+	attn      bool   // the run loop must look at events
+	shadow    bool   // no interrupt before the next instruction (STI, MOV SS)
+	halted    bool
+	cpl       uint8
+
+	exc exception
+
+	seg  [6]segment
+	ldtr segment
+	tr   segment
+	gdt  table
+	idt  table
+
+	cr0, cr2, cr3, cr4 uint64
+	efer               uint64
+	dr                 [8]uint64
+	msr                msrs
+	tscOffset          uint64
+	rng                uint64
+	mode               uint8 // what blocks depend on: see modeBits
+
+	fpu  fpuState
+	apic lapic
+
+	tlbs [2]tlbSet
+	jcs  [2][jcSize]jumpEntry
+	step inst // of stepOne, to spare an allocation
+	buf  [16]byte
+}
+
+func newCPU(p *processors) *cpu {
+	c := &cpu{p: p}
+	c.apic.cpu = c
+	return c
+}
+
+// Mode bits: blocks made in one mode are not run in another.
+const (
+	modeUser = 1 << iota // CPL 3
+	modeSSE              // CR0.TS and EM clear, CR4.OSFXSR set
+)
+
+// setMode brings what is derived from CPL, CR0 and CR4 up to date.
+func (c *cpu) setMode() {
+	var m uint8
+	set := 0
+	if c.cpl == 3 {
+		m |= modeUser
+		set = 1
+	}
+	if c.cr0&(cr0TS|cr0EM) == 0 && c.cr4&cr4OSFXSR != 0 {
+		m |= modeSSE
+	}
+	c.tlb = &c.tlbs[set].fast
+	c.jc = &c.jcs[set]
+	if (m^c.mode)&^modeUser != 0 {
+		c.p.cache.forgetJumps()
+	}
+	c.mode = m
+	c.attn = true
+}
+
+func (c *cpu) setCPL(cpl uint8) {
+	if c.cpl != cpl {
+		c.cpl = cpl
+		c.setMode()
+	}
+}
+
+// The raise functions record an exception and return false, which is what an
+// instruction that did not complete returns.
+
+func (c *cpu) raise(vec uint8) bool {
+	c.exc = exception{vec: vec}
+	return false
+}
+
+func (c *cpu) raiseErr(vec uint8, err uint32) bool {
+	c.exc = exception{vec: vec, hasErr: true, err: err}
+	return false
+}
+
+func (c *cpu) ud() bool           { return c.raise(excUD) }
+func (c *cpu) gp(err uint32) bool { return c.raiseErr(excGP, err) }
+
+// segFault is #SS(0) for the stack segment, else #GP(0).
+func (c *cpu) segFault(seg uint8) bool {
+	if seg == segSS {
+		return c.raiseErr(excSS, 0)
+	}
+	return c.gp(0)
+}
+
+// canonical says whether bits 63..47 of a linear address are equal.
+func canonical(va uint64) bool {
+	return uint64(int64(va<<16)>>16) == va
+}

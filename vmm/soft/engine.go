@@ -1,0 +1,36 @@
+// Package soft is a software x86-64 processor: an exact executor that holds
+// every rule of the architecture, and a fast interpreter of pre-decoded
+// blocks that hands whatever is unusual to it.
+//
+// Time is the count of retired instructions, one nanosecond each; a halted
+// processor jumps to its next timer. The same inputs give the same run.
+//
+// References are to the Intel 64 and IA-32 Architectures Software Developer's
+// Manual ("SDM") unless they say otherwise.
+package soft
+
+import (
+	"fmt"
+
+	"nvlab/vmm"
+)
+
+// Engine makes software processors. Its zero value is ready.
+type Engine struct{}
+
+// Name returns "soft".
+func (Engine) Name() string { return "soft" }
+
+// New returns processors that are off, with no memory.
+func (Engine) New(spec vmm.ProcessorSpec, bus vmm.Bus) (vmm.Processors, error) {
+	if spec.Count != 1 {
+		return nil, fmt.Errorf("%w: the software engine runs 1 processor, not %d", vmm.ErrNoEngine, spec.Count)
+	}
+	if bus == nil {
+		return nil, fmt.Errorf("%w: the software engine needs a bus", vmm.ErrNoEngine)
+	}
+	p := &processors{bus: bus, seed: spec.Seed, cpuid: vmm.CPUIDModel()}
+	p.cache.init()
+	p.cpu = newCPU(p)
+	return p, nil
+}

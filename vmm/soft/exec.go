@@ -1,0 +1,109 @@
+package soft
+
+// An execFn executes one instruction. It returns false if it raised an
+// exception, and then has changed nothing that the architecture says must be
+// unchanged. c.rip is the instruction's address, c.next the one after, which
+// branches change.
+type execFn func(c *cpu, in *inst) bool
+
+// execTable is indexed by inst.op.
+var execTable [512]execFn
+
+func execUD(c *cpu, _ *inst) bool { return c.ud() }
+
+func init() {
+	for i := range execTable {
+		execTable[i] = execUD
+	}
+	registerALU()
+	registerShift()
+	registerBits()
+	registerMove()
+	registerFlow()
+	registerString()
+	registerSystem()
+	registerSegment()
+	registerSSE()
+	registerMMX()
+	registerX87()
+}
+
+func register(f execFn, ops ...int) {
+	for _, o := range ops {
+		execTable[o] = f
+	}
+}
+
+func registerRange(f execFn, lo, hi int) {
+	for o := lo; o <= hi; o++ {
+		execTable[o] = f
+	}
+}
+
+// execute runs in at c.rip, delivers what it raises, and counts it.
+func (c *cpu) execute(in *inst) {
+	c.next = c.rip + uint64(in.len)
+	c.now++
+	if execTable[in.op](c, in) {
+		c.rip = c.next
+		return
+	}
+	c.deliver()
+}
+
+// stepOne fetches, decodes and executes the instruction at c.rip.
+func (c *cpu) stepOne() {
+	trap := c.flags&flagTF != 0
+	shadow := c.shadow
+	c.shadow = false
+	in := &c.step
+	if !c.fetch(in) {
+		c.now++
+		c.deliver()
+		return
+	}
+	delivered := c.delivered
+	c.flags &^= flagRF
+	c.execute(in)
+	if trap && !shadow && !c.shadow && c.delivered == delivered {
+		c.dr[6] |= 1 << 14 // BS
+		c.raise(excDB)
+		c.deliver()
+	}
+}
+
+// fetch reads and decodes the instruction at c.rip, or raises what that
+// raises.
+func (c *cpu) fetch(in *inst) bool {
+	if !canonical(c.rip) {
+		return c.gp(0)
+	}
+	set := c.privilege()
+	pa, ok := c.translate(c.rip, set, accessFetch)
+	if !ok {
+		return false
+	}
+	b := c.buf[:min(maxInst, pageSize-c.rip&pageMask)]
+	c.readCode(pa, b)
+	status := decode(b, in)
+	if status == decodeShort {
+		n := len(b)
+		second := (c.rip | pageMask) + 1
+		if !canonical(second) {
+			return c.gp(0)
+		}
+		if pa, ok = c.translate(second, set, accessFetch); !ok {
+			return false
+		}
+		b = c.buf[:maxInst]
+		c.readCode(pa, b[n:])
+		status = decode(b, in)
+	}
+	switch status {
+	case decodeOK:
+		return true
+	case decodeInvalid:
+		return c.ud()
+	}
+	return c.gp(0)
+}

@@ -1,0 +1,411 @@
+package soft
+
+import "math/bits"
+
+func registerSystem() {
+	register(execHLT, 0xf4)
+	register(execCLI, 0xfa)
+	register(execSTI, 0xfb)
+	register(execPUSHF, 0x9c)
+	register(execPOPF, 0x9d)
+	register(execIN, 0xe4, 0xe5, 0xec, 0xed)
+	register(execOUT, 0xe6, 0xe7, 0xee, 0xef)
+	register(execFWAIT, 0x9b)
+	register(execGroup7, 0x101)
+	register(execCLTS, 0x106)
+	register(execINVD, 0x108, 0x109)
+	register(execMovFromCR, 0x120)
+	register(execMovFromDR, 0x121)
+	register(execMovToCR, 0x122)
+	register(execMovToDR, 0x123)
+	register(execWRMSR, 0x130)
+	register(execRDTSC, 0x131)
+	register(execRDMSR, 0x132)
+	register(execRDPMC, 0x133)
+	register(execCPUID, 0x1a2)
+}
+
+func (c *cpu) iopl() uint8 { return uint8(c.flags >> 12 & 3) }
+
+func execHLT(c *cpu, _ *inst) bool {
+	if c.cpl != 0 {
+		return c.gp(0)
+	}
+	c.halted = true
+	c.attn = true
+	return true
+}
+
+func execCLI(c *cpu, _ *inst) bool {
+	if c.cpl > c.iopl() {
+		return c.gp(0)
+	}
+	c.flags &^= flagIF
+	return true
+}
+
+func execSTI(c *cpu, _ *inst) bool {
+	if c.cpl > c.iopl() {
+		return c.gp(0)
+	}
+	if c.flags&flagIF == 0 {
+		c.flags |= flagIF
+		c.inhibit()
+	}
+	return true
+}
+
+func execPUSHF(c *cpu, in *inst) bool {
+	return c.push(in.size, c.rflags()&^(flagVM|flagRF))
+}
+
+func execPOPF(c *cpu, in *inst) bool {
+	v, ok := c.pop(in.size)
+	if !ok {
+		return false
+	}
+	m := uint64(flagsArith | flagTF | flagDF | flagNT | flagAC | flagID)
+	if c.cpl == 0 {
+		m |= flagIOPL
+	}
+	if c.cpl <= c.iopl() {
+		m |= flagIF
+	}
+	if in.size == 2 {
+		m &= 0xffff
+	}
+	c.setRFLAGS((c.rflags()&^m | v&m) &^ flagRF)
+	return true
+}
+
+// portAllowed checks IOPL and the TSS's I/O permission bitmap (SDM 1, 18.5).
+func (c *cpu) portAllowed(port uint16, size uint8) bool {
+	if c.cpl <= c.iopl() {
+		return true
+	}
+	if c.tr.limit < 103 {
+		return c.gp(0)
+	}
+	base, ok := c.loadSys(c.tr.base+102, 2)
+	if !ok {
+		return false
+	}
+	off := base + uint64(port>>3)
+	if off+1 > uint64(c.tr.limit) {
+		return c.gp(0)
+	}
+	m, ok := c.loadSys(c.tr.base+off, 2)
+	if !ok {
+		return false
+	}
+	if m>>(port&7)&(1<<size-1) != 0 {
+		return c.gp(0)
+	}
+	return true
+}
+
+func portOperand(c *cpu, in *inst) (port uint16, size uint8) {
+	size = in.size
+	if size == 8 {
+		size = 4
+	}
+	if in.opcode < 0xe8 {
+		return uint16(uint8(in.imm)), size
+	}
+	return uint16(c.r[rDX]), size
+}
+
+func execIN(c *cpu, in *inst) bool {
+	port, size := portOperand(c, in)
+	if !c.portAllowed(port, size) {
+		return false
+	}
+	v := uint64(c.p.bus.PortIn(port, int(size))) & sizeMask(size)
+	c.setReg(in, rAX, size, v)
+	return true
+}
+
+func execOUT(c *cpu, in *inst) bool {
+	port, size := portOperand(c, in)
+	if !c.portAllowed(port, size) {
+		return false
+	}
+	c.p.bus.PortOut(port, int(size), uint32(c.r[rAX]&sizeMask(size)))
+	return true
+}
+
+// execGroup7 is SGDT, SIDT, LGDT, LIDT, SMSW, LMSW, INVLPG, SWAPGS, RDTSCP.
+func execGroup7(c *cpu, in *inst) bool {
+	op := in.modrm >> 3 & 7
+	switch {
+	case in.modrm == 0xf8: // SWAPGS
+		if c.cpl != 0 {
+			return c.gp(0)
+		}
+		c.r[slotGS], c.msr.kernelGS = c.msr.kernelGS, c.r[slotGS]
+		return true
+	case in.modrm == 0xf9: // RDTSCP
+		if !execRDTSC(c, in) {
+			return false
+		}
+		c.r[rCX] = c.msr.tscAux
+		return true
+	case op == 4: // SMSW
+		if c.umip() {
+			return c.gp(0)
+		}
+		if in.mod == 3 {
+			c.setReg(in, in.rm, in.size, c.cr0)
+			return true
+		}
+		return c.writeRM(in, 2, c.cr0)
+	case op == 6: // LMSW
+		if c.cpl != 0 {
+			return c.gp(0)
+		}
+		v, ok := c.readRM(in, 2)
+		if !ok {
+			return false
+		}
+		return c.setCR0(c.cr0&^(cr0MP|cr0EM|cr0TS) | v&(cr0MP|cr0EM|cr0TS))
+	case in.mod == 3:
+		return c.ud()
+	case op < 2: // SGDT, SIDT
+		if c.umip() {
+			return c.gp(0)
+		}
+		t := c.gdt
+		if op == 1 {
+			t = c.idt
+		}
+		va := c.operandAddr(in)
+		if _, ok := c.span(in.seg, va, 10, accessWrite); !ok {
+			return false
+		}
+		return c.store(in.seg, va, 2, uint64(t.limit)) && c.store(in.seg, va+2, 8, t.base)
+	case op < 4: // LGDT, LIDT
+		if c.cpl != 0 {
+			return c.gp(0)
+		}
+		va := c.operandAddr(in)
+		limit, ok := c.load(in.seg, va, 2)
+		if !ok {
+			return false
+		}
+		base, ok := c.load(in.seg, va+2, 8)
+		if !ok {
+			return false
+		}
+		if !canonical(base) {
+			return c.gp(0)
+		}
+		t := table{base: base, limit: uint16(limit)}
+		if op == 2 {
+			c.gdt = t
+		} else {
+			c.idt = t
+		}
+		return true
+	case op == 7: // INVLPG
+		if c.cpl != 0 {
+			return c.gp(0)
+		}
+		if va := c.operandAddr(in); canonical(va) {
+			c.flushPage(va)
+		}
+		return true
+	}
+	return c.ud()
+}
+
+func execCLTS(c *cpu, _ *inst) bool {
+	if c.cpl != 0 {
+		return c.gp(0)
+	}
+	c.cr0 &^= cr0TS
+	c.setMode()
+	return true
+}
+
+// execINVD is INVD and WBINVD: there is no cache.
+func execINVD(c *cpu, _ *inst) bool {
+	if c.cpl != 0 {
+		return c.gp(0)
+	}
+	return true
+}
+
+func execMovFromCR(c *cpu, in *inst) bool {
+	if c.cpl != 0 {
+		return c.gp(0)
+	}
+	var v uint64
+	switch in.reg {
+	case 0:
+		v = c.cr0
+	case 2:
+		v = c.cr2
+	case 3:
+		v = c.cr3
+	case 4:
+		v = c.cr4
+	case 8:
+		v = uint64(c.apic.tpr >> 4)
+	default:
+		return c.ud()
+	}
+	c.r[in.rmOf3()] = v
+	return true
+}
+
+// rmOf3 is the register of an instruction that ignores ModRM.mod.
+func (in *inst) rmOf3() uint8 { return in.modrm&7 | in.rex&1<<3 }
+
+func execMovToCR(c *cpu, in *inst) bool {
+	if c.cpl != 0 {
+		return c.gp(0)
+	}
+	v := c.r[in.rmOf3()]
+	switch in.reg {
+	case 0:
+		return c.setCR0(v)
+	case 2:
+		c.cr2 = v
+	case 3:
+		if v>>physBits != 0 {
+			return c.gp(0)
+		}
+		c.cr3 = v
+		c.flushTLB(true)
+		c.attn = true
+	case 4:
+		return c.setCR4(v)
+	case 8:
+		if v>>4 != 0 {
+			return c.gp(0)
+		}
+		c.apic.setTPR(uint32(v) << 4)
+	default:
+		return c.ud()
+	}
+	return true
+}
+
+// setCR0: SDM 3A, 2.5. Paging and protection stay on: leaving long mode is
+// refused with #GP.
+func (c *cpu) setCR0(v uint64) bool {
+	if v>>32 != 0 || v&cr0PG == 0 || v&cr0PE == 0 || v&(cr0NW|cr0CD) == cr0NW {
+		return c.gp(0)
+	}
+	const known = cr0PE | cr0MP | cr0EM | cr0TS | cr0ET | cr0NE | cr0WP | cr0AM | cr0NW | cr0CD | cr0PG
+	old := c.cr0
+	c.cr0 = v&known | cr0ET
+	if (old^v)&cr0WP != 0 {
+		c.flushTLB(false)
+	}
+	c.setMode()
+	return true
+}
+
+func (c *cpu) setCR4(v uint64) bool {
+	if v&^cr4Valid != 0 || v&cr4PAE == 0 {
+		return c.gp(0)
+	}
+	old := c.cr4
+	c.cr4 = v
+	if (old^v)&(cr4PSE|cr4PGE|cr4SMEP) != 0 {
+		c.flushTLB(false)
+	}
+	c.setMode()
+	return true
+}
+
+// debugRegister resolves DR4 and DR5, aliases of 6 and 7 without CR4.DE.
+func (c *cpu) debugRegister(in *inst) (n uint8, ok bool) {
+	if c.cpl != 0 {
+		return 0, c.gp(0)
+	}
+	n = in.reg
+	if n > 7 {
+		return 0, c.ud()
+	}
+	if n == 4 || n == 5 {
+		if c.cr4&cr4DE != 0 {
+			return 0, c.ud()
+		}
+		n += 2
+	}
+	if c.dr[7]>>13&1 != 0 { // GD: general detect
+		c.dr[6] |= 1 << 13
+		c.dr[7] &^= 1 << 13
+		return 0, c.raise(excDB)
+	}
+	return n, true
+}
+
+func execMovFromDR(c *cpu, in *inst) bool {
+	n, ok := c.debugRegister(in)
+	if ok {
+		c.r[in.rmOf3()] = c.dr[n]
+	}
+	return ok
+}
+
+func execMovToDR(c *cpu, in *inst) bool {
+	n, ok := c.debugRegister(in)
+	if !ok {
+		return false
+	}
+	v := c.r[in.rmOf3()]
+	switch n {
+	case 6:
+		if v>>32 != 0 {
+			return c.gp(0)
+		}
+		v = v&0xe00f | 0xffff0ff0
+	case 7:
+		if v>>32 != 0 {
+			return c.gp(0)
+		}
+		v = v&0xffff2fff | 0x400
+	}
+	c.dr[n] = v
+	return true
+}
+
+func (c *cpu) tsc() uint64 { return c.now - 1 + c.tscOffset }
+
+func execRDTSC(c *cpu, _ *inst) bool {
+	if c.cr4&cr4TSD != 0 && c.cpl != 0 {
+		return c.gp(0)
+	}
+	t := c.tsc()
+	c.r[rAX], c.r[rDX] = uint64(uint32(t)), t>>32
+	return true
+}
+
+// execRDPMC: there are no counters.
+func execRDPMC(c *cpu, _ *inst) bool { return c.gp(0) }
+
+func execCPUID(c *cpu, _ *inst) bool {
+	r := c.p.cpuid.Lookup(uint32(c.r[rAX]), uint32(c.r[rCX]))
+	if uint32(c.r[rAX]) == 1 {
+		r.EBX |= uint32(c.apic.id) << 24
+	}
+	c.r[rAX], c.r[rBX] = uint64(r.EAX), uint64(r.EBX)
+	c.r[rCX], c.r[rDX] = uint64(r.ECX), uint64(r.EDX)
+	return true
+}
+
+// rdrand is a splitmix64 sequence from the processors' seed: it must repeat,
+// not be hard to guess.
+func (c *cpu) rdrand(in *inst) bool {
+	c.rng += 0x9e3779b97f4a7c15
+	z := c.rng
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	z ^= z >> 31
+	c.setReg(in, in.rm, in.size, bits.RotateLeft64(z, 7))
+	c.setArith(flagCF)
+	return true
+}

@@ -1,0 +1,194 @@
+package fp
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+)
+
+const (
+	frstor = "\xDD\x60\x48" // [rax+fpu]
+	fnsave = "\xDD\x70\x48"
+	memory = "\xB8\x00\x00\x00" // the displacement of mem
+)
+
+// onHost runs an instruction from state x on the host; mem is its memory
+// operand. The instruction and data pointers do not take part.
+func onHost(run func(*machine), x *X87, m *machine) {
+	copyOf := *x
+	copyOf.save(m.fpu[:])
+	run(m)
+	x.restore(m.fpu[:])
+	x.FIP, x.FDP, x.FCS, x.FDS, x.FOP = 0, 0, 0, 0, 0
+}
+
+func operand80(r *rand.Rand) F80 {
+	sign := uint16(r.Uint32() & 0x8000)
+	switch r.IntN(12) {
+	case 0:
+		return F80{0, sign}
+	case 1:
+		return F80{1 << 63, sign | 0x7FFF}
+	case 2: // quiet and signaling NaNs, with few payloads
+		return F80{1<<63 | uint64(r.IntN(4))<<61 | uint64(r.IntN(2)), sign | 0x7FFF}
+	case 3: // denormals, pseudo-denormals
+		return F80{r.Uint64() >> r.IntN(64), sign}
+	case 4: // unsupported ones
+		return F80{r.Uint64() >> 1, uint16(r.Uint32())}
+	case 5, 6: // what fits other formats
+		var n number
+		switch r.IntN(3) {
+		case 0:
+			n = double.decode(operand64(r))
+		case 1:
+			n = single.decode(uint64(operand32(r)))
+		default:
+			n = integerNumber(int64(r.Uint64()) >> r.IntN(64))
+		}
+		if n.kind == signalingNaN && n.sig<<1 == 0 {
+			n.sig |= 1
+		}
+		return n.encode80()
+	case 7: // near the limits
+		return F80{1<<63 | r.Uint64()<<r.IntN(64), []uint16{0, 0x7FF0, 1, 30}[r.IntN(4)] + uint16(r.IntN(15)) | sign}
+	case 8: // near 1
+		return F80{1<<63 | r.Uint64()<<r.IntN(64), 16383 - 2 + uint16(r.IntN(5)) | sign}
+	case 9: // middling, for integers
+		return F80{1<<63 | r.Uint64()<<r.IntN(64), 16383 - 10 + uint16(r.IntN(80)) | sign}
+	}
+	return F80{1<<63 | r.Uint64(), uint16(r.IntN(0x7FFF)) | sign}
+}
+
+// randomX87 gives a state without a pending exception.
+func randomX87(r *rand.Rand, masked bool) (x X87) {
+	x.Reset()
+	for i := range x.R {
+		x.R[i] = operand80(r)
+	}
+	if r.IntN(8) == 0 { // cancellation
+		a := x.R[r.IntN(8)]
+		a.Sig += uint64(r.IntN(5)) - 2
+		a.SE ^= uint16(r.IntN(2)) << 15
+		x.R[r.IntN(8)] = a
+	}
+	x.Tag = uint8(r.Uint32() | r.Uint32() | r.Uint32())
+	x.CW = cwInit&^0xF3F | 0x3F | uint16(r.IntN(4))<<10 | []uint16{0, 2, 3, 3}[r.IntN(4)]<<8
+	x.SW = uint16(r.Uint32()) & (swC0 | swC1 | swC2 | swC3 | swTop)
+	if r.IntN(3) == 0 {
+		x.setTop(7)
+	}
+	if r.IntN(2) == 0 { // room to push
+		x.Tag &^= 1 << x.physical(7)
+		x.Tag |= 1<<x.physical(0) | 1<<x.physical(1)
+	}
+	if r.IntN(8) == 0 {
+		x.SW |= uint16(r.Uint32()) & 0x7F
+	}
+	if !masked {
+		x.CW &^= uint16(r.Uint32()) & 0x3F
+		x.SW &^= swFlags &^ x.CW
+	}
+	return x
+}
+
+// x87Form is an instruction D8..DF with a register operand.
+type x87Form struct {
+	op, modrm byte
+}
+
+func (f x87Form) String() string { return fmt.Sprintf("%02X %02X", f.op, f.modrm) }
+
+// transcendental instructions have results that differ by implementation, as
+// has the partial FPREM.
+func (f x87Form) transcendental() bool {
+	if f.op != 0xD9 {
+		return false
+	}
+	switch f.modrm {
+	case 0xF0, 0xF1, 0xF2, 0xF3, 0xF9, 0xFB, 0xFE, 0xFF:
+		return true
+	}
+	return false
+}
+
+func testRegister(t *testing.T, masked bool, forms func(x87Form) bool, count int) {
+	r := rand.New(rand.NewPCG(3, 4))
+	n := newNative(t)
+	total := 0
+	for op := 0xD8; op <= 0xDF; op++ {
+		for modrm := 0xC0; modrm <= 0xFF; modrm++ {
+			form := x87Form{byte(op), byte(modrm)}
+			if decodeReg(form.op, form.modrm) == nil || !forms(form) {
+				continue
+			}
+			run := n.compile(loadGPR + loadFlags + frstor + string([]byte{form.op, form.modrm}) + storeFlags + fnsave + ret)
+			failures := 0
+			for range rounds(count) {
+				x := randomX87(r, masked)
+				if !masked && form.transcendental() {
+					x.CW |= flagPrecision
+				}
+				flags := Flags{CF: r.IntN(2) == 0, PF: r.IntN(2) == 0, ZF: r.IntN(2) == 0}
+				m := machine{gpr: flags.word()}
+				start, got, want := x, x, x
+				onHost(run, &want, &m)
+				gotFlags := flags
+				if fault := got.Reg(form.op, form.modrm, &gotFlags, nil); fault != None {
+					t.Fatalf("%v gave fault %d", form, fault)
+				}
+				total++
+				wantFlags := Flags{CF: m.flags[2] != 0, PF: m.flags[1] != 0, ZF: m.flags[0] != 0}
+				if !defined(form, got, want) || gotFlags != wantFlags {
+					t.Errorf("%v on %s, %v\n gave  %s, %v,\n  want %s, %v", form, show(start), flags, show(got), gotFlags, show(want), wantFlags)
+					if failures++; failures >= 3 {
+						break
+					}
+				}
+			}
+		}
+	}
+	t.Logf("%d comparisons", total)
+}
+
+// word is in the layout of EFLAGS.
+func (f Flags) word() uint64 {
+	w := uint64(0x202)
+	if f.CF {
+		w |= 1
+	}
+	if f.PF {
+		w |= 4
+	}
+	if f.ZF {
+		w |= 0x40
+	}
+	return w
+}
+
+func show(x X87) string {
+	s := fmt.Sprintf("CW %03x SW %04x tags %02x", x.CW, x.SW, x.Tag)
+	for i := range uint8(8) {
+		if v := *x.st(i); !x.empty(i) || i == 0 || i == 7 {
+			s += fmt.Sprintf(" st%d=%04x:%016x", i, v.SE, v.Sig)
+		}
+	}
+	return s
+}
+
+// defined compares what is defined after an instruction. FCOMI and its kin
+// clear C1 by one maker's manual, and leave it alone on the other's processors.
+func defined(f x87Form, got, want X87) bool {
+	if (f.op == 0xDB || f.op == 0xDF) && f.modrm >= 0xE8 {
+		got.SW &^= swC1
+		want.SW &^= swC1
+	}
+	return got == want
+}
+
+func TestNativeX87Registers(t *testing.T) {
+	testRegister(t, true, func(f x87Form) bool { return !f.transcendental() }, 4000)
+}
+
+func TestNativeX87RegistersUnmasked(t *testing.T) {
+	testRegister(t, false, func(f x87Form) bool { return !f.transcendental() }, 2000)
+}

@@ -1,0 +1,187 @@
+package soft
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"nvlab/vmm"
+)
+
+const (
+	pageShift = 12
+	pageSize  = 1 << pageShift
+	pageMask  = pageSize - 1
+)
+
+// region is memory at a guest-physical range, with what the block cache knows
+// of its pages.
+type region struct {
+	base, size uint64
+	mem        []byte
+	readOnly   bool
+	observed   bool
+	revocable  bool
+	// code holds, per 2 MiB and page within it, the first block made of the
+	// page's bytes; 0 is none.
+	code []*[512]uint32
+}
+
+// direct says whether the fast path may store to the region's pages.
+func (r *region) direct() bool { return !r.readOnly && !r.observed }
+
+func (r *region) firstBlock(off uint64) uint32 {
+	if p := r.code[off>>21]; p != nil {
+		return p[off>>pageShift&511]
+	}
+	return 0
+}
+
+func (r *region) setFirstBlock(off uint64, b uint32) {
+	p := r.code[off>>21]
+	if p == nil {
+		if b == 0 {
+			return
+		}
+		p = new([512]uint32)
+		r.code[off>>21] = p
+	}
+	p[off>>pageShift&511] = b
+}
+
+// memory is the guest-physical address space.
+type memory struct {
+	regions []*region
+	last    *region // that find returned
+}
+
+// find returns the region that holds pa, or nil.
+func (m *memory) find(pa uint64) *region {
+	if r := m.last; r != nil && pa-r.base < r.size {
+		return r
+	}
+	for _, r := range m.regions {
+		if pa-r.base < r.size {
+			m.last = r
+			return r
+		}
+	}
+	return nil
+}
+
+func (m *memory) add(g vmm.Region) error {
+	n := uint64(len(g.Mem))
+	switch {
+	case g.Base&pageMask != 0 || n&pageMask != 0 || n == 0:
+		return fmt.Errorf("memory at %#x of %d bytes: base and size must be multiples of 4 KiB, and size not 0", g.Base, n)
+	case g.Base >= 1<<physBits || n > 1<<physBits-g.Base:
+		return fmt.Errorf("memory at %#x of %#x bytes: must lie below %#x", g.Base, n, uint64(1)<<physBits)
+	}
+	for _, r := range m.regions {
+		if g.Base < r.base+r.size && r.base < g.Base+n {
+			return fmt.Errorf("memory at %#x of %#x bytes overlaps the memory at %#x of %#x bytes", g.Base, n, r.base, r.size)
+		}
+	}
+	m.regions = append(m.regions, &region{
+		base: g.Base, size: n, mem: g.Mem,
+		readOnly: g.ReadOnly, observed: g.Observed, revocable: g.Revocable,
+		code: make([]*[512]uint32, (n+1<<21-1)>>21),
+	})
+	return nil
+}
+
+func (m *memory) remove(base uint64) (*region, error) {
+	for i, r := range m.regions {
+		if r.base == base {
+			m.regions = append(m.regions[:i], m.regions[i+1:]...)
+			m.last = nil
+			return r, nil
+		}
+	}
+	return nil, fmt.Errorf("no memory starts at %#x", base)
+}
+
+// getLE reads n little-endian bytes, 1 to 8.
+func getLE(b []byte, n uint8) uint64 {
+	switch n {
+	case 1:
+		return uint64(b[0])
+	case 2:
+		return uint64(binary.LittleEndian.Uint16(b))
+	case 4:
+		return uint64(binary.LittleEndian.Uint32(b))
+	case 8:
+		return binary.LittleEndian.Uint64(b)
+	}
+	var v uint64
+	for i := uint8(0); i < n; i++ {
+		v |= uint64(b[i]) << (8 * i)
+	}
+	return v
+}
+
+// putLE writes n little-endian bytes, 1 to 8.
+func putLE(b []byte, n uint8, v uint64) {
+	switch n {
+	case 1:
+		b[0] = byte(v)
+	case 2:
+		binary.LittleEndian.PutUint16(b, uint16(v))
+	case 4:
+		binary.LittleEndian.PutUint32(b, uint32(v))
+	case 8:
+		binary.LittleEndian.PutUint64(b, v)
+	default:
+		for i := uint8(0); i < n; i++ {
+			b[i] = byte(v >> (8 * i))
+		}
+	}
+}
+
+// readPhys reads n bytes, 1 to 8, that lie in one page.
+func (c *cpu) readPhys(pa uint64, n uint8) uint64 {
+	if pa&^pageMask == c.apic.base&^pageMask && c.apic.enabled() {
+		return c.apic.readMMIO(pa&pageMask, n)
+	}
+	if r := c.p.mem.find(pa); r != nil {
+		return getLE(r.mem[pa-r.base:], n)
+	}
+	if n&(n-1) == 0 {
+		return c.p.bus.MMIORead(pa, int(n)) & sizeMask(n)
+	}
+	var v uint64
+	for i := uint8(0); i < n; i++ {
+		v |= c.p.bus.MMIORead(pa+uint64(i), 1) & 0xff << (8 * i)
+	}
+	return v
+}
+
+// writePhys writes n bytes, 1 to 8, that lie in one page.
+func (c *cpu) writePhys(pa uint64, n uint8, v uint64) {
+	if pa&^pageMask == c.apic.base&^pageMask && c.apic.enabled() {
+		c.apic.writeMMIO(pa&pageMask, n, v)
+		return
+	}
+	if r := c.p.mem.find(pa); r != nil {
+		c.writeRegion(r, pa-r.base, n, v)
+		return
+	}
+	if n&(n-1) == 0 {
+		c.p.bus.MMIOWrite(pa, int(n), v&sizeMask(n))
+		return
+	}
+	for i := uint8(0); i < n; i++ {
+		c.p.bus.MMIOWrite(pa+uint64(i), 1, v>>(8*i)&0xff)
+	}
+}
+
+// writeRegion is where every store that the fast path does not do reaches
+// memory, and so where a store to observed memory is seen.
+func (c *cpu) writeRegion(r *region, off uint64, n uint8, v uint64) {
+	if r.readOnly {
+		return
+	}
+	if r.firstBlock(off) != 0 {
+		c.p.cache.dropPage(r, off)
+	}
+	putLE(r.mem[off:], n, v)
+}

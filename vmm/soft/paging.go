@@ -1,0 +1,160 @@
+package soft
+
+// Bits of paging-structure entries (SDM 3A, 4.5.4).
+const (
+	pteP  = 1 << 0
+	pteW  = 1 << 1
+	pteU  = 1 << 2
+	pteA  = 1 << 5
+	pteD  = 1 << 6
+	ptePS = 1 << 7
+	pteG  = 1 << 8
+	pteNX = 1 << 63
+
+	pteAddr = (1<<physBits - 1) &^ pageMask
+	pteRsvd = (1<<52 - 1) &^ (1<<physBits - 1)
+)
+
+// Bits of the page-fault error code (SDM 3A, 4.7).
+const (
+	pfPresent = 1 << 0
+	pfWrite   = 1 << 1
+	pfUser    = 1 << 2
+	pfRsvd    = 1 << 3
+	pfFetch   = 1 << 4
+)
+
+// access is the kind of a memory access.
+type access uint8
+
+const (
+	accessRead access = iota
+	accessWrite
+	accessFetch
+)
+
+// pageFault raises #PF for va, with CR2.
+func (c *cpu) pageFault(va uint64, set int, kind access, bits uint32) bool {
+	switch kind {
+	case accessWrite:
+		bits |= pfWrite
+	case accessFetch:
+		// Reported only where instruction fetches can be refused.
+		if c.efer&eferNXE != 0 || c.cr4&cr4SMEP != 0 {
+			bits |= pfFetch
+		}
+	}
+	if set == 1 {
+		bits |= pfUser
+	}
+	c.exc = exception{vec: excPF, hasErr: true, err: bits, cr2: va}
+	return false
+}
+
+// translate returns the physical address of va for an access by privilege set
+// (0 supervisor, 1 user), or raises #PF. va is canonical.
+func (c *cpu) translate(va uint64, set int, kind access) (uint64, bool) {
+	m := &c.tlbs[set].meta[va>>pageShift&(tlbSize-1)]
+	if m.vtag == va&^pageMask {
+		switch {
+		case kind == accessRead,
+			kind == accessWrite && m.pa&tlbWritable != 0,
+			kind == accessFetch && m.pa&tlbExec != 0:
+			return m.pa&^pageMask | va&pageMask, true
+		}
+	}
+	return c.walk(va, set, kind)
+}
+
+// walk reads the paging structures, sets accessed and dirty bits, and fills
+// the TLB (SDM 3A, 4.5, 4.6, 4.8).
+func (c *cpu) walk(va uint64, set int, kind access) (uint64, bool) {
+	var (
+		entry, at  uint64
+		ats        [4]uint64
+		entries    [4]uint64
+		all        = uint64(pteW | pteU)
+		nx         uint64
+		rsvd       uint64
+		base       = c.cr3 & pteAddr
+		level      = 3
+		pageLevel  int
+		flags, off uint64
+	)
+	if c.efer&eferNXE == 0 {
+		rsvd = pteNX
+	}
+	for ; ; level-- {
+		at = base | va>>(12+9*uint(level))&511<<3
+		entry = c.readPhys(at, 8)
+		if entry&pteP == 0 {
+			return 0, c.pageFault(va, set, kind, 0)
+		}
+		bad := rsvd | pteRsvd
+		if level >= 2 {
+			bad |= ptePS // no 1 GiB pages, and reserved in a PML4E
+		} else if level == 1 && entry&ptePS != 0 {
+			bad |= 0x1fe000 // bit 12 is PAT
+		}
+		if entry&bad != 0 {
+			return 0, c.pageFault(va, set, kind, pfPresent|pfRsvd)
+		}
+		all &= entry
+		nx |= entry & pteNX
+		ats[level], entries[level] = at, entry
+		if level == 0 || level == 1 && entry&ptePS != 0 {
+			break
+		}
+		base = entry & pteAddr
+	}
+	pageLevel = level
+	user := all&pteU != 0
+	writable := all&pteW != 0
+	if set == 0 && c.cr0&cr0WP == 0 {
+		writable = true
+	}
+	exec := nx == 0
+	if set == 0 && user && c.cr4&cr4SMEP != 0 {
+		exec = false
+	}
+	if set == 1 && !user || kind == accessWrite && !writable || kind == accessFetch && !exec {
+		return 0, c.pageFault(va, set, kind, pfPresent)
+	}
+	for l := 3; l >= pageLevel; l-- {
+		e := entries[l] | pteA
+		if l == pageLevel && kind == accessWrite {
+			e |= pteD
+		}
+		if e != entries[l] {
+			c.writePhys(ats[l], 8, e)
+		}
+		entry = e
+	}
+	if pageLevel == 1 {
+		off = va & (1<<21 - 1)
+		base = entry & pteAddr &^ (1<<21 - 1)
+		flags = tlbLarge
+	} else {
+		off = va & pageMask
+		base = entry & pteAddr
+	}
+	if writable && entry&pteD != 0 {
+		flags |= tlbWritable
+	}
+	if exec {
+		flags |= tlbExec
+	}
+	if entry&pteG != 0 {
+		flags |= tlbGlobal
+	}
+	c.fill(set, va, base|off, flags)
+	return base | off, true
+}
+
+// privilege is the translation set of an ordinary access.
+func (c *cpu) privilege() int {
+	if c.cpl == 3 {
+		return 1
+	}
+	return 0
+}

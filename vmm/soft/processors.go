@@ -1,0 +1,164 @@
+package soft
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"nvlab/vmm"
+)
+
+// processors implements vmm.Processors. Everything in it but kick is used by
+// one goroutine at a time.
+type processors struct {
+	bus   vmm.Bus
+	seed  uint64
+	cpuid vmm.CPUIDTable
+	mem   memory
+	cpu   *cpu
+	cache blockCache
+
+	started     bool
+	stopping    bool // end Run after this instruction
+	tripleFault bool
+	dead        error // what every further Run returns
+	kick        atomic.Bool
+}
+
+func (p *processors) Map(r vmm.Region) error {
+	if err := p.mem.add(r); err != nil {
+		return err
+	}
+	p.changed()
+	return nil
+}
+
+func (p *processors) Unmap(base uint64) error {
+	if _, err := p.mem.remove(base); err != nil {
+		return err
+	}
+	p.changed()
+	return nil
+}
+
+// changed forgets all that was derived from the memory map.
+func (p *processors) changed() {
+	p.cpu.tlbs[0].reset()
+	p.cpu.tlbs[1].reset()
+	p.cache.reset(&p.mem)
+}
+
+// Start resets the processor to the state of a 64-bit boot.
+func (p *processors) Start(e vmm.Entry) error {
+	if !canonical(e.RIP) {
+		return fmt.Errorf("entry at %#x: not a canonical address", e.RIP)
+	}
+	c := p.cpu
+	*c = cpu{p: p}
+	c.apic.cpu = c
+	c.apic.reset()
+	c.fpu.reset()
+	c.rip = e.RIP
+	c.r[rSI], c.r[rSP] = e.RSI, e.RSP
+	c.cr0 = cr0PE | cr0ET | cr0NE | cr0WP | cr0PG
+	c.cr3 = e.CR3
+	c.cr4 = cr4PAE
+	c.efer = eferLME | eferLMA
+	c.gdt = table{base: e.GDT, limit: e.GDTLimit}
+	c.seg[segCS] = segment{sel: 0x10, attr: attrCode64, limit: ^uint32(0)}
+	for _, n := range []int{segES, segSS, segDS, segFS, segGS} {
+		c.seg[n] = segment{sel: 0x18, attr: attrData, limit: ^uint32(0)}
+	}
+	c.tr.attr = attrTSS
+	c.dr[6], c.dr[7] = 0xffff0ff0, 0x400
+	c.msr.pat = patReset
+	c.msr.mtrrDefType = mtrrDefWB
+	for i := range c.msr.mtrrFixed {
+		c.msr.mtrrFixed[i] = 0x0606060606060606
+	}
+	c.msr.miscEnable = 1 // fast strings
+	c.rng = p.seed
+	c.setArith(0)
+	c.setMode()
+	p.changed()
+	p.started, p.stopping, p.tripleFault, p.dead = true, false, false, nil
+	return nil
+}
+
+// Run executes until something ends it.
+func (p *processors) Run(ctx context.Context, deadline time.Duration) (exit vmm.Exit, err error) {
+	switch {
+	case p.dead != nil:
+		return 0, p.dead
+	case !p.started:
+		return 0, errors.New("run before start")
+	}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if v := recover(); v != nil {
+			err = p.failure(v)
+			p.dead = err
+		}
+	}()
+	p.stopping = false
+	return p.cpu.run(ctx, uint64(max(deadline, 0)))
+}
+
+// failure turns what an instruction panicked with into an error. The processor
+// may be in the midst of an instruction, so it does not run again.
+func (p *processors) failure(v any) error {
+	if e, ok := v.(interface{ Addr() uintptr }); ok {
+		for _, r := range p.mem.regions {
+			if off := uint64(e.Addr()) - hostAddr(r.mem, 0); off < r.size {
+				return &vmm.LostMemoryError{Base: r.base, Offset: off}
+			}
+		}
+	}
+	stack := debug.Stack()
+	if err, ok := v.(runtime.Error); ok {
+		v = err.Error()
+	}
+	return fmt.Errorf("defect in the software engine at rip=%#x, bytes % x: %v\n%s", p.cpu.rip, p.cpu.peek(), v, stack)
+}
+
+// Stop ends the Run in progress after the current instruction.
+func (p *processors) Stop() {
+	p.stopping = true
+	p.cpu.attn = true
+}
+
+// Kick ends the Run in progress, or the next one, soon.
+func (p *processors) Kick() { p.kick.Store(true) }
+
+func (p *processors) Clock() time.Duration { return time.Duration(p.cpu.now) }
+
+func (p *processors) Stats() vmm.Stats {
+	return vmm.Stats{Instructions: p.cpu.now - p.cpu.idle}
+}
+
+func (p *processors) Close() error {
+	p.mem = memory{}
+	p.started = false
+	return nil
+}
+
+// peek returns the bytes at rip as far as they can be had without effect.
+func (c *cpu) peek() (b []byte) {
+	defer func() { _ = recover() }()
+	saved := c.exc
+	defer func() { c.exc = saved }()
+	if !canonical(c.rip) {
+		return nil
+	}
+	pa, ok := c.translate(c.rip, c.privilege(), accessFetch)
+	if !ok {
+		return nil
+	}
+	b = make([]byte, min(maxInst, pageSize-c.rip&pageMask))
+	c.readCode(pa, b)
+	return b
+}

@@ -1,0 +1,542 @@
+package soft
+
+// Attributes as segment.attr holds them: type, S, DPL, P in bits 0 to 7;
+// AVL, L, D, G in bits 12 to 15.
+const (
+	attrCode64 = 0xa09b // execute, read, accessed; present; L, G
+	attrData   = 0xc093 // read, write, accessed; present; D, G
+	attrTSS    = 0x008b
+	attrL      = 1 << 13
+	attrG      = 1 << 15
+)
+
+func registerSegment() {
+	register(execMovFromSeg, 0x8c)
+	register(execMovToSeg, 0x8e)
+	register(execPushSeg, 0x1a0, 0x1a8)
+	register(execPopSeg, 0x1a1, 0x1a9)
+	register(execLoadFar, 0x1b2, 0x1b4, 0x1b5)
+	register(execGroup6, 0x100)
+	register(execLAR, 0x102, 0x103)
+}
+
+// makeSegment builds the hidden part from a descriptor (SDM 3A, 3.4.5).
+func makeSegment(sel uint16, d uint64) segment {
+	s := segment{
+		sel:   sel,
+		attr:  uint16(d >> 40 & 0xf0ff),
+		base:  d>>16&0xffffff | d>>56<<24,
+		limit: uint32(d&0xffff | d>>48&0xf<<16),
+	}
+	if s.attr&attrG != 0 {
+		s.limit = s.limit<<12 | 0xfff
+	}
+	return s
+}
+
+// descriptorAddr finds a selector's table entry.
+func (c *cpu) descriptorAddr(sel uint16, n uint64) (va uint64, ok bool) {
+	off := uint64(sel &^ 7)
+	if sel&4 != 0 {
+		if c.ldtr.sel&^3 == 0 || off+n-1 > uint64(c.ldtr.limit) {
+			return 0, false
+		}
+		return c.ldtr.base + off, true
+	}
+	if off+n-1 > uint64(c.gdt.limit) {
+		return 0, false
+	}
+	return c.gdt.base + off, true
+}
+
+// descriptor reads a descriptor, or raises vec.
+func (c *cpu) descriptor(sel uint16, vec uint8, ext uint32) (uint64, bool) {
+	va, ok := c.descriptorAddr(sel, 8)
+	if !ok {
+		return 0, c.raiseErr(vec, uint32(sel&^3)|ext)
+	}
+	return c.loadSys(va, 8)
+}
+
+// setAccessed sets the accessed bit of a code or data descriptor in its table.
+func (c *cpu) setAccessed(sel uint16, d uint64) bool {
+	if d>>40&1 != 0 {
+		return true
+	}
+	va, ok := c.descriptorAddr(sel, 8)
+	return ok && c.storeSys(va+5, 1, d>>40&0xff|1)
+}
+
+// loadSeg loads a data segment register (SDM 2, "MOV").
+func (c *cpu) loadSeg(n uint8, sel uint16) bool {
+	rpl := uint8(sel & 3)
+	if sel&^3 == 0 {
+		if n == segSS && (c.cpl == 3 || rpl != c.cpl) {
+			return c.gp(0)
+		}
+		c.seg[n] = segment{sel: sel}
+		c.setSegBase(n, 0)
+		return true
+	}
+	d, ok := c.descriptor(sel, excGP, 0)
+	if !ok {
+		return false
+	}
+	err := uint32(sel &^ 3)
+	typ, dpl := d>>40&0x1f, uint8(d>>45&3)
+	if n == segSS {
+		if rpl != c.cpl || dpl != c.cpl || typ&0x1a != 0x12 {
+			return c.gp(err)
+		}
+		if d>>47&1 == 0 {
+			return c.raiseErr(excSS, err)
+		}
+	} else {
+		code, conforming := typ&8 != 0, typ&0xc == 0xc
+		if typ&0x10 == 0 || code && typ&2 == 0 || !conforming && (rpl > dpl || c.cpl > dpl) {
+			return c.gp(err)
+		}
+		if d>>47&1 == 0 {
+			return c.raiseErr(excNP, err)
+		}
+	}
+	if !c.setAccessed(sel, d) {
+		return false
+	}
+	c.seg[n] = makeSegment(sel, d|1<<40)
+	c.setSegBase(n, c.seg[n].base)
+	return true
+}
+
+func (c *cpu) setSegBase(n uint8, base uint64) {
+	switch n {
+	case segFS:
+		c.r[slotFS] = base
+	case segGS:
+		c.r[slotGS] = base
+	}
+}
+
+func execMovFromSeg(c *cpu, in *inst) bool {
+	n := in.modrm >> 3 & 7
+	if n > segGS {
+		return c.ud()
+	}
+	if in.mod == 3 {
+		c.setReg(in, in.rm, in.size, uint64(c.seg[n].sel))
+		return true
+	}
+	return c.writeRM(in, 2, uint64(c.seg[n].sel))
+}
+
+func execMovToSeg(c *cpu, in *inst) bool {
+	n := in.modrm >> 3 & 7
+	if n > segGS || n == segCS {
+		return c.ud()
+	}
+	v, ok := c.readRM(in, 2)
+	if !ok || !c.loadSeg(n, uint16(v)) {
+		return false
+	}
+	if n == segSS {
+		c.inhibit()
+	}
+	return true
+}
+
+// inhibit holds interrupts off until the next instruction has executed.
+func (c *cpu) inhibit() {
+	c.shadow = true
+	c.attn = true
+}
+
+func pushedSeg(in *inst) uint8 {
+	if in.opcode >= 0xa8 {
+		return segGS
+	}
+	return segFS
+}
+
+func execPushSeg(c *cpu, in *inst) bool {
+	return c.push(in.size, uint64(c.seg[pushedSeg(in)].sel))
+}
+
+func execPopSeg(c *cpu, in *inst) bool {
+	v, ok := c.load(segSS, c.r[rSP], in.size)
+	if !ok || !c.loadSeg(pushedSeg(in), uint16(v)) {
+		return false
+	}
+	c.r[rSP] += uint64(in.size)
+	return true
+}
+
+// execLoadFar is LSS, LFS and LGS.
+func execLoadFar(c *cpu, in *inst) bool {
+	if in.mod == 3 {
+		return c.ud()
+	}
+	sel, off, ok := c.loadFar(in)
+	n := uint8(segSS)
+	if in.opcode != 0xb2 {
+		n = in.opcode - 0xb4 + segFS
+	}
+	if !ok || !c.loadSeg(n, sel) {
+		return false
+	}
+	c.setReg(in, in.reg, in.size, off)
+	return true
+}
+
+// execGroup6 is SLDT, STR, LLDT, LTR, VERR, VERW.
+func execGroup6(c *cpu, in *inst) bool {
+	op := in.modrm >> 3 & 7
+	switch op {
+	case 0, 1:
+		if c.umip() {
+			return c.gp(0)
+		}
+		v := c.ldtr.sel
+		if op == 1 {
+			v = c.tr.sel
+		}
+		if in.mod == 3 {
+			c.setReg(in, in.rm, in.size, uint64(v))
+			return true
+		}
+		return c.writeRM(in, 2, uint64(v))
+	case 2, 3:
+		if c.cpl != 0 {
+			return c.gp(0)
+		}
+		v, ok := c.readRM(in, 2)
+		if !ok {
+			return false
+		}
+		if op == 2 {
+			return c.lldt(uint16(v))
+		}
+		return c.ltr(uint16(v))
+	case 4, 5:
+		v, ok := c.readRM(in, 2)
+		if !ok {
+			return false
+		}
+		d, ok, fault := c.probe(uint16(v))
+		if fault {
+			return false
+		}
+		typ := d >> 40 & 0x1f
+		ok = ok && typ&0x10 != 0
+		if op == 4 {
+			ok = ok && typ&0xa != 8 // readable, or data
+		} else {
+			ok = ok && typ&0xa == 2 // writable data
+		}
+		c.setZF(ok)
+		return true
+	}
+	return c.ud()
+}
+
+func (c *cpu) setZF(v bool) {
+	f := c.arith() &^ flagZF
+	if v {
+		f |= flagZF
+	}
+	c.setArith(f)
+}
+
+// probe reads a descriptor that the current privilege may see, for the
+// instructions that answer in ZF. fault means that reading raised.
+func (c *cpu) probe(sel uint16) (d uint64, ok, fault bool) {
+	if sel&^3 == 0 {
+		return 0, false, false
+	}
+	va, ok := c.descriptorAddr(sel, 8)
+	if !ok {
+		return 0, false, false
+	}
+	if d, ok = c.loadSys(va, 8); !ok {
+		return 0, false, true
+	}
+	typ, dpl := d>>40&0x1f, uint8(d>>45&3)
+	if typ&0x1c != 0x1c && (c.cpl > dpl || uint8(sel&3) > dpl) {
+		return d, false, false
+	}
+	return d, true, false
+}
+
+// execLAR is LAR and LSL.
+func execLAR(c *cpu, in *inst) bool {
+	v, ok := c.readRM(in, 2)
+	if !ok {
+		return false
+	}
+	d, ok, fault := c.probe(uint16(v))
+	if fault {
+		return false
+	}
+	typ := d >> 40 & 0x1f
+	switch typ {
+	case 2, 9, 0xb: // LDT, TSS
+	case 0xc: // call gate
+		ok = ok && in.opcode == 2
+	default:
+		ok = ok && typ&0x10 != 0
+	}
+	c.setZF(ok)
+	if !ok {
+		return true
+	}
+	if in.opcode == 2 {
+		c.setReg(in, in.reg, in.size, d>>32&0xf0ff00)
+	} else {
+		s := makeSegment(0, d)
+		c.setReg(in, in.reg, in.size, uint64(s.limit))
+	}
+	return true
+}
+
+// systemDescriptor reads a 16-byte descriptor in the GDT.
+func (c *cpu) systemDescriptor(sel uint16) (d uint64, s segment, ok bool) {
+	va, found := c.descriptorAddr(sel, 16)
+	if sel&4 != 0 || !found {
+		return 0, s, c.gp(uint32(sel &^ 3))
+	}
+	d, ok = c.loadSys(va, 8)
+	if !ok {
+		return 0, s, false
+	}
+	hi, ok := c.loadSys(va+8, 8)
+	if !ok {
+		return 0, s, false
+	}
+	s = makeSegment(sel, d)
+	s.base |= hi << 32
+	if hi>>40&0x1f != 0 || !canonical(s.base) {
+		return 0, s, c.gp(uint32(sel &^ 3))
+	}
+	return d, s, true
+}
+
+func (c *cpu) lldt(sel uint16) bool {
+	if sel&^3 == 0 {
+		c.ldtr = segment{sel: sel}
+		return true
+	}
+	d, s, ok := c.systemDescriptor(sel)
+	if !ok {
+		return false
+	}
+	if d>>40&0x1f != 2 {
+		return c.gp(uint32(sel &^ 3))
+	}
+	if d>>47&1 == 0 {
+		return c.raiseErr(excNP, uint32(sel&^3))
+	}
+	c.ldtr = s
+	return true
+}
+
+func (c *cpu) ltr(sel uint16) bool {
+	if sel&^3 == 0 {
+		return c.gp(0)
+	}
+	d, s, ok := c.systemDescriptor(sel)
+	if !ok {
+		return false
+	}
+	if d>>40&0x1f != 9 {
+		return c.gp(uint32(sel &^ 3))
+	}
+	if d>>47&1 == 0 {
+		return c.raiseErr(excNP, uint32(sel&^3))
+	}
+	va, _ := c.descriptorAddr(sel, 16)
+	if !c.storeSys(va+5, 1, d>>40&0xff|2) { // busy
+		return false
+	}
+	s.attr |= 2
+	c.tr = s
+	return true
+}
+
+func (c *cpu) umip() bool { return c.cr4&cr4UMIP != 0 && c.cpl == 3 }
+
+// codeSegment checks a selector for CS of a far transfer that keeps the
+// privilege, or for a return to cpl.
+func (c *cpu) codeSegment(sel uint16, cpl uint8, isReturn bool) (s segment, ok bool) {
+	if sel&^3 == 0 {
+		return s, c.gp(0)
+	}
+	d, ok := c.descriptor(sel, excGP, 0)
+	if !ok {
+		return s, false
+	}
+	err := uint32(sel &^ 3)
+	typ, dpl := d>>40&0x1f, uint8(d>>45&3)
+	if typ&0x18 != 0x18 || d>>53&3 != 1 {
+		// Not code, or not 64-bit code: compatibility mode is not built.
+		return s, c.gp(err)
+	}
+	conforming := typ&4 != 0
+	switch {
+	case conforming && dpl > cpl, !conforming && dpl != cpl,
+		!isReturn && !conforming && uint8(sel&3) > c.cpl:
+		return s, c.gp(err)
+	}
+	if d>>47&1 == 0 {
+		return s, c.raiseErr(excNP, err)
+	}
+	if !c.setAccessed(sel, d) {
+		return s, false
+	}
+	return makeSegment(sel&^3|uint16(cpl), d|1<<40), true
+}
+
+// farBranch is a far JMP or CALL to a code segment; call gates raise #GP.
+func (c *cpu) farBranch(sel uint16, off uint64, call bool, size uint8) bool {
+	s, ok := c.codeSegment(sel, c.cpl, false)
+	if !ok {
+		return false
+	}
+	if !canonical(off) {
+		return c.gp(0)
+	}
+	if call {
+		sp := c.r[rSP]
+		if !c.push(size, uint64(c.seg[segCS].sel)) {
+			return false
+		}
+		if !c.push(size, c.next) {
+			c.r[rSP] = sp
+			return false
+		}
+	}
+	c.seg[segCS] = s
+	c.next = off
+	return true
+}
+
+func execRETF(c *cpu, in *inst) bool {
+	sp := c.r[rSP]
+	n := uint64(in.size)
+	off, ok := c.load(segSS, sp, in.size)
+	if !ok {
+		return false
+	}
+	sel, ok := c.load(segSS, sp+n, in.size)
+	if !ok {
+		return false
+	}
+	sp += 2*n + in.imm
+	if uint8(sel&3) == c.cpl {
+		s, ok := c.codeSegment(uint16(sel), c.cpl, true)
+		if !ok || !c.branch(off) {
+			return false
+		}
+		c.seg[segCS] = s
+		c.r[rSP] = sp
+		return true
+	}
+	newSP, ok := c.load(segSS, sp, in.size)
+	if !ok {
+		return false
+	}
+	ss, ok := c.load(segSS, sp+n, in.size)
+	return ok && c.outerReturn(uint16(sel), off, uint16(ss), newSP+in.imm)
+}
+
+// outerReturn leaves for a lower privilege.
+func (c *cpu) outerReturn(sel uint16, rip uint64, ss uint16, sp uint64) bool {
+	cpl := uint8(sel & 3)
+	if cpl < c.cpl {
+		return c.gp(uint32(sel &^ 3))
+	}
+	code, ok := c.codeSegment(sel, cpl, true)
+	if !ok {
+		return false
+	}
+	stack, ok := c.stackSegment(ss, cpl)
+	if !ok || !c.branch(rip) {
+		return false
+	}
+	c.seg[segCS], c.seg[segSS] = code, stack
+	c.r[rSP] = sp
+	if cpl != c.cpl {
+		c.dropSegments(cpl)
+		c.setCPL(cpl)
+	}
+	return true
+}
+
+// stackSegment checks a selector for SS of a return to cpl.
+func (c *cpu) stackSegment(ss uint16, cpl uint8) (s segment, ok bool) {
+	if ss&^3 == 0 {
+		if cpl == 3 || uint8(ss&3) != cpl {
+			return s, c.gp(0)
+		}
+		return segment{sel: ss}, true
+	}
+	d, ok := c.descriptor(ss, excGP, 0)
+	if !ok {
+		return s, false
+	}
+	err := uint32(ss &^ 3)
+	if uint8(ss&3) != cpl || uint8(d>>45&3) != cpl || d>>40&0x1a != 0x12 {
+		return s, c.gp(err)
+	}
+	if d>>47&1 == 0 {
+		return s, c.raiseErr(excSS, err)
+	}
+	if !c.setAccessed(ss, d) {
+		return s, false
+	}
+	return makeSegment(ss, d|1<<40), true
+}
+
+// dropSegments clears data segments that the new privilege may not hold.
+func (c *cpu) dropSegments(cpl uint8) {
+	for _, n := range []uint8{segES, segDS, segFS, segGS} {
+		s := &c.seg[n]
+		dpl := uint8(s.attr >> 5 & 3)
+		if s.sel&^3 != 0 && dpl < cpl && s.attr&0xc != 0xc {
+			*s = segment{}
+			c.setSegBase(n, 0)
+		}
+	}
+}
+
+// execIRET: SDM 2, "IRET", in 64-bit mode.
+func execIRET(c *cpu, in *inst) bool {
+	if c.flags&flagNT != 0 {
+		return c.gp(0)
+	}
+	var f [5]uint64
+	n := uint64(in.size)
+	for i := range f {
+		v, ok := c.load(segSS, c.r[rSP]+uint64(i)*n, in.size)
+		if !ok {
+			return false
+		}
+		f[i] = v
+	}
+	cpl := c.cpl
+	flags := c.rflags()
+	if !c.outerReturn(uint16(f[1]), f[0], uint16(f[4]), f[3]) {
+		return false
+	}
+	// What the old privilege could not change stays.
+	m := uint64(flagsArith | flagTF | flagDF | flagNT | flagRF | flagAC | flagID)
+	if cpl <= uint8(flags>>12&3) {
+		m |= flagIF
+	}
+	if cpl == 0 {
+		m |= flagIOPL | flagVIF | flagVIP
+	}
+	if in.size == 2 {
+		m &= 0xffff
+	}
+	c.setRFLAGS(flags&^m | f[2]&m)
+	return true
+}

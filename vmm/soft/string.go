@@ -1,0 +1,335 @@
+package soft
+
+func registerString() {
+	register(execMOVS, 0xa4, 0xa5)
+	register(execCMPS, 0xa6, 0xa7)
+	register(execSTOS, 0xaa, 0xab)
+	register(execLODS, 0xac, 0xad)
+	register(execSCAS, 0xae, 0xaf)
+	register(execINS, 0x6c, 0x6d)
+	register(execOUTS, 0x6e, 0x6f)
+}
+
+// A repeated string instruction executes in pieces that end where an operand
+// enters another page. A piece counts as one instruction; after all but the
+// last the instruction stays the next one, so that interrupts can come
+// between, as the architecture lets them.
+
+// source and dest are the linear addresses of the operands.
+
+func (c *cpu) source(in *inst) uint64 {
+	a := c.r[rSI]
+	if in.asize == 4 {
+		a = uint64(uint32(a))
+	}
+	switch in.seg {
+	case segFS:
+		a += c.r[slotFS]
+	case segGS:
+		a += c.r[slotGS]
+	}
+	return a
+}
+
+func (c *cpu) dest(in *inst) uint64 {
+	if in.asize == 4 {
+		return uint64(uint32(c.r[rDI]))
+	}
+	return c.r[rDI]
+}
+
+// advance moves an index register by n elements.
+func (c *cpu) advance(in *inst, r uint8, size uint8, n uint64) {
+	d := n * uint64(size)
+	if c.flags&flagDF != 0 {
+		d = -d
+	}
+	v := c.r[r] + d
+	if in.asize == 4 {
+		v = uint64(uint32(v))
+	}
+	c.r[r] = v
+}
+
+// inPage is how many whole elements from va on, in the direction of DF, lie
+// in va's page; 0 if the first crosses its end.
+func (c *cpu) inPage(va uint64, size uint8) uint64 {
+	if c.flags&flagDF == 0 {
+		return (pageSize - va&pageMask) / uint64(size)
+	}
+	if va&pageMask+uint64(size) > pageSize {
+		return 0
+	}
+	return va&pageMask/uint64(size) + 1
+}
+
+// again ends a piece: n elements are done, and if more remain the instruction
+// is the next one again.
+func (c *cpu) again(in *inst, n uint64) bool {
+	left := c.count(in) - n
+	c.setCount(in, left)
+	if left != 0 {
+		c.next = c.rip
+	}
+	return true
+}
+
+func execMOVS(c *cpu, in *inst) bool {
+	n := uint64(1)
+	if in.rep != 0 {
+		if n = c.count(in); n == 0 {
+			return true
+		}
+	}
+	src, dst := c.source(in), c.dest(in)
+	piece := min(n, c.inPage(src, in.size), c.inPage(dst, in.size))
+	if done := c.moveBytes(in.seg, src, dst, piece, in.size); done != 0 {
+		piece = done
+	} else {
+		piece = 1
+		v, ok := c.load(in.seg, src, in.size)
+		if !ok || !c.store(segES, dst, in.size, v) {
+			return false
+		}
+	}
+	c.advance(in, rSI, in.size, piece)
+	c.advance(in, rDI, in.size, piece)
+	if in.rep != 0 {
+		return c.again(in, piece)
+	}
+	return true
+}
+
+// plainPage is the memory from va to the end of its page, and from the start
+// of its page to va, if an access reaches ordinary memory without a fault.
+func (c *cpu) plainPage(va uint64, kind access) (page []byte, ok bool) {
+	if !canonical(va) || c.flags&flagAC != 0 {
+		return nil, false
+	}
+	pa, ok := c.translate(va, c.privilege(), kind)
+	if !ok {
+		return nil, false
+	}
+	if pa&^pageMask == c.apic.base&^pageMask && c.apic.enabled() {
+		return nil, false
+	}
+	r := c.p.mem.find(pa)
+	if r == nil {
+		return nil, false
+	}
+	off := pa&^pageMask - r.base
+	if kind == accessWrite {
+		if !r.direct() {
+			return nil, false
+		}
+		if r.firstBlock(off) != 0 {
+			c.p.cache.dropPage(r, off)
+		}
+	}
+	return r.mem[off : off+pageSize], true
+}
+
+// moveBytes does n elements of MOVS within one page each, and returns n, or 0
+// if that cannot be done in bulk.
+func (c *cpu) moveBytes(seg uint8, src, dst, n uint64, size uint8) uint64 {
+	if n < 2 {
+		return 0
+	}
+	from, ok := c.plainPage(src, accessRead)
+	if !ok {
+		return 0
+	}
+	to, ok := c.plainPage(dst, accessWrite)
+	if !ok {
+		return 0
+	}
+	s, d, len := src&pageMask, dst&pageMask, n*uint64(size)
+	if c.flags&flagDF == 0 {
+		// Bytes that the copy itself writes must be read as written.
+		if &from[0] == &to[0] && d > s && d < s+len {
+			if d-s < uint64(size) {
+				return 0
+			}
+			for i := uint64(0); i < len; i += uint64(size) {
+				putLE(to[d+i:], size, getLE(from[s+i:], size))
+			}
+			return n
+		}
+		copy(to[d:d+len], from[s:s+len])
+		return n
+	}
+	for i := uint64(0); i < len; i += uint64(size) {
+		putLE(to[d-i:], size, getLE(from[s-i:], size))
+	}
+	return n
+}
+
+func execSTOS(c *cpu, in *inst) bool {
+	n := uint64(1)
+	if in.rep != 0 {
+		if n = c.count(in); n == 0 {
+			return true
+		}
+	}
+	dst := c.dest(in)
+	piece := min(n, c.inPage(dst, in.size))
+	if !c.fillBytes(dst, piece, in.size) {
+		piece = 1
+		if !c.store(segES, dst, in.size, c.reg(in, rAX, in.size)) {
+			return false
+		}
+	}
+	c.advance(in, rDI, in.size, piece)
+	if in.rep != 0 {
+		return c.again(in, piece)
+	}
+	return true
+}
+
+// fillBytes does n elements of STOS within a page, if it can.
+func (c *cpu) fillBytes(dst, n uint64, size uint8) bool {
+	if n < 2 {
+		return false
+	}
+	to, ok := c.plainPage(dst, accessWrite)
+	if !ok {
+		return false
+	}
+	len := n * uint64(size)
+	d := dst & pageMask
+	if c.flags&flagDF != 0 {
+		d -= len - uint64(size)
+	}
+	to = to[d : d+len]
+	v := c.r[rAX] & sizeMask(size)
+	if v == 0 {
+		clear(to)
+		return true
+	}
+	putLE(to, size, v)
+	for done := int(size); done < int(len); done *= 2 {
+		copy(to[done:], to[:done])
+	}
+	return true
+}
+
+func execLODS(c *cpu, in *inst) bool {
+	if in.rep != 0 && c.count(in) == 0 {
+		return true
+	}
+	v, ok := c.load(in.seg, c.source(in), in.size)
+	if !ok {
+		return false
+	}
+	c.setReg(in, rAX, in.size, v)
+	c.advance(in, rSI, in.size, 1)
+	if in.rep != 0 {
+		return c.again(in, 1)
+	}
+	return true
+}
+
+// repeatCompare bounds the elements that one piece of CMPS or SCAS does.
+const repeatCompare = 4096
+
+// more decides whether a repeated comparison goes on, after c's flags are set.
+func (c *cpu) more(in *inst) bool {
+	return (c.fz == 0) == (in.rep == 0xf3)
+}
+
+func execCMPS(c *cpu, in *inst) bool {
+	for i := 0; ; i++ {
+		if in.rep != 0 && c.count(in) == 0 {
+			return true
+		}
+		if i == repeatCompare {
+			c.next = c.rip
+			return true
+		}
+		a, ok := c.load(in.seg, c.source(in), in.size)
+		if !ok {
+			return false
+		}
+		b, ok := c.load(segES, c.dest(in), in.size)
+		if !ok {
+			return false
+		}
+		c.alu(aluCMP, a, b, in.size)
+		c.advance(in, rSI, in.size, 1)
+		c.advance(in, rDI, in.size, 1)
+		if in.rep == 0 {
+			return true
+		}
+		c.setCount(in, c.count(in)-1)
+		if !c.more(in) {
+			return true
+		}
+	}
+}
+
+func execSCAS(c *cpu, in *inst) bool {
+	for i := 0; ; i++ {
+		if in.rep != 0 && c.count(in) == 0 {
+			return true
+		}
+		if i == repeatCompare {
+			c.next = c.rip
+			return true
+		}
+		b, ok := c.load(segES, c.dest(in), in.size)
+		if !ok {
+			return false
+		}
+		c.alu(aluCMP, c.reg(in, rAX, in.size), b, in.size)
+		c.advance(in, rDI, in.size, 1)
+		if in.rep == 0 {
+			return true
+		}
+		c.setCount(in, c.count(in)-1)
+		if !c.more(in) {
+			return true
+		}
+	}
+}
+
+func execINS(c *cpu, in *inst) bool {
+	if in.rep != 0 && c.count(in) == 0 {
+		return true
+	}
+	size := min(in.size, 4)
+	port := uint16(c.r[rDX])
+	if !c.portAllowed(port, size) {
+		return false
+	}
+	s, ok := c.span(segES, c.dest(in), size, accessWrite)
+	if !ok {
+		return false
+	}
+	c.write(&s, uint64(c.p.bus.PortIn(port, int(size))))
+	c.advance(in, rDI, size, 1)
+	if in.rep != 0 {
+		return c.again(in, 1)
+	}
+	return true
+}
+
+func execOUTS(c *cpu, in *inst) bool {
+	if in.rep != 0 && c.count(in) == 0 {
+		return true
+	}
+	size := min(in.size, 4)
+	port := uint16(c.r[rDX])
+	if !c.portAllowed(port, size) {
+		return false
+	}
+	v, ok := c.load(in.seg, c.source(in), size)
+	if !ok {
+		return false
+	}
+	c.p.bus.PortOut(port, int(size), uint32(v))
+	c.advance(in, rSI, size, 1)
+	if in.rep != 0 {
+		return c.again(in, 1)
+	}
+	return true
+}

@@ -1,0 +1,157 @@
+package soft
+
+const (
+	tlbBits = 10
+	tlbSize = 1 << tlbBits
+)
+
+// tlbEntry is what the fast path looks at. A tag is the virtual page, or
+// noTag. Adding addend to a virtual address gives the host's.
+type tlbEntry struct {
+	rtag, wtag uint64
+	addend     uint64
+	_          uint64
+}
+
+// noTag is no page's address.
+const noTag = 1
+
+// Bits of tlbMeta.pa below the page number.
+const (
+	tlbWritable = 1 << iota // and dirty: a store needs no walk
+	tlbExec
+	tlbGlobal
+	tlbLarge // from a page above 4 KiB
+)
+
+// tlbMeta is what the exact executor looks at.
+type tlbMeta struct {
+	vtag uint64
+	pa   uint64 // physical page, with flags
+}
+
+// tlbSet holds the translations of one privilege: 0 supervisor, 1 user.
+type tlbSet struct {
+	fast   [tlbSize]tlbEntry
+	meta   [tlbSize]tlbMeta
+	filled []uint16 // indexes that may hold something
+	listed [tlbSize]bool
+	large  uint64 // a bit per 2 MiB of address space mod 64: tlbLarge there
+}
+
+func (s *tlbSet) drop(i uint16) {
+	s.fast[i].rtag, s.fast[i].wtag = noTag, noTag
+	s.meta[i].vtag = noTag
+}
+
+func (s *tlbSet) reset() {
+	for i := range s.fast {
+		s.drop(uint16(i))
+		s.listed[i] = false
+	}
+	s.filled = s.filled[:0]
+	s.large = 0
+}
+
+// flush forgets all entries, or all but the global ones.
+func (s *tlbSet) flush(keepGlobal bool) {
+	kept := s.filled[:0]
+	var large uint64
+	for _, i := range s.filled {
+		m := &s.meta[i]
+		if m.vtag == noTag {
+			s.listed[i] = false
+			continue
+		}
+		if keepGlobal && m.pa&tlbGlobal != 0 {
+			kept = append(kept, i)
+			if m.pa&tlbLarge != 0 {
+				large |= 1 << (m.vtag >> 21 & 63)
+			}
+			continue
+		}
+		s.drop(i)
+		s.listed[i] = false
+	}
+	s.filled = kept
+	s.large = large
+}
+
+// flushPage forgets what translates va.
+func (s *tlbSet) flushPage(va uint64) {
+	i := uint16(va >> pageShift & (tlbSize - 1))
+	if s.meta[i].vtag == va&^pageMask {
+		s.drop(i)
+	}
+	if s.large>>(va>>21&63)&1 == 0 {
+		return
+	}
+	for _, i := range s.filled {
+		if m := &s.meta[i]; m.vtag>>21 == va>>21 && m.pa&tlbLarge != 0 {
+			s.drop(i)
+		}
+	}
+}
+
+// fill records that the page of va is at pa; flags are tlbWritable and so on.
+func (c *cpu) fill(set int, va, pa, flags uint64) {
+	s := &c.tlbs[set]
+	i := uint16(va >> pageShift & (tlbSize - 1))
+	e, m := &s.fast[i], &s.meta[i]
+	if !s.listed[i] {
+		s.listed[i] = true
+		s.filled = append(s.filled, i)
+	}
+	page := va &^ pageMask
+	m.vtag = page
+	m.pa = pa&^pageMask | flags
+	if flags&tlbLarge != 0 {
+		s.large |= 1 << (va >> 21 & 63)
+	}
+	e.rtag, e.wtag = noTag, noTag
+	if pa&^pageMask == c.apic.base&^pageMask && c.apic.enabled() {
+		return
+	}
+	r := c.p.mem.find(pa)
+	if r == nil {
+		return
+	}
+	off := pa&^pageMask - r.base
+	e.addend = hostAddr(r.mem, off) - page
+	e.rtag = page
+	if flags&tlbWritable != 0 && r.direct() && r.firstBlock(off) == 0 {
+		e.wtag = page
+	}
+}
+
+// flushTLB forgets every translation, or all but the global ones.
+func (c *cpu) flushTLB(keepGlobal bool) {
+	keepGlobal = keepGlobal && c.cr4&cr4PGE != 0
+	c.tlbs[0].flush(keepGlobal)
+	c.tlbs[1].flush(keepGlobal)
+	if keepGlobal {
+		c.p.cache.forgetLocalJumps()
+	} else {
+		c.p.cache.forgetJumps()
+	}
+}
+
+// flushPage is INVLPG.
+func (c *cpu) flushPage(va uint64) {
+	c.tlbs[0].flushPage(va)
+	c.tlbs[1].flushPage(va)
+	c.p.cache.forgetPage(va)
+}
+
+// protectPage takes the fast path's right to store away from a physical page
+// that now holds code.
+func (c *cpu) protectPage(pa uint64) {
+	for s := range c.tlbs {
+		t := &c.tlbs[s]
+		for _, i := range t.filled {
+			if t.meta[i].pa>>pageShift == pa>>pageShift {
+				t.fast[i].wtag = noTag
+			}
+		}
+	}
+}

@@ -1,0 +1,239 @@
+package soft
+
+import "nvlab/vmm/soft/fp"
+
+func registerX87() {
+	registerRange(execX87, 0xd8, 0xdf)
+	register(execGroup15, 0x1ae)
+}
+
+// x87Ready raises #NM if the FPU is off or another task's.
+func (c *cpu) x87Ready() bool {
+	if c.cr0&(cr0EM|cr0TS) != 0 {
+		return c.raise(excNM)
+	}
+	return true
+}
+
+// execFWAIT: SDM 2, "WAIT/FWAIT".
+func execFWAIT(c *cpu, _ *inst) bool {
+	if c.cr0&(cr0MP|cr0TS) == cr0MP|cr0TS {
+		return c.raise(excNM)
+	}
+	if c.fpu.x87.Pending() {
+		return c.raise(excMF)
+	}
+	return true
+}
+
+func (c *cpu) x87Fault(f fp.Fault) bool {
+	if f == fp.MF {
+		return c.raise(excMF)
+	}
+	return c.ud()
+}
+
+func execX87(c *cpu, in *inst) bool {
+	if !c.x87Ready() {
+		return false
+	}
+	x := &c.fpu.x87
+	op, reg := in.opcode, in.modrm>>3&7
+	if in.mod == 3 {
+		f := c.arith()
+		fl := fp.Flags{CF: f&flagCF != 0, PF: f&flagPF != 0, ZF: f&flagZF != 0}
+		ax := uint16(c.r[rAX])
+		if fault := x.Reg(op, in.modrm, &fl, &ax); fault != fp.None {
+			return c.x87Fault(fault)
+		}
+		if comparesToFlags(in) {
+			f = 0
+			if fl.CF {
+				f |= flagCF
+			}
+			if fl.PF {
+				f |= flagPF
+			}
+			if fl.ZF {
+				f |= flagZF
+			}
+			c.setArith(f)
+		}
+		c.r[rAX] = c.r[rAX]&^0xffff | uint64(ax)
+		c.noteX87(in, false, 0)
+		return true
+	}
+	size, store, ok := fp.MemOperand(op, reg)
+	if !ok {
+		return c.ud()
+	}
+	va := c.operandAddr(in)
+	var buf [128]byte
+	data := buf[:size]
+	if store {
+		for off := 0; off < size; off += 8 {
+			if _, ok := c.span(in.seg, va+uint64(off), uint8(min(size-off, 8)), accessWrite); !ok {
+				return false
+			}
+		}
+		switch fault := x.Store(op, reg, data); fault {
+		case fp.None:
+			if !c.storeBytes(in.seg, va, data) {
+				return false
+			}
+		case fp.NoStore:
+		default:
+			return c.x87Fault(fault)
+		}
+	} else {
+		if !c.loadBytes(in.seg, va, data) {
+			return false
+		}
+		if fault := x.Load(op, reg, data); fault != fp.None {
+			return c.x87Fault(fault)
+		}
+	}
+	c.noteX87(in, true, va)
+	return true
+}
+
+// comparesToFlags says whether the instruction is FCOMI, FUCOMI or one that
+// pops.
+func comparesToFlags(in *inst) bool {
+	r := in.modrm >> 3 & 7
+	return (in.opcode == 0xdb || in.opcode == 0xdf) && (r == 5 || r == 6)
+}
+
+// noteX87 records the last instruction that was no control instruction.
+func (c *cpu) noteX87(in *inst, mem bool, va uint64) {
+	r := in.modrm >> 3 & 7
+	switch {
+	case mem && in.opcode == 0xd9 && r >= 4, // FLDENV, FLDCW, FNSTENV, FNSTCW
+		mem && in.opcode == 0xdd && (r == 4 || r >= 6), // FRSTOR, FNSAVE, FNSTSW
+		!mem && in.opcode == 0xdb && r == 4,            // FNCLEX, FNINIT
+		!mem && in.opcode == 0xdf && r == 4:            // FNSTSW AX
+		return
+	}
+	x := &c.fpu.x87
+	x.FOP = uint16(in.opcode&7)<<8 | uint16(in.modrm)
+	x.FIP = c.rip
+	if mem {
+		x.FDP = va
+	}
+}
+
+// execGroup15 is FXSAVE, FXRSTOR, LDMXCSR, STMXCSR, the fences and the cache
+// line flushes.
+func execGroup15(c *cpu, in *inst) bool {
+	op := in.modrm >> 3 & 7
+	if in.mod == 3 {
+		if op >= 5 && in.prefix() == 0 { // LFENCE, MFENCE, SFENCE
+			return true
+		}
+		return c.ud()
+	}
+	switch {
+	case op == 7 && in.rep == 0, // CLFLUSH, CLFLUSHOPT
+		op == 6 && in.prefix() == 0x66: // CLWB
+		return c.flushLine(in)
+	case in.prefix() != 0:
+		return c.ud()
+	case op == 0:
+		return c.fxsave(in)
+	case op == 1:
+		return c.fxrstor(in)
+	case op == 2:
+		return c.ldmxcsr(in)
+	case op == 3:
+		return c.sseReady() && c.store(in.seg, c.operandAddr(in), 4, uint64(c.fpu.mxcsr))
+	}
+	return c.ud()
+}
+
+// flushLine is CLFLUSH, CLFLUSHOPT and CLWB: a load, as far as faults go.
+func (c *cpu) flushLine(in *inst) bool {
+	_, ok := c.span(in.seg, c.operandAddr(in), 1, accessRead)
+	return ok
+}
+
+func (c *cpu) ldmxcsr(in *inst) bool {
+	if !c.sseReady() {
+		return false
+	}
+	v, ok := c.load(in.seg, c.operandAddr(in), 4)
+	if !ok {
+		return false
+	}
+	if v&^mxcsrMask != 0 {
+		return c.gp(0)
+	}
+	c.fpu.mxcsr = uint32(v)
+	return true
+}
+
+// The FXSAVE area (SDM 1, 10.5.1).
+const (
+	fxMXCSR  = 24
+	fxMask   = 28
+	fxXMM    = 160
+	fxLength = 512
+	fxUsed   = 416 // what follows is the software's
+)
+
+func (c *cpu) fxsave(in *inst) bool {
+	if !c.x87Ready() {
+		return false
+	}
+	va := c.operandAddr(in)
+	if va&15 != 0 {
+		return c.gp(0)
+	}
+	var b [fxLength]byte
+	c.fpu.x87.Fxsave(&b)
+	if in.size != 8 { // FXSAVE without REX.W has selectors in the pointers
+		le.PutUint32(b[12:], uint32(c.fpu.x87.FCS))
+		le.PutUint32(b[20:], uint32(c.fpu.x87.FDS))
+	}
+	le.PutUint32(b[fxMXCSR:], c.fpu.mxcsr)
+	le.PutUint32(b[fxMask:], mxcsrMask)
+	n := fxXMM
+	if c.cr4&cr4OSFXSR != 0 {
+		for i, v := range c.fpu.xmm {
+			le.PutUint64(b[fxXMM+16*i:], v[0])
+			le.PutUint64(b[fxXMM+16*i+8:], v[1])
+		}
+		n = fxUsed
+	}
+	return c.storeBytes(in.seg, va, b[:n])
+}
+
+func (c *cpu) fxrstor(in *inst) bool {
+	if !c.x87Ready() {
+		return false
+	}
+	va := c.operandAddr(in)
+	if va&15 != 0 {
+		return c.gp(0)
+	}
+	var b [fxLength]byte
+	if !c.loadBytes(in.seg, va, b[:]) {
+		return false
+	}
+	mxcsr := le.Uint32(b[fxMXCSR:])
+	if mxcsr&^mxcsrMask != 0 {
+		return c.gp(0)
+	}
+	c.fpu.x87.Fxrstor(&b)
+	if in.size != 8 {
+		x := &c.fpu.x87
+		x.FCS, x.FDS = uint16(x.FIP>>32), uint16(x.FDP>>32)
+		x.FIP, x.FDP = uint64(uint32(x.FIP)), uint64(uint32(x.FDP))
+	}
+	if c.cr4&cr4OSFXSR != 0 {
+		c.fpu.mxcsr = mxcsr
+		for i := range c.fpu.xmm {
+			c.fpu.xmm[i] = fp.Vec{le.Uint64(b[fxXMM+16*i:]), le.Uint64(b[fxXMM+16*i+8:])}
+		}
+	}
+	return true
+}
