@@ -85,7 +85,9 @@ func (x *X87) set(i uint8, v F80) {
 	x.Tag |= 1 << x.physical(i)
 }
 
-func (x *X87) free(i uint8) { x.Tag &^= 1 << x.physical(i) }
+func (x *X87) free(i uint8) {
+	x.Tag &^= 1 << x.physical(i)
+}
 
 func (x *X87) pop() {
 	x.free(0)

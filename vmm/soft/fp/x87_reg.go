@@ -99,7 +99,10 @@ func formAB(negated bool, modrm byte) regForm {
 func formD(reg uint8) regForm {
 	switch reg {
 	case 0:
-		return func(x *X87, i uint8, _ *Flags) { x.free(i) }
+		return func(x *X87, i uint8, _ *Flags) {
+			x.SW &^= swC1
+			x.free(i)
+		}
 	case 1:
 		return func(x *X87, i uint8, _ *Flags) { x.exchange(i) }
 	case 2, 3:
@@ -114,6 +117,7 @@ func formF(reg uint8) regForm {
 	switch reg {
 	case 0: // FFREEP
 		return func(x *X87, i uint8, _ *Flags) {
+			x.SW &^= swC1
 			x.free(i)
 			x.pop()
 		}
