@@ -1,0 +1,248 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"nvlab/guest/proto"
+	"nvlab/nvdimm"
+	"nvlab/vmm"
+)
+
+// DefaultTimeout is how much guest time a call may take.
+const DefaultTimeout = 60 * time.Second
+
+// Boot switches the machine on and runs it until its agent answers: the nvdimm
+// modules are loaded and their bus is probed.
+func (v *VM) Boot(ctx context.Context, timeout time.Duration) error {
+	switch {
+	case v.x.closed:
+		return ErrClosed
+	case v.state == Running:
+		return errors.New("the VM is on already: poweroff(), reboot() or kill() it first")
+	}
+	v.off()
+	if err := v.powerOn(ctx); err != nil {
+		v.off()
+		return err
+	}
+	return v.awaitAgent(ctx, timeout)
+}
+
+// awaitAgent runs a machine that was just switched on or reset.
+func (v *VM) awaitAgent(ctx context.Context, timeout time.Duration) error {
+	stop, err := v.run(ctx, timeout, func() bool {
+		_, hello := v.client.Hello()
+		return hello || v.client.Err() != nil
+	})
+	if err == nil && stop == vmm.StopDone && v.client.Err() == nil {
+		return nil
+	}
+	if err == nil {
+		err = v.bootError(stop, timeout)
+	}
+	v.crash()
+	return err
+}
+
+func (v *VM) bootError(stop vmm.Stop, timeout time.Duration) error {
+	why := ""
+	switch {
+	case v.client.Err() != nil:
+		why = v.client.Err().Error()
+	case v.console.fault != nil:
+		why = v.console.fault.line
+	case stop == vmm.StopDeadline:
+		why = fmt.Sprintf("no answer within %v of guest time", timeout)
+	default:
+		why = "the machine ended in " + stop.String()
+	}
+	return &Error{Class: ClassBoot, Err: fmt.Errorf("the guest did not boot: %s", why), Console: v.console.tail(tailLines)}
+}
+
+// powerOn makes the machine, with the memory of its DIMMs.
+func (v *VM) powerOn(ctx context.Context) error {
+	image, err := v.x.lab.image(ctx, v.opts.Kernel, v.opts.Packages)
+	if err != nil {
+		return err
+	}
+	if err := v.reserve(ctx); err != nil {
+		return err
+	}
+	v.boots++
+	return v.start(image)
+}
+
+// start is power-on, or the reset of a machine whose DIMMs are mapped.
+func (v *VM) start(image *image) error {
+	initrd, size, err := image.open()
+	if err != nil {
+		return err
+	}
+	defer initrd.Close()
+	layout := vmm.NewLayout(v.opts.Memory)
+	tables, err := v.root.Tables(layout.Reserved.Base)
+	if err != nil {
+		return err
+	}
+	config := vmm.Config{
+		Memory: v.opts.Memory, CPUs: v.opts.CPUs, Engine: v.engine,
+		Seed:   bootSeed(v.x.lab.opts.Seed, v.opts.Seed, v.number, v.boots),
+		Kernel: image.kernel, Initrd: initrd, InitrdSize: size,
+		Cmdline: v.cmdline(),
+		Tables:  tables,
+		Console: &v.console,
+	}
+	if len(tables) > 0 {
+		config.Events = []vmm.Event{{Path: nvdimm.RootPath, Value: nvdimm.NotifyFIT}}
+	}
+	m, err := vmm.New(config)
+	if err != nil {
+		return err
+	}
+	v.m, v.tables, v.client, v.lost = m, m.Tables(), &proto.Client{}, nil
+	v.console.reset()
+	for _, d := range v.dimms {
+		mem, err := d.Map()
+		if err != nil {
+			return &Error{Class: ClassHost, Err: err}
+		}
+		if err := m.AddMemory(vmm.Region{Base: d.Addr(), Mem: mem, Revocable: d.backend.Revocable()}); err != nil {
+			return err
+		}
+	}
+	mailbox := v.root.Mailbox(m.Memory(), layout.Reserved.Base)
+	if err := m.AddPort(nvdimm.MailboxPort, nvdimm.MailboxPorts, mailbox); err != nil {
+		return err
+	}
+	v.state = Running
+	return nil
+}
+
+// reserve takes the machine's memory from the gate, and gives it back in off.
+func (v *VM) reserve(ctx context.Context) error {
+	n := int64(v.opts.Memory) + machineOverhead
+	if err := v.x.lab.memory.acquire(ctx, n, v.x.held); err != nil {
+		return err
+	}
+	v.held = n
+	v.x.held += n
+	return nil
+}
+
+// machineOverhead is what nvlab itself needs for a machine, in bytes.
+const machineOverhead = 64 << 20
+
+// off is the end of a power-on, however it came: the machine is gone and what
+// private and anonymous memory held is lost.
+func (v *VM) off() {
+	v.stop()
+	for _, d := range v.dimms {
+		d.Unmap()
+	}
+	if v.held > 0 {
+		v.x.held -= v.held
+		v.x.lab.memory.release(v.held, v.x.held)
+		v.held = 0
+	}
+	v.state = Off
+}
+
+// stop gives the machine back and keeps its DIMMs mapped.
+func (v *VM) stop() {
+	if v.m == nil {
+		return
+	}
+	v.clock, v.stats = v.m.Clock(), v.m.Stats()
+	v.client.Close()
+	v.m.Close()
+	v.m = nil
+}
+
+// crash keeps the memory of a machine that stopped by itself, for the scenario
+// to look at; the machine runs no more.
+func (v *VM) crash() {
+	v.stop()
+	v.state = Crashed
+}
+
+// end is the end of the experiment.
+func (v *VM) end() { v.off() }
+
+// PowerOff asks the guest to end cleanly: S5.
+func (v *VM) PowerOff(ctx context.Context) error {
+	if err := v.leave(ctx, proto.Poweroff{}, vmm.StopPowerOff); err != nil {
+		return err
+	}
+	v.off()
+	return nil
+}
+
+// Reboot resets the machine cleanly and waits for its agent. Memory of DIMMs
+// keeps its contents.
+func (v *VM) Reboot(ctx context.Context) error {
+	if err := v.leave(ctx, proto.Reboot{}, vmm.StopReset); err != nil {
+		return err
+	}
+	image, err := v.x.lab.image(ctx, v.opts.Kernel, v.opts.Packages)
+	if err != nil {
+		return err
+	}
+	v.stop()
+	v.boots++
+	if err := v.start(image); err != nil {
+		v.off()
+		return err
+	}
+	return v.awaitAgent(ctx, DefaultTimeout)
+}
+
+// leave sends the guest on its way to a power state.
+func (v *VM) leave(ctx context.Context, request proto.Request, want vmm.Stop) error {
+	if err := v.on(); err != nil {
+		return err
+	}
+	id, send, err := v.client.Start(request)
+	if err != nil {
+		return err
+	}
+	v.m.Channel().Send(send)
+	refused := func() error {
+		if r, ok := v.client.Result(id); ok && r.Err != nil && !errors.Is(r.Err, proto.ErrStreamEnded) {
+			return r.Err
+		}
+		return nil
+	}
+	var why error
+	stop, err := v.run(ctx, DefaultTimeout, func() bool {
+		why = refused()
+		return why != nil
+	})
+	switch {
+	case err != nil:
+		v.crash()
+		return err
+	case why != nil:
+		return why
+	case stop != want:
+		return v.guestError(stop, fmt.Sprintf("the guest was asked for a %v", want), DefaultTimeout)
+	}
+	return nil
+}
+
+// Kill ends the VM as kill -9 of its process would.
+func (v *VM) Kill() error {
+	if v.x.closed {
+		return ErrClosed
+	}
+	if v.state == Off {
+		return errors.New("the VM is off: there is nothing to kill")
+	}
+	v.off()
+	return nil
+}
+
+// PowerCut is not there yet.
+func (v *VM) PowerCut() error { return &NotYetError{"power_cut"} }

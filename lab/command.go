@@ -1,0 +1,176 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"nvlab/guest/proto"
+	"nvlab/vmm"
+)
+
+// A Command is what Run runs in the guest.
+type Command struct {
+	Shell   string   // for sh -c; or
+	Args    []string // as they are
+	Stdin   []byte
+	Timeout time.Duration // of guest time
+	Check   bool          // a bad end is a *CommandError
+}
+
+func (c Command) String() string {
+	if c.Args != nil {
+		return strings.Join(c.Args, " ")
+	}
+	return c.Shell
+}
+
+func (c Command) request() (*proto.Command, error) {
+	switch {
+	case c.Args == nil:
+		r := proto.Shell(c.Shell)
+		r.Stdin = c.Stdin
+		return r, nil
+	case len(c.Args) == 0:
+		return nil, errors.New("an empty list is no command")
+	}
+	return &proto.Command{Run: proto.Run{Argv: c.Args}, Stdin: c.Stdin}, nil
+}
+
+// A Result is how a command ended.
+type Result struct {
+	Ended          bool   // false: the machine went away first
+	ExitCode       int    // if no signal ended it
+	Signal         string // such as "SIGKILL"; "" if none ended it
+	Stdout, Stderr []byte
+}
+
+func (r *Result) ending() string {
+	switch {
+	case !r.Ended:
+		return "the machine went away"
+	case r.Signal != "":
+		return "ended by " + r.Signal
+	}
+	return fmt.Sprintf("exit status %d", r.ExitCode)
+}
+
+func (r *Result) ok() bool { return r.Ended && r.Signal == "" && r.ExitCode == 0 }
+
+// Run runs a command in the guest to its end.
+func (v *VM) Run(ctx context.Context, c Command) (*Result, error) {
+	request, err := c.request()
+	if err != nil {
+		return nil, err
+	}
+	answer, err := v.call(ctx, request, c.String(), c.Timeout)
+	if answer == nil {
+		return nil, err
+	}
+	r := &Result{Stdout: answer.Stdout, Stderr: answer.Stderr}
+	if answer.Err == nil {
+		r.Ended, r.ExitCode = true, answer.Exit.Code
+		if answer.Exit.Signal != 0 {
+			r.Signal = signalName(answer.Exit.Signal)
+		}
+	}
+	switch {
+	case err != nil && (v.opts.Oops == "fail" || ClassOf(err) != ClassGuest || c.Check):
+		return nil, err
+	case c.Check && !r.ok():
+		return r, &CommandError{Command: c.String(), Result: r}
+	}
+	return r, nil
+}
+
+// ReadFile reads a whole file of the guest.
+func (v *VM) ReadFile(ctx context.Context, path string) ([]byte, error) {
+	answer, err := v.call(ctx, proto.ReadPath{Path: path}, "reading "+path, DefaultTimeout)
+	if err != nil {
+		return nil, err
+	}
+	return answer.Data, answer.Err
+}
+
+// WriteFile makes or replaces a file of the guest.
+func (v *VM) WriteFile(ctx context.Context, path string, data []byte) error {
+	answer, err := v.call(ctx, proto.WritePath{Path: path, Data: data}, "writing "+path, DefaultTimeout)
+	if err != nil {
+		return err
+	}
+	return answer.Err
+}
+
+// call sends a request and runs the guest until it is answered. What the guest
+// said up to an error comes with it, if it said anything.
+func (v *VM) call(ctx context.Context, request proto.Request, doing string, timeout time.Duration) (*proto.Result, error) {
+	if err := v.on(); err != nil {
+		return nil, err
+	}
+	id, send, err := v.client.Start(request)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", doing, err)
+	}
+	v.m.Channel().Send(send)
+	var answer *proto.Result
+	answered := func() bool {
+		r, ok := v.client.Result(id)
+		if ok {
+			answer = r
+		}
+		return ok
+	}
+	stop, err := v.run(ctx, timeout, answered)
+	switch {
+	case err != nil:
+		v.crash()
+		return nil, err
+	case v.client.Err() != nil:
+		err := &Error{Class: ClassGuest, Err: fmt.Errorf("%s: %w", doing, v.client.Err()), Console: v.console.tail(tailLines)}
+		v.crash()
+		return answer, err
+	case answer == nil && stop == vmm.StopDeadline:
+		err := v.guestError(stop, doing, timeout)
+		v.cancel(ctx, id)
+		return nil, err
+	case answer == nil:
+		client := v.client
+		err := v.guestError(stop, doing, timeout)
+		answer, _ = client.Result(id)
+		return answer, err
+	}
+	return answer, v.oops()
+}
+
+// cancelTime is what a command that ran out of time gets to die in.
+const cancelTime = 5 * time.Second
+
+// cancel ends a request that took too long, so that the guest is of use to
+// what comes after.
+func (v *VM) cancel(ctx context.Context, id uint32) {
+	v.m.Channel().Send(v.client.Cancel(id))
+	stop, err := v.run(ctx, cancelTime, func() bool {
+		_, ok := v.client.Result(id)
+		return ok
+	})
+	if err != nil || stop != vmm.StopDone {
+		v.crash()
+	}
+}
+
+// signalName is the name of a Linux signal on x86.
+func signalName(n int) string {
+	names := map[int]string{
+		1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 4: "SIGILL", 5: "SIGTRAP", 6: "SIGABRT", 7: "SIGBUS",
+		8: "SIGFPE", 9: "SIGKILL", 10: "SIGUSR1", 11: "SIGSEGV", 12: "SIGUSR2", 13: "SIGPIPE",
+		14: "SIGALRM", 15: "SIGTERM", 16: "SIGSTKFLT", 17: "SIGCHLD", 18: "SIGCONT", 19: "SIGSTOP",
+		20: "SIGTSTP", 21: "SIGTTIN", 22: "SIGTTOU", 23: "SIGURG", 24: "SIGXCPU", 25: "SIGXFSZ",
+		26: "SIGVTALRM", 27: "SIGPROF", 28: "SIGWINCH", 29: "SIGIO", 30: "SIGPWR", 31: "SIGSYS",
+	}
+	if name, ok := names[n]; ok {
+		return name
+	}
+	return fmt.Sprintf("signal %d", n)
+}

@@ -1,0 +1,106 @@
+package lab
+
+import (
+	"bytes"
+	"strings"
+)
+
+// consoleLimit bounds what is kept of a console; a guest that prints for ever
+// must not fill the host.
+const consoleLimit = 16 << 20
+
+// A console keeps what a guest printed and watches for its kernel's last words.
+type console struct {
+	text    []byte
+	line    int // where the unfinished line starts in text
+	dropped bool
+	fault   *kernelFault
+}
+
+// A kernelFault is a panic, an oops or a lockup, as the console told of it.
+type kernelFault struct {
+	line  string
+	fatal bool // the kernel said that it stops
+}
+
+// Write keeps p. It never fails.
+func (c *console) Write(p []byte) (int, error) {
+	n := len(p)
+	if room := consoleLimit - len(c.text); len(p) > room {
+		p, c.dropped = p[:room], true
+	}
+	c.text = append(c.text, p...)
+	for {
+		i := bytes.IndexByte(c.text[c.line:], '\n')
+		if i < 0 {
+			return n, nil
+		}
+		c.watch(string(bytes.TrimRight(c.text[c.line:c.line+i], "\r")))
+		c.line += i + 1
+	}
+}
+
+// faultMarks are how Linux begins to tell of a fault that fails a test
+// (kernel/panic.c, arch/x86/mm/fault.c, arch/x86/kernel/traps.c, lib/bug.c,
+// kernel/watchdog.c, kernel/hung_task.c, kernel/rcu/tree_stall.h).
+var faultMarks = []string{
+	"BUG: ",
+	"kernel BUG at ",
+	"Oops: ",
+	"general protection fault",
+	"Kernel panic - not syncing",
+	"watchdog: BUG: soft lockup",
+	"INFO: task ",
+	"rcu: INFO: ",
+	"Unable to handle ",
+}
+
+func (c *console) watch(line string) {
+	text := stripTime(line)
+	if strings.HasPrefix(text, "---[ end Kernel panic") {
+		if c.fault != nil {
+			c.fault.fatal = true
+		}
+		return
+	}
+	if c.fault != nil {
+		return
+	}
+	for _, mark := range faultMarks {
+		if strings.HasPrefix(text, mark) {
+			c.fault = &kernelFault{line: text}
+			return
+		}
+	}
+}
+
+// stripTime takes off printk's "[    0.123456] ".
+func stripTime(line string) string {
+	if rest, ok := strings.CutPrefix(line, "["); ok {
+		if stamp, text, ok := strings.Cut(rest, "] "); ok && strings.Trim(stamp, " .0123456789T") == "" {
+			return text
+		}
+	}
+	return line
+}
+
+func (c *console) String() string {
+	s := string(c.text)
+	if c.dropped {
+		s += "\n[nvlab: the console is cut here, after 16 MiB]\n"
+	}
+	return s
+}
+
+// tail is the last n lines.
+func (c *console) tail(n int) string {
+	lines := strings.Split(strings.TrimRight(string(c.text), "\r\n"), "\n")
+	lines = lines[max(0, len(lines)-n):]
+	for i, l := range lines {
+		lines[i] = strings.TrimRight(l, "\r")
+	}
+	return strings.Join(lines, "\n")
+}
+
+// reset forgets the fault seen, when a new boot begins.
+func (c *console) reset() { c.fault = nil }

@@ -1,0 +1,145 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"nvlab/nvdimm"
+)
+
+// An Experiment is one test's machines and backends.
+type Experiment struct {
+	lab      *Lab
+	name     string
+	dir      string
+	vms      []*VM
+	backends []*Backend
+	held     int64 // bytes of the memory gate
+	closed   bool
+}
+
+// Dir is the folder that relative paths start from.
+func (x *Experiment) Dir() string { return x.dir }
+
+// VMs are the machines made so far.
+func (x *Experiment) VMs() []*VM { return x.vms }
+
+// Backends are the backends made so far.
+func (x *Experiment) Backends() []*Backend { return x.backends }
+
+// FileBackend makes a backend on a file.
+func (x *Experiment) FileBackend(o FileBackendOptions) (*Backend, error) {
+	if x.closed {
+		return nil, ErrClosed
+	}
+	path, err := x.path(o.Path)
+	if err != nil {
+		return nil, err
+	}
+	b, err := nvdimm.OpenFile(nvdimm.FileConfig{
+		Path: path, Size: o.Size, Share: o.Share, Align: o.Align,
+		ReadOnly: o.ReadOnly, Offset: o.Offset, PMem: o.PMem, Partial: o.Partial,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return x.add(b), nil
+}
+
+// RAMBackend makes a backend without a file.
+func (x *Experiment) RAMBackend(o RAMBackendOptions) (*Backend, error) {
+	if x.closed {
+		return nil, ErrClosed
+	}
+	b, err := nvdimm.NewRAM(nvdimm.RAMConfig{Size: o.Size, Share: o.Share, Align: o.Align})
+	if err != nil {
+		return nil, err
+	}
+	return x.add(b), nil
+}
+
+func (x *Experiment) add(b *nvdimm.Backend) *Backend {
+	handle := &Backend{x: x, Backend: b}
+	x.backends = append(x.backends, handle)
+	return handle
+}
+
+// path resolves a scenario's path and keeps it within the experiment's folder
+// and those that the run allows.
+func (x *Experiment) path(p string) (string, error) {
+	if p == "" {
+		return "", errors.New(`path="": want the name of a file`)
+	}
+	abs := filepath.Clean(p)
+	if !filepath.IsAbs(abs) {
+		abs = filepath.Join(x.dir, abs)
+	}
+	real, err := realPath(abs)
+	if err != nil {
+		return "", fmt.Errorf("path=%q: %w", p, err)
+	}
+	for _, dir := range append([]string{x.dir}, x.lab.opts.AllowPaths...) {
+		if root, err := realPath(dir); err == nil && within(root, real) {
+			return abs, nil
+		}
+	}
+	return "", fmt.Errorf("path=%q lies outside the test's folder: allow it with nvlab run --allow-path=%s", p, filepath.Dir(abs))
+}
+
+// realPath resolves symbolic links in the part of p that exists.
+func realPath(p string) (string, error) {
+	p, err := filepath.Abs(p)
+	if err != nil {
+		return "", err
+	}
+	rest := ""
+	for {
+		real, err := filepath.EvalSymlinks(p)
+		if err == nil {
+			return filepath.Join(real, rest), nil
+		}
+		if !errors.Is(err, os.ErrNotExist) || p == filepath.Dir(p) {
+			return "", err
+		}
+		if _, err := os.Lstat(p); err == nil {
+			return "", fmt.Errorf("%s is a symbolic link to nowhere", p)
+		}
+		p, rest = filepath.Dir(p), filepath.Join(filepath.Base(p), rest)
+	}
+}
+
+// within reports whether p is dir or lies below it. Both are clean.
+func within(dir, p string) bool {
+	rel, err := filepath.Rel(dir, p)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
+}
+
+// GuestFault is an oops or a panic that a machine with oops="fail" had, even
+// if every check passed; nil if there was none.
+func (x *Experiment) GuestFault() error {
+	for _, v := range x.vms {
+		if err := v.oops(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close ends what the experiment made. It may be called again.
+func (x *Experiment) Close() error {
+	if x.closed {
+		return nil
+	}
+	x.closed = true
+	var errs []error
+	for _, v := range x.vms {
+		v.end()
+	}
+	for _, b := range x.backends {
+		errs = append(errs, b.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,60 @@
+// Package lab composes experiments: machines, their backends and DIMMs, and
+// the guests that run in them. The scenario language is a thin skin over it.
+//
+// A Lab serves a whole run, an Experiment one test: what hangs off an
+// experiment ends with it.
+package lab
+
+import (
+	"cmp"
+	"context"
+
+	"nvlab/guest"
+	"nvlab/vmm"
+)
+
+// Options are what a run fixes for all its experiments.
+type Options struct {
+	Cache      string   // folder of guest images; "" is the user's
+	Engine     string   // "auto", "soft" or "kvm"; "" is "auto"
+	Kernel     string   // name of the guest; "" is the installed default
+	Agent      string   // static linux/amd64 binary that is pid 1; "" is this program
+	Seed       uint64   // all randomness derives from it
+	AllowPaths []string // folders beside the experiment's own that backends may lie in
+	Progress   guest.Progress
+}
+
+// A Lab is shared by the experiments of one run, which may run in parallel.
+type Lab struct {
+	opts   Options
+	engine vmm.Engine
+	memory *memoryGate
+	images images
+}
+
+// New checks the options and chooses the engine. It boots nothing.
+func New(opts Options) (*Lab, error) {
+	opts.Engine = cmp.Or(opts.Engine, "auto")
+	engine, err := newEngine(opts.Engine)
+	if err != nil {
+		return nil, err
+	}
+	return &Lab{opts: opts, engine: engine, memory: newMemoryGate()}, nil
+}
+
+// Engine is the engine in use unless a VM names its own, and why it was taken.
+func (l *Lab) Engine() (name, why string) {
+	return l.engine.Name(), engineReason(l.opts.Engine)
+}
+
+// Prepare makes the default guest's image, showing progress. Boot would do it
+// as well; a run does it first so that no test is charged for it.
+func (l *Lab) Prepare(ctx context.Context) error {
+	_, err := l.image(ctx, "", nil)
+	return err
+}
+
+// Experiment starts a test's experiment in dir, which must exist.
+func (l *Lab) Experiment(name, dir string) *Experiment {
+	return &Experiment{lab: l, name: name, dir: dir}
+}

@@ -1,0 +1,76 @@
+package lab
+
+import (
+	"context"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// A memoryGate keeps the guests of parallel experiments within the host's
+// memory. An experiment that holds memory already never waits: two that wait
+// for each other's would wait for ever.
+type memoryGate struct {
+	mu     sync.Mutex
+	free   int64         // may be negative: see above
+	inUse  int           // experiments that hold some
+	change chan struct{} // closed at each release
+}
+
+// newMemoryGate leaves a quarter of what is available to the host.
+func newMemoryGate() *memoryGate {
+	return &memoryGate{free: availableMemory() / 4 * 3, change: make(chan struct{})}
+}
+
+// acquire takes n bytes for an experiment that holds `held`. It waits while
+// there is less, unless nobody else holds any: then waiting would not help.
+func (g *memoryGate) acquire(ctx context.Context, n, held int64) error {
+	for {
+		g.mu.Lock()
+		if held > 0 || n <= g.free || g.inUse == 0 {
+			g.free -= n
+			if held == 0 {
+				g.inUse++
+			}
+			g.mu.Unlock()
+			return nil
+		}
+		change := g.change
+		g.mu.Unlock()
+		select {
+		case <-change:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// release gives n bytes back; held is what the experiment keeps.
+func (g *memoryGate) release(n, held int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.free += n
+	if held == 0 {
+		g.inUse--
+	}
+	close(g.change)
+	g.change = make(chan struct{})
+}
+
+// availableMemory is MemAvailable of /proc/meminfo (proc(5)), in bytes; 4 GiB
+// where the host has no such file.
+func availableMemory() int64 {
+	text, err := os.ReadFile("/proc/meminfo")
+	if err == nil {
+		for line := range strings.SplitSeq(string(text), "\n") {
+			if rest, ok := strings.CutPrefix(line, "MemAvailable:"); ok {
+				kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
+				if err == nil {
+					return kib << 10
+				}
+			}
+		}
+	}
+	return 4 << 30
+}

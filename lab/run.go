@@ -1,0 +1,124 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"nvlab/vmm"
+)
+
+// tailLines is how much of the console goes with an error.
+const tailLines = 40
+
+// wallGuard bounds the wall time of a call that guest time bounds already: the
+// software engine is within a factor of ten of real time.
+func wallGuard(timeout time.Duration) time.Duration { return 2*time.Minute + 10*timeout }
+
+// errGuard says that the wall-clock guard struck.
+var errGuard = errors.New("wall-clock guard")
+
+// run lets the guest run until done holds, for at most timeout of its time.
+// The guest's bytes go to the client as they come.
+func (v *VM) run(ctx context.Context, timeout time.Duration, done func() bool) (vmm.Stop, error) {
+	guard := wallGuard(timeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, guard, errGuard)
+	defer cancel()
+	until := v.m.Clock() + timeout
+	if until < v.m.Clock() {
+		return 0, fmt.Errorf("a timeout of %v is too long", timeout)
+	}
+	stop, err := v.m.Run(ctx, until, func() bool {
+		if data := v.m.Channel().Receive(); len(data) > 0 {
+			v.client.Feed(data) // its error is the client's, and final
+		}
+		return done() || v.lost != nil || v.console.fault != nil && v.console.fault.fatal
+	})
+	var lost *vmm.LostMemoryError
+	switch {
+	case v.lost != nil:
+		err = &Error{Class: ClassHost, Err: v.lost}
+	case err == nil:
+		return stop, nil
+	case context.Cause(ctx) == errGuard:
+		err = classed(ClassHost, "the guest ran for %v of wall time and its clock for %v only: the wall-clock guard ended it", guard, v.m.Clock())
+	case errors.As(err, &lost):
+		err = &Error{Class: ClassHost, Err: fmt.Errorf("%s: %w", v.ownerOf(lost.Base), err)}
+	case ctx.Err() == nil:
+		err = &Error{Class: ClassBug, Err: err, Console: v.console.tail(tailLines)}
+	}
+	return 0, err
+}
+
+// lose takes note of a failure of the storage behind a DIMM. The guest must not
+// go on as if nothing had happened.
+func (v *VM) lose(err error) {
+	v.lost = err
+	v.m.Attention()
+}
+
+// ownerOf names the DIMM at a guest-physical address.
+func (v *VM) ownerOf(base uint64) string {
+	for _, d := range v.dimms {
+		if d.Addr() == base {
+			return fmt.Sprintf("nvdimm %q, backend %s", d.ID(), d.backend.Path())
+		}
+	}
+	return "RAM"
+}
+
+// Wait lets the guest run for that much of its time.
+func (v *VM) Wait(ctx context.Context, d time.Duration) error {
+	if err := v.on(); err != nil {
+		return err
+	}
+	if d < 0 {
+		return fmt.Errorf("cannot wait for %v", d)
+	}
+	stop, err := v.run(ctx, d, func() bool { return false })
+	if err != nil {
+		v.crash()
+		return err
+	}
+	if stop != vmm.StopDeadline {
+		return v.guestError(stop, "the guest was left to run", d)
+	}
+	return v.oops()
+}
+
+// guestError tells how the guest failed while it was doing something. It says
+// nothing of a machine that powered off or reset itself by intent: that is
+// a plain error.
+func (v *VM) guestError(stop vmm.Stop, doing string, timeout time.Duration) error {
+	class, why := ClassGuest, ""
+	switch fault := v.console.fault; {
+	case fault != nil && fault.fatal:
+		why = "the guest's kernel panicked: " + fault.line
+	case stop == vmm.StopDeadline && fault != nil:
+		why = fmt.Sprintf("the guest's kernel failed (%s), and there was no end within %v of guest time", fault.line, timeout)
+	case stop == vmm.StopDeadline:
+		why = fmt.Sprintf("no end within %v of guest time", timeout)
+	case stop == vmm.StopPowerOff || stop == vmm.StopReset:
+		class, why = ClassScenario, "the guest's machine ended in a "+stop.String()
+	default:
+		why = "the guest's machine ended in: " + stop.String()
+	}
+	err := &Error{Class: class, Err: fmt.Errorf("%s: %s", doing, why), Console: v.console.tail(tailLines)}
+	switch {
+	case stop == vmm.StopPowerOff:
+		v.off()
+	case stop != vmm.StopDeadline:
+		v.crash()
+	}
+	return err
+}
+
+// oops is the fault of a machine whose oops="fail", however its commands
+// ended.
+func (v *VM) oops() error {
+	if v.opts.Oops != "fail" || v.console.fault == nil {
+		return nil
+	}
+	return &Error{Class: ClassGuest, Err: fmt.Errorf("the guest's kernel failed: %s", v.console.fault.line), Console: v.console.tail(tailLines)}
+}

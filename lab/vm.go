@@ -1,0 +1,143 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"nvlab/guest/proto"
+	"nvlab/nvdimm"
+	"nvlab/vmm"
+)
+
+// A VM is a machine and what is plugged into it. It may be switched on and off
+// many times.
+type VM struct {
+	x      *Experiment
+	number int // in its test, from 1
+	opts   VMOptions
+	engine vmm.Engine
+	root   *nvdimm.Root
+	dimms  []*NVDIMM
+
+	state   State
+	boots   int
+	m       *vmm.Machine // nil while off
+	client  *proto.Client
+	tables  [][]byte // of the latest power-on
+	clock   time.Duration
+	stats   vmm.Stats
+	console console
+	lost    error // of the storage behind a DIMM
+	held    int64 // of the memory gate
+}
+
+// State is what a VM is doing between two calls.
+type State string
+
+const (
+	Off     State = "off"
+	Running State = "running"
+	Paused  State = "paused"
+	Crashed State = "crashed" // the kernel stopped; the VM holds what it left
+)
+
+// VM makes a machine that is off.
+func (x *Experiment) VM(o VMOptions) (*VM, error) {
+	if x.closed {
+		return nil, ErrClosed
+	}
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	engine := x.lab.engine
+	if o.Engine != "" {
+		var err error
+		if engine, err = newEngine(o.Engine); err != nil {
+			return nil, err
+		}
+	}
+	if err := vmm.CheckMemory(o.Memory); err != nil {
+		return nil, err
+	}
+	root, err := nvdimm.NewRoot(nvdimm.Config{
+		Enabled: o.NVDIMM, Slots: o.Slots, Memory: o.Memory, MaxMem: o.MaxMem,
+		Base: vmm.NewLayout(o.Memory).DeviceMemory,
+		Cap:  o.Cap, Persistence: o.Persistence, Strict: o.Strict,
+	})
+	if err != nil {
+		return nil, err
+	}
+	v := &VM{x: x, number: len(x.vms) + 1, opts: o, engine: engine, root: root, state: Off}
+	root.OnError = v.lose
+	x.vms = append(x.vms, v)
+	return v, nil
+}
+
+// Number is the VM's place in its test, from 1.
+func (v *VM) Number() int { return v.number }
+
+// State is what the VM is doing.
+func (v *VM) State() State { return v.state }
+
+// Engine is the name of the engine that runs it.
+func (v *VM) Engine() string { return v.engine.Name() }
+
+// Clock is the guest's time since the latest power-on.
+func (v *VM) Clock() time.Duration {
+	if v.m != nil {
+		return v.m.Clock()
+	}
+	return v.clock
+}
+
+// Stats counts what the processors did since the latest power-on.
+func (v *VM) Stats() vmm.Stats {
+	if v.m != nil {
+		return v.m.Stats()
+	}
+	return v.stats
+}
+
+// Console is what the guest printed on its serial console, over all boots.
+func (v *VM) Console() string { return v.console.String() }
+
+// Dmesg is the kernel's log of the running guest.
+func (v *VM) Dmesg(ctx context.Context) (string, error) {
+	r, err := v.Run(ctx, Command{Args: []string{"dmesg"}, Check: true, Timeout: DefaultTimeout})
+	if err != nil {
+		return "", err
+	}
+	return string(r.Stdout), nil
+}
+
+// on returns an error unless the VM is running.
+func (v *VM) on() error {
+	switch {
+	case v.x.closed:
+		return ErrClosed
+	case v.state == Off:
+		return fmt.Errorf("the VM is off: boot() it first")
+	case v.state == Crashed:
+		return fmt.Errorf("the guest has crashed: kill() the VM, or boot() it again")
+	}
+	return nil
+}
+
+// A MemoryDevice is a line of QEMU's query-memory-devices.
+type MemoryDevice struct {
+	ID         string
+	Addr       uint64 // guest-physical
+	Slot, Node int
+	Size       uint64 // bytes, without the label area
+	HotPlugged bool
+}
+
+// MemoryDevices lists what is plugged, by slot.
+func (v *VM) MemoryDevices() []MemoryDevice {
+	var list []MemoryDevice
+	for _, d := range v.root.DIMMs() {
+		list = append(list, MemoryDevice{ID: d.ID(), Addr: d.Addr(), Slot: d.Slot(), Size: d.Size()})
+	}
+	return list
+}
