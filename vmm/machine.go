@@ -83,7 +83,7 @@ const TSCKHz = 1_000_000
 // New makes a machine that is about to execute the first instruction of its
 // kernel.
 func New(cfg Config) (_ *Machine, err error) {
-	if err := checkMemory(cfg.Memory); err != nil {
+	if err := CheckMemory(cfg.Memory); err != nil {
 		return nil, err
 	}
 	if cfg.Engine == nil || cfg.Kernel == nil {
