@@ -72,7 +72,11 @@ func (e *env) round(f *format, w wide) number {
 			return e.overflow(f, w.neg)
 		}
 		if e.rewrap {
-			exp -= rewrapBias
+			if exp -= rewrapBias; exp > f.emax { // FSCALE gets that far
+				e.post |= flagPrecision
+				e.roundedUp = true
+				return number{kind: infinite, neg: w.neg, sig: 1 << 63}
+			}
 		}
 	case exp < f.emin:
 		if e.masked&flagUnderflow != 0 {
@@ -80,7 +84,10 @@ func (e *env) round(f *format, w wide) number {
 		}
 		e.post |= flagUnderflow
 		if e.rewrap {
-			exp += rewrapBias
+			if exp += rewrapBias; exp < f.emin {
+				e.post |= flagPrecision
+				return number{kind: zero, neg: w.neg}
+			}
 		}
 	case w.exp < f.emin: // rounded up to the smallest normal number
 		n, _ := e.denormalize(f, w)

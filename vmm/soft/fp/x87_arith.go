@@ -53,7 +53,7 @@ func (x *X87) registers(reg, i, destination uint8, pop bool) {
 func (x *X87) withMemory(reg uint8, source number) {
 	switch {
 	case reg == 2 || reg == 3:
-		if x.compare(0, !x.empty(0), source, true) && reg == 3 {
+		if x.compare(!x.empty(0), source, true) && reg == 3 {
 			x.pop()
 		}
 	case x.empty(0):

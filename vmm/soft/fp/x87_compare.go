@@ -1,25 +1,28 @@
 package fp
 
-// relate compares ST(i) with a source, for EFLAGS or the condition codes. ok
-// is false if an unmasked exception prevents the instruction. Any NaN raises
-// invalid if signaling, else a signaling one or an unsupported encoding.
-func (x *X87) relate(i uint8, inUse bool, source number, signaling bool) (r relation, ok bool) {
+// relate compares ST(0) with a source. Any NaN raises invalid if signaling,
+// else a signaling one or an unsupported encoding. ok is false if an exception
+// is unmasked: nothing is popped, and for invalid the result is not set. (SDM
+// vol. 2, FCOM, table 3-21, and FCOMI, table 3-22. Some processors set it.)
+func (x *X87) relate(inUse bool, source number, signaling bool) (r relation, set, ok bool) {
 	if !inUse {
-		return unordered, x.stackFault(false)
+		ok = x.stackFault(false)
+		return unordered, ok, ok
 	}
-	a, b := x.st(i).decode(), source
+	a, b := x.st(0).decode(), source
 	if a.kind == unsupported || b.kind == unsupported {
 		a.kind = signalingNaN
 	}
 	e := x.env()
 	r = e.compare(a, b, signaling)
-	return r, x.finish(&e)
+	ok = x.finish(&e)
+	return r, ok || r != unordered, ok
 }
 
-// compare sets C3, C2 and C0 (SDM vol. 2, FCOM).
-func (x *X87) compare(i uint8, inUse bool, source number, signaling bool) bool {
-	r, ok := x.relate(i, inUse, source, signaling)
-	if ok {
+// compare sets C3, C2 and C0.
+func (x *X87) compare(inUse bool, source number, signaling bool) (ok bool) {
+	r, set, ok := x.relate(inUse, source, signaling)
+	if set {
 		x.SW &^= swC3 | swC2 | swC0
 		x.SW |= [...]uint16{less: swC0, equal: swC3, greater: 0, unordered: swC3 | swC2 | swC0}[r]
 	}
@@ -28,7 +31,7 @@ func (x *X87) compare(i uint8, inUse bool, source number, signaling bool) bool {
 
 // compareStack compares ST(0) with ST(i).
 func (x *X87) compareStack(i uint8, signaling bool, pops int) {
-	if x.compare(0, !x.empty(0) && !x.empty(i), x.st(i).decode(), signaling) {
+	if x.compare(!x.empty(0) && !x.empty(i), x.st(i).decode(), signaling) {
 		for range pops {
 			x.pop()
 		}
@@ -37,13 +40,14 @@ func (x *X87) compareStack(i uint8, signaling bool, pops int) {
 
 // compareFlags is FCOMI and its kin.
 func (x *X87) compareFlags(i uint8, signaling bool, pops int, flags *Flags) {
-	r, ok := x.relate(0, !x.empty(0) && !x.empty(i), x.st(i).decode(), signaling)
-	if !ok {
-		return
+	r, set, ok := x.relate(!x.empty(0) && !x.empty(i), x.st(i).decode(), signaling)
+	if set {
+		*flags = Flags{CF: r == less || r == unordered, PF: r == unordered, ZF: r == equal || r == unordered}
 	}
-	*flags = Flags{CF: r == less || r == unordered, PF: r == unordered, ZF: r == equal || r == unordered}
-	for range pops {
-		x.pop()
+	if ok {
+		for range pops {
+			x.pop()
+		}
 	}
 }
 

@@ -164,7 +164,7 @@ func form9(modrm byte) regForm {
 var forms9 = [32]func(*X87){
 	0x00: func(x *X87) { x.signBit(func(se uint16) uint16 { return se ^ 1<<15 }) },      // FCHS
 	0x01: func(x *X87) { x.signBit(func(se uint16) uint16 { return se &^ (1 << 15) }) }, // FABS
-	0x04: func(x *X87) { x.compare(0, !x.empty(0), number{}, true) },                    // FTST
+	0x04: func(x *X87) { x.compare(!x.empty(0), number{}, true) },                       // FTST
 	0x05: (*X87).examine,
 	0x08: func(x *X87) { x.loadConstant(constantOne) },
 	0x09: func(x *X87) { x.loadConstant(log2Of10) },
