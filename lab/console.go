@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bytes"
+	"io"
 	"strings"
 )
 
@@ -15,6 +16,7 @@ type console struct {
 	line    int // where the unfinished line starts in text
 	dropped bool
 	fault   *kernelFault
+	echo    io.Writer // where it goes besides, if anywhere
 }
 
 // A kernelFault is a panic, an oops or a lockup, as the console told of it.
@@ -23,9 +25,14 @@ type kernelFault struct {
 	fatal bool // the kernel said that it stops
 }
 
-// Write keeps p. It never fails.
+// Write keeps p.
 func (c *console) Write(p []byte) (int, error) {
 	n := len(p)
+	if c.echo != nil {
+		if _, err := c.echo.Write(p); err != nil {
+			return 0, err
+		}
+	}
 	if room := consoleLimit - len(c.text); len(p) > room {
 		p, c.dropped = p[:room], true
 	}
@@ -77,7 +84,7 @@ func (c *console) watch(line string) {
 // stripTime takes off printk's "[    0.123456] ".
 func stripTime(line string) string {
 	if rest, ok := strings.CutPrefix(line, "["); ok {
-		if stamp, text, ok := strings.Cut(rest, "] "); ok && strings.Trim(stamp, " .0123456789T") == "" {
+		if stamp, text, ok := strings.Cut(rest, "] "); ok && strings.Trim(stamp, " .0123456789TC][") == "" {
 			return text
 		}
 	}

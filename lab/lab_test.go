@@ -1,0 +1,214 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func newExperiment(t *testing.T) *Experiment {
+	t.Helper()
+	l, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := l.Experiment(t.Name(), t.TempDir())
+	t.Cleanup(func() {
+		if err := x.Close(); err != nil {
+			t.Errorf("Close() = %v", err)
+		}
+	})
+	return x
+}
+
+func TestPathsStayInTheExperiment(t *testing.T) {
+	x := newExperiment(t)
+	outside := t.TempDir()
+	if err := os.Symlink(outside, filepath.Join(x.dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(outside, "none"), filepath.Join(x.dir, "dangling")); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct{ path, err string }{
+		{"pmem0.img", ""},
+		{"a/../pmem0.img", ""},
+		{filepath.Join(x.dir, "pmem0.img"), ""},
+		{"", "want the name of a file"},
+		{"../pmem0.img", "lies outside the test's folder"},
+		{"/etc/passwd", "--allow-path=/etc"},
+		{"link/pmem0.img", "lies outside the test's folder"},
+		{"dangling", "symbolic link to nowhere"},
+		{filepath.Join(outside, "pmem0.img"), "--allow-path=" + outside},
+	}
+	for _, test := range tests {
+		_, err := x.path(test.path)
+		if test.err == "" && err != nil || test.err != "" && (err == nil || !strings.Contains(err.Error(), test.err)) {
+			t.Errorf("path(%q) = %v, want %q", test.path, err, test.err)
+		}
+	}
+	x.lab.opts.AllowPaths = []string{outside}
+	if _, err := x.path("link/pmem0.img"); err != nil {
+		t.Errorf("path(link/pmem0.img) with its target allowed = %v, want none", err)
+	}
+}
+
+func TestSeedsDiffer(t *testing.T) {
+	seen := map[uint64]string{}
+	for run := range uint64(3) {
+		for vm := range uint64(3) {
+			for number := 1; number < 4; number++ {
+				for boot := 1; boot < 4; boot++ {
+					name := fmt.Sprint(run, vm, number, boot)
+					seed := bootSeed(run, vm, number, boot)
+					if other, ok := seen[seed]; ok {
+						t.Errorf("boots %s and %s have one seed", name, other)
+					}
+					if again := bootSeed(run, vm, number, boot); again != seed {
+						t.Errorf("boot %s has two seeds", name)
+					}
+					seen[seed] = name
+				}
+			}
+		}
+	}
+}
+
+func TestHandlesEndWithTheirTest(t *testing.T) {
+	x := newExperiment(t)
+	b, err := x.RAMBackend(RAMBackendOptions{Size: 4 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := DefaultVMOptions()
+	o.Slots, o.MaxMem = 1, 1<<30
+	v, err := x.VM(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.Close()
+	calls := map[string]func() error{
+		"bytes":     func() error { _, err := b.Bytes(0, 1); return err },
+		"write":     func() error { return b.Write(0, []byte{1}) },
+		"sha256":    func() error { _, err := b.SHA256(0, nil); return err },
+		"snapshot":  func() error { _, err := b.Snapshot(); return err },
+		"labels":    func() error { _, err := b.Labels(128 << 10); return err },
+		"plug":      func() error { _, err := v.Plug(PlugOptions{Backend: b}); return err },
+		"boot":      func() error { return v.Boot(t.Context(), time.Second) },
+		"run":       func() error { _, err := v.Run(t.Context(), Command{Shell: "true"}); return err },
+		"kill":      v.Kill,
+		"a backend": func() error { _, err := x.RAMBackend(RAMBackendOptions{Size: 4096}); return err },
+		"a vm":      func() error { _, err := x.VM(o); return err },
+	}
+	for name, call := range calls {
+		if err := call(); !errors.Is(err, ErrClosed) {
+			t.Errorf("%s after the test = %v, want %q", name, err, ErrClosed)
+		}
+	}
+}
+
+func TestWhatIsNotThereYetSaysSo(t *testing.T) {
+	x := newExperiment(t)
+	b, err := x.RAMBackend(RAMBackendOptions{Size: 4 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := DefaultVMOptions()
+	o.Slots, o.MaxMem = 2, 1<<30
+	v, err := x.VM(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := uint64(1 << 32)
+	with := func(change func(*VMOptions)) func() error {
+		return func() error { o := o; change(&o); _, err := x.VM(o); return err }
+	}
+	plug := func(p PlugOptions) func() error {
+		return func() error { p.Backend = b; _, err := v.Plug(p); return err }
+	}
+	calls := map[string]func() error{
+		"cpus":        with(func(o *VMOptions) { o.CPUs = 2 }),
+		"flush_hints": with(func(o *VMOptions) { o.FlushHints = 1 }),
+		"the KVM":     with(func(o *VMOptions) { o.Engine = "kvm" }),
+		"node":        plug(PlugOptions{Node: 1}),
+		"addr":        plug(PlugOptions{Addr: &addr}),
+		"uuid":        plug(PlugOptions{UUID: "x"}),
+		"power_cut":   v.PowerCut,
+	}
+	for name, call := range calls {
+		err := call()
+		var notYet *NotYetError
+		if !errors.As(err, &notYet) || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "not available in this version") {
+			t.Errorf("%s: %v, want that it is not available in this version", name, err)
+		}
+	}
+}
+
+func TestMemoryGate(t *testing.T) {
+	g := &memoryGate{free: 100, change: make(chan struct{})}
+	take := func(n, held int64) error {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		return g.acquire(ctx, n, held)
+	}
+	if err := take(500, 0); err != nil {
+		t.Fatalf("the first of all has to wait: %v", err)
+	}
+	if err := take(1, 0); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("another gets memory that is not there: %v", err)
+	}
+	if err := take(50, 500); err != nil {
+		t.Errorf("one that holds memory has to wait: %v", err)
+	}
+	done := make(chan error)
+	go func() { done <- g.acquire(t.Context(), 60, 0) }()
+	g.release(550, 0)
+	if err := <-done; err != nil {
+		t.Errorf("the next in line did not get what was released: %v", err)
+	}
+	if g.free != 40 || g.inUse != 1 {
+		t.Errorf("free %d with %d users, want 40 with 1", g.free, g.inUse)
+	}
+}
+
+func TestEscapes(t *testing.T) {
+	tests := []struct {
+		name  string
+		typed []string
+		guest string
+		leave bool
+	}{
+		{"plain", []string{"ls\r"}, "ls\r", false},
+		{"leave", []string{"a\x01xb"}, "a", true},
+		{"leave in two reads", []string{"a\x01", "Xb"}, "a", true},
+		{"twice is itself", []string{"\x01\x01x"}, "\x01x", false},
+		{"another key after it", []string{"\x01c"}, "\x01c", false},
+	}
+	for _, test := range tests {
+		var e escapes
+		guest, leave := "", false
+		for _, p := range test.typed {
+			var g []byte
+			g, leave = e.filter([]byte(p))
+			guest += string(g)
+		}
+		if guest != test.guest || leave != test.leave {
+			t.Errorf("%s: guest gets %q, leave %v; want %q, %v", test.name, guest, leave, test.guest, test.leave)
+		}
+	}
+}
+
+func TestCommandErrorShowsBothStreams(t *testing.T) {
+	err := &CommandError{Command: "ndctl list", Result: &Result{Ended: true, ExitCode: 2, Stdout: []byte("out\nput\n"), Stderr: []byte(strings.Repeat("é", 4000))}}
+	text := err.Error()
+	for _, want := range []string{"ndctl list: exit status 2", "\nstdout:\n    out\n    put", "\nstderr: (its last 4096 of 8000 bytes)\n    é"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("CommandError has no %q:\n%.300s", want, text)
+		}
+	}
+}
