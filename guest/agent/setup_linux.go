@@ -1,0 +1,101 @@
+package agent
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// mounts are made in this order; folders that are not there are made.
+var mounts = []struct {
+	fs, at, data string
+	flags        uintptr
+}{
+	{"proc", "/proc", "", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC},
+	{"sysfs", "/sys", "", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC},
+	{"devtmpfs", "/dev", "mode=0755", unix.MS_NOSUID},
+	{"devpts", "/dev/pts", "gid=5,mode=620,ptmxmode=666", unix.MS_NOSUID | unix.MS_NOEXEC},
+	{"tmpfs", "/run", "mode=0755", unix.MS_NOSUID | unix.MS_NODEV},
+	{"tmpfs", "/tmp", "mode=1777", unix.MS_NOSUID | unix.MS_NODEV},
+	{"debugfs", "/sys/kernel/debug", "", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC},
+	{"tracefs", "/sys/kernel/tracing", "", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC},
+}
+
+var environment = []string{
+	"PATH=/usr/bin:/usr/sbin:/bin:/sbin",
+	"HOME=/root",
+	"TERM=linux",
+}
+
+// setUp makes the surroundings that programs expect and returns what went
+// wrong.
+func setUp() (notes []string) {
+	for _, m := range mounts {
+		if strings.HasPrefix(m.at, "/dev/") {
+			os.Mkdir(m.at, 0o755)
+		}
+		err := unix.Mount(m.fs, m.at, m.fs, m.flags, m.data)
+		// A kernel need not have debugfs or tracefs.
+		if err != nil && !strings.HasPrefix(m.at, "/sys/kernel/") {
+			notes = append(notes, fmt.Sprintf("cannot mount %s on %s: %v", m.fs, m.at, err))
+		}
+	}
+	for name, to := range map[string]string{"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"} {
+		os.Symlink(to, "/dev/"+name)
+	}
+	if err := unix.Sethostname([]byte("nvlab")); err != nil {
+		notes = append(notes, fmt.Sprintf("cannot set the host name: %v", err))
+	}
+	os.Clearenv()
+	for _, e := range environment {
+		k, v, _ := strings.Cut(e, "=")
+		os.Setenv(k, v)
+	}
+	unix.Umask(0o022)
+	return notes
+}
+
+// loadModules loads what the image lists. A module that does not load is no
+// error: a kernel on another machine may have no use for it.
+func loadModules() (notes []string) {
+	list, err := os.ReadFile(modulesList)
+	if err != nil {
+		return []string{fmt.Sprintf("cannot read the list of modules: %v", err)}
+	}
+	for _, file := range strings.Fields(string(list)) {
+		if err := loadModule(file); err != nil && err != unix.EEXIST {
+			notes = append(notes, fmt.Sprintf("module %s does not load: %v", strings.TrimSuffix(filepath.Base(file), ".ko"), err))
+		}
+	}
+	return notes
+}
+
+func loadModule(file string) error {
+	fd, err := unix.Open(file, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.FinitModule(fd, "", 0)
+}
+
+// waitProbe returns when every NVDIMM bus has settled (Linux,
+// drivers/nvdimm/bus.c, wait_probe_show).
+func waitProbe() (notes []string) {
+	buses, err := os.ReadDir("/sys/bus/nd/devices")
+	if err != nil {
+		return nil
+	}
+	for _, b := range buses {
+		if !strings.HasPrefix(b.Name(), "ndbus") {
+			continue
+		}
+		if _, err := os.ReadFile("/sys/bus/nd/devices/" + b.Name() + "/wait_probe"); err != nil {
+			notes = append(notes, fmt.Sprintf("%s did not settle: %v", b.Name(), err))
+		}
+	}
+	return notes
+}

@@ -1,0 +1,361 @@
+package guest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"nvlab/guest/debian"
+	"nvlab/guest/rootfs"
+)
+
+// Ensure returns the guest of a spec, and builds it first if the store does
+// not have it. One process builds at a time; others wait and then use what it
+// made. What a build leaves is a whole guest or nothing.
+func (s *Store) Ensure(ctx context.Context, spec Spec, progress Progress) (*Image, error) {
+	if progress == nil {
+		progress = Quiet
+	}
+	defer progress.Done()
+	if !spec.Rebuild {
+		im, err := s.Lookup(spec)
+		if err == nil {
+			return s.complete(im)
+		}
+		if !errors.Is(err, ErrNoGuest) {
+			return nil, err
+		}
+	}
+	lock, err := s.lock(ctx, progress)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	if !spec.Rebuild {
+		if im, err := s.Lookup(spec); err == nil {
+			return s.complete(im)
+		}
+	}
+	im, err := s.build(ctx, spec, progress)
+	if err != nil {
+		return nil, fmt.Errorf("cannot build the guest %s: %w", spec, err)
+	}
+	return im, nil
+}
+
+// lock waits for other builds.
+func (s *Store) lock(ctx context.Context, progress Progress) (*os.File, error) {
+	told := false
+	for {
+		f, err := lockFile(s.inside("lock"), false)
+		if !errors.Is(err, errLocked) {
+			return f, err
+		}
+		if !told {
+			progress.Note("another nvlab is building a guest in " + s.dir + "; waiting for it")
+			told = true
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// build makes a guest. The caller holds the lock, so whatever lies in tmp was
+// left by a build that died.
+func (s *Store) build(ctx context.Context, spec Spec, progress Progress) (*Image, error) {
+	if err := spec.check(); err != nil {
+		return nil, err
+	}
+	if err := os.RemoveAll(s.tmp()); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(s.tmp(), 0o755); err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(s.tmp())
+	work, err := os.MkdirTemp(s.tmp(), "build-")
+	if err != nil {
+		return nil, err
+	}
+	b := &builder{store: s, work: work, extra: spec.extra(), progress: progress}
+	defer b.close()
+	tree, m, image, err := b.compose(ctx, spec)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, err
+	}
+	m.Name = s.nameFor(spec, m, image)
+	return s.publish(ctx, filepath.Join(work, "guest"), tree, m, image, progress)
+}
+
+// compose gathers a kernel and tools: from packages, and what apt cannot give
+// from the host itself.
+func (b *builder) compose(ctx context.Context, spec Spec) (*rootfs.Tree, *Manifest, []byte, error) {
+	aptErr := b.start(ctx)
+	if aptErr != nil && !errors.Is(aptErr, debian.ErrNoApt) {
+		return nil, nil, nil, aptErr
+	}
+	var k *kernelSource
+	var err error
+	switch {
+	case strings.Contains(spec.Kernel, "/"):
+		var local *localKernel
+		if local, err = readLocalKernel(spec.Kernel); err == nil {
+			k, err = local.source()
+		}
+	case aptErr != nil:
+		err = aptErr
+	default:
+		k, err = b.packagedKernel(ctx, firstOf(spec.Kernel, DefaultKernel))
+	}
+	if err != nil && spec.Kernel == "" && ctx.Err() == nil {
+		host, hostErr := hostKernel()
+		if hostErr != nil {
+			return nil, nil, nil, unavailable(err, hostErr)
+		}
+		b.progress.Note(fmt.Sprintf("no kernel from packages (%v): taking the host's own, %s", err, host.release))
+		k, err = host, nil
+	}
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if aptErr == nil {
+		tree, m, err := b.tree(ctx, k, false)
+		if err == nil {
+			return tree, m, k.image, nil
+		}
+		aptErr = err
+	}
+	if ctx.Err() != nil {
+		return nil, nil, nil, ctx.Err()
+	}
+	if len(b.extra) > 0 {
+		return nil, nil, nil, aptErr
+	}
+	b.packages = nil
+	if k.pkg.Name != "" {
+		b.packages = []debian.Package{k.pkg}
+	}
+	tree, m, hostErr := b.tree(ctx, k, true)
+	if hostErr != nil {
+		return nil, nil, nil, unavailable(aptErr, hostErr)
+	}
+	b.progress.Note(fmt.Sprintf("no tools from packages (%v): taking the host's own", aptErr))
+	return tree, m, k.image, nil
+}
+
+// unavailable says what is missing and how to get it.
+func unavailable(apt, host error) error {
+	return fmt.Errorf("%w; and %w. Either make Debian's packages reachable (a host with apt-get, its sources configured, a network), "+
+		"or install what is missing (apt-get install linux-image-cloud-amd64 busybox-static ndctl daxctl e2fsprogs), "+
+		"or copy the store of guests from a machine that has one", apt, host)
+}
+
+// hostKernelGlob finds the host's own kernels; tests set another.
+var hostKernelGlob = "/boot/vmlinuz-*"
+
+// hostKernel is the newest of the host's own kernels that can be a guest's.
+func hostKernel() (*kernelSource, error) {
+	files, err := filepath.Glob(hostKernelGlob)
+	if err != nil || len(files) == 0 {
+		return nil, fmt.Errorf("the host has no kernel of its own (%s)", hostKernelGlob)
+	}
+	var why error
+	for i := len(files) - 1; i >= 0; i-- {
+		local, err := readLocalKernel(files[i])
+		if err == nil {
+			var k *kernelSource
+			if k, err = local.source(); err == nil {
+				if _, err = k.modules.Order(requiredModules, true); err == nil {
+					return k, nil
+				}
+			}
+		}
+		if why == nil {
+			why = err
+		}
+	}
+	return nil, fmt.Errorf("no kernel of the host will do: %w", why)
+}
+
+func firstOf(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// nameFor names a guest for its kernel and its extra packages.
+func (s *Store) nameFor(spec Spec, m *Manifest, image []byte) string {
+	name := m.Kernel.Release
+	if strings.Contains(spec.Kernel, "=") {
+		// Another version of the same release is another guest.
+		name += "=" + m.Kernel.Debian
+	}
+	if m.Kernel.Source == "host" {
+		sum := sha256.Sum256(image)
+		name += "@" + hex.EncodeToString(sum[:4])
+	}
+	if len(m.Extra) > 0 {
+		list := strings.Join(m.Extra, "+")
+		if len(list) > 80 {
+			sum := sha256.Sum256([]byte(list))
+			list = hex.EncodeToString(sum[:8])
+		}
+		name += "+" + list
+	}
+	return name
+}
+
+// publish writes a guest to dir and moves it to its place.
+func (s *Store) publish(ctx context.Context, dir string, tree *rootfs.Tree, m *Manifest, image []byte, progress Progress) (*Image, error) {
+	progress.Phase("writing the guest", tree.Size()+int64(len(image)))
+	if err := os.MkdirAll(filepath.Join(dir, initrdsDir), 0o755); err != nil {
+		return nil, err
+	}
+	var err error
+	m.SHA256.Initrd, err = writeHashed(filepath.Join(dir, initrdFile), func(w io.Writer) error {
+		return tree.WriteCPIO(progressWriter{ctx, w, progress})
+	})
+	if err != nil {
+		return nil, err
+	}
+	m.SHA256.Kernel, err = writeHashed(filepath.Join(dir, kernelFile), func(w io.Writer) error {
+		_, err := progressWriter{ctx, w, progress}.Write(image)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256([]byte(m.SHA256.Kernel + m.SHA256.Initrd))
+	m.Content = hex.EncodeToString(sum[:])
+	m.Built = time.Now().UTC().Truncate(time.Second)
+	if err := s.writeVmlinux(dir, image); err != nil {
+		return nil, err
+	}
+	text, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	if _, err := writeHashed(filepath.Join(dir, manifestFile), func(w io.Writer) error {
+		_, err := w.Write(append(text, '\n'))
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	if err := syncDir(dir); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := s.move(dir, m.Name); err != nil {
+		return nil, err
+	}
+	if s.defaultName() == "" || len(m.Extra) == 0 && m.Kernel.Aliases != nil && m.Kernel.Aliases[0] == DefaultKernel {
+		if err := s.SetDefault(m.Name); err != nil {
+			return nil, err
+		}
+	}
+	return s.load(m.Name)
+}
+
+// move puts a whole guest where readers look for it. A guest of that name goes
+// away first: between the two renames there is none.
+func (s *Store) move(dir, name string) error {
+	if err := os.MkdirAll(s.guests(), 0o755); err != nil {
+		return err
+	}
+	to := s.guest(name)
+	if _, err := os.Lstat(to); err == nil {
+		if err := os.Rename(to, filepath.Join(s.tmp(), "replaced")); err != nil {
+			return err
+		}
+	}
+	if err := os.Rename(dir, to); err != nil {
+		return err
+	}
+	return syncDir(s.guests())
+}
+
+// writeVmlinux stores the decompressed kernel, if the store knows how to.
+func (s *Store) writeVmlinux(dir string, image []byte) error {
+	if s.Vmlinux == nil {
+		return nil
+	}
+	elf, err := s.Vmlinux(image)
+	if err != nil {
+		return fmt.Errorf("cannot decompress the kernel: %w", err)
+	}
+	return writeFileAtomic(filepath.Join(dir, vmlinuxFile), func(f *os.File) error {
+		_, err := f.Write(elf)
+		return err
+	})
+}
+
+// complete adds a vmlinux to a guest that was built without.
+func (s *Store) complete(im *Image) (*Image, error) {
+	if s.Vmlinux == nil || im.VmlinuxPath != "" {
+		return im, nil
+	}
+	image, err := os.ReadFile(im.KernelPath)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.writeVmlinux(im.dir, image); err != nil {
+		if errors.Is(err, os.ErrPermission) {
+			return im, nil
+		}
+		return nil, err
+	}
+	im.VmlinuxPath = filepath.Join(im.dir, vmlinuxFile)
+	return im, nil
+}
+
+// writeHashed makes a file, puts it on disk and returns its SHA256.
+func writeHashed(name string, write func(io.Writer) error) (string, error) {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if err := write(bufferedTee(f, h)); err != nil {
+		return "", err
+	}
+	if err := f.Sync(); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), f.Close()
+}
+
+func bufferedTee(f *os.File, h hash.Hash) io.Writer { return io.MultiWriter(h, f) }
+
+type progressWriter struct {
+	ctx context.Context
+	w   io.Writer
+	p   Progress
+}
+
+func (w progressWriter) Write(b []byte) (int, error) {
+	if err := w.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := w.w.Write(b)
+	w.p.Add(int64(n))
+	return n, err
+}

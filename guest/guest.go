@@ -1,0 +1,156 @@
+// Package guest builds, keeps and hands out guests: a stock kernel and an
+// initramfs with the distribution's own ndctl, unmodified, made from packages
+// without root.
+//
+// A store is a folder with nothing in it that ties it to a machine:
+//
+//	guests/NAME/manifest.json  what the guest is made of
+//	guests/NAME/kernel         the kernel as the package has it (bzImage)
+//	guests/NAME/vmlinux        the same, decompressed (if a Store.Vmlinux was set)
+//	guests/NAME/initrd.cpio    the file tree, uncompressed newc
+//	guests/NAME/initrds/       initrd.cpio with an agent appended, one per agent
+//	guests/default             the name of the default guest
+//	downloads/                 the packages, as fetched
+//	apt/                       package lists
+//	tmp/                       builds under way
+//	lock                       held while something is built or removed
+package guest
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"nvlab/guest/debian"
+)
+
+// recipe is raised whenever the same packages would give another guest: a
+// guest of another recipe is built anew.
+const recipe = 1
+
+// DefaultKernel names the package of the default guest's kernel.
+const DefaultKernel = "linux-image-cloud-amd64"
+
+// Spec says which guest is wanted.
+type Spec struct {
+	// Kernel is "" for the default guest, the name of a guest in the store, a
+	// kernel release (6.1.0-56-cloud-amd64), a Debian package
+	// (linux-image-amd64) or PACKAGE=VERSION, or the path of a vmlinuz,
+	// bzImage or vmlinux whose modules are in /lib/modules. What holds a
+	// slash is a path.
+	Kernel string
+	// Packages are Debian packages whose files, and whose dependencies'
+	// files, the guest has besides.
+	Packages []string
+	// Rebuild builds the guest even if the store has it.
+	Rebuild bool
+}
+
+// extra returns the packages sorted, each once.
+func (s Spec) extra() []string {
+	list := slices.Clone(s.Packages)
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+func (s Spec) String() string {
+	name := s.Kernel
+	if name == "" {
+		name = "default"
+	}
+	return strings.Join(append([]string{name}, s.extra()...), "+")
+}
+
+func (s Spec) check() error {
+	for _, p := range s.Packages {
+		if len(debian.ParseDepends(p)) != 1 || debian.ParseDepends(p)[0][0] != p {
+			return fmt.Errorf("package %q is no name of a Debian package", p)
+		}
+	}
+	if strings.Contains(s.Kernel, "/") {
+		return nil
+	}
+	name, version, _ := strings.Cut(s.Kernel, "=")
+	for _, part := range []string{name, version} {
+		if strings.ContainsAny(part, " \t\n\x00'\"") || strings.HasPrefix(part, "-") {
+			return fmt.Errorf("kernel %q is neither the name of a guest, nor a package, nor a path", s.Kernel)
+		}
+	}
+	return nil
+}
+
+// Manifest is what a guest is made of.
+type Manifest struct {
+	Recipe int    `json:"recipe"`
+	Name   string `json:"name"`
+	Kernel struct {
+		Release string   `json:"release"`           // uname -r: 6.1.0-56-cloud-amd64
+		Version string   `json:"version"`           // 6.1.192
+		Package string   `json:"package,omitempty"` // "" for a kernel of the host
+		Debian  string   `json:"debian,omitempty"`  // the package's version: 6.1.192-2
+		Aliases []string `json:"aliases,omitempty"` // metapackages that led here
+		Source  string   `json:"source"`            // "package" or "host"
+	} `json:"kernel"`
+	Extra    []string         `json:"extra,omitempty"`    // Spec.Packages
+	Packages []debian.Package `json:"packages,omitempty"` // all that files were taken from
+	Tools    string           `json:"tools"`              // "package" or "host"
+	Boot     []string         `json:"boot"`               // modules in the order the agent loads them
+	Modules  []string         `json:"modules"`            // all modules the guest has
+	SHA256   struct {
+		Kernel string `json:"kernel"`
+		Initrd string `json:"initrd"`
+	} `json:"sha256"`
+	Content string    `json:"content"` // SHA256 over both: the identity of the guest
+	Files   int       `json:"files"`   // in initrd.cpio
+	Built   time.Time `json:"built"`
+}
+
+// Image is a guest in the store.
+type Image struct {
+	Name          string
+	KernelRelease string // uname -r
+	KernelVersion string // upstream, such as 6.1.192
+	KernelPath    string // bzImage, or vmlinux if that was given
+	VmlinuxPath   string // "" if there is none
+	BaseInitrd    string
+	Default       bool
+	Manifest      Manifest
+
+	dir string
+}
+
+func imageAt(dir string, m Manifest) *Image {
+	return &Image{
+		Name:          m.Name,
+		KernelRelease: m.Kernel.Release,
+		KernelVersion: m.Kernel.Version,
+		KernelPath:    filepath.Join(dir, kernelFile),
+		BaseInitrd:    filepath.Join(dir, initrdFile),
+		Manifest:      m,
+		dir:           dir,
+	}
+}
+
+// Dir is the guest's folder.
+func (im *Image) Dir() string { return im.dir }
+
+// matches reports whether the image is what the spec asks for; a default spec
+// is resolved before.
+func (im *Image) matches(kernel string, extra []string) bool {
+	m := &im.Manifest
+	if !slices.Equal(m.Extra, extra) {
+		return len(extra) == 0 && kernel == m.Name
+	}
+	k := &m.Kernel
+	switch kernel {
+	case m.Name, k.Release:
+		return true
+	case "":
+		return false
+	case k.Package, k.Package + "=" + k.Debian:
+		return k.Package != ""
+	}
+	return slices.Contains(k.Aliases, kernel)
+}

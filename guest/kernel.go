@@ -1,0 +1,221 @@
+package guest
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"nvlab/guest/debian"
+	"nvlab/guest/rootfs"
+)
+
+// maxKernel bounds a kernel's file, in bytes.
+const maxKernel = 1 << 30
+
+// kernelBanner returns what a kernel says of itself, such as
+// "6.1.0-56-cloud-amd64 (debian-kernel@lists.debian.org) #1 SMP ... Debian 6.1.192-2 (2026-11-16)".
+func kernelBanner(image []byte) (string, error) {
+	// Linux, Documentation/arch/x86/boot.rst: magic "HdrS" at 0x202,
+	// kernel_version at 0x20e, an offset less 0x200.
+	if len(image) > 0x210 && string(image[0x202:0x206]) == "HdrS" {
+		at := 0x200 + int(binary.LittleEndian.Uint16(image[0x20e:]))
+		if at > 0x200 && at < len(image) {
+			text, _, ok := bytes.Cut(image[at:min(len(image), at+512)], []byte{0})
+			if ok && len(text) > 0 {
+				return string(text), nil
+			}
+		}
+		return "", errors.New("a bzImage without a version")
+	}
+	if bytes.HasPrefix(image, []byte("\x7fELF")) {
+		// init/version-timestamp.c, linux_banner; the first hit is a format.
+		for rest := image; ; {
+			_, after, ok := bytes.Cut(rest, []byte("Linux version "))
+			if !ok {
+				return "", errors.New("an ELF file that is no vmlinux: no \"Linux version\" in it")
+			}
+			rest = after
+			if text, _, ok := bytes.Cut(after[:min(len(after), 512)], []byte("\n")); ok && len(text) > 0 && '0' <= text[0] && text[0] <= '9' {
+				return string(text), nil
+			}
+		}
+	}
+	return "", errors.New("no kernel: neither a bzImage (\"HdrS\" at 0x202) nor an ELF vmlinux")
+}
+
+var (
+	debianVersion   = regexp.MustCompile(`\bDebian ([0-9][0-9.]*)[^ ]*`)
+	upstreamVersion = regexp.MustCompile(`^[0-9]+(\.[0-9]+)*`)
+)
+
+// kernelVersion is the upstream version that a banner tells: Debian's release
+// names the ABI only (6.1.0-56), its banner the source too (6.1.192-2).
+func kernelVersion(banner string) string {
+	if m := debianVersion.FindStringSubmatch(banner); m != nil {
+		return strings.TrimRight(m[1], ".")
+	}
+	return upstreamVersion.FindString(banner)
+}
+
+// kernelSource is a kernel with its modules, before it goes into a guest.
+type kernelSource struct {
+	image   []byte
+	release string
+	version string
+	pkg     debian.Package // zero for a kernel of the host
+	alias   string         // the metapackage that led to it
+	modules *rootfs.Modules
+}
+
+// localKernel is a kernel given as a path.
+type localKernel struct {
+	path   string
+	image  []byte
+	banner string
+}
+
+func readLocalKernel(path string) (*localKernel, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the kernel: %w", err)
+	}
+	defer f.Close()
+	if st, err := f.Stat(); err != nil {
+		return nil, err
+	} else if st.IsDir() {
+		return nil, fmt.Errorf("kernel %s is a folder; a bzImage or vmlinux is wanted", path)
+	}
+	image, err := io.ReadAll(io.LimitReader(f, maxKernel+1))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the kernel: %w", err)
+	}
+	if len(image) > maxKernel {
+		return nil, fmt.Errorf("kernel %s is larger than %d MiB", path, maxKernel>>20)
+	}
+	banner, err := kernelBanner(image)
+	if err != nil {
+		return nil, fmt.Errorf("%s is %w", path, err)
+	}
+	return &localKernel{path: path, image: image, banner: banner}, nil
+}
+
+func (k *localKernel) release() string { r, _, _ := strings.Cut(k.banner, " "); return r }
+
+// name is the guest's name: a release that is built again gives another guest.
+func (k *localKernel) name() string {
+	sum := sha256.Sum256(k.image)
+	return k.release() + "@" + hex.EncodeToString(sum[:4])
+}
+
+// modulesRoot is where the host has modules; tests set another.
+var modulesRoot = "/lib/modules"
+
+// source finds the kernel's modules on the host.
+func (k *localKernel) source() (*kernelSource, error) {
+	release := k.release()
+	if release == "" || strings.ContainsAny(release, "/\x00") || release[0] == '.' {
+		return nil, fmt.Errorf("kernel %s calls itself %q, which is no release", k.path, release)
+	}
+	root := filepath.Join(modulesRoot, release)
+	var files []rootfs.ModuleFile
+	err := filepath.WalkDir(filepath.Join(root, "kernel"), func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.Type().IsRegular() && isModule(p) {
+			rel, err := filepath.Rel(root, p)
+			if err != nil {
+				return err
+			}
+			files = append(files, rootfs.ModuleFile{Path: rel, Open: func() (io.ReadCloser, error) { return os.Open(p) }})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("kernel %s is release %s, whose modules are not on this host: %w", k.path, release, err)
+	}
+	builtin, err := os.ReadFile(filepath.Join(root, "modules.builtin"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	m := rootfs.NewModules(release, files, string(builtin))
+	m.Decompress = debian.Decompressor
+	return &kernelSource{image: k.image, release: release, version: kernelVersion(k.banner), modules: m}, nil
+}
+
+func isModule(p string) bool {
+	for _, ext := range []string{".ko", ".ko.xz", ".ko.zst", ".ko.gz"} {
+		if strings.HasSuffix(p, ext) {
+			return true
+		}
+	}
+	return false
+}
+
+// packagedKernel takes a kernel out of the unpacked files of its packages.
+func packagedKernel(p debian.Package, alias string, files []*debian.File) (*kernelSource, error) {
+	var image *debian.File
+	var modules []rootfs.ModuleFile
+	var builtin *debian.File
+	for _, f := range files {
+		if f.Mode&debian.ModeType != debian.ModeRegular {
+			continue
+		}
+		path := strings.TrimPrefix(f.Path, "usr/")
+		if strings.HasPrefix(path, "boot/vmlinuz-") || strings.HasPrefix(path, "lib/linux/vmlinuz-") {
+			image = f
+		}
+		if rest, ok := strings.CutPrefix(path, "lib/modules/"); ok {
+			_, rel, _ := strings.Cut(rest, "/")
+			if rel == "modules.builtin" {
+				builtin = f
+			} else if isModule(rel) {
+				modules = append(modules, rootfs.ModuleFile{Path: rel, Open: f.Open})
+			}
+		}
+	}
+	if image == nil {
+		return nil, fmt.Errorf("package %s has no boot/vmlinuz: it is no kernel", p)
+	}
+	if image.Size > maxKernel {
+		return nil, fmt.Errorf("package %s: its kernel is larger than %d MiB", p, maxKernel>>20)
+	}
+	k := &kernelSource{pkg: p, alias: alias}
+	var err error
+	if k.image, err = readFile(image); err != nil {
+		return nil, err
+	}
+	banner, err := kernelBanner(k.image)
+	if err != nil {
+		return nil, fmt.Errorf("package %s: its kernel is %w", p, err)
+	}
+	k.release, _, _ = strings.Cut(banner, " ")
+	k.version = kernelVersion(banner)
+	var builtinText []byte
+	if builtin != nil {
+		if builtinText, err = readFile(builtin); err != nil {
+			return nil, err
+		}
+	}
+	k.modules = rootfs.NewModules(k.release, modules, string(builtinText))
+	k.modules.Decompress = debian.Decompressor
+	return k, nil
+}
+
+func readFile(f *debian.File) ([]byte, error) {
+	r, err := f.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(r)
+}

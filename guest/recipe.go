@@ -1,0 +1,149 @@
+package guest
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"nvlab/guest/rootfs"
+)
+
+// baseTools are the packages whose programs every guest has.
+var baseTools = []string{"busybox-static", "ndctl", "daxctl", "e2fsprogs", "xfsprogs"}
+
+// basePaths are what a guest takes of them, in merged paths; a name ending in /
+// takes all below. Libraries come by what these need.
+var basePaths = []string{
+	"usr/bin/busybox",
+	"usr/bin/ndctl", "etc/ndctl/", "etc/ndctl.conf.d/",
+	"usr/bin/daxctl", "etc/daxctl.conf.d/",
+	"usr/bin/mke2fs", "usr/bin/mkfs.ext2", "usr/bin/mkfs.ext4", "usr/bin/e2fsck", "usr/bin/fsck.ext4",
+	"usr/bin/tune2fs", "usr/bin/dumpe2fs", "usr/bin/resize2fs", "etc/mke2fs.conf",
+	"usr/bin/mkfs.xfs", "usr/bin/xfs_repair", "usr/share/xfsprogs/mkfs/",
+}
+
+func inBase(p string) bool {
+	for _, want := range basePaths {
+		if p == want || strings.HasSuffix(want, "/") && strings.HasPrefix(p, want) {
+			return true
+		}
+	}
+	return false
+}
+
+// needless are folders that no program of a guest reads.
+var needless = []string{
+	"usr/share/doc/", "usr/share/man/", "usr/share/locale/", "usr/share/info/", "usr/share/lintian/", "usr/share/bash-completion/",
+	"usr/share/bug/", "usr/include/", "usr/lib/systemd/", "usr/lib/udev/", "usr/share/initramfs-tools/", "etc/init.d/", "etc/cron.d/",
+	"boot/", "usr/lib/modules/",
+}
+
+func isNeedless(p string) bool {
+	for _, dir := range needless {
+		if strings.HasPrefix(p, dir) {
+			return true
+		}
+	}
+	return false
+}
+
+// bootModules are loaded by the agent, in this order with what each needs
+// before it: first the channel, then the NVDIMM stack.
+var bootModules = []string{
+	"virtio_mmio", "virtio_console", "virtio_rng",
+	"libnvdimm", "nfit", "nd_btt", "nd_pmem", "dax", "device_dax", "dax_pmem", "kmem",
+}
+
+// moreModules are there for modprobe and the kernel to ask for. virtio_pci
+// serves other machines than nvlab's.
+var moreModules = []string{
+	"virtio_pci", "ext4", "xfs", "libcrc32c", "crc32c_generic", "crc32c_intel", "mbcache", "jbd2", "nd_e820",
+}
+
+// requiredModules must be there or built in, or the kernel is of no use.
+var requiredModules = []string{"virtio_mmio", "virtio_console", "libnvdimm", "nfit", "nd_pmem"}
+
+// modulesList is where the agent finds the paths of the modules to load.
+const modulesList = "etc/nvlab/modules"
+
+// addModules puts modules into the tree and returns the boot order and all
+// names.
+func addModules(t *rootfs.Tree, m *rootfs.Modules) (boot, all []string, err error) {
+	if _, err := m.Order(requiredModules, true); err != nil {
+		return nil, nil, fmt.Errorf("kernel %s cannot be a guest's: %w", m.Release, err)
+	}
+	if boot, err = m.Order(bootModules, false); err != nil {
+		return nil, nil, err
+	}
+	if all, err = m.Order(append(append([]string{}, bootModules...), moreModules...), false); err != nil {
+		return nil, nil, err
+	}
+	if err := m.Install(t, all); err != nil {
+		return nil, nil, err
+	}
+	var list strings.Builder
+	for _, name := range boot {
+		fmt.Fprintln(&list, m.Path(name))
+	}
+	return boot, all, t.AddFile(modulesList, 0o644, []byte(list.String()))
+}
+
+// addSystem adds what is no package's: folders to mount on, the few files that
+// C libraries ask for, busybox's names.
+func addSystem(t *rootfs.Tree) error {
+	for _, dir := range []string{"dev", "proc", "sys", "run", "mnt", "var/log", "var/lib"} {
+		if err := t.AddDir(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	if err := t.AddDir("tmp", 0o1777); err != nil {
+		return err
+	}
+	if err := t.AddDir("root", 0o700); err != nil {
+		return err
+	}
+	for name, content := range map[string]string{
+		"etc/passwd":   "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n",
+		"etc/group":    "root:x:0:\ntty:x:5:\ndisk:x:6:\nnogroup:x:65534:\n",
+		"etc/hostname": "nvlab\n",
+		"etc/hosts":    "127.0.0.1 localhost nvlab\n",
+	} {
+		if t.Get(name) == nil {
+			if err := t.AddFile(name, 0o644, []byte(content)); err != nil {
+				return err
+			}
+		}
+	}
+	if err := t.AddLink("etc/mtab", "/proc/self/mounts"); err != nil {
+		return err
+	}
+	if err := t.AddLink("var/run", "/run"); err != nil {
+		return err
+	}
+	return addApplets(t)
+}
+
+// addApplets links every busybox applet that no package has a program for.
+func addApplets(t *rootfs.Tree) error {
+	n := t.Get("usr/bin/busybox")
+	if n == nil {
+		return fmt.Errorf("the guest has no busybox")
+	}
+	program, err := n.ReadAll()
+	if err != nil {
+		return err
+	}
+	names, err := rootfs.Applets(program)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		p := path.Join("usr/bin", name)
+		if t.Get(p) == nil {
+			if err := t.AddLink(p, "busybox"); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,279 @@
+package guest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+const (
+	kernelFile   = "kernel"
+	vmlinuxFile  = "vmlinux"
+	initrdFile   = "initrd.cpio"
+	manifestFile = "manifest.json"
+	initrdsDir   = "initrds"
+)
+
+// ErrNoGuest says that the store has no such guest.
+var ErrNoGuest = errors.New("no such guest")
+
+// Store is a folder of guests. Several processes may use one at a time.
+type Store struct {
+	// Vmlinux decompresses a bzImage to the ELF file within, so that a machine
+	// starts without doing so. If nil, guests have no VmlinuxPath.
+	Vmlinux func(bzImage []byte) ([]byte, error)
+
+	dir string
+}
+
+// DefaultDir is ${XDG_CACHE_HOME:-~/.cache}/nvlab.
+func DefaultDir() (string, error) {
+	if dir := os.Getenv("XDG_CACHE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "nvlab"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("no place for guests: set XDG_CACHE_HOME or HOME: %w", err)
+	}
+	return filepath.Join(home, ".cache", "nvlab"), nil
+}
+
+// Open returns the store in a folder, which need not exist; "" is DefaultDir.
+func Open(dir string) (*Store, error) {
+	if dir == "" {
+		var err error
+		if dir, err = DefaultDir(); err != nil {
+			return nil, err
+		}
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	if st, err := os.Stat(dir); err == nil && !st.IsDir() {
+		return nil, fmt.Errorf("the store of guests %s is no folder", dir)
+	}
+	return &Store{dir: dir}, nil
+}
+
+// Dir is the store's folder.
+func (s *Store) Dir() string { return s.dir }
+
+func (s *Store) guests() string            { return filepath.Join(s.dir, "guests") }
+func (s *Store) guest(name string) string  { return filepath.Join(s.guests(), name) }
+func (s *Store) defaultFile() string       { return filepath.Join(s.guests(), "default") }
+func (s *Store) downloads() string         { return filepath.Join(s.dir, "downloads") }
+func (s *Store) tmp() string               { return filepath.Join(s.dir, "tmp") }
+func (s *Store) inside(name string) string { return filepath.Join(s.dir, name) }
+
+// defaultName is the name of the default guest, or "".
+func (s *Store) defaultName() string {
+	b, err := os.ReadFile(s.defaultFile())
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// load reads one guest. A folder that holds no whole guest is no guest.
+func (s *Store) load(name string) (*Image, error) {
+	if !validName(name) {
+		return nil, fmt.Errorf("%w: %q", ErrNoGuest, name)
+	}
+	dir := s.guest(name)
+	b, err := os.ReadFile(filepath.Join(dir, manifestFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %s", ErrNoGuest, name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var m Manifest
+	if err := json.Unmarshal(b, &m); err != nil {
+		return nil, fmt.Errorf("guest %s: broken %s: %w", name, manifestFile, err)
+	}
+	if m.Name != name {
+		return nil, fmt.Errorf("guest %s: its %s is of guest %q", name, manifestFile, m.Name)
+	}
+	im := imageAt(dir, m)
+	for _, file := range []string{im.KernelPath, im.BaseInitrd} {
+		if _, err := os.Stat(file); err != nil {
+			return nil, fmt.Errorf("guest %s: %w", name, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, vmlinuxFile)); err == nil {
+		im.VmlinuxPath = filepath.Join(dir, vmlinuxFile)
+	}
+	im.Default = name == s.defaultName()
+	return im, nil
+}
+
+// List returns the guests in the store, by name. Folders that are no guests
+// are passed over.
+func (s *Store) List() ([]*Image, error) {
+	entries, err := os.ReadDir(s.guests())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var list []*Image
+	for _, e := range entries {
+		if !e.IsDir() {
+			continue
+		}
+		if im, err := s.load(e.Name()); err == nil {
+			list = append(list, im)
+		}
+	}
+	return list, nil
+}
+
+// Lookup returns the guest of a spec if the store has it, else an error that
+// wraps ErrNoGuest. It builds nothing and takes no lock.
+func (s *Store) Lookup(spec Spec) (*Image, error) {
+	im, err := s.find(spec)
+	if err != nil {
+		return nil, err
+	}
+	if im.Manifest.Recipe != recipe {
+		return nil, fmt.Errorf("%w: %s was built by another nvlab; build it again", ErrNoGuest, im.Name)
+	}
+	return im, nil
+}
+
+func (s *Store) find(spec Spec) (*Image, error) {
+	if err := spec.check(); err != nil {
+		return nil, err
+	}
+	kernel, extra := spec.Kernel, spec.extra()
+	if kernel == "" {
+		name := s.defaultName()
+		if name == "" {
+			return nil, fmt.Errorf("%w: the store %s has no default guest", ErrNoGuest, s.dir)
+		}
+		base, err := s.load(name)
+		if err != nil {
+			return nil, err
+		}
+		if len(extra) == 0 {
+			return base, nil
+		}
+		kernel = base.Name
+		if base.Manifest.Kernel.Package != "" {
+			kernel = base.Manifest.Kernel.Release
+		}
+	}
+	if strings.Contains(kernel, "/") {
+		k, err := readLocalKernel(kernel)
+		if err != nil {
+			return nil, err
+		}
+		kernel = k.name()
+	}
+	list, err := s.List()
+	if err != nil {
+		return nil, err
+	}
+	var best *Image
+	for _, im := range list {
+		if im.matches(kernel, extra) && (best == nil || im.Manifest.Built.After(best.Manifest.Built)) {
+			best = im
+		}
+	}
+	if best == nil {
+		return nil, fmt.Errorf("%w: %s", ErrNoGuest, spec)
+	}
+	return best, nil
+}
+
+// Path returns the folder of a guest; "" is the default guest.
+func (s *Store) Path(name string) (string, error) {
+	im, err := s.find(Spec{Kernel: name})
+	if err != nil {
+		return "", err
+	}
+	return im.dir, nil
+}
+
+// SetDefault makes a guest of the store the default one.
+func (s *Store) SetDefault(name string) error {
+	if _, err := s.load(name); err != nil {
+		return err
+	}
+	return writeFileAtomic(s.defaultFile(), func(f *os.File) error {
+		_, err := f.WriteString(name + "\n")
+		return err
+	})
+}
+
+// Remove deletes a guest, and the downloads that no other guest was made from.
+func (s *Store) Remove(name string) error {
+	lock, err := lockFile(s.inside("lock"), true)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	im, err := s.load(name)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(s.tmp(), 0o755); err != nil {
+		return err
+	}
+	// Renamed first: a guest is there as a whole or not at all.
+	gone := filepath.Join(s.tmp(), "removed")
+	if err := os.RemoveAll(gone); err != nil {
+		return err
+	}
+	if err := os.Rename(im.dir, gone); err != nil {
+		return err
+	}
+	if im.Default {
+		if err := os.Remove(s.defaultFile()); err != nil {
+			return err
+		}
+	}
+	if err := os.RemoveAll(gone); err != nil {
+		return err
+	}
+	return s.pruneDownloads()
+}
+
+func (s *Store) pruneDownloads() error {
+	list, err := s.List()
+	if err != nil {
+		return err
+	}
+	var keep []string
+	for _, im := range list {
+		for _, p := range im.Manifest.Packages {
+			keep = append(keep, p.FileName())
+		}
+	}
+	entries, err := os.ReadDir(s.downloads())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !slices.Contains(keep, e.Name()) {
+			if err := os.RemoveAll(filepath.Join(s.downloads(), e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func validName(name string) bool {
+	return name != "" && name[0] != '.' && len(name) <= 200 && !strings.ContainsAny(name, "/\\\x00 \n")
+}
