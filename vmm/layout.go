@@ -37,6 +37,7 @@ const (
 	portReset        = 0x602 // 1 byte
 	portEvents       = 0x604 // pending events, 4 bytes, cleared by a read
 	portSerial       = 0x3f8 // COM1
+	portRTC          = 0x070
 
 	resetValue = 0x01
 )

@@ -21,6 +21,7 @@ import (
 	"nvlab/vmm/device/entropy"
 	"nvlab/vmm/device/ged"
 	"nvlab/vmm/device/ioapic"
+	"nvlab/vmm/device/rtc"
 	"nvlab/vmm/device/serial"
 )
 
@@ -30,6 +31,10 @@ type Config struct {
 	CPUs   int    // 0 means 1
 	Engine Engine
 	Seed   uint64 // of every random number the guest gets
+
+	// Date is the wall clock at power-on. The zero time means the first of
+	// January 2025, so that two runs have the same.
+	Date time.Time
 
 	Kernel     *boot.Kernel
 	Initrd     io.ReaderAt // the initramfs, InitrdSize bytes of it
@@ -146,6 +151,11 @@ func (m *Machine) addDevices(cfg Config) {
 	m.ownPorts(portSerial, serial.Ports, m.serial)
 	m.ownPorts(portEvents, ged.Ports, m.ged)
 	m.ownPorts(portSleepControl, 3, powerPorts{m.setState})
+	date := cfg.Date
+	if date.IsZero() {
+		date = time.Date(2025, time.January, 1, 0, 0, 0, 0, time.UTC)
+	}
+	m.ownPorts(portRTC, rtc.Ports, rtc.New(func() time.Time { return date.Add(m.procs.Clock()) }))
 
 	channel, dev := vconsole.New(channelName, m.ram, m.line(pinVirtio), m.Attention)
 	m.channel = channel

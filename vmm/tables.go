@@ -42,7 +42,9 @@ func locate(area []byte, signature string) int {
 }
 
 // fadt describes hardware-reduced ACPI and the absence of everything else
-// that Linux would look for.
+// that Linux would look for. That includes the RTC, which needs no driver:
+// Linux reads the date from it all the same, and spends a second of boot
+// waiting for one that is not there.
 func fadt() []byte {
 	port := func(p uint64) acpi.GenericAddress {
 		return acpi.GenericAddress{Space: acpi.SystemIO, BitWidth: 8, AccessSize: 1, Address: p}
