@@ -165,18 +165,25 @@ func (r *report) spa(s *SPARange) {
 	}
 }
 
-// overlaps compares ranges of the same type; a control region may lie within
-// others.
+// overlaps compares ranges. Virtual disks and CDs lie within memory.
 func (r *report) overlaps(ranges []*SPARange) {
 	for i, a := range ranges {
 		for _, b := range ranges[:i] {
-			if a.Type == b.Type && a.Length != 0 && b.Length != 0 &&
+			if isDisk(a) == isDisk(b) && a.Length != 0 && b.Length != 0 &&
 				a.Base <= b.Base+b.Length-1 && b.Base <= a.Base+a.Length-1 {
 				r.add("NFIT: SPA ranges %d and %d overlap: [0x%X, +0x%X) and [0x%X, +0x%X)",
 					b.Index, a.Index, b.Base, b.Length, a.Base, a.Length)
 			}
 		}
 	}
+}
+
+func isDisk(s *SPARange) bool {
+	switch s.Type {
+	case SPAVolatileDisk, SPAVolatileCD, SPAPersistentDisk, SPAPersistentCD:
+		return true
+	}
+	return false
 }
 
 func (r *report) capabilities(s *PlatformCapabilities) {

@@ -66,11 +66,12 @@ func Decode(table []byte) (string, error) {
 		err = decodeAML(&text, h, whole[headerSize:])
 	case kind.body != nil:
 		kind.body().visit(&c)
-		if c.err == nil && c.left() > 0 {
-			var extra []byte
-			c.rest("Unknown Data", &extra)
-		}
 		err = c.err
+		if c.err = nil; c.left() > 0 {
+			c.heading("Bytes without a meaning at offset 0x%X", c.pos)
+			var extra []byte
+			c.rest("Data", &extra)
+		}
 	default:
 		var body []byte
 		c.rest("Data", &body)
@@ -97,7 +98,7 @@ func printable(s string) string {
 
 // decodeAML lists byte code as the definition block that compiles to it.
 func decodeAML(w *strings.Builder, h Header, code []byte) error {
-	body, err := aml.DisassembleIndented(code, 1)
+	body, err := aml.Layout{Offset: headerSize, Indent: 1}.Disassemble(code)
 	fmt.Fprintf(w, "\nDefinitionBlock (\"\", %q, %d, %q, %q, 0x%08X)\n{\n%s}\n", h.Signature, h.Revision,
 		trimID(h.OEMID), trimID(h.OEMTableID), h.OEMRevision, body)
 	return err

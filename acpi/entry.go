@@ -1,6 +1,9 @@
 package acpi
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // entry is a structure of a table that begins with its type and length.
 type entry interface {
@@ -14,14 +17,16 @@ type entryKinds struct {
 	make  func(kind uint16) (e entry, name string)
 }
 
-// encode appends an entry with its head.
+// encode appends an entry with its head. One that is longer than its length
+// field can say is cut.
 func (k entryKinds) encode(c *codec, e entry) {
 	at := len(c.buf)
 	kind := e.kind()
 	var length uint16
 	k.head(c, &kind, &length, nil)
 	e.visit(c)
-	n := len(c.buf) - at
+	n := min(len(c.buf)-at, 1<<(8*k.width)-1)
+	c.buf = c.buf[:at+n]
 	c.buf[at+k.width] = byte(n)
 	if k.width == 2 {
 		c.buf[at+3] = byte(n >> 8)
@@ -90,8 +95,8 @@ func visitEntries[E entry](c *codec, k entryKinds, list *[]E) {
 		}
 		*list = append(*list, e.(E))
 	})
-	if first != nil && c.err == nil {
-		c.err = first
+	if first != nil {
+		c.err = errors.Join(first, c.err)
 	}
 }
 
@@ -103,6 +108,9 @@ type UnknownEntry struct {
 }
 
 func (e *UnknownEntry) kind() uint16   { return e.Type }
+func (e *UnknownEntry) madt()          {}
+func (e *UnknownEntry) srat()          {}
+func (e *UnknownEntry) nfit()          {}
 func (e *UnknownEntry) visit(c *codec) { c.rest("Data", &e.Data) }
 
 func unknownEntry(kind uint16) (entry, string) {

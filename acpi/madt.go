@@ -15,7 +15,10 @@ const MADTPCATCompat = 1 << 0
 // MADTEntry is an interrupt controller structure: *LocalAPIC, *IOAPIC,
 // *InterruptOverride, *NMISource, *LocalAPICNMI, *LocalAPICAddress, *X2APIC,
 // *X2APICNMI or *UnknownEntry.
-type MADTEntry interface{ entry }
+type MADTEntry interface {
+	entry
+	madt()
+}
 
 // Encode gives the finished table.
 func (t MADT) Encode() []byte { return encodeTable(t.Header, "APIC", 5, (*madtBody)(&t)) }
@@ -90,6 +93,7 @@ type LocalAPIC struct {
 }
 
 func (*LocalAPIC) kind() uint16 { return 0 }
+func (*LocalAPIC) madt()        {}
 func (e *LocalAPIC) visit(c *codec) {
 	num(c, "Processor UID", &e.ProcessorUID)
 	num(c, "APIC ID", &e.APICID)
@@ -104,6 +108,7 @@ type IOAPIC struct {
 }
 
 func (*IOAPIC) kind() uint16 { return 1 }
+func (*IOAPIC) madt()        {}
 func (e *IOAPIC) visit(c *codec) {
 	num(c, "I/O APIC ID", &e.ID)
 	c.reserved(1)
@@ -120,6 +125,7 @@ type InterruptOverride struct {
 }
 
 func (*InterruptOverride) kind() uint16 { return 2 }
+func (*InterruptOverride) madt()        {}
 func (e *InterruptOverride) visit(c *codec) {
 	num(c, "Bus", &e.Bus)
 	num(c, "Source", &e.Source)
@@ -134,6 +140,7 @@ type NMISource struct {
 }
 
 func (*NMISource) kind() uint16 { return 3 }
+func (*NMISource) madt()        {}
 func (e *NMISource) visit(c *codec) {
 	num(c, "Flags", &e.Flags, mpsFlags)
 	num(c, "GSI", &e.GSI)
@@ -147,6 +154,7 @@ type LocalAPICNMI struct {
 }
 
 func (*LocalAPICNMI) kind() uint16 { return 4 }
+func (*LocalAPICNMI) madt()        {}
 func (e *LocalAPICNMI) visit(c *codec) {
 	num(c, "Processor UID", &e.ProcessorUID)
 	num(c, "Flags", &e.Flags, mpsFlags)
@@ -160,6 +168,7 @@ type LocalAPICAddress struct {
 }
 
 func (*LocalAPICAddress) kind() uint16 { return 5 }
+func (*LocalAPICAddress) madt()        {}
 func (e *LocalAPICAddress) visit(c *codec) {
 	c.reserved(2)
 	num(c, "Address", &e.Address)
@@ -173,6 +182,7 @@ type X2APIC struct {
 }
 
 func (*X2APIC) kind() uint16 { return 9 }
+func (*X2APIC) madt()        {}
 func (e *X2APIC) visit(c *codec) {
 	c.reserved(2)
 	num(c, "x2APIC ID", &e.APICID)
@@ -188,6 +198,7 @@ type X2APICNMI struct {
 }
 
 func (*X2APICNMI) kind() uint16 { return 10 }
+func (*X2APICNMI) madt()        {}
 func (e *X2APICNMI) visit(c *codec) {
 	num(c, "Flags", &e.Flags, mpsFlags)
 	num(c, "Processor UID", &e.ProcessorUID)

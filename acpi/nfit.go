@@ -16,7 +16,10 @@ type NFIT struct {
 // NFITStructure is a structure of the NFIT: *SPARange, *MemoryDevice,
 // *Interleave, *SMBIOSInfo, *ControlRegion, *BlockWindow, *FlushHint,
 // *PlatformCapabilities or *UnknownEntry.
-type NFITStructure interface{ entry }
+type NFITStructure interface {
+	entry
+	nfit()
+}
 
 // Encode gives the finished table.
 func (t NFIT) Encode() []byte { return encodeTable(t.Header, "NFIT", 1, (*nfitBody)(&t)) }
@@ -150,6 +153,7 @@ type SPARange struct {
 }
 
 func (*SPARange) kind() uint16 { return 0 }
+func (*SPARange) nfit()        {}
 func (e *SPARange) visit(c *codec) {
 	num(c, "SPA Range Index", &e.Index)
 	num(c, "Flags", &e.Flags, flagNames("Add/Online Operation Only", "Proximity Domain Valid", "Location Cookie Valid"))
@@ -195,6 +199,7 @@ type MemoryDevice struct {
 }
 
 func (*MemoryDevice) kind() uint16 { return 1 }
+func (*MemoryDevice) nfit()        {}
 func (e *MemoryDevice) visit(c *codec) {
 	num(c, "Device Handle", &e.Handle, handleName)
 	num(c, "Physical ID", &e.PhysicalID)
@@ -224,6 +229,7 @@ type Interleave struct {
 }
 
 func (*Interleave) kind() uint16 { return 2 }
+func (*Interleave) nfit()        {}
 func (e *Interleave) visit(c *codec) {
 	lines := uint32(len(e.LineOffsets))
 	num(c, "Interleave Index", &e.Index)
@@ -239,6 +245,7 @@ type SMBIOSInfo struct {
 }
 
 func (*SMBIOSInfo) kind() uint16 { return 3 }
+func (*SMBIOSInfo) nfit()        {}
 func (e *SMBIOSInfo) visit(c *codec) {
 	c.reserved(4)
 	c.rest("SMBIOS Data", &e.Data)
@@ -289,6 +296,7 @@ type ControlRegion struct {
 }
 
 func (*ControlRegion) kind() uint16 { return 4 }
+func (*ControlRegion) nfit()        {}
 func (e *ControlRegion) visit(c *codec) {
 	num(c, "Control Region Index", &e.Index)
 	num(c, "Vendor ID", &e.VendorID)
@@ -331,6 +339,7 @@ type BlockWindow struct {
 }
 
 func (*BlockWindow) kind() uint16 { return 5 }
+func (*BlockWindow) nfit()        {}
 func (e *BlockWindow) visit(c *codec) {
 	num(c, "Control Region Index", &e.ControlIndex)
 	num(c, "Window Count", &e.WindowCount)
@@ -348,6 +357,7 @@ type FlushHint struct {
 }
 
 func (*FlushHint) kind() uint16 { return 6 }
+func (*FlushHint) nfit()        {}
 func (e *FlushHint) visit(c *codec) {
 	count := uint16(len(e.Addresses))
 	num(c, "Device Handle", &e.Handle, handleName)
@@ -371,6 +381,7 @@ type PlatformCapabilities struct {
 }
 
 func (*PlatformCapabilities) kind() uint16 { return 7 }
+func (*PlatformCapabilities) nfit()        {}
 func (e *PlatformCapabilities) visit(c *codec) {
 	num(c, "Highest Valid Capability", &e.HighestValid)
 	c.reserved(3)

@@ -8,7 +8,10 @@ type SRAT struct {
 
 // SRATEntry is an affinity structure: *ProcessorAffinity, *MemoryAffinity,
 // *X2APICAffinity or *UnknownEntry.
-type SRATEntry interface{ entry }
+type SRATEntry interface {
+	entry
+	srat()
+}
 
 // Encode gives the finished table.
 func (t SRAT) Encode() []byte { return encodeTable(t.Header, "SRAT", 3, (*sratBody)(&t)) }
@@ -54,6 +57,7 @@ type ProcessorAffinity struct {
 }
 
 func (*ProcessorAffinity) kind() uint16 { return 0 }
+func (*ProcessorAffinity) srat()        {}
 func (e *ProcessorAffinity) visit(c *codec) {
 	p := [4]uint8{uint8(e.Proximity), uint8(e.Proximity >> 8), uint8(e.Proximity >> 16), uint8(e.Proximity >> 24)}
 	num(c, "Proximity Domain 7:0", &p[0])
@@ -83,6 +87,7 @@ type MemoryAffinity struct {
 }
 
 func (*MemoryAffinity) kind() uint16 { return 1 }
+func (*MemoryAffinity) srat()        {}
 func (e *MemoryAffinity) visit(c *codec) {
 	num(c, "Proximity Domain", &e.Proximity)
 	c.reserved(2)
@@ -102,6 +107,7 @@ type X2APICAffinity struct {
 }
 
 func (*X2APICAffinity) kind() uint16 { return 2 }
+func (*X2APICAffinity) srat()        {}
 func (e *X2APICAffinity) visit(c *codec) {
 	c.reserved(2)
 	num(c, "Proximity Domain", &e.Proximity)

@@ -93,7 +93,7 @@ func Compile(tb testing.TB, source string) []byte {
 	}
 	out := run(tb, dir, "iasl", "-vs", "-oa", "-z", "-p", "out", "s.dsl")
 	if m := verdict.FindStringSubmatch(out); m != nil && (m[1] != "0" || m[2] != "0") {
-		tb.Fatalf("iasl complains of the source:\n%s\n%s", out, source)
+		tb.Fatalf("iasl complains of the source:\n%s", out)
 	}
 	return read(tb, dir, "out.aml")
 }

@@ -13,16 +13,21 @@ import (
 // Where the code is malformed the text holds a comment with the bytes that
 // could not be read, up to the end of the innermost enclosing block, and the
 // error says what is wrong with each such place.
-func Disassemble(code []byte) (string, error) { return DisassembleIndented(code, 0) }
+func Disassemble(code []byte) (string, error) { return Layout{}.Disassemble(code) }
 
-// DisassembleIndented is Disassemble with text that begins at a level of
-// indentation.
-func DisassembleIndented(code []byte, level int) (string, error) {
+// Layout says how a disassembly is shown.
+type Layout struct {
+	Offset int // of the first byte of the code, for errors and comments
+	Indent int // levels of indentation
+}
+
+// Disassemble is the function of that name, laid out.
+func (l Layout) Disassemble(code []byte) (string, error) {
 	var root node
 	names := disassembler{code: code, end: len(code), scope: &root, namesOnly: true}
 	names.list(len(code))
 
-	d := disassembler{code: code, end: len(code), scope: &root, indent: level}
+	d := disassembler{code: code, end: len(code), scope: &root, offset: l.Offset, indent: l.Indent}
 	text := d.list(len(code))
 	return text, errors.Join(d.errs...)
 }
@@ -36,6 +41,7 @@ type disassembler struct {
 	pos, end  int
 	scope     *node
 	namesOnly bool // collect the namespace: the bodies of methods are skipped
+	offset    int  // of code[0] in errors
 	indent    int
 	depth     int
 	err       error   // of the statement that is being read
@@ -44,7 +50,7 @@ type disassembler struct {
 
 func (d *disassembler) fail(format string, args ...any) {
 	if d.err == nil {
-		d.err = fmt.Errorf("byte code at offset 0x%X: %w", d.pos, fmt.Errorf(format, args...))
+		d.err = fmt.Errorf("byte code at offset 0x%X: %w", d.offset+d.pos, fmt.Errorf(format, args...))
 	}
 }
 
@@ -156,7 +162,7 @@ func (d *disassembler) list(end int) string {
 
 func (d *disassembler) hexComment(b *strings.Builder, from, to int) {
 	for ; from < to; from += 16 {
-		fmt.Fprintf(b, "%s// %04X: % X\n", d.margin(), from, d.code[from:min(from+16, to)])
+		fmt.Fprintf(b, "%s// %04X: % X\n", d.margin(), d.offset+from, d.code[from:min(from+16, to)])
 	}
 }
 

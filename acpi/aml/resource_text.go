@@ -7,12 +7,12 @@ import (
 )
 
 // parseResources reads a resource template of descriptors that have a type
-// here. It is false for anything that would not encode to the same bytes.
+// here, one at least. It is false for anything that would not encode to the same bytes.
 func parseResources(b []byte) ([]Resource, bool) {
 	var list []Resource
 	for rest := b; ; {
 		if bytes.Equal(rest, []byte{0x79, 0}) {
-			return list, true
+			return list, len(list) > 0
 		}
 		r := parseResource(rest)
 		if r == nil {
