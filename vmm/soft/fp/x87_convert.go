@@ -16,7 +16,7 @@ func storeF80(data []byte, v F80) {
 	binary.LittleEndian.PutUint16(data[8:], v.SE)
 }
 
-// decodeFloat reads a float of 4 or 8 bytes, or with integer a signed integer
+// decodeMemory reads a float of 4 or 8 bytes, or with integer a signed integer
 // of 2, 4 or 8 bytes.
 func decodeMemory(data []byte, integer bool) number {
 	var v uint64
@@ -53,7 +53,7 @@ func (x *X87) load(n number) {
 	} else {
 		e.noteDenormal(n, n)
 	}
-	if x.finish(&e) {
+	if x.finish(&e) || e.pre&flagInvalid == 0 { // a denormal is loaded in any case
 		x.push(n.encode80())
 	}
 }
@@ -140,7 +140,11 @@ func (x *X87) store(data []byte, pop bool, indefinite uint64, f func(*env, numbe
 	} else {
 		e := x.env()
 		v := f(&e, x.st(0).decode())
-		if !x.finish(&e) || e.post&^e.masked&(flagOverflow|flagUnderflow) != 0 {
+		unmasked := e.post &^ e.masked & (flagOverflow | flagUnderflow)
+		if unmasked != 0 { // nothing is stored, so nothing is rounded
+			e.post, e.roundedUp = unmasked, false
+		}
+		if !x.finish(&e) || unmasked != 0 {
 			return NoStore
 		}
 		encodeMemory(data, v)

@@ -16,13 +16,20 @@ func exp2m1(e *env, n number) number {
 		return number{kind: finite, neg: true, sig: 1 << 63}
 	}
 	e.noteDenormal(n, n)
-	if n.exp >= 0 {
-		if n.neg && n.exp == 0 && n.sig == 1<<63 { // 2^-1 - 1
-			return number{kind: finite, neg: true, exp: -1, sig: 1 << 63}
-		}
-		return n
+	if n.exp < 0 {
+		return e.approximate(expm1(n.wide().mul(logOf2)))
 	}
-	return e.round(extended, expm1(n.wide().mul(logOf2)))
+	e.post |= flagPrecision
+	if n.neg && n.exp == 0 && n.sig == 1<<63 { // 2^-1 - 1
+		n.exp = -1
+	}
+	return n
+}
+
+// approximate rounds what cannot be exact.
+func (e *env) approximate(w wide) number {
+	w.lo |= 1
+	return e.round(extended, w)
 }
 
 // yLog2X is FYL2X: ST(1) × log2 ST(0).
@@ -54,8 +61,9 @@ func (x *X87) yLog2XPlus1() {
 			return e.invalid()
 		}
 		e.noteDenormal(a, y)
-		if a.kind == finite && a.neg && a.exp >= 0 { // no logarithm
-			return indefinite
+		if a.kind == finite && a.neg && a.exp >= 0 && y.kind == finite { // no logarithm
+			e.post |= flagPrecision
+			return a
 		}
 		return e.timesLog(y, a.neg, a.kind == zero, a.kind == infinite, func() wide {
 			if a.exp < -2 {
@@ -76,5 +84,10 @@ func (e *env) timesLog(y number, neg, isZero, isInfinite bool, log func() wide) 
 	case y.kind == infinite || isInfinite:
 		return number{kind: infinite, neg: neg, sig: 1 << 63}
 	}
-	return e.round(extended, y.wide().mul(log()))
+	r := e.round(extended, y.wide().mul(log()))
+	e.post |= flagPrecision // even for exact logarithms
+	if r.sig>>63 == 0 {
+		e.post |= flagUnderflow
+	}
+	return r
 }

@@ -69,7 +69,7 @@ func sine(e *env, n number) number {
 		return n
 	}
 	sin, _ := sinCosOf(n)
-	return e.round(extended, sin)
+	return e.approximate(sin)
 }
 
 func cosine(e *env, n number) number {
@@ -77,15 +77,18 @@ func cosine(e *env, n number) number {
 		return one
 	}
 	_, cos := sinCosOf(n)
-	return e.round(extended, cos)
+	return e.approximate(cos)
 }
 
 func tangent(e *env, n number) number {
 	if n.kind == zero {
 		return n
 	}
+	if n.exp < -58 { // more than n by less than the quotient below would tell
+		return e.approximate(n.wide())
+	}
 	sin, cos := sinCosOf(n)
-	return e.round(extended, sin.div(cos))
+	return e.approximate(sin.div(cos))
 }
 
 var one = number{kind: finite, sig: 1 << 63}
@@ -93,7 +96,6 @@ var one = number{kind: finite, sig: 1 << 63}
 // outOfRange sets C2 and does nothing else from 2^63 on.
 func (x *X87) outOfRange() bool {
 	n := x.st(0).decode()
-	x.SW &^= swC2
 	if n.kind == finite && n.exp >= 63 {
 		x.SW = x.SW&^swC1 | swC2
 		return true
@@ -116,6 +118,7 @@ func angle(e *env, n number, f func(*env, number) number) number {
 
 // trigonometric is FSIN and FCOS.
 func (x *X87) trigonometric(f func(*env, number) number) {
+	x.SW &^= swC2
 	if x.empty(0) {
 		if x.stackFault(false) {
 			x.set(0, indefinite80)
@@ -141,6 +144,7 @@ func (x *X87) tan() {
 }
 
 func (x *X87) anglePair(first, second func(*env, number) number) {
+	x.SW &^= swC2
 	if x.empty(0) || !x.empty(7) {
 		if x.stackFault(!x.empty(0)) {
 			x.set(0, indefinite80)
@@ -170,7 +174,7 @@ func (x *X87) atan() {
 			return number{neg: y.neg}
 		}
 		w.neg = y.neg
-		return e.round(extended, w)
+		return e.approximate(w)
 	})
 }
 
