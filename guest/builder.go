@@ -43,14 +43,8 @@ func (b *builder) start(ctx context.Context) error {
 }
 
 func (b *builder) update(ctx context.Context) error {
-	b.progress.Phase("updating package lists", 100)
-	last := 0.0
-	err := b.apt.Update(ctx, func(p float64) {
-		if p > last {
-			b.progress.Add(int64(p) - int64(last))
-			last = p
-		}
-	})
+	b.progress.Phase("updating package lists", 0)
+	err := b.apt.Update(ctx)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -3,6 +3,7 @@ package guest
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"nvlab/guest/rootfs"
@@ -54,17 +55,23 @@ var bootModules = []string{
 	"libnvdimm", "nfit", "nd_btt", "nd_pmem", "dax", "device_dax", "dax_pmem", "kmem",
 }
 
-// moreModules are there for modprobe and the kernel to ask for. virtio_pci
-// serves other machines than nvlab's.
+// pciModules are loaded before them on a machine with a PCI bus, which nvlab's
+// is not.
+var pciModules = []string{"virtio_pci"}
+
+// moreModules are there for modprobe and the kernel to ask for.
 var moreModules = []string{
-	"virtio_pci", "ext4", "xfs", "libcrc32c", "crc32c_generic", "crc32c_intel", "mbcache", "jbd2", "nd_e820",
+	"ext4", "xfs", "libcrc32c", "crc32c_generic", "crc32c_intel", "mbcache", "jbd2", "nd_e820",
 }
 
 // requiredModules must be there or built in, or the kernel is of no use.
 var requiredModules = []string{"virtio_mmio", "virtio_console", "libnvdimm", "nfit", "nd_pmem"}
 
-// modulesList is where the agent finds the paths of the modules to load.
-const modulesList = "etc/nvlab/modules"
+// Where the agent finds the paths of the modules to load.
+const (
+	modulesList    = "etc/nvlab/modules"
+	pciModulesList = "etc/nvlab/modules.pci"
+)
 
 // addModules puts modules into the tree and returns the boot order and all
 // names.
@@ -75,17 +82,26 @@ func addModules(t *rootfs.Tree, m *rootfs.Modules) (boot, all []string, err erro
 	if boot, err = m.Order(bootModules, false); err != nil {
 		return nil, nil, err
 	}
-	if all, err = m.Order(append(append([]string{}, bootModules...), moreModules...), false); err != nil {
+	pci, err := m.Order(pciModules, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	if all, err = m.Order(slices.Concat(bootModules, pciModules, moreModules), false); err != nil {
 		return nil, nil, err
 	}
 	if err := m.Install(t, all); err != nil {
 		return nil, nil, err
 	}
-	var list strings.Builder
-	for _, name := range boot {
-		fmt.Fprintln(&list, m.Path(name))
+	for file, names := range map[string][]string{modulesList: boot, pciModulesList: pci} {
+		var list strings.Builder
+		for _, name := range names {
+			fmt.Fprintln(&list, m.Path(name))
+		}
+		if err := t.AddFile(file, 0o644, []byte(list.String())); err != nil {
+			return nil, nil, err
+		}
 	}
-	return boot, all, t.AddFile(modulesList, 0o644, []byte(list.String()))
+	return boot, all, nil
 }
 
 // addSystem adds what is no package's: folders to mount on, the few files that

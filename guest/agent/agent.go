@@ -29,6 +29,9 @@ import (
 // tells a guest of nvlab's from any other system.
 const modulesList = "/etc/nvlab/modules"
 
+// pciModulesList names those to load before on a machine with a PCI bus.
+const pciModulesList = "/etc/nvlab/modules.pci"
+
 // options are the agent's part of the kernel's command line.
 type options struct {
 	epoch      int64 // 0 if not given

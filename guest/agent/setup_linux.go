@@ -61,7 +61,14 @@ func setUp() (notes []string) {
 // loadModules loads what the image lists. A module that does not load is no
 // error: a kernel on another machine may have no use for it.
 func loadModules() (notes []string) {
-	list, err := os.ReadFile(modulesList)
+	if devices, err := os.ReadDir("/sys/bus/pci/devices"); err == nil && len(devices) > 0 {
+		notes = loadList(pciModulesList)
+	}
+	return append(notes, loadList(modulesList)...)
+}
+
+func loadList(name string) (notes []string) {
+	list, err := os.ReadFile(name)
 	if err != nil {
 		return []string{fmt.Sprintf("cannot read the list of modules: %v", err)}
 	}

@@ -121,8 +121,8 @@ func (a *Apt) Updated() time.Time {
 
 // Update fetches the package lists. Some of the host's sources may fail; that
 // is an error too, but what the others gave is there.
-func (a *Apt) Update(ctx context.Context, progress func(percent float64)) error {
-	_, err := a.run(ctx, "", progress, "apt-get", "update", "--error-on=any")
+func (a *Apt) Update(ctx context.Context) error {
+	_, err := a.run(ctx, "", nil, "apt-get", "update", "--error-on=any")
 	if err != nil {
 		return fmt.Errorf("cannot update the package lists: %w", err)
 	}
