@@ -125,6 +125,9 @@ func (b *Backend) read(p []byte, off int64) error {
 	return err
 }
 
+// ErrTruncated is in every error that says that bytes of a file are gone.
+var ErrTruncated = errors.New("backing store was truncated")
+
 // lost explains why bytes are gone.
 func (b *Backend) lost(err error) error {
 	if err == nil {
@@ -134,7 +137,7 @@ func (b *Backend) lost(err error) error {
 	if info, statErr := b.file.Stat(); statErr == nil {
 		length = info.Size()
 	}
-	return fmt.Errorf("%s: backing store was truncated to %#x of %#x bytes by someone else: %w", b, length, b.size, err)
+	return fmt.Errorf("%s: %w to %#x of %#x bytes by someone else (%w)", b, ErrTruncated, length, b.size, err)
 }
 
 // WriteAt writes to the storage of a backend that no running VM maps.
