@@ -1,0 +1,125 @@
+package nvstar
+
+import (
+	"context"
+	"fmt"
+
+	"go.starlark.net/starlark"
+)
+
+// An activity is what a Starlark thread does for nvlab: load a file, run a
+// test, run what the test deferred. Its context ends every blocking built-in
+// and every loop.
+type activity struct {
+	ctx    context.Context
+	stop   context.CancelCauseFunc
+	limit  uint64 // steps the thread may take
+	print  func(thread *starlark.Thread, text string)
+	t      *T       // nil while a file loads
+	chain  []string // files being loaded, outermost first
+	sample *sample
+}
+
+// DefaultSteps is how many steps a test may take unless the run says
+// otherwise: about 20 s of work.
+const DefaultSteps = 400_000_000
+
+// stride is how many steps pass between two looks at the context: some 30 ms.
+const stride = 1 << 19
+
+const activityKey = "nvlab.activity"
+
+func activityOf(thread *starlark.Thread) *activity {
+	return thread.Local(activityKey).(*activity)
+}
+
+func newActivity(ctx context.Context, limit uint64) *activity {
+	a := &activity{limit: limit}
+	a.ctx, a.stop = context.WithCancelCause(ctx)
+	return a
+}
+
+// newThread makes the thread of an activity.
+func (a *activity) newThread(name string) *starlark.Thread {
+	thread := &starlark.Thread{Name: name, OnMaxSteps: a.steps}
+	thread.Print = func(thread *starlark.Thread, msg string) {
+		if a.print != nil {
+			a.print(thread, msg)
+		}
+	}
+	thread.SetLocal(activityKey, a)
+	thread.SetMaxExecutionSteps(min(stride, a.limit))
+	return thread
+}
+
+// A stepLimitError says that a scenario computed for too long.
+type stepLimitError struct{ limit uint64 }
+
+func (e *stepLimitError) Error() string {
+	return fmt.Sprintf("the scenario took more than %d steps: does a loop never end? (--max-steps sets the limit)", e.limit)
+}
+
+// steps is called by the interpreter before each step from the thread's
+// maximum on. When the activity has to stop it lets the thread take some more
+// steps and watches where it is, as the interpreter itself knows a position
+// only for steps that can fail.
+func (a *activity) steps(thread *starlark.Thread) {
+	if a.sample != nil {
+		if a.sample.take(thread) {
+			thread.Cancel(context.Cause(a.ctx).Error())
+		}
+		return
+	}
+	if a.ctx.Err() == nil && thread.Steps >= a.limit {
+		a.stop(&stepLimitError{a.limit})
+	}
+	if a.ctx.Err() != nil {
+		a.sample = &sample{left: 200}
+		return
+	}
+	thread.SetMaxExecutionSteps(min(thread.Steps+stride, a.limit))
+}
+
+// A sample collects where a thread is over some steps.
+type sample struct {
+	left  int
+	stack starlark.CallStack
+}
+
+// take looks once, and reports whether it has seen enough. The position kept
+// is the last one below its function's first line.
+func (s *sample) take(thread *starlark.Thread) bool {
+	frame := thread.DebugFrame(0)
+	if fn, ok := frame.Callable().(*starlark.Function); s.stack == nil || ok && frame.Position().Line > fn.Position().Line {
+		s.stack = thread.CallStack()
+	}
+	s.left--
+	return s.left <= 0
+}
+
+// ended is the error of an activity that had to stop, with the position that
+// was sampled; else err.
+func (a *activity) ended(err error) error {
+	if err == nil || a.ctx.Err() == nil {
+		return err
+	}
+	cause := context.Cause(a.ctx)
+	ev, ok := err.(*starlark.EvalError)
+	if !ok {
+		return cause
+	}
+	stack := ev.CallStack
+	if a.sample != nil && a.sample.stack != nil {
+		stack = a.sample.stack
+	}
+	return &stoppedError{cause, stack}
+}
+
+// A stoppedError is why an activity had to stop, and where it was.
+type stoppedError struct {
+	cause error
+	stack starlark.CallStack
+}
+
+func (e *stoppedError) Error() string { return e.cause.Error() }
+func (e *stoppedError) Unwrap() error { return e.cause }

@@ -1,0 +1,186 @@
+package nvstar
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"go.starlark.net/starlark"
+	"go.starlark.net/syntax"
+)
+
+// checkModule is the module of the checks. A check that fails ends its test.
+type checkModule struct{}
+
+func (checkModule) alive() error          { return nil }
+func (checkModule) String() string        { return "check" }
+func (checkModule) Type() string          { return "module" }
+func (checkModule) Freeze()               {}
+func (checkModule) Truth() starlark.Bool  { return true }
+func (checkModule) Hash() (uint32, error) { return hashText("check"), nil }
+func (m checkModule) Attr(name string) (starlark.Value, error) {
+	return checkClass.attr(m, name)
+}
+func (checkModule) AttrNames() []string { return checkClass.attrNames() }
+
+var checkClass = newClass("check", "The checks. One that fails ends its test and shows the source line, both values with their types, and for bytes a hex diff of at most 8 rows.", []member[checkModule]{
+	compare("eq", syntax.EQL, `got == want.`),
+	compare("ne", syntax.NEQ, `got != want.`),
+	{name: "true", sig: `(cond, msg="")`, doc: `cond is true, or a value that counts as true.`,
+		call: func(c *call, _ checkModule) (starlark.Value, error) {
+			return nil, c.judge(bool(c.value("cond").Truth()), "cond")
+		}},
+	{name: "false", sig: `(cond, msg="")`, doc: `cond is false, or a value that counts as false.`,
+		call: func(c *call, _ checkModule) (starlark.Value, error) {
+			return nil, c.judge(!bool(c.value("cond").Truth()), "cond")
+		}},
+	compare("lt", syntax.LT, `got < want.`),
+	compare("le", syntax.LE, `got <= want.`),
+	compare("gt", syntax.GT, `got > want.`),
+	compare("ge", syntax.GE, `got >= want.`),
+	{name: "contains", sig: `(container, item, msg="")`,
+		doc: `item in container: a substring of a string, bytes within bytes, an element of a list, a key of a dict.`,
+		call: func(c *call, _ checkModule) (starlark.Value, error) {
+			in, err := c.within()
+			if err != nil {
+				return nil, err
+			}
+			return nil, c.judge(in, "container", "item")
+		}},
+	{name: "not_contains", sig: `(container, item, msg="")`,
+		doc: `not (item in container).`,
+		call: func(c *call, _ checkModule) (starlark.Value, error) {
+			in, err := c.within()
+			if err != nil {
+				return nil, err
+			}
+			return nil, c.judge(!in, "container", "item")
+		}},
+	{name: "matches", sig: `(text, regexp, msg="")`,
+		doc: `regexp, in Go's (RE2) syntax, matches somewhere in text. (?m) lets ^ and $ match at lines.`,
+		call: func(c *call, _ checkModule) (starlark.Value, error) {
+			data, re := c.data("text"), c.regexp("regexp")
+			if c.err != nil {
+				return nil, c.err
+			}
+			return nil, c.judge(re.Match(data), "text", "regexp")
+		}},
+	{name: "bytes_eq", sig: `(got, want, msg="")`,
+		doc: `got and want have the same bytes; a string counts as its UTF-8.`,
+		call: func(c *call, _ checkModule) (starlark.Value, error) {
+			got, want := c.data("got"), c.data("want")
+			if c.err != nil {
+				return nil, c.err
+			}
+			return nil, c.judge(string(got) == string(want), "got", "want")
+		}},
+	{name: "fails", sig: `(fn, regexp, msg="")`,
+		doc:  `fn() raises an error whose text matches regexp → that text. It never catches a skip, a cancellation or an internal error.`,
+		call: checkFails},
+})
+
+// compare is a check that compares two values.
+func compare(name string, op syntax.Token, doc string) member[checkModule] {
+	return member[checkModule]{name: name, sig: `(got, want, msg="")`, doc: doc,
+		call: func(c *call, _ checkModule) (starlark.Value, error) {
+			ok, err := starlark.Compare(op, c.value("got"), c.value("want"))
+			if err != nil {
+				return nil, err
+			}
+			return nil, c.judge(ok, "got", "want")
+		}}
+}
+
+// judge is nil if ok, else the failed check that shows the arguments of these
+// names.
+func (c *call) judge(ok bool, shown ...string) error {
+	msg := c.message()
+	if ok || c.err != nil {
+		return c.err
+	}
+	e := &checkError{head: "the check does not hold"}
+	if msg != "" {
+		e.head = msg
+	}
+	width := 0
+	for _, name := range shown {
+		width = max(width, len(name))
+	}
+	for _, name := range shown {
+		v := c.value(name)
+		e.detail = append(e.detail, fmt.Sprintf("  %-*s  %s (%s)", width, name, shorten(v.String(), valueLimit), v.Type()))
+	}
+	if len(shown) == 2 && shown[0] == "got" {
+		for _, line := range difference(c.value("got"), c.value("want")) {
+			e.detail = append(e.detail, "  "+line)
+		}
+	}
+	return e
+}
+
+// valueLimit is how many bytes of a value a failed check shows.
+const valueLimit = 1000
+
+// message is the argument msg: any value, as text.
+func (c *call) message() string {
+	if s, ok := starlark.AsString(c.value("msg")); ok {
+		return s
+	}
+	return c.value("msg").String()
+}
+
+func (c *call) within() (bool, error) {
+	container, item := c.value("container"), c.value("item")
+	v, err := starlark.Binary(syntax.IN, item, container)
+	if err != nil {
+		return false, fmt.Errorf("%s in %s: %w", item.Type(), container.Type(), err)
+	}
+	return bool(v.Truth()), nil
+}
+
+func (c *call) regexp(name string) *regexp.Regexp {
+	pattern := c.text(name)
+	if c.err != nil {
+		return nil
+	}
+	re, err := regexp.Compile(pattern)
+	if err != nil {
+		var bad interface{ Error() string } = err
+		c.err = fmt.Errorf("%s = %q: %s", name, pattern, strings.TrimPrefix(bad.Error(), "error parsing regexp: "))
+	}
+	return re
+}
+
+func checkFails(c *call, _ checkModule) (starlark.Value, error) {
+	fn, re := c.function("fn"), c.regexp("regexp")
+	if c.err != nil {
+		return nil, c.err
+	}
+	v, err := starlark.Call(c.thread, fn, nil, nil)
+	switch {
+	case err == nil:
+		e := &checkError{head: "no error was raised"}
+		if msg := c.message(); msg != "" {
+			e.head = msg + ": " + e.head
+		}
+		e.detail = []string{"  returned  " + shorten(v.String(), valueLimit) + " (" + v.Type() + ")", "  regexp    " + c.value("regexp").String()}
+		return nil, e
+	case uncatchable(c.thread, err):
+		return nil, err
+	}
+	raised := err.Error()
+	var ev *starlark.EvalError
+	if errors.As(err, &ev) {
+		raised = message(ev)
+	}
+	if re.MatchString(raised) {
+		return text(raised), nil
+	}
+	e := &checkError{head: "the error does not match"}
+	if msg := c.message(); msg != "" {
+		e.head = msg + ": " + e.head
+	}
+	e.detail = []string{"  error   " + shorten(raised, valueLimit), "  regexp  " + c.value("regexp").String()}
+	return nil, e
+}

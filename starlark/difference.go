@@ -1,0 +1,150 @@
+package nvstar
+
+import (
+	"fmt"
+	"strings"
+
+	"go.starlark.net/starlark"
+)
+
+// difference says where two values that should be equal differ, in at most a
+// few lines; nothing if the values themselves say it.
+func difference(got, want starlark.Value) []string {
+	if g, w, ok := bytesOf(got, want); ok {
+		return hexDiff(g, w)
+	}
+	if g, ok := starlark.AsString(got); ok {
+		if w, ok := starlark.AsString(want); ok {
+			return textDiff(g, w)
+		}
+	}
+	where, g, w := firstDifference(got, want, "", 0)
+	if where == "" || g == nil {
+		return nil
+	}
+	lines := []string{fmt.Sprintf("at %s: got %s (%s), want %s (%s)", where, brief(g), g.Type(), brief(w), w.Type())}
+	if g, w, ok := bytesOf(g, w); ok {
+		lines = append(lines, hexDiff(g, w)...)
+	}
+	return lines
+}
+
+// bytesOf gives both values as bytes if one of them is bytes.
+func bytesOf(got, want starlark.Value) (g, w []byte, ok bool) {
+	one := func(v starlark.Value) ([]byte, bool, bool) {
+		switch v := v.(type) {
+		case starlark.Bytes:
+			return []byte(v), true, true
+		case starlark.String:
+			return []byte(v), true, false
+		}
+		return nil, false, false
+	}
+	g, okG, bytesG := one(got)
+	w, okW, bytesW := one(want)
+	return g, w, okG && okW && (bytesG || bytesW)
+}
+
+// hexRows is how many rows a hex diff has at most.
+const hexRows = 8
+
+// hexDiff shows the rows of 16 bytes that differ, both sides after their
+// offset.
+func hexDiff(got, want []byte) []string {
+	const width = 16
+	var rows []string
+	differ := 0
+	for at := 0; at < max(len(got), len(want)); at += width {
+		g, w := cut(got, at, width), cut(want, at, width)
+		if string(g) == string(w) {
+			continue
+		}
+		if differ++; differ <= hexRows {
+			rows = append(rows, fmt.Sprintf("%08x  %-*s | % x", at, 3*width-1, fmt.Sprintf("% x", g), w))
+		}
+	}
+	if rows == nil {
+		return nil
+	}
+	head := fmt.Sprintf("%s differ, got | want (%d and %d bytes)", plural(differ, "row"), len(got), len(want))
+	if differ > hexRows {
+		head += fmt.Sprintf("; the first %d", hexRows)
+	}
+	return append([]string{head}, rows...)
+}
+
+func cut(p []byte, at, n int) []byte {
+	if at >= len(p) {
+		return nil
+	}
+	return p[at:min(at+n, len(p))]
+}
+
+// textDiff says where two texts differ, if one of them is longer than can be
+// taken in.
+func textDiff(got, want string) []string {
+	if max(len(got), len(want)) < 60 && !strings.Contains(got+want, "\n") {
+		return nil
+	}
+	line, g, w := 0, strings.Split(got, "\n"), strings.Split(want, "\n")
+	for line < min(len(g), len(w)) && g[line] == w[line] {
+		line++
+	}
+	side := func(lines []string) string {
+		if line < len(lines) {
+			return shorten(starlark.String(lines[line]).String(), briefLimit)
+		}
+		return "nothing"
+	}
+	return []string{fmt.Sprintf("line %d: got %s, want %s", line+1, side(g), side(w))}
+}
+
+// firstDifference walks lists, tuples, dicts and structs to the first place
+// where they differ, such as [2].dpa.
+func firstDifference(got, want starlark.Value, at string, depth int) (where string, g, w starlark.Value) {
+	if same, err := starlark.Equal(got, want); err != nil || same || depth > 8 || got.Type() != want.Type() {
+		return at, got, want
+	}
+	switch got := got.(type) {
+	case *starlark.Dict:
+		want := want.(*starlark.Dict)
+		for _, item := range got.Items() {
+			key := at + "[" + item[0].String() + "]"
+			other, ok, _ := want.Get(item[0])
+			if !ok {
+				return key, item[1], starlark.None
+			}
+			if same, err := starlark.Equal(item[1], other); err == nil && !same {
+				return firstDifference(item[1], other, key, depth+1)
+			}
+		}
+		for _, item := range want.Items() {
+			if _, ok, _ := got.Get(item[0]); !ok {
+				return at + "[" + item[0].String() + "]", starlark.None, item[1]
+			}
+		}
+	case starlark.Indexable:
+		want := want.(starlark.Indexable)
+		if got.Len() != want.Len() {
+			return "len(" + strings.TrimPrefix(at+" value", " ") + ")", starlark.MakeInt(got.Len()), starlark.MakeInt(want.Len())
+		}
+		for i := range got.Len() {
+			if same, err := starlark.Equal(got.Index(i), want.Index(i)); err == nil && !same {
+				return firstDifference(got.Index(i), want.Index(i), fmt.Sprintf("%s[%d]", at, i), depth+1)
+			}
+		}
+	case starlark.HasAttrs:
+		want := want.(starlark.HasAttrs)
+		for _, name := range got.AttrNames() {
+			a, errA := got.Attr(name)
+			b, errB := want.Attr(name)
+			if errA != nil || errB != nil || a == nil || b == nil {
+				continue
+			}
+			if same, err := starlark.Equal(a, b); err == nil && !same {
+				return firstDifference(a, b, at+"."+name, depth+1)
+			}
+		}
+	}
+	return at, got, want
+}

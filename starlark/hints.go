@@ -1,0 +1,71 @@
+package nvstar
+
+import (
+	"regexp"
+	"strings"
+)
+
+// A hint tells somebody who comes from Python what Starlark has instead.
+type hint struct {
+	pattern *regexp.Regexp // matched against the error's text
+	source  *regexp.Regexp // and the source line, if not nil
+	text    string
+}
+
+var loadHints = []hint{
+	{regexp.MustCompile(`got (string|bytes) literal, want`), regexp.MustCompile(`\b[fF][rR]?["']|\b[rR][fF]["']`),
+		`Starlark has no f-strings: write "%s" % x or "{}".format(x)`},
+	{regexp.MustCompile(`.`), regexp.MustCompile(`^\s*assert\b|\bassert\.`),
+		`the checks are called check: check.eq(got, want), check.true(cond)`},
+	{regexp.MustCompile(`while loops|got while`), nil,
+		`Starlark has no while: write for _ in range(n), with break`},
+	{regexp.MustCompile(`(for loop|if statement) not within a function`), nil,
+		`at the top level stand only def, load and assignments: move it into a function, or use a comprehension`},
+	{regexp.MustCompile(`got import|got from`), nil,
+		`Starlark has no import: load("./other.star", "name")`},
+	{regexp.MustCompile(`got (try|except|raise|finally)\b`), nil,
+		`Starlark has no exceptions: check.fails(fn, regexp) catches an error, fail(message) raises one`},
+	{regexp.MustCompile(`got with\b`), nil,
+		`Starlark has no with: everything ends with its test; t.defer(fn) does more`},
+	{regexp.MustCompile(`got (class|del|global|nonlocal|yield)\b`), nil,
+		`Starlark has no such statement: struct(a = 1) makes a value with attributes`},
+	{regexp.MustCompile(`got is\b`), nil, `Starlark has no "is": write ==`},
+	{regexp.MustCompile(`cannot reassign (global|top-level)`), nil,
+		`a name at the top level is bound once`},
+	{regexp.MustCompile(`undefined: (vm|disk|backend|backend_file|backend_ram)\b`), nil,
+		`machines and backends hang off the test: t.vm(...), t.backend_file(...)`},
+	{regexp.MustCompile(`undefined: (nvlab|testing|os|re|time|random|pytest|open)\b`), nil,
+		`predeclared are check, struct, json, KiB, MiB, GiB and TiB (see nvlab doc)`},
+	{regexp.MustCompile(`names with leading underscores`), nil,
+		`a name that starts with _ stays within its file`},
+}
+
+var runHints = []hint{
+	{regexp.MustCompile(`cannot .* frozen (list|set)|cannot .* (frozen )?hash table|frozen (dict|list|set)`), nil,
+		`values at the top level are frozen once their file is loaded: copy it with list(x) or dict(x), and keep state in the test`},
+	{regexp.MustCompile(`called recursively`), nil,
+		`Starlark has no recursion: write a loop over a list of what is left to do`},
+	{regexp.MustCompile(`unknown binary op: string \+ |unknown binary op: \w+ \+ string`), nil,
+		`a string joins with strings only: str(x), or "%s" % x`},
+	{regexp.MustCompile(`unknown binary op: (bytes \S+ string|string \S+ bytes)`), nil,
+		`text and bytes differ: write b"..." for bytes; result.stdout is text, result.stdout_bytes bytes`},
+}
+
+func loadHint(msg, line string, col int) string {
+	for _, h := range loadHints {
+		if h.pattern.MatchString(msg) && (h.source == nil || h.source.MatchString(line)) {
+			return h.text
+		}
+	}
+	return ""
+}
+
+func runHint(msg string) string {
+	head, _, _ := strings.Cut(msg, "\n")
+	for _, h := range runHints {
+		if h.pattern.MatchString(head) {
+			return h.text
+		}
+	}
+	return ""
+}

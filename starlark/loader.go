@@ -1,0 +1,226 @@
+package nvstar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"go.starlark.net/resolve"
+	"go.starlark.net/starlark"
+	"go.starlark.net/syntax"
+)
+
+// fileOptions are the dialect: Starlark's own rules, with sets.
+var fileOptions = &syntax.FileOptions{Set: true}
+
+// A Loader loads scenarios and what they load, each file once. Loading is not
+// safe for concurrent use; what was loaded is.
+type Loader struct {
+	sources sources
+	modules map[string]*module // by absolute path
+}
+
+// NewLoader makes a loader that has loaded nothing.
+func NewLoader() *Loader {
+	return &Loader{sources{make(map[string]*source)}, make(map[string]*module)}
+}
+
+// A File is a scenario.
+type File struct {
+	Path    string // as it was given
+	Doc     string // its docstring
+	Tests   []*Test
+	UsesVM  bool // it, or a file it loads, names a VM
+	loader  *Loader
+	globals starlark.StringDict
+}
+
+// A Test is a top-level function of a scenario whose name starts with test_.
+type Test struct {
+	Name string
+	Doc  string
+	File *File
+	Pos  syntax.Position
+	fn   *starlark.Function
+}
+
+// module is a file on its way: while it loads, globals is nil.
+type module struct {
+	globals starlark.StringDict
+	names   []string // globals in the order of the source
+	doc     string
+	usesVM  bool
+	err     error
+}
+
+// Load loads a scenario. The failure is nil or of class Syntax, Interrupted or
+// Bug.
+func (l *Loader) Load(ctx context.Context, path string) (*File, *Failure) {
+	m, err := l.module(ctx, path, nil)
+	if err != nil {
+		class := classify(err)
+		if class != Interrupted && class != Bug {
+			class = Syntax
+		}
+		return nil, l.sources.failureOf(class, err)
+	}
+	file := &File{Path: path, Doc: m.doc, UsesVM: m.usesVM, loader: l, globals: m.globals}
+	for _, name := range m.names {
+		fn, ok := m.globals[name].(*starlark.Function)
+		if !ok || !strings.HasPrefix(name, "test_") {
+			continue
+		}
+		if fn.NumParams() != 1 || fn.HasVarargs() || fn.HasKwargs() || fn.NumKwonlyParams() > 0 {
+			err := syntax.Error{Pos: fn.Position(), Msg: fmt.Sprintf("a test takes one parameter: def %s(t)", name)}
+			return nil, l.sources.failureOf(Syntax, err)
+		}
+		file.Tests = append(file.Tests, &Test{Name: name, Doc: fn.Doc(), File: file, Pos: fn.Position(), fn: fn})
+	}
+	return file, nil
+}
+
+// module loads a file once. chain is the files that load it, outermost first.
+func (l *Loader) module(ctx context.Context, path string, chain []string) (*module, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	if m := l.modules[abs]; m != nil {
+		if m.globals == nil && m.err == nil {
+			at := slices.Index(chain, path)
+			return nil, fmt.Errorf("files load each other: %s", strings.Join(append(chain[max(at, 0):], path), " -> "))
+		}
+		return m, m.err
+	}
+	m := new(module)
+	l.modules[abs] = m
+	m.err = l.execute(ctx, m, path, chain)
+	return m, m.err
+}
+
+func (l *Loader) execute(ctx context.Context, m *module, path string, chain []string) (err error) {
+	defer recoverBug(&err)
+	text, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("there is no file %s", path)
+	case err != nil:
+		return err
+	}
+	src := l.sources.add(path, text)
+	file, err := fileOptions.Parse(path, text, 0)
+	if err != nil {
+		return err
+	}
+	src.index(file)
+	program, err := starlark.FileProgram(file, universe().Has)
+	if err != nil {
+		return err
+	}
+	for _, b := range file.Module.(*resolve.Module).Globals {
+		m.names = append(m.names, b.First.Name)
+	}
+	m.doc = docstring(file)
+	m.usesVM = namesVM(file)
+
+	a := newActivity(ctx, DefaultSteps)
+	defer a.stop(nil)
+	a.chain = append(slices.Clone(chain), path)
+	thread := a.newThread(path)
+	thread.Load = func(_ *starlark.Thread, name string) (starlark.StringDict, error) {
+		target, err := resolveLoad(path, name)
+		if err != nil {
+			return nil, err
+		}
+		loaded, err := l.module(a.ctx, target, a.chain)
+		if err != nil {
+			return nil, err
+		}
+		m.usesVM = m.usesVM || loaded.usesVM
+		return loaded.globals, nil
+	}
+	globals, err := program.Init(thread, universe())
+	globals.Freeze()
+	if err != nil {
+		return a.ended(err)
+	}
+	m.globals = globals
+	return nil
+}
+
+// resolveLoad gives the path of a file that another one loads: relative to
+// that one, and not above the project's root.
+func resolveLoad(from, name string) (string, error) {
+	switch {
+	case name == "":
+		return "", errors.New(`the name is empty: want a path such as "./other.star"`)
+	case filepath.IsAbs(name):
+		return "", errors.New(`the path is absolute: want one relative to the loading file, such as "./other.star"`)
+	case strings.HasPrefix(name, "@") || strings.HasPrefix(name, "//") || strings.HasPrefix(name, ":"):
+		return "", errors.New(`labels of build tools mean nothing here: want a path relative to the loading file, such as "./other.star"`)
+	case filepath.Ext(name) != ".star":
+		return "", errors.New(`the name of a file to load ends in ".star"`)
+	}
+	target := filepath.Join(filepath.Dir(from), name)
+	abs, err := filepath.Abs(target)
+	if err != nil {
+		return "", err
+	}
+	root := projectRoot(from)
+	if rel, err := filepath.Rel(root, abs); err != nil || rel == ".." || strings.HasPrefix(rel, "../") {
+		return "", fmt.Errorf("%s lies outside the project in %s", target, root)
+	}
+	return target, nil
+}
+
+// projectRoot is the nearest folder above a file that holds a repository or a
+// module, else the working directory if the file is below it, else the file's
+// own folder.
+func projectRoot(path string) string {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return filepath.Dir(path)
+	}
+	for dir := filepath.Dir(abs); ; dir = filepath.Dir(dir) {
+		for _, mark := range []string{".git", "go.mod"} {
+			if _, err := os.Stat(filepath.Join(dir, mark)); err == nil {
+				return dir
+			}
+		}
+		if dir == filepath.Dir(dir) {
+			break
+		}
+	}
+	if wd, err := os.Getwd(); err == nil && strings.HasPrefix(abs, wd+string(filepath.Separator)) {
+		return wd
+	}
+	return filepath.Dir(abs)
+}
+
+func docstring(file *syntax.File) string {
+	if len(file.Stmts) > 0 {
+		if expr, ok := file.Stmts[0].(*syntax.ExprStmt); ok {
+			if lit, ok := expr.X.(*syntax.Literal); ok && lit.Token == syntax.STRING {
+				return strings.TrimSpace(lit.Value.(string))
+			}
+		}
+	}
+	return ""
+}
+
+// namesVM says whether a file mentions an attribute vm, as t.vm is.
+func namesVM(file *syntax.File) bool {
+	found := false
+	syntax.Walk(file, func(n syntax.Node) bool {
+		if dot, ok := n.(*syntax.DotExpr); ok && dot.Name.Name == "vm" {
+			found = true
+		}
+		return !found
+	})
+	return found
+}

@@ -1,0 +1,92 @@
+package run
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/jstemmer/go-junit-report/v2/junit"
+
+	nvstar "nvlab/starlark"
+)
+
+// suite makes the JUnit suite of a scenario.
+func (f *fileRun) suite(engine string, seed uint64) junit.Testsuite {
+	s := junit.Testsuite{Name: f.path, File: f.path, Time: seconds(f.elapsed())}
+	s.SetTimestamp(f.began)
+	s.AddProperty("engine", engine)
+	s.AddProperty("seed", fmt.Sprint(seed))
+	if f.failure != nil {
+		s.AddTestcase(junit.Testcase{Name: "load", Classname: f.path, Time: seconds(0), Error: junitResult(f.failure)})
+	}
+	for _, item := range f.items {
+		for _, n := range item.report.order {
+			if n.outcome != nil {
+				s.AddTestcase(n.testcase(f.path))
+			}
+		}
+	}
+	return s
+}
+
+func (n *node) testcase(path string) junit.Testcase {
+	c := junit.Testcase{Name: n.name, Classname: path, Time: seconds(n.outcome.Elapsed)}
+	switch n.outcome.Status {
+	case nvstar.Skipped:
+		c.Skipped = &junit.Result{Message: printable(n.outcome.Reason)}
+	case nvstar.Failed:
+		worst := &nvstar.Failure{Class: nvstar.Check, Message: "a subtest failed", Text: "a subtest failed"}
+		for i, f := range n.outcome.Failures {
+			if i == 0 || f.Class.Exit() > worst.Class.Exit() {
+				worst = f
+			}
+		}
+		r := junitResult(worst)
+		if n.text != "" {
+			r.Data = printable(n.text)
+		}
+		if worst.Class.Exit() == 1 {
+			c.Failure = r
+		} else {
+			c.Error = r
+		}
+	}
+	if len(n.logs) > 0 {
+		c.SystemOut = &junit.Output{Data: printable(strings.Join(n.logs, ""))}
+	}
+	return c
+}
+
+func junitResult(f *nvstar.Failure) *junit.Result {
+	return &junit.Result{Message: printable(f.Message), Type: f.Class.String(), Data: printable(f.Text)}
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.3f", d.Seconds()) }
+
+// printable drops what XML 1.0 cannot hold, which a console may well send.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\t', r == '\n', r >= 0x20 && r < 0xd800, r >= 0xe000 && r < 0xfffe, r >= 0x10000:
+			return r
+		}
+		return -1
+	}, s)
+}
+
+func writeJUnit(path string, suites []junit.Testsuite) error {
+	var all junit.Testsuites
+	for _, s := range suites {
+		all.AddSuite(s)
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	if err := all.WriteXML(f); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
+}

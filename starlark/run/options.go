@@ -1,0 +1,82 @@
+// Package run finds the tests of scenarios, runs them and reports how they
+// ended: as text, as the stream of go test -json, and as JUnit XML.
+package run
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"runtime"
+	"strconv"
+	"time"
+
+	"nvlab/guest"
+	"nvlab/lab"
+)
+
+// Exit statuses beside those of failures (see nvstar.Class).
+const (
+	ExitPassed  = 0
+	ExitUsage   = 2
+	ExitHost    = 3
+	ExitNoTests = 5
+)
+
+// Options are a run's: what the flags of nvlab run say.
+type Options struct {
+	Paths []string // files, and folders to search for *.star
+
+	Run      string // regular expressions for the levels of a name, joined by /
+	List     bool   // names only
+	Verbose  bool
+	FailFast bool
+	Count    int    // runs of each test; 0 is 1
+	Shuffle  string // "off", "on" or a seed; "" is "off"
+	Parallel int    // tests at a time; 0 is one per core
+	Timeout  time.Duration
+	Steps    uint64 // a test may take; 0 is the default
+
+	JSON      bool
+	JUnit     string // file to write, or ""
+	Keep      bool   // the tests' directories
+	Artifacts string // folder for what failed tests leave; "" is one in the temporary folder
+
+	Engine, Kernel, Cache, Agent string // see lab.Options
+	Seed                         uint64
+	AllowPaths                   []string
+
+	Stdout, Stderr io.Writer
+	Progress       guest.Progress
+}
+
+func (o *Options) lab() lab.Options {
+	return lab.Options{
+		Cache: o.Cache, Engine: o.Engine, Kernel: o.Kernel, Agent: o.Agent,
+		Seed: o.Seed, AllowPaths: o.AllowPaths, Progress: o.Progress,
+	}
+}
+
+// shuffle returns the generator that -shuffle asks for, nil for none, and its
+// seed.
+func (o *Options) shuffle() (*rand.Rand, int64, error) {
+	var seed int64
+	switch o.Shuffle {
+	case "", "off":
+		return nil, 0, nil
+	case "on":
+		seed = time.Now().UnixNano()
+	default:
+		var err error
+		if seed, err = strconv.ParseInt(o.Shuffle, 10, 64); err != nil {
+			return nil, 0, fmt.Errorf(`-shuffle %s: want "on", "off" or a number`, o.Shuffle)
+		}
+	}
+	return rand.New(rand.NewPCG(uint64(seed), 0)), seed, nil
+}
+
+func (o *Options) workers() int {
+	if o.Parallel > 0 {
+		return o.Parallel
+	}
+	return runtime.NumCPU()
+}

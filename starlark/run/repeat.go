@@ -1,0 +1,44 @@
+package run
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// repeat is the command that runs one test again as it ran.
+func (o *Options) repeat(path, test, engine string) string {
+	args := []string{"nvlab", "run", "--engine", engine, "-seed", fmt.Sprint(o.Seed)}
+	add := func(flag, value string) {
+		if value != "" {
+			args = append(args, flag, value)
+		}
+	}
+	add("--kernel", o.Kernel)
+	add("--cache", o.Cache)
+	add("--agent", o.Agent)
+	for _, dir := range o.AllowPaths {
+		add("--allow-path", dir)
+	}
+	if o.Steps > 0 {
+		add("--max-steps", fmt.Sprint(o.Steps))
+	}
+	levels := strings.Split(test, "/")
+	for i, level := range levels {
+		levels[i] = "^" + regexp.QuoteMeta(level) + "$"
+	}
+	args = append(args, "-run", strings.Join(levels, "/"), path)
+	for i, a := range args {
+		args[i] = shellQuote(a)
+	}
+	return strings.Join(args, " ")
+}
+
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
+
+func shellQuote(s string) string {
+	if plainWord.MatchString(s) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

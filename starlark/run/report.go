@@ -1,0 +1,164 @@
+package run
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	nvstar "nvlab/starlark"
+)
+
+// An event is one of test2json (go doc test2json).
+type event struct {
+	Time    time.Time
+	Action  string   // start, run, output, pass, fail or skip
+	Package string   `json:",omitempty"`
+	Test    string   `json:",omitempty"`
+	Elapsed *float64 `json:",omitempty"` // seconds
+	Output  string   `json:",omitempty"`
+}
+
+// A stream writes what happens to one place of a sequence: as events, or as
+// the text that they carry.
+type stream struct {
+	w       io.Writer
+	json    bool
+	pkg     string
+	verbose bool // text of tests that pass, too
+}
+
+func (s *stream) event(action, test string, elapsed *time.Duration) {
+	if !s.json {
+		return
+	}
+	e := event{Action: action, Test: test}
+	if elapsed != nil {
+		seconds := elapsed.Seconds()
+		e.Elapsed = &seconds
+	}
+	s.encode(e)
+}
+
+func (s *stream) encode(e event) {
+	e.Time, e.Package = time.Now(), s.pkg
+	line, err := json.Marshal(e)
+	if err == nil {
+		s.w.Write(append(line, '\n'))
+	}
+}
+
+// output writes whole lines.
+func (s *stream) output(test, text string) {
+	if !s.json {
+		io.WriteString(s.w, text)
+		return
+	}
+	for line := range strings.Lines(text) {
+		s.encode(event{Action: "output", Test: test, Output: line})
+	}
+}
+
+// A testReport tells of one test and its subtests.
+type testReport struct {
+	stream
+	mu    sync.Mutex
+	nodes map[string]*node
+	order []*node
+}
+
+// A node is a test or a subtest that began.
+type node struct {
+	name    string
+	logs    []string // of t.log and print
+	text    string   // why it did not pass
+	outcome *nvstar.Outcome
+}
+
+func (r *testReport) start(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := &node{name: name}
+	r.nodes[name] = n
+	r.order = append(r.order, n)
+	r.event("run", name, nil)
+	if r.verbose {
+		r.stream.output(name, "=== RUN   "+name+"\n")
+	}
+}
+
+func (r *testReport) log(name, text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	text = indent(text, "    ")
+	if r.verbose {
+		r.stream.output(name, text)
+		return
+	}
+	if n := r.nodes[name]; n != nil {
+		n.logs = append(n.logs, text)
+	}
+}
+
+// end tells how a test ended. The text says why, if it did not pass.
+func (r *testReport) end(name string, o *nvstar.Outcome, text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := r.nodes[name]
+	n.outcome, n.text = o, text
+	depth := strings.Count(name, "/")
+	if r.verbose {
+		r.stream.output(name, n.body(depth)+n.headline(depth))
+		r.event(o.Status.String(), name, &o.Elapsed)
+	} else if depth == 0 {
+		r.summary(o.Status)
+	}
+}
+
+// summary writes a test that failed, with its subtests that failed. A subtest
+// that has no parent on record is the whole.
+func (r *testReport) summary(status nvstar.Status) {
+	if status != nvstar.Failed {
+		return
+	}
+	var b strings.Builder
+	for _, n := range r.order {
+		if n.outcome == nil || n.outcome.Status != nvstar.Failed {
+			continue
+		}
+		depth := strings.Count(n.name, "/")
+		b.WriteString(n.headline(depth))
+		for _, line := range n.logs {
+			b.WriteString(indent(line, strings.Repeat("    ", depth)))
+		}
+		b.WriteString(n.body(depth))
+	}
+	r.stream.output("", b.String())
+}
+
+// headline is "--- PASS: test_x (1.23s)".
+func (n *node) headline(depth int) string {
+	word := strings.ToUpper(n.outcome.Status.String())
+	return fmt.Sprintf("%s--- %s: %s (%.2fs)\n", strings.Repeat("    ", depth), word, n.name, n.outcome.Elapsed.Seconds())
+}
+
+func (n *node) body(depth int) string {
+	return indent(n.text, strings.Repeat("    ", depth+1))
+}
+
+// indent puts a margin before each line that is not empty.
+func indent(text, margin string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if line != "\n" {
+			b.WriteString(margin)
+		}
+		b.WriteString(line)
+	}
+	if b.Len() > 0 && !strings.HasSuffix(text, "\n") {
+		b.WriteByte('\n')
+	}
+	return b.String()
+}

@@ -1,0 +1,544 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jstemmer/go-junit-report/v2/junit"
+
+	"nvlab/lab"
+	nvstar "nvlab/starlark"
+)
+
+// A runner is one run.
+type runner struct {
+	o         Options
+	lab       *lab.Lab
+	engine    string
+	match     *matcher
+	dir       string // of the tests' directories
+	artifacts artifacts
+	files     []*fileRun
+	seq       sequence
+	failed    atomic.Bool
+	exit      atomic.Int32
+
+	mu    sync.Mutex
+	stuck map[string]bool // tests that run
+	tally [3]int          // tests that ended, by status
+}
+
+// A fileRun is a scenario's part in a run.
+type fileRun struct {
+	path    string
+	file    *nvstar.File
+	failure *nvstar.Failure // to load it
+	items   []*item
+	place   int // of its last line
+
+	mu           sync.Mutex
+	began, ended time.Time
+	left         int // items that have not ended
+	failed       bool
+	skipped      int
+}
+
+// An item is one run of one test.
+type item struct {
+	file   *fileRun
+	test   *nvstar.Test
+	place  int
+	report testReport
+}
+
+// Run runs scenarios and returns the exit status. The cause of ctx's end is
+// nvstar.ErrInterrupted.
+func Run(ctx context.Context, o Options) int {
+	r := &runner{o: o, artifacts: artifacts{base: o.Artifacts}, stuck: make(map[string]bool)}
+	if err := r.run(ctx); err != nil {
+		fmt.Fprintf(o.Stderr, "nvlab run: %v\n", err)
+	}
+	return int(r.exit.Load())
+}
+
+// worst keeps the greatest exit status.
+func (r *runner) worst(status int) {
+	for {
+		old := r.exit.Load()
+		if int32(status) <= old || r.exit.CompareAndSwap(old, int32(status)) {
+			return
+		}
+	}
+}
+
+func (r *runner) run(ctx context.Context) error {
+	rng, shuffleSeed, err := r.plan()
+	if err != nil {
+		r.worst(ExitUsage)
+		return err
+	}
+	if r.o.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, r.o.Timeout, &nvstar.TimeoutError{Limit: r.o.Timeout.String()})
+		defer cancel()
+	}
+	usesVM, tests := r.load(ctx, rng)
+	if r.o.List {
+		return r.list()
+	}
+	if tests == 0 && r.exit.Load() == 0 {
+		r.worst(ExitNoTests)
+		return r.noTests()
+	}
+	r.lab, err = lab.New(r.o.lab())
+	if err != nil {
+		r.worst(ExitHost)
+		return err
+	}
+	engine, why := r.lab.Engine()
+	r.engine = engine
+	r.layOut()
+	r.header(fmt.Sprintf("engine: %s (%s)\n", engine, why))
+	if rng != nil {
+		r.header(fmt.Sprintf("-shuffle %d\n", shuffleSeed))
+	}
+	if usesVM {
+		if err := r.lab.Prepare(ctx); err != nil {
+			return r.unprepared(ctx, err)
+		}
+	}
+	if r.dir, err = os.MkdirTemp(os.Getenv("TEST_TMPDIR"), "nvlab-"); err != nil {
+		r.worst(ExitHost)
+		return err
+	}
+	if !r.o.Keep {
+		defer os.RemoveAll(r.dir)
+	}
+	err = r.work(ctx)
+	r.total()
+	return errors.Join(err, r.writeJUnit())
+}
+
+func (r *runner) writeJUnit() error {
+	if r.o.JUnit == "" {
+		return nil
+	}
+	var suites []junit.Testsuite
+	for _, f := range r.files {
+		suites = append(suites, f.suite(r.engine, r.o.Seed))
+	}
+	if err := writeJUnit(r.o.JUnit, suites); err != nil {
+		r.worst(ExitHost)
+		return err
+	}
+	return nil
+}
+
+// plan checks the options and finds the files.
+func (r *runner) plan() (*rand.Rand, int64, error) {
+	var err error
+	if r.match, err = newMatcher(r.o.Run); err != nil {
+		return nil, 0, err
+	}
+	rng, seed, err := r.o.shuffle()
+	if err != nil {
+		return nil, 0, err
+	}
+	paths, err := discover(r.o.Paths)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, p := range paths {
+		r.files = append(r.files, &fileRun{path: p})
+	}
+	return rng, seed, nil
+}
+
+// load loads all files and picks their tests.
+func (r *runner) load(ctx context.Context, rng *rand.Rand) (usesVM bool, tests int) {
+	loader := nvstar.NewLoader()
+	for _, f := range r.files {
+		if f.file, f.failure = loader.Load(ctx, f.path); f.failure != nil {
+			r.worst(f.failure.Class.Exit())
+			continue
+		}
+		for range max(r.o.Count, 1) {
+			first := len(f.items)
+			for _, t := range f.file.Tests {
+				if r.match.match(t.Name) {
+					f.items = append(f.items, &item{file: f, test: t})
+				}
+			}
+			if rng != nil {
+				round := f.items[first:]
+				rng.Shuffle(len(round), func(i, j int) { round[i], round[j] = round[j], round[i] })
+			}
+		}
+		tests += len(f.items)
+		usesVM = usesVM || f.file.UsesVM && len(f.items) > 0
+	}
+	return usesVM, tests
+}
+
+func (r *runner) list() error {
+	names := 0
+	for _, f := range r.files {
+		if f.failure != nil {
+			fmt.Fprintln(r.o.Stderr, f.failure.Text)
+			continue
+		}
+		for _, t := range f.file.Tests {
+			if r.match.match(t.Name) {
+				names++
+				fmt.Fprintf(r.o.Stdout, "%s  %s\n", f.path, t.Name)
+			}
+		}
+	}
+	if names == 0 && r.exit.Load() == 0 {
+		r.worst(ExitNoTests)
+		return r.noTests()
+	}
+	return nil
+}
+
+func (r *runner) noTests() error {
+	switch {
+	case len(r.files) == 0:
+		return fmt.Errorf("no file *.star in %s", strings.Join(r.o.Paths, ", "))
+	case r.o.Run != "":
+		return fmt.Errorf("no test matches -run %s", shellQuote(r.o.Run))
+	}
+	return errors.New("no tests: a test is a top-level function whose name starts with test_")
+}
+
+// layOut gives every test and every file's last line its place in the output.
+func (r *runner) layOut() {
+	places := 0
+	next := func() int { places++; return places - 1 }
+	next() // the header
+	for _, f := range r.files {
+		for _, it := range f.items {
+			it.place = next()
+		}
+		f.place, f.left = next(), len(f.items)
+	}
+	r.seq = sequence{out: r.o.Stdout, unordered: r.o.JSON, places: make([]place, places)}
+	for _, f := range r.files {
+		for _, it := range f.items {
+			it.report.stream = r.stream(it.place, f.path)
+			it.report.nodes = make(map[string]*node)
+		}
+	}
+}
+
+func (r *runner) stream(place int, pkg string) stream {
+	return stream{w: r.seq.at(place), json: r.o.JSON, pkg: pkg, verbose: r.o.Verbose || r.o.JSON}
+}
+
+// header writes a line before everything else. As an event it belongs to the
+// first file.
+func (r *runner) header(line string) {
+	s := r.stream(0, r.files[0].path)
+	r.files[0].begin(&s)
+	s.output("", line)
+}
+
+// begin notes that the first of a file's tests starts.
+func (f *fileRun) begin(s *stream) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.began.IsZero() {
+		f.began = time.Now()
+		s.event("start", "", nil)
+	}
+}
+
+func (f *fileRun) elapsed() time.Duration {
+	if f.ended.IsZero() {
+		return 0
+	}
+	return f.ended.Sub(f.began)
+}
+
+// unprepared reports that there is no guest for the scenarios.
+func (r *runner) unprepared(ctx context.Context, err error) error {
+	if context.Cause(ctx) == nvstar.ErrInterrupted {
+		r.worst(nvstar.Interrupted.Exit())
+		return nvstar.ErrInterrupted
+	}
+	r.worst(ExitHost)
+	r.seq.finish(0)
+	for _, f := range r.files {
+		f.failure = &nvstar.Failure{Class: nvstar.Host, Message: err.Error(), Text: fmt.Sprintf("%v: no guest: %v", nvstar.Host, err)}
+		for _, it := range f.items {
+			r.seq.finish(it.place)
+		}
+		r.fileEnd(f)
+	}
+	return r.writeJUnit()
+}
+
+// grace is how long tests may take to end after the run's context has.
+const grace = 10 * time.Second
+
+// work runs the tests. It returns when all have ended, or some time after ctx.
+func (r *runner) work(ctx context.Context) error {
+	r.seq.finish(0)
+	queue := make(chan *item)
+	go func() {
+		defer close(queue)
+		for _, f := range r.files {
+			for _, it := range f.items {
+				if ctx.Err() != nil || r.o.FailFast && r.failed.Load() {
+					return
+				}
+				select {
+				case queue <- it:
+				case <-ctx.Done():
+					return
+				}
+			}
+		}
+	}()
+	for _, f := range r.files {
+		if len(f.items) == 0 {
+			r.fileEnd(f)
+		}
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		var workers sync.WaitGroup
+		for range r.o.workers() {
+			workers.Go(func() {
+				for it := range queue {
+					r.test(ctx, it)
+				}
+			})
+		}
+		workers.Wait()
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		select {
+		case <-done:
+		case <-time.After(grace):
+			r.worst(nvstar.Bug.Exit())
+			return fmt.Errorf("%w; tests that did not end: %s", context.Cause(ctx), strings.Join(r.running(), ", "))
+		}
+	}
+	r.stopped(ctx)
+	return nil
+}
+
+// running names the tests that have not ended.
+func (r *runner) running() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var names []string
+	for name := range r.stuck {
+		names = append(names, name)
+	}
+	return names
+}
+
+// stopped finishes the files that were cut short: by -failfast, the time
+// limit or an interrupt.
+func (r *runner) stopped(ctx context.Context) {
+	cut := false
+	for _, f := range r.files {
+		if f.left > 0 {
+			cut = true
+			f.failed = f.failed || ctx.Err() != nil
+			for _, it := range f.items {
+				r.seq.finish(it.place)
+			}
+			r.fileEnd(f)
+		}
+	}
+	if ctx.Err() == nil {
+		return
+	}
+	if cause := context.Cause(ctx); cause == nvstar.ErrInterrupted {
+		r.worst(nvstar.Interrupted.Exit())
+	} else if cut {
+		r.worst(1)
+	}
+}
+
+// test runs one test.
+func (r *runner) test(ctx context.Context, it *item) {
+	it.file.begin(&it.report.stream)
+	name := it.file.path + " " + it.test.Name
+	r.note(name, true)
+	outcome := it.test.Run(ctx, nvstar.Env{Lab: r.lab, Watcher: &watcher{r, it}, Steps: r.o.Steps})
+	r.note(name, false)
+	if outcome.Status == nvstar.Failed {
+		r.failed.Store(true)
+		r.worst(1)
+	}
+	r.seq.finish(it.place)
+	f := it.file
+	f.mu.Lock()
+	f.left--
+	f.failed = f.failed || outcome.Status == nvstar.Failed
+	if outcome.Status == nvstar.Skipped {
+		f.skipped++
+	}
+	last := f.left == 0
+	f.mu.Unlock()
+	r.mu.Lock()
+	r.tally[outcome.Status]++
+	r.mu.Unlock()
+	if last {
+		r.fileEnd(f)
+	}
+}
+
+func (r *runner) note(name string, runs bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if runs {
+		r.stuck[name] = true
+	} else {
+		delete(r.stuck, name)
+	}
+}
+
+// fileEnd writes a file's last line.
+func (r *runner) fileEnd(f *fileRun) {
+	s := r.stream(f.place, f.path)
+	f.begin(&s)
+	f.ended = time.Now()
+	elapsed := f.elapsed()
+	took := fmt.Sprintf("%.1fs", elapsed.Seconds())
+	status := nvstar.Passed
+	switch {
+	case f.failure != nil:
+		s.output("", f.failure.Text+"\n")
+		s.output("", fmt.Sprintf("FAIL  %s  [%s]\n", f.path, f.failure.Class))
+		status = nvstar.Failed
+	case f.failed:
+		s.output("", fmt.Sprintf("FAIL  %s  %s\n", f.path, took))
+		status = nvstar.Failed
+	case len(f.items) == 0:
+		if r.o.Run == "" {
+			s.output("", fmt.Sprintf("?     %s  [no tests]\n", f.path))
+		}
+		status = nvstar.Skipped
+	case f.skipped > 0:
+		s.output("", fmt.Sprintf("ok    %s  %s  (%d skipped)\n", f.path, took, f.skipped))
+	default:
+		s.output("", fmt.Sprintf("ok    %s  %s\n", f.path, took))
+	}
+	s.event(status.String(), "", &elapsed)
+	r.seq.finish(f.place)
+}
+
+// total writes the last line of a run in which something failed.
+func (r *runner) total() {
+	if r.o.JSON || r.exit.Load() == 0 {
+		return
+	}
+	var parts []string
+	for i, word := range []string{"passed", "failed", "skipped"} {
+		if n := r.tally[i]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, word))
+		}
+	}
+	if r.artifacts.made {
+		parts = append(parts, "artifacts in "+r.artifacts.base)
+	}
+	if len(parts) > 0 {
+		fmt.Fprintf(r.o.Stdout, "FAIL: %s\n", strings.Join(parts, ", "))
+	}
+}
+
+// A watcher is told of one test.
+type watcher struct {
+	r  *runner
+	it *item
+}
+
+func (w *watcher) Match(name string) bool   { return w.r.match.match(name) }
+func (w *watcher) Start(name string)        { w.it.report.start(name) }
+func (w *watcher) Output(name, text string) { w.it.report.log(name, text) }
+
+// Dir makes a fresh directory whose last parts are the scenario's and the
+// test's name.
+func (w *watcher) Dir(name string) (string, error) {
+	base := strings.TrimSuffix(filepath.Base(w.it.file.path), ".star")
+	dir := filepath.Join(w.r.dir, fmt.Sprintf("%s-%d", fileName(base), w.it.place), strings.Join(fileNames(name), "."))
+	return dir, os.MkdirAll(dir, 0o755)
+}
+
+// consoleLines is how much of a console a failure shows.
+const consoleLines = 40
+
+func (w *watcher) End(name string, o *nvstar.Outcome, x *lab.Experiment) {
+	var b strings.Builder
+	if o.Reason != "" {
+		fmt.Fprintln(&b, o.Reason)
+	}
+	interrupted := false
+	for _, f := range o.Failures {
+		if o.Status == nvstar.Failed {
+			w.r.worst(f.Class.Exit())
+		}
+		interrupted = interrupted || f.Class == nvstar.Interrupted
+		fmt.Fprintln(&b, f.Text)
+	}
+	if o.Status == nvstar.Failed && len(o.Failures) > 0 && !interrupted {
+		w.evidence(&b, name, o, x)
+	}
+	if w.r.o.Keep && x != nil {
+		fmt.Fprintf(&b, "kept: %s\n", x.Dir())
+	}
+	w.it.report.end(name, o, b.String())
+}
+
+// evidence adds the console's end, where artifacts are and how to repeat the
+// test.
+func (w *watcher) evidence(b io.Writer, name string, o *nvstar.Outcome, x *lab.Experiment) {
+	text := ""
+	for _, f := range o.Failures {
+		text += f.Text + "\n"
+	}
+	if x != nil {
+		for _, v := range x.VMs() {
+			if tail := lastLines(v.Console(), consoleLines); tail != "" {
+				fmt.Fprintf(b, "console of VM %d:\n%s", v.Number(), indent(tail, "  | "))
+			}
+		}
+	}
+	repeat := w.r.o.repeat(w.it.file.path, name, w.r.engine)
+	dir, err := w.r.artifacts.keep(w.it.file.path, name, text+"repeat: "+repeat+"\n", o.Failures, x)
+	if dir != "" {
+		fmt.Fprintf(b, "artifacts: %s\n", dir)
+	}
+	if err != nil {
+		fmt.Fprintf(b, "artifacts are not complete: %v\n", err)
+	}
+	fmt.Fprintf(b, "repeat: %s\n", repeat)
+}
+
+func lastLines(text string, n int) string {
+	lines := strings.Split(strings.TrimRight(strings.ReplaceAll(text, "\r", ""), "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+func (w *watcher) Gone(name, dir string) {
+	if dir != "" && !w.r.o.Keep {
+		os.RemoveAll(dir)
+	}
+}

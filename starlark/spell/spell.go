@@ -1,0 +1,51 @@
+// Package spell finds the name that somebody meant.
+package spell
+
+import "strings"
+
+// Nearest is the candidate closest to word, and "" if none is close enough to
+// be what was meant: at most a third of word's letters wrong, or the one a
+// prefix of the other. Of equals the first wins.
+func Nearest(word string, candidates []string) string {
+	best, limit := "", len(word)/3+1
+	for _, c := range candidates {
+		if d := distance(strings.ToLower(word), strings.ToLower(c)); d < limit || best == "" && d == limit && d < len(word) {
+			best, limit = c, d
+		}
+	}
+	if best != "" || len(word) < 3 {
+		return best
+	}
+	for _, c := range candidates {
+		if strings.HasPrefix(c, word) || len(c) > 3 && strings.HasPrefix(word, c) {
+			return c
+		}
+	}
+	return ""
+}
+
+// distance counts the letters to insert, drop, change or swap with their
+// neighbour (optimal string alignment).
+func distance(a, b string) int {
+	var before []int
+	last := make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := range len(a) {
+		row := make([]int, len(b)+1)
+		row[0] = i + 1
+		for j := range len(b) {
+			change := last[j]
+			if a[i] != b[j] {
+				change++
+			}
+			row[j+1] = min(change, last[j+1]+1, row[j]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
+		}
+		before, last = last, row
+	}
+	return last[len(b)]
+}

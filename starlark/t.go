@@ -1,0 +1,254 @@
+package nvstar
+
+import (
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"math"
+	"strings"
+
+	"go.starlark.net/starlark"
+
+	"nvlab/lab"
+)
+
+// T is the value that a test takes: what it makes hangs off it and ends with
+// it.
+type T struct {
+	env      Env
+	parent   *T
+	name     string
+	dir      string
+	x        *lab.Experiment
+	sources  *sources
+	deferred []starlark.Callable
+	subs     map[string]int
+	ended    bool
+
+	xfail       string
+	sawExpected bool // it or a subtest failed as expected
+	skipped     bool
+	subFailed   bool
+	failures    []*Failure
+	outcome     Outcome
+}
+
+func (t *T) alive() error {
+	if t.ended {
+		return fmt.Errorf("%w (%s)", lab.ErrClosed, t.name)
+	}
+	return nil
+}
+
+func (t *T) String() string                           { return fmt.Sprintf("t(name = %q)", t.name) }
+func (t *T) Type() string                             { return "t" }
+func (t *T) Freeze()                                  {}
+func (t *T) Truth() starlark.Bool                     { return true }
+func (t *T) Hash() (uint32, error)                    { return hashText(t.name), nil }
+func (t *T) Attr(name string) (starlark.Value, error) { return tClass.attr(t, name) }
+func (t *T) AttrNames() []string                      { return tClass.attrNames() }
+
+func hashText(s string) uint32 {
+	h := fnv.New32a()
+	h.Write([]byte(s))
+	return h.Sum32()
+}
+
+var tClass = newClass("t", "The test that runs. Every top-level function whose name starts with test_ is one, and takes t. What hangs off t ends with the test.", []member[*T]{
+	{name: "backend_file", sig: `(*, path, size, share=True, align=None, readonly=False, offset=0, pmem=False, partial=False)`,
+		doc: `A file that stores an NVDIMM's bytes (memory-backend-file) → backend. The file is created when absent. One that has data is never truncated or extended: if it is smaller than offset+size that is an error, and if it is larger as well, unless partial=True. With share=False guest writes stay in memory. A relative path is relative to t.dir.
+
+Not available in this version: align, readonly, offset, pmem.`,
+		call: backendFile},
+	{name: "backend_ram", sig: `(*, size, share=False, align=None)`,
+		doc:  `Memory that stores an NVDIMM's bytes (memory-backend-ram) → backend. It survives a reboot, not a power-off.`,
+		call: backendRAM},
+	{name: "vm", sig: `(*, memory="256MiB", slots=0, maxmem=None, cpus=1, nvdimm=True, nvdimm_cap=None, nvdimm_persistence=None, flush_hints=0, kernel=None, cmdline="", packages=[], engine=None, seed=0, oops="fail", strict=True)`,
+		doc: `A machine, off → vm.
+
+memory, maxmem: sizes; slots: how many memory devices fit. nvdimm=False refuses every plug. nvdimm_cap is the combined bits of the platform capabilities (bit 0 without bit 1, or an undefined bit, is an error); nvdimm_persistence="cpu" is 3, "mem-ctrl" is 2. kernel names a guest (see nvlab guest list), None is the installed default. cmdline is appended to the kernel's. packages are added to the guest. engine is "soft", "kvm" or None (the command line's). oops="allow" lets the test go on after a kernel oops or panic and judge it. strict=False lets malformed firmware through.
+
+Not available in this version: cpus above 1, flush_hints, engine="kvm".`,
+		call: newVM},
+	{name: "dir", doc: `The test's fresh directory. Relative paths are relative to it.`,
+		get: func(t *T) (starlark.Value, error) { return starlark.String(t.dir), nil }},
+	{name: "name", doc: `The test's name, such as "test_x/sub".`,
+		get: func(t *T) (starlark.Value, error) { return starlark.String(t.name), nil }},
+	{name: "log", sig: `(*values)`,
+		doc: `Writes the values to the test's output, which is shown with -v or if the test fails.`,
+		call: func(c *call, t *T) (starlark.Value, error) {
+			t.print(c.thread, joined(c.rest))
+			return nil, nil
+		}},
+	{name: "skip", sig: `(reason)`,
+		doc: `Ends the test: it does not apply.`,
+		call: func(c *call, t *T) (starlark.Value, error) {
+			reason := c.reason()
+			if c.err != nil {
+				return nil, c.err
+			}
+			return nil, &skipError{reason}
+		}},
+	{name: "xfail", sig: `(reason)`,
+		doc: `Says that the test is expected to fail, because of a known bug for example. A failure is then reported as a skip with its reason; a pass is a failure, "unexpected pass". It never covers a guest that did not boot, a failed host or a bug in nvlab.`,
+		call: func(c *call, t *T) (starlark.Value, error) {
+			reason := c.reason()
+			if c.err != nil {
+				return nil, c.err
+			}
+			t.xfail = reason
+			return nil, nil
+		}},
+	{name: "needs", sig: `(*, kernel=None, engine=None)`,
+		doc:  `Skips the test, with the reason, unless the default guest's kernel and the engine are as wanted: kernel=">=6.1.178" (>=, >, <=, <, ==, != and several joined by commas), engine="soft" or "kvm".`,
+		call: needs},
+	{name: "defer", sig: `(fn)`,
+		doc: `Calls fn() when the test ends, however it ends; the last deferred is called first.`,
+		call: func(c *call, t *T) (starlark.Value, error) {
+			fn := c.function("fn")
+			if c.err != nil {
+				return nil, c.err
+			}
+			t.deferred = append(t.deferred, fn)
+			return nil, nil
+		}},
+	{name: "run", sig: `(name, fn)`,
+		doc:  `Runs fn(t) as a subtest with a t of its own, and returns whether it did not fail. A subtest that fails fails its test, which goes on.`,
+		call: runSub},
+})
+
+// reason is the argument of that name, which must say something.
+func (c *call) reason() string {
+	reason := c.text("reason")
+	if c.err == nil && strings.TrimSpace(reason) == "" {
+		c.err = errors.New("reason is empty: say why")
+	}
+	return reason
+}
+
+// print writes text to the test's output, with the line that asked for it.
+func (t *T) print(thread *starlark.Thread, text string) {
+	at := ""
+	if thread.CallStackDepth() > 1 {
+		pos := thread.CallFrame(1).Pos
+		at = fmt.Sprintf("%s:%d: ", pos.Filename(), pos.Line)
+	}
+	t.env.Watcher.Output(t.name, at+text+"\n")
+}
+
+func joined(values starlark.Tuple) string {
+	texts := make([]string, len(values))
+	for i, v := range values {
+		if s, ok := starlark.AsString(v); ok {
+			texts[i] = s
+		} else {
+			texts[i] = v.String()
+		}
+	}
+	return strings.Join(texts, " ")
+}
+
+func runSub(c *call, t *T) (starlark.Value, error) {
+	name, fn := c.text("name"), c.function("fn")
+	if c.err == nil && name == "" {
+		c.err = errors.New("name is empty")
+	}
+	if c.err != nil {
+		return nil, c.err
+	}
+	sub := &T{env: t.env, parent: t, name: t.name + "/" + t.subName(name), sources: t.sources}
+	if !t.env.Watcher.Match(sub.name) {
+		return starlark.True, nil
+	}
+	ctx := c.ctx()
+	outcome := sub.execute(ctx, c.thread, fn)
+	if outcome.Status == Failed {
+		t.subFailed = true
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return starlark.Bool(outcome.Status != Failed), nil
+}
+
+// subName is a subtest's name without white space, and with a number if it
+// was taken, as in Go's testing package.
+func (t *T) subName(name string) string {
+	name = strings.Join(strings.Fields(name), "_")
+	if t.subs == nil {
+		t.subs = make(map[string]int)
+	}
+	n := t.subs[name]
+	t.subs[name]++
+	if n == 0 {
+		return name
+	}
+	return fmt.Sprintf("%s#%02d", name, n)
+}
+
+func backendFile(c *call, t *T) (starlark.Value, error) {
+	o := lab.FileBackendOptions{
+		Path:     c.text("path"),
+		Size:     c.size("size"),
+		Share:    c.truth("share"),
+		Align:    c.size("align"),
+		ReadOnly: c.truth("readonly"),
+		Offset:   c.size("offset"),
+		PMem:     c.truth("pmem"),
+		Partial:  c.truth("partial"),
+	}
+	if c.err == nil && o.Path == "" {
+		c.err = errors.New(`path is empty: want the name of a file, such as "pmem0.img"`)
+	}
+	if c.err != nil {
+		return nil, c.err
+	}
+	b, err := t.x.FileBackend(o)
+	if err != nil {
+		return nil, err
+	}
+	return &backend{t, b, c.paste("t.backend_file")}, nil
+}
+
+func backendRAM(c *call, t *T) (starlark.Value, error) {
+	o := lab.RAMBackendOptions{Size: c.size("size"), Share: c.truth("share"), Align: c.size("align")}
+	if c.err != nil {
+		return nil, c.err
+	}
+	b, err := t.x.RAMBackend(o)
+	if err != nil {
+		return nil, err
+	}
+	return &backend{t, b, c.paste("t.backend_ram")}, nil
+}
+
+func newVM(c *call, t *T) (starlark.Value, error) {
+	o := lab.VMOptions{
+		Memory:      c.size("memory"),
+		Slots:       int(c.number("slots", 0, math.MaxInt32)),
+		MaxMem:      c.size("maxmem"),
+		CPUs:        int(c.number("cpus", 1, math.MaxInt32)),
+		NVDIMM:      c.truth("nvdimm"),
+		Cap:         c.optional("nvdimm_cap", 0, math.MaxUint32),
+		Persistence: c.oneOf("nvdimm_persistence", "cpu", "mem-ctrl"),
+		FlushHints:  int(c.number("flush_hints", 0, math.MaxInt32)),
+		Kernel:      c.text("kernel"),
+		Cmdline:     c.text("cmdline"),
+		Packages:    c.texts("packages"),
+		Engine:      c.oneOf("engine", "soft", "kvm"),
+		Seed:        uint64(c.number("seed", 0, math.MaxInt64)),
+		Oops:        c.oneOf("oops", "fail", "allow"),
+		Strict:      c.truth("strict"),
+	}
+	if c.err == nil && c.given("maxmem") && o.MaxMem == 0 {
+		c.err = errors.New("maxmem = 0: it must be at least the memory size; None is no room for memory devices")
+	}
+	if c.err != nil {
+		return nil, c.err
+	}
+	v, err := t.x.VM(o)
+	if err != nil {
+		return nil, err
+	}
+	return &vm{t, v, c.paste("t.vm")}, nil
+}

@@ -1,0 +1,26 @@
+package nvstar
+
+import (
+	"sync"
+
+	jsonlib "go.starlark.net/lib/json"
+	"go.starlark.net/starlark"
+	"go.starlark.net/starlarkstruct"
+)
+
+// universe is what is predeclared beside Starlark's own names.
+var universe = sync.OnceValue(func() starlark.StringDict {
+	return starlark.StringDict{
+		"check":  checkModule{},
+		"json":   jsonlib.Module,
+		"struct": starlark.NewBuiltin("struct", starlarkstruct.Make),
+		"KiB":    starlark.MakeInt64(1 << 10),
+		"MiB":    starlark.MakeInt64(1 << 20),
+		"GiB":    starlark.MakeInt64(1 << 30),
+		"TiB":    starlark.MakeInt64(1 << 40),
+	}
+})
+
+func decodeJSON(thread *starlark.Thread, text string) (starlark.Value, error) {
+	return starlark.Call(thread, jsonlib.Module.Members["decode"], starlark.Tuple{starlark.String(text)}, nil)
+}

@@ -1,0 +1,288 @@
+package nvstar
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"go.starlark.net/starlark"
+
+	"nvlab/lab"
+)
+
+// A vm is a machine.
+type vm struct {
+	t    *T
+	v    *lab.VM
+	made string // the call that made it
+}
+
+func (v *vm) alive() error                             { return v.t.alive() }
+func (v *vm) String() string                           { return v.made }
+func (v *vm) Type() string                             { return "vm" }
+func (v *vm) Freeze()                                  {}
+func (v *vm) Truth() starlark.Bool                     { return true }
+func (v *vm) Hash() (uint32, error)                    { return hashText(v.made), nil }
+func (v *vm) Attr(name string) (starlark.Value, error) { return vmClass.attr(v, name) }
+func (v *vm) AttrNames() []string                      { return vmClass.attrNames() }
+
+var vmClass = newClass("vm", "A machine. Its guest runs only while the scenario waits for it. Timeouts are guest time on the software engine, wall time on KVM.", []member[*vm]{
+	{name: "plug", sig: `(*, backend, id=None, label_size=0, unarmed=False, slot=None, node=0, addr=None, uuid=None)`,
+		doc: `Plugs an NVDIMM → nvdimm. Before boot as -device nvdimm would, after it as device_add. A DIMM stays plugged over power-off and boot. What is invalid is an error, and the VM goes on.
+
+label_size: of the label area at the backend's end, at least 128 KiB; 0 is none. unarmed: the guest is told that writes do not persist.
+
+Not available in this version: hotplug, node, addr, uuid.`,
+		call: plug},
+	{name: "boot", sig: `(*, timeout="60s")`,
+		doc: `Boots from power-off to a guest that answers, its nvdimm modules loaded and its bus probed. A guest that panics, hangs or never answers is a boot error (exit status 3), distinct from a failed check.`,
+		call: func(c *call, v *vm) (starlark.Value, error) {
+			timeout := c.duration("timeout")
+			if c.err != nil {
+				return nil, c.err
+			}
+			return nil, v.v.Boot(c.ctx(), timeout)
+		}},
+	{name: "run", sig: `(command, *, check=True, stdin=None, timeout="60s")`,
+		doc:  `Runs a command in the guest → result. A string runs under sh -c, a list runs as it is. stdin is text or bytes. With check an exit status other than 0 fails the test and shows both streams. A panic, a hang or an oops fails it as well.`,
+		call: runCommand},
+	{name: "ndctl", sig: `(*args, check=True)`,
+		doc:  `Runs the guest's ndctl and returns its JSON decoded; None if it printed none.`,
+		call: func(c *call, v *vm) (starlark.Value, error) { return runJSON(c, v, "ndctl") }},
+	{name: "daxctl", sig: `(*args, check=True)`,
+		doc:  `Runs the guest's daxctl and returns its JSON decoded; None if it printed none.`,
+		call: func(c *call, v *vm) (starlark.Value, error) { return runJSON(c, v, "daxctl") }},
+	{name: "read_file", sig: `(path)`,
+		doc: `A whole file of the guest → bytes.`,
+		call: func(c *call, v *vm) (starlark.Value, error) {
+			path := c.guestPath("path")
+			if c.err != nil {
+				return nil, c.err
+			}
+			data, err := v.v.ReadFile(c.ctx(), path)
+			if err != nil {
+				return nil, err
+			}
+			return starlark.Bytes(data), nil
+		}},
+	{name: "write_file", sig: `(path, data)`,
+		doc: `Makes or replaces a file of the guest; data is bytes or text.`,
+		call: func(c *call, v *vm) (starlark.Value, error) {
+			path, data := c.guestPath("path"), c.data("data")
+			if c.err != nil {
+				return nil, c.err
+			}
+			return nil, v.v.WriteFile(c.ctx(), path, data)
+		}},
+	{name: "wait", sig: `(duration)`,
+		doc: `Lets the guest run for that much of its time.`,
+		call: func(c *call, v *vm) (starlark.Value, error) {
+			d := c.duration("duration")
+			if c.err != nil {
+				return nil, c.err
+			}
+			return nil, v.v.Wait(c.ctx(), d)
+		}},
+	{name: "poweroff", sig: `()`, doc: `Powers off cleanly (S5).`,
+		call: func(c *call, v *vm) (starlark.Value, error) { return nil, v.v.PowerOff(c.ctx()) }},
+	{name: "reboot", sig: `()`, doc: `Resets cleanly and waits until the guest answers. RAM backends keep their bytes.`,
+		call: func(c *call, v *vm) (starlark.Value, error) { return nil, v.v.Reboot(c.ctx()) }},
+	{name: "kill", sig: `()`, doc: `Ends the VM as kill -9 of its process would.`,
+		call: func(c *call, v *vm) (starlark.Value, error) { return nil, v.v.Kill() }},
+	{name: "console", sig: `()`, doc: `What the guest printed on its console so far, over all boots.`,
+		call: func(c *call, v *vm) (starlark.Value, error) { return text(v.v.Console()), nil }},
+	{name: "dmesg", sig: `()`, doc: `The kernel's log of the running guest.`,
+		call: func(c *call, v *vm) (starlark.Value, error) {
+			log, err := v.v.Dmesg(c.ctx())
+			if err != nil {
+				return nil, err
+			}
+			return text(log), nil
+		}},
+	{name: "state", doc: `"off", "running", "paused" or "crashed".`,
+		get: func(v *vm) (starlark.Value, error) { return text(string(v.v.State())), nil }},
+	{name: "engine", doc: `The engine in use: "soft" or "kvm".`,
+		get: func(v *vm) (starlark.Value, error) { return text(v.v.Engine()), nil }},
+	{name: "clock", doc: `Guest time since power-on, in seconds (a float).`,
+		get: func(v *vm) (starlark.Value, error) { return starlark.Float(v.v.Clock().Seconds()), nil }},
+	{name: "acpi", sig: `(signature)`,
+		doc: `An ACPI table as the guest gets it, by its signature such as "NFIT" → bytes. A second table of one signature is "SSDT#2".`,
+		call: func(c *call, v *vm) (starlark.Value, error) {
+			signature := c.text("signature")
+			if c.err != nil {
+				return nil, c.err
+			}
+			table, err := v.v.ACPI(signature)
+			if err != nil {
+				return nil, err
+			}
+			return starlark.Bytes(table), nil
+		}},
+	{name: "nfit", sig: `()`,
+		doc: `The NFIT's structures as a list of structs. Each has type (the number in the table), kind ("spa", "memdev", "interleave", "smbios", "dcr", "bdw", "flush" or "capabilities") and its fields.`,
+		call: func(c *call, v *vm) (starlark.Value, error) {
+			structures, err := v.v.NFIT()
+			if err != nil {
+				return nil, err
+			}
+			return listOf(structures, nfitStructure), nil
+		}},
+	{name: "memory_devices", sig: `()`,
+		doc: `What is plugged, as QEMU's query-memory-devices tells it: a list of struct(id, addr, slot, node, size, hotplugged). size is without the label area.`,
+		call: func(c *call, v *vm) (starlark.Value, error) {
+			return listOf(v.v.MemoryDevices(), func(d lab.MemoryDevice) starlark.Value {
+				return record(starlark.StringDict{
+					"id":         text(d.ID),
+					"addr":       unsigned(d.Addr),
+					"slot":       starlark.MakeInt(d.Slot),
+					"node":       starlark.MakeInt(d.Node),
+					"size":       unsigned(d.Size),
+					"hotplugged": starlark.Bool(d.HotPlugged),
+				})
+			}), nil
+		}},
+	{name: "power_cut", sig: `(*, keep="none")`,
+		doc: `Power fails now. keep="none": only what is guaranteed durable survives; "all": all that was visible; "random": one legal state, chosen by the seed. ` + notYet,
+		call: func(c *call, v *vm) (starlark.Value, error) {
+			c.oneOf("keep", keeps...)
+			return nil, c.later()
+		}},
+	{name: "power_cut_on", sig: `(event, *, nth=1, keep="none", nvdimm=None, offset=None, length=None)`,
+		doc: `Arms a power cut that strikes before the nth such event takes effect: "label_write", "store", "flush", "fence" or "flush_hint". ` + notYet,
+		call: func(c *call, v *vm) (starlark.Value, error) {
+			c.oneOf("event", "label_write", "store", "flush", "fence", "flush_hint")
+			c.number("nth", 1, math.MaxInt32)
+			c.oneOf("keep", keeps...)
+			if c.given("nvdimm") {
+				handleArg[*dimm](c, "nvdimm", "nvdimm")
+			}
+			c.optionalSize("offset")
+			c.optionalSize("length")
+			return nil, c.later()
+		}},
+	{name: "wait_off", sig: `(*, timeout="60s")`,
+		doc: `Lets the guest run until the VM is off, because of power_cut_on for example. ` + notYet,
+		call: func(c *call, v *vm) (starlark.Value, error) {
+			c.duration("timeout")
+			return nil, c.later()
+		}},
+	{name: "trace", sig: `(command)`,
+		doc: `Runs a command and records every store, flush and fence to the NVDIMMs → trace. ` + notYet,
+		call: func(c *call, v *vm) (starlark.Value, error) {
+			c.command("command")
+			return nil, c.later()
+		}},
+})
+
+// notYet ends the documentation of what later raises.
+const notYet = "Not available in this version."
+
+var keeps = []string{"none", "all", "random"}
+
+// later is the error of what is not there yet, for a call that is right.
+func (c *call) later() error {
+	if c.err != nil {
+		return c.err
+	}
+	return &lab.NotYetError{What: c.name}
+}
+
+func plug(c *call, v *vm) (starlark.Value, error) {
+	b := handleArg[*backend](c, "backend", "backend")
+	o := lab.PlugOptions{
+		ID:        c.text("id"),
+		LabelSize: c.size("label_size"),
+		Unarmed:   c.truth("unarmed"),
+		Node:      int(c.number("node", 0, math.MaxInt32)),
+		Addr:      c.optionalSize("addr"),
+		UUID:      c.text("uuid"),
+	}
+	if slot := c.optional("slot", 0, math.MaxInt32); slot != nil {
+		n := int(*slot)
+		o.Slot = &n
+	}
+	if c.err != nil {
+		return nil, c.err
+	}
+	o.Backend = b.b
+	d, err := v.v.Plug(o)
+	if err != nil {
+		return nil, err
+	}
+	return &dimm{v, d, b, c.paste("vm.plug")}, nil
+}
+
+// command is a string for sh -c, or a list.
+func (c *call) command(name string) (shell string, args []string) {
+	v := c.value(name)
+	switch v := v.(type) {
+	case nil:
+	case starlark.String:
+		if strings.TrimSpace(string(v)) == "" {
+			c.err = fmt.Errorf("%s is empty", name)
+		}
+		return string(v), nil
+	case *starlark.List, starlark.Tuple:
+		if args = c.texts(name); c.err == nil && len(args) == 0 {
+			c.err = fmt.Errorf("%s is an empty list", name)
+		}
+		return "", args
+	default:
+		c.wrong(name, v, "string (for sh -c) or list of strings")
+	}
+	return "", nil
+}
+
+// guestPath is an absolute path.
+func (c *call) guestPath(name string) string {
+	path := c.text(name)
+	if c.err == nil && !strings.HasPrefix(path, "/") {
+		c.err = fmt.Errorf(`%s = %q: want an absolute path in the guest, such as "/tmp/x"`, name, path)
+	}
+	return path
+}
+
+func runCommand(c *call, v *vm) (starlark.Value, error) {
+	shell, args := c.command("command")
+	command := lab.Command{Shell: shell, Args: args, Stdin: c.data("stdin"), Timeout: c.duration("timeout"), Check: c.truth("check")}
+	if c.err != nil {
+		return nil, c.err
+	}
+	r, err := v.v.Run(c.ctx(), command)
+	if err != nil {
+		return nil, err
+	}
+	return &result{r}, nil
+}
+
+// runJSON runs a tool that may print JSON.
+func runJSON(c *call, v *vm, tool string) (starlark.Value, error) {
+	args := []string{tool}
+	for _, a := range c.rest {
+		switch a := a.(type) {
+		case starlark.String:
+			args = append(args, string(a))
+		case starlark.Int:
+			args = append(args, a.String())
+		default:
+			return nil, fmt.Errorf("argument %s: got %s, want string or int", brief(a), a.Type())
+		}
+	}
+	check := c.truth("check")
+	if c.err != nil {
+		return nil, c.err
+	}
+	r, err := v.v.Run(c.ctx(), lab.Command{Args: args, Timeout: lab.DefaultTimeout, Check: check})
+	if err != nil {
+		return nil, err
+	}
+	out := strings.TrimSpace(string(r.Stdout))
+	if !strings.HasPrefix(out, "{") && !strings.HasPrefix(out, "[") {
+		return starlark.None, nil
+	}
+	value, err := decodeJSON(c.thread, out)
+	if err != nil {
+		return nil, fmt.Errorf("%s printed what is not JSON: %w\n%s", strings.Join(args, " "), err, shorten(out, 2000))
+	}
+	return value, nil
+}
