@@ -269,3 +269,6 @@ func loadedFrom(err error) string {
 	}
 	return fmt.Sprintf("loaded by %s", stack[len(stack)-1].Pos)
 }
+
+// ExitOf is the exit status for an error outside of any test.
+func ExitOf(err error) int { return classify(err).Exit() }

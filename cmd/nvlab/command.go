@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"golang.org/x/term"
+
+	"nvlab/guest"
+	nvstar "nvlab/starlark"
+	"nvlab/starlark/spell"
+)
+
+// Exit statuses that belong to no test.
+const (
+	exitOK    = 0
+	exitFail  = 1
+	exitUsage = 2
+	exitHost  = 3
+)
+
+// A command is a subcommand.
+type command struct {
+	name  string
+	args  string // of its usage line
+	short string
+	long  string
+	run   func(ctx context.Context, c *command, args []string) int
+}
+
+func commands() []*command {
+	return []*command{runCommand, guestCommand, labelCommand, acpiCommand, shellCommand, doctorCommand, docCommand, versionCommand}
+}
+
+// run runs nvlab with its arguments and returns the exit status.
+func run(args []string) int {
+	if len(args) == 0 {
+		usage(os.Stderr)
+		return exitUsage
+	}
+	name := strings.TrimLeft(args[0], "-")
+	switch name {
+	case "h", "help":
+		return help(args[1:])
+	}
+	c := lookUp(name)
+	if c == nil || name != args[0] && name != "version" {
+		fmt.Fprintf(os.Stderr, "nvlab: there is no command %q%s\nrun 'nvlab help' for the commands\n", args[0], meantCommand(name))
+		return exitUsage
+	}
+	ctx, stop := interruptible()
+	defer stop()
+	return c.run(ctx, c, args[1:])
+}
+
+func lookUp(name string) *command {
+	for _, c := range commands() {
+		if c.name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+func meantCommand(name string) string {
+	var names []string
+	for _, c := range commands() {
+		names = append(names, c.name)
+	}
+	if near := spell.Nearest(name, names); near != "" {
+		return fmt.Sprintf(" (did you mean %q?)", near)
+	}
+	if strings.HasSuffix(name, ".star") {
+		return fmt.Sprintf(" (did you mean \"run %s\"?)", name)
+	}
+	return ""
+}
+
+func usage(w io.Writer) {
+	fmt.Fprint(w, "nvlab is a test lab for persistent memory.\n\nusage: nvlab COMMAND [arguments]\n\ncommands:\n")
+	for _, c := range commands() {
+		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.short)
+	}
+	fmt.Fprint(w, "\nrun 'nvlab help COMMAND' for its arguments\n")
+}
+
+func help(args []string) int {
+	if len(args) == 0 {
+		usage(os.Stdout)
+		return exitOK
+	}
+	c := lookUp(args[0])
+	if c == nil {
+		fmt.Fprintf(os.Stderr, "nvlab help: there is no command %q%s\n", args[0], meantCommand(args[0]))
+		return exitUsage
+	}
+	interrupted, cancel := context.WithCancel(context.Background())
+	cancel()
+	return c.run(interrupted, c, []string{"-h"})
+}
+
+// interruptible returns a context that the first interrupt ends, with cause
+// nvstar.ErrInterrupted. The second ends the process.
+func interruptible() (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancel(nvstar.ErrInterrupted)
+		<-signals
+		os.Exit(nvstar.Interrupted.Exit())
+	}()
+	return ctx, func() { signal.Stop(signals) }
+}
+
+// flags makes the set of a command's flags.
+func (c *command) flags() *flag.FlagSet {
+	fs := flag.NewFlagSet("nvlab "+c.name, flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	fs.Usage = func() {}
+	return fs
+}
+
+// parse reads flags before, between and after the operands, with one dash or
+// two. ok is false if there is nothing left to do but to exit with the status.
+func (c *command) parse(fs *flag.FlagSet, args []string) (operands []string, status int, ok bool) {
+	for {
+		err := fs.Parse(args)
+		switch {
+		case errors.Is(err, flag.ErrHelp):
+			c.help(os.Stdout, fs)
+			return nil, exitOK, false
+		case err != nil:
+			return nil, c.misused("%s%s", dashes(err.Error()), meantFlag(fs, err.Error())), false
+		}
+		rest := fs.Args()
+		if len(rest) == 0 {
+			return operands, exitOK, true
+		}
+		if at := len(args) - len(rest); at > 0 && args[at-1] == "--" {
+			return append(operands, rest...), exitOK, true
+		}
+		operands, args = append(operands, rest[0]), rest[1:]
+	}
+}
+
+// dashes writes flags in an error of package flag the way the usage does.
+func dashes(msg string) string {
+	return strings.Replace(msg, "flag provided but not defined:", "there is no flag", 1)
+}
+
+func meantFlag(fs *flag.FlagSet, msg string) string {
+	_, name, ok := strings.Cut(msg, "not defined: -")
+	if !ok {
+		return ""
+	}
+	var names []string
+	fs.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
+	if near := spell.Nearest(name, names); near != "" {
+		return fmt.Sprintf(" (did you mean -%s?)", near)
+	}
+	return ""
+}
+
+// misused reports an error in the arguments.
+func (c *command) misused(format string, args ...any) int {
+	fmt.Fprintf(os.Stderr, "nvlab %s: %s\nusage: nvlab %s %s\nrun 'nvlab help %s' for more\n", c.name, fmt.Sprintf(format, args...), c.name, c.args, c.name)
+	return exitUsage
+}
+
+// failed reports an error and returns a status: 130 if it is an interrupt.
+func (c *command) failed(ctx context.Context, status int, err error) int {
+	if context.Cause(ctx) == nvstar.ErrInterrupted {
+		fmt.Fprintf(os.Stderr, "nvlab %s: interrupted\n", c.name)
+		return nvstar.Interrupted.Exit()
+	}
+	fmt.Fprintf(os.Stderr, "nvlab %s: %v\n", c.name, err)
+	return status
+}
+
+func (c *command) help(w io.Writer, fs *flag.FlagSet) {
+	fmt.Fprintf(w, "usage: nvlab %s %s\n\n%s\n", c.name, c.args, c.long)
+	first := true
+	fs.VisitAll(func(f *flag.Flag) {
+		if first {
+			fmt.Fprint(w, "\nflags:\n")
+			first = false
+		}
+		arg, text := flag.UnquoteUsage(f)
+		fmt.Fprintf(w, "  -%-18s %s\n", strings.TrimSpace(f.Name+" "+arg), text)
+	})
+}
+
+// A list is a flag that may be given several times.
+type list []string
+
+func (l *list) String() string     { return strings.Join(*l, ",") }
+func (l *list) Set(s string) error { *l = append(*l, s); return nil }
+
+// progress shows a guest's making on the standard error.
+func progress() guest.Progress {
+	return guest.NewProgress(os.Stderr, term.IsTerminal(int(os.Stderr.Fd())))
+}

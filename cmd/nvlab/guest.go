@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"nvlab/guest"
+	"nvlab/starlark/spell"
+	"nvlab/vmm/boot"
+)
+
+var guestCommand = &command{
+	name:  "guest",
+	args:  "build|list|path [flags] [NAME]",
+	short: "make, list and find guests",
+	long: `A guest is a stock kernel with the distribution's own ndctl. It is made from
+packages, without root, and kept in ${XDG_CACHE_HOME:-~/.cache}/nvlab, a folder
+that may be copied to another machine.
+
+  nvlab guest build [--kernel K] [--package P]... [--rebuild]
+        makes a guest unless it is there. K is a package (linux-image-amd64), a
+        version of one (PACKAGE=VERSION), a release (6.1.0-56-cloud-amd64) or the
+        path of a kernel whose modules are installed. Without it: the default.
+  nvlab guest list
+        lists the guests; * marks the default
+  nvlab guest path [NAME]
+        prints the folder of a guest`,
+}
+
+func init() {
+	guestCommand.run = func(ctx context.Context, c *command, args []string) int {
+		fs := c.flags()
+		var spec guest.Spec
+		cache := fs.String("cache", "", "the `DIR` of guests")
+		fs.StringVar(&spec.Kernel, "kernel", "", "which `KERNEL` (build)")
+		fs.Var((*list)(&spec.Packages), "package", "add the files of `PACKAGE` (build); may be repeated")
+		fs.BoolVar(&spec.Rebuild, "rebuild", false, "make it even if it is there (build)")
+		words, status, ok := c.parse(fs, args)
+		if !ok {
+			return status
+		}
+		if len(words) == 0 {
+			return c.misused("want build, list or path")
+		}
+		verb, operands := words[0], words[1:]
+		if err := onlyFor(fs, verb); err != nil {
+			return c.misused("%v", err)
+		}
+		verbs := map[string]func(context.Context, *command, *guest.Store, guest.Spec, []string) int{
+			"build": buildGuest, "list": listGuests, "path": guestPath,
+		}
+		do := verbs[verb]
+		if do == nil {
+			meant := ""
+			if near := spell.Nearest(verb, []string{"build", "list", "path"}); near != "" {
+				meant = fmt.Sprintf(" (did you mean %s?)", near)
+			}
+			return c.misused("there is no %q%s", verb, meant)
+		}
+		store, err := guest.Open(*cache)
+		if err != nil {
+			return c.failed(ctx, exitHost, err)
+		}
+		store.Vmlinux = boot.Decompress
+		return do(ctx, c, store, spec, operands)
+	}
+}
+
+// onlyFor refuses the flags of build with another verb.
+func onlyFor(fs *flag.FlagSet, verb string) (err error) {
+	fs.Visit(func(f *flag.Flag) {
+		if f.Name != "cache" && verb != "build" {
+			err = fmt.Errorf("-%s goes with build", f.Name)
+		}
+	})
+	return err
+}
+
+func buildGuest(ctx context.Context, c *command, store *guest.Store, spec guest.Spec, operands []string) int {
+	if len(operands) > 0 {
+		return c.misused("build takes flags only: --kernel %s", operands[0])
+	}
+	image, err := store.Ensure(ctx, spec, progress())
+	if err != nil {
+		return c.failed(ctx, exitHost, err)
+	}
+	fmt.Printf("%s  %s\n", image.Name, image.Dir())
+	return exitOK
+}
+
+func listGuests(ctx context.Context, c *command, store *guest.Store, spec guest.Spec, operands []string) int {
+	if len(operands) > 0 {
+		return c.misused("list takes no names")
+	}
+	images, err := store.List()
+	if err != nil {
+		return c.failed(ctx, exitHost, err)
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	for _, im := range images {
+		mark := " "
+		if im.Default {
+			mark = "*"
+		}
+		k := im.Manifest.Kernel
+		source := k.Source
+		if k.Package != "" {
+			source = k.Package + "=" + k.Debian
+		}
+		fmt.Fprintf(w, "%s %s\t%s\t%s\t%s\n", mark, im.Name, im.KernelVersion, source, strings.Join(im.Manifest.Extra, " "))
+	}
+	w.Flush()
+	if len(images) == 0 {
+		fmt.Fprintf(os.Stderr, "no guests in %s: nvlab guest build makes one\n", store.Dir())
+	}
+	return exitOK
+}
+
+func guestPath(ctx context.Context, c *command, store *guest.Store, spec guest.Spec, operands []string) int {
+	switch len(operands) {
+	case 0:
+	case 1:
+		spec.Kernel = operands[0]
+	default:
+		return c.misused("path takes one name")
+	}
+	image, err := store.Lookup(spec)
+	if errors.Is(err, guest.ErrNoGuest) {
+		fmt.Fprintf(os.Stderr, "nvlab guest: %v%s\n", err, meantGuest(store, spec.Kernel))
+		return exitFail
+	}
+	if err != nil {
+		return c.failed(ctx, exitHost, err)
+	}
+	fmt.Println(image.Dir())
+	return exitOK
+}
+
+func meantGuest(store *guest.Store, name string) string {
+	images, err := store.List()
+	if err != nil {
+		return ""
+	}
+	var names []string
+	for _, im := range images {
+		names = append(names, im.Name)
+	}
+	if near := spell.Nearest(name, names); near != "" {
+		return fmt.Sprintf(" (did you mean %s?)", near)
+	}
+	return ""
+}

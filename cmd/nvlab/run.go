@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"os"
+	"time"
+
+	nvrun "nvlab/starlark/run"
+)
+
+var runCommand = &command{
+	name:  "run",
+	args:  "[flags] FILE|DIR...",
+	short: "run the tests of scenarios",
+	long: `Runs the tests of scenarios: files *.star, and those in folders. The first line
+says which engine runs the machines, and why. What a failed test leaves (console,
+kernel log, backends) is kept in a folder that is named, with the command that
+repeats the test.
+
+exit status:
+    0  all tests passed
+    1  a test failed
+    2  wrong usage, or a file that cannot be loaded
+    3  the guest did not boot, or the host failed
+    4  a bug in nvlab
+    5  no test matched
+  130  interrupted`,
+}
+
+func init() {
+	runCommand.run = func(ctx context.Context, c *command, args []string) int {
+		o := nvrun.Options{Stdout: os.Stdout, Stderr: os.Stderr, Progress: progress()}
+		fs := c.flags()
+		fs.StringVar(&o.Run, "run", "", "run only tests whose name matches `RE`; expressions joined by / match the levels of a name")
+		fs.BoolVar(&o.List, "list", false, "list the tests, run none")
+		fs.BoolVar(&o.Verbose, "v", false, "show all tests and what they log")
+		fs.BoolVar(&o.FailFast, "failfast", false, "start no test after the first that failed")
+		fs.IntVar(&o.Count, "count", 1, "run each test `N` times")
+		fs.StringVar(&o.Shuffle, "shuffle", "off", "`on|off|SEED`: run tests in random order")
+		fs.IntVar(&o.Parallel, "parallel", 0, "run `N` tests at a time; 0 is one per core, as far as the host's memory allows")
+		fs.DurationVar(&o.Timeout, "timeout", 30*time.Minute, "end the run after the wall time `D`; 0 is never")
+		fs.Uint64Var(&o.Seed, "seed", 0, "derive all randomness from `N`")
+		fs.Uint64Var(&o.Steps, "max-steps", 0, "stop a test after `N` steps of computation; 0 is the default")
+		fs.BoolVar(&o.JSON, "json", false, "write the events of go test -json")
+		fs.StringVar(&o.JUnit, "junit", "", "write a JUnit report to `FILE`")
+		fs.BoolVar(&o.Keep, "keep", false, "keep the tests' directories")
+		fs.StringVar(&o.Artifacts, "artifacts", os.Getenv("TEST_UNDECLARED_OUTPUTS_DIR"), "keep what failed tests leave in `DIR`, instead of a new one in the temporary folder")
+		fs.Var((*list)(&o.AllowPaths), "allow-path", "let backends lie in `DIR`, too; may be repeated")
+		c.machineFlags(fs, &o.Engine, &o.Kernel, &o.Cache, &o.Agent)
+		files, status, ok := c.parse(fs, args)
+		switch {
+		case !ok:
+			return status
+		case len(files) == 0:
+			return c.misused("which scenarios? want files *.star or folders")
+		case o.Count < 1:
+			return c.misused("-count %d: want at least 1", o.Count)
+		case o.Parallel < 0:
+			return c.misused("-parallel %d: want 0 or more", o.Parallel)
+		case o.Timeout < 0:
+			return c.misused("-timeout %v: want 0 or more", o.Timeout)
+		}
+		if err := checkEngine(o.Engine); err != nil {
+			return c.misused("%v", err)
+		}
+		o.Paths = files
+		return nvrun.Run(ctx, o)
+	}
+}
+
+// machineFlags are those that all commands with a machine have.
+func (c *command) machineFlags(fs *flag.FlagSet, engine, kernel, cache, agent *string) {
+	fs.StringVar(engine, "engine", "auto", "`auto|soft|kvm`: what runs the machines")
+	fs.StringVar(kernel, "kernel", "", "the guest `NAME` (see nvlab guest list), or a kernel to make one of")
+	fs.StringVar(cache, "cache", "", "the `DIR` of guests, instead of ${XDG_CACHE_HOME:-~/.cache}/nvlab")
+	fs.StringVar(agent, "agent", "", "a static linux/amd64 nvlab, `FILE`, to be pid 1 of guests, instead of this program")
+}

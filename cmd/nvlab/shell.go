@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/term"
+
+	"nvlab/lab"
+	nvstar "nvlab/starlark"
+	"nvlab/starlark/spell"
+)
+
+var shellCommand = &command{
+	name:  "shell",
+	args:  "[flags]",
+	short: "boot a machine and give a shell in its guest",
+	long: `Boots a machine and gives a shell in its guest. Ctrl-A X leaves it, Ctrl-A Ctrl-A
+sends a Ctrl-A. The flags are the options of t.vm and vm.plug, for example:
+
+  nvlab shell --slots 1 --maxmem 4G --nvdimm path=pmem0.img,size=64M,label-size=128K`,
+}
+
+// shellOptions are a machine and its DIMMs, as text.
+type shellOptions struct {
+	lab            lab.Options
+	memory, maxmem string
+	capability     string
+	nvdimms        list
+	vm             lab.VMOptions
+}
+
+func init() {
+	shellCommand.run = func(ctx context.Context, c *command, args []string) int {
+		o := shellOptions{vm: lab.DefaultVMOptions()}
+		fs := c.flags()
+		fs.StringVar(&o.memory, "memory", "256MiB", "`SIZE` of RAM")
+		fs.IntVar(&o.vm.Slots, "slots", 0, "`N` memory slots; as many as DIMMs if not given")
+		fs.StringVar(&o.maxmem, "maxmem", "", "`SIZE` of RAM and NVDIMMs; what is needed if not given")
+		fs.StringVar(&o.capability, "nvdimm-cap", "", "`BITS` of the platform capabilities")
+		fs.StringVar(&o.vm.Persistence, "nvdimm-persistence", "", "`cpu|mem-ctrl`")
+		fs.StringVar(&o.vm.Cmdline, "cmdline", "", "`TEXT` added to the kernel's command line")
+		fs.Uint64Var(&o.vm.Seed, "seed", 0, "derive all randomness from `N`")
+		fs.Var((*list)(&o.vm.Packages), "package", "add the files of `PACKAGE` to the guest; may be repeated")
+		fs.Var(&o.nvdimms, "nvdimm", "plug a DIMM: `path=FILE,size=SIZE[,label-size=SIZE][,share=on|off][,unarmed=on|off][,id=ID]`; may be repeated")
+		c.machineFlags(fs, &o.lab.Engine, &o.lab.Kernel, &o.lab.Cache, &o.lab.Agent)
+		operands, status, ok := c.parse(fs, args)
+		switch {
+		case !ok:
+			return status
+		case len(operands) > 0:
+			return c.misused("it takes flags only")
+		}
+		if err := checkEngine(o.lab.Engine); err != nil {
+			return c.misused("%v", err)
+		}
+		dimms, err := o.complete()
+		if err != nil {
+			return c.misused("%v", err)
+		}
+		if err := o.interact(ctx, dimms); err != nil {
+			status = nvstar.ExitOf(err)
+			return c.failed(ctx, status, err)
+		}
+		return exitOK
+	}
+}
+
+// A shellDIMM is one flag --nvdimm.
+type shellDIMM struct {
+	backend lab.FileBackendOptions
+	plug    lab.PlugOptions
+}
+
+// complete reads the sizes, and gives slots and maxmem the values that the
+// DIMMs need.
+func (o *shellOptions) complete() ([]shellDIMM, error) {
+	var err error
+	if o.vm.Memory, err = nvstar.ParseSize(o.memory); err != nil {
+		return nil, fmt.Errorf("--memory %w", err)
+	}
+	if o.capability != "" {
+		bits, err := strconv.ParseInt(o.capability, 0, 64)
+		if err != nil {
+			return nil, fmt.Errorf("--nvdimm-cap %s: want a number", o.capability)
+		}
+		o.vm.Cap = &bits
+	}
+	need := o.vm.Memory
+	var dimms []shellDIMM
+	for _, text := range o.nvdimms {
+		d, err := parseDIMM(text)
+		if err != nil {
+			return nil, fmt.Errorf("--nvdimm %s: %w", text, err)
+		}
+		need += d.backend.Size
+		dimms = append(dimms, d)
+	}
+	if len(dimms) > 0 && o.vm.Slots == 0 {
+		o.vm.Slots = len(dimms)
+	}
+	switch {
+	case o.maxmem != "":
+		if o.vm.MaxMem, err = nvstar.ParseSize(o.maxmem); err != nil {
+			return nil, fmt.Errorf("--maxmem %w", err)
+		}
+	case o.vm.Slots > 0:
+		o.vm.MaxMem = need
+	}
+	return dimms, nil
+}
+
+// parseDIMM reads path=pmem0.img,size=64M,label-size=128K.
+func parseDIMM(text string) (shellDIMM, error) {
+	d := shellDIMM{backend: lab.FileBackendOptions{Share: true}}
+	keys := []string{"path", "size", "label-size", "share", "unarmed", "id"}
+	for pair := range strings.SplitSeq(text, ",") {
+		key, value, ok := strings.Cut(pair, "=")
+		if !ok {
+			return d, fmt.Errorf("%q is no KEY=VALUE", pair)
+		}
+		var err error
+		switch key {
+		case "path":
+			d.backend.Path = value
+		case "id":
+			d.plug.ID = value
+		case "size":
+			d.backend.Size, err = nvstar.ParseSize(value)
+		case "label-size":
+			d.plug.LabelSize, err = nvstar.ParseSize(value)
+		case "share":
+			d.backend.Share, err = onOff(value)
+		case "unarmed":
+			d.plug.Unarmed, err = onOff(value)
+		default:
+			meant := ""
+			if near := spell.Nearest(key, keys); near != "" {
+				meant = fmt.Sprintf(" (did you mean %s?)", near)
+			}
+			return d, fmt.Errorf("there is no key %q%s", key, meant)
+		}
+		if err != nil {
+			return d, fmt.Errorf("%s: %w", key, err)
+		}
+	}
+	switch {
+	case d.backend.Path == "":
+		return d, errors.New("path= is missing")
+	case d.backend.Size == 0:
+		info, err := os.Stat(d.backend.Path)
+		if err != nil {
+			return d, errors.New("size= is missing, and there is no such file yet")
+		}
+		d.backend.Size = uint64(info.Size())
+	}
+	return d, nil
+}
+
+func onOff(s string) (bool, error) {
+	switch s {
+	case "on":
+		return true, nil
+	case "off":
+		return false, nil
+	}
+	return false, fmt.Errorf("%q: want on or off", s)
+}
+
+// interact boots the machine and connects the terminal to it.
+func (o *shellOptions) interact(ctx context.Context, dimms []shellDIMM) error {
+	dir, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	o.lab.AllowPaths = []string{"/"}
+	o.lab.Progress = progress()
+	l, err := lab.New(o.lab)
+	if err != nil {
+		return err
+	}
+	engine, why := l.Engine()
+	fmt.Fprintf(os.Stderr, "engine: %s (%s); Ctrl-A X leaves\n", engine, why)
+	if err := l.Prepare(ctx); err != nil {
+		return err
+	}
+	x := l.Experiment("shell", dir)
+	defer x.Close()
+	vm, err := x.VM(o.vm)
+	if err != nil {
+		return err
+	}
+	for _, d := range dimms {
+		if d.plug.Backend, err = x.FileBackend(d.backend); err != nil {
+			return err
+		}
+		if _, err := vm.Plug(d.plug); err != nil {
+			return err
+		}
+	}
+	if in := int(os.Stdin.Fd()); term.IsTerminal(in) {
+		before, err := term.MakeRaw(in)
+		if err != nil {
+			return err
+		}
+		defer term.Restore(in, before)
+	}
+	return vm.Interact(ctx, os.Stdin, os.Stdout)
+}
