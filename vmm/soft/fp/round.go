@@ -13,6 +13,7 @@ const (
 type env struct {
 	mode     uint8
 	daz, ftz bool
+	quick    bool  // SSE: the rounding mode and the masks are the common ones
 	rewrap   bool  // x87: an unmasked over- or underflow delivers a scaled result
 	masked   uint8 // exceptions that are masked
 

@@ -14,6 +14,7 @@ func newEnv(mxcsr uint32) env {
 		daz:    mxcsr&mxcsrDAZ != 0,
 		ftz:    mxcsr&mxcsrFTZ != 0,
 		masked: uint8(mxcsr >> 7 & 0x3F),
+		quick:  allowsQuick(mxcsr),
 	}
 }
 
@@ -119,8 +120,11 @@ func (e *env) compare(x, y number, signaling bool) relation {
 // compareElement computes the predicate in bits 1:0 of an immediate, negated
 // by bit 2 (SDM vol. 2, CMPPD, table 3-1).
 func (e *env) compareElement(f *format, predicate uint8, a, b uint64) bool {
-	signaling := predicate&3 == 1 || predicate&3 == 2
-	r := e.compare(e.operand(f, a), e.operand(f, b), signaling)
+	r, ok := quickCompare(f, a, b)
+	if !ok {
+		signaling := predicate&3 == 1 || predicate&3 == 2
+		r = e.compare(e.operand(f, a), e.operand(f, b), signaling)
+	}
 	var yes bool
 	switch predicate & 3 {
 	case 0:
@@ -137,12 +141,20 @@ func (e *env) compareElement(f *format, predicate uint8, a, b uint64) bool {
 
 // each gives the Fn that applies an element to every element of format f, or
 // if scalar to the lowest.
-func each(f *format, scalar bool, el element) Fn {
+func each(f *format, scalar bool, el element, q quickElement) Fn {
 	switch {
 	case f == single && scalar:
 		return func(dst, src *Vec, _ uint8, mxcsr *uint32) bool {
+			a, b := lowHalf(dst[0]), lowHalf(src[0])
+			if allowsQuick(*mxcsr) {
+				if r, inexact, ok := q(a, b); ok {
+					dst[0] = dst[0]>>32<<32 | r
+					*mxcsr |= precision(inexact)
+					return true
+				}
+			}
 			e := newEnv(*mxcsr)
-			r := el(&e, single, uint64(uint32(dst[0])), uint64(uint32(src[0])))
+			r := el(&e, single, a, b)
 			if !e.finish(mxcsr) {
 				return false
 			}
@@ -151,6 +163,13 @@ func each(f *format, scalar bool, el element) Fn {
 		}
 	case f == double && scalar:
 		return func(dst, src *Vec, _ uint8, mxcsr *uint32) bool {
+			if allowsQuick(*mxcsr) {
+				if r, inexact, ok := q(dst[0], src[0]); ok {
+					dst[0] = r
+					*mxcsr |= precision(inexact)
+					return true
+				}
+			}
 			e := newEnv(*mxcsr)
 			r := el(&e, double, dst[0], src[0])
 			if !e.finish(mxcsr) {
@@ -159,24 +178,24 @@ func each(f *format, scalar bool, el element) Fn {
 			dst[0] = r
 			return true
 		}
-	case f == single:
-		return func(dst, src *Vec, _ uint8, mxcsr *uint32) bool {
-			e := newEnv(*mxcsr)
-			var r Vec
-			for i := range r {
-				r[i] = el(&e, single, uint64(uint32(dst[i])), uint64(uint32(src[i]))) |
-					el(&e, single, dst[i]>>32, src[i]>>32)<<32
-			}
-			if !e.finish(mxcsr) {
-				return false
-			}
-			*dst = r
-			return true
-		}
 	}
 	return func(dst, src *Vec, _ uint8, mxcsr *uint32) bool {
+		ones := uint64(1)<<f.width - 1 // all 64 if the width is 64
 		e := newEnv(*mxcsr)
-		r := Vec{el(&e, double, dst[0], src[0]), el(&e, double, dst[1], src[1])}
+		var r Vec
+		for i := range r {
+			for s := uint(0); s < 64; s += f.width {
+				a, b := dst[i]>>s&ones, src[i]>>s&ones
+				if e.quick {
+					if v, inexact, ok := q(a, b); ok {
+						r[i] |= v << s
+						e.post |= uint8(precision(inexact))
+						continue
+					}
+				}
+				r[i] |= el(&e, f, a, b) << s
+			}
+		}
 		if !e.finish(mxcsr) {
 			return false
 		}

@@ -1,9 +1,22 @@
 package fp
 
-import "math/bits"
+import (
+	"math"
+	"math/bits"
+)
 
 // convert gives an element of format from in format to.
 func (e *env) convert(from, to *format, b uint64) uint64 {
+	if e.quick {
+		q := quickNarrow
+		if from == single {
+			q = quickWiden
+		}
+		if r, inexact, ok := q(b); ok {
+			e.post |= uint8(precision(inexact))
+			return r
+		}
+	}
 	n := e.operand(from, b)
 	switch n.kind {
 	case signalingNaN:
@@ -19,6 +32,17 @@ func (e *env) convert(from, to *format, b uint64) uint64 {
 // toInteger gives an element as a signed integer of width 32 or 64 bits, or
 // "integer indefinite", the most negative one, if it is out of range.
 func (e *env) toInteger(f *format, b uint64, width uint, trunc bool) uint64 {
+	if e.quick {
+		x, ok := b, true
+		if f == single {
+			x, _, ok = quickWiden(b)
+		}
+		v, inexact, inRange := quickInteger(x, trunc, float64(uint64(1)<<(width-1)))
+		if ok && inRange {
+			e.post |= uint8(precision(inexact))
+			return uint64(v) << (64 - width) >> (64 - width)
+		}
+	}
 	mode := e.mode
 	if trunc {
 		mode = toZero
@@ -68,6 +92,12 @@ func integerNumber(v int64) number {
 
 // fromInteger gives an integer as an element of format f.
 func (e *env) fromInteger(f *format, v int64) uint64 {
+	if uint64(v)+1<<24 <= 1<<25 { // exact in any format
+		if f == single {
+			return uint64(math.Float32bits(float32(v)))
+		}
+		return math.Float64bits(float64(v))
+	}
 	n := integerNumber(v)
 	if n.kind == finite {
 		n = e.round(f, n.wide())
@@ -185,8 +215,11 @@ func Comi(prefix, opcode byte, a, b *Vec, mxcsr *uint32) (zf, pf, cf, ok bool) {
 	if prefix == 0 {
 		f, x, y = single, lowHalf(x), lowHalf(y)
 	}
-	r := e.compare(e.operand(f, x), e.operand(f, y), opcode == 0x2F)
-	ok = e.finish(mxcsr)
+	r, ok := quickCompare(f, x, y)
+	if !ok {
+		r = e.compare(e.operand(f, x), e.operand(f, y), opcode == 0x2F)
+		ok = e.finish(mxcsr)
+	}
 	return r == equal || r == unordered, r == unordered, r == less || r == unordered, ok
 }
 

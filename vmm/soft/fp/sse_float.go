@@ -19,21 +19,26 @@ func init() {
 		opcode byte
 		name   string
 		fn     element
+		quick  [2]quickElement // single, double
 	}{
-		{0x51, "sqrt", sqrtElement},
-		{0x58, "add", addElement},
-		{0x59, "mul", mulElement},
-		{0x5C, "sub", subElement},
-		{0x5D, "min", minElement},
-		{0x5E, "div", divElement},
-		{0x5F, "max", maxElement},
+		{0x51, "sqrt", sqrtElement, [2]quickElement{quickSqrt32, quickSqrt64}},
+		{0x58, "add", addElement, [2]quickElement{quickAdd32, quickAdd64}},
+		{0x59, "mul", mulElement, [2]quickElement{quickMul32, quickMul64}},
+		{0x5C, "sub", subElement, [2]quickElement{quickSub32, quickSub64}},
+		{0x5D, "min", minElement, [2]quickElement{quickMin32, quickMin64}},
+		{0x5E, "div", divElement, [2]quickElement{quickDiv32, quickDiv64}},
+		{0x5F, "max", maxElement, [2]quickElement{quickMax32, quickMax64}},
 	}
 	for _, c := range columns {
 		add := func(opcode byte, name string, imm bool, fn Fn) {
 			opTable[c.prefix][opcode] = &Op{Name: name + c.suffix, Mem: c.mem, Aligned: c.aligned, Imm: imm, Fn: fn}
 		}
 		for _, el := range elements {
-			add(el.opcode, el.name, false, each(c.format, c.scalar, el.fn))
+			q := el.quick[1]
+			if c.format == single {
+				q = el.quick[0]
+			}
+			add(el.opcode, el.name, false, each(c.format, c.scalar, el.fn, q))
 		}
 		add(0xC2, "cmp", true, compareEach(c.format, c.scalar))
 		if c.format == single {
