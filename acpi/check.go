@@ -23,11 +23,14 @@ func Check(table []byte) []error {
 	if len(whole) != len(table) {
 		errs.add("%s: %d bytes follow the stated length of %d", signature, len(table)-len(whole), len(whole))
 	}
+	kind := tableKinds[string(whole[:4])]
+	if kind.bare {
+		return errs
+	}
 	if s := Sum(whole); s != 0 {
 		errs.add("%s: checksum is 0x%02X, it should be 0x%02X", signature, whole[9], whole[9]-s)
 	}
-	kind, known := tableKinds[string(whole[:4])]
-	if known && (whole[8] == 0 || whole[8] > kind.revision) {
+	if kind.revision != 0 && (whole[8] == 0 || whole[8] > kind.revision) {
 		errs.add("%s: revision %d is not known: valid are 1 to %d", signature, whole[8], kind.revision)
 	}
 	if _, err := Decode(whole); err != nil {

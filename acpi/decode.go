@@ -10,26 +10,6 @@ import (
 	"nvlab/acpi/aml"
 )
 
-// tableKind is what is known of the tables of a signature.
-type tableKind struct {
-	title    string
-	body     func() visitor // nil if the body is not known here
-	aml      bool           // the body is byte code
-	revision uint8          // the highest known here
-}
-
-var tableKinds = map[string]tableKind{
-	"APIC": {title: "Multiple APIC Description Table", body: func() visitor { return &madtBody{} }, revision: 7},
-	"DSDT": {title: "Differentiated System Description Table", aml: true, revision: 2},
-	"FACP": {title: "Fixed ACPI Description Table", body: func() visitor { return &fadtBody{} }, revision: 6},
-	"NFIT": {title: "NVDIMM Firmware Interface Table", body: func() visitor { return &nfitBody{} }, revision: 1},
-	"RSDT": {title: "Root System Description Table", body: func() visitor { return &rsdtBody{} }, revision: 1},
-	"SLIT": {title: "System Locality Information Table", body: func() visitor { return &slitBody{} }, revision: 1},
-	"SRAT": {title: "System Resource Affinity Table", body: func() visitor { return &sratBody{} }, revision: 3},
-	"SSDT": {title: "Secondary System Description Table", aml: true, revision: 2},
-	"XSDT": {title: "Extended System Description Table", body: func() visitor { return &xsdtBody{} }, revision: 1},
-}
-
 // Decode gives a table as text. Data tables are listed a field to a line:
 // offset in hexadecimal, size in bytes, name, value and its meaning. Definition
 // blocks follow their header as ASL text. Tables of other signatures are shown
@@ -51,10 +31,18 @@ func Decode(table []byte) (string, error) {
 	signature := string(whole[:4])
 	kind, known := tableKinds[signature]
 	if !known {
-		kind.title = "Unknown Table"
+		kind.title = "Table of a Signature Not Known Here"
 	}
 	fmt.Fprintf(&text, "%s: %s\n\n", printable(signature), kind.title)
 	c := codec{buf: whole, text: &text}
+	if kind.bare {
+		var length uint32
+		c.str("Signature", &signature, 4)
+		num(&c, "Length", &length, decimal)
+		var data []byte
+		c.rest("Data", &data)
+		return text.String(), cutErr
+	}
 	var h Header
 	h.visit(&c)
 	if c.err != nil {

@@ -83,17 +83,17 @@ type FADT struct {
 	DSDT            uint32 // offset 40; Install fills in DSDT and XDSDT
 	Profile         uint8  // offset 45, preferred power management profile
 	FixedHardware
-	BootFlags         uint16         // offset 109, Boot...
-	Flags             uint32         // offset 112, FADT...
-	ResetRegister     GenericAddress // offset 116
-	ResetValue        uint8          // offset 128
-	ARMBootFlags      uint16         // offset 129
-	MinorVersion      uint8          // offset 131; the 5 of 6.5
-	XFirmwareControl  uint64         // offset 132
-	XDSDT             uint64         // offset 140
-	SleepControl      GenericAddress // offset 244; written SLP_EN and SLP_TYP to enter a sleep state
-	SleepStatus       GenericAddress // offset 256
-	HypervisorVendors uint64         // offset 268
+	BootFlags        uint16         // offset 109, Boot...
+	Flags            uint32         // offset 112, FADT...
+	ResetRegister    GenericAddress // offset 116
+	ResetValue       uint8          // offset 128
+	ARMBootFlags     uint16         // offset 129
+	MinorVersion     uint8          // offset 131; the 5 of 6.5
+	XFirmwareControl uint64         // offset 132
+	XDSDT            uint64         // offset 140
+	SleepControl     GenericAddress // offset 244; written SLP_EN and SLP_TYP to enter a sleep state
+	SleepStatus      GenericAddress // offset 256
+	HypervisorVendor uint64         // offset 268
 }
 
 // FixedHardware are the fields of the FADT about registers that a
@@ -198,5 +198,5 @@ func (t *fadtBody) visit(c *codec) {
 	if c.done() { // revision 5
 		return
 	}
-	num(c, "Hypervisor Vendor Identity", &t.HypervisorVendors)
+	num(c, "Hypervisor Vendor Identity", &t.HypervisorVendor)
 }

@@ -35,6 +35,7 @@ func samples() map[string][]byte {
 		"nfit-bad-length": badLength,
 		"dsdt":            dsdt(),
 		"ssdt-bad-opcode": badCode,
+		"facs":            append([]byte("FACS\x40\x00\x00\x00"), make([]byte, 56)...),
 		"unknown":         oem.Table("OEM1", 1, []byte("vendor's own")),
 	}
 }

@@ -249,3 +249,23 @@ func TestMethodArguments(t *testing.T) {
 		}
 	}
 }
+
+// TestUnknownMethod shows the arguments of methods that other tables define,
+// as far as a statement tells them.
+func TestUnknownMethod(t *testing.T) {
+	code := encode(t, Device("DEV",
+		Name("NUMB", One),
+		Method("M", 1, NotSerialized,
+			Call("FAR", Path("NUMB"), Path("_SEG"), Local0, Int(5)),
+			Call("FAR2"),
+			Call("M", Arg0))))
+	text, err := Disassemble(code)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, want := range []string{"FAR (NUMB, _SEG, Local0, 0x05)\n", "FAR2 ()\n", "M (Arg0)\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the disassembly lacks %s:\n%s", want, text)
+		}
+	}
+}

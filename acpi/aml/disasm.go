@@ -8,7 +8,8 @@ import (
 
 // Disassemble gives byte code as ASL text in operator form, without the
 // enclosing definition block. Calls of methods are recognized by the
-// definitions and External declarations of the same code.
+// definitions and External declarations of the same code; of a method that
+// neither has, only a call that is a statement shows its arguments.
 //
 // Where the code is malformed the text holds a comment with the bytes that
 // could not be read, up to the end of the innermost enclosing block, and the

@@ -96,6 +96,9 @@ var negated = map[int]string{opLEqual: "LNotEqual", opLGreater: "LLessEqual", op
 
 // statement gives a term where statements and objects may stand.
 func (d *disassembler) statement() string {
+	if isName(d.peek()) {
+		return d.callStatement()
+	}
 	at := d.pos
 	op := d.opcode()
 	if object, ok := d.object(op); ok {
@@ -207,6 +210,49 @@ func (d *disassembler) reference() string {
 		return n.String()
 	}
 	return n.String() + " (" + d.operands(strings.Repeat("t", obj.argc)) + ")"
+}
+
+// callStatement gives a name that stands alone. Only the call of a method can:
+// if the method is not known, the values that stand after it must be its
+// arguments, as they would be pointless themselves.
+func (d *disassembler) callStatement() string {
+	at := d.pos
+	n := d.name()
+	if d.err != nil {
+		return ""
+	}
+	if d.scope.lookup(n) != nil {
+		d.pos = at
+		return d.reference()
+	}
+	var list []string
+	for len(list) < 7 && d.err == nil && d.atValue() {
+		list = append(list, d.operand())
+	}
+	return n.String() + " (" + strings.Join(list, ", ") + ")"
+}
+
+// atValue says whether a constant, a variable or the name of an object that is
+// no method comes next.
+func (d *disassembler) atValue() bool {
+	c := d.peek()
+	if !isName(c) {
+		return c == opZero || c == opOne || c == opOnes || c >= opByte && c <= opQWord || c == opBuffer ||
+			c == opPackage || c == opVarPackage || c >= opLocal0 && c < opArg0+7
+	}
+	ahead := *d
+	n := ahead.name()
+	if ahead.err != nil {
+		return false
+	}
+	obj := d.scope.lookup(n)
+	return obj != nil && !obj.method || obj == nil && predefined(n)
+}
+
+// predefined says whether a name belongs to the specification, _SEG for one,
+// which tables read of devices in other tables.
+func predefined(n nameString) bool {
+	return len(n.segs) == 1 && n.segs[0][0] == '_' && n.segs[0] != "____"
 }
 
 // match gives Match, whose comparisons are numbers (section 19.6.81).

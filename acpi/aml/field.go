@@ -139,8 +139,9 @@ func createField(code uint16, source, index Term, name string) Term {
 	})
 }
 
-// CreateField names bits of a buffer from bit index bitIndex on. A field of
-// more bits than an integer reads as a Buffer, any other as an Integer.
+// CreateField names bits of a buffer from bit index bitIndex on. Such a field
+// reads as a Buffer; interpreters before ACPI 6.4 make an Integer of one that
+// fits. Use Mid for a Buffer everywhere.
 func CreateField(source, bitIndex, numBits Term, name string) Term {
 	return funcTerm(func(e *encoder) {
 		e.op(opCreateField)
