@@ -1,21 +1,237 @@
 package soft
 
-// blockCache holds decoded blocks.
-type blockCache struct{}
+// op is one pre-decoded operation of the fast path: an instruction, a part of
+// one, or a compare fused with the branch after it. It holds no pointer.
+type op struct {
+	code  opcode
+	n     uint8 // instructions of the block up to and with this one
+	dst   uint8 // slots
+	src   uint8
+	base  uint8
+	index uint8
+	scale uint8
+	disp  int32
+	pc    uint16 // offset in the page of the instruction's first byte
+	sel   uint8  // which of cpu.gens guards link
+	_     uint8
+	imm   int64  // of branches: the target's distance from the page in the upper half
+	link  uint32 // of branches: header of the target's block
+	gen   uint32 // link is good while cpu.gens[sel] has this value
+}
 
-type jumpEntry struct{ rip, gen uint64 }
+// opcode selects a case of the fast path.
+type opcode uint16
+
+// noGen is never the value of a generation.
+const noGen = ^uint32(0)
+
+// What guards a link: nothing within a page, else the mappings of the lower
+// or the upper half of the address space.
+const (
+	genSame = iota
+	genLower
+	genUpper
+)
+
+const (
+	maxOps    = 1 << 19
+	maxInsts  = 1 << 17
+	maxBlocks = 1 << 17
+	hashSize  = 1 << 15
+
+	// maxBlock bounds the instructions of a block.
+	maxBlock = 64
+)
+
+// block is a run of instructions in one page, entered at its start only.
+type block struct {
+	pa     uint64 // of its first byte; noTag when dropped
+	page   uint64 // virtual
+	header uint32 // index of its header op, after which its first op is
+	next   uint32 // in its hash chain
+	inPage uint32 // next block of the same physical page
+	mode   uint8
+}
+
+// blockCache holds the blocks of all code. Index 0 of its arrays is unused.
+type blockCache struct {
+	ops    []op
+	insts  []inst // of generic ops
+	blocks []block
+	hash   []uint32
+	epoch  uint64 // changes when blocks are dropped
+}
+
+// jumpEntry maps a virtual address to a block's header.
+type jumpEntry struct {
+	rip  uint64
+	gen  uint32
+	link uint32
+}
 
 const jcSize = 4096
 
-func (b *blockCache) init()                        {}
-func (b *blockCache) reset(*memory)                {}
-func (b *blockCache) forgetJumps()                 {}
-func (b *blockCache) forgetLocalJumps()            {}
-func (b *blockCache) forgetPage(uint64)            {}
-func (b *blockCache) dropPage(r *region, o uint64) {}
+func jumpHash(rip uint64) uint64 { return (rip ^ rip>>11) & (jcSize - 1) }
 
-func (c *cpu) fast(limit uint64) {
-	for c.now < limit && !c.attn {
-		c.stepOne()
+func (b *blockCache) init() {
+	b.ops = make([]op, 1, maxOps)
+	b.insts = make([]inst, 1, maxInsts)
+	b.blocks = make([]block, 1, maxBlocks)
+	b.hash = make([]uint32, hashSize)
+}
+
+// reset drops all blocks.
+func (b *blockCache) reset(m *memory) {
+	b.ops = b.ops[:1]
+	b.insts = b.insts[:1]
+	b.blocks = b.blocks[:1]
+	clear(b.hash)
+	for _, r := range m.regions {
+		clear(r.code)
 	}
+	b.epoch++
+}
+
+func (b *blockCache) full() bool {
+	return len(b.ops)+4*maxBlock+8 > maxOps || len(b.insts)+maxBlock > maxInsts || len(b.blocks)+1 > maxBlocks
+}
+
+func blockHash(pa, page uint64) uint64 {
+	h := (pa ^ page>>3) * 0x9e3779b97f4a7c15
+	return h >> 49 & (hashSize - 1)
+}
+
+func (b *blockCache) find(pa, page uint64, mode uint8) *block {
+	for i := b.hash[blockHash(pa, page)]; i != 0; {
+		k := &b.blocks[i]
+		if k.pa == pa && k.page == page && k.mode == mode {
+			return k
+		}
+		i = k.next
+	}
+	return nil
+}
+
+// dropPage drops the blocks made of the page at off in r, whose bytes change.
+func (b *blockCache) dropPage(r *region, off uint64) {
+	for i := r.firstBlock(off); i != 0; {
+		k := &b.blocks[i]
+		k.pa = noTag
+		b.ops[k.header+1].code = opDEAD
+		i = k.inPage
+	}
+	r.setFirstBlock(off, 0)
+	b.epoch++
+}
+
+// Wrote says that the machine, not a processor, wrote memory.
+func (p *processors) Wrote(base, size uint64) {
+	for pa := base &^ pageMask; pa < base+size; pa += pageSize {
+		if r := p.mem.find(pa); r != nil && r.firstBlock(pa-r.base) != 0 {
+			p.cache.dropPage(r, pa-r.base)
+			p.cpu.attn = true
+		}
+	}
+}
+
+// forgetJumps makes every link and jump cache entry between pages invalid.
+func (c *cpu) forgetJumps() {
+	c.newGen(genLower)
+	c.newGen(genUpper)
+	c.upperLocal = false
+	c.fetched = [2][64]uint64{}
+}
+
+// forgetLocalJumps forgets those of mappings that are not global.
+func (c *cpu) forgetLocalJumps() {
+	if c.upperLocal {
+		c.forgetJumps()
+		return
+	}
+	c.newGen(genLower)
+	c.fetched[0] = [64]uint64{}
+}
+
+// forgetPage forgets those that lead to the page of va.
+func (c *cpu) forgetPage(va uint64) {
+	half := va >> 63
+	if i := fetchedBit(va); c.fetched[half][i>>6]>>(i&63)&1 == 0 {
+		return
+	}
+	c.fetched[half] = [64]uint64{}
+	c.newGen(genLower + int(half))
+}
+
+func (c *cpu) newGen(i int) {
+	c.lastGen++
+	if c.lastGen == noGen { // after four thousand million address spaces
+		c.p.cache.reset(&c.p.mem)
+		c.jcs = [2][jcSize]jumpEntry{}
+		c.lastGen = 1
+		c.attn = true
+	}
+	c.gens[i] = c.lastGen
+}
+
+// fetchedBit hashes a page into cpu.fetched.
+func fetchedBit(va uint64) uint64 { return va >> pageShift * 0x9e3779b97f4a7c15 >> 52 }
+
+// lookup finds or makes the block at rip and enters it into the jump cache.
+// It returns 0 if the fetch raised an exception.
+func (c *cpu) lookup(rip uint64) uint32 {
+	if !canonical(rip) {
+		c.gp(0)
+		return 0
+	}
+	pa, ok := c.translate(rip, c.privilege(), accessFetch)
+	if !ok {
+		return 0
+	}
+	b := &c.p.cache
+	page := rip &^ pageMask
+	k := b.find(pa, page, c.mode)
+	if k == nil {
+		if b.full() {
+			b.reset(&c.p.mem)
+			c.forgetJumps()
+		}
+		k = c.translateBlock(rip, pa)
+	}
+	upper := rip >> 63
+	if m := &c.tlbs[c.privilege()].meta[rip>>pageShift&(tlbSize-1)]; m.pa&tlbGlobal == 0 && upper != 0 {
+		c.upperLocal = true
+	}
+	i := fetchedBit(rip)
+	c.fetched[upper][i>>6] |= 1 << (i & 63)
+	c.jc[jumpHash(rip)] = jumpEntry{rip: rip, gen: c.gens[genLower+upper], link: k.header}
+	return k.header
+}
+
+// translateBlock makes the block at rip, whose first byte is at pa.
+func (c *cpu) translateBlock(rip, pa uint64) *block {
+	b := &c.p.cache
+	t := lowering{page: rip &^ pageMask, sse: c.mode&modeSSE != 0, user: c.mode&modeUser != 0, cache: b}
+	id := uint32(len(b.blocks))
+	k := block{pa: pa, page: t.page, header: uint32(len(b.ops)), mode: c.mode}
+	b.ops = append(b.ops, op{imm: int64(t.page)})
+	r := c.p.mem.find(pa)
+	if r == nil {
+		// Code outside memory: always by the executor.
+		t.pc = uint16(rip & pageMask)
+		t.slow()
+	} else {
+		t.block(r.mem[pa&^pageMask-r.base:][:pageSize], uint16(rip&pageMask))
+		off := pa - r.base
+		k.inPage = r.firstBlock(off)
+		if k.inPage == 0 {
+			c.protectPage(pa)
+		}
+		r.setFirstBlock(off, id)
+	}
+	b.ops[k.header].n = t.n
+	h := blockHash(pa, t.page)
+	k.next = b.hash[h]
+	b.hash[h] = id
+	b.blocks = append(b.blocks, k)
+	return &b.blocks[id]
 }

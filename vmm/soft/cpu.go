@@ -14,6 +14,7 @@ const (
 	slotZero = 16 // always zero: an absent base or index
 	slotFS   = 17 // FS base
 	slotGS   = 18 // GS base
+	slotTmp  = 19 // an address in the making
 )
 
 // Segment registers, in the encoding of MOV Sreg.
@@ -124,6 +125,8 @@ type cpu struct {
 	fz, fs, fc uint64
 	flags      uint64 // the rest of RFLAGS
 
+	gens [3]uint32 // see op.gen
+
 	r [256]uint64
 
 	rip  uint64
@@ -155,6 +158,10 @@ type cpu struct {
 
 	fpu  fpuState
 	apic lapic
+
+	lastGen    uint32
+	upperLocal bool          // a page of the upper half that is not global held code
+	fetched    [2][64]uint64 // pages of either half that held code, hashed
 
 	tlbs [2]tlbSet
 	jcs  [2][jcSize]jumpEntry
@@ -188,7 +195,7 @@ func (c *cpu) setMode() {
 	c.tlb = &c.tlbs[set].fast
 	c.jc = &c.jcs[set]
 	if (m^c.mode)&^modeUser != 0 {
-		c.p.cache.forgetJumps()
+		c.forgetJumps()
 	}
 	c.mode = m
 	c.attn = true

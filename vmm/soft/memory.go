@@ -182,6 +182,7 @@ func (c *cpu) writeRegion(r *region, off uint64, n uint8, v uint64) {
 	}
 	if r.firstBlock(off) != 0 {
 		c.p.cache.dropPage(r, off)
+		c.attn = true
 	}
 	putLE(r.mem[off:], n, v)
 }

@@ -50,6 +50,7 @@ func (p *processors) changed() {
 	p.cpu.tlbs[0].reset()
 	p.cpu.tlbs[1].reset()
 	p.cache.reset(&p.mem)
+	p.cpu.forgetJumps()
 }
 
 // Start resets the processor to the state of a 64-bit boot.

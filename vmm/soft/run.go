@@ -49,7 +49,7 @@ func (c *cpu) run(ctx context.Context, deadline uint64) (vmm.Exit, error) {
 				c.skip(min(deadline, c.apic.timerEnd))
 				continue
 			}
-			if c.shadow || c.flags&flagTF != 0 {
+			if c.shadow || c.flags&flagTF != 0 || c.flags&flagAC != 0 && c.cr0&cr0AM != 0 && c.cpl == 3 {
 				c.stepOne()
 				continue
 			}

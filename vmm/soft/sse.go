@@ -4,7 +4,7 @@ import "nvlab/vmm/soft/fp"
 
 // fpuState is the x87, MMX and SSE state.
 type fpuState struct {
-	xmm   [16]fp.Vec
+	xmm   [32]fp.Vec // from 16 on, scratch of the fast path
 	mxcsr uint32
 	x87   fp.X87
 }

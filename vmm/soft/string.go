@@ -124,6 +124,7 @@ func (c *cpu) plainPage(va uint64, kind access) (page []byte, ok bool) {
 		}
 		if r.firstBlock(off) != 0 {
 			c.p.cache.dropPage(r, off)
+			c.attn = true
 		}
 	}
 	return r.mem[off : off+pageSize], true

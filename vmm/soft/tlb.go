@@ -130,9 +130,9 @@ func (c *cpu) flushTLB(keepGlobal bool) {
 	c.tlbs[0].flush(keepGlobal)
 	c.tlbs[1].flush(keepGlobal)
 	if keepGlobal {
-		c.p.cache.forgetLocalJumps()
+		c.forgetLocalJumps()
 	} else {
-		c.p.cache.forgetJumps()
+		c.forgetJumps()
 	}
 }
 
@@ -140,7 +140,7 @@ func (c *cpu) flushTLB(keepGlobal bool) {
 func (c *cpu) flushPage(va uint64) {
 	c.tlbs[0].flushPage(va)
 	c.tlbs[1].flushPage(va)
-	c.p.cache.forgetPage(va)
+	c.forgetPage(va)
 }
 
 // protectPage takes the fast path's right to store away from a physical page

@@ -198,7 +198,7 @@ func (c *cpu) fxsave(in *inst) bool {
 	le.PutUint32(b[fxMask:], mxcsrMask)
 	n := fxXMM
 	if c.cr4&cr4OSFXSR != 0 {
-		for i, v := range c.fpu.xmm {
+		for i, v := range c.fpu.xmm[:16] {
 			le.PutUint64(b[fxXMM+16*i:], v[0])
 			le.PutUint64(b[fxXMM+16*i+8:], v[1])
 		}
@@ -231,7 +231,7 @@ func (c *cpu) fxrstor(in *inst) bool {
 	}
 	if c.cr4&cr4OSFXSR != 0 {
 		c.fpu.mxcsr = mxcsr
-		for i := range c.fpu.xmm {
+		for i := range c.fpu.xmm[:16] {
 			c.fpu.xmm[i] = fp.Vec{le.Uint64(b[fxXMM+16*i:]), le.Uint64(b[fxXMM+16*i+8:])}
 		}
 	}

@@ -118,7 +118,7 @@ func (e *env) compare(x, y number, signaling bool) relation {
 }
 
 // compareElement computes the predicate in bits 1:0 of an immediate, negated
-// by bit 2 (SDM vol. 2, CMPPD, table 3-1).
+// by bit 2 (SDM vol. 2, CMPPD).
 func (e *env) compareElement(f *format, predicate uint8, a, b uint64) bool {
 	r, ok := quickCompare(f, a, b)
 	if !ok {

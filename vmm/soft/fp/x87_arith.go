@@ -2,7 +2,7 @@ package fp
 
 // arithmetic computes destination op source, or with reversed source op
 // destination, into ST(i); the reg field of the opcode selects the operation
-// (SDM vol. 2, table A-8 and on): add, mul, com, comp, sub, subr, div, divr.
+// (SDM vol. 2, A.5): add, mul, com, comp, sub, subr, div, divr.
 func (x *X87) arithmetic(reg, i uint8, source number) bool {
 	op, reversed := operation(opAdd), false
 	switch reg {

@@ -3,7 +3,7 @@ package fp
 // relate compares ST(0) with a source. Any NaN raises invalid if signaling,
 // else a signaling one or an unsupported encoding. ok is false if an exception
 // is unmasked: nothing is popped, and for invalid the result is not set. (SDM
-// vol. 2, FCOM, table 3-21, and FCOMI, table 3-22. Some processors set it.)
+// vol. 2, FCOM and FCOMI, condition codes. AMD's processors set it.)
 func (x *X87) relate(inUse bool, source number, signaling bool) (r relation, set, ok bool) {
 	if !inUse {
 		ok = x.stackFault(false)
@@ -51,7 +51,7 @@ func (x *X87) compareFlags(i uint8, signaling bool, pops int, flags *Flags) {
 	}
 }
 
-// examine is FXAM (SDM vol. 2, table 3-42).
+// examine is FXAM (SDM vol. 2).
 func (x *X87) examine() {
 	x.SW &^= swC3 | swC2 | swC1 | swC0
 	v := *x.st(0)

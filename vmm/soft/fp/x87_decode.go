@@ -8,8 +8,7 @@ type memoryForm struct {
 	store bool
 }
 
-// memoryForms is by opcode, from D8, and modrm.reg (SDM vol. 2, tables A-7 to
-// A size of zero is #UD.
+// memoryForms is by opcode, from D8, and modrm.reg (SDM vol. 2, A.5). A size of zero is #UD.
 var memoryForms = [8][8]memoryForm{
 	{{4, false}, {4, false}, {4, false}, {4, false}, {4, false}, {4, false}, {4, false}, {4, false}},
 	{{4, false}, {}, {4, true}, {4, true}, {envSize, false}, {2, false}, {envSize, true}, {2, true}},

@@ -22,7 +22,10 @@ func (x *X87) Reg(op, modrm byte, flags *Flags, ax *uint16) Fault {
 		*ax = x.SW
 		return None
 	}
-	run := decodeReg(op, modrm)
+	if op < 0xD8 || op > 0xDF {
+		return UD
+	}
+	run := regForms[op-0xD8][modrm-0xC0]
 	if run == nil {
 		return UD
 	}
@@ -34,6 +37,18 @@ func (x *X87) Reg(op, modrm byte, flags *Flags, ax *uint16) Fault {
 }
 
 type regForm func(x *X87, i uint8, flags *Flags)
+
+// regForms is by opcode, from D8, and modrm, from C0. Nil is #UD, or an
+// instruction that does not wait.
+var regForms [8][64]regForm
+
+func init() {
+	for op := range regForms {
+		for modrm := range regForms[op] {
+			regForms[op][modrm] = decodeReg(byte(0xD8+op), byte(0xC0+modrm))
+		}
+	}
+}
 
 func decodeReg(op, modrm byte) regForm {
 	reg := modrm >> 3 & 7
@@ -60,8 +75,8 @@ func decodeReg(op, modrm byte) regForm {
 }
 
 // arithmeticForm is D8, DC and DE. With the destination ST(i) the reg field
-// means the same operation on exchanged operands: DC E0+i, FSUBR in table
-// A-16, computes ST(0) - ST(i), hence reversed here.
+// selects the reverse of subtraction and division: DC E0+i, FSUBR, computes
+// ST(0) - ST(i) (SDM vol. 2, A.5).
 func arithmeticForm(reg uint8, toI, pop bool) regForm {
 	if reg == 2 || reg == 3 {
 		pops := int(reg - 2)

@@ -74,7 +74,7 @@ func (x *X87) restore(data []byte) {
 }
 
 // Fxsave writes the x87 part of an FXSAVE64 image: bytes 0 to 23 and 32 to
-// 159 (SDM vol. 1, table 10-2). MXCSR, its mask and the XMM registers are the
+// 159 (SDM vol. 2, FXSAVE). MXCSR, its mask and the XMM registers are the
 // caller's.
 func (x *X87) Fxsave(image *[512]byte) {
 	le := binary.LittleEndian

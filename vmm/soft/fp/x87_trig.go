@@ -179,7 +179,7 @@ func (x *X87) atan() {
 }
 
 // angleOf gives the magnitude of the angle, or false if it is zero (SDM vol.
-// 2, table 3-34).
+// 2, FPATAN).
 func angleOf(x, y number) (w wide, ok bool) {
 	switch {
 	case y.kind == zero || x.kind == infinite && y.kind == finite:

@@ -1,0 +1,783 @@
+package soft
+
+import "nvlab/vmm/soft/fp"
+
+//go:generate go run ./genfast
+
+// lowering turns the instructions of one block into ops.
+type lowering struct {
+	cache *blockCache
+	page  uint64
+	pc    uint16 // of the instruction at hand
+	n     uint8  // instructions so far, with it
+	sse   bool   // SSE instructions do not fault
+	user  bool
+	done  bool // the block has ended
+}
+
+// block makes ops of the page's code from pc on.
+func (t *lowering) block(code []byte, pc uint16) {
+	var in, after inst
+	for !t.done {
+		t.pc = pc
+		if t.n >= maxBlock-1 || decode(code[pc:], &in) != decodeOK {
+			break
+		}
+		t.n++
+		end := pc + uint16(in.len)
+		if fusable(&in) && decode(code[end:], &after) == decodeOK && isJcc(&after) && t.fuse(&in, &after) {
+			pc = end + uint16(after.len)
+			continue
+		}
+		if !t.lower(&in) {
+			t.generic(&in)
+		}
+		pc = end
+	}
+	if t.done {
+		return
+	}
+	if t.n == 0 {
+		t.slow()
+		return
+	}
+	t.end()
+}
+
+// emit appends an op for the instruction at hand.
+func (t *lowering) emit(o op) {
+	o.n, o.pc = t.n, t.pc
+	t.cache.ops = append(t.cache.ops, o)
+}
+
+// slow leaves the instruction at pc to the executor, from its bytes.
+func (t *lowering) slow() {
+	t.n++
+	t.emit(op{code: opSLOW})
+	t.done = true
+}
+
+// generic leaves in to the executor.
+func (t *lowering) generic(in *inst) {
+	i := len(t.cache.insts)
+	t.cache.insts = append(t.cache.insts, *in)
+	t.emit(op{code: opGENERIC, imm: int64(i), disp: int32(t.pc) + int32(in.len)})
+	switch in.op {
+	case 0xca, 0xcb, 0xcc, 0xcd, 0xcf, 0xf1, 0xf4, 0x105, 0x107:
+		t.pc += uint16(in.len)
+		t.end()
+	}
+}
+
+// end ends the block with a branch to pc, which is no instruction.
+func (t *lowering) end() {
+	if last := &t.cache.ops[len(t.cache.ops)-1]; last.code == opSTI {
+		// The shadow of STI reaches out of the block.
+		in := inst{op: 0xfb, opcode: 0xfb, len: 1, size: 4, asize: 8}
+		last.code = opGENERIC
+		last.disp = int32(last.pc) + 1
+		last.imm = int64(len(t.cache.insts))
+		t.cache.insts = append(t.cache.insts, in)
+	}
+	o := op{code: opJMP}
+	t.branch(&o, t.page+uint64(t.pc))
+	t.emit(o)
+	t.done = true
+}
+
+// branch sets a direct branch's target. It is false for one out of reach.
+func (t *lowering) branch(o *op, target uint64) bool {
+	d := int64(target - t.page)
+	if d != int64(int32(d)) || !canonical(target) {
+		return false
+	}
+	o.imm = o.imm&0xffffffff | d<<32
+	o.gen = noGen
+	switch {
+	case target&^pageMask == t.page:
+		o.sel = genSame
+	case target>>63 != 0:
+		o.sel = genUpper
+	default:
+		o.sel = genLower
+	}
+	return true
+}
+
+// mem sets the address of in's memory operand, with ops before if it takes
+// more than one op can hold.
+func (t *lowering) mem(in *inst, o *op) bool {
+	if in.asize != 8 {
+		return false
+	}
+	o.base, o.index, o.scale = in.base, in.index, in.scale
+	disp := in.disp
+	if in.flags&instRIP != 0 {
+		disp += t.page + uint64(t.pc) + uint64(in.len)
+	}
+	if int64(int32(disp)) != int64(disp) { // RIP-relative or moffs: no base
+		t.emit(op{code: opMOVRI64, dst: slotTmp, imm: int64(disp)})
+		o.base, disp = slotTmp, 0
+	}
+	seg := uint8(slotZero)
+	switch in.seg {
+	case segFS:
+		seg = slotFS
+	case segGS:
+		seg = slotGS
+	}
+	switch {
+	case seg == slotZero:
+	case o.base == slotZero:
+		o.base = seg
+	case o.index == slotZero:
+		o.index, o.scale = seg, 0
+	default:
+		t.emit(op{code: opLEA64, dst: slotTmp, base: o.base, index: o.index, scale: o.scale, disp: int32(disp)})
+		o.base, o.index, o.scale, disp = slotTmp, seg, 0, 0
+	}
+	o.disp = int32(disp)
+	return true
+}
+
+// widthIndex numbers operand sizes as the opcodes are ordered.
+func widthIndex(size uint8) opcode {
+	switch size {
+	case 1:
+		return 0
+	case 2:
+		return 1
+	case 4:
+		return 2
+	}
+	return 3
+}
+
+// low says whether register n of the given size is the low part of its slot.
+func (in *inst) low(n, size uint8) bool {
+	return size > 1 || n < 4 || in.flags&instREX != 0
+}
+
+// regRM says that the r/m operand is a register that is low in its slot.
+func (in *inst) regRM(size uint8) bool { return in.mod == 3 && in.low(in.rm, size) }
+
+// wide says that the operand size is 4 or 8.
+func (in *inst) word() bool { return in.size >= 4 }
+
+// withMem emits o with in's memory operand.
+func (t *lowering) withMem(in *inst, o op) bool {
+	if !t.mem(in, &o) {
+		return false
+	}
+	t.emit(o)
+	return true
+}
+
+// pick chooses the 32- or 64-bit one of two opcodes.
+func (in *inst) pick(o32, o64 opcode) opcode {
+	if in.size == 8 {
+		return o64
+	}
+	return o32
+}
+
+// lower emits ops for in, or says that there are none.
+func (t *lowering) lower(in *inst) bool {
+	if in.op >= 0x100 {
+		return t.lower0F(in)
+	}
+	b := in.opcode
+	switch {
+	case b < 0x40 && b&7 < 6:
+		return t.lowerALU(in)
+	case b >= 0x50 && b <= 0x57 && in.size == 8:
+		t.emit(op{code: opPUSH, src: b&7 | in.rex&1<<3})
+		return true
+	case b >= 0x58 && b <= 0x5f && in.size == 8:
+		t.emit(op{code: opPOP, dst: b&7 | in.rex&1<<3})
+		return true
+	case b >= 0x70 && b <= 0x7f:
+		return t.lowerJcc(in)
+	case b >= 0xb0 && b <= 0xb7:
+		n := b&7 | in.rex&1<<3
+		if !in.low(n, 1) {
+			return false
+		}
+		t.emit(op{code: opMOVRI8, dst: n, imm: int64(in.imm)})
+		return true
+	case b >= 0xb8 && b <= 0xbf && in.word():
+		t.emit(op{code: in.pick(opMOVRI32, opMOVRI64), dst: b&7 | in.rex&1<<3, imm: int64(in.imm)})
+		return true
+	case b > 0x90 && b <= 0x97 && in.word():
+		t.emit(op{code: in.pick(opXCHGRR32, opXCHGRR64), dst: rAX, src: b&7 | in.rex&1<<3})
+		return true
+	}
+	switch b {
+	case 0x63:
+		return t.lowerMOVSXD(in)
+	case 0x68, 0x6a:
+		if in.size != 8 {
+			return false
+		}
+		t.emit(op{code: opPUSHI, imm: int64(in.imm)})
+		return true
+	case 0x69, 0x6b:
+		src, ok := t.source(in)
+		if !ok {
+			return false
+		}
+		t.emit(op{code: in.pick(opIMULRI32, opIMULRI64), dst: in.reg, src: src, imm: int64(in.imm)})
+		return true
+	case 0x80, 0x81, 0x83:
+		return t.lowerALU(in)
+	case 0x84, 0x85, 0xa8, 0xa9:
+		return t.lowerTest(in)
+	case 0x86, 0x87:
+		return t.lowerXCHG(in)
+	case 0x88, 0x89, 0x8a, 0x8b, 0xc6, 0xc7, 0xa0, 0xa1, 0xa2, 0xa3:
+		return t.lowerMOV(in)
+	case 0x8d:
+		return t.lowerLEA(in)
+	case 0x90:
+		if in.rex&1 != 0 && in.rep == 0 {
+			return false // XCHG R8
+		}
+		return true // NOP and PAUSE take no op
+	case 0x98:
+		return t.emitIf(in.word(), op{code: in.pick(opCWDE, opCDQE)})
+	case 0x99:
+		return t.emitIf(in.word(), op{code: in.pick(opCDQ, opCQO)})
+	case 0x9c:
+		return t.emitIf(in.size == 8, op{code: opPUSHF})
+	case 0x9d:
+		return t.emitIf(in.size == 8 && !t.user, op{code: opPOPF})
+	case 0xc0, 0xc1, 0xd0, 0xd1, 0xd2, 0xd3:
+		return t.lowerShift(in)
+	case 0xc2, 0xc3:
+		t.emit(op{code: opRET, imm: int64(in.imm)})
+		t.done = true
+		return true
+	case 0xc9:
+		return t.emitIf(in.size == 8, op{code: opLEAVE})
+	case 0xe8:
+		o := op{code: opCALL, disp: int32(t.pc) + int32(in.len)}
+		return t.jump(in, o)
+	case 0xe9, 0xeb:
+		return t.jump(in, op{code: opJMP})
+	case 0xf6, 0xf7:
+		return t.lowerGroup3(in)
+	case 0xf8:
+		return t.emitIf(true, op{code: opCLC})
+	case 0xf9:
+		return t.emitIf(true, op{code: opSTC})
+	case 0xfa:
+		return t.emitIf(!t.user, op{code: opCLI})
+	case 0xfb:
+		return t.emitIf(!t.user, op{code: opSTI})
+	case 0xfc:
+		return t.emitIf(true, op{code: opCLD})
+	case 0xff:
+		return t.lowerGroup5(in)
+	}
+	return false
+}
+
+func (t *lowering) emitIf(ok bool, o op) bool {
+	if ok {
+		t.emit(o)
+	}
+	return ok
+}
+
+// jump emits a direct branch that is always taken.
+func (t *lowering) jump(in *inst, o op) bool {
+	if !t.branch(&o, t.page+uint64(t.pc)+uint64(in.len)+in.imm) {
+		return false
+	}
+	t.emit(o)
+	t.done = true
+	return true
+}
+
+func (t *lowering) lowerJcc(in *inst) bool {
+	o := op{code: opJO + opcode(in.opcode&15)}
+	if !t.branch(&o, t.page+uint64(t.pc)+uint64(in.len)+in.imm) {
+		return false
+	}
+	t.emit(o)
+	return true
+}
+
+// source is the slot of the r/m operand, loaded into slotTmp if in memory.
+func (t *lowering) source(in *inst) (uint8, bool) {
+	if !in.word() {
+		return 0, false
+	}
+	if in.mod == 3 {
+		return in.rm, true
+	}
+	return slotTmp, t.withMem(in, op{code: in.pick(opMOVRM32, opMOVRM64), dst: slotTmp})
+}
+
+// lowerALU does the eight two-operand operations.
+func (t *lowering) lowerALU(in *inst) bool {
+	const stride = 4 * 8 // opcodes of a form
+	b := in.opcode
+	alu := opcode(b >> 3)
+	form := opADDRR8
+	o := op{}
+	switch {
+	case b >= 0x80:
+		alu = opcode(in.modrm >> 3 & 7)
+		o.imm = int64(in.imm)
+		if in.mod == 3 {
+			if !in.regRM(in.size) {
+				return false
+			}
+			form, o.dst = opADDRI8, in.rm
+		} else {
+			form = opADDMI8
+		}
+	case b&7 >= 4:
+		form, o.dst, o.imm = opADDRI8, rAX, int64(in.imm)
+	case !in.low(in.reg, in.size) || in.mod == 3 && !in.regRM(in.size):
+		return false
+	case in.mod == 3 && b&2 == 0:
+		o.dst, o.src = in.rm, in.reg
+	case in.mod == 3:
+		o.dst, o.src = in.reg, in.rm
+	case b&2 == 0:
+		form, o.src = opADDMR8, in.reg
+	default:
+		form, o.dst = opADDRM8, in.reg
+	}
+	o.code = form + widthIndex(in.size)*8 + alu
+	if form == opADDRM8 || form == opADDMR8 || form == opADDMI8 {
+		return t.withMem(in, o)
+	}
+	t.emit(o)
+	return true
+}
+
+func (t *lowering) lowerTest(in *inst) bool {
+	w := widthIndex(in.size)
+	switch {
+	case in.opcode >= 0xa8:
+		t.emit(op{code: opTESTRI8 + w, dst: rAX, imm: int64(in.imm)})
+		return true
+	case !in.low(in.reg, in.size) || in.mod == 3 && !in.regRM(in.size):
+		return false
+	case in.mod == 3:
+		t.emit(op{code: opTESTRR8 + w, dst: in.rm, src: in.reg})
+		return true
+	}
+	return t.withMem(in, op{code: opTESTMR8 + w, src: in.reg})
+}
+
+// movStride is the distance between the widths of a kind of MOV.
+const movStride = opMOVRR16 - opMOVRR8
+
+func (t *lowering) lowerMOV(in *inst) bool {
+	w := widthIndex(in.size) * movStride
+	b := in.opcode
+	switch {
+	case b >= 0xc6:
+		if in.modrm>>3&7 != 0 {
+			return false
+		}
+		if in.mod != 3 {
+			return t.withMem(in, op{code: opMOVMI8 + w, imm: int64(in.imm)})
+		}
+		return t.emitIf(in.regRM(in.size), op{code: opMOVRI8 + w, dst: in.rm, imm: int64(in.imm)})
+	case b == 0xa0 || b == 0xa1:
+		return t.withMem(in, op{code: opMOVRM8 + w, dst: rAX})
+	case b == 0xa2 || b == 0xa3:
+		return t.withMem(in, op{code: opMOVMR8 + w, src: rAX})
+	case !in.low(in.reg, in.size):
+		return false
+	case in.mod == 3:
+		o := op{code: opMOVRR8 + w, dst: in.reg, src: in.rm}
+		if b&2 == 0 {
+			o.dst, o.src = in.rm, in.reg
+		}
+		return t.emitIf(in.regRM(in.size), o)
+	case b&2 == 0:
+		return t.withMem(in, op{code: opMOVMR8 + w, src: in.reg})
+	}
+	return t.withMem(in, op{code: opMOVRM8 + w, dst: in.reg})
+}
+
+func (t *lowering) lowerLEA(in *inst) bool {
+	if in.mod == 3 || !in.word() || in.asize != 8 {
+		return false
+	}
+	a := *in
+	a.seg = segDS
+	return t.withMem(&a, op{code: in.pick(opLEA32, opLEA64), dst: in.reg})
+}
+
+func (t *lowering) lowerXCHG(in *inst) bool {
+	if !in.word() {
+		return false
+	}
+	if in.mod == 3 {
+		t.emit(op{code: in.pick(opXCHGRR32, opXCHGRR64), dst: in.rm, src: in.reg})
+		return true
+	}
+	return t.withMem(in, op{code: in.pick(opXCHGMR32, opXCHGMR64), src: in.reg})
+}
+
+func (t *lowering) lowerMOVSXD(in *inst) bool {
+	if in.size != 8 {
+		return false
+	}
+	if in.mod == 3 {
+		t.emit(op{code: opMOVSXRR32, dst: in.reg, src: in.rm})
+		return true
+	}
+	return t.withMem(in, op{code: opMOVSXRM32, dst: in.reg})
+}
+
+func (t *lowering) lowerShift(in *inst) bool {
+	if !in.word() || in.mod != 3 {
+		return false
+	}
+	var first32, first64 opcode
+	n := uint8(in.imm)
+	switch in.opcode {
+	case 0xd3:
+		first32, first64 = opSHLCL32, opSHLCL64
+	case 0xd1:
+		n = 1
+		fallthrough
+	default:
+		first32, first64 = opSHLI32, opSHLI64
+		if n = uint8(shiftCount(uint64(n), in.size)); n == 0 {
+			return false
+		}
+	}
+	var d opcode
+	switch in.modrm >> 3 & 7 {
+	case shiftSHL, shiftSHL2:
+	case shiftSHR:
+		d = opSHRI32 - opSHLI32
+	case shiftSAR:
+		d = opSARI32 - opSHLI32
+	case shiftROL:
+		d = opROLI32 - opSHLI32
+	case shiftROR:
+		d = opRORI32 - opSHLI32
+	default:
+		return false
+	}
+	t.emit(op{code: in.pick(first32, first64) + d, dst: in.rm, src: n})
+	return true
+}
+
+func (t *lowering) lowerGroup3(in *inst) bool {
+	r := in.modrm >> 3 & 7
+	if r < 2 {
+		o := op{dst: in.rm, imm: int64(in.imm)}
+		if in.mod != 3 {
+			o.code = opTESTMI8 + widthIndex(in.size)
+			return t.withMem(in, o)
+		}
+		o.code = opTESTRI8 + widthIndex(in.size)
+		return t.emitIf(in.regRM(in.size), o)
+	}
+	if !in.word() {
+		return false
+	}
+	if r < 4 {
+		if in.mod != 3 {
+			return false
+		}
+		code := in.pick(opNOTR32, opNOTR64)
+		if r == 3 {
+			code = in.pick(opNEGR32, opNEGR64)
+		}
+		t.emit(op{code: code, dst: in.rm})
+		return true
+	}
+	if r == 5 || r == 7 {
+		return false
+	}
+	src, ok := t.source(in)
+	if !ok {
+		return false
+	}
+	code := in.pick(opMUL32, opMUL64)
+	if r == 6 {
+		code = in.pick(opDIV32, opDIV64)
+	}
+	t.emit(op{code: code, src: src})
+	return true
+}
+
+func (t *lowering) lowerGroup5(in *inst) bool {
+	switch in.modrm >> 3 & 7 {
+	case 0:
+		return t.lowerInc(in, in.pick(opINCR32, opINCR64), in.pick(opINCM32, opINCM64))
+	case 1:
+		return t.lowerInc(in, in.pick(opDECR32, opDECR64), in.pick(opDECM32, opDECM64))
+	case 2:
+		return t.indirect(in, opCALLR, opCALLM, int64(t.pc)+int64(in.len))
+	case 4:
+		return t.indirect(in, opJMPR, opJMPM, 0)
+	case 6:
+		if in.size == 2 {
+			return false
+		}
+		a := *in
+		a.size = 8
+		src, ok := t.source(&a)
+		return ok && t.emitIf(true, op{code: opPUSH, src: src})
+	}
+	return false
+}
+
+func (t *lowering) lowerInc(in *inst, reg, mem opcode) bool {
+	if !in.word() {
+		return false
+	}
+	if in.mod == 3 {
+		t.emit(op{code: reg, dst: in.rm})
+		return true
+	}
+	return t.withMem(in, op{code: mem})
+}
+
+func (t *lowering) indirect(in *inst, reg, mem opcode, imm int64) bool {
+	o := op{code: reg, src: in.rm, imm: imm}
+	if in.mod != 3 {
+		o.code = mem
+		if !t.mem(in, &o) {
+			return false
+		}
+	}
+	t.emit(o)
+	t.done = true
+	return true
+}
+
+func (t *lowering) lower0F(in *inst) bool {
+	b := in.opcode
+	switch {
+	case b >= 0x80 && b <= 0x8f:
+		return t.lowerJcc(in)
+	case b >= 0x40 && b <= 0x4f:
+		src, ok := t.source(in)
+		return ok && t.emitIf(true, op{code: in.pick(opCMOVO32, opCMOVO64) + opcode(b&15), dst: in.reg, src: src})
+	case b >= 0x90 && b <= 0x9f:
+		return t.emitIf(in.regRM(1), op{code: opSETO + opcode(b&15), dst: in.rm})
+	case b >= 0xc8 && b <= 0xcf:
+		return t.emitIf(in.word(), op{code: in.pick(opBSWAP32, opBSWAP64), dst: b&7 | in.rex&1<<3})
+	}
+	switch b {
+	case 0x0d, 0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f:
+		return true // NOP and prefetches take no op
+	case 0x31:
+		return t.emitIf(!t.user, op{code: opRDTSC})
+	case 0xa3, 0xab, 0xb3:
+		if in.mod != 3 || !in.word() {
+			return false
+		}
+		code := [...]opcode{in.pick(opBTRR32, opBTRR64), in.pick(opBTSRR32, opBTSRR64), in.pick(opBTRRR32, opBTRRR64)}[b>>3&3]
+		t.emit(op{code: code, dst: in.rm, src: in.reg})
+		return true
+	case 0xba:
+		return t.lowerBitImm(in)
+	case 0xa4, 0xac:
+		n := shiftCount(in.imm, in.size)
+		if in.mod != 3 || !in.word() || n == 0 {
+			return false
+		}
+		code := in.pick(opSHLD32, opSHLD64)
+		if b == 0xac {
+			code = in.pick(opSHRD32, opSHRD64)
+		}
+		t.emit(op{code: code, dst: in.rm, src: in.reg, scale: uint8(n)})
+		return true
+	case 0xaf:
+		src, ok := t.source(in)
+		return ok && t.emitIf(true, op{code: in.pick(opIMULRR32, opIMULRR64), dst: in.reg, src: src})
+	case 0xb0, 0xb1, 0xc0, 0xc1:
+		if !in.word() || in.mod == 3 {
+			return false
+		}
+		code := in.pick(opCMPXCHGMR32, opCMPXCHGMR64)
+		if b >= 0xc0 {
+			code = in.pick(opXADDMR32, opXADDMR64)
+		}
+		return t.withMem(in, op{code: code, src: in.reg})
+	case 0xb6, 0xb7, 0xbe, 0xbf:
+		return t.lowerExtend(in)
+	case 0xbc, 0xbd:
+		src, ok := t.source(in)
+		code := in.pick(opBSF32, opBSF64)
+		if b == 0xbd {
+			code = in.pick(opBSR32, opBSR64)
+		}
+		return ok && t.emitIf(true, op{code: code, dst: in.reg, src: src})
+	case 0xc3:
+		if in.mod == 3 || in.rep != 0 || !in.word() {
+			return false
+		}
+		return t.withMem(in, op{code: in.pick(opMOVMR32, opMOVMR64), src: in.reg})
+	}
+	if t.sse {
+		return t.lowerSSE(in)
+	}
+	return false
+}
+
+func (t *lowering) lowerBitImm(in *inst) bool {
+	if in.mod != 3 || !in.word() {
+		return false
+	}
+	var code opcode
+	switch in.modrm >> 3 & 7 {
+	case 4:
+		code = in.pick(opBTRI32, opBTRI64)
+	case 5:
+		code = in.pick(opBTSRI32, opBTSRI64)
+	case 6:
+		code = in.pick(opBTRRI32, opBTRRI64)
+	default:
+		return false
+	}
+	t.emit(op{code: code, dst: in.rm, src: uint8(in.imm)})
+	return true
+}
+
+// lowerExtend is MOVZX and MOVSX.
+func (t *lowering) lowerExtend(in *inst) bool {
+	if !in.word() {
+		return false
+	}
+	from := in.opcode&1 + 1
+	signed := in.opcode >= 0xbe
+	if in.mod == 3 && !in.low(in.rm, from) {
+		return t.emitIf(!signed, op{code: opMOVZXRH, dst: in.reg, src: in.rm & 3})
+	}
+	var reg, mem opcode
+	switch {
+	case !signed && from == 1:
+		reg, mem = opMOVZXRR8, opMOVZXRM8
+	case !signed:
+		reg, mem = opMOVZXRR16, opMOVZXRM16
+	case from == 1:
+		reg, mem = in.pick(opMOVSX32RR8, opMOVSXRR8), in.pick(opMOVSX32RM8, opMOVSXRM8)
+	default:
+		reg, mem = in.pick(opMOVSX32RR16, opMOVSXRR16), in.pick(opMOVSX32RM16, opMOVSXRM16)
+	}
+	if in.mod == 3 {
+		t.emit(op{code: reg, dst: in.reg, src: in.rm})
+		return true
+	}
+	return t.withMem(in, op{code: mem, dst: in.reg})
+}
+
+func isJcc(in *inst) bool {
+	return in.op&^15 == 0x70 || in.op&^15 == 0x180
+}
+
+// fusable says whether in may be fused with a branch after it.
+func fusable(in *inst) bool {
+	switch in.op {
+	case 0x38, 0x39, 0x3a, 0x3b, 0x3c, 0x3d, 0x84, 0x85, 0xa8, 0xa9:
+		return true
+	case 0x80, 0x81, 0x83:
+		return in.modrm>>3&7 == aluCMP
+	case 0xf6, 0xf7:
+		return in.modrm>>3&7 < 2
+	}
+	return false
+}
+
+// fuse makes one op of comparison in and branch j.
+func (t *lowering) fuse(in, j *inst) bool {
+	cc := j.opcode & 15
+	if cc < 2 || cc == 10 || cc == 11 { // overflow and parity
+		return false
+	}
+	start := len(t.cache.ops)
+	if !t.lower(in) {
+		return false
+	}
+	last := t.cache.ops[len(t.cache.ops)-1]
+	code, ok := fusedCode(last.code, opcode(cc))
+	imm := last.imm
+	o := last
+	o.imm = imm & 0xffffffff
+	end := t.pc + uint16(in.len) + uint16(j.len)
+	if !ok || !t.branch(&o, t.page+uint64(end)+j.imm) {
+		t.cache.ops = t.cache.ops[:start]
+		return false
+	}
+	o.code = code
+	t.cache.ops = t.cache.ops[:len(t.cache.ops)-1]
+	t.n++
+	t.emit(o)
+	return true
+}
+
+// fusedCode is the first of the codes that fuse a comparison, plus cc.
+func fusedCode(code, cc opcode) (opcode, bool) {
+	const cmp = aluCMP
+	switch code {
+	case opADDRR8 + cmp:
+		return opCMPRR8JO + cc, true
+	case opADDRR32 + cmp:
+		return opCMPRR32JO + cc, true
+	case opADDRR64 + cmp:
+		return opCMPRR64JO + cc, true
+	case opADDRI8 + cmp:
+		return opCMPRI8JO + cc, true
+	case opADDRI16 + cmp:
+		return opCMPRI16JO + cc, true
+	case opADDRI32 + cmp:
+		return opCMPRI32JO + cc, true
+	case opADDRI64 + cmp:
+		return opCMPRI64JO + cc, true
+	case opADDRM32 + cmp:
+		return opCMPRM32JO + cc, true
+	case opADDRM64 + cmp:
+		return opCMPRM64JO + cc, true
+	case opADDMR32 + cmp:
+		return opCMPMR32JO + cc, true
+	case opADDMR64 + cmp:
+		return opCMPMR64JO + cc, true
+	case opADDMI8 + cmp:
+		return opCMPMI8JO + cc, true
+	case opADDMI16 + cmp:
+		return opCMPMI16JO + cc, true
+	case opADDMI32 + cmp:
+		return opCMPMI32JO + cc, true
+	case opADDMI64 + cmp:
+		return opCMPMI64JO + cc, true
+	}
+	if cc == 2 || cc == 3 || cc == 6 || cc == 7 { // CF is 0 after TEST
+		return 0, false
+	}
+	switch code {
+	case opTESTRR8:
+		return opTESTRR8JO + cc, true
+	case opTESTRR32:
+		return opTESTRR32JO + cc, true
+	case opTESTRR64:
+		return opTESTRR64JO + cc, true
+	case opTESTRI8:
+		return opTESTRI8JO + cc, true
+	case opTESTRI32:
+		return opTESTRI32JO + cc, true
+	case opTESTMI8:
+		return opTESTMI8JO + cc, true
+	case opTESTMI32:
+		return opTESTMI32JO + cc, true
+	}
+	return 0, false
+}
+
+// fpOps are the arithmetic instructions of package fp that FP ops name.
+var fpOps []fp.Fn
