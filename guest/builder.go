@@ -20,6 +20,8 @@ type builder struct {
 	work     string // scratch, removed at the end
 	extra    []string
 	progress Progress
+	update   bool // fetch package lists however fresh they are
+	stale    bool // package lists were not fetched for this build
 	apt      *debian.Apt
 	packages []debian.Package
 	spools   []*os.File
@@ -36,15 +38,12 @@ func (b *builder) start(ctx context.Context) error {
 		return err
 	}
 	b.apt = apt
-	if age := time.Since(apt.Updated()); age >= 0 && age < freshLists {
+	if age := time.Since(apt.Updated()); !b.update && age >= 0 && age < freshLists {
+		b.stale = true
 		return nil
 	}
-	return b.update(ctx)
-}
-
-func (b *builder) update(ctx context.Context) error {
 	b.progress.Phase("updating package lists", 0)
-	err := b.apt.Update(ctx)
+	err = b.apt.Update(ctx)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -86,26 +85,37 @@ func (e *missingPackagesError) Error() string {
 	return fmt.Sprintf("the package lists of this host's apt sources have no %s", strings.Join(e.names, ", "))
 }
 
+// summary names packages, with their size in bytes.
+func summary(list []debian.Package) (what string, total int64) {
+	for _, p := range list {
+		total += p.Size
+	}
+	if len(list) == 1 {
+		return list[0].Name, total
+	}
+	return fmt.Sprintf("%d packages", len(list)), total
+}
+
 // unpack fetches packages and unpacks each to a file of its own.
 func (b *builder) unpack(ctx context.Context, list []debian.Package) ([][]*debian.File, error) {
 	if len(list) == 0 {
 		return nil, nil
 	}
-	var total int64
-	for _, p := range list {
-		total += p.Size
-	}
-	what := list[0].Name
-	if len(list) > 1 {
-		what = fmt.Sprintf("%d packages", len(list))
-	}
 	if err := os.MkdirAll(b.store.downloads(), 0o755); err != nil {
 		return nil, err
 	}
-	b.progress.Phase("downloading "+what, total)
-	if err := b.apt.Download(ctx, list, b.store.downloads(), b.progress.Add); err != nil {
+	missing, err := debian.Missing(list, b.store.downloads())
+	if err != nil {
 		return nil, err
 	}
+	if len(missing) > 0 {
+		what, total := summary(missing)
+		b.progress.Phase("downloading "+what, total)
+		if err := b.apt.Download(ctx, missing, b.store.downloads(), b.progress.Add); err != nil {
+			return nil, err
+		}
+	}
+	what, total := summary(list)
 	b.progress.Phase("unpacking "+what, total)
 	var all [][]*debian.File
 	for _, p := range list {
@@ -152,6 +162,25 @@ func (b *builder) close() {
 }
 
 var realKernel = regexp.MustCompile(`^linux-image-(unsigned-)?[0-9]`)
+
+// namedKernel finds the kernel of a spec. Extra packages for the default guest
+// come with its very kernel while the archive still has that.
+func (b *builder) namedKernel(ctx context.Context, spec string) (*kernelSource, error) {
+	if spec != "" {
+		return b.packagedKernel(ctx, spec)
+	}
+	if base, err := b.store.findDefault(nil); err == nil && len(b.extra) > 0 && base.Manifest.Kernel.Package != "" {
+		k, err := b.packagedKernel(ctx, base.Manifest.Kernel.Package+"="+base.Manifest.Kernel.Debian)
+		if err == nil && len(base.Manifest.Kernel.Aliases) > 0 {
+			k.alias = base.Manifest.Kernel.Aliases[0]
+		}
+		var missing *missingPackagesError
+		if !errors.As(err, &missing) {
+			return k, err
+		}
+	}
+	return b.packagedKernel(ctx, DefaultKernel)
+}
 
 // packagedKernel finds the kernel of a package, or of what a metapackage
 // depends on, NAME or NAME=VERSION.

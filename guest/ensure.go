@@ -1,13 +1,13 @@
 package guest
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"os"
 	"path/filepath"
@@ -90,16 +90,27 @@ func (s *Store) build(ctx context.Context, spec Spec, progress Progress) (*Image
 		return nil, err
 	}
 	b := &builder{store: s, work: work, extra: spec.extra(), progress: progress}
-	defer b.close()
+	defer func() { b.close() }()
 	tree, m, image, err := b.compose(ctx, spec)
+	if err != nil && ctx.Err() == nil && b.stale {
+		// The lists may name what the archive has replaced meanwhile.
+		b.close()
+		b = &builder{store: s, work: work, extra: spec.extra(), progress: progress, update: true}
+		tree, m, image, err = b.compose(ctx, spec)
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		return nil, err
 	}
-	m.Name = s.nameFor(spec, m, image)
-	return s.publish(ctx, filepath.Join(work, "guest"), tree, m, image, progress)
+	m.Base, m.Name = namesFor(spec, m, image)
+	im, err := s.publish(ctx, filepath.Join(work, "guest"), tree, m, image, progress)
+	if err == nil && spec.Kernel == "" && len(m.Extra) == 0 {
+		im.Default = true
+		err = s.SetDefault(m.Name)
+	}
+	return im, err
 }
 
 // compose gathers a kernel and tools: from packages, and what apt cannot give
@@ -120,7 +131,7 @@ func (b *builder) compose(ctx context.Context, spec Spec) (*rootfs.Tree, *Manife
 	case aptErr != nil:
 		err = aptErr
 	default:
-		k, err = b.packagedKernel(ctx, firstOf(spec.Kernel, DefaultKernel))
+		k, err = b.namedKernel(ctx, spec.Kernel)
 	}
 	if err != nil && spec.Kernel == "" && ctx.Err() == nil {
 		host, hostErr := hostKernel()
@@ -192,33 +203,26 @@ func hostKernel() (*kernelSource, error) {
 	return nil, fmt.Errorf("no kernel of the host will do: %w", why)
 }
 
-func firstOf(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
-}
-
-// nameFor names a guest for its kernel and its extra packages.
-func (s *Store) nameFor(spec Spec, m *Manifest, image []byte) string {
-	name := m.Kernel.Release
+// namesFor names a guest for its kernel, and for its extra packages.
+func namesFor(spec Spec, m *Manifest, image []byte) (base, name string) {
+	base = m.Kernel.Release
 	if strings.Contains(spec.Kernel, "=") {
 		// Another version of the same release is another guest.
-		name += "=" + m.Kernel.Debian
+		base += "=" + m.Kernel.Debian
 	}
 	if m.Kernel.Source == "host" {
 		sum := sha256.Sum256(image)
-		name += "@" + hex.EncodeToString(sum[:4])
+		base += "@" + hex.EncodeToString(sum[:4])
 	}
-	if len(m.Extra) > 0 {
-		list := strings.Join(m.Extra, "+")
-		if len(list) > 80 {
-			sum := sha256.Sum256([]byte(list))
-			list = hex.EncodeToString(sum[:8])
-		}
-		name += "+" + list
+	if len(m.Extra) == 0 {
+		return base, base
 	}
-	return name
+	list := strings.Join(m.Extra, "+")
+	if len(list) > 80 {
+		sum := sha256.Sum256([]byte(list))
+		list = hex.EncodeToString(sum[:8])
+	}
+	return base, base + "+" + list
 }
 
 // publish writes a guest to dir and moves it to its place.
@@ -228,20 +232,20 @@ func (s *Store) publish(ctx context.Context, dir string, tree *rootfs.Tree, m *M
 		return nil, err
 	}
 	var err error
-	m.SHA256.Initrd, err = writeHashed(filepath.Join(dir, initrdFile), func(w io.Writer) error {
+	m.Initrd, err = writeHashed(filepath.Join(dir, initrdFile), func(w io.Writer) error {
 		return tree.WriteCPIO(progressWriter{ctx, w, progress})
 	})
 	if err != nil {
 		return nil, err
 	}
-	m.SHA256.Kernel, err = writeHashed(filepath.Join(dir, kernelFile), func(w io.Writer) error {
+	m.Image, err = writeHashed(filepath.Join(dir, kernelFile), func(w io.Writer) error {
 		_, err := progressWriter{ctx, w, progress}.Write(image)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256([]byte(m.SHA256.Kernel + m.SHA256.Initrd))
+	sum := sha256.Sum256([]byte(m.Image.SHA256 + m.Initrd.SHA256))
 	m.Content = hex.EncodeToString(sum[:])
 	m.Built = time.Now().UTC().Truncate(time.Second)
 	if err := s.writeVmlinux(dir, image); err != nil {
@@ -265,11 +269,6 @@ func (s *Store) publish(ctx context.Context, dir string, tree *rootfs.Tree, m *M
 	}
 	if err := s.move(dir, m.Name); err != nil {
 		return nil, err
-	}
-	if s.defaultName() == "" || len(m.Extra) == 0 && m.Kernel.Aliases != nil && m.Kernel.Aliases[0] == DefaultKernel {
-		if err := s.SetDefault(m.Name); err != nil {
-			return nil, err
-		}
 	}
 	return s.load(m.Name)
 }
@@ -326,24 +325,30 @@ func (s *Store) complete(im *Image) (*Image, error) {
 	return im, nil
 }
 
-// writeHashed makes a file, puts it on disk and returns its SHA256.
-func writeHashed(name string, write func(io.Writer) error) (string, error) {
+// writeHashed makes a file and puts it on disk.
+func writeHashed(name string, write func(io.Writer) error) (FileSum, error) {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
-		return "", err
+		return FileSum{}, err
 	}
 	defer f.Close()
 	h := sha256.New()
-	if err := write(bufferedTee(f, h)); err != nil {
-		return "", err
+	w := bufio.NewWriterSize(io.MultiWriter(h, f), 1<<18)
+	if err := write(w); err != nil {
+		return FileSum{}, err
+	}
+	if err := w.Flush(); err != nil {
+		return FileSum{}, err
 	}
 	if err := f.Sync(); err != nil {
-		return "", err
+		return FileSum{}, err
 	}
-	return hex.EncodeToString(h.Sum(nil)), f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return FileSum{}, err
+	}
+	return FileSum{Size: st.Size(), SHA256: hex.EncodeToString(h.Sum(nil))}, f.Close()
 }
-
-func bufferedTee(f *os.File, h hash.Hash) io.Writer { return io.MultiWriter(h, f) }
 
 type progressWriter struct {
 	ctx context.Context

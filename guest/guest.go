@@ -85,6 +85,7 @@ func (s Spec) check() error {
 type Manifest struct {
 	Recipe int    `json:"recipe"`
 	Name   string `json:"name"`
+	Base   string `json:"base"` // Name without extra packages
 	Kernel struct {
 		Release string   `json:"release"`           // uname -r: 6.1.0-56-cloud-amd64
 		Version string   `json:"version"`           // 6.1.192
@@ -98,13 +99,17 @@ type Manifest struct {
 	Tools    string           `json:"tools"`              // "package" or "host"
 	Boot     []string         `json:"boot"`               // modules in the order the agent loads them
 	Modules  []string         `json:"modules"`            // all modules the guest has
-	SHA256   struct {
-		Kernel string `json:"kernel"`
-		Initrd string `json:"initrd"`
-	} `json:"sha256"`
-	Content string    `json:"content"` // SHA256 over both: the identity of the guest
-	Files   int       `json:"files"`   // in initrd.cpio
-	Built   time.Time `json:"built"`
+	Image    FileSum          `json:"image"`              // the kernel
+	Initrd   FileSum          `json:"initrd"`
+	Content  string           `json:"content"` // SHA256 over both: the identity of the guest
+	Files    int              `json:"files"`   // in initrd.cpio
+	Built    time.Time        `json:"built"`
+}
+
+// FileSum tells whether a file is whole.
+type FileSum struct {
+	Size   int64  `json:"size"`
+	SHA256 string `json:"sha256"`
 }
 
 // Image is a guest in the store.
@@ -136,19 +141,19 @@ func imageAt(dir string, m Manifest) *Image {
 // Dir is the guest's folder.
 func (im *Image) Dir() string { return im.dir }
 
-// matches reports whether the image is what the spec asks for; a default spec
-// is resolved before.
+// matches reports whether the image is what a spec with a kernel asks for.
 func (im *Image) matches(kernel string, extra []string) bool {
 	m := &im.Manifest
+	if kernel == m.Name && len(extra) == 0 {
+		return true
+	}
 	if !slices.Equal(m.Extra, extra) {
-		return len(extra) == 0 && kernel == m.Name
+		return false
 	}
 	k := &m.Kernel
 	switch kernel {
-	case m.Name, k.Release:
+	case m.Base, k.Release:
 		return true
-	case "":
-		return false
 	case k.Package, k.Package + "=" + k.Debian:
 		return k.Package != ""
 	}

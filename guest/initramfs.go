@@ -3,18 +3,24 @@ package guest
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
 	"nvlab/guest/rootfs"
 )
 
-// keepInitrds is how many agents' initramfs a guest keeps.
-const keepInitrds = 4
+// A guest keeps the initramfs of a few agents, and all that are younger than
+// initrdGrace.
+const (
+	keepInitrds = 4
+	initrdGrace = time.Hour
+)
 
 // Initramfs returns the path of the guest's initramfs with a program as its
 // /init: "" is the running program, which must be one that calls agent.Main
@@ -62,35 +68,28 @@ func (im *Image) writeInitramfs(path string, agent []byte) error {
 	})
 }
 
-// pruneInitrds removes the oldest but a few, and what dead processes left.
+// pruneInitrds removes the oldest but a few. One that was made a short while
+// ago stays: its process may be about to open it.
 func (im *Image) pruneInitrds(keep string) {
-	dir := filepath.Dir(keep)
-	entries, err := os.ReadDir(dir)
+	entries, err := os.ReadDir(filepath.Dir(keep))
 	if err != nil {
 		return
 	}
-	type old struct {
-		name string
-		age  int64
-	}
-	var list []old
+	var old []fs.FileInfo
 	for _, e := range entries {
 		info, err := e.Info()
-		if errors.Is(err, os.ErrNotExist) || err != nil || e.Name() == filepath.Base(keep) {
-			continue
-		}
-		if strings.HasSuffix(e.Name(), ".cpio") {
-			list = append(list, old{e.Name(), info.ModTime().UnixNano()})
+		if err == nil && e.Name() != filepath.Base(keep) && time.Since(info.ModTime()) > initrdGrace {
+			old = append(old, info)
 		}
 	}
-	for len(list) >= keepInitrds {
-		oldest := 0
-		for i := range list {
-			if list[i].age < list[oldest].age {
-				oldest = i
-			}
+	slices.SortFunc(old, func(a, b fs.FileInfo) int { return b.ModTime().Compare(a.ModTime()) })
+	kept := 0
+	for _, info := range old {
+		// What does not end so was left by a process that died.
+		if strings.HasSuffix(info.Name(), ".cpio") && kept < keepInitrds {
+			kept++
+			continue
 		}
-		os.Remove(filepath.Join(dir, list[oldest].name))
-		list = append(list[:oldest], list[oldest+1:]...)
+		os.Remove(filepath.Join(filepath.Dir(keep), info.Name()))
 	}
 }

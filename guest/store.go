@@ -95,15 +95,19 @@ func (s *Store) load(name string) (*Image, error) {
 	}
 	var m Manifest
 	if err := json.Unmarshal(b, &m); err != nil {
-		return nil, fmt.Errorf("guest %s: broken %s: %w", name, manifestFile, err)
+		return nil, fmt.Errorf("%w: %s has a broken %s: %w", ErrNoGuest, name, manifestFile, err)
 	}
 	if m.Name != name {
-		return nil, fmt.Errorf("guest %s: its %s is of guest %q", name, manifestFile, m.Name)
+		return nil, fmt.Errorf("%w: the %s of %s is of guest %q", ErrNoGuest, manifestFile, name, m.Name)
 	}
 	im := imageAt(dir, m)
-	for _, file := range []string{im.KernelPath, im.BaseInitrd} {
-		if _, err := os.Stat(file); err != nil {
-			return nil, fmt.Errorf("guest %s: %w", name, err)
+	for file, want := range map[string]int64{im.KernelPath: m.Image.Size, im.BaseInitrd: m.Initrd.Size} {
+		st, err := os.Stat(file)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %s is not whole: %w", ErrNoGuest, name, err)
+		}
+		if st.Size() != want {
+			return nil, fmt.Errorf("%w: %s is not whole: %s has %d bytes, its manifest says %d", ErrNoGuest, name, filepath.Base(file), st.Size(), want)
 		}
 	}
 	if _, err := os.Stat(filepath.Join(dir, vmlinuxFile)); err == nil {
@@ -154,21 +158,7 @@ func (s *Store) find(spec Spec) (*Image, error) {
 	}
 	kernel, extra := spec.Kernel, spec.extra()
 	if kernel == "" {
-		name := s.defaultName()
-		if name == "" {
-			return nil, fmt.Errorf("%w: the store %s has no default guest", ErrNoGuest, s.dir)
-		}
-		base, err := s.load(name)
-		if err != nil {
-			return nil, err
-		}
-		if len(extra) == 0 {
-			return base, nil
-		}
-		kernel = base.Name
-		if base.Manifest.Kernel.Package != "" {
-			kernel = base.Manifest.Kernel.Release
-		}
+		return s.findDefault(extra)
 	}
 	if strings.Contains(kernel, "/") {
 		k, err := readLocalKernel(kernel)
@@ -177,18 +167,45 @@ func (s *Store) find(spec Spec) (*Image, error) {
 		}
 		kernel = k.name()
 	}
+	im, err := s.newest(func(im *Image) bool { return im.matches(kernel, extra) })
+	if err == nil && im == nil {
+		err = fmt.Errorf("%w: %s", ErrNoGuest, spec)
+	}
+	return im, err
+}
+
+// findDefault finds the default guest, or one with extra packages whose kernel
+// is the default guest's, or was the default when it was built.
+func (s *Store) findDefault(extra []string) (*Image, error) {
+	name := s.defaultName()
+	if len(extra) == 0 {
+		if name == "" {
+			return nil, fmt.Errorf("%w: the store %s has no default guest", ErrNoGuest, s.dir)
+		}
+		return s.load(name)
+	}
+	im, err := s.newest(func(im *Image) bool { return im.Manifest.Base == name && slices.Equal(im.Manifest.Extra, extra) })
+	if err != nil || im != nil {
+		return im, err
+	}
+	im, err = s.newest(func(im *Image) bool { return im.matches(DefaultKernel, extra) })
+	if err == nil && im == nil {
+		err = fmt.Errorf("%w: default with %s", ErrNoGuest, strings.Join(extra, ", "))
+	}
+	return im, err
+}
+
+// newest returns the guest built last of those that want accepts, or nil.
+func (s *Store) newest(want func(*Image) bool) (*Image, error) {
 	list, err := s.List()
 	if err != nil {
 		return nil, err
 	}
 	var best *Image
 	for _, im := range list {
-		if im.matches(kernel, extra) && (best == nil || im.Manifest.Built.After(best.Manifest.Built)) {
+		if want(im) && (best == nil || im.Manifest.Built.After(best.Manifest.Built)) {
 			best = im
 		}
-	}
-	if best == nil {
-		return nil, fmt.Errorf("%w: %s", ErrNoGuest, spec)
 	}
 	return best, nil
 }

@@ -12,6 +12,9 @@ import (
 // shutdown ends all processes, unmounts, calls answer, and powers off or
 // resets. It returns only if the kernel refuses.
 func (p *processes) shutdown(reboot bool, answer func()) error {
+	if os.Getpid() != 1 {
+		return fmt.Errorf("process %d is not pid 1 and must not end all others", os.Getpid())
+	}
 	p.mu.Lock()
 	again := p.stopping
 	p.stopping = true

@@ -175,27 +175,34 @@ func (a *Apt) Closure(ctx context.Context, names []string) ([]string, error) {
 	return list, nil
 }
 
+// Missing returns the packages that are not in dir, each as a file that the
+// lists' hash verifies. A wrong file is removed.
+func Missing(list []Package, dir string) ([]Package, error) {
+	var missing []Package
+	for _, p := range list {
+		file := filepath.Join(dir, p.FileName())
+		err := Verify(file, p)
+		if err == nil {
+			continue
+		}
+		if !errors.Is(err, os.ErrNotExist) {
+			if err := os.Remove(file); err != nil {
+				return nil, err
+			}
+		}
+		missing = append(missing, p)
+	}
+	return missing, nil
+}
+
 // Download fetches packages into dir and verifies each against the SHA256 of
-// the signed lists. A file that is there already and right is not fetched
-// again; one that is wrong is removed.
+// the signed lists.
 func (a *Apt) Download(ctx context.Context, list []Package, dir string, progress func(bytes int64)) error {
 	var want []string
 	var total int64
 	for _, p := range list {
-		switch err := Verify(filepath.Join(dir, p.FileName()), p); {
-		case err == nil:
-			progress(p.Size)
-			continue
-		case !errors.Is(err, os.ErrNotExist):
-			if err := os.Remove(filepath.Join(dir, p.FileName())); err != nil {
-				return err
-			}
-		}
 		want = append(want, p.String())
 		total += p.Size
-	}
-	if len(want) == 0 {
-		return nil
 	}
 	fetched := filepath.Join(a.work, "fetched")
 	if err := os.MkdirAll(fetched, 0o755); err != nil {
@@ -215,9 +222,6 @@ func (a *Apt) Download(ctx context.Context, list []Package, dir string, progress
 	percent(100)
 	for _, p := range list {
 		from := filepath.Join(fetched, p.FileName())
-		if _, err := os.Stat(filepath.Join(dir, p.FileName())); err == nil {
-			continue
-		}
 		if err := Verify(from, p); err != nil {
 			return err
 		}

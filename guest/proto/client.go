@@ -125,6 +125,7 @@ type Result struct {
 
 type call struct {
 	want   Kind
+	reads  bool // Data frames are due
 	result Result
 	size   int64
 	over   error // past the limit: the rest is dropped
@@ -173,7 +174,8 @@ func (c *Client) Start(r Request) (id uint32, send []byte, err error) {
 	if c.calls == nil {
 		c.calls = make(map[uint32]*call)
 	}
-	c.calls[id] = &call{want: r.final()}
+	_, reads := r.(ReadPath)
+	c.calls[id] = &call{want: r.final(), reads: reads}
 	return id, send, nil
 }
 
@@ -269,8 +271,8 @@ func (c *Client) frame(f Frame) error {
 	}
 	switch f.Kind {
 	case KindStdout, KindStderr, KindData:
-		if (f.Kind == KindData) == (k.want == KindExit) {
-			return fmt.Errorf("a %v frame for a request that ends in %v", f.Kind, k.want)
+		if (f.Kind == KindData) != k.reads || f.Kind != KindData && k.want != KindExit {
+			return fmt.Errorf("a %v frame in the answer to a request that brings none", f.Kind)
 		}
 		c.output(k, f)
 		return nil
