@@ -5,7 +5,8 @@
 //
 // The rules are those of the Intel 64 and IA-32 Architectures Software
 // Developer's Manual ("SDM") volume 1, chapters 4, 8, 9, 10, 11 and appendices
-// D and E, and volume 2. All arithmetic is done on integers, or by operations
+// D and E, and volume 2. What they leave undefined is as AMD's processors have
+// it, where that is known. All arithmetic is done on integers, or by operations
 // that IEEE 754 defines to the bit, so every host gets the same results.
 package fp
 

@@ -48,6 +48,7 @@ const (
 type native struct {
 	page []byte
 	used int
+	amd  bool // the host's CPU: what is not defined, the package does as AMD's
 }
 
 func newNative(t testing.TB) *native {
@@ -56,12 +57,17 @@ func newNative(t testing.TB) *native {
 		t.Skipf("this host allows no generated code: %v", err)
 	}
 	t.Cleanup(func() { unix.Munmap(page) })
-	return &native{page: page}
+	n := &native{page: page}
+	// xor eax, eax; cpuid; mov [rsi+gpr], rcx: the end of "AuthenticAMD"
+	var m machine
+	n.compile("\x48\x89\xC6\x31\xC0\x0F\xA2\x48\x89\x4E\x28" + ret)(&m)
+	n.amd = uint32(m.gpr) == 'c'|'A'<<8|'M'<<16|'D'<<24
+	return n
 }
 
 // compile gives a function that runs machine code with RAX pointing to a
-// machine. The code may use RCX, RDX, xmm0, xmm1, the x87 and a few words of
-// stack.
+// machine. The code may use all registers but RSP, RBP, R14 and xmm15, and a
+// few words of stack.
 func (n *native) compile(code string) func(*machine) {
 	if n.used+len(code) > len(n.page) {
 		n.used = 0

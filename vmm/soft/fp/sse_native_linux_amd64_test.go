@@ -124,14 +124,6 @@ func sseForms(n *native) (forms []sseForm) {
 	return forms
 }
 
-// rounds is how often each form runs.
-func rounds(n int) int {
-	if testing.Short() {
-		return n / 10
-	}
-	return n
-}
-
 func TestNativeSSE(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	n := newNative(t)

@@ -6,6 +6,14 @@ import (
 	"testing"
 )
 
+// rounds is how often each form runs.
+func rounds(n int) int {
+	if testing.Short() {
+		return n / 10
+	}
+	return n
+}
+
 func (a wide) big() *big.Float {
 	f := new(big.Float).SetPrec(256).SetUint64(a.hi)
 	f.SetMantExp(f, 64)
