@@ -128,16 +128,19 @@ func (b *Backend) read(p []byte, off int64) error {
 // ErrTruncated is in every error that says that bytes of a file are gone.
 var ErrTruncated = errors.New("backing store was truncated")
 
-// lost explains why bytes are gone.
+// lost explains an access that failed.
 func (b *Backend) lost(err error) error {
 	if err == nil {
 		return nil
 	}
-	length := int64(-1)
-	if info, statErr := b.file.Stat(); statErr == nil {
-		length = info.Size()
+	info, statErr := b.file.Stat()
+	if statErr != nil {
+		return statErr
 	}
-	return fmt.Errorf("%s: %w to %#x of %#x bytes by someone else (%w)", b, ErrTruncated, length, b.size, err)
+	if info.Size() >= b.size {
+		return fmt.Errorf("%s: backing store cannot be reached, its disk is full or broken: %w", b, err)
+	}
+	return fmt.Errorf("%s: %w to %#x of %#x bytes by someone else (%w)", b, ErrTruncated, info.Size(), b.size, err)
 }
 
 // WriteAt writes to the storage of a backend that no running VM maps.

@@ -111,12 +111,12 @@ func (c FileConfig) fit(f *os.File) error {
 	}
 	mismatch := fmt.Sprintf("%s: backing store size %#x does not match 'size' option %#x", c.Path, have, c.Size)
 	if have > c.Size {
-		return fmt.Errorf("%s: the file has data and is never truncated; give size %d, or partial to use the start of it", mismatch, alignDown(have, PageSize))
+		return fmt.Errorf("%s: the file has data and is never truncated; give size %s, or partial to use the start of it", mismatch, sizeText(alignDown(have, PageSize)))
 	}
 	if have < PageSize {
 		return fmt.Errorf("%s: the file has data and is never extended; give another path", mismatch)
 	}
-	return fmt.Errorf("%s: the file has data and is never extended; give size %d", mismatch, alignDown(have, PageSize))
+	return fmt.Errorf("%s: the file has data and is never extended; give size %s", mismatch, sizeText(alignDown(have, PageSize)))
 }
 
 // RAMConfig is a memory-backend-ram.

@@ -67,14 +67,14 @@ func TestOpenFileRefuses(t *testing.T) {
 		{"no path", FileConfig{Size: mib}, "'mem-path' property is not set: path must name a file"},
 		{"size 0", FileConfig{Path: dir + "/new"}, "{dir}/new: property 'size' of memory-backend-file doesn't take value '0': the smallest is 4KiB"},
 		{"size 100", FileConfig{Path: dir + "/new", Size: 100}, "{dir}/new: memory size 0x64 must be equal to or larger than page size 0x1000: the nearest is 4KiB"},
-		{"size 5000", FileConfig{Path: dir + "/new", Size: 5000}, "{dir}/new: backend 'memory-backend-file' memory size must be multiple of 4 KiB: size is 5000, the nearest are 4096 and 8192"},
+		{"size 5000", FileConfig{Path: dir + "/new", Size: 5000}, "{dir}/new: backend 'memory-backend-file' memory size must be multiple of 4 KiB: size is 5000, the nearest are 4KiB and 8KiB"},
 		{"size 2^63", FileConfig{Path: dir + "/new", Size: 1 << 63}, "{dir}/new: memory size 0x8000000000000000 is larger than an address space: the largest is 256TiB"},
 		{"align 1000", FileConfig{Path: dir + "/new", Size: mib, Align: 1000}, "{dir}/new: alignment 0x3e8 must be multiples of page size 0x1000: the nearest power of two is 4KiB"},
 		{"align 2048", FileConfig{Path: dir + "/new", Size: mib, Align: 2048}, "{dir}/new: alignment 0x800 must be multiples of page size 0x1000: the nearest power of two is 4KiB"},
 		{"align 3 MiB", FileConfig{Path: dir + "/new", Size: mib, Align: 3 * mib}, "{dir}/new: alignment 0x300000 must be a power of two: the nearest below is 2MiB"},
-		{"file smaller", FileConfig{Path: file, Size: 32 * kib}, "{dir}/file: backing store size 0x4000 does not match 'size' option 0x8000: the file has data and is never extended; give size 16384"},
-		{"file larger", FileConfig{Path: file, Size: 8 * kib}, "{dir}/file: backing store size 0x4000 does not match 'size' option 0x2000: the file has data and is never truncated; give size 16384, or partial to use the start of it"},
-		{"file smaller, partial", FileConfig{Path: file, Size: 32 * kib, Partial: true}, "{dir}/file: backing store size 0x4000 does not match 'size' option 0x8000: the file has data and is never extended; give size 16384"},
+		{"file smaller", FileConfig{Path: file, Size: 32 * kib}, "{dir}/file: backing store size 0x4000 does not match 'size' option 0x8000: the file has data and is never extended; give size 16KiB"},
+		{"file larger", FileConfig{Path: file, Size: 8 * kib}, "{dir}/file: backing store size 0x4000 does not match 'size' option 0x2000: the file has data and is never truncated; give size 16KiB, or partial to use the start of it"},
+		{"file smaller, partial", FileConfig{Path: file, Size: 32 * kib, Partial: true}, "{dir}/file: backing store size 0x4000 does not match 'size' option 0x8000: the file has data and is never extended; give size 16KiB"},
 		{"file below a page", FileConfig{Path: dir + "/tiny", Size: 4 * kib}, "{dir}/tiny: backing store size 0x5 does not match 'size' option 0x1000: the file has data and is never extended; give another path"},
 		{"directory", FileConfig{Path: dir, Size: mib}, "{dir}: is a directory: path must name a regular file"},
 		{"FIFO", FileConfig{Path: dir + "/fifo", Size: mib}, "{dir}/fifo: is not a regular file: path must name one"},
@@ -110,7 +110,7 @@ func TestNewRAMRefuses(t *testing.T) {
 		want   string
 	}{
 		{RAMConfig{}, "property 'size' of memory-backend-ram doesn't take value '0': the smallest is 4KiB"},
-		{RAMConfig{Size: 4097}, "backend 'memory-backend-ram' memory size must be multiple of 4 KiB: size is 4097, the nearest are 4096 and 8192"},
+		{RAMConfig{Size: 4097}, "backend 'memory-backend-ram' memory size must be multiple of 4 KiB: size is 4097, the nearest are 4KiB and 8KiB"},
 		{RAMConfig{Size: mib, Align: 3 * mib}, "memory-backend-ram: alignment 0x300000 must be a power of two: the nearest below is 2MiB"},
 	} {
 		_, err := NewRAM(c.config)

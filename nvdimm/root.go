@@ -72,13 +72,13 @@ func (c Config) checkMemory() error {
 		return nil
 	case c.MaxMem%PageSize != 0:
 		down := alignDown(c.MaxMem, PageSize)
-		return fmt.Errorf("maximum memory size must by aligned to multiple of %d bytes: maxmem is %d, the nearest are %d and %d", PageSize, c.MaxMem, down, down+PageSize)
+		return fmt.Errorf("maximum memory size must by aligned to multiple of %d bytes: maxmem is %d, the nearest are %s and %s", PageSize, c.MaxMem, sizeText(down), sizeText(down+PageSize))
 	case c.MaxMem < c.Memory:
 		return fmt.Errorf("invalid value of maxmem: maximum memory size (%#x) must be at least the initial memory size (%#x)", c.MaxMem, c.Memory)
 	case c.MaxMem == c.Memory && c.Slots > 0:
 		return fmt.Errorf("invalid value of maxmem: memory slots were specified but maximum memory size (%#x) is equal to the initial memory size (%#x)", c.MaxMem, c.Memory)
 	case c.MaxMem > maxSize:
-		return fmt.Errorf("unsupported amount of maximum memory: %d: the largest maxmem is %s", c.MaxMem, sizeText(maxSize))
+		return fmt.Errorf("unsupported amount of maximum memory: maxmem is %d, the largest is %s", c.MaxMem, sizeText(maxSize))
 	}
 	return nil
 }
@@ -194,7 +194,7 @@ func (r *Root) checkBusy(b *Backend) error {
 // nvdimm_prepare_memory_region).
 func pmemSize(b *Backend, labelSize uint64) (uint64, error) {
 	if labelSize > 0 && labelSize < MinLabelSize {
-		return 0, fmt.Errorf("property 'nvdimm.label-size' (%#x) is required at least %#x: the nearest is %s", labelSize, MinLabelSize, sizeText(MinLabelSize))
+		return 0, fmt.Errorf("label_size=%d: Property 'nvdimm.label-size' (%#x) is required at least %#x: the nearest is %s", labelSize, labelSize, MinLabelSize, sizeText(MinLabelSize))
 	}
 	size := uint64(0)
 	if labelSize < b.Size() {
@@ -203,7 +203,7 @@ func pmemSize(b *Backend, labelSize uint64) (uint64, error) {
 	if size == 0 {
 		err := fmt.Errorf("the size of memdev %s (%#x) is too small to contain nvdimm label (%#x) and aligned PMEM (%#x)", b, b.Size(), labelSize, b.Align())
 		if room := b.Size() - min(b.Size(), b.Align()); room >= MinLabelSize {
-			err = fmt.Errorf("%w: label_size is at most %d", err, room)
+			err = fmt.Errorf("%w: label_size is at most %s", err, sizeText(room))
 		}
 		return 0, err
 	}
@@ -254,11 +254,11 @@ func (r *Root) chooseID(id string, slot int) (string, error) {
 		c := id[i]
 		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
 		if !letter && (i == 0 || c != '-' && c != '.' && c != '_' && (c < '0' || c > '9')) {
-			return "", fmt.Errorf("parameter 'id' expects an identifier, not %q: letters, digits, '-', '.', '_', starting with a letter", id)
+			return "", fmt.Errorf("id=%q: Parameter 'id' expects an identifier: letters, digits, '-', '.', '_', starting with a letter", id)
 		}
 	}
 	if taken(id) {
-		return "", fmt.Errorf("duplicate device ID '%s': a DIMM of this machine has it", id)
+		return "", fmt.Errorf("id=%q: Duplicate device ID '%s': another DIMM of this machine has it", id, id)
 	}
 	return id, nil
 }
@@ -272,7 +272,7 @@ func (r *Root) place(size, align uint64) (uint64, error) {
 	if total := r.total(); size > total-used {
 		err := fmt.Errorf("not enough space, currently %#x in use of total space for memory devices %#x", used, total)
 		if want, fits := alignUp(r.config.Memory+used+size, PageSize); fits {
-			err = fmt.Errorf("%w: this DIMM of %#x bytes needs maxmem of at least %d", err, size, want)
+			err = fmt.Errorf("%w: this DIMM of %#x bytes needs maxmem of at least %s", err, size, sizeText(want))
 		}
 		return 0, err
 	}

@@ -37,8 +37,8 @@ func checkSize(object string, size uint64) error {
 	case size < PageSize:
 		return fmt.Errorf("memory size %#x must be equal to or larger than page size %#x: the nearest is 4KiB", size, PageSize)
 	case size%PageSize != 0:
-		return fmt.Errorf("backend '%s' memory size must be multiple of 4 KiB: size is %d, the nearest are %d and %d",
-			object, size, down, down+PageSize)
+		return fmt.Errorf("backend '%s' memory size must be multiple of 4 KiB: size is %d, the nearest are %s and %s",
+			object, size, sizeText(down), sizeText(down+PageSize))
 	case size > maxSize:
 		return fmt.Errorf("memory size %#x is larger than an address space: the largest is %s", size, sizeText(maxSize))
 	}
