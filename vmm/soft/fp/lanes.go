@@ -1,5 +1,7 @@
 package fp
 
+import "math/bits"
+
 // The packed integer instructions of MMX, on the lanes of one 64-bit word.
 // SSE2 does the same on each half of a register.
 
@@ -77,15 +79,7 @@ func (l lane) saturate(a, v, overflow uint64) uint64 {
 	return blend(l.fill(overflow), l.fill(a)^^uint64(l), v)
 }
 
-func (l lane) width() uint {
-	switch l {
-	case lane8:
-		return 8
-	case lane16:
-		return 16
-	}
-	return 32
-}
+func (l lane) width() uint { return uint(bits.TrailingZeros64(uint64(l))) + 1 }
 
 // shiftLeft and the like shift out everything if count is the width or more.
 func (l lane) shiftLeft(v, count uint64) uint64 {

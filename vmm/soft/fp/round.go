@@ -147,9 +147,6 @@ func (e *env) integer(n number, mode uint8) (magnitude uint64, inexact, ok bool)
 	}
 	hi, lo := shiftRight(n.sig, 0, uint(63-n.exp))
 	magnitude, inexact, increased := roundTop(n.neg, hi, lo, 64, mode)
-	if increased && magnitude == 0 {
-		return 0, false, false
-	}
 	e.roundedUp = increased
 	return magnitude, inexact, true
 }
