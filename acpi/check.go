@@ -2,8 +2,10 @@ package acpi
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"math/bits"
+	"slices"
 )
 
 // Check finds what is wrong with a table that is otherwise readable: stated
@@ -168,15 +170,41 @@ func (r *report) spa(s *SPARange) {
 	}
 }
 
-// overlaps compares ranges. Virtual disks and CDs lie within memory.
+// overlaps compares ranges. Virtual disks and CDs lie within memory, so they
+// are compared with each other only.
 func (r *report) overlaps(ranges []*SPARange) {
-	for i, a := range ranges {
-		for _, b := range ranges[:i] {
-			if isDisk(a) == isDisk(b) && a.Length != 0 && b.Length != 0 &&
-				a.Base <= b.Base+b.Length-1 && b.Base <= a.Base+a.Length-1 {
-				r.add("NFIT: SPA ranges %d and %d overlap: [0x%X, +0x%X) and [0x%X, +0x%X)",
-					b.Index, a.Index, b.Base, b.Length, a.Base, a.Length)
-			}
+	var memory, disks []span
+	for _, s := range ranges {
+		list := &memory
+		if isDisk(s) {
+			list = &disks
+		}
+		*list = append(*list, span{s.Base, s.Length, fmt.Sprintf("SPA range %d", s.Index)})
+	}
+	r.disjoint("NFIT", memory)
+	r.disjoint("NFIT", disks)
+}
+
+// span is a range of addresses.
+type span struct {
+	base, length uint64
+	name         string
+}
+
+func (s span) last() uint64 { return s.base + s.length - 1 }
+
+// disjoint reports every range that begins within one that begins before it.
+// Ranges that are empty or wrap have been reported otherwise.
+func (r *report) disjoint(table string, list []span) {
+	list = slices.DeleteFunc(list, func(s span) bool { return s.length == 0 || s.last() < s.base })
+	slices.SortStableFunc(list, func(a, b span) int { return cmp.Compare(a.base, b.base) })
+	for i := 1; i < len(list); i++ {
+		a, b := list[i-1], list[i]
+		if b.base <= a.last() {
+			r.add("%s: %s at [0x%X, +0x%X) and %s at [0x%X, +0x%X) overlap", table, a.name, a.base, a.length, b.name, b.base, b.length)
+		}
+		if a.last() > b.last() {
+			list[i] = a
 		}
 	}
 }
@@ -221,7 +249,7 @@ func (r *report) mapping(s *MemoryDevice, spas map[uint16]*SPARange, controls ma
 
 // srat checks ranges of memory (section 5.2.16.2).
 func (r *report) srat(list []SRATEntry) {
-	var seen []*MemoryAffinity
+	var ranges []span
 	for _, e := range list {
 		m, ok := e.(*MemoryAffinity)
 		if !ok || m.Flags&AffinityEnabled == 0 {
@@ -229,13 +257,8 @@ func (r *report) srat(list []SRATEntry) {
 		}
 		if m.Length == 0 || m.Base+m.Length-1 < m.Base {
 			r.add("SRAT: memory range at 0x%X has length 0x%X, which is empty or goes beyond the address space", m.Base, m.Length)
-			continue
 		}
-		for _, o := range seen {
-			if m.Base <= o.Base+o.Length-1 && o.Base <= m.Base+m.Length-1 {
-				r.add("SRAT: memory ranges at 0x%X and 0x%X overlap", o.Base, m.Base)
-			}
-		}
-		seen = append(seen, m)
+		ranges = append(ranges, span{m.Base, m.Length, fmt.Sprintf("memory of proximity domain %d", m.Proximity)})
 	}
+	r.disjoint("SRAT", ranges)
 }

@@ -29,14 +29,21 @@ func (l Layout) Disassemble(code []byte) (string, error) {
 	names.list(len(code))
 
 	d := disassembler{code: code, end: len(code), scope: &root, offset: l.Offset, indent: l.Indent}
-	text := d.list(len(code))
-	return text, errors.Join(d.errs...)
+	d.list(len(code))
+	if d.faults > len(d.errs) {
+		d.errs = append(d.errs, fmt.Errorf("and %d more faults in the byte code", d.faults-len(d.errs)))
+	}
+	return string(d.out), errors.Join(d.errs...)
 }
 
 // maxDepth bounds the nesting of terms.
 const maxDepth = 128
 
-// disassembler reads terms from code[pos:end].
+// maxErrors bounds the errors that are kept.
+const maxErrors = 100
+
+// disassembler reads terms from code[pos:end] and writes statements to out.
+// Methods that give a string read a part of a statement.
 type disassembler struct {
 	code      []byte
 	pos, end  int
@@ -45,8 +52,10 @@ type disassembler struct {
 	offset    int  // of code[0] in errors
 	indent    int
 	depth     int
+	out       []byte
 	err       error   // of the statement that is being read
-	errs      []error // of all
+	errs      []error // of all, as many as are kept
+	faults    int     // number of all
 }
 
 func (d *disassembler) fail(format string, args ...any) {
@@ -56,6 +65,12 @@ func (d *disassembler) fail(format string, args ...any) {
 }
 
 func (d *disassembler) margin() string { return strings.Repeat("    ", d.indent) }
+
+func (d *disassembler) write(format string, args ...any) {
+	if !d.namesOnly {
+		d.out = fmt.Appendf(d.out, format, args...)
+	}
+}
 
 // next takes n bytes.
 func (d *disassembler) next(n int) []byte {
@@ -132,48 +147,49 @@ func (d *disassembler) pkg(body func(end int)) {
 }
 
 // nested guards the recursion.
-func (d *disassembler) nested(f func() string) string {
+func (d *disassembler) nested(f func()) {
 	if d.depth >= maxDepth {
 		d.fail("terms are nested more than %d deep", maxDepth)
-		return ""
+		return
 	}
 	d.depth++
-	s := f()
+	f()
 	d.depth--
-	return s
 }
 
-// list gives the statements up to end, a line each or more.
-func (d *disassembler) list(end int) string {
-	var b strings.Builder
+// list writes the statements up to end. One that is malformed gives way to a
+// comment with all the bytes from there on.
+func (d *disassembler) list(end int) {
 	for d.pos < end {
-		at := d.pos
-		s := d.nested(d.statement)
-		if d.err != nil {
-			d.errs = append(d.errs, d.err)
-			fmt.Fprintf(&b, "%s// %v\n", d.margin(), d.err)
-			d.hexComment(&b, at, end)
-			d.err, d.pos = nil, end
-			break
+		at, mark := d.pos, len(d.out)
+		d.write("%s", d.margin())
+		d.nested(d.statement)
+		if d.err == nil {
+			d.write("\n")
+			continue
 		}
-		b.WriteString(d.margin() + s + "\n")
+		if d.faults++; d.faults <= maxErrors {
+			d.errs = append(d.errs, d.err)
+		}
+		d.out = d.out[:mark]
+		d.write("%s// %v\n", d.margin(), d.err)
+		for ; at < end; at += 16 {
+			d.write("%s// %04X: % X\n", d.margin(), d.offset+at, d.code[at:min(at+16, end)])
+		}
+		d.err, d.pos = nil, end
 	}
-	return b.String()
 }
 
-func (d *disassembler) hexComment(b *strings.Builder, from, to int) {
-	for ; from < to; from += 16 {
-		fmt.Fprintf(b, "%s// %04X: % X\n", d.margin(), d.offset+from, d.code[from:min(from+16, to)])
+// block writes a list in braces, one level deeper.
+func (d *disassembler) block(end int) {
+	if d.err != nil {
+		return
 	}
-}
-
-// block gives a list in braces, one level deeper.
-func (d *disassembler) block(end int) string {
-	outer := d.margin()
+	d.write("\n%s{\n", d.margin())
 	d.indent++
-	body := d.list(end)
+	d.list(end)
 	d.indent--
-	return "\n" + outer + "{\n" + body + outer + "}"
+	d.write("%s}", d.margin())
 }
 
 // name takes a NameString.
@@ -239,11 +255,10 @@ func (d *disassembler) declare(n nameString) *node {
 	return obj
 }
 
-// within runs body with another scope.
-func (d *disassembler) within(scope *node, body func() string) string {
+// blockIn writes a block of statements of another scope.
+func (d *disassembler) blockIn(scope *node, end int) {
 	outer := d.scope
 	d.scope = scope
-	s := body()
+	d.block(end)
 	d.scope = outer
-	return s
 }

@@ -5,38 +5,40 @@ import (
 	"strings"
 )
 
-// object gives the object or control statement of an opcode that was taken and
-// that may stand only in a list of statements.
-func (d *disassembler) object(op uint16) (text string, ok bool) {
+// object writes the object or control statement of an opcode that was taken and
+// that may stand only in a list of statements. It is false for any other.
+func (d *disassembler) object(op uint16) bool {
 	switch op {
 	case opName:
-		return d.nameObject(), true
+		d.write("%s", d.nameObject())
 	case opScope:
-		return d.scoped("Scope", false, ""), true
+		d.scoped("Scope", false, "")
 	case opDevice:
-		return d.scoped("Device", true, ""), true
+		d.scoped("Device", true, "")
 	case opThermalZone:
-		return d.scoped("ThermalZone", true, ""), true
+		d.scoped("ThermalZone", true, "")
 	case opPowerRes:
-		return d.scoped("PowerResource", true, "bw"), true
+		d.scoped("PowerResource", true, "bw")
 	case opProcessor:
-		return d.scoped("Processor", true, "bdb"), true
+		d.scoped("Processor", true, "bdb")
 	case opMethod:
-		return d.method(), true
+		d.method()
 	case opExternal:
-		return d.external(), true
+		d.write("%s", d.external())
 	case opRegion:
-		return d.region(), true
+		d.write("%s", d.region())
 	case opField, opIndexField, opBankField:
-		return d.field(op), true
+		d.write("%s", d.field(op))
 	case opIf:
-		return d.conditional("If"), true
+		d.conditional("If")
 	case opElse:
-		return d.body("Else"), true
+		d.otherwise()
 	case opWhile:
-		return d.conditional("While"), true
+		d.conditional("While")
+	default:
+		return false
 	}
-	return "", false
+	return true
 }
 
 // nameObject gives Name, whose value is an EISA ID if the name says so.
@@ -54,15 +56,14 @@ func (d *disassembler) nameObject() string {
 	return fmt.Sprintf("Name (%s, %s)", n, d.operand())
 }
 
-// scoped gives an object that holds others: its name, further operands and a
+// scoped writes an object that holds others: its name, further operands and a
 // list.
-func (d *disassembler) scoped(word string, declares bool, operands string) string {
-	var text string
+func (d *disassembler) scoped(word string, declares bool, operands string) {
 	d.pkg(func(end int) {
 		n := d.name()
-		text = word + " (" + n.String()
+		more := ""
 		if operands != "" {
-			text += ", " + d.operands(operands)
+			more = ", " + d.operands(operands)
 		}
 		if d.err != nil {
 			return
@@ -74,13 +75,12 @@ func (d *disassembler) scoped(word string, declares bool, operands string) strin
 		if scope == nil {
 			scope = d.declare(n)
 		}
-		text += ")" + d.within(scope, func() string { return d.block(end) })
+		d.write("%s (%s%s)", word, n, more)
+		d.blockIn(scope, end)
 	})
-	return text
 }
 
-func (d *disassembler) method() string {
-	var text string
+func (d *disassembler) method() {
 	d.pkg(func(end int) {
 		n := d.name()
 		flags := d.uint(1)
@@ -89,19 +89,19 @@ func (d *disassembler) method() string {
 			return
 		}
 		obj.method, obj.argc = true, int(flags&7)
-		text = fmt.Sprintf("Method (%s, %d, NotSerialized", n, flags&7)
-		if flags&8 != 0 {
-			text = fmt.Sprintf("Method (%s, %d, Serialized", n, flags&7)
-			if level := flags >> 4; level != 0 {
-				text += fmt.Sprintf(", %d", level)
-			}
-		}
 		if d.namesOnly {
 			return
 		}
-		text += ")" + d.within(obj, func() string { return d.block(end) })
+		rule := "NotSerialized"
+		if flags&8 != 0 {
+			rule = "Serialized"
+			if level := flags >> 4; level != 0 {
+				rule += fmt.Sprintf(", %d", level)
+			}
+		}
+		d.write("Method (%s, %d, %s)", n, flags&7, rule)
+		d.blockIn(obj, end)
 	})
-	return text
 }
 
 var objectKinds = [...]string{"UnknownObj", "IntObj", "StrObj", "BuffObj", "PkgObj", "FieldUnitObj", "DeviceObj",
@@ -225,34 +225,32 @@ func (d *disassembler) units(end int) string {
 	return "\n" + outer + "{\n" + strings.Join(lines, ",\n") + "\n" + outer + "}"
 }
 
-// conditional gives If or While, and the Else that follows an If.
-func (d *disassembler) conditional(word string) string {
-	var text string
+// conditional writes If or While, and the Else that follows an If.
+func (d *disassembler) conditional(word string) {
 	d.pkg(func(end int) {
-		text = word + " (" + d.operand() + ")"
-		if d.err == nil {
-			text += d.block(end)
-		}
+		d.write("%s (%s)", word, d.operand())
+		d.block(end)
 	})
 	if word == "While" || d.peek() != opElse {
-		return text
+		return
 	}
 	d.pos++
-	text += "\n" + d.margin()
+	d.write("\n%s", d.margin())
 	if !d.elseIsIf() {
-		return text + d.body("Else")
+		d.otherwise()
+		return
 	}
 	d.pkg(func(int) {
 		d.pos++
-		text += d.nested(func() string { return "Else" + d.conditional("If") })
+		d.write("Else")
+		d.nested(func() { d.conditional("If") })
 	})
-	return text
 }
 
-// body gives a word and a list in braces.
-func (d *disassembler) body(word string) string {
-	d.pkg(func(end int) { word += d.block(end) })
-	return word
+// otherwise writes Else.
+func (d *disassembler) otherwise() {
+	d.write("Else")
+	d.pkg(d.block)
 }
 
 // elseIsIf says whether the package of an Else, at pos, holds an If and its own

@@ -94,22 +94,25 @@ var operators = map[uint16]operator{
 // negated are the comparisons that follow LNot.
 var negated = map[int]string{opLEqual: "LNotEqual", opLGreater: "LLessEqual", opLLess: "LGreaterEqual"}
 
-// statement gives a term where statements and objects may stand.
-func (d *disassembler) statement() string {
+// statement writes a term where statements and objects may stand.
+func (d *disassembler) statement() {
 	if isName(d.peek()) {
-		return d.callStatement()
+		d.write("%s", d.callStatement())
+		return
 	}
 	at := d.pos
-	op := d.opcode()
-	if object, ok := d.object(op); ok {
-		return object
+	if d.object(d.opcode()) {
+		return
 	}
 	d.pos = at
-	return d.expression()
+	d.write("%s", d.expression())
 }
 
 // operand gives a TermArg.
-func (d *disassembler) operand() string { return d.nested(d.expression) }
+func (d *disassembler) operand() (s string) {
+	d.nested(func() { s = d.expression() })
+	return s
+}
 
 func (d *disassembler) expression() string {
 	if isName(d.peek()) {
