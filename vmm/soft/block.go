@@ -213,7 +213,7 @@ func (c *cpu) translateBlock(rip, pa uint64) *block {
 	t := lowering{page: rip &^ pageMask, sse: c.mode&modeSSE != 0, user: c.mode&modeUser != 0, cache: b}
 	id := uint32(len(b.blocks))
 	k := block{pa: pa, page: t.page, header: uint32(len(b.ops)), mode: c.mode}
-	b.ops = append(b.ops, op{imm: int64(t.page)})
+	b.ops = append(b.ops, op{pc: uint16(rip & pageMask), imm: int64(t.page)})
 	r := c.p.mem.find(pa)
 	if r == nil {
 		// Code outside memory: always by the executor.

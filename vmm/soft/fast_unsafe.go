@@ -62,7 +62,7 @@ find:
 enter:
 	page = uint64(o.imm)
 	if left < int64(o.n) {
-		c.rip = page + uint64((*op)(unsafe.Add(unsafe.Pointer(o), opSize)).pc)
+		c.rip = page + uint64(o.pc)
 		c.now = limit - uint64(left)
 		for c.now < limit && !c.attn {
 			c.stepOne()
@@ -6760,7 +6760,7 @@ again:
 		case opSLOW:
 			goto bail
 		case opDEAD:
-			rip = page + uint64(o.pc)
+			rip = page + uint64((*op)(unsafe.Add(unsafe.Pointer(o), -int(opSize))).pc)
 			c.jc[jumpHash(rip)].gen = noGen
 			goto find
 		default:

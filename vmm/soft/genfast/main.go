@@ -534,7 +534,7 @@ c.now = limit - uint64(left) + uint64(o.n-1)
 c.execute(&c.p.cache.insts[o.imm])
 if c.attn || c.rip != page+uint64(int64(o.disp)) { goto leave }`)
 	g.emit("SLOW", "goto bail")
-	g.emit("DEAD", "rip = page + uint64(o.pc)\nc.jc[jumpHash(rip)].gen = noGen\ngoto find")
+	g.emit("DEAD", "rip = page + uint64((*op)(unsafe.Add(unsafe.Pointer(o), -int(opSize))).pc)\nc.jc[jumpHash(rip)].gen = noGen\ngoto find")
 }
 
 func main() {
