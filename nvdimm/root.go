@@ -35,7 +35,8 @@ const (
 	addressAlign = 16 << 20
 )
 
-// Root is the NVDIMM root device: the DIMMs of one machine.
+// Root is the NVDIMM root device: the DIMMs of one machine, over all its
+// power-ons. While the machine runs, only its Mailbox may be at work.
 type Root struct {
 	config       Config
 	capabilities uint32
