@@ -21,10 +21,10 @@ type activity struct {
 }
 
 // DefaultSteps is how many steps a test may take unless the run says
-// otherwise: about 20 s of work.
+// otherwise: about 10 s of work.
 const DefaultSteps = 400_000_000
 
-// stride is how many steps pass between two looks at the context: some 30 ms.
+// stride is how many steps pass between two looks at the context: some 15 ms.
 const stride = 1 << 19
 
 const activityKey = "nvlab.activity"

@@ -99,17 +99,18 @@ func (c *call) judge(ok bool, shown ...string) error {
 	if ok || c.err != nil {
 		return c.err
 	}
-	e := &checkError{head: "the check does not hold"}
-	if msg != "" {
-		e.head = msg
-	}
+	e := &checkError{head: msg}
 	width := 0
 	for _, name := range shown {
 		width = max(width, len(name))
 	}
 	for _, name := range shown {
 		v := c.value(name)
-		e.detail = append(e.detail, fmt.Sprintf("  %-*s  %s (%s)", width, name, shorten(v.String(), valueLimit), v.Type()))
+		limit := valueLimit
+		if _, ok := v.(starlark.Bytes); ok {
+			limit = bytesLimit
+		}
+		e.detail = append(e.detail, fmt.Sprintf("  %-*s  %s (%s)", width, name, shorten(v.String(), limit), v.Type()))
 	}
 	if len(shown) == 2 && shown[0] == "got" {
 		for _, line := range difference(c.value("got"), c.value("want")) {
@@ -119,8 +120,12 @@ func (c *call) judge(ok bool, shown ...string) error {
 	return e
 }
 
-// valueLimit is how many bytes of a value a failed check shows.
-const valueLimit = 1000
+// A failed check shows at most so many bytes of a value's text, less if a hex
+// diff follows.
+const (
+	valueLimit = 1000
+	bytesLimit = 200
+)
 
 // message is the argument msg: any value, as text.
 func (c *call) message() string {
@@ -146,8 +151,7 @@ func (c *call) regexp(name string) *regexp.Regexp {
 	}
 	re, err := regexp.Compile(pattern)
 	if err != nil {
-		var bad interface{ Error() string } = err
-		c.err = fmt.Errorf("%s = %q: %s", name, pattern, strings.TrimPrefix(bad.Error(), "error parsing regexp: "))
+		c.err = fmt.Errorf("%s = %q: %s", name, pattern, strings.TrimPrefix(err.Error(), "error parsing regexp: "))
 	}
 	return re
 }
@@ -169,12 +173,12 @@ func checkFails(c *call, _ checkModule) (starlark.Value, error) {
 	case uncatchable(c.thread, err):
 		return nil, err
 	}
-	raised := err.Error()
+	raised, full := err.Error(), err.Error()
 	var ev *starlark.EvalError
 	if errors.As(err, &ev) {
 		raised = message(ev)
 	}
-	if re.MatchString(raised) {
+	if re.MatchString(raised) || re.MatchString(full) {
 		return text(raised), nil
 	}
 	e := &checkError{head: "the error does not match"}

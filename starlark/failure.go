@@ -1,9 +1,11 @@
 package nvstar
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"go.starlark.net/resolve"
@@ -157,6 +159,7 @@ func (s *sources) describe(class Class, err error) string {
 	case syntax.Error:
 		return s.located(e.Pos, class, e.Msg)
 	case resolve.ErrorList:
+		slices.SortStableFunc(e, func(a, b resolve.Error) int { return cmp.Compare(a.Pos.Line, b.Pos.Line) })
 		var texts []string
 		for _, e := range e {
 			texts = append(texts, s.located(e.Pos, class, e.Msg))
@@ -192,7 +195,10 @@ func (s *sources) traced(class Class, name, msg string, stack starlark.CallStack
 			frames = append(frames, f)
 		}
 	}
-	if name != "" {
+	switch {
+	case msg == "" || strings.HasPrefix(msg, "\n"): // a check without a message
+		msg = name + msg
+	case name != "":
 		msg = name + ": " + msg
 	}
 	if len(frames) == 0 {
@@ -201,12 +207,21 @@ func (s *sources) traced(class Class, name, msg string, stack starlark.CallStack
 	at := frames[len(frames)-1].Pos
 	head, rest, more := strings.Cut(msg, "\n")
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s: %s\n", at, class, head)
+	if class == Syntax { // "cannot load ./other.star: ..." as it is
+		head = strings.TrimPrefix(head, Syntax.String()+" ")
+	}
+	if head = class.String() + ": " + head; class == Interrupted {
+		head = class.String()
+	}
+	fmt.Fprintf(&b, "%s: %s\n", at, head)
 	for _, line := range s.excerpt(at) {
 		fmt.Fprintf(&b, "    %s\n", line)
 	}
 	if more {
 		fmt.Fprintln(&b, rest)
+	}
+	if class == Bug {
+		fmt.Fprintln(&b, "this is a defect of nvlab, not of the scenario")
 	}
 	if hint := runHint(msg); hint != "" {
 		fmt.Fprintf(&b, "hint: %s\n", hint)
@@ -226,7 +241,7 @@ func (s *sources) located(at syntax.Position, class Class, msg string) string {
 	if line != "" {
 		fmt.Fprintf(&b, "\n    %s\n    %s^", line, indentTo(line, int(at.Col)))
 	}
-	if hint := loadHint(msg, line, int(at.Col)); hint != "" {
+	if hint := loadHint(msg, line); hint != "" {
 		fmt.Fprintf(&b, "\nhint: %s", hint)
 	}
 	return b.String()

@@ -2,7 +2,12 @@ package nvstar
 
 import (
 	"regexp"
+	"slices"
 	"strings"
+
+	"go.starlark.net/starlark"
+
+	"nvlab/starlark/spell"
 )
 
 // A hint tells somebody who comes from Python what Starlark has instead.
@@ -51,10 +56,15 @@ var runHints = []hint{
 		`text and bytes differ: write b"..." for bytes; result.stdout is text, result.stdout_bytes bytes`},
 }
 
-func loadHint(msg, line string, col int) string {
+func loadHint(msg, line string) string {
 	for _, h := range loadHints {
 		if h.pattern.MatchString(msg) && (h.source == nil || h.source.MatchString(line)) {
 			return h.text
+		}
+	}
+	if name, ok := strings.CutPrefix(msg, "undefined: "); ok && !strings.Contains(msg, "did you mean") {
+		if near := spell.Nearest(name, slices.Concat(universe().Keys(), starlark.Universe.Keys())); near != "" {
+			return "did you mean " + near + "?"
 		}
 	}
 	return ""

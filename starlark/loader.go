@@ -18,6 +18,9 @@ import (
 // fileOptions are the dialect: Starlark's own rules, with sets.
 var fileOptions = &syntax.FileOptions{Set: true}
 
+// loadSteps is how many steps a file may take at its top level.
+const loadSteps = 20_000_000
+
 // A Loader loads scenarios and what they load, each file once. Loading is not
 // safe for concurrent use; what was loaded is.
 type Loader struct {
@@ -128,7 +131,7 @@ func (l *Loader) execute(ctx context.Context, m *module, path string, chain []st
 	m.doc = docstring(file)
 	m.usesVM = namesVM(file)
 
-	a := newActivity(ctx, DefaultSteps)
+	a := newActivity(ctx, loadSteps)
 	defer a.stop(nil)
 	a.chain = append(slices.Clone(chain), path)
 	thread := a.newThread(path)

@@ -107,13 +107,19 @@ func help(args []string) int {
 }
 
 // interruptible returns a context that the first interrupt ends, with cause
-// nvstar.ErrInterrupted. The second ends the process.
+// nvstar.ErrInterrupted; the second ends the process. A reader of the output
+// that goes away ends the context, too.
 func interruptible() (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	pipe := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(pipe, syscall.SIGPIPE)
 	go func() {
-		<-signals
+		select {
+		case <-signals:
+		case <-pipe:
+		}
 		cancel(nvstar.ErrInterrupted)
 		<-signals
 		os.Exit(nvstar.Interrupted.Exit())

@@ -4,12 +4,12 @@ package spell
 import "strings"
 
 // Nearest is the candidate closest to word, and "" if none is close enough to
-// be what was meant: at most a third of word's letters wrong, or the one a
+// be what was meant: at most one letter in three wrong, or the one a
 // prefix of the other. Of equals the first wins.
 func Nearest(word string, candidates []string) string {
 	best, limit := "", len(word)/3+1
 	for _, c := range candidates {
-		if d := distance(strings.ToLower(word), strings.ToLower(c)); d < limit || best == "" && d == limit && d < len(word) {
+		if d := distance(strings.ToLower(word), strings.ToLower(c)); d < limit {
 			best, limit = c, d
 		}
 	}

@@ -1,0 +1,90 @@
+package nvstar
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// TestDocs holds every attribute to a documentation and a signature that
+// parses.
+func TestDocs(t *testing.T) {
+	seen := make(map[string]bool)
+	for _, top := range topics() {
+		for _, s := range append([]topic{top}, top.subs...) {
+			if seen[s.name] {
+				t.Errorf("%s is documented twice", s.name)
+			}
+			seen[s.name] = true
+			if !strings.HasSuffix(s.doc, ".") {
+				t.Errorf("the documentation of %s is no sentence: %q", s.name, s.doc)
+			}
+			if s.sig != "" {
+				parseSignature(s.sig)
+			}
+		}
+	}
+	for _, name := range universe().Keys() {
+		if !seen[name] {
+			t.Errorf("predeclared %s is not documented", name)
+		}
+	}
+}
+
+// TestContract names all that scenarios rely on.
+func TestContract(t *testing.T) {
+	for _, name := range strings.Fields(`
+		t.backend_file t.backend_ram t.vm t.dir t.name t.log t.skip t.xfail t.needs t.defer t.run
+		backend.path backend.size backend.share backend.bytes backend.write backend.sha256
+		backend.snapshot backend.diff backend.labels
+		vm.plug vm.boot vm.run vm.ndctl vm.daxctl vm.read_file vm.write_file vm.wait
+		vm.poweroff vm.reboot vm.kill vm.power_cut vm.console vm.dmesg vm.state vm.engine vm.clock
+		vm.acpi vm.nfit vm.memory_devices vm.power_cut_on vm.wait_off vm.trace
+		result.exit_code result.signal result.stdout result.stderr result.stdout_bytes result.json
+		check.eq check.ne check.true check.false check.lt check.le check.gt check.ge check.contains
+		check.not_contains check.matches check.bytes_eq check.fails
+		trace.stores trace.flushes trace.fences trace.epochs trace.label_writes trace.ops
+		trace.missing_flushes trace.crash_states
+		state.id state.at state.kept state.lost state.apply
+		nvdimm.fail nvdimm.tear nvdimm.flags
+		struct json KiB MiB GiB TiB`) {
+		if text, err := Doc(name); err != nil || !strings.HasPrefix(text, name) {
+			t.Errorf("Doc(%q) = %q, %v", name, text, err)
+		}
+	}
+}
+
+func TestDocOfUnknownNames(t *testing.T) {
+	for name, want := range map[string]string{
+		"vm.pulg":     "did you mean vm.plug?",
+		"bakend":      "did you mean backend?",
+		"powr_cut":    "did you mean vm.power_cut?",
+		"frobnicator": "nvlab doc lists the names",
+	} {
+		if _, err := Doc(name); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Doc(%q): error %v, want %q in it", name, err, want)
+		}
+	}
+	if text, err := Doc("plug"); err != nil || !strings.HasPrefix(text, "vm.plug(") {
+		t.Errorf("Doc(plug) = %q, %v, want that of vm.plug", text, err)
+	}
+}
+
+// TestReference compares docs/language.md with what the program says; with
+// NVLAB_UPDATE=1 it writes it.
+func TestReference(t *testing.T) {
+	const path = "../docs/language.md"
+	want := Reference()
+	if os.Getenv("NVLAB_UPDATE") != "" {
+		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want {
+		t.Errorf("%s is out of date: run NVLAB_UPDATE=1 go test ./starlark", path)
+	}
+}
