@@ -34,3 +34,12 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestMustParse(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Errorf("MustParse of no GUID does not panic")
+		}
+	}()
+	MustParse("none")
+}
