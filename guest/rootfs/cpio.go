@@ -25,8 +25,8 @@ func writeCPIO(w io.Writer, t *Tree) error {
 			return fmt.Errorf("initramfs: /%s: %w", p, err)
 		}
 	}
-	if err := out.Close(); err != nil {
-		return fmt.Errorf("initramfs: %w", err)
+	if err := count.close(out); err != nil {
+		return err
 	}
 	// A segment that follows must begin at a multiple of 4.
 	if pad := -count.n & 3; pad != 0 {
@@ -69,15 +69,33 @@ func writeNode(out *cpio.Writer, p string, inode int64, n *Node) error {
 	return err
 }
 
+// countingWriter counts, and keeps the first error: cpio.Writer loses one that
+// comes while it writes the trailer.
 type countingWriter struct {
-	w io.Writer
-	n int64
+	w   io.Writer
+	n   int64
+	err error
 }
 
 func (c *countingWriter) Write(p []byte) (int, error) {
+	if c.err != nil {
+		return 0, c.err
+	}
 	n, err := c.w.Write(p)
 	c.n += int64(n)
+	c.err = err
 	return n, err
+}
+
+func (c *countingWriter) close(out *cpio.Writer) error {
+	err := out.Close()
+	if err == nil {
+		err = c.err
+	}
+	if err != nil {
+		return fmt.Errorf("initramfs: %w", err)
+	}
+	return nil
 }
 
 // Entry is one line of ListCPIO.
@@ -153,10 +171,11 @@ func (a *alignedReader) skipZeros() (bool, error) {
 
 // WriteInit writes a segment that holds nothing but a program as /init.
 func WriteInit(w io.Writer, program []byte) error {
-	out := cpio.NewWriter(w)
+	count := &countingWriter{w: w}
+	out := cpio.NewWriter(count)
 	n := &Node{Mode: ModeRegular | 0o755, Size: int64(len(program)), Content: Bytes(program)}
 	if err := writeNode(out, "init", 1, n); err != nil {
 		return fmt.Errorf("initramfs: /init: %w", err)
 	}
-	return out.Close()
+	return count.close(out)
 }
