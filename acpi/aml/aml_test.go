@@ -242,7 +242,7 @@ func TestMethodArguments(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	for _, want := range []string{"Store (LATE (One), Local0)", `Store (\_SB.DEV.IN (), Local0)`,
+	for _, want := range []string{"External (\\_SB.FAR, MethodObj, UnknownObj, {UnknownObj, UnknownObj, UnknownObj})\n", "Store (LATE (One), Local0)", `Store (\_SB.DEV.IN (), Local0)`,
 		"Store (FAR (One, Zero, Ones), Local0)", "Return (LATE)\n", "Return (^^LATE (Zero))"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the disassembly lacks %s:\n%s", want, text)

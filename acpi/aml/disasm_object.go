@@ -30,7 +30,9 @@ func (d *disassembler) object(op uint16) bool {
 	case opField, opIndexField, opBankField:
 		d.write("%s", d.field(op))
 	case opIf:
-		d.conditional("If")
+		if !d.externals() {
+			d.conditional("If")
+		}
 	case opElse:
 		d.otherwise()
 	case opWhile:
@@ -106,6 +108,31 @@ func (d *disassembler) method() {
 
 var objectKinds = [...]string{"UnknownObj", "IntObj", "StrObj", "BuffObj", "PkgObj", "FieldUnitObj", "DeviceObj",
 	"EventObj", "MethodObj", "MutexObj", "OpRegionObj", "PowerResObj", "ProcessorObj", "ThermalZoneObj", "BuffFieldObj"}
+
+// externals writes the declarations of an If (Zero) that holds nothing else,
+// which is how compilers encode them. It is false, and takes nothing, for any
+// other If.
+func (d *disassembler) externals() bool {
+	ahead := *d
+	var list []string
+	ahead.pkg(func(end int) {
+		if ahead.opcode() != opZero {
+			ahead.fail("another condition")
+		}
+		for ahead.err == nil && ahead.pos < end {
+			if ahead.opcode() != opExternal {
+				ahead.fail("another statement")
+			}
+			list = append(list, ahead.external())
+		}
+	})
+	if ahead.err != nil || len(list) == 0 || ahead.peek() == opElse {
+		return false
+	}
+	d.pos = ahead.pos
+	d.write("%s", strings.Join(list, "\n"+d.margin()))
+	return true
+}
 
 func (d *disassembler) external() string {
 	n := d.name()

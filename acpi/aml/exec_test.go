@@ -67,3 +67,33 @@ func TestSemantics(t *testing.T) {
 		t.Errorf("acpiexec of a DSDT of revision 1 gives\n%s\nwant 32-bit integers", out)
 	}
 }
+
+// TestExternal loads a table that declares objects of another one before it.
+func TestExternal(t *testing.T) {
+	table := func(signature string, terms ...aml.Term) []byte {
+		code, err := aml.Encode(terms...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return acpi.Header{OEMID: "EXMPL", OEMTableID: "RUN"}.Table(signature, 2, code)
+	}
+	dsdt := table("DSDT",
+		aml.External(`\_SB.NUMB`, aml.MethodObj, 2),
+		aml.External(`\_SB.DEV`, aml.DeviceObj, 0),
+		aml.Method("RUN", 0, aml.NotSerialized,
+			aml.Notify(aml.Path(`\_SB.DEV`), aml.Int(0x80)),
+			aml.Return(aml.Call(`\_SB.NUMB`, aml.Int(40), aml.Int(2)))))
+	ssdt := table("SSDT",
+		aml.Device(`\_SB.DEV`, aml.Name("_HID", aml.EISAID("PNP0A06"))),
+		aml.Method(`\_SB.NUMB`, 2, aml.NotSerialized, aml.Return(aml.Add(aml.Arg0, aml.Arg1, nil))))
+	out := acpitest.Exec(t, []string{`evaluate \RUN`}, dsdt, ssdt)
+	if !strings.Contains(out, "[Integer] = 000000000000002A") {
+		t.Errorf("acpiexec gives\n%s\nwant 42", out)
+	}
+	acpitest.Recompile(t, dsdt, ssdt)
+	text, err := acpi.Decode(dsdt)
+	if err != nil {
+		t.Error(err)
+	}
+	acpitest.Compile(t, text[strings.Index(text, "DefinitionBlock"):])
+}

@@ -93,17 +93,19 @@ const (
 )
 
 // External declares an object of another table: for a method, argc tells
-// readers of the byte code how many arguments its calls have. Interpreters
-// skip it.
+// readers of the byte code how many arguments its calls have. It is for them
+// alone: an interpreter that ran it would create the name, and loading the
+// table that defines the object would fail. It is therefore encoded as
+// compilers do, within If (Zero).
 func External(path string, kind ObjectKind, argc int) Term {
-	return funcTerm(func(e *encoder) {
+	return If(Zero, funcTerm(func(e *encoder) {
 		if argc < 0 || argc > 7 {
 			e.fail("external %s of %d arguments: the limit is 7", path, argc)
 		}
 		e.op(opExternal)
 		e.name(path)
 		e.bytes(byte(kind), byte(argc))
-	})
+	}))
 }
 
 // Mutex creates a mutex of a sync level of 0 to 15.
