@@ -109,7 +109,7 @@ func Recompile(tb testing.TB, table []byte, others ...[]byte) (source string, ag
 // Exec loads a DSDT, or none, and any SSDTs into acpiexec, whose operation
 // regions are memory that begins as zeros, runs commands of its debugger such
 // as `evaluate \_SB.DEV0._STA` and gives the output. An exception in the AML
-// fails the test.
+// fails the test. A run takes acpiexec a second: pass it all commands at once.
 func Exec(tb testing.TB, commands []string, tables ...[]byte) string {
 	tb.Helper()
 	dir, files := write(tb, tables...)
