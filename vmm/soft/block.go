@@ -15,7 +15,7 @@ type op struct {
 	sel   uint8  // which of cpu.gens guards link
 	_     uint8
 	imm   int64  // of branches: the target's distance from the page in the upper half
-	link  uint32 // of branches: header of the target's block
+	link  uint32 // of branches: header of the target's block; of headers: number of the block
 	gen   uint32 // link is good while cpu.gens[sel] has this value
 }
 
@@ -46,6 +46,7 @@ const (
 // block is a run of instructions in one page, entered at its start only.
 type block struct {
 	pa     uint64 // of its first byte; noTag when dropped
+	was    uint64 // pa before it was dropped
 	page   uint64 // virtual
 	header uint32 // index of its header op, after which its first op is
 	next   uint32 // in its hash chain
@@ -116,7 +117,7 @@ func (b *blockCache) find(pa, page uint64, mode uint8) *block {
 func (b *blockCache) dropPage(r *region, off uint64) {
 	for i := r.firstBlock(off); i != 0; {
 		k := &b.blocks[i]
-		k.pa = noTag
+		k.was, k.pa = k.pa, noTag
 		b.ops[k.header+1].code = opDEAD
 		i = k.inPage
 	}
@@ -213,7 +214,7 @@ func (c *cpu) translateBlock(rip, pa uint64) *block {
 	t := lowering{page: rip &^ pageMask, sse: c.mode&modeSSE != 0, user: c.mode&modeUser != 0, cache: b}
 	id := uint32(len(b.blocks))
 	k := block{pa: pa, page: t.page, header: uint32(len(b.ops)), mode: c.mode}
-	b.ops = append(b.ops, op{pc: uint16(rip & pageMask), imm: int64(t.page)})
+	b.ops = append(b.ops, op{pc: uint16(rip & pageMask), imm: int64(t.page), link: id})
 	r := c.p.mem.find(pa)
 	if r == nil {
 		// Code outside memory: always by the executor.

@@ -29,6 +29,7 @@ func (c *cpu) fast(limit uint64) {
 		link uint32
 		j    *jumpEntry
 		t    *tlbEntry
+		t0   *op
 	)
 	goto find
 
@@ -5767,6 +5768,23 @@ again:
 			} else {
 				c.r[rAX] = b
 			}
+		case opCMPXCHG16B:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+15)&^pageMask {
+				goto missWrite
+			}
+			if va&15 != 0 {
+				goto bail
+			}
+			p := (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			eq := p[0] == c.r[rAX] && p[1] == c.r[rDX]
+			if eq {
+				p[0], p[1] = c.r[rBX], c.r[rCX]
+			} else {
+				c.r[rAX], c.r[rDX] = p[0], p[1]
+			}
+			c.setZF(eq)
 		case opBSWAP64:
 			c.r[o.dst] = bits.ReverseBytes64(c.r[o.dst])
 		case opBSWAP32:
@@ -6320,6 +6338,44 @@ again:
 				c.fc ^= 3 << 62
 			}
 			c.r[o.dst] = uint64(a &^ (1 << (c.r[o.src] & 31)))
+		case opBTMI32:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+3)&^pageMask {
+				goto missRead
+			}
+			p := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *p
+			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
+			if a>>(o.src&31)&1 != 0 {
+				c.fc ^= 3 << 62
+			}
+		case opBTSMI32:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+3)&^pageMask {
+				goto missWrite
+			}
+			p := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *p
+			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
+			if a>>(o.src&31)&1 != 0 {
+				c.fc ^= 3 << 62
+			}
+			*p = a | (1 << (o.src & 31))
+		case opBTRMI32:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+3)&^pageMask {
+				goto missWrite
+			}
+			p := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *p
+			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
+			if a>>(o.src&31)&1 != 0 {
+				c.fc ^= 3 << 62
+			}
+			*p = a &^ (1 << (o.src & 31))
 		case opBSF32:
 			a := uint32(c.r[o.src])
 			c.setZF(a == 0)
@@ -6461,6 +6517,44 @@ again:
 				c.fc ^= 3 << 62
 			}
 			c.r[o.dst] = a &^ (1 << (c.r[o.src] & 63))
+		case opBTMI64:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+7)&^pageMask {
+				goto missRead
+			}
+			p := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *p
+			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
+			if a>>(o.src&63)&1 != 0 {
+				c.fc ^= 3 << 62
+			}
+		case opBTSMI64:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+7)&^pageMask {
+				goto missWrite
+			}
+			p := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *p
+			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
+			if a>>(o.src&63)&1 != 0 {
+				c.fc ^= 3 << 62
+			}
+			*p = a | (1 << (o.src & 63))
+		case opBTRMI64:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+7)&^pageMask {
+				goto missWrite
+			}
+			p := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *p
+			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
+			if a>>(o.src&63)&1 != 0 {
+				c.fc ^= 3 << 62
+			}
+			*p = a &^ (1 << (o.src & 63))
 		case opBSF64:
 			a := c.r[o.src]
 			c.setZF(a == 0)
@@ -6760,9 +6854,7 @@ again:
 		case opSLOW:
 			goto bail
 		case opDEAD:
-			rip = page + uint64((*op)(unsafe.Add(unsafe.Pointer(o), -int(opSize))).pc)
-			c.jc[jumpHash(rip)].gen = noGen
-			goto find
+			goto dead
 		default:
 			goto bail
 		}
@@ -6780,6 +6872,23 @@ taken:
 	c.rip = rip
 	c.now = limit - uint64(left)
 	if link = c.target(o, rip); link == 0 {
+		c.now++
+		c.deliver()
+		return
+	}
+	if c.attn {
+		return
+	}
+	o = (*op)(unsafe.Add(ops, uintptr(link)*opSize))
+	goto enter
+
+	// The header before o is that of a block whose bytes changed.
+dead:
+	t0 = (*op)(unsafe.Add(unsafe.Pointer(o), -int(opSize)))
+	rip = page + uint64(t0.pc)
+	c.rip = rip
+	c.now = limit - uint64(left)
+	if link = c.replace(t0, o); link == 0 {
 		c.now++
 		c.deliver()
 		return
@@ -6857,6 +6966,22 @@ func (c *cpu) target(o *op, rip uint64) uint32 {
 	}
 	if c.p.cache.epoch == epoch {
 		o.link, o.gen = link, c.gens[o.sel&3]
+	}
+	return link
+}
+
+// replace finds the block that takes the place of a dropped one, whose header
+// and first op are given, and makes the old one lead to it.
+func (c *cpu) replace(header, first *op) uint32 {
+	b := &c.p.cache
+	epoch := b.epoch
+	c.jc[jumpHash(c.rip)].gen = noGen
+	link := c.lookup(c.rip)
+	if link != 0 && b.epoch == epoch {
+		if k := &b.blocks[b.ops[link].link]; k.pa == b.blocks[header.link].was {
+			// What led to the old block may lead to the new one.
+			*first = op{code: opJMP, pc: header.pc, link: link, sel: genSame}
+		}
 	}
 	return link
 }

@@ -173,6 +173,17 @@ func (t *lowering) withMem(in *inst, o op) bool {
 	return true
 }
 
+// withMem2 is withMem after an op that used slotTmp, which the address then
+// must not.
+func (t *lowering) withMem2(in *inst, o op) bool {
+	n := len(t.cache.ops)
+	if t.withMem(in, o) && len(t.cache.ops) == n+1 {
+		return true
+	}
+	t.cache.ops = t.cache.ops[:n-1]
+	return false
+}
+
 // pick chooses the 32- or 64-bit one of two opcodes.
 func (in *inst) pick(o32, o64 opcode) opcode {
 	if in.size == 8 {
@@ -483,7 +494,12 @@ func (t *lowering) lowerGroup3(in *inst) bool {
 			return t.withMem(in, o)
 		}
 		o.code = opTESTRI8 + widthIndex(in.size)
-		return t.emitIf(in.regRM(in.size), o)
+		if !in.regRM(in.size) { // AH to BH
+			t.emit(op{code: opMOVZXRH, dst: slotTmp, src: in.rm & 3})
+			o.dst = slotTmp
+		}
+		t.emit(o)
+		return true
 	}
 	if !in.word() {
 		return false
@@ -569,6 +585,10 @@ func (t *lowering) lower0F(in *inst) bool {
 		src, ok := t.source(in)
 		return ok && t.emitIf(true, op{code: in.pick(opCMOVO32, opCMOVO64) + opcode(b&15), dst: in.reg, src: src})
 	case b >= 0x90 && b <= 0x9f:
+		if in.mod != 3 {
+			t.emit(op{code: opSETO + opcode(b&15), dst: slotTmp})
+			return t.withMem2(in, op{code: opMOVMR8, src: slotTmp})
+		}
 		return t.emitIf(in.regRM(1), op{code: opSETO + opcode(b&15), dst: in.rm})
 	case b >= 0xc8 && b <= 0xcf:
 		return t.emitIf(in.word(), op{code: in.pick(opBSWAP32, opBSWAP64), dst: b&7 | in.rex&1<<3})
@@ -578,6 +598,11 @@ func (t *lowering) lower0F(in *inst) bool {
 		return true // NOP and prefetches take no op
 	case 0x31:
 		return t.emitIf(!t.user, op{code: opRDTSC})
+	case 0xc7:
+		if in.mod == 3 || in.modrm>>3&7 != 1 || in.size != 8 {
+			return false
+		}
+		return t.withMem(in, op{code: opCMPXCHG16B})
 	case 0xa3, 0xab, 0xb3:
 		if in.mod != 3 || !in.word() {
 			return false
@@ -632,21 +657,24 @@ func (t *lowering) lower0F(in *inst) bool {
 }
 
 func (t *lowering) lowerBitImm(in *inst) bool {
-	if in.mod != 3 || !in.word() {
+	if !in.word() {
 		return false
 	}
-	var code opcode
+	var reg, mem opcode
 	switch in.modrm >> 3 & 7 {
 	case 4:
-		code = in.pick(opBTRI32, opBTRI64)
+		reg, mem = in.pick(opBTRI32, opBTRI64), in.pick(opBTMI32, opBTMI64)
 	case 5:
-		code = in.pick(opBTSRI32, opBTSRI64)
+		reg, mem = in.pick(opBTSRI32, opBTSRI64), in.pick(opBTSMI32, opBTSMI64)
 	case 6:
-		code = in.pick(opBTRRI32, opBTRRI64)
+		reg, mem = in.pick(opBTRRI32, opBTRRI64), in.pick(opBTRMI32, opBTRMI64)
 	default:
 		return false
 	}
-	t.emit(op{code: code, dst: in.rm, src: uint8(in.imm)})
+	if in.mod != 3 {
+		return t.withMem(in, op{code: mem, src: uint8(in.imm)})
+	}
+	t.emit(op{code: reg, dst: in.rm, src: uint8(in.imm)})
 	return true
 }
 

@@ -3,8 +3,7 @@
 package soft
 
 const (
-	opNone opcode = iota
-	opADDRR8
+	opADDRR8 opcode = iota
 	opORRR8
 	opADCRR8
 	opSBBRR8
@@ -625,6 +624,7 @@ const (
 	opXCHGMR64
 	opXADDMR64
 	opCMPXCHGMR64
+	opCMPXCHG16B
 	opBSWAP64
 	opBSWAP32
 	opCDQE
@@ -697,6 +697,9 @@ const (
 	opBTSRR32
 	opBTRRI32
 	opBTRRR32
+	opBTMI32
+	opBTSMI32
+	opBTRMI32
 	opBSF32
 	opBSR32
 	opINCR64
@@ -713,6 +716,9 @@ const (
 	opBTSRR64
 	opBTRRI64
 	opBTRRR64
+	opBTMI64
+	opBTSMI64
+	opBTRMI64
 	opBSF64
 	opBSR64
 	opMUL64

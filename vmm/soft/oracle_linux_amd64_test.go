@@ -115,7 +115,7 @@ func oracleForms() (f []form) {
 	rm("imul r,rm,imm8", []byte{0x6b}, -1, 14, 1, undefMul, false)
 	for i, n := range []string{"bt", "bts", "btr", "btc"} {
 		rm(n+" rm,r", []byte{0x0f, 0xa3 + byte(i*8)}, -1, 14, 0, undefBit, i != 0)
-		rm(n+" rm,imm", []byte{0x0f, 0xba}, 4 + i, 14, 1, undefBit, i != 0)
+		rm(n+" rm,imm", []byte{0x0f, 0xba}, 4+i, 14, 1, undefBit, i != 0)
 	}
 	rm("bsf", []byte{0x0f, 0xbc}, -1, 14, 0, undefScan, false)
 	rm("bsr", []byte{0x0f, 0xbd}, -1, 14, 0, undefScan, false)
