@@ -113,60 +113,74 @@ func (s *Store) build(ctx context.Context, spec Spec, progress Progress) (*Image
 	return im, err
 }
 
-// compose gathers a kernel and tools: from packages, and what apt cannot give
-// from the host itself.
+// compose gathers a kernel and tools from packages, and from the host what
+// packages cannot give because there is no apt, no network or no such package.
 func (b *builder) compose(ctx context.Context, spec Spec) (*rootfs.Tree, *Manifest, []byte, error) {
-	aptErr := b.start(ctx)
-	if aptErr != nil && !errors.Is(aptErr, debian.ErrNoApt) {
-		return nil, nil, nil, aptErr
+	noApt := b.start(ctx)
+	if noApt != nil && !errors.Is(noApt, debian.ErrNoApt) {
+		return nil, nil, nil, noApt
 	}
-	var k *kernelSource
-	var err error
-	switch {
-	case strings.Contains(spec.Kernel, "/"):
-		var local *localKernel
-		if local, err = readLocalKernel(spec.Kernel); err == nil {
-			k, err = local.source()
-		}
-	case aptErr != nil:
-		err = aptErr
-	default:
-		k, err = b.namedKernel(ctx, spec.Kernel)
-	}
-	if err != nil && spec.Kernel == "" && ctx.Err() == nil {
-		host, hostErr := hostKernel()
-		if hostErr != nil {
-			return nil, nil, nil, unavailable(err, hostErr)
-		}
-		b.progress.Note(fmt.Sprintf("no kernel from packages (%v): taking the host's own, %s", err, host.release))
-		k, err = host, nil
-	}
+	k, err := b.kernel(ctx, spec.Kernel, noApt)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if aptErr == nil {
+	if noApt == nil {
 		tree, m, err := b.tree(ctx, k, false)
 		if err == nil {
 			return tree, m, k.image, nil
 		}
-		aptErr = err
-	}
-	if ctx.Err() != nil {
-		return nil, nil, nil, ctx.Err()
-	}
-	if len(b.extra) > 0 {
-		return nil, nil, nil, aptErr
+		if ctx.Err() != nil || !outOfReach(err) || len(b.extra) > 0 {
+			return nil, nil, nil, err
+		}
+		noApt = err
+	} else if len(b.extra) > 0 {
+		return nil, nil, nil, fmt.Errorf("packages %s: %w", strings.Join(b.extra, ", "), noApt)
 	}
 	b.packages = nil
 	if k.pkg.Name != "" {
 		b.packages = []debian.Package{k.pkg}
 	}
-	tree, m, hostErr := b.tree(ctx, k, true)
-	if hostErr != nil {
-		return nil, nil, nil, unavailable(aptErr, hostErr)
+	tree, m, err := b.tree(ctx, k, true)
+	if err != nil {
+		return nil, nil, nil, unavailable(noApt, err)
 	}
-	b.progress.Note(fmt.Sprintf("no tools from packages (%v): taking the host's own", aptErr))
+	b.progress.Note(fmt.Sprintf("no tools from packages (%v): taking the host's own", noApt))
 	return tree, m, k.image, nil
+}
+
+// kernel finds the kernel of a spec. Only the default one may be the host's
+// instead.
+func (b *builder) kernel(ctx context.Context, spec string, noApt error) (*kernelSource, error) {
+	if strings.Contains(spec, "/") {
+		local, err := readLocalKernel(spec)
+		if err != nil {
+			return nil, err
+		}
+		return local.source()
+	}
+	if noApt == nil {
+		k, err := b.namedKernel(ctx, spec)
+		if err == nil || ctx.Err() != nil || spec != "" || !outOfReach(err) {
+			return k, err
+		}
+		noApt = err
+	} else if spec != "" {
+		return nil, noApt
+	}
+	k, err := hostKernel()
+	if err != nil {
+		return nil, unavailable(noApt, err)
+	}
+	b.progress.Note(fmt.Sprintf("no kernel from packages (%v): taking the host's own, %s", noApt, k.release))
+	return k, nil
+}
+
+// outOfReach reports whether packages cannot be had, as opposed to one that
+// came broken or a disk that is full.
+func outOfReach(err error) bool {
+	var tool *debian.ToolError
+	var missing *missingPackagesError
+	return errors.As(err, &tool) || errors.As(err, &missing)
 }
 
 // unavailable says what is missing and how to get it.

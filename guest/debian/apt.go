@@ -20,6 +20,18 @@ import (
 // ErrNoApt says that the host has no apt client.
 var ErrNoApt = errors.New("apt-get and apt-cache are not on this host (PATH)")
 
+// ErrBroken says that a downloaded package is not the one of the signed lists.
+var ErrBroken = errors.New("broken download")
+
+// ToolError says that one of apt's tools failed: no network, no such package,
+// a source that is set up wrongly.
+type ToolError struct {
+	Command string // apt-get update
+	Text    string // what it complained of
+}
+
+func (e *ToolError) Error() string { return e.Command + ": " + e.Text }
+
 // Apt runs apt's client on a private state: lists that stay, all else in a
 // folder that the caller throws away. It uses the host's sources and keys and
 // takes none of its locks.
@@ -246,10 +258,10 @@ func Verify(file string, p Package) error {
 		return fmt.Errorf("cannot read %s: %w", filepath.Base(file), err)
 	}
 	if p.Size != 0 && n != p.Size {
-		return fmt.Errorf("broken download: %s has %d bytes; the package list says %d", filepath.Base(file), n, p.Size)
+		return fmt.Errorf("%w: %s has %d bytes; the package list says %d", ErrBroken, filepath.Base(file), n, p.Size)
 	}
 	if got := hex.EncodeToString(h.Sum(nil)); got != p.SHA256 {
-		return fmt.Errorf("broken download: %s has SHA256 %s; the package list says %q", filepath.Base(file), got, p.SHA256)
+		return fmt.Errorf("%w: %s has SHA256 %s; the package list says %q", ErrBroken, filepath.Base(file), got, p.SHA256)
 	}
 	return nil
 }
@@ -293,7 +305,7 @@ func (a *Apt) run(ctx context.Context, dir string, progress func(float64), tool 
 		return nil, ctx.Err()
 	}
 	if err != nil {
-		return stdout.Bytes(), fmt.Errorf("%s %s: %s", tool, args[0], complaint(stderr.String(), err))
+		return stdout.Bytes(), &ToolError{tool + " " + args[0], complaint(stderr.String(), err)}
 	}
 	return stdout.Bytes(), nil
 }
