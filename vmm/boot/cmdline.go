@@ -15,6 +15,8 @@ import (
 //	cryptomgr.notests       the self-tests of ciphers are half of a boot
 //	init_on_alloc=0         no clearing of every allocation
 //	mitigations=off         the CPU speculates nothing
+//	reboot=acpi             by the reset register: Linux takes hardware-reduced
+//	                        ACPI for EFI otherwise, and falls back to real mode
 //	panic=0                 a panic stays, to be found on the console
 func DefaultCmdline(tscKHz uint64) string {
 	return strings.Join([]string{
@@ -25,6 +27,7 @@ func DefaultCmdline(tscKHz uint64) string {
 		"cryptomgr.notests",
 		"init_on_alloc=0",
 		"mitigations=off",
+		"reboot=acpi",
 		"panic=0",
 	}, " ")
 }
