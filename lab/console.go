@@ -3,6 +3,8 @@ package lab
 import (
 	"bytes"
 	"io"
+	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -22,7 +24,8 @@ type console struct {
 // A kernelFault is a panic, an oops or a lockup, as the console told of it.
 type kernelFault struct {
 	line  string
-	fatal bool // the kernel said that it stops
+	told  bool // the kernel said all of it
+	fatal bool // and that it stops
 }
 
 // Write keeps p.
@@ -64,22 +67,24 @@ var faultMarks = []string{
 
 func (c *console) watch(line string) {
 	text := stripTime(line)
-	if strings.HasPrefix(text, "---[ end Kernel panic") {
-		if c.fault != nil {
-			c.fault.fatal = true
-		}
-		return
-	}
 	if c.fault != nil {
+		panicked := strings.HasPrefix(text, "---[ end Kernel panic")
+		c.fault.fatal = c.fault.fatal || panicked
+		c.fault.told = c.fault.told || panicked || strings.HasPrefix(text, "---[ end trace ")
 		return
 	}
-	for _, mark := range faultMarks {
-		if strings.HasPrefix(text, mark) {
-			c.fault = &kernelFault{line: text}
-			return
-		}
+	if hasMark(text) || dieLine.MatchString(text) {
+		c.fault = &kernelFault{line: text}
 	}
 }
+
+func hasMark(text string) bool {
+	return slices.ContainsFunc(faultMarks, func(mark string) bool { return strings.HasPrefix(text, mark) })
+}
+
+// dieLine is how every trap that kills in the kernel ends its first line: the
+// error code and the count of such events (arch/x86/kernel/dumpstack.c).
+var dieLine = regexp.MustCompile(`: [0-9a-f]{4} \[#[0-9]+\]`)
 
 // stripTime takes off printk's "[    0.123456] ".
 func stripTime(line string) string {

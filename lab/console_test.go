@@ -18,6 +18,7 @@ func TestConsoleFindsKernelFaults(t *testing.T) {
 		{"a caller id in the stamp", "[   12.345678][   T77] Oops: 0002\n", "Oops: 0002", false},
 		{"a panic that goes on", "[    3.0] Kernel panic - not syncing: sysrq triggered crash\n", "Kernel panic - not syncing: sysrq triggered crash", false},
 		{"a panic to its end", "[    3.0] Kernel panic - not syncing: x\n[    3.1] ---[ end Kernel panic - not syncing: x ]---\n", "Kernel panic - not syncing: x", true},
+		{"a trap by its error code", "[    0.5] segment-related general protection fault: 0008 [#1] PREEMPT SMP NOPTI\n", "segment-related general protection fault: 0008 [#1] PREEMPT SMP NOPTI", false},
 		{"the first fault counts", "[    3.0] BUG: one\n[    3.1] Oops: two\n", "BUG: one", false},
 		{"a hung task", "[  120.0] INFO: task dd:77 blocked for more than 120 seconds.\n", "INFO: task dd:77 blocked for more than 120 seconds.", false},
 		{"an unfinished line waits", "[    3.0] BUG: one", "", false},

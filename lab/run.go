@@ -33,7 +33,7 @@ func (v *VM) run(ctx context.Context, timeout time.Duration, done func() bool) (
 		if data := v.m.Channel().Receive(); len(data) > 0 {
 			v.client.Feed(data) // its error is the client's, and final
 		}
-		return done() || v.lost != nil || v.console.fault != nil && v.console.fault.fatal
+		return done() || v.lost != nil || v.fallen()
 	})
 	var lost *vmm.LostMemoryError
 	switch {
@@ -49,6 +49,13 @@ func (v *VM) run(ctx context.Context, timeout time.Duration, done func() bool) (
 		err = &Error{Class: ClassBug, Err: err, Console: v.console.tail(tailLines)}
 	}
 	return 0, err
+}
+
+// fallen says that there is no point in going on: the kernel stopped, or it
+// told of a fault that fails the test.
+func (v *VM) fallen() bool {
+	fault := v.console.fault
+	return fault != nil && (fault.fatal || fault.told && v.opts.Oops == "fail")
 }
 
 // lose takes note of a failure of the storage behind a DIMM. The guest must not
@@ -95,6 +102,8 @@ func (v *VM) guestError(stop vmm.Stop, doing string, timeout time.Duration) erro
 	switch fault := v.console.fault; {
 	case fault != nil && fault.fatal:
 		why = "the guest's kernel panicked: " + fault.line
+	case fault != nil && v.fallen():
+		why = "the guest's kernel failed: " + fault.line
 	case stop == vmm.StopDeadline && fault != nil:
 		why = fmt.Sprintf("the guest's kernel failed (%s), and there was no end within %v of guest time", fault.line, timeout)
 	case stop == vmm.StopDeadline:

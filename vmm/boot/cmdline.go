@@ -17,6 +17,7 @@ import (
 //	mitigations=off         the CPU speculates nothing
 //	reboot=acpi             by the reset register: Linux takes hardware-reduced
 //	                        ACPI for EFI otherwise, and falls back to real mode
+//	reboot=acpi             with hardware-reduced ACPI Linux thinks of EFI, then of real mode
 //	panic=0                 a panic stays, to be found on the console
 func DefaultCmdline(tscKHz uint64) string {
 	return strings.Join([]string{
@@ -27,6 +28,7 @@ func DefaultCmdline(tscKHz uint64) string {
 		"cryptomgr.notests",
 		"init_on_alloc=0",
 		"mitigations=off",
+		"reboot=acpi",
 		"reboot=acpi",
 		"panic=0",
 	}, " ")
