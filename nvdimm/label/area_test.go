@@ -353,6 +353,55 @@ func TestText(t *testing.T) {
 	}
 }
 
+// linuxArea is an area as Linux 6.1 and ndctl 76 left it after init-labels, a raw
+// namespace of 16 MiB and one with a BTT of 32 MiB, cut behind its last label.
+func linuxArea(t testing.TB, name string) []byte {
+	t.Helper()
+	p, err := os.ReadFile(filepath.Join("testdata", name+".area"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(p, make([]byte, areaSize-len(p))...)
+}
+
+func TestLinux(t *testing.T) {
+	for _, c := range []struct {
+		file   string
+		v      Version
+		cookie uint64
+		btt    guid.GUID
+	}{
+		{"linux-11", V11, 0x2468ac00123456, guid.GUID{}},
+		{"linux-12", V12, Cookie12(Mapping{SerialNumber: 0x123456, VendorID: 0x8086}), AbstractionBTT2},
+	} {
+		area := linuxArea(t, c.file)
+		a := Parse(area)
+		if a.Version() != c.v || len(a.Errors) != 0 || len(a.Active) != 2 {
+			t.Errorf("%s: version %v, %d active labels, errors %q, want %v, 2 and none\n%s", c.file, a.Version(), len(a.Active), a.Errors, c.v, a.Text())
+			continue
+		}
+		raw, btt := a.Active[0], a.Active[1]
+		if raw.Name != "first" || raw.DPA != 0 || raw.RawSize != 16<<20 || raw.NLabel != 1 || raw.ISetCookie != c.cookie {
+			t.Errorf("%s: the raw namespace's label is %+v", c.file, raw)
+		}
+		if btt.Name != "" || btt.DPA != 16<<20 || btt.RawSize != 32<<20 || btt.ISetCookie != c.cookie || btt.AbstractionGUID != c.btt {
+			t.Errorf("%s: the BTT namespace's label is %+v", c.file, btt)
+		}
+		for _, l := range a.Active {
+			p, err := l.Encode(c.v)
+			if at := a.Geometry.LabelOffset(l.Slot); err != nil || !bytes.Equal(p, area[at:at+len(p)]) {
+				t.Errorf("%s: label[%d] encodes to\n% x, %v, want Linux's\n% x", c.file, l.Slot, p, err, area[at:at+len(p)])
+			}
+		}
+		again := bytes.Clone(area)
+		x := a.CurrentIndex()
+		encodeIndex(again, a.Geometry, a.Current, x.Seq, x.Free)
+		if !bytes.Equal(again, area) {
+			t.Errorf("%s: the current index encodes to other bytes than Linux's", c.file)
+		}
+	}
+}
+
 func TestUUID(t *testing.T) {
 	const text = "12345678-9abc-def0-0fed-cba987654321"
 	u, err := ParseUUID(text)
@@ -374,6 +423,8 @@ func FuzzLabelArea(f *testing.F) {
 		Add(small, testLabel(0))
 		f.Add(small)
 	}
+	f.Add(linuxArea(f, "linux-11")[:8192])
+	f.Add(linuxArea(f, "linux-12")[:8192])
 	f.Add([]byte{})
 	f.Add(make([]byte, 767))
 	f.Fuzz(func(t *testing.T, area []byte) {
