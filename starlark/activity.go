@@ -53,10 +53,17 @@ func (a *activity) newThread(name string) *starlark.Thread {
 }
 
 // A stepLimitError says that a scenario computed for too long.
-type stepLimitError struct{ limit uint64 }
+type stepLimitError struct {
+	limit  uint64
+	inTest bool
+}
 
 func (e *stepLimitError) Error() string {
-	return fmt.Sprintf("the scenario took more than %d steps: does a loop never end? (--max-steps sets the limit)", e.limit)
+	text := fmt.Sprintf("the scenario took more than %d steps: does a loop never end?", e.limit)
+	if e.inTest {
+		text += " (--max-steps sets the limit)"
+	}
+	return text
 }
 
 // steps is called by the interpreter before each step from the thread's
@@ -71,7 +78,7 @@ func (a *activity) steps(thread *starlark.Thread) {
 		return
 	}
 	if a.ctx.Err() == nil && thread.Steps >= a.limit {
-		a.stop(&stepLimitError{a.limit})
+		a.stop(&stepLimitError{a.limit, a.t != nil})
 	}
 	if a.ctx.Err() != nil {
 		a.sample = &sample{left: 200}

@@ -46,6 +46,7 @@ type fileRun struct {
 	place   int // of its last line
 
 	mu           sync.Mutex
+	told         bool // that it starts
 	began, ended time.Time
 	left         int // items that have not ended
 	failed       bool
@@ -248,17 +249,27 @@ func (r *runner) stream(place int, pkg string) stream {
 // first file.
 func (r *runner) header(line string) {
 	s := r.stream(0, r.files[0].path)
-	r.files[0].begin(&s)
+	r.files[0].tell(&s)
 	s.output("", line)
 }
 
-// begin notes that the first of a file's tests starts.
+// tell writes a file's first event, once.
+func (f *fileRun) tell(s *stream) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.told {
+		f.told = true
+		s.event("start", "", nil)
+	}
+}
+
+// begin notes that one of a file's tests starts.
 func (f *fileRun) begin(s *stream) {
+	f.tell(s)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.began.IsZero() {
 		f.began = time.Now()
-		s.event("start", "", nil)
 	}
 }
 
@@ -298,9 +309,6 @@ func (r *runner) work(ctx context.Context) error {
 		defer close(queue)
 		for _, f := range r.files {
 			for _, it := range f.items {
-				if ctx.Err() != nil || r.o.FailFast && r.failed.Load() {
-					return
-				}
 				select {
 				case queue <- it:
 				case <-ctx.Done():
@@ -321,7 +329,9 @@ func (r *runner) work(ctx context.Context) error {
 		for range r.o.workers() {
 			workers.Go(func() {
 				for it := range queue {
-					r.test(ctx, it)
+					if ctx.Err() == nil && !(r.o.FailFast && r.failed.Load()) {
+						r.test(ctx, it)
+					}
 				}
 			})
 		}
@@ -359,10 +369,14 @@ func (r *runner) stopped(ctx context.Context) {
 	for _, f := range r.files {
 		if f.left > 0 {
 			cut = true
-			f.failed = f.failed || ctx.Err() != nil
 			for _, it := range f.items {
 				r.seq.finish(it.place)
 			}
+			if f.began.IsZero() {
+				r.seq.finish(f.place)
+				continue
+			}
+			f.failed = f.failed || ctx.Err() != nil
 			r.fileEnd(f)
 		}
 	}
@@ -418,7 +432,7 @@ func (r *runner) note(name string, runs bool) {
 // fileEnd writes a file's last line.
 func (r *runner) fileEnd(f *fileRun) {
 	s := r.stream(f.place, f.path)
-	f.begin(&s)
+	f.begin(&s) // if it has no tests
 	f.ended = time.Now()
 	elapsed := f.elapsed()
 	took := fmt.Sprintf("%.1fs", elapsed.Seconds())
