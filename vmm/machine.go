@@ -68,6 +68,11 @@ type Machine struct {
 	ram  *RAM
 	free func() error
 
+	final struct { // kept by Close
+		clock time.Duration
+		stats Stats
+	}
+
 	// mu guards all that follows, and the devices. The Bus takes it around
 	// the machine's own devices, so that an engine may run several CPUs.
 	mu      sync.Mutex
@@ -82,6 +87,9 @@ type Machine struct {
 	state   State
 }
 
+// maxCPUs leaves an APIC ID of 8 bits for the I/O APIC and one for all.
+const maxCPUs = 254
+
 // TSCKHz is the frequency of the time-stamp counter of the software engine.
 const TSCKHz = 1_000_000
 
@@ -93,6 +101,9 @@ func New(cfg Config) (_ *Machine, err error) {
 	}
 	if cfg.Engine == nil || cfg.Kernel == nil {
 		return nil, errors.New("a machine needs an engine and a kernel")
+	}
+	if cfg.CPUs < 0 || cfg.CPUs > maxCPUs {
+		return nil, fmt.Errorf("%d CPUs: want 1 to %d", cfg.CPUs, maxCPUs)
 	}
 	if len(cfg.Events) > maxEvents {
 		return nil, fmt.Errorf("%d ACPI events: at most %d", len(cfg.Events), maxEvents)
@@ -210,9 +221,11 @@ func derive(seed uint64, purpose string) []byte {
 }
 
 // Close gives back the machine's memory. The Regions of others stay theirs.
+// Clock, Stats, State and Tables still answer; all else must not be called.
 func (m *Machine) Close() error {
 	var err error
 	if m.procs != nil {
+		m.final.clock, m.final.stats = m.procs.Clock(), m.procs.Stats()
 		err = m.procs.Close()
 		m.procs = nil
 	}
@@ -233,10 +246,20 @@ func (m *Machine) Engine() string { return m.engine }
 func (m *Machine) Memory() *RAM { return m.ram }
 
 // Clock is the guest's time since power-on.
-func (m *Machine) Clock() time.Duration { return m.procs.Clock() }
+func (m *Machine) Clock() time.Duration {
+	if m.procs == nil {
+		return m.final.clock
+	}
+	return m.procs.Clock()
+}
 
 // Stats counts what the processors did.
-func (m *Machine) Stats() Stats { return m.procs.Stats() }
+func (m *Machine) Stats() Stats {
+	if m.procs == nil {
+		return m.final.stats
+	}
+	return m.procs.Stats()
+}
 
 // Tables are the ACPI tables as the guest finds them, each with its header.
 func (m *Machine) Tables() [][]byte { return m.tables }

@@ -1,0 +1,176 @@
+package vmm_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"nvlab/acpi"
+	"nvlab/vmm"
+	"nvlab/vmm/boot"
+	"nvlab/vmm/soft"
+)
+
+func TestLayout(t *testing.T) {
+	const mib, gib = 1 << 20, 1 << 30
+	for _, c := range []struct {
+		memory, low, high, device uint64
+	}{
+		{32 * mib, 32 * mib, 0, 4 * gib},
+		{3 * gib, 3 * gib, 0, 4 * gib},
+		{3*gib + mib, 3 * gib, mib, 5 * gib},
+		{4 * gib, 3 * gib, gib, 5 * gib},
+		{8*gib + mib, 3 * gib, 5*gib + mib, 10 * gib},
+	} {
+		l := vmm.NewLayout(c.memory)
+		want := vmm.Layout{
+			Low:          vmm.Range{Base: 0, Size: c.low},
+			High:         vmm.Range{Base: 4 * gib, Size: c.high},
+			ACPI:         vmm.Range{Base: c.low - mib - 64<<10, Size: mib},
+			Reserved:     vmm.Range{Base: c.low - 64<<10, Size: 64 << 10},
+			DeviceMemory: c.device,
+		}
+		if l != want {
+			t.Errorf("NewLayout(%d MiB) = %v, want %v", c.memory/mib, l, want)
+		}
+	}
+}
+
+func TestConfigErrors(t *testing.T) {
+	k, err := boot.Load("testdata/guest.elf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	valid := func() vmm.Config { return vmm.Config{Memory: 32 << 20, Engine: soft.Engine{}, Kernel: k} }
+	for _, c := range []struct {
+		name string
+		edit func(*vmm.Config)
+		want string
+	}{
+		{"little memory", func(c *vmm.Config) { c.Memory = 31 << 20 }, "memory of 32505856 bytes: want a multiple of 1 MiB from 32 MiB to 1024 GiB"},
+		{"odd memory", func(c *vmm.Config) { c.Memory += 4096 }, "want a multiple of 1 MiB"},
+		{"much memory", func(c *vmm.Config) { c.Memory = 1 << 50 }, "want a multiple of 1 MiB"},
+		{"no kernel", func(c *vmm.Config) { c.Kernel = nil }, "needs an engine and a kernel"},
+		{"no engine", func(c *vmm.Config) { c.Engine = nil }, "needs an engine and a kernel"},
+		{"no CPUs", func(c *vmm.Config) { c.CPUs = -1 }, "-1 CPUs: want 1 to 254"},
+		{"many CPUs", func(c *vmm.Config) { c.CPUs = 255 }, "255 CPUs: want 1 to 254"},
+		{"many events", func(c *vmm.Config) { c.Events = make([]vmm.Event, 32) }, "32 ACPI events: at most 31"},
+		{"bad path", func(c *vmm.Config) { c.Events = []vmm.Event{{Path: "not a path"}} }, "DSDT: "},
+		{"bad table", func(c *vmm.Config) { c.Tables = [][]byte{[]byte("SSDT")} }, "ACPI tables: "},
+		{"large tables", func(c *vmm.Config) { c.Tables = [][]byte{acpi.Header{}.Table("SSDT", 2, make([]byte, 1<<20))} }, "at most 1048576 fit"},
+		{"large initramfs", func(c *vmm.Config) { c.Initrd, c.InitrdSize = bytes.NewReader(nil), 1<<30 },
+			"the initramfs does not fit in memory: it has 1024 MiB, and behind the kernel 14 MiB are free of 30 MiB usable"},
+		{"long command line", func(c *vmm.Config) { c.Cmdline = strings.Repeat("x", 3000) }, "the kernel command line has 3000 bytes"},
+	} {
+		cfg := valid()
+		c.edit(&cfg)
+		m, err := vmm.New(cfg)
+		if err == nil {
+			m.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error = %v, want one with %q", c.name, err, c.want)
+		}
+	}
+}
+
+func TestTables(t *testing.T) {
+	ssdt := acpi.Header{OEMID: "X"}.Table("SSDT", 2, nil)
+	p := newPC(t, soft.Engine{}, "p", func(c *vmm.Config) { c.Tables = [][]byte{ssdt} })
+	var got []string
+	for _, table := range p.Tables() {
+		got = append(got, string(table[:4]))
+		if acpi.Sum(table) != 0 {
+			t.Errorf("the checksum of %s is wrong", table[:4])
+		}
+	}
+	if want := "FACP APIC DSDT SSDT"; strings.Join(got, " ") != want {
+		t.Errorf("tables = %v, want %s", got, want)
+	}
+	fadt, err := acpi.ParseFADT(p.Tables()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := p.Layout()
+	if fadt.XDSDT < l.ACPI.Base || fadt.XDSDT >= l.ACPI.End() {
+		t.Fatalf("the DSDT is at %#x, want it in %v", fadt.XDSDT, l.ACPI)
+	}
+	// The guest finds each table as Tables gives it.
+	area := make([]byte, l.ACPI.Size)
+	if _, err := p.Memory().ReadAt(area, int64(l.ACPI.Base)); err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range p.Tables() {
+		if !bytes.Contains(area, table) {
+			t.Errorf("%s in memory is not the one of Tables", table[:4])
+		}
+	}
+	if rsdp, err := acpi.ParseRSDP(area); err != nil || rsdp.XSDTAddress == 0 {
+		t.Errorf("RSDP = %+v, %v", rsdp, err)
+	}
+}
+
+func TestRAM(t *testing.T) {
+	p := newPC(t, soft.Engine{}, "p")
+	ram := p.Memory()
+	if _, err := ram.WriteAt([]byte("mailbox"), int64(p.Layout().Reserved.Base)); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 7)
+	if _, err := ram.ReadAt(b, int64(p.Layout().Reserved.Base)); err != nil || string(b) != "mailbox" {
+		t.Errorf("read %q, %v, want %q", b, err, "mailbox")
+	}
+	for _, addr := range []int64{32<<20 - 6, 32 << 20, 4 << 30, -1, -1 << 63, 1<<63 - 1} {
+		if n, err := ram.ReadAt(b, addr); err == nil || n != 0 {
+			t.Errorf("ReadAt of 7 bytes at %#x of 32 MiB = %d, %v, want an error", addr, n, err)
+		}
+		if n, err := ram.WriteAt(b, addr); err == nil || n != 0 {
+			t.Errorf("WriteAt of 7 bytes at %#x of 32 MiB = %d, %v, want an error", addr, n, err)
+		}
+	}
+	if _, err := ram.ReadAt(b, 32<<20-7); err != nil {
+		t.Errorf("ReadAt of the last 7 bytes: %v", err)
+	}
+}
+
+func TestAddErrors(t *testing.T) {
+	p := newPC(t, soft.Engine{}, "p")
+	page := make([]byte, 4096)
+	if err := p.AddMemory(vmm.Region{Base: 5 << 30, Mem: page}); err != nil {
+		t.Fatal(err)
+	}
+	var r recorder
+	for _, c := range []struct {
+		name string
+		err  error
+		want string
+	}{
+		{"memory twice", p.AddMemory(vmm.Region{Base: 5 << 30, Mem: page}), "memory at 0x140000000-0x140000fff: 0x140000000-0x140000fff is taken"},
+		{"memory over RAM", p.AddMemory(vmm.Region{Base: 0x1000, Mem: page}), "memory at 0x1000-0x1fff: 0x0-0x1ffffff is taken"},
+		{"half a page", p.AddMemory(vmm.Region{Base: 6 << 30, Mem: page[:2048]}), "want whole pages"},
+		{"odd address", p.AddMemory(vmm.Region{Base: 6<<30 + 1, Mem: page}), "want whole pages"},
+		{"no memory", p.AddMemory(vmm.Region{Base: 6 << 30}), "want whole pages"},
+		{"the end of the world", p.AddMemory(vmm.Region{Base: ^uint64(4095), Mem: page}), "want whole pages"},
+		{"removing nothing", p.RemoveMemory(6 << 30), "no memory starts at 0x180000000"},
+		{"ports of the serial port", p.AddPort(0x3ff, 2, &r), "I/O ports: 0x3ff-0x400 is taken"},
+		{"ports around the reset register", p.AddPort(0x500, 0x200, &r), "I/O ports: 0x500-0x6ff is taken"},
+		{"no ports", p.AddPort(0x500, 0, &r), "0 I/O ports from 0x500: outside of 0 to 0xffff"},
+		{"ports behind the last", p.AddPort(0xffff, 2, &r), "2 I/O ports from 0xffff: outside of 0 to 0xffff"},
+		{"registers of the I/O APIC", p.AddMMIO(0xfec0_0800, 16, &r), "device registers: 0xfec00800-0xfec0080f is taken"},
+		{"registers that wrap", p.AddMMIO(^uint64(0), 2, &r), "no valid range"},
+	} {
+		if c.err == nil || !strings.Contains(c.err.Error(), c.want) {
+			t.Errorf("%s: error = %v, want one with %q", c.name, c.err, c.want)
+		}
+	}
+	if err := p.AddPort(0xffff, 1, &r); err != nil {
+		t.Errorf("AddPort of the last port: %v", err)
+	}
+	if err := p.RemoveMemory(5 << 30); err != nil {
+		t.Errorf("RemoveMemory: %v", err)
+	}
+	if err := p.AddMemory(vmm.Region{Base: 5 << 30, Mem: page}); err != nil {
+		t.Errorf("AddMemory again: %v", err)
+	}
+}
