@@ -12,6 +12,9 @@ type span struct {
 
 // span translates n bytes, 1 to 16, at a linear address.
 func (c *cpu) span(seg uint8, va uint64, n uint8, kind access) (s span, ok bool) {
+	if c.flags&flagAC != 0 && c.alignCheck(va, n) {
+		return s, false
+	}
 	return c.spanAs(c.privilege(), seg, va, n, kind)
 }
 
@@ -19,9 +22,6 @@ func (c *cpu) spanAs(set int, seg uint8, va uint64, n uint8, kind access) (s spa
 	last := va + uint64(n) - 1
 	if !canonical(va) || !canonical(last) {
 		return s, c.segFault(seg)
-	}
-	if c.flags&flagAC != 0 && c.alignCheck(va, n) {
-		return s, false
 	}
 	s.n, s.n1 = n, n
 	if s.pa, ok = c.translate(va, set, kind); !ok {
@@ -39,7 +39,7 @@ func (c *cpu) spanAs(set int, seg uint8, va uint64, n uint8, kind access) (s spa
 // alignCheck raises #AC for a misaligned access by user code that asked for
 // it (SDM 3A, 6.15, "Interrupt 17").
 func (c *cpu) alignCheck(va uint64, n uint8) bool {
-	if c.cpl == 3 && c.cr0&cr0AM != 0 && n <= 8 && n&(n-1) == 0 && va&uint64(n-1) != 0 {
+	if canonical(va) && c.cpl == 3 && c.cr0&cr0AM != 0 && n <= 8 && n&(n-1) == 0 && va&uint64(n-1) != 0 {
 		c.raiseErr(excAC, 0)
 		return true
 	}

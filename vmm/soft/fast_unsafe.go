@@ -5771,11 +5771,11 @@ again:
 		case opCMPXCHG16B:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+15)&^pageMask {
-				goto missWrite
-			}
 			if va&15 != 0 {
 				goto bail
+			}
+			if e.wtag != va&^pageMask {
+				goto missWrite
 			}
 			p := (*[2]uint64)(unsafe.Add(null, va+e.addend))
 			eq := p[0] == c.r[rAX] && p[1] == c.r[rDX]

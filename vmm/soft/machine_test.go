@@ -100,6 +100,7 @@ func (m *testMachine) start(rip uint64) {
 	m.c.idt = table{base: testIDT, limit: 0xfff}
 	m.c.tr = segment{sel: 0x30, base: testTSS, limit: 0x67, attr: attrTSS}
 	binary.LittleEndian.PutUint64(m.ram[testTSS+4:], testStack-0x8000)
+	m.ram[testTSS+102] = 0x68 // no I/O permission bitmap
 }
 
 func le64(v ...uint64) (b []byte) {

@@ -27,6 +27,7 @@ type processors struct {
 	tripleFault bool
 	dead        error // what every further Run returns
 	kick        atomic.Bool
+	exact       bool // tests: no fast path
 }
 
 func (p *processors) Map(r vmm.Region) error {

@@ -49,13 +49,19 @@ func (c *cpu) run(ctx context.Context, deadline uint64) (vmm.Exit, error) {
 				c.skip(min(deadline, c.apic.timerEnd))
 				continue
 			}
-			if c.shadow || c.flags&flagTF != 0 || c.flags&flagAC != 0 && c.cr0&cr0AM != 0 && c.cpl == 3 {
+			if p.exact || c.singly() {
 				c.stepOne()
 				continue
 			}
 			c.fast(min(end, deadline, c.apic.timerEnd))
 		}
 	}
+}
+
+// singly says that the executor must do every instruction: each may be followed
+// by a trap, holds interrupts or traps off, or checks its alignment.
+func (c *cpu) singly() bool {
+	return c.shadow || c.flags&(flagTF|flagRF) != 0 || c.flags&flagAC != 0 && c.cr0&cr0AM != 0 && c.cpl == 3
 }
 
 // skip moves the clock of a halted processor.

@@ -83,6 +83,9 @@ const address = `va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.
 e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
 `
 
+// aligned locates 16 aligned bytes, given a tag and a label.
+const aligned = address + "if va&15 != 0 { goto bail }\nif e.%s != va&^pageMask { goto %s }\n"
+
 // locate finds the entry for an access and leaves if there is none.
 func (w width) locate(tag string) string {
 	miss := "missRead"
@@ -349,8 +352,8 @@ a, b := %s, *p
 			w.locate("wtag"), w.unsigned, w.get("c.r[rAX]"), w.compute("CMP"), w.reg("src"),
 			strings.Replace(w.set("dst", "b"), "o.dst", "rAX", 1))
 	}
-	g.emit("CMPXCHG16B", "%sif va&15 != 0 { goto bail }\np := (*[2]uint64)(unsafe.Add(null, va+e.addend))\neq := p[0] == c.r[rAX] && p[1] == c.r[rDX]\nif eq { p[0], p[1] = c.r[rBX], c.r[rCX] } else { c.r[rAX], c.r[rDX] = p[0], p[1] }\nc.setZF(eq)",
-		width{128, "[2]uint64", ""}.locate("wtag"))
+	g.emit("CMPXCHG16B", "%sp := (*[2]uint64)(unsafe.Add(null, va+e.addend))\neq := p[0] == c.r[rAX] && p[1] == c.r[rDX]\nif eq { p[0], p[1] = c.r[rBX], c.r[rCX] } else { c.r[rAX], c.r[rDX] = p[0], p[1] }\nc.setZF(eq)",
+		fmt.Sprintf(aligned, "wtag", "missWrite"))
 	g.emit("BSWAP64", "c.r[o.dst] = bits.ReverseBytes64(c.r[o.dst])")
 	g.emit("BSWAP32", "c.r[o.dst] = uint64(bits.ReverseBytes32(uint32(c.r[o.dst])))")
 	g.emit("CDQE", "c.r[rAX] = uint64(int32(c.r[rAX]))")
@@ -493,7 +496,6 @@ func (g *generator) unary() {
 func (g *generator) vectors() {
 	x := func(f string) string { return "c.fpu.xmm[o." + f + "&31]" }
 	vec := width{128, "[2]uint64", ""}
-	aligned := address + "if va&15 != 0 { goto bail }\nif e.%s != va&^pageMask { goto %s }\n"
 	g.emit("MOVX", "%s = %s", x("dst"), x("src"))
 	g.emit("MOVXM", "%s%s = %s", vec.locate("rtag"), x("dst"), vec.mem())
 	g.emit("MOVMX", "%s%s = %s", vec.locate("wtag"), vec.mem(), x("src"))

@@ -1,0 +1,142 @@
+package soft
+
+import (
+	"context"
+	"math/rand/v2"
+	"testing"
+
+	"nvlab/vmm"
+)
+
+// lockstep runs code by the fast path and by the executor alone, with a timer
+// ticking, and compares.
+func lockstep(t *testing.T, code []byte, seed uint64) {
+	type end struct {
+		exit vmm.Exit
+		r    [16]uint64
+		xmm  [16][2]uint64
+		rip  uint64
+		f    uint64
+		now  uint64
+		cr2  uint64
+	}
+	run := func(exact bool) (*testMachine, end) {
+		m := newTestMachine(t)
+		m.p.exact = exact
+		m.stubs()
+		// Handlers that return, as far as they can.
+		for v := range 256 {
+			copy(m.ram[testStubs+16*v:], []byte{0x48, 0xcf})
+		}
+		for _, v := range []int{excDF, excTS, excNP, excSS, excGP, excPF, excAC} {
+			copy(m.ram[testStubs+16*v:], []byte{0x48, 0x83, 0xc4, 0x08, 0x48, 0x83, 0x04, 0x24, 0x01, 0x48, 0xcf})
+		}
+		m.c.apic.svr |= svrEnable
+		m.c.apic.lvt[lvtTimer] = timerPeriodic | 0x40
+		m.c.apic.timerDiv = 0xb
+		m.c.apic.timerInit = 333
+		m.c.apic.startTimer()
+		m.bus.in = func(port uint16, _ int) uint32 { return uint32(port) * 0x01010101 }
+		r := rand.New(rand.NewPCG(seed, 9))
+		for i := range 16 {
+			if i != rSP {
+				m.c.r[i] = interesting(r)
+				if r.IntN(2) == 0 {
+					m.c.r[i] = testData + uint64(r.IntN(2*pageSize))
+				}
+			}
+		}
+		m.put(testCode, code...)
+		for i := range 64 {
+			m.ram[testCode+len(code)+i] = 0x90
+		}
+		m.put(testCode+uint64(len(code))+64, 0xe9, byte(-int32(len(code)+69)), byte(-int32(len(code)+69)>>8), byte(-int32(len(code)+69)>>16), 0xff)
+		exit, err := m.p.Run(context.Background(), 4000)
+		if err != nil {
+			t.Fatalf("Run() of % x: %v", code, err)
+		}
+		c := m.c
+		e := end{exit: exit, r: [16]uint64(c.r[:16]), rip: c.rip, f: c.rflags(), now: c.now, cr2: c.cr2}
+		copy(e.xmm[:], c.fpu.xmm[:16])
+		return m, e
+	}
+	a, want := run(true)
+	b, got := run(false)
+	if i := mismatch(a.ram, b.ram); i >= 0 {
+		t.Errorf("% x with seed %d: memory at %#x differs: %x by the fast path, %x by the executor", code, seed, i, b.ram[i&^7:][:8], a.ram[i&^7:][:8])
+	}
+	if got != want {
+		t.Fatalf("% x with seed %d: the fast path ends in\n%+v\nthe executor in\n%+v", code, seed, got, want)
+	}
+}
+
+func FuzzExecute(f *testing.F) {
+	r := rand.New(rand.NewPCG(5, 6))
+	forms := oracleForms()
+	for range 40 {
+		var code []byte
+		for len(code) < 100 {
+			b, _ := forms[r.IntN(len(forms))].instance(r)
+			code = append(code, b...)
+		}
+		f.Add(code, r.Uint64())
+	}
+	f.Add([]byte{0xf3, 0xa4, 0xf3, 0x48, 0xab, 0xf2, 0xae, 0xf3, 0xa6}, uint64(1))
+	f.Add([]byte{0xcd, 0x40, 0xfb, 0xf4, 0xfa, 0x9c, 0x9d}, uint64(2))
+	f.Add([]byte{0x0f, 0x01, 0x38, 0x0f, 0x22, 0xd8, 0x0f, 0x20, 0xd8, 0x0f, 0xa2}, uint64(3))
+	f.Add([]byte{0xd9, 0xe8, 0xde, 0xc1, 0xdb, 0xf1, 0x0f, 0xae, 0x00, 0x0f, 0x77}, uint64(4))
+	f.Fuzz(func(t *testing.T, code []byte, seed uint64) {
+		if len(code) > 256 {
+			return
+		}
+		lockstep(t, code, seed)
+	})
+}
+
+// TestLockstep compares the two tiers on random programs of known forms.
+func TestLockstep(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	forms := oracleForms()
+	n := 100
+	if !testing.Short() {
+		n = 2000
+	}
+	for range n {
+		var code []byte
+		for len(code) < 20+r.IntN(200) {
+			if r.IntN(6) == 0 { // a short branch, forwards
+				code = append(code, 0x70|byte(r.IntN(16)), byte(r.IntN(12)))
+				continue
+			}
+			b, _ := forms[r.IntN(len(forms))].instance(r)
+			code = append(code, b...)
+		}
+		lockstep(t, code, r.Uint64())
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte{0x48, 0x8b, 0x84, 0x88, 1, 2, 3, 4})
+	f.Add([]byte{0x66, 0x0f, 0x6f, 0x05, 1, 2, 3, 4})
+	f.Add([]byte{0xf0, 0x0f, 0xc7, 0x0f})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var in inst
+		switch decode(b, &in) {
+		case decodeOK:
+			if in.len == 0 || in.len > maxInst || int(in.len) > len(b) {
+				t.Fatalf("decode(% x): length %d of %d bytes", b, in.len, len(b))
+			}
+			var shorter inst
+			if n := int(in.len) - 1; n < maxInst && decode(b[:n], &shorter) == decodeOK {
+				t.Fatalf("decode(% x) is complete with %d bytes, and with %d", b, in.len, shorter.len)
+			}
+		case decodeShort:
+			if len(b) >= maxInst {
+				t.Fatalf("decode(% x) wants more than %d bytes", b, maxInst)
+			}
+		}
+	})
+}
