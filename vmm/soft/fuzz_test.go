@@ -10,7 +10,7 @@ import (
 
 // lockstep runs code by the fast path and by the executor alone, with a timer
 // ticking, and compares.
-func lockstep(t *testing.T, code []byte, seed uint64) {
+func lockstep(t *testing.T, pair *[2]*testMachine, code []byte, seed uint64) {
 	type end struct {
 		exit vmm.Exit
 		r    [16]uint64
@@ -21,7 +21,11 @@ func lockstep(t *testing.T, code []byte, seed uint64) {
 		cr2  uint64
 	}
 	run := func(exact bool) (*testMachine, end) {
-		m := newTestMachine(t)
+		m := pair[0]
+		if exact {
+			m = pair[1]
+		}
+		m.reset(t)
 		m.p.exact = exact
 		m.stubs()
 		// Handlers that return, as far as they can.
@@ -85,11 +89,12 @@ func FuzzExecute(f *testing.F) {
 	f.Add([]byte{0xcd, 0x40, 0xfb, 0xf4, 0xfa, 0x9c, 0x9d}, uint64(2))
 	f.Add([]byte{0x0f, 0x01, 0x38, 0x0f, 0x22, 0xd8, 0x0f, 0x20, 0xd8, 0x0f, 0xa2}, uint64(3))
 	f.Add([]byte{0xd9, 0xe8, 0xde, 0xc1, 0xdb, 0xf1, 0x0f, 0xae, 0x00, 0x0f, 0x77}, uint64(4))
+	pair := [2]*testMachine{newTestMachine(f), newTestMachine(f)}
 	f.Fuzz(func(t *testing.T, code []byte, seed uint64) {
 		if len(code) > 256 {
 			return
 		}
-		lockstep(t, code, seed)
+		lockstep(t, &pair, code, seed)
 	})
 }
 
@@ -101,6 +106,7 @@ func TestLockstep(t *testing.T) {
 	if !testing.Short() {
 		n = 2000
 	}
+	pair := [2]*testMachine{newTestMachine(t), newTestMachine(t)}
 	for range n {
 		var code []byte
 		for len(code) < 20+r.IntN(200) {
@@ -111,7 +117,7 @@ func TestLockstep(t *testing.T) {
 			b, _ := forms[r.IntN(len(forms))].instance(r)
 			code = append(code, b...)
 		}
-		lockstep(t, code, r.Uint64())
+		lockstep(t, &pair, code, r.Uint64())
 		if t.Failed() {
 			return
 		}

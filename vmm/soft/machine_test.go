@@ -75,16 +75,25 @@ func newTestMachine(t testing.TB) *testMachine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &testMachine{t: t, p: procs.(*processors), bus: bus, ram: make([]byte, testEnd), pt: testTables + pageSize}
+	m := &testMachine{t: t, p: procs.(*processors), bus: bus, ram: make([]byte, testEnd)}
 	m.c = m.p.cpu
 	if err := m.p.Map(vmm.Region{Mem: m.ram}); err != nil {
 		t.Fatal(err)
 	}
+	m.reset(t)
+	return m
+}
+
+// reset makes a used machine a new one.
+func (m *testMachine) reset(t testing.TB) {
+	m.t = t
+	*m.bus = fakeBus{}
+	clear(m.ram)
+	m.pt = testTables + pageSize
 	for va := uint64(testRAM); va < testEnd; va += pageSize {
 		m.mapPage(va, va, pteP|pteW|pteU)
 	}
 	m.start(testCode)
-	return m
 }
 
 func (m *testMachine) start(rip uint64) {
