@@ -18,7 +18,8 @@ import (
 //	reboot=acpi             by the reset register: Linux takes hardware-reduced
 //	                        ACPI for EFI otherwise, and falls back to real mode
 //	reboot=acpi             with hardware-reduced ACPI Linux thinks of EFI, then of real mode
-//	panic=0                 a panic stays, to be found on the console
+//	panic=-1                a panic tells all on the console and resets at once,
+//	                        rather than spin
 func DefaultCmdline(tscKHz uint64) string {
 	return strings.Join([]string{
 		"console=ttyS0",
@@ -30,6 +31,6 @@ func DefaultCmdline(tscKHz uint64) string {
 		"mitigations=off",
 		"reboot=acpi",
 		"reboot=acpi",
-		"panic=0",
+		"panic=-1",
 	}, " ")
 }
