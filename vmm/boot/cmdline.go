@@ -17,7 +17,6 @@ import (
 //	mitigations=off         the CPU speculates nothing
 //	reboot=acpi             by the reset register: Linux takes hardware-reduced
 //	                        ACPI for EFI otherwise, and falls back to real mode
-//	reboot=acpi             with hardware-reduced ACPI Linux thinks of EFI, then of real mode
 //	panic=-1                a panic tells all on the console and resets at once,
 //	                        rather than spin
 func DefaultCmdline(tscKHz uint64) string {
@@ -29,7 +28,6 @@ func DefaultCmdline(tscKHz uint64) string {
 		"cryptomgr.notests",
 		"init_on_alloc=0",
 		"mitigations=off",
-		"reboot=acpi",
 		"reboot=acpi",
 		"panic=-1",
 	}, " ")
