@@ -2,6 +2,7 @@ package guest
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -307,7 +308,7 @@ func (s *Store) move(dir, name string) error {
 
 // writeVmlinux stores the decompressed kernel, if the store knows how to.
 func (s *Store) writeVmlinux(dir string, image []byte) error {
-	if s.Vmlinux == nil {
+	if s.Vmlinux == nil || isELF(image) {
 		return nil
 	}
 	elf, err := s.Vmlinux(image)
@@ -320,14 +321,16 @@ func (s *Store) writeVmlinux(dir string, image []byte) error {
 	})
 }
 
+func isELF(image []byte) bool { return bytes.HasPrefix(image, []byte("\x7fELF")) }
+
 // complete adds a vmlinux to a guest that was built without.
 func (s *Store) complete(im *Image) (*Image, error) {
 	if s.Vmlinux == nil || im.VmlinuxPath != "" {
 		return im, nil
 	}
 	image, err := os.ReadFile(im.KernelPath)
-	if err != nil {
-		return nil, err
+	if err != nil || isELF(image) {
+		return im, err
 	}
 	if err := s.writeVmlinux(im.dir, image); err != nil {
 		if errors.Is(err, os.ErrPermission) {

@@ -118,7 +118,7 @@ type Image struct {
 	KernelRelease string // uname -r
 	KernelVersion string // upstream, such as 6.1.192
 	KernelPath    string // bzImage, or vmlinux if that was given
-	VmlinuxPath   string // "" if there is none
+	VmlinuxPath   string // KernelPath, decompressed; "" if there is no such file
 	BaseInitrd    string
 	Default       bool
 	Manifest      Manifest
