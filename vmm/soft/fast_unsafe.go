@@ -5254,6 +5254,14 @@ again:
 			}
 			v := *(*uint8)(unsafe.Add(null, va+e.addend))
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
+		case opMOVRM8B:
+			va = c.r[o.base] + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != va&^pageMask {
+				goto missRead
+			}
+			v := *(*uint8)(unsafe.Add(null, va+e.addend))
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
 		case opMOVMR8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5261,8 +5269,22 @@ again:
 				goto missWrite
 			}
 			*(*uint8)(unsafe.Add(null, va+e.addend)) = uint8(c.r[o.src])
+		case opMOVMR8B:
+			va = c.r[o.base] + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != va&^pageMask {
+				goto missWrite
+			}
+			*(*uint8)(unsafe.Add(null, va+e.addend)) = uint8(c.r[o.src])
 		case opMOVMI8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != va&^pageMask {
+				goto missWrite
+			}
+			*(*uint8)(unsafe.Add(null, va+e.addend)) = uint8(o.imm)
+		case opMOVMI8B:
+			va = c.r[o.base] + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
 			if e.wtag != va&^pageMask {
 				goto missWrite
@@ -5280,6 +5302,14 @@ again:
 			}
 			v := *(*uint16)(unsafe.Add(null, va+e.addend))
 			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(v)
+		case opMOVRM16B:
+			va = c.r[o.base] + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+1)&^pageMask {
+				goto missRead
+			}
+			v := *(*uint16)(unsafe.Add(null, va+e.addend))
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(v)
 		case opMOVMR16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5287,8 +5317,22 @@ again:
 				goto missWrite
 			}
 			*(*uint16)(unsafe.Add(null, va+e.addend)) = uint16(c.r[o.src])
+		case opMOVMR16B:
+			va = c.r[o.base] + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+1)&^pageMask {
+				goto missWrite
+			}
+			*(*uint16)(unsafe.Add(null, va+e.addend)) = uint16(c.r[o.src])
 		case opMOVMI16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+1)&^pageMask {
+				goto missWrite
+			}
+			*(*uint16)(unsafe.Add(null, va+e.addend)) = uint16(o.imm)
+		case opMOVMI16B:
+			va = c.r[o.base] + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
 			if e.wtag != (va+1)&^pageMask {
 				goto missWrite
@@ -5306,6 +5350,14 @@ again:
 			}
 			v := *(*uint32)(unsafe.Add(null, va+e.addend))
 			c.r[o.dst] = uint64(v)
+		case opMOVRM32B:
+			va = c.r[o.base] + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+3)&^pageMask {
+				goto missRead
+			}
+			v := *(*uint32)(unsafe.Add(null, va+e.addend))
+			c.r[o.dst] = uint64(v)
 		case opMOVMR32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5313,8 +5365,22 @@ again:
 				goto missWrite
 			}
 			*(*uint32)(unsafe.Add(null, va+e.addend)) = uint32(c.r[o.src])
+		case opMOVMR32B:
+			va = c.r[o.base] + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+3)&^pageMask {
+				goto missWrite
+			}
+			*(*uint32)(unsafe.Add(null, va+e.addend)) = uint32(c.r[o.src])
 		case opMOVMI32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+3)&^pageMask {
+				goto missWrite
+			}
+			*(*uint32)(unsafe.Add(null, va+e.addend)) = uint32(o.imm)
+		case opMOVMI32B:
+			va = c.r[o.base] + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
 			if e.wtag != (va+3)&^pageMask {
 				goto missWrite
@@ -5332,6 +5398,14 @@ again:
 			}
 			v := *(*uint64)(unsafe.Add(null, va+e.addend))
 			c.r[o.dst] = v
+		case opMOVRM64B:
+			va = c.r[o.base] + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+7)&^pageMask {
+				goto missRead
+			}
+			v := *(*uint64)(unsafe.Add(null, va+e.addend))
+			c.r[o.dst] = v
 		case opMOVMR64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5339,8 +5413,22 @@ again:
 				goto missWrite
 			}
 			*(*uint64)(unsafe.Add(null, va+e.addend)) = c.r[o.src]
+		case opMOVMR64B:
+			va = c.r[o.base] + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+7)&^pageMask {
+				goto missWrite
+			}
+			*(*uint64)(unsafe.Add(null, va+e.addend)) = c.r[o.src]
 		case opMOVMI64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+7)&^pageMask {
+				goto missWrite
+			}
+			*(*uint64)(unsafe.Add(null, va+e.addend)) = uint64(o.imm)
+		case opMOVMI64B:
+			va = c.r[o.base] + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
 			if e.wtag != (va+7)&^pageMask {
 				goto missWrite
@@ -5356,10 +5444,26 @@ again:
 			}
 			v := *(*uint8)(unsafe.Add(null, va+e.addend))
 			c.r[o.dst] = uint64(v)
+		case opMOVZXRM8B:
+			va = c.r[o.base] + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != va&^pageMask {
+				goto missRead
+			}
+			v := *(*uint8)(unsafe.Add(null, va+e.addend))
+			c.r[o.dst] = uint64(v)
 		case opMOVZXRR16:
 			c.r[o.dst] = uint64(uint16(c.r[o.src]))
 		case opMOVZXRM16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+1)&^pageMask {
+				goto missRead
+			}
+			v := *(*uint16)(unsafe.Add(null, va+e.addend))
+			c.r[o.dst] = uint64(v)
+		case opMOVZXRM16B:
+			va = c.r[o.base] + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
 			if e.rtag != (va+1)&^pageMask {
 				goto missRead
@@ -5378,10 +5482,26 @@ again:
 			}
 			v := *(*uint8)(unsafe.Add(null, va+e.addend))
 			c.r[o.dst] = uint64(int8(v))
+		case opMOVSXRM8B:
+			va = c.r[o.base] + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != va&^pageMask {
+				goto missRead
+			}
+			v := *(*uint8)(unsafe.Add(null, va+e.addend))
+			c.r[o.dst] = uint64(int8(v))
 		case opMOVSX32RR8:
 			c.r[o.dst] = uint64(uint32(int8(c.r[o.src])))
 		case opMOVSX32RM8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != va&^pageMask {
+				goto missRead
+			}
+			v := *(*uint8)(unsafe.Add(null, va+e.addend))
+			c.r[o.dst] = uint64(uint32(int8(v)))
+		case opMOVSX32RM8B:
+			va = c.r[o.base] + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
 			if e.rtag != va&^pageMask {
 				goto missRead
@@ -5398,10 +5518,26 @@ again:
 			}
 			v := *(*uint16)(unsafe.Add(null, va+e.addend))
 			c.r[o.dst] = uint64(int16(v))
+		case opMOVSXRM16B:
+			va = c.r[o.base] + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+1)&^pageMask {
+				goto missRead
+			}
+			v := *(*uint16)(unsafe.Add(null, va+e.addend))
+			c.r[o.dst] = uint64(int16(v))
 		case opMOVSX32RR16:
 			c.r[o.dst] = uint64(uint32(int16(c.r[o.src])))
 		case opMOVSX32RM16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+1)&^pageMask {
+				goto missRead
+			}
+			v := *(*uint16)(unsafe.Add(null, va+e.addend))
+			c.r[o.dst] = uint64(uint32(int16(v)))
+		case opMOVSX32RM16B:
+			va = c.r[o.base] + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
 			if e.rtag != (va+1)&^pageMask {
 				goto missRead
@@ -5418,6 +5554,16 @@ again:
 			}
 			v := *(*uint32)(unsafe.Add(null, va+e.addend))
 			c.r[o.dst] = uint64(int32(v))
+		case opMOVSXRM32B:
+			va = c.r[o.base] + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+3)&^pageMask {
+				goto missRead
+			}
+			v := *(*uint32)(unsafe.Add(null, va+e.addend))
+			c.r[o.dst] = uint64(int32(v))
+		case opLEA64B:
+			c.r[o.dst] = c.r[o.base] + uint64(int64(o.disp))
 		case opLEA64:
 			c.r[o.dst] = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 		case opLEA32:
@@ -5864,28 +6010,6 @@ again:
 			*(*uint64)(unsafe.Add(null, va+e.addend)) = page + uint64(o.imm)
 			c.r[rSP] = va
 			goto jump
-		case opCALLM:
-			{
-				va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-				e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-				if e.rtag != (va+7)&^pageMask {
-					goto missRead
-				}
-				rip = *(*uint64)(unsafe.Add(null, va+e.addend))
-			}
-			if !canonical(rip) {
-				goto bail
-			}
-			{
-				va = c.r[rSP] - 8
-				e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-				if e.wtag != (va+7)&^pageMask {
-					goto missWrite
-				}
-				*(*uint64)(unsafe.Add(null, va+e.addend)) = page + uint64(o.imm)
-				c.r[rSP] = va
-			}
-			goto jump
 		case opRET:
 			va = c.r[rSP]
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5902,19 +6026,6 @@ again:
 			goto taken
 		case opJMPR:
 			rip = c.r[o.src]
-			if !canonical(rip) {
-				goto bail
-			}
-			goto jump
-		case opJMPM:
-			{
-				va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-				e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-				if e.rtag != (va+7)&^pageMask {
-					goto missRead
-				}
-				rip = *(*uint64)(unsafe.Add(null, va+e.addend))
-			}
 			if !canonical(rip) {
 				goto bail
 			}
@@ -5992,6 +6103,11 @@ again:
 			cf := uint64(a >> ((32 - n) & 31) & 1)
 			c.fc = cf<<63 | uint64(r>>31)<<62
 			c.r[o.dst] = uint64(r)
+		case opSHLI32NF:
+			n := o.src & 31
+			a := uint32(c.r[o.dst])
+			r := a << n
+			c.r[o.dst] = uint64(r)
 		case opSHRI32:
 			n := o.src & 31
 			a := uint32(c.r[o.dst])
@@ -6000,6 +6116,11 @@ again:
 			c.fz, c.fs = s, s
 			cf := uint64(a >> ((n - 1) & 31) & 1)
 			c.fc = cf<<63 | (cf^uint64(a>>31))<<62
+			c.r[o.dst] = uint64(r)
+		case opSHRI32NF:
+			n := o.src & 31
+			a := uint32(c.r[o.dst])
+			r := a >> n
 			c.r[o.dst] = uint64(r)
 		case opSARI32:
 			n := o.src & 31
@@ -6010,12 +6131,22 @@ again:
 			cf := uint64(a >> ((n - 1) & 31) & 1)
 			c.fc = cf<<63 | (cf^uint64(0))<<62
 			c.r[o.dst] = uint64(r)
+		case opSARI32NF:
+			n := o.src & 31
+			a := uint32(c.r[o.dst])
+			r := uint32(int32(a) >> n)
+			c.r[o.dst] = uint64(r)
 		case opROLI32:
 			n := o.src & 31
 			a := uint32(c.r[o.dst])
 			r := bits.RotateLeft32(a, int(n))
 			cf := uint64(r & 1)
 			c.fc = cf<<63 | uint64(r>>31)<<62 | c.fc&8
+			c.r[o.dst] = uint64(r)
+		case opROLI32NF:
+			n := o.src & 31
+			a := uint32(c.r[o.dst])
+			r := bits.RotateLeft32(a, int(n))
 			c.r[o.dst] = uint64(r)
 		case opRORI32:
 			n := o.src & 31
@@ -6024,67 +6155,87 @@ again:
 			cf := uint64(r >> 31)
 			c.fc = cf<<63 | uint64(r>>30&1)<<62 | c.fc&8
 			c.r[o.dst] = uint64(r)
+		case opRORI32NF:
+			n := o.src & 31
+			a := uint32(c.r[o.dst])
+			r := bits.RotateLeft32(a, -int(n))
+			c.r[o.dst] = uint64(r)
 		case opSHLCL32:
 			n := uint8(c.r[rCX]) & 31
-			if n == 0 {
-				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
-			} else {
-				a := uint32(c.r[o.dst])
-				r := a << n
+			a := uint32(c.r[o.dst])
+			r := a << n
+			if n != 0 {
 				s := uint64(int32(r))
 				c.fz, c.fs = s, s
 				cf := uint64(a >> ((32 - n) & 31) & 1)
 				c.fc = cf<<63 | uint64(r>>31)<<62
-				c.r[o.dst] = uint64(r)
 			}
+			c.r[o.dst] = uint64(r)
+		case opSHLCL32NF:
+			n := uint8(c.r[rCX]) & 31
+			a := uint32(c.r[o.dst])
+			r := a << n
+			c.r[o.dst] = uint64(r)
 		case opSHRCL32:
 			n := uint8(c.r[rCX]) & 31
-			if n == 0 {
-				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
-			} else {
-				a := uint32(c.r[o.dst])
-				r := a >> n
+			a := uint32(c.r[o.dst])
+			r := a >> n
+			if n != 0 {
 				s := uint64(int32(r))
 				c.fz, c.fs = s, s
 				cf := uint64(a >> ((n - 1) & 31) & 1)
 				c.fc = cf<<63 | (cf^uint64(a>>31))<<62
-				c.r[o.dst] = uint64(r)
 			}
+			c.r[o.dst] = uint64(r)
+		case opSHRCL32NF:
+			n := uint8(c.r[rCX]) & 31
+			a := uint32(c.r[o.dst])
+			r := a >> n
+			c.r[o.dst] = uint64(r)
 		case opSARCL32:
 			n := uint8(c.r[rCX]) & 31
-			if n == 0 {
-				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
-			} else {
-				a := uint32(c.r[o.dst])
-				r := uint32(int32(a) >> n)
+			a := uint32(c.r[o.dst])
+			r := uint32(int32(a) >> n)
+			if n != 0 {
 				s := uint64(int32(r))
 				c.fz, c.fs = s, s
 				cf := uint64(a >> ((n - 1) & 31) & 1)
 				c.fc = cf<<63 | (cf^uint64(0))<<62
-				c.r[o.dst] = uint64(r)
 			}
+			c.r[o.dst] = uint64(r)
+		case opSARCL32NF:
+			n := uint8(c.r[rCX]) & 31
+			a := uint32(c.r[o.dst])
+			r := uint32(int32(a) >> n)
+			c.r[o.dst] = uint64(r)
 		case opROLCL32:
 			n := uint8(c.r[rCX]) & 31
-			if n == 0 {
-				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
-			} else {
-				a := uint32(c.r[o.dst])
-				r := bits.RotateLeft32(a, int(n))
+			a := uint32(c.r[o.dst])
+			r := bits.RotateLeft32(a, int(n))
+			if n != 0 {
 				cf := uint64(r & 1)
 				c.fc = cf<<63 | uint64(r>>31)<<62 | c.fc&8
-				c.r[o.dst] = uint64(r)
 			}
+			c.r[o.dst] = uint64(r)
+		case opROLCL32NF:
+			n := uint8(c.r[rCX]) & 31
+			a := uint32(c.r[o.dst])
+			r := bits.RotateLeft32(a, int(n))
+			c.r[o.dst] = uint64(r)
 		case opRORCL32:
 			n := uint8(c.r[rCX]) & 31
-			if n == 0 {
-				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
-			} else {
-				a := uint32(c.r[o.dst])
-				r := bits.RotateLeft32(a, -int(n))
+			a := uint32(c.r[o.dst])
+			r := bits.RotateLeft32(a, -int(n))
+			if n != 0 {
 				cf := uint64(r >> 31)
 				c.fc = cf<<63 | uint64(r>>30&1)<<62 | c.fc&8
-				c.r[o.dst] = uint64(r)
 			}
+			c.r[o.dst] = uint64(r)
+		case opRORCL32NF:
+			n := uint8(c.r[rCX]) & 31
+			a := uint32(c.r[o.dst])
+			r := bits.RotateLeft32(a, -int(n))
+			c.r[o.dst] = uint64(r)
 		case opSHRD32:
 			n := o.scale
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
@@ -6093,6 +6244,11 @@ again:
 			c.fz, c.fs = s, s
 			cf := uint64(a >> (n - 1) & 1)
 			c.fc = cf<<63 | (cf^uint64((a^r)>>31))<<62
+			c.r[o.dst] = uint64(r)
+		case opSHRD32NF:
+			n := o.scale
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a>>n | b<<(32-n)
 			c.r[o.dst] = uint64(r)
 		case opSHLD32:
 			n := o.scale
@@ -6103,6 +6259,11 @@ again:
 			cf := uint64(a >> (32 - n) & 1)
 			c.fc = cf<<63 | (cf^uint64((a^r)>>31))<<62
 			c.r[o.dst] = uint64(r)
+		case opSHLD32NF:
+			n := o.scale
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a<<n | b>>(32-n)
+			c.r[o.dst] = uint64(r)
 		case opSHLI64:
 			n := o.src & 63
 			a := c.r[o.dst]
@@ -6110,6 +6271,11 @@ again:
 			c.fz, c.fs = r, r
 			cf := uint64(a >> ((64 - n) & 63) & 1)
 			c.fc = cf<<63 | uint64(r>>63)<<62
+			c.r[o.dst] = r
+		case opSHLI64NF:
+			n := o.src & 63
+			a := c.r[o.dst]
+			r := a << n
 			c.r[o.dst] = r
 		case opSHRI64:
 			n := o.src & 63
@@ -6119,6 +6285,11 @@ again:
 			cf := uint64(a >> ((n - 1) & 63) & 1)
 			c.fc = cf<<63 | (cf^uint64(a>>63))<<62
 			c.r[o.dst] = r
+		case opSHRI64NF:
+			n := o.src & 63
+			a := c.r[o.dst]
+			r := a >> n
+			c.r[o.dst] = r
 		case opSARI64:
 			n := o.src & 63
 			a := c.r[o.dst]
@@ -6127,12 +6298,22 @@ again:
 			cf := uint64(a >> ((n - 1) & 63) & 1)
 			c.fc = cf<<63 | (cf^uint64(0))<<62
 			c.r[o.dst] = r
+		case opSARI64NF:
+			n := o.src & 63
+			a := c.r[o.dst]
+			r := uint64(int64(a) >> n)
+			c.r[o.dst] = r
 		case opROLI64:
 			n := o.src & 63
 			a := c.r[o.dst]
 			r := bits.RotateLeft64(a, int(n))
 			cf := uint64(r & 1)
 			c.fc = cf<<63 | uint64(r>>63)<<62 | c.fc&8
+			c.r[o.dst] = r
+		case opROLI64NF:
+			n := o.src & 63
+			a := c.r[o.dst]
+			r := bits.RotateLeft64(a, int(n))
 			c.r[o.dst] = r
 		case opRORI64:
 			n := o.src & 63
@@ -6141,54 +6322,84 @@ again:
 			cf := uint64(r >> 63)
 			c.fc = cf<<63 | uint64(r>>62&1)<<62 | c.fc&8
 			c.r[o.dst] = r
+		case opRORI64NF:
+			n := o.src & 63
+			a := c.r[o.dst]
+			r := bits.RotateLeft64(a, -int(n))
+			c.r[o.dst] = r
 		case opSHLCL64:
 			n := uint8(c.r[rCX]) & 63
+			a := c.r[o.dst]
+			r := a << n
 			if n != 0 {
-				a := c.r[o.dst]
-				r := a << n
 				c.fz, c.fs = r, r
 				cf := uint64(a >> ((64 - n) & 63) & 1)
 				c.fc = cf<<63 | uint64(r>>63)<<62
-				c.r[o.dst] = r
 			}
+			c.r[o.dst] = r
+		case opSHLCL64NF:
+			n := uint8(c.r[rCX]) & 63
+			a := c.r[o.dst]
+			r := a << n
+			c.r[o.dst] = r
 		case opSHRCL64:
 			n := uint8(c.r[rCX]) & 63
+			a := c.r[o.dst]
+			r := a >> n
 			if n != 0 {
-				a := c.r[o.dst]
-				r := a >> n
 				c.fz, c.fs = r, r
 				cf := uint64(a >> ((n - 1) & 63) & 1)
 				c.fc = cf<<63 | (cf^uint64(a>>63))<<62
-				c.r[o.dst] = r
 			}
+			c.r[o.dst] = r
+		case opSHRCL64NF:
+			n := uint8(c.r[rCX]) & 63
+			a := c.r[o.dst]
+			r := a >> n
+			c.r[o.dst] = r
 		case opSARCL64:
 			n := uint8(c.r[rCX]) & 63
+			a := c.r[o.dst]
+			r := uint64(int64(a) >> n)
 			if n != 0 {
-				a := c.r[o.dst]
-				r := uint64(int64(a) >> n)
 				c.fz, c.fs = r, r
 				cf := uint64(a >> ((n - 1) & 63) & 1)
 				c.fc = cf<<63 | (cf^uint64(0))<<62
-				c.r[o.dst] = r
 			}
+			c.r[o.dst] = r
+		case opSARCL64NF:
+			n := uint8(c.r[rCX]) & 63
+			a := c.r[o.dst]
+			r := uint64(int64(a) >> n)
+			c.r[o.dst] = r
 		case opROLCL64:
 			n := uint8(c.r[rCX]) & 63
+			a := c.r[o.dst]
+			r := bits.RotateLeft64(a, int(n))
 			if n != 0 {
-				a := c.r[o.dst]
-				r := bits.RotateLeft64(a, int(n))
 				cf := uint64(r & 1)
 				c.fc = cf<<63 | uint64(r>>63)<<62 | c.fc&8
-				c.r[o.dst] = r
 			}
+			c.r[o.dst] = r
+		case opROLCL64NF:
+			n := uint8(c.r[rCX]) & 63
+			a := c.r[o.dst]
+			r := bits.RotateLeft64(a, int(n))
+			c.r[o.dst] = r
 		case opRORCL64:
 			n := uint8(c.r[rCX]) & 63
+			a := c.r[o.dst]
+			r := bits.RotateLeft64(a, -int(n))
 			if n != 0 {
-				a := c.r[o.dst]
-				r := bits.RotateLeft64(a, -int(n))
 				cf := uint64(r >> 63)
 				c.fc = cf<<63 | uint64(r>>62&1)<<62 | c.fc&8
-				c.r[o.dst] = r
 			}
+			c.r[o.dst] = r
+		case opRORCL64NF:
+			n := uint8(c.r[rCX]) & 63
+			a := c.r[o.dst]
+			r := bits.RotateLeft64(a, -int(n))
+			c.r[o.dst] = r
 		case opSHRD64:
 			n := o.scale
 			a, b := c.r[o.dst], c.r[o.src]
@@ -6197,6 +6408,11 @@ again:
 			cf := uint64(a >> (n - 1) & 1)
 			c.fc = cf<<63 | (cf^uint64((a^r)>>63))<<62
 			c.r[o.dst] = r
+		case opSHRD64NF:
+			n := o.scale
+			a, b := c.r[o.dst], c.r[o.src]
+			r := a>>n | b<<(64-n)
+			c.r[o.dst] = r
 		case opSHLD64:
 			n := o.scale
 			a, b := c.r[o.dst], c.r[o.src]
@@ -6204,6 +6420,11 @@ again:
 			c.fz, c.fs = r, r
 			cf := uint64(a >> (64 - n) & 1)
 			c.fc = cf<<63 | (cf^uint64((a^r)>>63))<<62
+			c.r[o.dst] = r
+		case opSHLD64NF:
+			n := o.scale
+			a, b := c.r[o.dst], c.r[o.src]
+			r := a<<n | b>>(64-n)
 			c.r[o.dst] = r
 		case opINCR32:
 			a := uint32(c.r[o.dst])
@@ -6219,19 +6440,9 @@ again:
 				c.fc |= 8
 			}
 			c.r[o.dst] = uint64(r)
-		case opDECR32:
+		case opINCR32NF:
 			a := uint32(c.r[o.dst])
-			r := a - 1
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cf := c.fc & (1 << 63)
-			c.fc = cf | cf>>1
-			if r == 1<<31-1 {
-				c.fc ^= 1 << 62
-			}
-			if r&15 == 15 {
-				c.fc |= 8
-			}
+			r := a + 1
 			c.r[o.dst] = uint64(r)
 		case opINCM32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -6253,6 +6464,24 @@ again:
 				c.fc |= 8
 			}
 			*p = r
+		case opDECR32:
+			a := uint32(c.r[o.dst])
+			r := a - 1
+			s := uint64(int32(r))
+			c.fz, c.fs = s, s
+			cf := c.fc & (1 << 63)
+			c.fc = cf | cf>>1
+			if r == 1<<31-1 {
+				c.fc ^= 1 << 62
+			}
+			if r&15 == 15 {
+				c.fc |= 8
+			}
+			c.r[o.dst] = uint64(r)
+		case opDECR32NF:
+			a := uint32(c.r[o.dst])
+			r := a - 1
+			c.r[o.dst] = uint64(r)
 		case opDECM32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -6282,24 +6511,35 @@ again:
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<32 | cv
 			c.r[o.dst] = uint64(r)
+		case opNEGR32NF:
+			b := uint32(c.r[o.dst])
+			a := uint32(0)
+			r := a - b
+			c.r[o.dst] = uint64(r)
 		case opNOTR32:
 			c.r[o.dst] = uint64(^uint32(c.r[o.dst]))
 		case opIMULRR32:
 			r := int64(int32(c.r[o.src])) * int64(int32(c.r[o.dst]))
 			s := uint64(int32(r))
-			c.r[o.dst] = uint64(uint32(r))
 			c.fz, c.fs, c.fc = s, s, 0
 			if s != uint64(r) {
 				c.fc = 1 << 63
 			}
+			c.r[o.dst] = uint64(uint32(r))
+		case opIMULRR32NF:
+			r := int64(int32(c.r[o.src])) * int64(int32(c.r[o.dst]))
+			c.r[o.dst] = uint64(uint32(r))
 		case opIMULRI32:
 			r := int64(int32(c.r[o.src])) * int64(int32(uint64(o.imm)))
 			s := uint64(int32(r))
-			c.r[o.dst] = uint64(uint32(r))
 			c.fz, c.fs, c.fc = s, s, 0
 			if s != uint64(r) {
 				c.fc = 1 << 63
 			}
+			c.r[o.dst] = uint64(uint32(r))
+		case opIMULRI32NF:
+			r := int64(int32(c.r[o.src])) * int64(int32(uint64(o.imm)))
+			c.r[o.dst] = uint64(uint32(r))
 		case opBTRI32:
 			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
 			if uint32(c.r[o.dst])>>(o.src&31)&1 != 0 {
@@ -6401,18 +6641,9 @@ again:
 				c.fc |= 8
 			}
 			c.r[o.dst] = r
-		case opDECR64:
+		case opINCR64NF:
 			a := c.r[o.dst]
-			r := a - 1
-			c.fz, c.fs = r, r
-			cf := c.fc & (1 << 63)
-			c.fc = cf | cf>>1
-			if r == 1<<63-1 {
-				c.fc ^= 1 << 62
-			}
-			if r&15 == 15 {
-				c.fc |= 8
-			}
+			r := a + 1
 			c.r[o.dst] = r
 		case opINCM64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -6433,6 +6664,23 @@ again:
 				c.fc |= 8
 			}
 			*p = r
+		case opDECR64:
+			a := c.r[o.dst]
+			r := a - 1
+			c.fz, c.fs = r, r
+			cf := c.fc & (1 << 63)
+			c.fc = cf | cf>>1
+			if r == 1<<63-1 {
+				c.fc ^= 1 << 62
+			}
+			if r&15 == 15 {
+				c.fc |= 8
+			}
+			c.r[o.dst] = r
+		case opDECR64NF:
+			a := c.r[o.dst]
+			r := a - 1
+			c.r[o.dst] = r
 		case opDECM64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -6459,26 +6707,41 @@ again:
 			c.fz, c.fs = r, r
 			c.fc = ^a&b | (^a|b)&r
 			c.r[o.dst] = r
+		case opNEGR64NF:
+			b := c.r[o.dst]
+			a := uint64(0)
+			r := a - b
+			c.r[o.dst] = r
 		case opNOTR64:
 			c.r[o.dst] = ^c.r[o.dst]
 		case opIMULRR64:
 			a, b := c.r[o.src], c.r[o.dst]
-			hi, r := bits.Mul64(a, b)
+			r := a * b
+			hi, _ := bits.Mul64(a, b)
 			hi -= uint64(int64(a)>>63)&b + uint64(int64(b)>>63)&a
-			c.r[o.dst] = r
 			c.fz, c.fs, c.fc = r, r, 0
 			if hi != uint64(int64(r)>>63) {
 				c.fc = 1 << 63
 			}
+			c.r[o.dst] = r
+		case opIMULRR64NF:
+			a, b := c.r[o.src], c.r[o.dst]
+			r := a * b
+			c.r[o.dst] = r
 		case opIMULRI64:
 			a, b := c.r[o.src], uint64(o.imm)
-			hi, r := bits.Mul64(a, b)
+			r := a * b
+			hi, _ := bits.Mul64(a, b)
 			hi -= uint64(int64(a)>>63)&b + uint64(int64(b)>>63)&a
-			c.r[o.dst] = r
 			c.fz, c.fs, c.fc = r, r, 0
 			if hi != uint64(int64(r)>>63) {
 				c.fc = 1 << 63
 			}
+			c.r[o.dst] = r
+		case opIMULRI64NF:
+			a, b := c.r[o.src], uint64(o.imm)
+			r := a * b
+			c.r[o.dst] = r
 		case opBTRI64:
 			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
 			if c.r[o.dst]>>(o.src&63)&1 != 0 {
@@ -6569,19 +6832,25 @@ again:
 			}
 		case opMUL64:
 			hi, lo := bits.Mul64(c.r[rAX], c.r[o.src])
-			c.r[rAX], c.r[rDX] = lo, hi
 			c.fz, c.fs, c.fc = lo, lo, 0
 			if hi != 0 {
 				c.fc = 1 << 63
 			}
+			c.r[rAX], c.r[rDX] = lo, hi
+		case opMUL64NF:
+			hi, lo := bits.Mul64(c.r[rAX], c.r[o.src])
+			c.r[rAX], c.r[rDX] = lo, hi
 		case opMUL32:
 			r := uint64(uint32(c.r[rAX])) * uint64(uint32(c.r[o.src]))
 			s := uint64(int32(r))
-			c.r[rAX], c.r[rDX] = uint64(uint32(r)), r>>32
 			c.fz, c.fs, c.fc = s, s, 0
 			if r>>32 != 0 {
 				c.fc = 1 << 63
 			}
+			c.r[rAX], c.r[rDX] = uint64(uint32(r)), r>>32
+		case opMUL32NF:
+			r := uint64(uint32(c.r[rAX])) * uint64(uint32(c.r[o.src]))
+			c.r[rAX], c.r[rDX] = uint64(uint32(r)), r>>32
 		case opDIV64:
 			d, hi := c.r[o.src], c.r[rDX]
 			if hi >= d {
@@ -6855,6 +7124,186 @@ again:
 			goto bail
 		case opDEAD:
 			goto dead
+		case opADDRR32NF:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a + b
+			c.r[o.dst] = uint64(r)
+		case opORRR32NF:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a | b
+			c.r[o.dst] = uint64(r)
+		case opANDRR32NF:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a & b
+			c.r[o.dst] = uint64(r)
+		case opSUBRR32NF:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a - b
+			c.r[o.dst] = uint64(r)
+		case opXORRR32NF:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a ^ b
+			c.r[o.dst] = uint64(r)
+		case opADDRR64NF:
+			a, b := c.r[o.dst], c.r[o.src]
+			r := a + b
+			c.r[o.dst] = r
+		case opORRR64NF:
+			a, b := c.r[o.dst], c.r[o.src]
+			r := a | b
+			c.r[o.dst] = r
+		case opANDRR64NF:
+			a, b := c.r[o.dst], c.r[o.src]
+			r := a & b
+			c.r[o.dst] = r
+		case opSUBRR64NF:
+			a, b := c.r[o.dst], c.r[o.src]
+			r := a - b
+			c.r[o.dst] = r
+		case opXORRR64NF:
+			a, b := c.r[o.dst], c.r[o.src]
+			r := a ^ b
+			c.r[o.dst] = r
+		case opADDRI32NF:
+			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			r := a + b
+			c.r[o.dst] = uint64(r)
+		case opORRI32NF:
+			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			r := a | b
+			c.r[o.dst] = uint64(r)
+		case opANDRI32NF:
+			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			r := a & b
+			c.r[o.dst] = uint64(r)
+		case opSUBRI32NF:
+			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			r := a - b
+			c.r[o.dst] = uint64(r)
+		case opXORRI32NF:
+			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			r := a ^ b
+			c.r[o.dst] = uint64(r)
+		case opADDRI64NF:
+			a, b := c.r[o.dst], uint64(o.imm)
+			r := a + b
+			c.r[o.dst] = r
+		case opORRI64NF:
+			a, b := c.r[o.dst], uint64(o.imm)
+			r := a | b
+			c.r[o.dst] = r
+		case opANDRI64NF:
+			a, b := c.r[o.dst], uint64(o.imm)
+			r := a & b
+			c.r[o.dst] = r
+		case opSUBRI64NF:
+			a, b := c.r[o.dst], uint64(o.imm)
+			r := a - b
+			c.r[o.dst] = r
+		case opXORRI64NF:
+			a, b := c.r[o.dst], uint64(o.imm)
+			r := a ^ b
+			c.r[o.dst] = r
+		case opADDRM32NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+3)&^pageMask {
+				goto missRead
+			}
+			b := *(*uint32)(unsafe.Add(null, va+e.addend))
+			a := uint32(c.r[o.dst])
+			r := a + b
+			c.r[o.dst] = uint64(r)
+		case opORRM32NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+3)&^pageMask {
+				goto missRead
+			}
+			b := *(*uint32)(unsafe.Add(null, va+e.addend))
+			a := uint32(c.r[o.dst])
+			r := a | b
+			c.r[o.dst] = uint64(r)
+		case opANDRM32NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+3)&^pageMask {
+				goto missRead
+			}
+			b := *(*uint32)(unsafe.Add(null, va+e.addend))
+			a := uint32(c.r[o.dst])
+			r := a & b
+			c.r[o.dst] = uint64(r)
+		case opSUBRM32NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+3)&^pageMask {
+				goto missRead
+			}
+			b := *(*uint32)(unsafe.Add(null, va+e.addend))
+			a := uint32(c.r[o.dst])
+			r := a - b
+			c.r[o.dst] = uint64(r)
+		case opXORRM32NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+3)&^pageMask {
+				goto missRead
+			}
+			b := *(*uint32)(unsafe.Add(null, va+e.addend))
+			a := uint32(c.r[o.dst])
+			r := a ^ b
+			c.r[o.dst] = uint64(r)
+		case opADDRM64NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+7)&^pageMask {
+				goto missRead
+			}
+			b := *(*uint64)(unsafe.Add(null, va+e.addend))
+			a := c.r[o.dst]
+			r := a + b
+			c.r[o.dst] = r
+		case opORRM64NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+7)&^pageMask {
+				goto missRead
+			}
+			b := *(*uint64)(unsafe.Add(null, va+e.addend))
+			a := c.r[o.dst]
+			r := a | b
+			c.r[o.dst] = r
+		case opANDRM64NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+7)&^pageMask {
+				goto missRead
+			}
+			b := *(*uint64)(unsafe.Add(null, va+e.addend))
+			a := c.r[o.dst]
+			r := a & b
+			c.r[o.dst] = r
+		case opSUBRM64NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+7)&^pageMask {
+				goto missRead
+			}
+			b := *(*uint64)(unsafe.Add(null, va+e.addend))
+			a := c.r[o.dst]
+			r := a - b
+			c.r[o.dst] = r
+		case opXORRM64NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+7)&^pageMask {
+				goto missRead
+			}
+			b := *(*uint64)(unsafe.Add(null, va+e.addend))
+			a := c.r[o.dst]
+			r := a ^ b
+			c.r[o.dst] = r
 		default:
 			goto bail
 		}
@@ -6899,6 +7348,8 @@ dead:
 	o = (*op)(unsafe.Add(ops, uintptr(link)*opSize))
 	goto enter
 
+	// No op makes two accesses: their pages might share an entry of the TLB,
+	// and miss for ever.
 missRead:
 	t = (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
 	if t.rtag == va&^pageMask || !c.refill(va, accessRead) || t.rtag != va&^pageMask {
@@ -6921,9 +7372,10 @@ bail:
 		c.now-- // fused: the first of two instructions
 	}
 	c.stepOne()
-	if !c.attn {
+	if !c.attn && o.code != opSLOW && (o.code < opCALL || o.code > opJMPR) {
+		// What follows is of the same block: o does not end it.
 		t := (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		if c.rip == page+uint64(t.pc) && o.code != opSLOW {
+		if c.rip == page+uint64(t.pc) {
 			o = t
 			goto again
 		}

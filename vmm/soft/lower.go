@@ -15,8 +15,38 @@ type lowering struct {
 	done  bool // the block has ended
 }
 
+// flagEffect is what an op does to the arithmetic flags. The zero value is for
+// ops that read them, or that may leave the block or raise an exception, which
+// shows them.
+type flagEffect uint8
+
+const (
+	flagsNone flagEffect = 1 + iota // does nothing to them
+	flagsAll                        // sets all of them
+	flagsSome                       // sets some and keeps others
+)
+
+// quieten replaces ops whose flags nothing sees.
+func quieten(ops []op) {
+	live := true
+	for i := len(ops) - 1; i >= 0; i-- {
+		o := &ops[i]
+		quiet := quietOps[o.code]
+		switch effect := flagEffects[o.code]; {
+		case effect == flagsNone:
+		case !live && quiet != 0:
+			o.code = quiet
+			live = effect == 0 // it may still leave the block
+		default:
+			live = effect != flagsAll
+		}
+	}
+}
+
 // block makes ops of the page's code from pc on.
 func (t *lowering) block(code []byte, pc uint16) {
+	first := len(t.cache.ops)
+	defer func() { quieten(t.cache.ops[first:]) }()
 	var in, after inst
 	for !t.done {
 		t.pc = pc
@@ -47,6 +77,9 @@ func (t *lowering) block(code []byte, pc uint16) {
 // emit appends an op for the instruction at hand.
 func (t *lowering) emit(o op) {
 	o.n, o.pc = t.n, t.pc
+	if b := basedOps[o.code]; b != 0 && o.index == slotZero {
+		o.code = b
+	}
 	t.cache.ops = append(t.cache.ops, o)
 }
 
@@ -537,9 +570,9 @@ func (t *lowering) lowerGroup5(in *inst) bool {
 	case 1:
 		return t.lowerInc(in, in.pick(opDECR32, opDECR64), in.pick(opDECM32, opDECM64))
 	case 2:
-		return t.indirect(in, opCALLR, opCALLM, int64(t.pc)+int64(in.len))
+		return t.indirect(in, opCALLR)
 	case 4:
-		return t.indirect(in, opJMPR, opJMPM, 0)
+		return t.indirect(in, opJMPR)
 	case 6:
 		if in.size == 2 {
 			return false
@@ -563,15 +596,14 @@ func (t *lowering) lowerInc(in *inst, reg, mem opcode) bool {
 	return t.withMem(in, op{code: mem})
 }
 
-func (t *lowering) indirect(in *inst, reg, mem opcode, imm int64) bool {
-	o := op{code: reg, src: in.rm, imm: imm}
-	if in.mod != 3 {
-		o.code = mem
-		if !t.mem(in, &o) {
-			return false
-		}
+func (t *lowering) indirect(in *inst, code opcode) bool {
+	a := *in
+	a.size = 8
+	src, ok := t.source(&a)
+	if !ok {
+		return false
 	}
-	t.emit(o)
+	t.emit(op{code: code, src: src, imm: int64(t.pc) + int64(in.len)})
 	t.done = true
 	return true
 }

@@ -534,38 +534,58 @@ const (
 	opMOVRR8
 	opMOVRI8
 	opMOVRM8
+	opMOVRM8B
 	opMOVMR8
+	opMOVMR8B
 	opMOVMI8
+	opMOVMI8B
 	opMOVRR16
 	opMOVRI16
 	opMOVRM16
+	opMOVRM16B
 	opMOVMR16
+	opMOVMR16B
 	opMOVMI16
+	opMOVMI16B
 	opMOVRR32
 	opMOVRI32
 	opMOVRM32
+	opMOVRM32B
 	opMOVMR32
+	opMOVMR32B
 	opMOVMI32
+	opMOVMI32B
 	opMOVRR64
 	opMOVRI64
 	opMOVRM64
+	opMOVRM64B
 	opMOVMR64
+	opMOVMR64B
 	opMOVMI64
+	opMOVMI64B
 	opMOVZXRR8
 	opMOVZXRM8
+	opMOVZXRM8B
 	opMOVZXRR16
 	opMOVZXRM16
+	opMOVZXRM16B
 	opMOVZXRH
 	opMOVSXRR8
 	opMOVSXRM8
+	opMOVSXRM8B
 	opMOVSX32RR8
 	opMOVSX32RM8
+	opMOVSX32RM8B
 	opMOVSXRR16
 	opMOVSXRM16
+	opMOVSXRM16B
 	opMOVSX32RR16
 	opMOVSX32RM16
+	opMOVSX32RM16B
 	opMOVSXRR32
 	opMOVSXRM32
+	opMOVSXRM32B
+	opLEA64B
 	opLEA64
 	opLEA32
 	opSETO
@@ -638,11 +658,9 @@ const (
 	opLEAVE
 	opCALL
 	opCALLR
-	opCALLM
 	opRET
 	opJMP
 	opJMPR
-	opJMPM
 	opJO
 	opJNO
 	opJB
@@ -660,37 +678,66 @@ const (
 	opJLE
 	opJG
 	opSHLI32
+	opSHLI32NF
 	opSHRI32
+	opSHRI32NF
 	opSARI32
+	opSARI32NF
 	opROLI32
+	opROLI32NF
 	opRORI32
+	opRORI32NF
 	opSHLCL32
+	opSHLCL32NF
 	opSHRCL32
+	opSHRCL32NF
 	opSARCL32
+	opSARCL32NF
 	opROLCL32
+	opROLCL32NF
 	opRORCL32
+	opRORCL32NF
 	opSHRD32
+	opSHRD32NF
 	opSHLD32
+	opSHLD32NF
 	opSHLI64
+	opSHLI64NF
 	opSHRI64
+	opSHRI64NF
 	opSARI64
+	opSARI64NF
 	opROLI64
+	opROLI64NF
 	opRORI64
+	opRORI64NF
 	opSHLCL64
+	opSHLCL64NF
 	opSHRCL64
+	opSHRCL64NF
 	opSARCL64
+	opSARCL64NF
 	opROLCL64
+	opROLCL64NF
 	opRORCL64
+	opRORCL64NF
 	opSHRD64
+	opSHRD64NF
 	opSHLD64
+	opSHLD64NF
 	opINCR32
-	opDECR32
+	opINCR32NF
 	opINCM32
+	opDECR32
+	opDECR32NF
 	opDECM32
 	opNEGR32
+	opNEGR32NF
 	opNOTR32
 	opIMULRR32
+	opIMULRR32NF
 	opIMULRI32
+	opIMULRI32NF
 	opBTRI32
 	opBTRR32
 	opBTSRI32
@@ -703,13 +750,18 @@ const (
 	opBSF32
 	opBSR32
 	opINCR64
-	opDECR64
+	opINCR64NF
 	opINCM64
+	opDECR64
+	opDECR64NF
 	opDECM64
 	opNEGR64
+	opNEGR64NF
 	opNOTR64
 	opIMULRR64
+	opIMULRR64NF
 	opIMULRI64
+	opIMULRI64NF
 	opBTRI64
 	opBTRR64
 	opBTSRI64
@@ -722,7 +774,9 @@ const (
 	opBSF64
 	opBSR64
 	opMUL64
+	opMUL64NF
 	opMUL32
+	opMUL32NF
 	opDIV64
 	opDIV32
 	opMOVX
@@ -768,4 +822,436 @@ const (
 	opGENERIC
 	opSLOW
 	opDEAD
+	opADDRR32NF
+	opORRR32NF
+	opANDRR32NF
+	opSUBRR32NF
+	opXORRR32NF
+	opADDRR64NF
+	opORRR64NF
+	opANDRR64NF
+	opSUBRR64NF
+	opXORRR64NF
+	opADDRI32NF
+	opORRI32NF
+	opANDRI32NF
+	opSUBRI32NF
+	opXORRI32NF
+	opADDRI64NF
+	opORRI64NF
+	opANDRI64NF
+	opSUBRI64NF
+	opXORRI64NF
+	opADDRM32NF
+	opORRM32NF
+	opANDRM32NF
+	opSUBRM32NF
+	opXORRM32NF
+	opADDRM64NF
+	opORRM64NF
+	opANDRM64NF
+	opSUBRM64NF
+	opXORRM64NF
+	opCount
 )
+
+// flagEffects is what ops do to the arithmetic flags.
+var flagEffects = [opCount]flagEffect{
+	opCMPRR8JB:    flagsAll,
+	opCMPRR8JAE:   flagsAll,
+	opCMPRR8JE:    flagsAll,
+	opCMPRR8JNE:   flagsAll,
+	opCMPRR8JBE:   flagsAll,
+	opCMPRR8JA:    flagsAll,
+	opCMPRR8JS:    flagsAll,
+	opCMPRR8JNS:   flagsAll,
+	opCMPRR8JL:    flagsAll,
+	opCMPRR8JGE:   flagsAll,
+	opCMPRR8JLE:   flagsAll,
+	opCMPRR8JG:    flagsAll,
+	opCMPRR32JB:   flagsAll,
+	opCMPRR32JAE:  flagsAll,
+	opCMPRR32JE:   flagsAll,
+	opCMPRR32JNE:  flagsAll,
+	opCMPRR32JBE:  flagsAll,
+	opCMPRR32JA:   flagsAll,
+	opCMPRR32JS:   flagsAll,
+	opCMPRR32JNS:  flagsAll,
+	opCMPRR32JL:   flagsAll,
+	opCMPRR32JGE:  flagsAll,
+	opCMPRR32JLE:  flagsAll,
+	opCMPRR32JG:   flagsAll,
+	opCMPRR64JB:   flagsAll,
+	opCMPRR64JAE:  flagsAll,
+	opCMPRR64JE:   flagsAll,
+	opCMPRR64JNE:  flagsAll,
+	opCMPRR64JBE:  flagsAll,
+	opCMPRR64JA:   flagsAll,
+	opCMPRR64JS:   flagsAll,
+	opCMPRR64JNS:  flagsAll,
+	opCMPRR64JL:   flagsAll,
+	opCMPRR64JGE:  flagsAll,
+	opCMPRR64JLE:  flagsAll,
+	opCMPRR64JG:   flagsAll,
+	opCMPRI8JB:    flagsAll,
+	opCMPRI8JAE:   flagsAll,
+	opCMPRI8JE:    flagsAll,
+	opCMPRI8JNE:   flagsAll,
+	opCMPRI8JBE:   flagsAll,
+	opCMPRI8JA:    flagsAll,
+	opCMPRI8JS:    flagsAll,
+	opCMPRI8JNS:   flagsAll,
+	opCMPRI8JL:    flagsAll,
+	opCMPRI8JGE:   flagsAll,
+	opCMPRI8JLE:   flagsAll,
+	opCMPRI8JG:    flagsAll,
+	opCMPRI16JB:   flagsAll,
+	opCMPRI16JAE:  flagsAll,
+	opCMPRI16JE:   flagsAll,
+	opCMPRI16JNE:  flagsAll,
+	opCMPRI16JBE:  flagsAll,
+	opCMPRI16JA:   flagsAll,
+	opCMPRI16JS:   flagsAll,
+	opCMPRI16JNS:  flagsAll,
+	opCMPRI16JL:   flagsAll,
+	opCMPRI16JGE:  flagsAll,
+	opCMPRI16JLE:  flagsAll,
+	opCMPRI16JG:   flagsAll,
+	opCMPRI32JB:   flagsAll,
+	opCMPRI32JAE:  flagsAll,
+	opCMPRI32JE:   flagsAll,
+	opCMPRI32JNE:  flagsAll,
+	opCMPRI32JBE:  flagsAll,
+	opCMPRI32JA:   flagsAll,
+	opCMPRI32JS:   flagsAll,
+	opCMPRI32JNS:  flagsAll,
+	opCMPRI32JL:   flagsAll,
+	opCMPRI32JGE:  flagsAll,
+	opCMPRI32JLE:  flagsAll,
+	opCMPRI32JG:   flagsAll,
+	opCMPRI64JB:   flagsAll,
+	opCMPRI64JAE:  flagsAll,
+	opCMPRI64JE:   flagsAll,
+	opCMPRI64JNE:  flagsAll,
+	opCMPRI64JBE:  flagsAll,
+	opCMPRI64JA:   flagsAll,
+	opCMPRI64JS:   flagsAll,
+	opCMPRI64JNS:  flagsAll,
+	opCMPRI64JL:   flagsAll,
+	opCMPRI64JGE:  flagsAll,
+	opCMPRI64JLE:  flagsAll,
+	opCMPRI64JG:   flagsAll,
+	opTESTRR8JE:   flagsAll,
+	opTESTRR8JNE:  flagsAll,
+	opTESTRR8JS:   flagsAll,
+	opTESTRR8JNS:  flagsAll,
+	opTESTRR8JL:   flagsAll,
+	opTESTRR8JGE:  flagsAll,
+	opTESTRR8JLE:  flagsAll,
+	opTESTRR8JG:   flagsAll,
+	opTESTRR32JE:  flagsAll,
+	opTESTRR32JNE: flagsAll,
+	opTESTRR32JS:  flagsAll,
+	opTESTRR32JNS: flagsAll,
+	opTESTRR32JL:  flagsAll,
+	opTESTRR32JGE: flagsAll,
+	opTESTRR32JLE: flagsAll,
+	opTESTRR32JG:  flagsAll,
+	opTESTRR64JE:  flagsAll,
+	opTESTRR64JNE: flagsAll,
+	opTESTRR64JS:  flagsAll,
+	opTESTRR64JNS: flagsAll,
+	opTESTRR64JL:  flagsAll,
+	opTESTRR64JGE: flagsAll,
+	opTESTRR64JLE: flagsAll,
+	opTESTRR64JG:  flagsAll,
+	opTESTRI8JE:   flagsAll,
+	opTESTRI8JNE:  flagsAll,
+	opTESTRI8JS:   flagsAll,
+	opTESTRI8JNS:  flagsAll,
+	opTESTRI8JL:   flagsAll,
+	opTESTRI8JGE:  flagsAll,
+	opTESTRI8JLE:  flagsAll,
+	opTESTRI8JG:   flagsAll,
+	opTESTRI32JE:  flagsAll,
+	opTESTRI32JNE: flagsAll,
+	opTESTRI32JS:  flagsAll,
+	opTESTRI32JNS: flagsAll,
+	opTESTRI32JL:  flagsAll,
+	opTESTRI32JGE: flagsAll,
+	opTESTRI32JLE: flagsAll,
+	opTESTRI32JG:  flagsAll,
+	opMOVRR8:      flagsNone,
+	opMOVRI8:      flagsNone,
+	opMOVRR16:     flagsNone,
+	opMOVRI16:     flagsNone,
+	opMOVRR32:     flagsNone,
+	opMOVRI32:     flagsNone,
+	opMOVRR64:     flagsNone,
+	opMOVRI64:     flagsNone,
+	opMOVZXRR8:    flagsNone,
+	opMOVZXRR16:   flagsNone,
+	opMOVZXRH:     flagsNone,
+	opMOVSXRR8:    flagsNone,
+	opMOVSX32RR8:  flagsNone,
+	opMOVSXRR16:   flagsNone,
+	opMOVSX32RR16: flagsNone,
+	opMOVSXRR32:   flagsNone,
+	opLEA64B:      flagsNone,
+	opLEA64:       flagsNone,
+	opLEA32:       flagsNone,
+	opXCHGRR32:    flagsNone,
+	opXCHGRR64:    flagsNone,
+	opBSWAP64:     flagsNone,
+	opBSWAP32:     flagsNone,
+	opCDQE:        flagsNone,
+	opCWDE:        flagsNone,
+	opCQO:         flagsNone,
+	opCDQ:         flagsNone,
+	opSHLI32:      flagsAll,
+	opSHLI32NF:    flagsNone,
+	opSHRI32:      flagsAll,
+	opSHRI32NF:    flagsNone,
+	opSARI32:      flagsAll,
+	opSARI32NF:    flagsNone,
+	opROLI32:      flagsSome,
+	opROLI32NF:    flagsNone,
+	opRORI32:      flagsSome,
+	opRORI32NF:    flagsNone,
+	opSHLCL32:     flagsSome,
+	opSHLCL32NF:   flagsNone,
+	opSHRCL32:     flagsSome,
+	opSHRCL32NF:   flagsNone,
+	opSARCL32:     flagsSome,
+	opSARCL32NF:   flagsNone,
+	opROLCL32:     flagsSome,
+	opROLCL32NF:   flagsNone,
+	opRORCL32:     flagsSome,
+	opRORCL32NF:   flagsNone,
+	opSHRD32:      flagsAll,
+	opSHRD32NF:    flagsNone,
+	opSHLD32:      flagsAll,
+	opSHLD32NF:    flagsNone,
+	opSHLI64:      flagsAll,
+	opSHLI64NF:    flagsNone,
+	opSHRI64:      flagsAll,
+	opSHRI64NF:    flagsNone,
+	opSARI64:      flagsAll,
+	opSARI64NF:    flagsNone,
+	opROLI64:      flagsSome,
+	opROLI64NF:    flagsNone,
+	opRORI64:      flagsSome,
+	opRORI64NF:    flagsNone,
+	opSHLCL64:     flagsSome,
+	opSHLCL64NF:   flagsNone,
+	opSHRCL64:     flagsSome,
+	opSHRCL64NF:   flagsNone,
+	opSARCL64:     flagsSome,
+	opSARCL64NF:   flagsNone,
+	opROLCL64:     flagsSome,
+	opROLCL64NF:   flagsNone,
+	opRORCL64:     flagsSome,
+	opRORCL64NF:   flagsNone,
+	opSHRD64:      flagsAll,
+	opSHRD64NF:    flagsNone,
+	opSHLD64:      flagsAll,
+	opSHLD64NF:    flagsNone,
+	opINCR32:      flagsSome,
+	opINCR32NF:    flagsNone,
+	opDECR32:      flagsSome,
+	opDECR32NF:    flagsNone,
+	opNEGR32:      flagsAll,
+	opNEGR32NF:    flagsNone,
+	opNOTR32:      flagsNone,
+	opIMULRR32:    flagsAll,
+	opIMULRR32NF:  flagsNone,
+	opIMULRI32:    flagsAll,
+	opIMULRI32NF:  flagsNone,
+	opINCR64:      flagsSome,
+	opINCR64NF:    flagsNone,
+	opDECR64:      flagsSome,
+	opDECR64NF:    flagsNone,
+	opNEGR64:      flagsAll,
+	opNEGR64NF:    flagsNone,
+	opNOTR64:      flagsNone,
+	opIMULRR64:    flagsAll,
+	opIMULRR64NF:  flagsNone,
+	opIMULRI64:    flagsAll,
+	opIMULRI64NF:  flagsNone,
+	opMUL64:       flagsAll,
+	opMUL64NF:     flagsNone,
+	opMUL32:       flagsAll,
+	opMUL32NF:     flagsNone,
+	opMOVX:        flagsNone,
+	opMOVQX:       flagsNone,
+	opADDRR32NF:   flagsNone,
+	opADDRR32:     flagsAll,
+	opORRR32NF:    flagsNone,
+	opORRR32:      flagsAll,
+	opANDRR32NF:   flagsNone,
+	opANDRR32:     flagsAll,
+	opSUBRR32NF:   flagsNone,
+	opSUBRR32:     flagsAll,
+	opXORRR32NF:   flagsNone,
+	opXORRR32:     flagsAll,
+	opADDRR64NF:   flagsNone,
+	opADDRR64:     flagsAll,
+	opORRR64NF:    flagsNone,
+	opORRR64:      flagsAll,
+	opANDRR64NF:   flagsNone,
+	opANDRR64:     flagsAll,
+	opSUBRR64NF:   flagsNone,
+	opSUBRR64:     flagsAll,
+	opXORRR64NF:   flagsNone,
+	opXORRR64:     flagsAll,
+	opADDRI32NF:   flagsNone,
+	opADDRI32:     flagsAll,
+	opORRI32NF:    flagsNone,
+	opORRI32:      flagsAll,
+	opANDRI32NF:   flagsNone,
+	opANDRI32:     flagsAll,
+	opSUBRI32NF:   flagsNone,
+	opSUBRI32:     flagsAll,
+	opXORRI32NF:   flagsNone,
+	opXORRI32:     flagsAll,
+	opADDRI64NF:   flagsNone,
+	opADDRI64:     flagsAll,
+	opORRI64NF:    flagsNone,
+	opORRI64:      flagsAll,
+	opANDRI64NF:   flagsNone,
+	opANDRI64:     flagsAll,
+	opSUBRI64NF:   flagsNone,
+	opSUBRI64:     flagsAll,
+	opXORRI64NF:   flagsNone,
+	opXORRI64:     flagsAll,
+	opADDRR8:      flagsAll,
+	opORRR8:       flagsAll,
+	opANDRR8:      flagsAll,
+	opSUBRR8:      flagsAll,
+	opXORRR8:      flagsAll,
+	opCMPRR8:      flagsAll,
+	opTESTRR8:     flagsAll,
+	opADDRI8:      flagsAll,
+	opORRI8:       flagsAll,
+	opANDRI8:      flagsAll,
+	opSUBRI8:      flagsAll,
+	opXORRI8:      flagsAll,
+	opCMPRI8:      flagsAll,
+	opTESTRI8:     flagsAll,
+	opADDRR16:     flagsAll,
+	opORRR16:      flagsAll,
+	opANDRR16:     flagsAll,
+	opSUBRR16:     flagsAll,
+	opXORRR16:     flagsAll,
+	opCMPRR16:     flagsAll,
+	opTESTRR16:    flagsAll,
+	opADDRI16:     flagsAll,
+	opORRI16:      flagsAll,
+	opANDRI16:     flagsAll,
+	opSUBRI16:     flagsAll,
+	opXORRI16:     flagsAll,
+	opCMPRI16:     flagsAll,
+	opTESTRI16:    flagsAll,
+	opCMPRR32:     flagsAll,
+	opTESTRR32:    flagsAll,
+	opCMPRI32:     flagsAll,
+	opTESTRI32:    flagsAll,
+	opCMPRR64:     flagsAll,
+	opTESTRR64:    flagsAll,
+	opCMPRI64:     flagsAll,
+	opTESTRI64:    flagsAll,
+}
+
+// quietOps are the variants that set no flags; 0 is none.
+var quietOps = [opCount]opcode{
+	opSHLI32:   opSHLI32NF,
+	opSHRI32:   opSHRI32NF,
+	opSARI32:   opSARI32NF,
+	opROLI32:   opROLI32NF,
+	opRORI32:   opRORI32NF,
+	opSHLCL32:  opSHLCL32NF,
+	opSHRCL32:  opSHRCL32NF,
+	opSARCL32:  opSARCL32NF,
+	opROLCL32:  opROLCL32NF,
+	opRORCL32:  opRORCL32NF,
+	opSHRD32:   opSHRD32NF,
+	opSHLD32:   opSHLD32NF,
+	opSHLI64:   opSHLI64NF,
+	opSHRI64:   opSHRI64NF,
+	opSARI64:   opSARI64NF,
+	opROLI64:   opROLI64NF,
+	opRORI64:   opRORI64NF,
+	opSHLCL64:  opSHLCL64NF,
+	opSHRCL64:  opSHRCL64NF,
+	opSARCL64:  opSARCL64NF,
+	opROLCL64:  opROLCL64NF,
+	opRORCL64:  opRORCL64NF,
+	opSHRD64:   opSHRD64NF,
+	opSHLD64:   opSHLD64NF,
+	opINCR32:   opINCR32NF,
+	opDECR32:   opDECR32NF,
+	opNEGR32:   opNEGR32NF,
+	opIMULRR32: opIMULRR32NF,
+	opIMULRI32: opIMULRI32NF,
+	opINCR64:   opINCR64NF,
+	opDECR64:   opDECR64NF,
+	opNEGR64:   opNEGR64NF,
+	opIMULRR64: opIMULRR64NF,
+	opIMULRI64: opIMULRI64NF,
+	opMUL64:    opMUL64NF,
+	opMUL32:    opMUL32NF,
+	opADDRR32:  opADDRR32NF,
+	opORRR32:   opORRR32NF,
+	opANDRR32:  opANDRR32NF,
+	opSUBRR32:  opSUBRR32NF,
+	opXORRR32:  opXORRR32NF,
+	opADDRR64:  opADDRR64NF,
+	opORRR64:   opORRR64NF,
+	opANDRR64:  opANDRR64NF,
+	opSUBRR64:  opSUBRR64NF,
+	opXORRR64:  opXORRR64NF,
+	opADDRI32:  opADDRI32NF,
+	opORRI32:   opORRI32NF,
+	opANDRI32:  opANDRI32NF,
+	opSUBRI32:  opSUBRI32NF,
+	opXORRI32:  opXORRI32NF,
+	opADDRI64:  opADDRI64NF,
+	opORRI64:   opORRI64NF,
+	opANDRI64:  opANDRI64NF,
+	opSUBRI64:  opSUBRI64NF,
+	opXORRI64:  opXORRI64NF,
+	opADDRM32:  opADDRM32NF,
+	opORRM32:   opORRM32NF,
+	opANDRM32:  opANDRM32NF,
+	opSUBRM32:  opSUBRM32NF,
+	opXORRM32:  opXORRM32NF,
+	opADDRM64:  opADDRM64NF,
+	opORRM64:   opORRM64NF,
+	opANDRM64:  opANDRM64NF,
+	opSUBRM64:  opSUBRM64NF,
+	opXORRM64:  opXORRM64NF,
+}
+
+// basedOps are the variants for addresses without an index; 0 is none.
+var basedOps = [opCount]opcode{
+	opMOVRM8:      opMOVRM8B,
+	opMOVMR8:      opMOVMR8B,
+	opMOVMI8:      opMOVMI8B,
+	opMOVRM16:     opMOVRM16B,
+	opMOVMR16:     opMOVMR16B,
+	opMOVMI16:     opMOVMI16B,
+	opMOVRM32:     opMOVRM32B,
+	opMOVMR32:     opMOVMR32B,
+	opMOVMI32:     opMOVMI32B,
+	opMOVRM64:     opMOVRM64B,
+	opMOVMR64:     opMOVMR64B,
+	opMOVMI64:     opMOVMI64B,
+	opMOVZXRM8:    opMOVZXRM8B,
+	opMOVZXRM16:   opMOVZXRM16B,
+	opMOVSXRM8:    opMOVSXRM8B,
+	opMOVSX32RM8:  opMOVSX32RM8B,
+	opMOVSXRM16:   opMOVSXRM16B,
+	opMOVSX32RM16: opMOVSX32RM16B,
+	opMOVSXRM32:   opMOVSXRM32B,
+	opLEA64:       opLEA64B,
+}

@@ -32,6 +32,37 @@ var condNames = []string{"O", "NO", "B", "AE", "E", "NE", "BE", "A", "S", "NS", 
 type generator struct {
 	codes bytes.Buffer
 	cases bytes.Buffer
+	attrs bytes.Buffer // table of what ops do to the flags
+	quiet bytes.Buffer // table of variants that set none
+	based bytes.Buffer // table of variants without an index
+}
+
+// attr records what an op does to the flags, for lowering to see which are
+// dead. An op of which nothing is recorded needs them all.
+func (g *generator) attr(attr, name string) { fmt.Fprintf(&g.attrs, "op%s: %s,\n", name, attr) }
+
+// writer emits an op that sets all arithmetic flags, or that keeps some, and
+// the variant that sets none.
+func (g *generator) writer(attr, name, before, flags, after string) {
+	g.emit(name, "%s", before+flags+after)
+	g.attr(attr, name)
+	g.emit(name+"NF", "%s", before+after)
+	g.attr("flagsNone", name+"NF")
+	fmt.Fprintf(&g.quiet, "op%s: op%sNF,\n", name, name)
+}
+
+// plain emits an op that has nothing to do with flags or memory.
+func (g *generator) plain(name, body string, args ...any) {
+	g.emit(name, body, args...)
+	g.attr("flagsNone", name)
+}
+
+// access emits an op with a memory operand, and the variant without an index.
+func (g *generator) access(name, body string, args ...any) {
+	text := fmt.Sprintf(body, args...)
+	g.emit(name, "%s", text)
+	g.emit(name+"B", "%s", strings.Replace(text, " + c.r[o.index]<<(o.scale&63)", "", 1))
+	fmt.Fprintf(&g.based, "op%s: op%sB,\n", name, name)
 }
 
 // emit adds an opcode and its case.
@@ -124,19 +155,24 @@ func (w width) carries(expr string) string {
 
 // compute gives r and flags of an operation on a and b.
 func (w width) compute(alu string) string {
+	value, flags := w.parts(alu)
+	return value + flags
+}
+
+func (w width) parts(alu string) (value, flags string) {
 	carry := w.get("c.fc>>63")
 	switch alu {
 	case "ADD":
-		return "r := a + b\n" + w.result("r") + w.carries("a&b | (a|b)&^r")
+		return "r := a + b\n", w.result("r") + w.carries("a&b | (a|b)&^r")
 	case "ADC":
-		return "r := a + b + " + carry + "\n" + w.result("r") + w.carries("a&b | (a|b)&^r")
+		return "r := a + b + " + carry + "\n", w.result("r") + w.carries("a&b | (a|b)&^r")
 	case "SUB", "CMP":
-		return "r := a - b\n" + w.result("r") + w.carries("^a&b | (^a|b)&r")
+		return "r := a - b\n", w.result("r") + w.carries("^a&b | (^a|b)&r")
 	case "SBB":
-		return "r := a - b - " + carry + "\n" + w.result("r") + w.carries("^a&b | (^a|b)&r")
+		return "r := a - b - " + carry + "\n", w.result("r") + w.carries("^a&b | (^a|b)&r")
 	}
 	op := map[string]string{"OR": "|", "AND": "&", "XOR": "^", "TEST": "&"}[alu]
-	return "r := a " + op + " b\n" + w.result("r") + "c.fc = 0\n"
+	return "r := a " + op + " b\n", w.result("r") + "c.fc = 0\n"
 }
 
 // condition is a condition code on a lazy state.
@@ -258,6 +294,35 @@ func (g *generator) alu() {
 	}
 }
 
+// quietALU makes the variants that set no flags. They come after all others,
+// which lowering finds by their distances.
+func (g *generator) quietALU() {
+	for _, form := range []string{"RR", "RI", "RM"} {
+		for _, w := range []width{w32, w64} {
+			for _, name := range []string{"ADD", "OR", "AND", "SUB", "XOR"} {
+				value, _ := w.parts(name)
+				full := fmt.Sprintf("%s%s%d", name, form, w.bits)
+				g.emit(full+"NF", "%s%s%s", w.operands(form, w.imm()), value, w.set("dst", "r"))
+				fmt.Fprintf(&g.quiet, "op%s: op%sNF,\n", full, full)
+				if form != "RM" {
+					g.attr("flagsNone", full+"NF")
+					g.attr("flagsAll", full)
+				}
+			}
+		}
+	}
+	for _, w := range widths {
+		for _, form := range []string{"RR", "RI"} {
+			for _, name := range []string{"ADD", "OR", "AND", "SUB", "XOR", "CMP"} {
+				if w.bits < 32 || name == "CMP" {
+					g.attr("flagsAll", fmt.Sprintf("%s%s%d", name, form, w.bits))
+				}
+			}
+			g.attr("flagsAll", fmt.Sprintf("TEST%s%d", form, w.bits))
+		}
+	}
+}
+
 // operands reads a and b of a comparison.
 func (w width) operands(form, imm string) string {
 	switch form {
@@ -300,6 +365,9 @@ func (g *generator) fused() {
 					continue
 				}
 				g.emit(name, "%s%sif %s { goto taken }\n", w.operands(f.form, w.imm32()), w.compute(f.name), taken)
+				if f.form == "RR" || f.form == "RI" {
+					g.attr("flagsAll", name)
+				}
 			}
 		}
 	}
@@ -307,27 +375,29 @@ func (g *generator) fused() {
 
 func (g *generator) moves() {
 	for _, w := range widths {
-		g.emit(fmt.Sprintf("MOVRR%d", w.bits), "%s", w.set("dst", w.reg("src")))
-		g.emit(fmt.Sprintf("MOVRI%d", w.bits), "%s", w.set("dst", w.imm()))
-		g.emit(fmt.Sprintf("MOVRM%d", w.bits), "%s%s", w.load("v"), w.set("dst", "v"))
-		g.emit(fmt.Sprintf("MOVMR%d", w.bits), "%s%s = %s", w.locate("wtag"), w.mem(), w.reg("src"))
-		g.emit(fmt.Sprintf("MOVMI%d", w.bits), "%s%s = %s", w.locate("wtag"), w.mem(), w.imm())
+		g.plain(fmt.Sprintf("MOVRR%d", w.bits), "%s", w.set("dst", w.reg("src")))
+		g.plain(fmt.Sprintf("MOVRI%d", w.bits), "%s", w.set("dst", w.imm()))
+		g.access(fmt.Sprintf("MOVRM%d", w.bits), "%s%s", w.load("v"), w.set("dst", "v"))
+		g.access(fmt.Sprintf("MOVMR%d", w.bits), "%s%s = %s", w.locate("wtag"), w.mem(), w.reg("src"))
+		g.access(fmt.Sprintf("MOVMI%d", w.bits), "%s%s = %s", w.locate("wtag"), w.mem(), w.imm())
 	}
 	for _, w := range []width{w8, w16} {
-		g.emit(fmt.Sprintf("MOVZXRR%d", w.bits), "c.r[o.dst] = uint64(%s)", w.reg("src"))
-		g.emit(fmt.Sprintf("MOVZXRM%d", w.bits), "%sc.r[o.dst] = uint64(v)", w.load("v"))
+		g.plain(fmt.Sprintf("MOVZXRR%d", w.bits), "c.r[o.dst] = uint64(%s)", w.reg("src"))
+		g.access(fmt.Sprintf("MOVZXRM%d", w.bits), "%sc.r[o.dst] = uint64(v)", w.load("v"))
 	}
-	g.emit("MOVZXRH", "c.r[o.dst] = c.r[o.src] >> 8 & 0xff")
+	g.plain("MOVZXRH", "c.r[o.dst] = c.r[o.src] >> 8 & 0xff")
 	for _, w := range []width{w8, w16, w32} {
-		g.emit(fmt.Sprintf("MOVSXRR%d", w.bits), "c.r[o.dst] = uint64(%s(c.r[o.src]))", w.sign)
-		g.emit(fmt.Sprintf("MOVSXRM%d", w.bits), "%sc.r[o.dst] = uint64(%s(v))", w.load("v"), w.sign)
+		g.plain(fmt.Sprintf("MOVSXRR%d", w.bits), "c.r[o.dst] = uint64(%s(c.r[o.src]))", w.sign)
+		g.access(fmt.Sprintf("MOVSXRM%d", w.bits), "%sc.r[o.dst] = uint64(%s(v))", w.load("v"), w.sign)
 		if w.bits < 32 {
-			g.emit(fmt.Sprintf("MOVSX32RR%d", w.bits), "c.r[o.dst] = uint64(uint32(%s(c.r[o.src])))", w.sign)
-			g.emit(fmt.Sprintf("MOVSX32RM%d", w.bits), "%sc.r[o.dst] = uint64(uint32(%s(v)))", w.load("v"), w.sign)
+			g.plain(fmt.Sprintf("MOVSX32RR%d", w.bits), "c.r[o.dst] = uint64(uint32(%s(c.r[o.src])))", w.sign)
+			g.access(fmt.Sprintf("MOVSX32RM%d", w.bits), "%sc.r[o.dst] = uint64(uint32(%s(v)))", w.load("v"), w.sign)
 		}
 	}
-	g.emit("LEA64", "c.r[o.dst] = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))")
-	g.emit("LEA32", "c.r[o.dst] = uint64(uint32(c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))))")
+	g.plain("LEA64B", "c.r[o.dst] = c.r[o.base] + uint64(int64(o.disp))")
+	fmt.Fprintf(&g.based, "opLEA64: opLEA64B,\n")
+	g.plain("LEA64", "c.r[o.dst] = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))")
+	g.plain("LEA32", "c.r[o.dst] = uint64(uint32(c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))))")
 	for cc, name := range condNames {
 		g.emit("SET"+name, "v := uint64(0)\nif %s { v = 1 }\nc.r[o.dst] = c.r[o.dst]>>8<<8 | v", condition(cc))
 	}
@@ -341,7 +411,7 @@ func (g *generator) moves() {
 		}
 	}
 	for _, w := range []width{w32, w64} {
-		g.emit(fmt.Sprintf("XCHGRR%d", w.bits), "v := %s\n%s\n%s", w.reg("dst"), w.set("dst", w.reg("src")), w.set("src", "v"))
+		g.plain(fmt.Sprintf("XCHGRR%d", w.bits), "v := %s\n%s\n%s", w.reg("dst"), w.set("dst", w.reg("src")), w.set("src", "v"))
 		g.emit(fmt.Sprintf("XCHGMR%d", w.bits), "%sp := (*%s)(unsafe.Add(null, va+e.addend))\nv := *p\n*p = %s\n%s",
 			w.locate("wtag"), w.unsigned, w.reg("src"), w.set("src", "v"))
 		g.emit(fmt.Sprintf("XADDMR%d", w.bits), "%sp := (*%s)(unsafe.Add(null, va+e.addend))\na, b := *p, %s\n%s%s\n*p = r",
@@ -354,12 +424,12 @@ a, b := %s, *p
 	}
 	g.emit("CMPXCHG16B", "%sp := (*[2]uint64)(unsafe.Add(null, va+e.addend))\neq := p[0] == c.r[rAX] && p[1] == c.r[rDX]\nif eq { p[0], p[1] = c.r[rBX], c.r[rCX] } else { c.r[rAX], c.r[rDX] = p[0], p[1] }\nc.setZF(eq)",
 		fmt.Sprintf(aligned, "wtag", "missWrite"))
-	g.emit("BSWAP64", "c.r[o.dst] = bits.ReverseBytes64(c.r[o.dst])")
-	g.emit("BSWAP32", "c.r[o.dst] = uint64(bits.ReverseBytes32(uint32(c.r[o.dst])))")
-	g.emit("CDQE", "c.r[rAX] = uint64(int32(c.r[rAX]))")
-	g.emit("CWDE", "c.r[rAX] = uint64(uint32(int16(c.r[rAX])))")
-	g.emit("CQO", "c.r[rDX] = uint64(int64(c.r[rAX]) >> 63)")
-	g.emit("CDQ", "c.r[rDX] = uint64(uint32(int32(c.r[rAX]) >> 31))")
+	g.plain("BSWAP64", "c.r[o.dst] = bits.ReverseBytes64(c.r[o.dst])")
+	g.plain("BSWAP32", "c.r[o.dst] = uint64(bits.ReverseBytes32(uint32(c.r[o.dst])))")
+	g.plain("CDQE", "c.r[rAX] = uint64(int32(c.r[rAX]))")
+	g.plain("CWDE", "c.r[rAX] = uint64(uint32(int16(c.r[rAX])))")
+	g.plain("CQO", "c.r[rDX] = uint64(int64(c.r[rAX]) >> 63)")
+	g.plain("CDQ", "c.r[rDX] = uint64(uint32(int32(c.r[rAX]) >> 31))")
 }
 
 // stack makes a stack access at va+0 through a writable or readable page.
@@ -385,17 +455,12 @@ func (g *generator) stack() {
 	g.emit("LEAVE", "%sv := %s\nc.r[rSP] = va + 8\nc.r[rBP] = v", stackAt("c.r[rBP]", "rtag"), w64.mem())
 	g.emit("CALL", "%sgoto taken", push("page + uint64(int64(o.disp))"))
 	g.emit("CALLR", "rip = c.r[o.src]\nif !canonical(rip) { goto bail }\n%sgoto jump", push("page + uint64(o.imm)"))
-	g.emit("CALLM", "%sif !canonical(rip) { goto bail }\n{ %s }\ngoto jump", loadRIP(), push("page + uint64(o.imm)"))
 	g.emit("RET", "%srip = %s\nif !canonical(rip) { goto bail }\nc.r[rSP] = va + 8 + uint64(o.imm)\ngoto jump", stackAt("c.r[rSP]", "rtag"), w64.mem())
 }
-
-// loadRIP reads a branch target from memory.
-func loadRIP() string { return "{ " + w64.locate("rtag") + "rip = " + w64.mem() + " }\n" }
 
 func (g *generator) flow() {
 	g.emit("JMP", "goto taken")
 	g.emit("JMPR", "rip = c.r[o.src]\nif !canonical(rip) { goto bail }\ngoto jump")
-	g.emit("JMPM", "%sif !canonical(rip) { goto bail }\ngoto jump", loadRIP())
 	for cc, name := range condNames {
 		g.emit("J"+name, "if %s { goto taken }", condition(cc))
 	}
@@ -408,66 +473,80 @@ func (g *generator) shifts() {
 			return fmt.Sprintf("cf := uint64(%s)\nc.fc = cf<<63 | (cf^uint64(%s))<<62\n", cf, of)
 		}
 		for _, form := range []string{"I", "CL"} {
-			n := "o.src"
-			guard := ""
+			n, attr := "o.src", "flagsAll"
 			if form == "CL" {
-				n = "uint8(c.r[rCX])"
-				guard = "if n != 0 {\n"
-				if w.bits == 32 { // the upper half is cleared even so
-					guard = "if n == 0 { " + w.set("dst", w.reg("dst")) + " } else {\n"
+				n, attr = "uint8(c.r[rCX])", "flagsSome"
+			}
+			shift := func(name, attr, value, flags string) {
+				if form == "CL" { // a count of 0 keeps the flags
+					flags = "if n != 0 {\n" + flags + "}\n"
 				}
+				g.writer(attr, fmt.Sprintf("%s%s%d", name, form, w.bits),
+					fmt.Sprintf("n := %s & %d\na := %s\nr := %s\n", n, top, w.reg("dst"), value), flags, w.set("dst", "r"))
 			}
-			begin := fmt.Sprintf("n := %s & %d\n%sa := %s\n", n, top, guard, w.reg("dst"))
-			end := w.set("dst", "r")
-			if form == "CL" {
-				end += "}"
-			}
-			g.emit(fmt.Sprintf("SHL%s%d", form, w.bits), "%sr := a << n\n%scf := uint64(a>>((%d-n)&%d)&1)\nc.fc = cf<<63 | uint64(r>>%d)<<62\n%s",
-				begin, w.result("r"), w.bits, top, top, end)
-			g.emit(fmt.Sprintf("SHR%s%d", form, w.bits), "%sr := a >> n\n%s%s%s", begin, w.result("r"),
-				flags(fmt.Sprintf("a>>((n-1)&%d)&1", top), fmt.Sprintf("a>>%d", top)), end)
-			g.emit(fmt.Sprintf("SAR%s%d", form, w.bits), "%sr := %s(%s(a) >> n)\n%s%s%s", begin, w.unsigned, w.sign, w.result("r"),
-				flags(fmt.Sprintf("a>>((n-1)&%d)&1", top), "0"), end)
+			shift("SHL", attr, "a << n", w.result("r")+
+				fmt.Sprintf("cf := uint64(a>>((%d-n)&%d)&1)\nc.fc = cf<<63 | uint64(r>>%d)<<62\n", w.bits, top, top))
+			shift("SHR", attr, "a >> n", w.result("r")+
+				flags(fmt.Sprintf("a>>((n-1)&%d)&1", top), fmt.Sprintf("a>>%d", top)))
+			shift("SAR", attr, fmt.Sprintf("%s(%s(a) >> n)", w.unsigned, w.sign), w.result("r")+
+				flags(fmt.Sprintf("a>>((n-1)&%d)&1", top), "0"))
 			// Rotates keep ZF, SF, PF and AF.
-			g.emit(fmt.Sprintf("ROL%s%d", form, w.bits), "%sr := bits.RotateLeft%d(a, int(n))\ncf := uint64(r&1)\nc.fc = cf<<63 | uint64(r>>%d)<<62 | c.fc&8\n%s",
-				begin, w.bits, top, end)
-			g.emit(fmt.Sprintf("ROR%s%d", form, w.bits), "%sr := bits.RotateLeft%d(a, -int(n))\ncf := uint64(r>>%d)\nc.fc = cf<<63 | uint64(r>>%d&1)<<62 | c.fc&8\n%s",
-				begin, w.bits, top, top-1, end)
+			shift("ROL", "flagsSome", fmt.Sprintf("bits.RotateLeft%d(a, int(n))", w.bits),
+				fmt.Sprintf("cf := uint64(r&1)\nc.fc = cf<<63 | uint64(r>>%d)<<62 | c.fc&8\n", top))
+			shift("ROR", "flagsSome", fmt.Sprintf("bits.RotateLeft%d(a, -int(n))", w.bits),
+				fmt.Sprintf("cf := uint64(r>>%d)\nc.fc = cf<<63 | uint64(r>>%d&1)<<62 | c.fc&8\n", top, top-1))
 		}
-		g.emit(fmt.Sprintf("SHRD%d", w.bits), "n := o.scale\na, b := %s, %s\nr := a>>n | b<<(%d-n)\n%scf := uint64(a>>(n-1)&1)\nc.fc = cf<<63 | (cf^uint64((a^r)>>%d))<<62\n%s",
-			w.reg("dst"), w.reg("src"), w.bits, w.result("r"), top, w.set("dst", "r"))
-		g.emit(fmt.Sprintf("SHLD%d", w.bits), "n := o.scale\na, b := %s, %s\nr := a<<n | b>>(%d-n)\n%scf := uint64(a>>(%d-n)&1)\nc.fc = cf<<63 | (cf^uint64((a^r)>>%d))<<62\n%s",
-			w.reg("dst"), w.reg("src"), w.bits, w.result("r"), w.bits, top, w.set("dst", "r"))
+		for i, name := range []string{"SHRD", "SHLD"} {
+			value := fmt.Sprintf("r := a>>n | b<<(%d-n)\n", w.bits)
+			cf := "a>>(n-1)&1"
+			if i == 1 {
+				value = fmt.Sprintf("r := a<<n | b>>(%d-n)\n", w.bits)
+				cf = fmt.Sprintf("a>>(%d-n)&1", w.bits)
+			}
+			g.writer("flagsAll", fmt.Sprintf("%s%d", name, w.bits),
+				fmt.Sprintf("n := o.scale\na, b := %s, %s\n%s", w.reg("dst"), w.reg("src"), value),
+				fmt.Sprintf("%scf := uint64(%s)\nc.fc = cf<<63 | (cf^uint64((a^r)>>%d))<<62\n", w.result("r"), cf, top),
+				w.set("dst", "r"))
+		}
 	}
 }
 
 func (g *generator) unary() {
-	inc := func(w width) string {
-		return "r := a + 1\n" + w.result("r") +
+	inc := func(w width) (value, flags string) {
+		return "r := a + 1\n", w.result("r") +
 			fmt.Sprintf("cf := c.fc & (1<<63)\nc.fc = cf | cf>>1\nif r == 1<<%d { c.fc ^= 1<<62 }\nif r&15 == 0 { c.fc |= 8 }\n", w.bits-1)
 	}
-	dec := func(w width) string {
-		return "r := a - 1\n" + w.result("r") +
+	dec := func(w width) (value, flags string) {
+		return "r := a - 1\n", w.result("r") +
 			fmt.Sprintf("cf := c.fc & (1<<63)\nc.fc = cf | cf>>1\nif r == 1<<%d-1 { c.fc ^= 1<<62 }\nif r&15 == 15 { c.fc |= 8 }\n", w.bits-1)
 	}
 	for _, w := range []width{w32, w64} {
 		p := fmt.Sprintf("%sp := (*%s)(unsafe.Add(null, va+e.addend))\na := *p\n", w.locate("wtag"), w.unsigned)
 		a := fmt.Sprintf("a := %s\n", w.reg("dst"))
-		g.emit(fmt.Sprintf("INCR%d", w.bits), "%s%s%s", a, inc(w), w.set("dst", "r"))
-		g.emit(fmt.Sprintf("DECR%d", w.bits), "%s%s%s", a, dec(w), w.set("dst", "r"))
-		g.emit(fmt.Sprintf("INCM%d", w.bits), "%s%s*p = r", p, inc(w))
-		g.emit(fmt.Sprintf("DECM%d", w.bits), "%s%s*p = r", p, dec(w))
-		g.emit(fmt.Sprintf("NEGR%d", w.bits), "b := %s\na := %s(0)\n%s%s", w.reg("dst"), w.unsigned, w.compute("SUB"), w.set("dst", "r"))
-		g.emit(fmt.Sprintf("NOTR%d", w.bits), "%s", w.set("dst", "^"+w.reg("dst")))
-
-		imul := func(b string) string {
-			if w.bits == 64 {
-				return fmt.Sprintf("a, b := c.r[o.src], %s\nhi, r := bits.Mul64(a, b)\nhi -= uint64(int64(a)>>63)&b + uint64(int64(b)>>63)&a\nc.r[o.dst] = r\nc.fz, c.fs, c.fc = r, r, 0\nif hi != uint64(int64(r)>>63) { c.fc = 1<<63 }", b)
-			}
-			return fmt.Sprintf("r := int64(int32(c.r[o.src])) * int64(int32(%s))\ns := uint64(int32(r))\nc.r[o.dst] = uint64(uint32(r))\nc.fz, c.fs, c.fc = s, s, 0\nif s != uint64(r) { c.fc = 1<<63 }", b)
+		for _, x := range []struct {
+			name string
+			f    func(width) (string, string)
+		}{{"INC", inc}, {"DEC", dec}} {
+			value, flags := x.f(w)
+			g.writer("flagsSome", fmt.Sprintf("%sR%d", x.name, w.bits), a+value, flags, w.set("dst", "r"))
+			g.emit(fmt.Sprintf("%sM%d", x.name, w.bits), "%s%s%s*p = r", p, value, flags)
 		}
-		g.emit(fmt.Sprintf("IMULRR%d", w.bits), "%s", imul("c.r[o.dst]"))
-		g.emit(fmt.Sprintf("IMULRI%d", w.bits), "%s", imul("uint64(o.imm)"))
+		value, flags := w.parts("SUB")
+		g.writer("flagsAll", fmt.Sprintf("NEGR%d", w.bits), fmt.Sprintf("b := %s\na := %s(0)\n%s", w.reg("dst"), w.unsigned, value), flags, w.set("dst", "r"))
+		g.plain(fmt.Sprintf("NOTR%d", w.bits), "%s", w.set("dst", "^"+w.reg("dst")))
+
+		imul := func(name, b string) {
+			name = fmt.Sprintf("%s%d", name, w.bits)
+			if w.bits == 64 {
+				g.writer("flagsAll", name, fmt.Sprintf("a, b := c.r[o.src], %s\nr := a * b\n", b),
+					"hi, _ := bits.Mul64(a, b)\nhi -= uint64(int64(a)>>63)&b + uint64(int64(b)>>63)&a\nc.fz, c.fs, c.fc = r, r, 0\nif hi != uint64(int64(r)>>63) { c.fc = 1<<63 }\n", "c.r[o.dst] = r")
+				return
+			}
+			g.writer("flagsAll", name, fmt.Sprintf("r := int64(int32(c.r[o.src])) * int64(int32(%s))\n", b),
+				"s := uint64(int32(r))\nc.fz, c.fs, c.fc = s, s, 0\nif s != uint64(r) { c.fc = 1<<63 }\n", "c.r[o.dst] = uint64(uint32(r))")
+		}
+		imul("IMULRR", "c.r[o.dst]")
+		imul("IMULRI", "uint64(o.imm)")
 		g.emit(fmt.Sprintf("BTRI%d", w.bits), "c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62\nif %s>>(o.src&%d)&1 != 0 { c.fc ^= 3<<62 }", w.reg("dst"), w.bits-1)
 		g.emit(fmt.Sprintf("BTRR%d", w.bits), "c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62\nif %s>>(c.r[o.src]&%d)&1 != 0 { c.fc ^= 3<<62 }", w.reg("dst"), w.bits-1)
 		for i, name := range []string{"BTS", "BTR"} {
@@ -487,8 +566,10 @@ func (g *generator) unary() {
 		g.emit(fmt.Sprintf("BSF%d", w.bits), "a := %s\nc.setZF(a == 0)\nif a != 0 { c.r[o.dst] = uint64(bits.TrailingZeros%d(a)) }", w.reg("src"), w.bits)
 		g.emit(fmt.Sprintf("BSR%d", w.bits), "a := %s\nc.setZF(a == 0)\nif a != 0 { c.r[o.dst] = uint64(bits.Len%d(a)-1) }", w.reg("src"), w.bits)
 	}
-	g.emit("MUL64", "hi, lo := bits.Mul64(c.r[rAX], c.r[o.src])\nc.r[rAX], c.r[rDX] = lo, hi\nc.fz, c.fs, c.fc = lo, lo, 0\nif hi != 0 { c.fc = 1<<63 }")
-	g.emit("MUL32", "r := uint64(uint32(c.r[rAX])) * uint64(uint32(c.r[o.src]))\ns := uint64(int32(r))\nc.r[rAX], c.r[rDX] = uint64(uint32(r)), r>>32\nc.fz, c.fs, c.fc = s, s, 0\nif r>>32 != 0 { c.fc = 1<<63 }")
+	g.writer("flagsAll", "MUL64", "hi, lo := bits.Mul64(c.r[rAX], c.r[o.src])\n",
+		"c.fz, c.fs, c.fc = lo, lo, 0\nif hi != 0 { c.fc = 1<<63 }\n", "c.r[rAX], c.r[rDX] = lo, hi")
+	g.writer("flagsAll", "MUL32", "r := uint64(uint32(c.r[rAX])) * uint64(uint32(c.r[o.src]))\n",
+		"s := uint64(int32(r))\nc.fz, c.fs, c.fc = s, s, 0\nif r>>32 != 0 { c.fc = 1<<63 }\n", "c.r[rAX], c.r[rDX] = uint64(uint32(r)), r>>32")
 	g.emit("DIV64", "d, hi := c.r[o.src], c.r[rDX]\nif hi >= d { goto bail }\nif hi == 0 { a := c.r[rAX]\nc.r[rAX], c.r[rDX] = a/d, a%%d } else { c.r[rAX], c.r[rDX] = bits.Div64(hi, c.r[rAX], d) }")
 	g.emit("DIV32", "d, hi := uint64(uint32(c.r[o.src])), uint64(uint32(c.r[rDX]))\nif hi >= d { goto bail }\na := hi<<32 | uint64(uint32(c.r[rAX]))\nc.r[rAX], c.r[rDX] = a/d, a%%d")
 }
@@ -496,7 +577,7 @@ func (g *generator) unary() {
 func (g *generator) vectors() {
 	x := func(f string) string { return "c.fpu.xmm[o." + f + "&31]" }
 	vec := width{128, "[2]uint64", ""}
-	g.emit("MOVX", "%s = %s", x("dst"), x("src"))
+	g.plain("MOVX", "%s = %s", x("dst"), x("src"))
 	g.emit("MOVXM", "%s%s = %s", vec.locate("rtag"), x("dst"), vec.mem())
 	g.emit("MOVMX", "%s%s = %s", vec.locate("wtag"), vec.mem(), x("src"))
 	g.emit("MOVAXM", "%s%s = %s", fmt.Sprintf(aligned, "rtag", "missRead"), x("dst"), vec.mem())
@@ -507,7 +588,7 @@ func (g *generator) vectors() {
 		g.emit(fmt.Sprintf("MOVXR%d", w.bits), "%s = [2]uint64{uint64(%s), 0}", x("dst"), w.reg("src"))
 		g.emit(fmt.Sprintf("MOVRX%d", w.bits), "c.r[o.dst] = uint64(%s)", w.get(x("src")+"[0]"))
 	}
-	g.emit("MOVQX", "%s = [2]uint64{%s[0], 0}", x("dst"), x("src"))
+	g.plain("MOVQX", "%s = [2]uint64{%s[0], 0}", x("dst"), x("src"))
 	g.emit("MOVHXM", "%s%s[1] = v", w64.load("v"), x("dst"))
 	g.emit("MOVHMX", "%s%s = %s[1]", w64.locate("wtag"), w64.mem(), x("src"))
 	for _, b := range [][2]string{{"PXOR", "d[%d] ^= s[%d]"}, {"POR", "d[%d] |= s[%d]"}, {"PAND", "d[%d] &= s[%d]"},
@@ -560,11 +641,18 @@ func main() {
 	g.unary()
 	g.vectors()
 	g.system()
+	g.quietALU()
 
 	var b bytes.Buffer
 	b.WriteString("// Code generated by genfast. DO NOT EDIT.\n\npackage soft\n\nconst (\n")
 	b.WriteString(strings.Replace(g.codes.String(), "\n", " opcode = iota\n", 1))
-	b.WriteString(")\n")
+	b.WriteString("opCount\n)\n")
+	table := func(doc, name, elem string, entries *bytes.Buffer) {
+		fmt.Fprintf(&b, "\n// %s\nvar %s = [opCount]%s{\n%s}\n", doc, name, elem, entries.Bytes())
+	}
+	table("flagEffects is what ops do to the arithmetic flags.", "flagEffects", "flagEffect", &g.attrs)
+	table("quietOps are the variants that set no flags; 0 is none.", "quietOps", "opcode", &g.quiet)
+	table("basedOps are the variants for addresses without an index; 0 is none.", "basedOps", "opcode", &g.based)
 	write("opcodes.go", b.Bytes())
 
 	template, err := os.ReadFile("genfast/fast.tmpl")
