@@ -139,6 +139,7 @@ func (b *builder) unpackOne(ctx context.Context, p debian.Package) ([]*debian.Fi
 		return nil, err
 	}
 	b.spools = append(b.spools, spool)
+	os.Remove(spool.Name()) // it goes with its last descriptor, however the process ends
 	return debian.Unpack(ctxReader{ctx, deb}, spool, func(n int) { b.progress.Add(int64(n)) })
 }
 

@@ -181,7 +181,10 @@ func (b *builder) kernel(ctx context.Context, spec string, noApt error) (*kernel
 func outOfReach(err error) bool {
 	var tool *debian.ToolError
 	var missing *missingPackagesError
-	return errors.As(err, &tool) || errors.As(err, &missing)
+	if errors.As(err, &tool) {
+		return !strings.Contains(tool.Text, "No space left on device")
+	}
+	return errors.As(err, &missing)
 }
 
 // unavailable says what is missing and how to get it.

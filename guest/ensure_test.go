@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"nvlab/guest/debian"
 	"nvlab/guest/internal/fake"
 	"nvlab/guest/rootfs"
 )
@@ -347,6 +348,23 @@ func TestKilledBuildIsCleanedUp(t *testing.T) {
 	ensure(t, s, Spec{})
 	if _, err := os.Stat(s.tmp()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("scratch files of the killed build are still there: %v", err)
+	}
+}
+
+func TestOutOfReach(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want bool
+	}{
+		{&missingPackagesError{[]string{"ndctl"}}, true},
+		{fmt.Errorf("cannot download: %w", &debian.ToolError{Command: "apt-get download", Text: "Could not resolve 'example.org'"}), true},
+		{&debian.ToolError{Command: "apt-get download", Text: "Error writing to file - write (28: No space left on device)"}, false},
+		{fmt.Errorf("%w: ndctl", debian.ErrBroken), false},
+		{syscall.ENOSPC, false},
+	} {
+		if got := outOfReach(tt.err); got != tt.want {
+			t.Errorf("outOfReach(%v) = %v, want %v", tt.err, got, tt.want)
+		}
 	}
 }
 
