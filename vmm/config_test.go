@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"nvlab/acpi"
+	"nvlab/acpi/acpitest"
 	"nvlab/vmm"
 	"nvlab/vmm/boot"
 	"nvlab/vmm/soft"
@@ -85,7 +86,7 @@ func TestTables(t *testing.T) {
 			t.Errorf("the checksum of %s is wrong", table[:4])
 		}
 	}
-	if want := "FACP APIC DSDT SSDT"; strings.Join(got, " ") != want {
+	if want := "FACP APIC SSDT DSDT"; strings.Join(got, " ") != want {
 		t.Errorf("tables = %v, want %s", got, want)
 	}
 	fadt, err := acpi.ParseFADT(p.Tables()[0])
@@ -109,6 +110,20 @@ func TestTables(t *testing.T) {
 	if rsdp, err := acpi.ParseRSDP(area); err != nil || rsdp.XSDTAddress == 0 {
 		t.Errorf("RSDP = %+v, %v", rsdp, err)
 	}
+}
+
+// TestDSDT has iasl decompile and compile the DSDT, and acpiexec take events.
+func TestDSDT(t *testing.T) {
+	p := newPC(t, soft.Engine{}, "p", func(c *vmm.Config) { c.Events = []vmm.Event{{Path: `\_SB.NVDR`, Value: 0x80}} })
+	tables := p.Tables()
+	dsdt := tables[len(tables)-1]
+	source, _ := acpitest.Recompile(t, dsdt)
+	for _, want := range []string{"PNP0501", "PNP0C0C", "ACPI0013", "LNRO0005", `Notify (\_SB.NVDR, 0x80)`, `Name (\_S5`} {
+		if !strings.Contains(source, want) {
+			t.Errorf("the DSDT does not hold %s:\n%s", want, source)
+		}
+	}
+	acpitest.Exec(t, []string{`evaluate \_SB.GED._EVT 9`, `evaluate \_SB.VIO0._CRS`}, dsdt)
 }
 
 func TestRAM(t *testing.T) {

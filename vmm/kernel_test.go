@@ -106,3 +106,10 @@ func BenchmarkBoot(b *testing.B) {
 	b.ReportMetric(float64(instructions)/float64(b.N)/1e6, "Minsn/op")
 	b.ReportMetric(float64(instructions)/1e6/b.Elapsed().Seconds(), "MIPS")
 }
+
+// BenchmarkNew makes a machine that is ready to start.
+func BenchmarkNew(b *testing.B) {
+	for b.Loop() {
+		newLinux(b).Close()
+	}
+}

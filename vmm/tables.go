@@ -1,8 +1,8 @@
 package vmm
 
 import (
+	"encoding/binary"
 	"fmt"
-	"slices"
 
 	"nvlab/acpi"
 )
@@ -16,30 +16,46 @@ func (m *Machine) placeTables(cfg Config) (rsdp uint64, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("DSDT: %w", err)
 	}
-	m.tables = append([][]byte{fadt(), madt(m.cpus), oem.Table("DSDT", 2, code)}, cfg.Tables...)
+	tables := append([][]byte{fadt(), madt(m.cpus), oem.Table("DSDT", 2, code)}, cfg.Tables...)
 	base := m.layout.ACPI.Base
-	area, err := acpi.Install(base, m.tables...)
+	area, err := acpi.Install(base, tables...)
 	if err != nil {
 		return 0, fmt.Errorf("ACPI tables: %w", err)
 	}
 	if uint64(len(area)) > m.layout.ACPI.Size {
 		return 0, fmt.Errorf("the ACPI tables have %d bytes, and at most %d fit", len(area), m.layout.ACPI.Size)
 	}
-	_, err = m.ram.WriteAt(area, int64(base))
-	// Where it lies makes the FADT: it holds the DSDT's address.
-	m.tables[0] = slices.Clone(area[locate(area, "FACP"):][:len(m.tables[0])])
+	if _, err := m.ram.WriteAt(area, int64(base)); err != nil {
+		return 0, err
+	}
+	m.tables, err = installed(area, base)
 	return base, err
 }
 
-// locate finds an installed table by its signature; tables lie on 64 bytes.
-func locate(area []byte, signature string) int {
-	for i := 0; i < len(area); i += 64 {
-		if string(area[i:i+4]) == signature {
-			return i
+// installed finds the tables in memory: the FADT among them holds the DSDT's
+// address by now. The DSDT comes last.
+func installed(area []byte, base uint64) ([][]byte, error) {
+	rsdp, err := acpi.ParseRSDP(area)
+	if err != nil {
+		return nil, err
+	}
+	xsdt, err := acpi.ParseXSDT(area[rsdp.XSDTAddress-base:])
+	if err != nil {
+		return nil, err
+	}
+	var list [][]byte
+	dsdt := uint64(0)
+	for _, at := range xsdt.Tables {
+		list = append(list, cut(area[at-base:]))
+		if fadt, err := acpi.ParseFADT(area[at-base:]); err == nil {
+			dsdt = fadt.XDSDT
 		}
 	}
-	return 0
+	return append(list, cut(area[dsdt-base:])), nil
 }
+
+// cut ends a table at its length (ACPI 6.5, 5.2.6).
+func cut(b []byte) []byte { return b[:binary.LittleEndian.Uint32(b[4:])] }
 
 // fadt describes hardware-reduced ACPI and the absence of everything else
 // that Linux would look for. That includes the RTC, which needs no driver:
