@@ -22,6 +22,9 @@ type op struct {
 // opcode selects a case of the fast path.
 type opcode uint16
 
+// noPC is never the offset of an instruction.
+const noPC = ^uint16(0)
+
 // noGen is never the value of a generation.
 const noGen = ^uint32(0)
 
@@ -229,6 +232,7 @@ func (c *cpu) translateBlock(rip, pa uint64) *block {
 		}
 		r.setFirstBlock(off, id)
 	}
+	b.ops = append(b.ops, op{pc: noPC}) // what follows is not the block's
 	b.ops[k.header].n = t.n
 	h := blockHash(pa, t.page)
 	k.next = b.hash[h]
