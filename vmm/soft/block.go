@@ -13,7 +13,7 @@ type op struct {
 	disp  int32
 	pc    uint16 // offset in the page of the instruction's first byte
 	sel   uint8  // which of cpu.gens guards link
-	_     uint8
+	more  uint8  // instructions that it stands for beyond the first
 	imm   int64  // of branches: the target's distance from the page in the upper half
 	link  uint32 // of branches: header of the target's block; of headers: number of the block
 	gen   uint32 // link is good while cpu.gens[sel] has this value
@@ -215,6 +215,9 @@ func (c *cpu) lookup(rip uint64) uint32 {
 func (c *cpu) translateBlock(rip, pa uint64) *block {
 	b := &c.p.cache
 	t := lowering{page: rip &^ pageMask, sse: c.mode&modeSSE != 0, user: c.mode&modeUser != 0, cache: b}
+	if len(b.ops)%2 != 0 {
+		b.ops = append(b.ops, op{}) // header and first op in one cache line
+	}
 	id := uint32(len(b.blocks))
 	k := block{pa: pa, page: t.page, header: uint32(len(b.ops)), mode: c.mode}
 	b.ops = append(b.ops, op{pc: uint16(rip & pageMask), imm: int64(t.page), link: id})

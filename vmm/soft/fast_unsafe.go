@@ -5979,6 +5979,24 @@ again:
 			v := *(*uint64)(unsafe.Add(null, va+e.addend))
 			c.r[rSP] = va + 8
 			c.r[o.dst] = v
+		case opPUSH2:
+			va = c.r[rSP] - 16
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+15)&^pageMask {
+				goto missWrite
+			}
+			p := (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			p[1], p[0] = c.r[o.src], c.r[o.dst]
+			c.r[rSP] = va
+		case opPOP2:
+			va = c.r[rSP]
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+15)&^pageMask {
+				goto missRead
+			}
+			p := (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			c.r[rSP] = va + 16
+			c.r[o.dst], c.r[o.src] = p[0], p[1]
 		case opLEAVE:
 			va = c.r[rBP]
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -7368,9 +7386,7 @@ missWrite:
 bail:
 	c.rip = page + uint64(o.pc)
 	c.now = limit - uint64(left) + uint64(o.n-1)
-	if o.code >= opCMPRR8JO && o.code <= opTESTMI32JG {
-		c.now-- // fused: the first of two instructions
-	}
+	c.now -= uint64(o.more)
 	c.stepOne()
 	if !c.attn && o.code != opSLOW && (o.code < opCALL || o.code > opJMPR) {
 		// What follows is of the same block: o does not end it.

@@ -13,7 +13,15 @@ type lowering struct {
 	sse   bool   // SSE instructions do not fault
 	user  bool
 	done  bool // the block has ended
+
+	first  int    // index of the block's first op
+	jumped bool   // the instruction at hand is a jump to target
+	target uint16 // in the page
+	jumps  int    // that the block goes along with
 }
+
+// maxJumps bounds the jumps that a block follows.
+const maxJumps = 4
 
 // flagEffect is what an op does to the arithmetic flags. The zero value is for
 // ops that read them, or that may leave the block or raise an exception, which
@@ -45,8 +53,8 @@ func quieten(ops []op) {
 
 // block makes ops of the page's code from pc on.
 func (t *lowering) block(code []byte, pc uint16) {
-	first := len(t.cache.ops)
-	defer func() { quieten(t.cache.ops[first:]) }()
+	t.first = len(t.cache.ops)
+	defer func() { quieten(t.cache.ops[t.first:]) }()
 	var in, after inst
 	for !t.done {
 		t.pc = pc
@@ -63,6 +71,9 @@ func (t *lowering) block(code []byte, pc uint16) {
 			t.generic(&in)
 		}
 		pc = end
+		if t.jumped {
+			pc, t.jumped = t.target, false
+		}
 	}
 	if t.done {
 		return
@@ -80,7 +91,31 @@ func (t *lowering) emit(o op) {
 	if b := basedOps[o.code]; b != 0 && o.index == slotZero {
 		o.code = b
 	}
+	if t.pair(&o) {
+		return
+	}
 	t.cache.ops = append(t.cache.ops, o)
+}
+
+// pair makes one op of o and the op before, if both push or both pop.
+func (t *lowering) pair(o *op) bool {
+	if len(t.cache.ops) == t.first {
+		return false
+	}
+	last := &t.cache.ops[len(t.cache.ops)-1]
+	if last.code != o.code || last.n+1 != o.n {
+		return false
+	}
+	switch {
+	case o.code == opPUSH && last.src != rSP && o.src != rSP && last.src != slotTmp && o.src != slotTmp:
+		last.code, last.dst = opPUSH2, o.src
+	case o.code == opPOP && last.dst != rSP && o.dst != rSP && last.dst != o.dst:
+		last.code, last.src = opPOP2, o.dst
+	default:
+		return false
+	}
+	last.n, last.more = o.n, 1
+	return true
 }
 
 // slow leaves the instruction at pc to the executor, from its bytes.
@@ -307,6 +342,12 @@ func (t *lowering) lower(in *inst) bool {
 		o := op{code: opCALL, disp: int32(t.pc) + int32(in.len)}
 		return t.jump(in, o)
 	case 0xe9, 0xeb:
+		target := t.page + uint64(t.pc) + uint64(in.len) + in.imm
+		if target&^pageMask == t.page && t.jumps < maxJumps && t.n < maxBlock/2 {
+			t.jumps++
+			t.jumped, t.target = true, uint16(target&pageMask)
+			return true // the block goes on there
+		}
 		return t.jump(in, op{code: opJMP})
 	case 0xf6, 0xf7:
 		return t.lowerGroup3(in)
@@ -776,6 +817,7 @@ func (t *lowering) fuse(in, j *inst) bool {
 		return false
 	}
 	o.code = code
+	o.more = 1
 	t.cache.ops = t.cache.ops[:len(t.cache.ops)-1]
 	t.n++
 	t.emit(o)

@@ -655,6 +655,8 @@ const (
 	opPUSHI
 	opPUSHF
 	opPOP
+	opPUSH2
+	opPOP2
 	opLEAVE
 	opCALL
 	opCALLR

@@ -433,15 +433,17 @@ a, b := %s, *p
 }
 
 // stack makes a stack access at va+0 through a writable or readable page.
-func stackAt(va, tag string) string {
+func stackAt(va, tag string) string { return stackSpan(va, tag, 8) }
+
+func stackSpan(va, tag string, size int) string {
 	miss := "missRead"
 	if tag == "wtag" {
 		miss = "missWrite"
 	}
 	return fmt.Sprintf(`va = %s
 e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-if e.%s != (va+7)&^pageMask { goto %s }
-`, va, tag, miss)
+if e.%s != (va+%d)&^pageMask { goto %s }
+`, va, tag, size-1, miss)
 }
 
 func (g *generator) stack() {
@@ -452,6 +454,9 @@ func (g *generator) stack() {
 	g.emit("PUSHI", "%s", push("uint64(o.imm)"))
 	g.emit("PUSHF", "%s", push("c.rflags()&^(flagVM|flagRF)"))
 	g.emit("POP", "%sv := %s\nc.r[rSP] = va + 8\nc.r[o.dst] = v", stackAt("c.r[rSP]", "rtag"), w64.mem())
+	pair := "p := (*[2]uint64)(unsafe.Add(null, va+e.addend))\n"
+	g.emit("PUSH2", "%sp[1], p[0] = c.r[o.src], c.r[o.dst]\nc.r[rSP] = va", stackSpan("c.r[rSP] - 16", "wtag", 16)+pair)
+	g.emit("POP2", "%sc.r[rSP] = va + 16\nc.r[o.dst], c.r[o.src] = p[0], p[1]", stackSpan("c.r[rSP]", "rtag", 16)+pair)
 	g.emit("LEAVE", "%sv := %s\nc.r[rSP] = va + 8\nc.r[rBP] = v", stackAt("c.r[rBP]", "rtag"), w64.mem())
 	g.emit("CALL", "%sgoto taken", push("page + uint64(int64(o.disp))"))
 	g.emit("CALLR", "rip = c.r[o.src]\nif !canonical(rip) { goto bail }\n%sgoto jump", push("page + uint64(o.imm)"))
