@@ -15,7 +15,7 @@ type op struct {
 	sel   uint8  // which of cpu.gens guards link
 	more  uint8  // instructions that it stands for beyond the first
 	imm   int64  // of branches: the target's distance from the page in the upper half
-	link  uint32 // of branches: header of the target's block; of headers: number of the block
+	link  uint32 // of branches: header of the target's block
 	gen   uint32 // link is good while cpu.gens[sel] has this value
 }
 
@@ -49,7 +49,6 @@ const (
 // block is a run of instructions in one page, entered at its start only.
 type block struct {
 	pa     uint64 // of its first byte; noTag when dropped
-	was    uint64 // pa before it was dropped
 	page   uint64 // virtual
 	header uint32 // index of its header op, after which its first op is
 	next   uint32 // in its hash chain
@@ -116,24 +115,28 @@ func (b *blockCache) find(pa, page uint64, mode uint8) *block {
 	return nil
 }
 
-// dropPage drops the blocks made of the page at off in r, whose bytes change.
-func (b *blockCache) dropPage(r *region, off uint64) {
+// dropPage drops the blocks made of the page at off in r, whose bytes change,
+// and all links that may lead to them.
+func (c *cpu) dropPage(r *region, off uint64) {
+	b := &c.p.cache
 	for i := r.firstBlock(off); i != 0; {
 		k := &b.blocks[i]
-		k.was, k.pa = k.pa, noTag
+		k.pa = noTag
 		b.ops[k.header+1].code = opDEAD
 		i = k.inPage
 	}
 	r.setFirstBlock(off, 0)
+	c.newGen(genLower)
+	c.newGen(genUpper)
 	b.epoch++
+	c.attn = true
 }
 
 // Wrote says that the machine, not a processor, wrote memory.
 func (p *processors) Wrote(base, size uint64) {
 	for pa := base &^ pageMask; pa < base+size; pa += pageSize {
 		if r := p.mem.find(pa); r != nil && r.firstBlock(pa-r.base) != 0 {
-			p.cache.dropPage(r, pa-r.base)
-			p.cpu.attn = true
+			p.cpu.dropPage(r, pa-r.base)
 		}
 	}
 }
@@ -220,7 +223,7 @@ func (c *cpu) translateBlock(rip, pa uint64) *block {
 	}
 	id := uint32(len(b.blocks))
 	k := block{pa: pa, page: t.page, header: uint32(len(b.ops)), mode: c.mode}
-	b.ops = append(b.ops, op{pc: uint16(rip & pageMask), imm: int64(t.page), link: id})
+	b.ops = append(b.ops, op{pc: uint16(rip & pageMask), imm: int64(t.page)})
 	r := c.p.mem.find(pa)
 	if r == nil {
 		// Code outside memory: always by the executor.

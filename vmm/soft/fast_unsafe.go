@@ -29,7 +29,6 @@ func (c *cpu) fast(limit uint64) {
 		link uint32
 		j    *jumpEntry
 		t    *tlbEntry
-		t0   *op
 	)
 	goto find
 
@@ -7351,20 +7350,9 @@ taken:
 
 	// The header before o is that of a block whose bytes changed.
 dead:
-	t0 = (*op)(unsafe.Add(unsafe.Pointer(o), -int(opSize)))
-	rip = page + uint64(t0.pc)
-	c.rip = rip
-	c.now = limit - uint64(left)
-	if link = c.replace(t0, o); link == 0 {
-		c.now++
-		c.deliver()
-		return
-	}
-	if c.attn {
-		return
-	}
-	o = (*op)(unsafe.Add(ops, uintptr(link)*opSize))
-	goto enter
+	rip = page + uint64((*op)(unsafe.Add(unsafe.Pointer(o), -int(opSize))).pc)
+	c.jc[jumpHash(rip)].gen = noGen
+	goto find
 
 	// No op makes two accesses: their pages might share an entry of the TLB,
 	// and miss for ever.
@@ -7434,22 +7422,6 @@ func (c *cpu) target(o *op, rip uint64) uint32 {
 	}
 	if c.p.cache.epoch == epoch {
 		o.link, o.gen = link, c.gens[o.sel&3]
-	}
-	return link
-}
-
-// replace finds the block that takes the place of a dropped one, whose header
-// and first op are given, and makes the old one lead to it.
-func (c *cpu) replace(header, first *op) uint32 {
-	b := &c.p.cache
-	epoch := b.epoch
-	c.jc[jumpHash(c.rip)].gen = noGen
-	link := c.lookup(c.rip)
-	if link != 0 && b.epoch == epoch {
-		if k := &b.blocks[b.ops[link].link]; k.pa == b.blocks[header.link].was {
-			// What led to the old block may lead to the new one.
-			*first = op{code: opJMP, pc: header.pc, link: link, sel: genSame}
-		}
 	}
 	return link
 }

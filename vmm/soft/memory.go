@@ -181,8 +181,7 @@ func (c *cpu) writeRegion(r *region, off uint64, n uint8, v uint64) {
 		return
 	}
 	if r.firstBlock(off) != 0 {
-		c.p.cache.dropPage(r, off)
-		c.attn = true
+		c.dropPage(r, off)
 	}
 	putLE(r.mem[off:], n, v)
 }

@@ -123,8 +123,7 @@ func (c *cpu) plainPage(va uint64, kind access) (page []byte, ok bool) {
 			return nil, false
 		}
 		if r.firstBlock(off) != 0 {
-			c.p.cache.dropPage(r, off)
-			c.attn = true
+			c.dropPage(r, off)
 		}
 	}
 	return r.mem[off : off+pageSize], true
