@@ -2,6 +2,7 @@ package nvstar
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -60,12 +61,15 @@ func (k *class[H]) attrNames() []string {
 	return names
 }
 
-// attr is (nil, nil) for a name that the class has not: the interpreter then
-// says so and proposes the nearest.
+// attr gives a field's value, or a method bound to h.
 func (k *class[H]) attr(h H, name string) (starlark.Value, error) {
 	m := k.index[name]
 	if m == nil {
-		return nil, nil
+		text := fmt.Sprintf("%s has no .%s field or method", k.name, name)
+		if near := spell.Nearest(name, k.attrNames()); near != "" {
+			text += fmt.Sprintf(" (did you mean .%s?)", near)
+		}
+		return nil, errors.New(text)
 	}
 	if err := h.alive(); err != nil {
 		return nil, fmt.Errorf("%s.%s: %w", k.name, name, err)

@@ -17,7 +17,7 @@ func Nearest(word string, candidates []string) string {
 		return best
 	}
 	for _, c := range candidates {
-		if strings.HasPrefix(c, word) || len(c) > 3 && strings.HasPrefix(word, c) {
+		if strings.HasPrefix(c, word) || len(c) > 1 && strings.HasPrefix(word, c) {
 			return c
 		}
 	}
