@@ -6,9 +6,8 @@ import (
 	"sync"
 )
 
-// A PortDevice is at a range of I/O ports. Its methods run in the goroutine
-// of Run with no lock held; they may call the machine's Memory, Notify and
-// Attention, and nothing else of it.
+// A PortDevice is at a range of I/O ports. Its methods run within Run with no
+// lock held, and may call the machine's Memory, Notify and Attention.
 type PortDevice interface {
 	In(port uint16, size int) uint32
 	Out(port uint16, size int, v uint32)

@@ -56,7 +56,9 @@ type Event struct {
 	Value uint8  // of Notify
 }
 
-// A Machine is one power-on of a computer.
+// A Machine is one power-on of a computer. One goroutine at a time uses it; a
+// PortDevice or MMIODevice, which runs within Run, may call Memory, Notify and
+// Attention.
 type Machine struct {
 	layout Layout
 	cpus   int
