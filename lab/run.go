@@ -100,7 +100,7 @@ func (v *VM) Wait(ctx context.Context, d time.Duration) error {
 func (v *VM) guestError(stop vmm.Stop, doing string, timeout time.Duration) error {
 	class, why := ClassGuest, ""
 	switch fault := v.console.fault; {
-	case fault != nil && fault.fatal:
+	case fault != nil && (fault.fatal || stop == vmm.StopReset):
 		why = "the guest's kernel panicked: " + fault.line
 	case fault != nil && v.fallen():
 		why = "the guest's kernel failed: " + fault.line

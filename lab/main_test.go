@@ -1,0 +1,80 @@
+package lab
+
+import (
+	"os"
+	"sync"
+	"testing"
+
+	"nvlab/guest"
+	"nvlab/guest/agent"
+)
+
+// TestMain lets the test binary be the guest's pid 1.
+func TestMain(m *testing.M) {
+	if os.Getpid() == 1 {
+		agent.Main()
+	}
+	os.Exit(m.Run())
+}
+
+// shared is the Lab of all tests that start a machine: the guest is made once.
+var shared = sync.OnceValues(func() (*Lab, error) {
+	return New(Options{Progress: guest.NewProgress(os.Stderr, false)})
+})
+
+// vmExperiment is an experiment that may start machines.
+func vmExperiment(t testing.TB) *Experiment {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts a machine")
+	}
+	l, err := shared()
+	if err == nil {
+		err = l.Prepare(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := l.Experiment(t.Name(), t.TempDir())
+	t.Cleanup(func() {
+		if err := x.Close(); err != nil {
+			t.Errorf("Close() = %v", err)
+		}
+	})
+	return x
+}
+
+// labelledVM is a machine with one labelled DIMM on a shared file.
+func labelledVM(t testing.TB, x *Experiment) (*VM, *Backend) {
+	t.Helper()
+	b, err := x.FileBackend(FileBackendOptions{Path: "pmem0.img", Size: 64 << 20, Share: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := DefaultVMOptions()
+	o.Slots, o.MaxMem = 1, 4<<30
+	v, err := x.VM(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.Plug(PlugOptions{Backend: b, ID: "nvdimm1", LabelSize: 128 << 10}); err != nil {
+		t.Fatal(err)
+	}
+	return v, b
+}
+
+func mustBoot(t testing.TB, v *VM) {
+	t.Helper()
+	if err := v.Boot(t.Context(), DefaultTimeout); err != nil {
+		t.Fatalf("Boot() = %v\n%s", err, v.Console())
+	}
+}
+
+func mustRun(t testing.TB, v *VM, command string) string {
+	t.Helper()
+	r, err := v.Run(t.Context(), Command{Shell: command, Timeout: DefaultTimeout, Check: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(r.Stdout)
+}

@@ -1,0 +1,206 @@
+package lab
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// makeNamespace is what a user of labels does first.
+const makeNamespace = "ndctl disable-region region0 && ndctl init-labels -f nmem0 && ndctl enable-region region0 && " +
+	"ndctl create-namespace -m raw -r region0 -s 16M && dd if=/dev/urandom of=/dev/pmem0 bs=4096 count=4 oflag=direct"
+
+// TestRunsRepeat does the same thing twice, with one seed and with another.
+func TestRunsRepeat(t *testing.T) {
+	type outcome struct {
+		console, hash string
+		clock         time.Duration
+		instructions  uint64
+	}
+	once := func(seed uint64) outcome {
+		x := vmExperiment(t)
+		v, b := labelledVM(t, x)
+		v.opts.Seed = seed
+		mustBoot(t, v)
+		mustRun(t, v, makeNamespace)
+		clock, count := v.Clock(), v.Stats().Instructions
+		if err := v.PowerOff(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		hash, err := b.SHA256(0, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return outcome{v.Console(), hash, clock, count}
+	}
+	first, second, other := once(7), once(7), once(8)
+	if first != second {
+		t.Errorf("two runs with one seed differ: clock %v and %v, %d and %d instructions, backends %s and %s, consoles equal: %v",
+			first.clock, second.clock, first.instructions, second.instructions, first.hash, second.hash, first.console == second.console)
+	}
+	if first.hash == other.hash {
+		t.Error("two runs with different seeds have one backend hash: the namespace's uuid and its random data should differ")
+	}
+}
+
+// TestCommandsEndAsTheyShould runs commands on one machine.
+func TestCommandsEndAsTheyShould(t *testing.T) {
+	x := vmExperiment(t)
+	v, _ := labelledVM(t, x)
+	mustBoot(t, v)
+	ctx := t.Context()
+
+	r, err := v.Run(ctx, Command{Shell: "cat; echo err >&2; exit 3", Stdin: []byte("in"), Timeout: DefaultTimeout})
+	if err != nil || r.ExitCode != 3 || string(r.Stdout) != "in" || string(r.Stderr) != "err\n" || !r.Ended {
+		t.Errorf("Run(exit 3) = %+v, %v", r, err)
+	}
+	r, err = v.Run(ctx, Command{Args: []string{"sh", "-c", "kill -SEGV $$"}, Timeout: DefaultTimeout})
+	if err != nil || r.Signal != "SIGSEGV" {
+		t.Errorf("Run(kill -SEGV) = %+v, %v", r, err)
+	}
+	_, err = v.Run(ctx, Command{Shell: "echo out; false", Timeout: DefaultTimeout, Check: true})
+	var bad *CommandError
+	if !errors.As(err, &bad) || ClassOf(err) != ClassScenario {
+		t.Errorf("Run(false) with check = %v, want a CommandError of class scenario", err)
+	}
+	if err := v.WriteFile(ctx, "/tmp/a b", []byte("x\x00y")); err != nil {
+		t.Errorf("WriteFile() = %v", err)
+	}
+	if data, err := v.ReadFile(ctx, "/tmp/a b"); err != nil || string(data) != "x\x00y" {
+		t.Errorf("ReadFile() = %q, %v", data, err)
+	}
+	if _, err := v.ReadFile(ctx, "/nowhere"); err == nil || !strings.Contains(err.Error(), "no such file") || ClassOf(err) != ClassScenario {
+		t.Errorf("ReadFile(/nowhere) = %v, want no such file", err)
+	}
+
+	before := v.Clock()
+	if err := v.Wait(ctx, 250*time.Millisecond); err != nil {
+		t.Errorf("Wait() = %v", err)
+	}
+	if d := v.Clock() - before; d != 250*time.Millisecond {
+		t.Errorf("Wait(250ms) took %v of guest time", d)
+	}
+
+	_, err = v.Run(ctx, Command{Shell: "while :; do :; done", Timeout: oneTenth, Check: true})
+	if ClassOf(err) != ClassGuest || !strings.Contains(err.Error(), "no end within 100ms") {
+		t.Errorf("a command that hangs = %v, class %v; want class guest", err, ClassOf(err))
+	}
+	if got := mustRun(t, v, "echo still here"); got != "still here\n" {
+		t.Errorf("after a command that hung the guest says %q", got)
+	}
+	if date := mustRun(t, v, "date +%Y-%m-%d"); date != Epoch.Format(time.DateOnly)+"\n" {
+		t.Errorf("the guest's date is %q, want %s", date, Epoch.Format(time.DateOnly))
+	}
+}
+
+const oneTenth = 100 * time.Millisecond
+
+func TestPanicIsTheGuests(t *testing.T) {
+	for _, oops := range []string{"fail", "allow"} {
+		x := vmExperiment(t)
+		v, _ := labelledVM(t, x)
+		v.opts.Oops = oops
+		mustBoot(t, v)
+		r, err := v.Run(t.Context(), Command{Shell: "echo c > /proc/sysrq-trigger", Timeout: DefaultTimeout})
+		if v.State() != Crashed {
+			t.Errorf("oops=%s: after a panic the state is %q, want %q", oops, v.State(), Crashed)
+		}
+		fault := x.GuestFault()
+		if oops == "allow" {
+			if err != nil || r.Ended || fault != nil {
+				t.Errorf("oops=allow: a panic gives %+v, %v, fault %v; want a result without an end", r, err, fault)
+			}
+			if err := v.Kill(); err != nil {
+				t.Error(err)
+			}
+			mustBoot(t, v)
+			continue
+		}
+		if ClassOf(err) != ClassGuest || !strings.Contains(err.Error(), "sysrq triggered crash") || fault == nil {
+			t.Errorf("oops=fail: a panic gives %v, class %v, fault %v; want class guest", err, ClassOf(err), fault)
+		}
+	}
+}
+
+// TestTruncatedBackendStopsTheVM takes the file away under a running guest.
+func TestTruncatedBackendStopsTheVM(t *testing.T) {
+	x := vmExperiment(t)
+	v, _ := labelledVM(t, x)
+	mustBoot(t, v)
+	if err := os.Truncate(filepath.Join(x.Dir(), "pmem0.img"), 4096); err != nil {
+		t.Fatal(err)
+	}
+	_, err := v.Run(t.Context(), Command{Shell: "dd if=/dev/pmem0 of=/dev/null bs=1M", Timeout: DefaultTimeout})
+	if ClassOf(err) != ClassHost || !strings.Contains(err.Error(), "truncated") {
+		t.Errorf("reading from a truncated backend = %v, class %v; want class infrastructure", err, ClassOf(err))
+	}
+	if v.State() != Crashed {
+		t.Errorf("the state is %q, want %q", v.State(), Crashed)
+	}
+	other, err := x.VM(DefaultVMOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustBoot(t, other)
+}
+
+// TestNoGuestBootsFromRubbish gives what is no kernel, and a machine too small
+// for its initramfs.
+func TestNoGuestBootsFromRubbish(t *testing.T) {
+	x := vmExperiment(t)
+	path := filepath.Join(x.Dir(), "rubbish")
+	if err := os.WriteFile(path, []byte(strings.Repeat("no kernel", 1000)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name   string
+		change func(*VMOptions)
+		want   string
+	}{
+		{"rubbish", func(o *VMOptions) { o.Kernel = path }, "rubbish"},
+		{"no such guest", func(o *VMOptions) { o.Kernel = "linux-image-9.9.9-none" }, "linux-image-9.9.9-none"},
+		{"too small", func(o *VMOptions) { o.Memory = 64 << 20 }, "initramfs"},
+	}
+	for _, test := range tests {
+		o := DefaultVMOptions()
+		test.change(&o)
+		v, err := x.VM(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = v.Boot(t.Context(), DefaultTimeout)
+		if err == nil || ClassOf(err) == ClassBug || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: Boot() = %v (class %v), want one line with %q", test.name, err, ClassOf(err), test.want)
+		}
+		if v.State() != Off {
+			t.Errorf("%s: the state is %q, want off", test.name, v.State())
+		}
+	}
+}
+
+// noisy are lines that a healthy guest does not print.
+var noisy = regexp.MustCompile(`(?i)ACPI[^:]* (error|warning|exception)|(bios|firmware) (bug|error)|(nfit|nd_|nvdimm|pmem).*(error|warn|unknown|fail|invalid)|unstable|stall|lockup|\bWARNING:`)
+
+// TestDmesgIsClean looks at the log of a guest that used its DIMM.
+func TestDmesgIsClean(t *testing.T) {
+	x := vmExperiment(t)
+	v, _ := labelledVM(t, x)
+	mustBoot(t, v)
+	mustRun(t, v, makeNamespace)
+	log, err := v.Dmesg(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.SplitSeq(log, "\n") {
+		if noisy.MatchString(line) {
+			t.Errorf("dmesg: %s", line)
+		}
+	}
+	if !strings.Contains(log, "ACPI: NFIT") {
+		t.Error("dmesg does not tell of an NFIT: is this the kernel's log?")
+	}
+}
