@@ -92,6 +92,7 @@ func (v *VM) start(image *image) error {
 		Seed:   bootSeed(v.x.lab.opts.Seed, v.opts.Seed, v.number, v.boots),
 		Kernel: image.kernel, Initrd: initrd, InitrdSize: size,
 		Cmdline: v.cmdline(),
+		Date:    Epoch,
 		Tables:  tables,
 		Console: &v.console,
 	}

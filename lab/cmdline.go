@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
@@ -9,12 +8,12 @@ import (
 	"nvlab/vmm/boot"
 )
 
-// Epoch is the guest's wall clock at power-on, on every engine: the machine has
-// no real-time clock, and a run must not depend on the host's.
+// Epoch is the guest's wall clock at power-on, on every engine: a run must not
+// depend on the host's.
 var Epoch = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
 
 // cmdline is the kernel's command line; a scenario's own words come last, so
 // that they win.
 func (v *VM) cmdline() string {
-	return strings.TrimSpace(fmt.Sprintf("%s nvlab.epoch=%d %s", boot.DefaultCmdline(vmm.TSCKHz), Epoch.Unix(), v.opts.Cmdline))
+	return strings.TrimSpace(boot.DefaultCmdline(vmm.TSCKHz) + " " + v.opts.Cmdline)
 }
