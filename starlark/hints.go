@@ -41,6 +41,8 @@ var loadHints = []hint{
 		`machines and backends hang off the test: t.vm(...), t.backend_file(...)`},
 	{regexp.MustCompile(`undefined: (nvlab|testing|os|re|time|random|pytest|open)\b`), nil,
 		`predeclared are check, struct, json, KiB, MiB, GiB and TiB (see nvlab doc)`},
+	{regexp.MustCompile(`invalid escape sequence`), nil,
+		`write r"..." for a regular expression, or \\ for a backslash`},
 	{regexp.MustCompile(`names with leading underscores`), nil,
 		`a name that starts with _ stays within its file`},
 }

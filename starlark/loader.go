@@ -24,13 +24,15 @@ const loadSteps = 20_000_000
 // A Loader loads scenarios and what they load, each file once. Loading is not
 // safe for concurrent use; what was loaded is.
 type Loader struct {
+	Print func(text string) // what files print at their top level; nil drops it
+
 	sources sources
 	modules map[string]*module // by absolute path
 }
 
 // NewLoader makes a loader that has loaded nothing.
 func NewLoader() *Loader {
-	return &Loader{sources{make(map[string]*source)}, make(map[string]*module)}
+	return &Loader{sources: sources{make(map[string]*source)}, modules: make(map[string]*module)}
 }
 
 // A File is a scenario.
@@ -134,6 +136,9 @@ func (l *Loader) execute(ctx context.Context, m *module, path string, chain []st
 	a := newActivity(ctx, loadSteps)
 	defer a.stop(nil)
 	a.chain = append(slices.Clone(chain), path)
+	if l.Print != nil {
+		a.print = func(thread *starlark.Thread, text string) { l.Print(located(thread, text)) }
+	}
 	thread := a.newThread(path)
 	thread.Load = func(_ *starlark.Thread, name string) (starlark.StringDict, error) {
 		target, err := resolveLoad(path, name)

@@ -58,7 +58,7 @@ var tClass = newClass("t", "The test that runs. Every top-level function whose n
 	{name: "backend_file", sig: `(*, path, size, share=True, align=None, readonly=False, offset=0, pmem=False, partial=False)`,
 		doc: `A file that stores an NVDIMM's bytes (memory-backend-file) → backend. The file is created when absent. One that has data is never truncated or extended: if it is smaller than offset+size that is an error, and if it is larger as well, unless partial=True. With share=False guest writes stay in memory. A relative path is relative to t.dir.
 
-Not available in this version: align, readonly, offset, pmem.`,
+Not available in this version: readonly, offset, pmem.`,
 		call: backendFile},
 	{name: "backend_ram", sig: `(*, size, share=False, align=None)`,
 		doc:  `Memory that stores an NVDIMM's bytes (memory-backend-ram) → backend. It survives a reboot, not a power-off.`,
@@ -128,12 +128,16 @@ func (c *call) reason() string {
 
 // print writes text to the test's output, with the line that asked for it.
 func (t *T) print(thread *starlark.Thread, text string) {
-	at := ""
-	if thread.CallStackDepth() > 1 {
-		pos := thread.CallFrame(1).Pos
-		at = fmt.Sprintf("%s:%d: ", pos.Filename(), pos.Line)
+	t.env.Watcher.Output(t.name, located(thread, text)+"\n")
+}
+
+// located is text behind the line that called a built-in.
+func located(thread *starlark.Thread, text string) string {
+	if thread.CallStackDepth() < 2 {
+		return text
 	}
-	t.env.Watcher.Output(t.name, at+text+"\n")
+	pos := thread.CallFrame(1).Pos
+	return fmt.Sprintf("%s:%d: %s", pos.Filename(), pos.Line, text)
 }
 
 func joined(values starlark.Tuple) string {

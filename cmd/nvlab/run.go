@@ -39,7 +39,7 @@ func init() {
 		fs.IntVar(&o.Count, "count", 1, "run each test `N` times")
 		fs.StringVar(&o.Shuffle, "shuffle", "off", "`on|off|SEED`: run tests in random order")
 		fs.IntVar(&o.Parallel, "parallel", 0, "run `N` tests at a time; 0 is one per core, as far as the host's memory allows")
-		fs.DurationVar(&o.Timeout, "timeout", 30*time.Minute, "end the run after the wall time `D`; 0 is never")
+		fs.DurationVar(&o.Timeout, "timeout", 30*time.Minute, "end the run after the wall time `D` (30m if not given); 0 is never")
 		fs.Uint64Var(&o.Seed, "seed", 0, "derive all randomness from `N`")
 		fs.Uint64Var(&o.Steps, "max-steps", 0, "stop a test after `N` steps of computation; 0 is the default")
 		fs.BoolVar(&o.JSON, "json", false, "write the events of go test -json")

@@ -167,6 +167,7 @@ func (r *runner) plan() (*rand.Rand, int64, error) {
 // load loads all files and picks their tests.
 func (r *runner) load(ctx context.Context, rng *rand.Rand) (usesVM bool, tests int) {
 	loader := nvstar.NewLoader()
+	loader.Print = func(text string) { fmt.Fprintln(r.o.Stderr, text) }
 	for _, f := range r.files {
 		if f.file, f.failure = loader.Load(ctx, f.path); f.failure != nil {
 			r.worst(f.failure.Class.Exit())
@@ -298,8 +299,12 @@ func (r *runner) unprepared(ctx context.Context, err error) error {
 	return r.writeJUnit()
 }
 
-// grace is how long tests may take to end after the run's context has.
-const grace = 10 * time.Second
+// Tests may take so long to end after the run's context has: after its time
+// limit, and after an interrupt.
+const (
+	timeoutGrace   = 10 * time.Second
+	interruptGrace = 3 * time.Second
+)
 
 // work runs the tests. It returns when all have ended, or some time after ctx.
 func (r *runner) work(ctx context.Context) error {
@@ -340,10 +345,14 @@ func (r *runner) work(ctx context.Context) error {
 	select {
 	case <-done:
 	case <-ctx.Done():
+		grace, status := timeoutGrace, nvstar.Bug.Exit()
+		if context.Cause(ctx) == nvstar.ErrInterrupted {
+			grace, status = interruptGrace, nvstar.Interrupted.Exit()
+		}
 		select {
 		case <-done:
 		case <-time.After(grace):
-			r.worst(nvstar.Bug.Exit())
+			r.worst(status)
 			return fmt.Errorf("%w; tests that did not end: %s", context.Cause(ctx), strings.Join(r.running(), ", "))
 		}
 	}
@@ -459,9 +468,15 @@ func (r *runner) fileEnd(f *fileRun) {
 	r.seq.finish(f.place)
 }
 
-// total writes the last line of a run in which something failed.
+// total writes the last lines: what was kept, and what failed.
 func (r *runner) total() {
-	if r.o.JSON || r.exit.Load() == 0 {
+	if r.o.JSON {
+		return
+	}
+	if r.o.Keep {
+		fmt.Fprintf(r.o.Stdout, "kept: %s\n", r.dir)
+	}
+	if r.exit.Load() == 0 {
 		return
 	}
 	var parts []string
