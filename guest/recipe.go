@@ -35,7 +35,7 @@ func inBase(p string) bool {
 // needless are folders that no program of a guest reads.
 var needless = []string{
 	"usr/share/doc/", "usr/share/man/", "usr/share/locale/", "usr/share/info/", "usr/share/lintian/", "usr/share/bash-completion/",
-	"usr/share/bug/", "usr/include/", "usr/lib/systemd/", "usr/lib/udev/", "usr/share/initramfs-tools/", "etc/init.d/", "etc/cron.d/",
+	"usr/share/bug/", "usr/include/", "usr/lib/systemd/", "usr/lib/udev/", "usr/lib/x86_64-linux-gnu/gconv/", "usr/share/initramfs-tools/", "etc/init.d/", "etc/cron.d/",
 	"boot/", "usr/lib/modules/",
 }
 
