@@ -47,6 +47,10 @@ type Options struct {
 
 	Stdout, Stderr io.Writer
 	Progress       guest.Progress
+
+	// Ended, if set, is called at the end of each test, before its machines
+	// go. Tests that run in parallel call it at the same time.
+	Ended func(scenario, test string, x *lab.Experiment)
 }
 
 func (o *Options) lab() lab.Options {

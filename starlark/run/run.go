@@ -515,6 +515,9 @@ func (w *watcher) Dir(name string) (string, error) {
 const consoleLines = 40
 
 func (w *watcher) End(name string, o *nvstar.Outcome, x *lab.Experiment) {
+	if w.r.o.Ended != nil && x != nil {
+		w.r.o.Ended(w.it.file.path, name, x)
+	}
 	var b strings.Builder
 	if o.Reason != "" {
 		fmt.Fprintln(&b, o.Reason)
