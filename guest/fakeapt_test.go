@@ -183,6 +183,7 @@ func newRepo(t *testing.T) *repo {
 	t.Setenv("PATH", bin)
 	t.Setenv(fakeRepo, r.dir)
 	t.Setenv(fakeMode, "")
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // or each fake apt takes a second to end
 	// Nothing of the real host gets into a test.
 	oldRoot, oldGlob, oldDirs := modulesRoot, hostKernelGlob, hostDirs
 	none := t.TempDir()
