@@ -8,7 +8,11 @@ import (
 	"strings"
 	"testing"
 
+	"go.starlark.net/starlarkstruct"
+
+	"nvlab/acpi"
 	"nvlab/lab"
+	"nvlab/nvdimm/label"
 )
 
 // recorder is a Watcher that keeps what it is told.
@@ -17,11 +21,15 @@ type recorder struct {
 	logs strings.Builder
 }
 
-func (r *recorder) Match(string) bool                     { return true }
-func (r *recorder) Dir(string) (string, error)            { return r.t.TempDir(), nil }
-func (r *recorder) Start(string)                          {}
-func (r *recorder) Output(_, text string)                 { r.logs.WriteString(text) }
-func (r *recorder) Gone(string, string)                   {}
+func (r *recorder) Match(string) bool          { return true }
+func (r *recorder) Dir(string) (string, error) { return r.t.TempDir(), nil }
+func (r *recorder) Start(string)               {}
+func (r *recorder) Output(_, text string)      { r.logs.WriteString(text) }
+func (r *recorder) Gone(_, _ string, f *Failure) {
+	if f != nil {
+		r.t.Error(f.Text)
+	}
+}
 func (r *recorder) End(string, *Outcome, *lab.Experiment) {}
 
 // runTest runs a test without a guest and gives its outcome as its docstring
@@ -181,5 +189,74 @@ func TestStop(t *testing.T) {
 	o = file.Tests[0].Run(ctx, Env{Lab: l, Watcher: &recorder{t: t}, Steps: 1 << 62})
 	if o.Status != Failed || !matches(t, `x.star:[23]:\d+: error: the run took longer than -timeout 1s`, o.Failures[0].Text) {
 		t.Errorf("outcome is %+v, want the time limit's, with its line", o)
+	}
+}
+
+// TestPanic makes a built-in panic: without a lab, no VM can be made.
+func TestPanic(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.star")
+	src := "def test_x(t):\n    t.defer(lambda: t.log('cleaned'))\n    check.fails(lambda: t.vm(), '.')\n"
+	if err := os.WriteFile(path, []byte(src), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	file, failure := NewLoader().Load(t.Context(), path)
+	if failure != nil {
+		t.Fatal(failure.Text)
+	}
+	r := &recorder{t: t}
+	o := file.Tests[0].Run(t.Context(), Env{Watcher: r})
+	if o.Status != Failed || len(o.Failures) != 1 || o.Failures[0].Class != Bug {
+		t.Fatalf("outcome is %+v, want one failure of class bug, which check.fails does not catch", o)
+	}
+	f := o.Failures[0]
+	if !matches(t, `x.star:3:\d+: bug in nvlab: t.vm: .*nil pointer`, f.Text) || !strings.Contains(f.Stack, "nvlab/lab.") {
+		t.Errorf("failure is %s\nstack %s\nwant the scenario's line, and the Go stack", f.Text, f.Stack)
+	}
+	if !strings.Contains(r.logs.String(), "cleaned") {
+		t.Errorf("logs are %q, want what was deferred", r.logs.String())
+	}
+}
+
+func TestLabelArea(t *testing.T) {
+	for version, want := range map[label.Version]string{
+		label.V11: `struct(abstraction_guid = None, dpa = 0, flags = 8, isetcookie = 0, lbasize = 512, name = "one", nlabel = 1, position = 0, rawsize = 4096, slot = 0, type_guid = None, uuid = "01020304-0506-0708-090a-0b0c0d0e0f10", valid = True)`,
+		label.V12: `struct(abstraction_guid = "00000000-0000-0000-0000-000000000000", dpa = 0, flags = 8, isetcookie = 0, lbasize = 512, name = "one", nlabel = 1, position = 0, rawsize = 4096, slot = 0, type_guid = "66f0d379-b4f3-4074-ac43-0d3318b78cdb", uuid = "01020304-0506-0708-090a-0b0c0d0e0f10", valid = True)`,
+	} {
+		area := make([]byte, label.MinSize)
+		if err := label.Init(area, version); err != nil {
+			t.Fatal(err)
+		}
+		l := label.Label{UUID: label.UUID{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}, Name: "one", NLabel: 1,
+			RawSize: 4096, LBASize: 512, Flags: 8, TypeGUID: label.TypePersistentMemory}
+		if _, err := label.Add(area, l); err != nil {
+			t.Fatal(err)
+		}
+		parsed := labelArea(label.Parse(area)).(*starlarkstruct.Struct)
+		active, err := parsed.Attr("active")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := active.String(); got != "["+want+"]" {
+			t.Errorf("active labels of version %v are %s, want [%s]", version, got, want)
+		}
+		if v, _ := parsed.Attr("version"); v.String() != `"`+version.String()+`"` {
+			t.Errorf("version is %s, want %q", v, version)
+		}
+	}
+}
+
+func TestNFITStructure(t *testing.T) {
+	for _, test := range []struct {
+		in   acpi.NFITStructure
+		want string
+	}{
+		{&acpi.PlatformCapabilities{Capabilities: 3}, `capabilities = 3, .*kind = "capabilities".*type = 7\)`},
+		{&acpi.MemoryDevice{Handle: 1, DPABase: 5, Flags: 8}, `dpa_base = 5, flags = 8, handle = 1, .*kind = "memdev".* spa_index = 0, type = 1\)`},
+		{&acpi.SPARange{Index: 2, Type: acpi.SPAPersistent, Base: 1 << 32}, `base = 4294967296, .*kind = "spa".* range_type = "66f0d379-b4f3-4074-ac43-0d3318b78cdb", type = 0\)`},
+		{&acpi.UnknownEntry{Type: 12, Data: []byte("x")}, `data = b"x", kind = None, type = 12\)`},
+	} {
+		if got := nfitStructure(test.in).String(); !matches(t, test.want, got) {
+			t.Errorf("%T is %s, want %s", test.in, got, test.want)
+		}
 	}
 }

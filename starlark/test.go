@@ -28,8 +28,9 @@ type Watcher interface {
 	Output(name, text string) // whole lines
 	// End is called while the test's machines and directory are still there.
 	End(name string, o *Outcome, x *lab.Experiment)
-	// Gone is called when they are not.
-	Gone(name, dir string)
+	// Gone is called when they are not. The failure, if there is one, is what
+	// went wrong at their end.
+	Gone(name, dir string, f *Failure)
 }
 
 // Status of a test that ended.
@@ -71,7 +72,7 @@ func (t *T) execute(ctx context.Context, thread *starlark.Thread, fn starlark.Ca
 	} else {
 		t.body(ctx, thread, fn)
 		t.cleanUp(ctx)
-		if err := t.x.GuestFault(); err != nil && len(t.failures) == 0 {
+		if err := guarded(t.x.GuestFault); err != nil && len(t.failures) == 0 {
 			t.fail(err)
 		}
 	}
@@ -79,12 +80,13 @@ func (t *T) execute(ctx context.Context, thread *starlark.Thread, fn starlark.Ca
 	t.conclude()
 	t.env.Watcher.End(t.name, &t.outcome, t.x)
 	t.ended = true
+	var broken *Failure
 	if t.x != nil {
-		if err := t.x.Close(); err != nil {
-			t.env.Watcher.Output(t.name, fmt.Sprintf("closing the machines of %s: %v\n", t.name, err))
+		if err := guarded(t.x.Close); err != nil {
+			broken = t.sources.failureOf(classify(err), fmt.Errorf("closing the machines: %w", err))
 		}
 	}
-	t.env.Watcher.Gone(t.name, t.dir)
+	t.env.Watcher.Gone(t.name, t.dir, broken)
 	return &t.outcome
 }
 
@@ -112,7 +114,7 @@ func (t *T) body(ctx context.Context, thread *starlark.Thread, fn starlark.Calla
 		defer func(outer *T) { a.t = outer }(a.t)
 		a.t = t
 	}
-	t.fail(a.ended(callSafely(thread, fn, starlark.Tuple{t})))
+	t.fail(a.ended(callFunction(thread, fn, starlark.Tuple{t})))
 }
 
 // cleanUp runs what the test deferred, last first, unless the run ends now.
@@ -124,15 +126,22 @@ func (t *T) cleanUp(ctx context.Context) {
 		t.deferred = t.deferred[:last]
 		a := newActivity(ctx, t.env.Steps)
 		a.t, a.print = t, t.print
-		t.fail(a.ended(callSafely(a.newThread(t.name), fn, nil)))
+		t.fail(a.ended(callFunction(a.newThread(t.name), fn, nil)))
 		a.stop(nil)
 	}
 }
 
-func callSafely(thread *starlark.Thread, fn starlark.Callable, args starlark.Tuple) (err error) {
+func callFunction(thread *starlark.Thread, fn starlark.Callable, args starlark.Tuple) error {
+	return guarded(func() error {
+		_, err := starlark.Call(thread, fn, args, nil)
+		return err
+	})
+}
+
+// guarded calls f, and turns a panic below it into an error of class bug.
+func guarded(f func() error) (err error) {
 	defer recoverBug(&err)
-	_, err = starlark.Call(thread, fn, args, nil)
-	return err
+	return f()
 }
 
 // fail notes an error as the outcome asks: a skip, or a failure.

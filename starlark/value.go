@@ -1,7 +1,6 @@
 package nvstar
 
 import (
-	"math"
 	"reflect"
 	"strings"
 	"unicode"
@@ -127,6 +126,3 @@ func snake(name string) string {
 	}
 	return b.String()
 }
-
-// maxOffset is the largest offset or length that means anything.
-const maxOffset = math.MaxInt64

@@ -287,6 +287,9 @@ func (r *runner) unprepared(ctx context.Context, err error) error {
 		r.worst(nvstar.Interrupted.Exit())
 		return nvstar.ErrInterrupted
 	}
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
 	r.worst(ExitHost)
 	r.seq.finish(0)
 	for _, f := range r.files {
@@ -569,7 +572,14 @@ func lastLines(text string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
-func (w *watcher) Gone(name, dir string) {
+func (w *watcher) Gone(name, dir string, f *nvstar.Failure) {
+	if f != nil {
+		w.r.worst(f.Class.Exit())
+		w.it.report.log(name, f.Text+"\n"+f.Stack)
+		w.it.file.mu.Lock()
+		w.it.file.failed = true
+		w.it.file.mu.Unlock()
+	}
 	if dir != "" && !w.r.o.Keep {
 		os.RemoveAll(dir)
 	}
