@@ -126,6 +126,7 @@ type cpu struct {
 	flags      uint64 // the rest of RFLAGS
 
 	gens [3]uint32 // see op.gen
+	at   uintptr   // offset of an op over a call: see genfast
 
 	r [256]uint64
 

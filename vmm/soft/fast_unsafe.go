@@ -29,6 +29,8 @@ func (c *cpu) fast(limit uint64) {
 		link uint32
 		j    *jumpEntry
 		t    *tlbEntry
+
+		filled bool
 	)
 	goto find
 
@@ -73,7 +75,7 @@ enter:
 
 again:
 	for {
-		switch o.code {
+		switch o.code & 1023 {
 		case opADDRR8:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a + b
@@ -5929,7 +5931,10 @@ again:
 			} else {
 				c.r[rAX], c.r[rDX] = p[0], p[1]
 			}
-			c.setZF(eq)
+			c.fz = 1
+			if eq {
+				c.fz = 0
+			}
 		case opBSWAP64:
 			c.r[o.dst] = bits.ReverseBytes64(c.r[o.dst])
 		case opBSWAP32:
@@ -5961,12 +5966,16 @@ again:
 			c.r[rSP] = va
 
 		case opPUSHF:
+			v := uint64(0)
+			c.at = uintptr(unsafe.Pointer(o)) - uintptr(ops)
+			v = c.rflags() &^ (flagVM | flagRF)
+			o = (*op)(unsafe.Add(ops, c.at))
 			va = c.r[rSP] - 8
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
 			if e.wtag != (va+7)&^pageMask {
 				goto missWrite
 			}
-			*(*uint64)(unsafe.Add(null, va+e.addend)) = c.rflags() &^ (flagVM | flagRF)
+			*(*uint64)(unsafe.Add(null, va+e.addend)) = v
 			c.r[rSP] = va
 
 		case opPOP:
@@ -6635,13 +6644,13 @@ again:
 			*p = a &^ (1 << (o.src & 31))
 		case opBSF32:
 			a := uint32(c.r[o.src])
-			c.setZF(a == 0)
+			c.fz = uint64(a)
 			if a != 0 {
 				c.r[o.dst] = uint64(bits.TrailingZeros32(a))
 			}
 		case opBSR32:
 			a := uint32(c.r[o.src])
-			c.setZF(a == 0)
+			c.fz = uint64(a)
 			if a != 0 {
 				c.r[o.dst] = uint64(bits.Len32(a) - 1)
 			}
@@ -6837,13 +6846,13 @@ again:
 			*p = a &^ (1 << (o.src & 63))
 		case opBSF64:
 			a := c.r[o.src]
-			c.setZF(a == 0)
+			c.fz = uint64(a)
 			if a != 0 {
 				c.r[o.dst] = uint64(bits.TrailingZeros64(a))
 			}
 		case opBSR64:
 			a := c.r[o.src]
-			c.setZF(a == 0)
+			c.fz = uint64(a)
 			if a != 0 {
 				c.r[o.dst] = uint64(bits.Len64(a) - 1)
 			}
@@ -7074,17 +7083,30 @@ again:
 			d[0] -= s[0]
 			d[1] -= s[1]
 		case opFP:
-			if !fpOps[o.disp](&c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31], uint8(o.imm), &c.fpu.mxcsr) {
+			ok := false
+			c.at = uintptr(unsafe.Pointer(o)) - uintptr(ops)
+			ok = fpOps[o.disp](&c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31], uint8(o.imm), &c.fpu.mxcsr)
+			o = (*op)(unsafe.Add(ops, c.at))
+			if !ok {
 				goto bail
 			}
 		case opPMOVMSKB:
 			v := &c.fpu.xmm[o.src&31]
-			c.r[o.dst] = signBits(v[0]) | signBits(v[1])<<8
+			c.r[o.dst] = v[0]>>7&0x0101010101010101*0x0102040810204080>>56 | v[1]>>7&0x0101010101010101*0x0102040810204080>>56<<8
 		case opPUNPCKLQDQ:
 			c.fpu.xmm[o.dst&31][1] = c.fpu.xmm[o.src&31][0]
 		case opPCMPEQB:
 			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
-			d[0], d[1] = equalBytes(d[0], s[0]), equalBytes(d[1], s[1])
+			const low = 0x7f7f7f7f7f7f7f7f
+			{
+				x := d[0] ^ s[0]
+				d[0] = ^(x&low + low | x | low) >> 7 * 255
+			}
+			{
+				x := d[1] ^ s[1]
+				d[1] = ^(x&low + low | x | low) >> 7 * 255
+			}
+
 		case opPCMPEQBM:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -7095,13 +7117,28 @@ again:
 				goto missRead
 			}
 			d, s := &c.fpu.xmm[o.dst&31], (*[2]uint64)(unsafe.Add(null, va+e.addend))
-			d[0], d[1] = equalBytes(d[0], s[0]), equalBytes(d[1], s[1])
+			const low = 0x7f7f7f7f7f7f7f7f
+			{
+				x := d[0] ^ s[0]
+				d[0] = ^(x&low + low | x | low) >> 7 * 255
+			}
+			{
+				x := d[1] ^ s[1]
+				d[1] = ^(x&low + low | x | low) >> 7 * 255
+			}
+
 		case opCLI:
 			c.flags &^= flagIF
 		case opSTI:
 			if c.flags&flagIF == 0 {
-				if c.apic.pending() >= 0 {
-					goto bail
+				{
+					v := 0
+					c.at = uintptr(unsafe.Pointer(o)) - uintptr(ops)
+					v = c.apic.pending()
+					o = (*op)(unsafe.Add(ops, c.at))
+					if v >= 0 {
+						goto bail
+					}
 				}
 				c.flags |= flagIF
 			}
@@ -7115,25 +7152,37 @@ again:
 			if (c.flags^v)&(flagTF|flagIOPL|flagNT|flagAC|flagID) != 0 {
 				goto bail
 			}
-			if v&flagIF&^c.flags != 0 && c.apic.pending() >= 0 {
-				goto bail
+			if v&flagIF&^c.flags != 0 {
+				{
+					v := 0
+					c.at = uintptr(unsafe.Pointer(o)) - uintptr(ops)
+					v = c.apic.pending()
+					o = (*op)(unsafe.Add(ops, c.at))
+					if v >= 0 {
+						goto bail
+					}
+				}
 			}
 			c.flags = c.flags&^(flagIF|flagDF) | v&(flagIF|flagDF)
-			c.setArith(v)
-			c.r[rSP] = va + 8
+			c.fz = ^v & flagZF
+			c.fs = v>>7<<63 | ^v>>2&1
+			c.fc = v<<63 | (v^v>>11)&1<<62 | v>>4&1<<3
+			c.r[rSP] += 8
 		case opCLD:
 			c.flags &^= flagDF
 		case opCLC:
-			c.setCF(0)
+			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
 		case opSTC:
-			c.setCF(1)
+			c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ 3<<62
 		case opRDTSC:
 			t := limit - uint64(left) + uint64(o.n-1) + c.tscOffset
 			c.r[rAX], c.r[rDX] = uint64(uint32(t)), t>>32
 		case opGENERIC:
 			c.rip = page + uint64(o.pc)
 			c.now = limit - uint64(left) + uint64(o.n-1)
+			c.at = uintptr(unsafe.Pointer(o)) - uintptr(ops)
 			c.execute(&c.p.cache.insts[o.imm])
+			o = (*op)(unsafe.Add(ops, c.at))
 			if c.attn || c.rip != page+uint64(int64(o.disp)) {
 				goto leave
 			}
@@ -7321,7 +7370,7 @@ again:
 			a := c.r[o.dst]
 			r := a ^ b
 			c.r[o.dst] = r
-		default:
+		case opCount, 852, 853, 854, 855, 856, 857, 858, 859, 860, 861, 862, 863, 864, 865, 866, 867, 868, 869, 870, 871, 872, 873, 874, 875, 876, 877, 878, 879, 880, 881, 882, 883, 884, 885, 886, 887, 888, 889, 890, 891, 892, 893, 894, 895, 896, 897, 898, 899, 900, 901, 902, 903, 904, 905, 906, 907, 908, 909, 910, 911, 912, 913, 914, 915, 916, 917, 918, 919, 920, 921, 922, 923, 924, 925, 926, 927, 928, 929, 930, 931, 932, 933, 934, 935, 936, 937, 938, 939, 940, 941, 942, 943, 944, 945, 946, 947, 948, 949, 950, 951, 952, 953, 954, 955, 956, 957, 958, 959, 960, 961, 962, 963, 964, 965, 966, 967, 968, 969, 970, 971, 972, 973, 974, 975, 976, 977, 978, 979, 980, 981, 982, 983, 984, 985, 986, 987, 988, 989, 990, 991, 992, 993, 994, 995, 996, 997, 998, 999, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 1015, 1016, 1017, 1018, 1019, 1020, 1021, 1022, 1023:
 			goto bail
 		}
 		o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -7358,14 +7407,26 @@ dead:
 	// and miss for ever.
 missRead:
 	t = (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-	if t.rtag == va&^pageMask || !c.refill(va, accessRead) || t.rtag != va&^pageMask {
+	if t.rtag == va&^pageMask {
+		goto bail
+	}
+	c.at = uintptr(unsafe.Pointer(o)) - uintptr(ops)
+	filled = c.refill(va, accessRead)
+	o = (*op)(unsafe.Add(ops, c.at))
+	if !filled {
 		goto bail
 	}
 	goto again
 
 missWrite:
 	t = (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-	if t.wtag == va&^pageMask || !c.refill(va, accessWrite) || t.wtag != va&^pageMask {
+	if t.wtag == va&^pageMask {
+		goto bail
+	}
+	c.at = uintptr(unsafe.Pointer(o)) - uintptr(ops)
+	filled = c.refill(va, accessWrite)
+	o = (*op)(unsafe.Add(ops, c.at))
+	if !filled {
 		goto bail
 	}
 	goto again
@@ -7397,17 +7458,26 @@ leave:
 	goto find
 }
 
-// refill brings the page of va into the TLB, if that raises nothing.
+// refill brings the page of va into the TLB for the fast path, if it may be
+// there and if that raises nothing.
 func (c *cpu) refill(va uint64, kind access) bool {
 	if !canonical(va) {
 		return false
 	}
-	m := &c.tlbs[c.privilege()].meta[va>>pageShift&(tlbSize-1)]
+	i := va >> pageShift & (tlbSize - 1)
+	set := &c.tlbs[c.privilege()]
+	m := &set.meta[i]
 	if m.vtag == va&^pageMask && (kind == accessRead || m.pa&tlbWritable != 0) {
-		return false // there, but not for the fast path
+		return false // it is not for the fast path
 	}
-	_, ok := c.walk(va, c.privilege(), kind)
-	return ok
+	if _, ok := c.walk(va, c.privilege(), kind); !ok {
+		return false
+	}
+	tag := set.fast[i].rtag
+	if kind == accessWrite {
+		tag = set.fast[i].wtag
+	}
+	return tag == va&^pageMask
 }
 
 // target finds the block that branch o leads to, and links it.

@@ -29,6 +29,9 @@ var aluNames = []string{"ADD", "OR", "ADC", "SBB", "AND", "SUB", "XOR", "CMP"}
 
 var condNames = []string{"O", "NO", "B", "AE", "E", "NE", "BE", "A", "S", "NS", "P", "NP", "L", "GE", "LE", "G"}
 
+// opcodes is the number that the switch tells apart.
+const opcodes = 1024
+
 type generator struct {
 	codes bytes.Buffer
 	cases bytes.Buffer
@@ -49,6 +52,13 @@ func (g *generator) writer(attr, name, before, flags, after string) {
 	g.emit(name+"NF", "%s", before+after)
 	g.attr("flagsNone", name+"NF")
 	fmt.Fprintf(&g.quiet, "op%s: op%sNF,\n", name, name)
+}
+
+// called wraps statements that call a function. The compiler keeps what lives
+// across a call in memory from where it is made, and o is made anew for every
+// op: so o is saved by hand, where it must be.
+func called(s string) string {
+	return "c.at = uintptr(unsafe.Pointer(o)) - uintptr(ops)\n" + s + "\no = (*op)(unsafe.Add(ops, c.at))\n"
 }
 
 // plain emits an op that has nothing to do with flags or memory.
@@ -422,7 +432,7 @@ a, b := %s, *p
 			w.locate("wtag"), w.unsigned, w.get("c.r[rAX]"), w.compute("CMP"), w.reg("src"),
 			strings.Replace(w.set("dst", "b"), "o.dst", "rAX", 1))
 	}
-	g.emit("CMPXCHG16B", "%sp := (*[2]uint64)(unsafe.Add(null, va+e.addend))\neq := p[0] == c.r[rAX] && p[1] == c.r[rDX]\nif eq { p[0], p[1] = c.r[rBX], c.r[rCX] } else { c.r[rAX], c.r[rDX] = p[0], p[1] }\nc.setZF(eq)",
+	g.emit("CMPXCHG16B", "%sp := (*[2]uint64)(unsafe.Add(null, va+e.addend))\neq := p[0] == c.r[rAX] && p[1] == c.r[rDX]\nif eq { p[0], p[1] = c.r[rBX], c.r[rCX] } else { c.r[rAX], c.r[rDX] = p[0], p[1] }\nc.fz = 1\nif eq { c.fz = 0 }",
 		fmt.Sprintf(aligned, "wtag", "missWrite"))
 	g.plain("BSWAP64", "c.r[o.dst] = bits.ReverseBytes64(c.r[o.dst])")
 	g.plain("BSWAP32", "c.r[o.dst] = uint64(bits.ReverseBytes32(uint32(c.r[o.dst])))")
@@ -452,7 +462,7 @@ func (g *generator) stack() {
 	}
 	g.emit("PUSH", "%s", push("c.r[o.src]"))
 	g.emit("PUSHI", "%s", push("uint64(o.imm)"))
-	g.emit("PUSHF", "%s", push("c.rflags()&^(flagVM|flagRF)"))
+	g.emit("PUSHF", "v := uint64(0)\n%s%s", called("v = c.rflags()&^(flagVM|flagRF)"), push("v"))
 	g.emit("POP", "%sv := %s\nc.r[rSP] = va + 8\nc.r[o.dst] = v", stackAt("c.r[rSP]", "rtag"), w64.mem())
 	pair := "p := (*[2]uint64)(unsafe.Add(null, va+e.addend))\n"
 	g.emit("PUSH2", "%sp[1], p[0] = c.r[o.src], c.r[o.dst]\nc.r[rSP] = va", stackSpan("c.r[rSP] - 16", "wtag", 16)+pair)
@@ -568,8 +578,8 @@ func (g *generator) unary() {
 			g.emit(fmt.Sprintf("%sMI%d", name, w.bits), "%sp := (*%s)(unsafe.Add(null, va+e.addend))\na := *p\nc.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62\nif a>>(o.src&%d)&1 != 0 { c.fc ^= 3<<62 }%s",
 				w.locate(tag), w.unsigned, w.bits-1, write)
 		}
-		g.emit(fmt.Sprintf("BSF%d", w.bits), "a := %s\nc.setZF(a == 0)\nif a != 0 { c.r[o.dst] = uint64(bits.TrailingZeros%d(a)) }", w.reg("src"), w.bits)
-		g.emit(fmt.Sprintf("BSR%d", w.bits), "a := %s\nc.setZF(a == 0)\nif a != 0 { c.r[o.dst] = uint64(bits.Len%d(a)-1) }", w.reg("src"), w.bits)
+		g.emit(fmt.Sprintf("BSF%d", w.bits), "a := %s\nc.fz = uint64(a)\nif a != 0 { c.r[o.dst] = uint64(bits.TrailingZeros%d(a)) }", w.reg("src"), w.bits)
+		g.emit(fmt.Sprintf("BSR%d", w.bits), "a := %s\nc.fz = uint64(a)\nif a != 0 { c.r[o.dst] = uint64(bits.Len%d(a)-1) }", w.reg("src"), w.bits)
 	}
 	g.writer("flagsAll", "MUL64", "hi, lo := bits.Mul64(c.r[rAX], c.r[o.src])\n",
 		"c.fz, c.fs, c.fc = lo, lo, 0\nif hi != 0 { c.fc = 1<<63 }\n", "c.r[rAX], c.r[rDX] = lo, hi")
@@ -605,32 +615,42 @@ func (g *generator) vectors() {
 			fmt.Sprintf(aligned, "rtag", "missRead"), x("dst"), body)
 	}
 	// Arithmetic of package fp, by the op's number in fpOps.
-	g.emit("FP", "if !fpOps[o.disp](&%s, &%s, uint8(o.imm), &c.fpu.mxcsr) { goto bail }", x("dst"), x("src"))
-	g.emit("PMOVMSKB", "v := &%s\nc.r[o.dst] = signBits(v[0]) | signBits(v[1])<<8", x("src"))
+	g.emit("FP", "%sif !ok { goto bail }", "ok := false\n"+called(fmt.Sprintf("ok = fpOps[o.disp](&%s, &%s, uint8(o.imm), &c.fpu.mxcsr)", x("dst"), x("src"))))
+	half := func(i int) string {
+		return fmt.Sprintf("v[%d]>>7&0x0101010101010101*0x0102040810204080>>56", i)
+	}
+	g.emit("PMOVMSKB", "v := &%s\nc.r[o.dst] = %s | %s<<8", x("src"), half(0), half(1))
 	g.emit("PUNPCKLQDQ", "%s[1] = %s[0]", x("dst"), x("src"))
-	g.emit("PCMPEQB", "d, s := &%s, &%s\nd[0], d[1] = equalBytes(d[0], s[0]), equalBytes(d[1], s[1])", x("dst"), x("src"))
-	g.emit("PCMPEQBM", "%sd, s := &%s, (*[2]uint64)(unsafe.Add(null, va+e.addend))\nd[0], d[1] = equalBytes(d[0], s[0]), equalBytes(d[1], s[1])",
-		fmt.Sprintf(aligned, "rtag", "missRead"), x("dst"))
+	// A byte of ones where the bytes are equal.
+	equal := func(i int) string {
+		return fmt.Sprintf("{ x := d[%[1]d] ^ s[%[1]d]\nd[%[1]d] = ^(x&low + low | x | low) >> 7 * 255 }\n", i)
+	}
+	body := "const low = 0x7f7f7f7f7f7f7f7f\n" + equal(0) + equal(1)
+	g.emit("PCMPEQB", "d, s := &%s, &%s\n%s", x("dst"), x("src"), body)
+	g.emit("PCMPEQBM", "%sd, s := &%s, (*[2]uint64)(unsafe.Add(null, va+e.addend))\n%s",
+		fmt.Sprintf(aligned, "rtag", "missRead"), x("dst"), body)
 }
 
 func (g *generator) system() {
 	g.emit("CLI", "c.flags &^= flagIF")
-	g.emit("STI", "if c.flags&flagIF == 0 { if c.apic.pending() >= 0 { goto bail }\nc.flags |= flagIF }")
+	pending := "{ v := 0\n" + called("v = c.apic.pending()") + "if v >= 0 { goto bail } }\n"
+	g.emit("STI", "if c.flags&flagIF == 0 { %sc.flags |= flagIF }", pending)
 	g.emit("POPF", `%sv := %s
 if (c.flags^v)&(flagTF|flagIOPL|flagNT|flagAC|flagID) != 0 { goto bail }
-if v&flagIF&^c.flags != 0 && c.apic.pending() >= 0 { goto bail }
+if v&flagIF&^c.flags != 0 { %s }
 c.flags = c.flags&^(flagIF|flagDF) | v&(flagIF|flagDF)
-c.setArith(v)
-c.r[rSP] = va + 8`, stackAt("c.r[rSP]", "rtag"), w64.mem())
+c.fz = ^v & flagZF
+c.fs = v>>7<<63 | ^v>>2&1
+c.fc = v<<63 | (v^v>>11)&1<<62 | v>>4&1<<3
+c.r[rSP] += 8`, stackAt("c.r[rSP]", "rtag"), w64.mem(), pending)
 	g.emit("CLD", "c.flags &^= flagDF")
-	g.emit("CLC", "c.setCF(0)")
-	g.emit("STC", "c.setCF(1)")
+	g.emit("CLC", "c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62")
+	g.emit("STC", "c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ 3<<62")
 	g.emit("RDTSC", `t := limit - uint64(left) + uint64(o.n-1) + c.tscOffset
 c.r[rAX], c.r[rDX] = uint64(uint32(t)), t>>32`)
 	g.emit("GENERIC", `c.rip = page + uint64(o.pc)
 c.now = limit - uint64(left) + uint64(o.n-1)
-c.execute(&c.p.cache.insts[o.imm])
-if c.attn || c.rip != page+uint64(int64(o.disp)) { goto leave }`)
+%sif c.attn || c.rip != page+uint64(int64(o.disp)) { goto leave }`, called("c.execute(&c.p.cache.insts[o.imm])"))
 	g.emit("SLOW", "goto bail")
 	g.emit("DEAD", "goto dead")
 }
@@ -664,6 +684,12 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	// With every value a case, the switch needs no bounds check.
+	g.cases.WriteString("case opCount")
+	for i := strings.Count(g.codes.String(), "\n") + 1; i < opcodes; i++ {
+		fmt.Fprintf(&g.cases, ", %d", i)
+	}
+	g.cases.WriteString(":\ngoto bail\n")
 	write("fast_unsafe.go", bytes.Replace(template, []byte("//CASES\n"), g.cases.Bytes(), 1))
 }
 
