@@ -32,6 +32,11 @@ func (c *cpu) fast(limit uint64) {
 
 		filled bool
 	)
+	// This store has no use but its length. The switch's dispatch, some 22
+	// bytes from the load of o.code to the jump, must not lie across a border
+	// of 64 bytes: that costs a quarter of the speed. Functions start at
+	// multiples of 32. TestDispatchPlace checks it.
+	c.at = 0
 	goto find
 
 	// An indirect branch to rip.
@@ -84,7 +89,7 @@ again:
 			cv := uint64(a&b | (a|b)&^r)
 			c.fc = cv<<56 | cv
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opORRR8:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a | b
@@ -92,7 +97,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADCRR8:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a + b + uint8(c.fc>>63)
@@ -101,7 +106,7 @@ again:
 			cv := uint64(a&b | (a|b)&^r)
 			c.fc = cv<<56 | cv
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSBBRR8:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a - b - uint8(c.fc>>63)
@@ -110,7 +115,7 @@ again:
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<56 | cv
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opANDRR8:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a & b
@@ -118,7 +123,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSUBRR8:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a - b
@@ -127,7 +132,7 @@ again:
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<56 | cv
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opXORRR8:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a ^ b
@@ -135,7 +140,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR8:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a - b
@@ -143,7 +148,7 @@ again:
 			c.fz, c.fs = s, s
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<56 | cv
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDRR16:
 			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
 			r := a + b
@@ -152,7 +157,7 @@ again:
 			cv := uint64(a&b | (a|b)&^r)
 			c.fc = cv<<48 | cv
 			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opORRR16:
 			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
 			r := a | b
@@ -160,7 +165,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADCRR16:
 			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
 			r := a + b + uint16(c.fc>>63)
@@ -169,7 +174,7 @@ again:
 			cv := uint64(a&b | (a|b)&^r)
 			c.fc = cv<<48 | cv
 			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSBBRR16:
 			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
 			r := a - b - uint16(c.fc>>63)
@@ -178,7 +183,7 @@ again:
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<48 | cv
 			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opANDRR16:
 			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
 			r := a & b
@@ -186,7 +191,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSUBRR16:
 			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
 			r := a - b
@@ -195,7 +200,7 @@ again:
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<48 | cv
 			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opXORRR16:
 			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
 			r := a ^ b
@@ -203,7 +208,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR16:
 			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
 			r := a - b
@@ -211,7 +216,7 @@ again:
 			c.fz, c.fs = s, s
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<48 | cv
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDRR32:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a + b
@@ -220,7 +225,7 @@ again:
 			cv := uint64(a&b | (a|b)&^r)
 			c.fc = cv<<32 | cv
 			c.r[o.dst] = uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opORRR32:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a | b
@@ -228,7 +233,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			c.r[o.dst] = uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADCRR32:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a + b + uint32(c.fc>>63)
@@ -237,7 +242,7 @@ again:
 			cv := uint64(a&b | (a|b)&^r)
 			c.fc = cv<<32 | cv
 			c.r[o.dst] = uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSBBRR32:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a - b - uint32(c.fc>>63)
@@ -246,7 +251,7 @@ again:
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<32 | cv
 			c.r[o.dst] = uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opANDRR32:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a & b
@@ -254,7 +259,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			c.r[o.dst] = uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSUBRR32:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a - b
@@ -263,7 +268,7 @@ again:
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<32 | cv
 			c.r[o.dst] = uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opXORRR32:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a ^ b
@@ -271,7 +276,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			c.r[o.dst] = uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR32:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a - b
@@ -279,62 +284,62 @@ again:
 			c.fz, c.fs = s, s
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<32 | cv
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDRR64:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a + b
 			c.fz, c.fs = r, r
 			c.fc = a&b | (a|b)&^r
 			c.r[o.dst] = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opORRR64:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a | b
 			c.fz, c.fs = r, r
 			c.fc = 0
 			c.r[o.dst] = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADCRR64:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a + b + c.fc>>63
 			c.fz, c.fs = r, r
 			c.fc = a&b | (a|b)&^r
 			c.r[o.dst] = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSBBRR64:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a - b - c.fc>>63
 			c.fz, c.fs = r, r
 			c.fc = ^a&b | (^a|b)&r
 			c.r[o.dst] = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opANDRR64:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a & b
 			c.fz, c.fs = r, r
 			c.fc = 0
 			c.r[o.dst] = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSUBRR64:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a - b
 			c.fz, c.fs = r, r
 			c.fc = ^a&b | (^a|b)&r
 			c.r[o.dst] = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opXORRR64:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a ^ b
 			c.fz, c.fs = r, r
 			c.fc = 0
 			c.r[o.dst] = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR64:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a - b
 			c.fz, c.fs = r, r
 			c.fc = ^a&b | (^a|b)&r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDRI8:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a + b
@@ -343,7 +348,7 @@ again:
 			cv := uint64(a&b | (a|b)&^r)
 			c.fc = cv<<56 | cv
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opORRI8:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a | b
@@ -351,7 +356,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADCRI8:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a + b + uint8(c.fc>>63)
@@ -360,7 +365,7 @@ again:
 			cv := uint64(a&b | (a|b)&^r)
 			c.fc = cv<<56 | cv
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSBBRI8:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a - b - uint8(c.fc>>63)
@@ -369,7 +374,7 @@ again:
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<56 | cv
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opANDRI8:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a & b
@@ -377,7 +382,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSUBRI8:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a - b
@@ -386,7 +391,7 @@ again:
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<56 | cv
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opXORRI8:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a ^ b
@@ -394,7 +399,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI8:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a - b
@@ -402,7 +407,7 @@ again:
 			c.fz, c.fs = s, s
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<56 | cv
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDRI16:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a + b
@@ -411,7 +416,7 @@ again:
 			cv := uint64(a&b | (a|b)&^r)
 			c.fc = cv<<48 | cv
 			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opORRI16:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a | b
@@ -419,7 +424,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADCRI16:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a + b + uint16(c.fc>>63)
@@ -428,7 +433,7 @@ again:
 			cv := uint64(a&b | (a|b)&^r)
 			c.fc = cv<<48 | cv
 			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSBBRI16:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a - b - uint16(c.fc>>63)
@@ -437,7 +442,7 @@ again:
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<48 | cv
 			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opANDRI16:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a & b
@@ -445,7 +450,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSUBRI16:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a - b
@@ -454,7 +459,7 @@ again:
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<48 | cv
 			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opXORRI16:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a ^ b
@@ -462,7 +467,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI16:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a - b
@@ -470,7 +475,7 @@ again:
 			c.fz, c.fs = s, s
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<48 | cv
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDRI32:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a + b
@@ -479,7 +484,7 @@ again:
 			cv := uint64(a&b | (a|b)&^r)
 			c.fc = cv<<32 | cv
 			c.r[o.dst] = uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opORRI32:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a | b
@@ -487,7 +492,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			c.r[o.dst] = uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADCRI32:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a + b + uint32(c.fc>>63)
@@ -496,7 +501,7 @@ again:
 			cv := uint64(a&b | (a|b)&^r)
 			c.fc = cv<<32 | cv
 			c.r[o.dst] = uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSBBRI32:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a - b - uint32(c.fc>>63)
@@ -505,7 +510,7 @@ again:
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<32 | cv
 			c.r[o.dst] = uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opANDRI32:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a & b
@@ -513,7 +518,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			c.r[o.dst] = uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSUBRI32:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a - b
@@ -522,7 +527,7 @@ again:
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<32 | cv
 			c.r[o.dst] = uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opXORRI32:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a ^ b
@@ -530,7 +535,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			c.r[o.dst] = uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI32:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a - b
@@ -538,62 +543,62 @@ again:
 			c.fz, c.fs = s, s
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<32 | cv
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDRI64:
 			a, b := c.r[o.dst], uint64(o.imm)
 			r := a + b
 			c.fz, c.fs = r, r
 			c.fc = a&b | (a|b)&^r
 			c.r[o.dst] = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opORRI64:
 			a, b := c.r[o.dst], uint64(o.imm)
 			r := a | b
 			c.fz, c.fs = r, r
 			c.fc = 0
 			c.r[o.dst] = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADCRI64:
 			a, b := c.r[o.dst], uint64(o.imm)
 			r := a + b + c.fc>>63
 			c.fz, c.fs = r, r
 			c.fc = a&b | (a|b)&^r
 			c.r[o.dst] = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSBBRI64:
 			a, b := c.r[o.dst], uint64(o.imm)
 			r := a - b - c.fc>>63
 			c.fz, c.fs = r, r
 			c.fc = ^a&b | (^a|b)&r
 			c.r[o.dst] = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opANDRI64:
 			a, b := c.r[o.dst], uint64(o.imm)
 			r := a & b
 			c.fz, c.fs = r, r
 			c.fc = 0
 			c.r[o.dst] = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSUBRI64:
 			a, b := c.r[o.dst], uint64(o.imm)
 			r := a - b
 			c.fz, c.fs = r, r
 			c.fc = ^a&b | (^a|b)&r
 			c.r[o.dst] = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opXORRI64:
 			a, b := c.r[o.dst], uint64(o.imm)
 			r := a ^ b
 			c.fz, c.fs = r, r
 			c.fc = 0
 			c.r[o.dst] = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI64:
 			a, b := c.r[o.dst], uint64(o.imm)
 			r := a - b
 			c.fz, c.fs = r, r
 			c.fc = ^a&b | (^a|b)&r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDRM8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -608,7 +613,7 @@ again:
 			cv := uint64(a&b | (a|b)&^r)
 			c.fc = cv<<56 | cv
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opORRM8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -622,7 +627,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADCRM8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -637,7 +642,7 @@ again:
 			cv := uint64(a&b | (a|b)&^r)
 			c.fc = cv<<56 | cv
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSBBRM8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -652,7 +657,7 @@ again:
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<56 | cv
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opANDRM8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -666,7 +671,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSUBRM8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -681,7 +686,7 @@ again:
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<56 | cv
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opXORRM8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -695,7 +700,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRM8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -709,7 +714,7 @@ again:
 			c.fz, c.fs = s, s
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<56 | cv
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDRM16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -724,7 +729,7 @@ again:
 			cv := uint64(a&b | (a|b)&^r)
 			c.fc = cv<<48 | cv
 			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opORRM16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -738,7 +743,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADCRM16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -753,7 +758,7 @@ again:
 			cv := uint64(a&b | (a|b)&^r)
 			c.fc = cv<<48 | cv
 			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSBBRM16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -768,7 +773,7 @@ again:
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<48 | cv
 			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opANDRM16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -782,7 +787,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSUBRM16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -797,7 +802,7 @@ again:
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<48 | cv
 			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opXORRM16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -811,7 +816,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRM16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -825,7 +830,7 @@ again:
 			c.fz, c.fs = s, s
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<48 | cv
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDRM32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -840,7 +845,7 @@ again:
 			cv := uint64(a&b | (a|b)&^r)
 			c.fc = cv<<32 | cv
 			c.r[o.dst] = uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opORRM32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -854,7 +859,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			c.r[o.dst] = uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADCRM32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -869,7 +874,7 @@ again:
 			cv := uint64(a&b | (a|b)&^r)
 			c.fc = cv<<32 | cv
 			c.r[o.dst] = uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSBBRM32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -884,7 +889,7 @@ again:
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<32 | cv
 			c.r[o.dst] = uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opANDRM32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -898,7 +903,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			c.r[o.dst] = uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSUBRM32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -913,7 +918,7 @@ again:
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<32 | cv
 			c.r[o.dst] = uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opXORRM32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -927,7 +932,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			c.r[o.dst] = uint64(r)
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRM32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -941,7 +946,7 @@ again:
 			c.fz, c.fs = s, s
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<32 | cv
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDRM64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -954,7 +959,7 @@ again:
 			c.fz, c.fs = r, r
 			c.fc = a&b | (a|b)&^r
 			c.r[o.dst] = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opORRM64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -967,7 +972,7 @@ again:
 			c.fz, c.fs = r, r
 			c.fc = 0
 			c.r[o.dst] = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADCRM64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -980,7 +985,7 @@ again:
 			c.fz, c.fs = r, r
 			c.fc = a&b | (a|b)&^r
 			c.r[o.dst] = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSBBRM64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -993,7 +998,7 @@ again:
 			c.fz, c.fs = r, r
 			c.fc = ^a&b | (^a|b)&r
 			c.r[o.dst] = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opANDRM64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1006,7 +1011,7 @@ again:
 			c.fz, c.fs = r, r
 			c.fc = 0
 			c.r[o.dst] = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSUBRM64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1019,7 +1024,7 @@ again:
 			c.fz, c.fs = r, r
 			c.fc = ^a&b | (^a|b)&r
 			c.r[o.dst] = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opXORRM64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1032,7 +1037,7 @@ again:
 			c.fz, c.fs = r, r
 			c.fc = 0
 			c.r[o.dst] = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRM64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1044,7 +1049,7 @@ again:
 			r := a - b
 			c.fz, c.fs = r, r
 			c.fc = ^a&b | (^a|b)&r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDMR8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1060,7 +1065,7 @@ again:
 			cv := uint64(a&b | (a|b)&^r)
 			c.fc = cv<<56 | cv
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opORMR8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1075,7 +1080,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADCMR8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1091,7 +1096,7 @@ again:
 			cv := uint64(a&b | (a|b)&^r)
 			c.fc = cv<<56 | cv
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSBBMR8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1107,7 +1112,7 @@ again:
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<56 | cv
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opANDMR8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1122,7 +1127,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSUBMR8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1138,7 +1143,7 @@ again:
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<56 | cv
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opXORMR8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1153,7 +1158,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMR8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1167,7 +1172,7 @@ again:
 			c.fz, c.fs = s, s
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<56 | cv
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDMR16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1183,7 +1188,7 @@ again:
 			cv := uint64(a&b | (a|b)&^r)
 			c.fc = cv<<48 | cv
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opORMR16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1198,7 +1203,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADCMR16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1214,7 +1219,7 @@ again:
 			cv := uint64(a&b | (a|b)&^r)
 			c.fc = cv<<48 | cv
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSBBMR16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1230,7 +1235,7 @@ again:
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<48 | cv
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opANDMR16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1245,7 +1250,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSUBMR16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1261,7 +1266,7 @@ again:
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<48 | cv
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opXORMR16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1276,7 +1281,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMR16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1290,7 +1295,7 @@ again:
 			c.fz, c.fs = s, s
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<48 | cv
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDMR32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1306,7 +1311,7 @@ again:
 			cv := uint64(a&b | (a|b)&^r)
 			c.fc = cv<<32 | cv
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opORMR32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1321,7 +1326,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADCMR32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1337,7 +1342,7 @@ again:
 			cv := uint64(a&b | (a|b)&^r)
 			c.fc = cv<<32 | cv
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSBBMR32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1353,7 +1358,7 @@ again:
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<32 | cv
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opANDMR32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1368,7 +1373,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSUBMR32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1384,7 +1389,7 @@ again:
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<32 | cv
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opXORMR32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1399,7 +1404,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMR32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1413,7 +1418,7 @@ again:
 			c.fz, c.fs = s, s
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<32 | cv
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDMR64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1427,7 +1432,7 @@ again:
 			c.fz, c.fs = r, r
 			c.fc = a&b | (a|b)&^r
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opORMR64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1441,7 +1446,7 @@ again:
 			c.fz, c.fs = r, r
 			c.fc = 0
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADCMR64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1455,7 +1460,7 @@ again:
 			c.fz, c.fs = r, r
 			c.fc = a&b | (a|b)&^r
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSBBMR64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1469,7 +1474,7 @@ again:
 			c.fz, c.fs = r, r
 			c.fc = ^a&b | (^a|b)&r
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opANDMR64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1483,7 +1488,7 @@ again:
 			c.fz, c.fs = r, r
 			c.fc = 0
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSUBMR64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1497,7 +1502,7 @@ again:
 			c.fz, c.fs = r, r
 			c.fc = ^a&b | (^a|b)&r
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opXORMR64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1511,7 +1516,7 @@ again:
 			c.fz, c.fs = r, r
 			c.fc = 0
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMR64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1523,7 +1528,7 @@ again:
 			r := a - b
 			c.fz, c.fs = r, r
 			c.fc = ^a&b | (^a|b)&r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDMI8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1539,7 +1544,7 @@ again:
 			cv := uint64(a&b | (a|b)&^r)
 			c.fc = cv<<56 | cv
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opORMI8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1554,7 +1559,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADCMI8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1570,7 +1575,7 @@ again:
 			cv := uint64(a&b | (a|b)&^r)
 			c.fc = cv<<56 | cv
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSBBMI8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1586,7 +1591,7 @@ again:
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<56 | cv
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opANDMI8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1601,7 +1606,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSUBMI8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1617,7 +1622,7 @@ again:
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<56 | cv
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opXORMI8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1632,7 +1637,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1646,7 +1651,7 @@ again:
 			c.fz, c.fs = s, s
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<56 | cv
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDMI16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1662,7 +1667,7 @@ again:
 			cv := uint64(a&b | (a|b)&^r)
 			c.fc = cv<<48 | cv
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opORMI16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1677,7 +1682,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADCMI16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1693,7 +1698,7 @@ again:
 			cv := uint64(a&b | (a|b)&^r)
 			c.fc = cv<<48 | cv
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSBBMI16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1709,7 +1714,7 @@ again:
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<48 | cv
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opANDMI16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1724,7 +1729,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSUBMI16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1740,7 +1745,7 @@ again:
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<48 | cv
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opXORMI16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1755,7 +1760,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1769,7 +1774,7 @@ again:
 			c.fz, c.fs = s, s
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<48 | cv
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDMI32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1785,7 +1790,7 @@ again:
 			cv := uint64(a&b | (a|b)&^r)
 			c.fc = cv<<32 | cv
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opORMI32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1800,7 +1805,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADCMI32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1816,7 +1821,7 @@ again:
 			cv := uint64(a&b | (a|b)&^r)
 			c.fc = cv<<32 | cv
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSBBMI32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1832,7 +1837,7 @@ again:
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<32 | cv
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opANDMI32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1847,7 +1852,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSUBMI32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1863,7 +1868,7 @@ again:
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<32 | cv
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opXORMI32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1878,7 +1883,7 @@ again:
 			c.fz, c.fs = s, s
 			c.fc = 0
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1892,7 +1897,7 @@ again:
 			c.fz, c.fs = s, s
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<32 | cv
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDMI64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1906,7 +1911,7 @@ again:
 			c.fz, c.fs = r, r
 			c.fc = a&b | (a|b)&^r
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opORMI64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1920,7 +1925,7 @@ again:
 			c.fz, c.fs = r, r
 			c.fc = 0
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADCMI64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1934,7 +1939,7 @@ again:
 			c.fz, c.fs = r, r
 			c.fc = a&b | (a|b)&^r
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSBBMI64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1948,7 +1953,7 @@ again:
 			c.fz, c.fs = r, r
 			c.fc = ^a&b | (^a|b)&r
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opANDMI64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1962,7 +1967,7 @@ again:
 			c.fz, c.fs = r, r
 			c.fc = 0
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSUBMI64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1976,7 +1981,7 @@ again:
 			c.fz, c.fs = r, r
 			c.fc = ^a&b | (^a|b)&r
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opXORMI64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -1990,7 +1995,7 @@ again:
 			c.fz, c.fs = r, r
 			c.fc = 0
 			*p = r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -2002,61 +2007,61 @@ again:
 			r := a - b
 			c.fz, c.fs = r, r
 			c.fc = ^a&b | (^a|b)&r
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR8:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a & b
 			s := uint64(int8(r))
 			c.fz, c.fs = s, s
 			c.fc = 0
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR16:
 			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
 			r := a & b
 			s := uint64(int16(r))
 			c.fz, c.fs = s, s
 			c.fc = 0
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR32:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a & b
 			s := uint64(int32(r))
 			c.fz, c.fs = s, s
 			c.fc = 0
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR64:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a & b
 			c.fz, c.fs = r, r
 			c.fc = 0
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI8:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a & b
 			s := uint64(int8(r))
 			c.fz, c.fs = s, s
 			c.fc = 0
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI16:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a & b
 			s := uint64(int16(r))
 			c.fz, c.fs = s, s
 			c.fc = 0
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI32:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a & b
 			s := uint64(int32(r))
 			c.fz, c.fs = s, s
 			c.fc = 0
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI64:
 			a, b := c.r[o.dst], uint64(o.imm)
 			r := a & b
 			c.fz, c.fs = r, r
 			c.fc = 0
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTMR8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -2069,7 +2074,7 @@ again:
 			s := uint64(int8(r))
 			c.fz, c.fs = s, s
 			c.fc = 0
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTMR16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -2082,7 +2087,7 @@ again:
 			s := uint64(int16(r))
 			c.fz, c.fs = s, s
 			c.fc = 0
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTMR32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -2095,7 +2100,7 @@ again:
 			s := uint64(int32(r))
 			c.fz, c.fs = s, s
 			c.fc = 0
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTMR64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -2107,7 +2112,7 @@ again:
 			r := a & b
 			c.fz, c.fs = r, r
 			c.fc = 0
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTMI8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -2120,7 +2125,7 @@ again:
 			s := uint64(int8(r))
 			c.fz, c.fs = s, s
 			c.fc = 0
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTMI16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -2133,7 +2138,7 @@ again:
 			s := uint64(int16(r))
 			c.fz, c.fs = s, s
 			c.fc = 0
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTMI32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -2146,7 +2151,7 @@ again:
 			s := uint64(int32(r))
 			c.fz, c.fs = s, s
 			c.fc = 0
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTMI64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -2158,7 +2163,7 @@ again:
 			r := a & b
 			c.fz, c.fs = r, r
 			c.fc = 0
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR8JB:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a - b
@@ -2169,7 +2174,7 @@ again:
 			if a < b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR8JAE:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a - b
@@ -2180,7 +2185,7 @@ again:
 			if a >= b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR8JE:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a - b
@@ -2191,7 +2196,7 @@ again:
 			if a == b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR8JNE:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a - b
@@ -2202,7 +2207,7 @@ again:
 			if a != b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR8JBE:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a - b
@@ -2213,7 +2218,7 @@ again:
 			if a <= b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR8JA:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a - b
@@ -2224,7 +2229,7 @@ again:
 			if a > b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR8JS:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a - b
@@ -2235,7 +2240,7 @@ again:
 			if int8(r) < 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR8JNS:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a - b
@@ -2246,7 +2251,7 @@ again:
 			if int8(r) >= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR8JL:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a - b
@@ -2257,7 +2262,7 @@ again:
 			if int8(a) < int8(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR8JGE:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a - b
@@ -2268,7 +2273,7 @@ again:
 			if int8(a) >= int8(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR8JLE:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a - b
@@ -2279,7 +2284,7 @@ again:
 			if int8(a) <= int8(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR8JG:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a - b
@@ -2290,7 +2295,7 @@ again:
 			if int8(a) > int8(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR32JB:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a - b
@@ -2301,7 +2306,7 @@ again:
 			if a < b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR32JAE:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a - b
@@ -2312,7 +2317,7 @@ again:
 			if a >= b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR32JE:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a - b
@@ -2323,7 +2328,7 @@ again:
 			if a == b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR32JNE:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a - b
@@ -2334,7 +2339,7 @@ again:
 			if a != b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR32JBE:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a - b
@@ -2345,7 +2350,7 @@ again:
 			if a <= b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR32JA:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a - b
@@ -2356,7 +2361,7 @@ again:
 			if a > b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR32JS:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a - b
@@ -2367,7 +2372,7 @@ again:
 			if int32(r) < 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR32JNS:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a - b
@@ -2378,7 +2383,7 @@ again:
 			if int32(r) >= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR32JL:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a - b
@@ -2389,7 +2394,7 @@ again:
 			if int32(a) < int32(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR32JGE:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a - b
@@ -2400,7 +2405,7 @@ again:
 			if int32(a) >= int32(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR32JLE:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a - b
@@ -2411,7 +2416,7 @@ again:
 			if int32(a) <= int32(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR32JG:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a - b
@@ -2422,7 +2427,7 @@ again:
 			if int32(a) > int32(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR64JB:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a - b
@@ -2431,7 +2436,7 @@ again:
 			if a < b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR64JAE:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a - b
@@ -2440,7 +2445,7 @@ again:
 			if a >= b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR64JE:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a - b
@@ -2449,7 +2454,7 @@ again:
 			if a == b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR64JNE:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a - b
@@ -2458,7 +2463,7 @@ again:
 			if a != b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR64JBE:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a - b
@@ -2467,7 +2472,7 @@ again:
 			if a <= b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR64JA:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a - b
@@ -2476,7 +2481,7 @@ again:
 			if a > b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR64JS:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a - b
@@ -2485,7 +2490,7 @@ again:
 			if int64(r) < 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR64JNS:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a - b
@@ -2494,7 +2499,7 @@ again:
 			if int64(r) >= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR64JL:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a - b
@@ -2503,7 +2508,7 @@ again:
 			if int64(a) < int64(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR64JGE:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a - b
@@ -2512,7 +2517,7 @@ again:
 			if int64(a) >= int64(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR64JLE:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a - b
@@ -2521,7 +2526,7 @@ again:
 			if int64(a) <= int64(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR64JG:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a - b
@@ -2530,7 +2535,7 @@ again:
 			if int64(a) > int64(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI8JB:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a - b
@@ -2541,7 +2546,7 @@ again:
 			if a < b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI8JAE:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a - b
@@ -2552,7 +2557,7 @@ again:
 			if a >= b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI8JE:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a - b
@@ -2563,7 +2568,7 @@ again:
 			if a == b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI8JNE:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a - b
@@ -2574,7 +2579,7 @@ again:
 			if a != b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI8JBE:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a - b
@@ -2585,7 +2590,7 @@ again:
 			if a <= b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI8JA:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a - b
@@ -2596,7 +2601,7 @@ again:
 			if a > b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI8JS:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a - b
@@ -2607,7 +2612,7 @@ again:
 			if int8(r) < 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI8JNS:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a - b
@@ -2618,7 +2623,7 @@ again:
 			if int8(r) >= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI8JL:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a - b
@@ -2629,7 +2634,7 @@ again:
 			if int8(a) < int8(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI8JGE:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a - b
@@ -2640,7 +2645,7 @@ again:
 			if int8(a) >= int8(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI8JLE:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a - b
@@ -2651,7 +2656,7 @@ again:
 			if int8(a) <= int8(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI8JG:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a - b
@@ -2662,7 +2667,7 @@ again:
 			if int8(a) > int8(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI16JB:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a - b
@@ -2673,7 +2678,7 @@ again:
 			if a < b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI16JAE:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a - b
@@ -2684,7 +2689,7 @@ again:
 			if a >= b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI16JE:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a - b
@@ -2695,7 +2700,7 @@ again:
 			if a == b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI16JNE:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a - b
@@ -2706,7 +2711,7 @@ again:
 			if a != b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI16JBE:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a - b
@@ -2717,7 +2722,7 @@ again:
 			if a <= b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI16JA:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a - b
@@ -2728,7 +2733,7 @@ again:
 			if a > b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI16JS:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a - b
@@ -2739,7 +2744,7 @@ again:
 			if int16(r) < 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI16JNS:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a - b
@@ -2750,7 +2755,7 @@ again:
 			if int16(r) >= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI16JL:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a - b
@@ -2761,7 +2766,7 @@ again:
 			if int16(a) < int16(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI16JGE:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a - b
@@ -2772,7 +2777,7 @@ again:
 			if int16(a) >= int16(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI16JLE:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a - b
@@ -2783,7 +2788,7 @@ again:
 			if int16(a) <= int16(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI16JG:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a - b
@@ -2794,7 +2799,7 @@ again:
 			if int16(a) > int16(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI32JB:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a - b
@@ -2805,7 +2810,7 @@ again:
 			if a < b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI32JAE:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a - b
@@ -2816,7 +2821,7 @@ again:
 			if a >= b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI32JE:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a - b
@@ -2827,7 +2832,7 @@ again:
 			if a == b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI32JNE:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a - b
@@ -2838,7 +2843,7 @@ again:
 			if a != b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI32JBE:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a - b
@@ -2849,7 +2854,7 @@ again:
 			if a <= b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI32JA:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a - b
@@ -2860,7 +2865,7 @@ again:
 			if a > b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI32JS:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a - b
@@ -2871,7 +2876,7 @@ again:
 			if int32(r) < 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI32JNS:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a - b
@@ -2882,7 +2887,7 @@ again:
 			if int32(r) >= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI32JL:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a - b
@@ -2893,7 +2898,7 @@ again:
 			if int32(a) < int32(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI32JGE:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a - b
@@ -2904,7 +2909,7 @@ again:
 			if int32(a) >= int32(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI32JLE:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a - b
@@ -2915,7 +2920,7 @@ again:
 			if int32(a) <= int32(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI32JG:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a - b
@@ -2926,7 +2931,7 @@ again:
 			if int32(a) > int32(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI64JB:
 			a, b := c.r[o.dst], uint64(int32(o.imm))
 			r := a - b
@@ -2935,7 +2940,7 @@ again:
 			if a < b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI64JAE:
 			a, b := c.r[o.dst], uint64(int32(o.imm))
 			r := a - b
@@ -2944,7 +2949,7 @@ again:
 			if a >= b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI64JE:
 			a, b := c.r[o.dst], uint64(int32(o.imm))
 			r := a - b
@@ -2953,7 +2958,7 @@ again:
 			if a == b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI64JNE:
 			a, b := c.r[o.dst], uint64(int32(o.imm))
 			r := a - b
@@ -2962,7 +2967,7 @@ again:
 			if a != b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI64JBE:
 			a, b := c.r[o.dst], uint64(int32(o.imm))
 			r := a - b
@@ -2971,7 +2976,7 @@ again:
 			if a <= b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI64JA:
 			a, b := c.r[o.dst], uint64(int32(o.imm))
 			r := a - b
@@ -2980,7 +2985,7 @@ again:
 			if a > b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI64JS:
 			a, b := c.r[o.dst], uint64(int32(o.imm))
 			r := a - b
@@ -2989,7 +2994,7 @@ again:
 			if int64(r) < 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI64JNS:
 			a, b := c.r[o.dst], uint64(int32(o.imm))
 			r := a - b
@@ -2998,7 +3003,7 @@ again:
 			if int64(r) >= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI64JL:
 			a, b := c.r[o.dst], uint64(int32(o.imm))
 			r := a - b
@@ -3007,7 +3012,7 @@ again:
 			if int64(a) < int64(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI64JGE:
 			a, b := c.r[o.dst], uint64(int32(o.imm))
 			r := a - b
@@ -3016,7 +3021,7 @@ again:
 			if int64(a) >= int64(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI64JLE:
 			a, b := c.r[o.dst], uint64(int32(o.imm))
 			r := a - b
@@ -3025,7 +3030,7 @@ again:
 			if int64(a) <= int64(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI64JG:
 			a, b := c.r[o.dst], uint64(int32(o.imm))
 			r := a - b
@@ -3034,7 +3039,7 @@ again:
 			if int64(a) > int64(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRM32JB:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3051,7 +3056,7 @@ again:
 			if a < b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRM32JAE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3068,7 +3073,7 @@ again:
 			if a >= b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRM32JE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3085,7 +3090,7 @@ again:
 			if a == b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRM32JNE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3102,7 +3107,7 @@ again:
 			if a != b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRM32JBE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3119,7 +3124,7 @@ again:
 			if a <= b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRM32JA:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3136,7 +3141,7 @@ again:
 			if a > b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRM32JS:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3153,7 +3158,7 @@ again:
 			if int32(r) < 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRM32JNS:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3170,7 +3175,7 @@ again:
 			if int32(r) >= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRM32JL:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3187,7 +3192,7 @@ again:
 			if int32(a) < int32(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRM32JGE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3204,7 +3209,7 @@ again:
 			if int32(a) >= int32(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRM32JLE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3221,7 +3226,7 @@ again:
 			if int32(a) <= int32(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRM32JG:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3238,7 +3243,7 @@ again:
 			if int32(a) > int32(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRM64JB:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3253,7 +3258,7 @@ again:
 			if a < b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRM64JAE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3268,7 +3273,7 @@ again:
 			if a >= b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRM64JE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3283,7 +3288,7 @@ again:
 			if a == b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRM64JNE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3298,7 +3303,7 @@ again:
 			if a != b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRM64JBE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3313,7 +3318,7 @@ again:
 			if a <= b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRM64JA:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3328,7 +3333,7 @@ again:
 			if a > b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRM64JS:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3343,7 +3348,7 @@ again:
 			if int64(r) < 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRM64JNS:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3358,7 +3363,7 @@ again:
 			if int64(r) >= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRM64JL:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3373,7 +3378,7 @@ again:
 			if int64(a) < int64(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRM64JGE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3388,7 +3393,7 @@ again:
 			if int64(a) >= int64(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRM64JLE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3403,7 +3408,7 @@ again:
 			if int64(a) <= int64(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRM64JG:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3418,7 +3423,7 @@ again:
 			if int64(a) > int64(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMR32JB:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3435,7 +3440,7 @@ again:
 			if a < b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMR32JAE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3452,7 +3457,7 @@ again:
 			if a >= b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMR32JE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3469,7 +3474,7 @@ again:
 			if a == b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMR32JNE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3486,7 +3491,7 @@ again:
 			if a != b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMR32JBE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3503,7 +3508,7 @@ again:
 			if a <= b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMR32JA:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3520,7 +3525,7 @@ again:
 			if a > b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMR32JS:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3537,7 +3542,7 @@ again:
 			if int32(r) < 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMR32JNS:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3554,7 +3559,7 @@ again:
 			if int32(r) >= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMR32JL:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3571,7 +3576,7 @@ again:
 			if int32(a) < int32(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMR32JGE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3588,7 +3593,7 @@ again:
 			if int32(a) >= int32(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMR32JLE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3605,7 +3610,7 @@ again:
 			if int32(a) <= int32(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMR32JG:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3622,7 +3627,7 @@ again:
 			if int32(a) > int32(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMR64JB:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3637,7 +3642,7 @@ again:
 			if a < b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMR64JAE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3652,7 +3657,7 @@ again:
 			if a >= b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMR64JE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3667,7 +3672,7 @@ again:
 			if a == b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMR64JNE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3682,7 +3687,7 @@ again:
 			if a != b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMR64JBE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3697,7 +3702,7 @@ again:
 			if a <= b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMR64JA:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3712,7 +3717,7 @@ again:
 			if a > b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMR64JS:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3727,7 +3732,7 @@ again:
 			if int64(r) < 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMR64JNS:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3742,7 +3747,7 @@ again:
 			if int64(r) >= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMR64JL:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3757,7 +3762,7 @@ again:
 			if int64(a) < int64(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMR64JGE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3772,7 +3777,7 @@ again:
 			if int64(a) >= int64(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMR64JLE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3787,7 +3792,7 @@ again:
 			if int64(a) <= int64(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMR64JG:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3802,7 +3807,7 @@ again:
 			if int64(a) > int64(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI8JB:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3819,7 +3824,7 @@ again:
 			if a < b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI8JAE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3836,7 +3841,7 @@ again:
 			if a >= b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI8JE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3853,7 +3858,7 @@ again:
 			if a == b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI8JNE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3870,7 +3875,7 @@ again:
 			if a != b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI8JBE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3887,7 +3892,7 @@ again:
 			if a <= b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI8JA:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3904,7 +3909,7 @@ again:
 			if a > b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI8JS:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3921,7 +3926,7 @@ again:
 			if int8(r) < 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI8JNS:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3938,7 +3943,7 @@ again:
 			if int8(r) >= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI8JL:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3955,7 +3960,7 @@ again:
 			if int8(a) < int8(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI8JGE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3972,7 +3977,7 @@ again:
 			if int8(a) >= int8(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI8JLE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -3989,7 +3994,7 @@ again:
 			if int8(a) <= int8(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI8JG:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4006,7 +4011,7 @@ again:
 			if int8(a) > int8(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI16JB:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4023,7 +4028,7 @@ again:
 			if a < b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI16JAE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4040,7 +4045,7 @@ again:
 			if a >= b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI16JE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4057,7 +4062,7 @@ again:
 			if a == b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI16JNE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4074,7 +4079,7 @@ again:
 			if a != b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI16JBE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4091,7 +4096,7 @@ again:
 			if a <= b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI16JA:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4108,7 +4113,7 @@ again:
 			if a > b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI16JS:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4125,7 +4130,7 @@ again:
 			if int16(r) < 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI16JNS:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4142,7 +4147,7 @@ again:
 			if int16(r) >= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI16JL:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4159,7 +4164,7 @@ again:
 			if int16(a) < int16(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI16JGE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4176,7 +4181,7 @@ again:
 			if int16(a) >= int16(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI16JLE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4193,7 +4198,7 @@ again:
 			if int16(a) <= int16(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI16JG:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4210,7 +4215,7 @@ again:
 			if int16(a) > int16(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI32JB:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4227,7 +4232,7 @@ again:
 			if a < b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI32JAE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4244,7 +4249,7 @@ again:
 			if a >= b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI32JE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4261,7 +4266,7 @@ again:
 			if a == b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI32JNE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4278,7 +4283,7 @@ again:
 			if a != b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI32JBE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4295,7 +4300,7 @@ again:
 			if a <= b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI32JA:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4312,7 +4317,7 @@ again:
 			if a > b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI32JS:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4329,7 +4334,7 @@ again:
 			if int32(r) < 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI32JNS:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4346,7 +4351,7 @@ again:
 			if int32(r) >= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI32JL:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4363,7 +4368,7 @@ again:
 			if int32(a) < int32(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI32JGE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4380,7 +4385,7 @@ again:
 			if int32(a) >= int32(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI32JLE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4397,7 +4402,7 @@ again:
 			if int32(a) <= int32(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI32JG:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4414,7 +4419,7 @@ again:
 			if int32(a) > int32(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI64JB:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4429,7 +4434,7 @@ again:
 			if a < b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI64JAE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4444,7 +4449,7 @@ again:
 			if a >= b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI64JE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4459,7 +4464,7 @@ again:
 			if a == b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI64JNE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4474,7 +4479,7 @@ again:
 			if a != b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI64JBE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4489,7 +4494,7 @@ again:
 			if a <= b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI64JA:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4504,7 +4509,7 @@ again:
 			if a > b {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI64JS:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4519,7 +4524,7 @@ again:
 			if int64(r) < 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI64JNS:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4534,7 +4539,7 @@ again:
 			if int64(r) >= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI64JL:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4549,7 +4554,7 @@ again:
 			if int64(a) < int64(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI64JGE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4564,7 +4569,7 @@ again:
 			if int64(a) >= int64(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI64JLE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4579,7 +4584,7 @@ again:
 			if int64(a) <= int64(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI64JG:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -4594,7 +4599,7 @@ again:
 			if int64(a) > int64(b) {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR8JE:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a & b
@@ -4604,7 +4609,7 @@ again:
 			if r == 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR8JNE:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a & b
@@ -4614,7 +4619,7 @@ again:
 			if r != 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR8JS:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a & b
@@ -4624,7 +4629,7 @@ again:
 			if int8(r) < 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR8JNS:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a & b
@@ -4634,7 +4639,7 @@ again:
 			if int8(r) >= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR8JL:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a & b
@@ -4644,7 +4649,7 @@ again:
 			if int8(r) < 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR8JGE:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a & b
@@ -4654,7 +4659,7 @@ again:
 			if int8(r) >= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR8JLE:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a & b
@@ -4664,7 +4669,7 @@ again:
 			if int8(r) <= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR8JG:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a & b
@@ -4674,7 +4679,7 @@ again:
 			if int8(r) > 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR32JE:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a & b
@@ -4684,7 +4689,7 @@ again:
 			if r == 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR32JNE:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a & b
@@ -4694,7 +4699,7 @@ again:
 			if r != 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR32JS:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a & b
@@ -4704,7 +4709,7 @@ again:
 			if int32(r) < 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR32JNS:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a & b
@@ -4714,7 +4719,7 @@ again:
 			if int32(r) >= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR32JL:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a & b
@@ -4724,7 +4729,7 @@ again:
 			if int32(r) < 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR32JGE:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a & b
@@ -4734,7 +4739,7 @@ again:
 			if int32(r) >= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR32JLE:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a & b
@@ -4744,7 +4749,7 @@ again:
 			if int32(r) <= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR32JG:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a & b
@@ -4754,7 +4759,7 @@ again:
 			if int32(r) > 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR64JE:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a & b
@@ -4763,7 +4768,7 @@ again:
 			if r == 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR64JNE:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a & b
@@ -4772,7 +4777,7 @@ again:
 			if r != 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR64JS:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a & b
@@ -4781,7 +4786,7 @@ again:
 			if int64(r) < 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR64JNS:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a & b
@@ -4790,7 +4795,7 @@ again:
 			if int64(r) >= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR64JL:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a & b
@@ -4799,7 +4804,7 @@ again:
 			if int64(r) < 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR64JGE:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a & b
@@ -4808,7 +4813,7 @@ again:
 			if int64(r) >= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR64JLE:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a & b
@@ -4817,7 +4822,7 @@ again:
 			if int64(r) <= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR64JG:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a & b
@@ -4826,7 +4831,7 @@ again:
 			if int64(r) > 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI8JE:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a & b
@@ -4836,7 +4841,7 @@ again:
 			if r == 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI8JNE:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a & b
@@ -4846,7 +4851,7 @@ again:
 			if r != 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI8JS:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a & b
@@ -4856,7 +4861,7 @@ again:
 			if int8(r) < 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI8JNS:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a & b
@@ -4866,7 +4871,7 @@ again:
 			if int8(r) >= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI8JL:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a & b
@@ -4876,7 +4881,7 @@ again:
 			if int8(r) < 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI8JGE:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a & b
@@ -4886,7 +4891,7 @@ again:
 			if int8(r) >= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI8JLE:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a & b
@@ -4896,7 +4901,7 @@ again:
 			if int8(r) <= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI8JG:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a & b
@@ -4906,7 +4911,7 @@ again:
 			if int8(r) > 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI32JE:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a & b
@@ -4916,7 +4921,7 @@ again:
 			if r == 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI32JNE:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a & b
@@ -4926,7 +4931,7 @@ again:
 			if r != 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI32JS:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a & b
@@ -4936,7 +4941,7 @@ again:
 			if int32(r) < 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI32JNS:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a & b
@@ -4946,7 +4951,7 @@ again:
 			if int32(r) >= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI32JL:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a & b
@@ -4956,7 +4961,7 @@ again:
 			if int32(r) < 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI32JGE:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a & b
@@ -4966,7 +4971,7 @@ again:
 			if int32(r) >= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI32JLE:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a & b
@@ -4976,7 +4981,7 @@ again:
 			if int32(r) <= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI32JG:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a & b
@@ -4986,7 +4991,7 @@ again:
 			if int32(r) > 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTMI8JE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5002,7 +5007,7 @@ again:
 			if r == 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTMI8JNE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5018,7 +5023,7 @@ again:
 			if r != 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTMI8JS:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5034,7 +5039,7 @@ again:
 			if int8(r) < 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTMI8JNS:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5050,7 +5055,7 @@ again:
 			if int8(r) >= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTMI8JL:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5066,7 +5071,7 @@ again:
 			if int8(r) < 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTMI8JGE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5082,7 +5087,7 @@ again:
 			if int8(r) >= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTMI8JLE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5098,7 +5103,7 @@ again:
 			if int8(r) <= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTMI8JG:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5114,7 +5119,7 @@ again:
 			if int8(r) > 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTMI32JE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5130,7 +5135,7 @@ again:
 			if r == 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTMI32JNE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5146,7 +5151,7 @@ again:
 			if r != 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTMI32JS:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5162,7 +5167,7 @@ again:
 			if int32(r) < 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTMI32JNS:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5178,7 +5183,7 @@ again:
 			if int32(r) >= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTMI32JL:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5194,7 +5199,7 @@ again:
 			if int32(r) < 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTMI32JGE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5210,7 +5215,7 @@ again:
 			if int32(r) >= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTMI32JLE:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5226,7 +5231,7 @@ again:
 			if int32(r) <= 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTMI32JG:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5242,11 +5247,13 @@ again:
 			if int32(r) > 0 {
 				goto taken
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVRR8:
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(uint8(c.r[o.src]))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVRI8:
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(uint8(o.imm))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVRM8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5255,6 +5262,7 @@ again:
 			}
 			v := *(*uint8)(unsafe.Add(null, va+e.addend))
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVRM8B:
 			va = c.r[o.base] + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5263,6 +5271,7 @@ again:
 			}
 			v := *(*uint8)(unsafe.Add(null, va+e.addend))
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVMR8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5270,6 +5279,7 @@ again:
 				goto missWrite
 			}
 			*(*uint8)(unsafe.Add(null, va+e.addend)) = uint8(c.r[o.src])
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVMR8B:
 			va = c.r[o.base] + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5277,6 +5287,7 @@ again:
 				goto missWrite
 			}
 			*(*uint8)(unsafe.Add(null, va+e.addend)) = uint8(c.r[o.src])
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVMI8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5284,6 +5295,7 @@ again:
 				goto missWrite
 			}
 			*(*uint8)(unsafe.Add(null, va+e.addend)) = uint8(o.imm)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVMI8B:
 			va = c.r[o.base] + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5291,10 +5303,13 @@ again:
 				goto missWrite
 			}
 			*(*uint8)(unsafe.Add(null, va+e.addend)) = uint8(o.imm)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVRR16:
 			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(uint16(c.r[o.src]))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVRI16:
 			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(uint16(o.imm))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVRM16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5303,6 +5318,7 @@ again:
 			}
 			v := *(*uint16)(unsafe.Add(null, va+e.addend))
 			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(v)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVRM16B:
 			va = c.r[o.base] + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5311,6 +5327,7 @@ again:
 			}
 			v := *(*uint16)(unsafe.Add(null, va+e.addend))
 			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(v)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVMR16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5318,6 +5335,7 @@ again:
 				goto missWrite
 			}
 			*(*uint16)(unsafe.Add(null, va+e.addend)) = uint16(c.r[o.src])
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVMR16B:
 			va = c.r[o.base] + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5325,6 +5343,7 @@ again:
 				goto missWrite
 			}
 			*(*uint16)(unsafe.Add(null, va+e.addend)) = uint16(c.r[o.src])
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVMI16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5332,6 +5351,7 @@ again:
 				goto missWrite
 			}
 			*(*uint16)(unsafe.Add(null, va+e.addend)) = uint16(o.imm)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVMI16B:
 			va = c.r[o.base] + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5339,10 +5359,13 @@ again:
 				goto missWrite
 			}
 			*(*uint16)(unsafe.Add(null, va+e.addend)) = uint16(o.imm)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVRR32:
 			c.r[o.dst] = uint64(uint32(c.r[o.src]))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVRI32:
 			c.r[o.dst] = uint64(uint32(o.imm))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVRM32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5351,6 +5374,7 @@ again:
 			}
 			v := *(*uint32)(unsafe.Add(null, va+e.addend))
 			c.r[o.dst] = uint64(v)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVRM32B:
 			va = c.r[o.base] + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5359,6 +5383,7 @@ again:
 			}
 			v := *(*uint32)(unsafe.Add(null, va+e.addend))
 			c.r[o.dst] = uint64(v)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVMR32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5366,6 +5391,7 @@ again:
 				goto missWrite
 			}
 			*(*uint32)(unsafe.Add(null, va+e.addend)) = uint32(c.r[o.src])
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVMR32B:
 			va = c.r[o.base] + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5373,6 +5399,7 @@ again:
 				goto missWrite
 			}
 			*(*uint32)(unsafe.Add(null, va+e.addend)) = uint32(c.r[o.src])
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVMI32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5380,6 +5407,7 @@ again:
 				goto missWrite
 			}
 			*(*uint32)(unsafe.Add(null, va+e.addend)) = uint32(o.imm)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVMI32B:
 			va = c.r[o.base] + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5387,10 +5415,13 @@ again:
 				goto missWrite
 			}
 			*(*uint32)(unsafe.Add(null, va+e.addend)) = uint32(o.imm)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVRR64:
 			c.r[o.dst] = c.r[o.src]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVRI64:
 			c.r[o.dst] = uint64(o.imm)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVRM64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5399,6 +5430,7 @@ again:
 			}
 			v := *(*uint64)(unsafe.Add(null, va+e.addend))
 			c.r[o.dst] = v
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVRM64B:
 			va = c.r[o.base] + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5407,6 +5439,7 @@ again:
 			}
 			v := *(*uint64)(unsafe.Add(null, va+e.addend))
 			c.r[o.dst] = v
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVMR64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5414,6 +5447,7 @@ again:
 				goto missWrite
 			}
 			*(*uint64)(unsafe.Add(null, va+e.addend)) = c.r[o.src]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVMR64B:
 			va = c.r[o.base] + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5421,6 +5455,7 @@ again:
 				goto missWrite
 			}
 			*(*uint64)(unsafe.Add(null, va+e.addend)) = c.r[o.src]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVMI64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5428,6 +5463,7 @@ again:
 				goto missWrite
 			}
 			*(*uint64)(unsafe.Add(null, va+e.addend)) = uint64(o.imm)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVMI64B:
 			va = c.r[o.base] + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5435,8 +5471,10 @@ again:
 				goto missWrite
 			}
 			*(*uint64)(unsafe.Add(null, va+e.addend)) = uint64(o.imm)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVZXRR8:
 			c.r[o.dst] = uint64(uint8(c.r[o.src]))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVZXRM8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5445,6 +5483,7 @@ again:
 			}
 			v := *(*uint8)(unsafe.Add(null, va+e.addend))
 			c.r[o.dst] = uint64(v)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVZXRM8B:
 			va = c.r[o.base] + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5453,8 +5492,10 @@ again:
 			}
 			v := *(*uint8)(unsafe.Add(null, va+e.addend))
 			c.r[o.dst] = uint64(v)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVZXRR16:
 			c.r[o.dst] = uint64(uint16(c.r[o.src]))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVZXRM16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5463,6 +5504,7 @@ again:
 			}
 			v := *(*uint16)(unsafe.Add(null, va+e.addend))
 			c.r[o.dst] = uint64(v)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVZXRM16B:
 			va = c.r[o.base] + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5471,10 +5513,13 @@ again:
 			}
 			v := *(*uint16)(unsafe.Add(null, va+e.addend))
 			c.r[o.dst] = uint64(v)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVZXRH:
 			c.r[o.dst] = c.r[o.src] >> 8 & 0xff
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVSXRR8:
 			c.r[o.dst] = uint64(int8(c.r[o.src]))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVSXRM8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5483,6 +5528,7 @@ again:
 			}
 			v := *(*uint8)(unsafe.Add(null, va+e.addend))
 			c.r[o.dst] = uint64(int8(v))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVSXRM8B:
 			va = c.r[o.base] + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5491,8 +5537,10 @@ again:
 			}
 			v := *(*uint8)(unsafe.Add(null, va+e.addend))
 			c.r[o.dst] = uint64(int8(v))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVSX32RR8:
 			c.r[o.dst] = uint64(uint32(int8(c.r[o.src])))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVSX32RM8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5501,6 +5549,7 @@ again:
 			}
 			v := *(*uint8)(unsafe.Add(null, va+e.addend))
 			c.r[o.dst] = uint64(uint32(int8(v)))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVSX32RM8B:
 			va = c.r[o.base] + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5509,8 +5558,10 @@ again:
 			}
 			v := *(*uint8)(unsafe.Add(null, va+e.addend))
 			c.r[o.dst] = uint64(uint32(int8(v)))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVSXRR16:
 			c.r[o.dst] = uint64(int16(c.r[o.src]))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVSXRM16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5519,6 +5570,7 @@ again:
 			}
 			v := *(*uint16)(unsafe.Add(null, va+e.addend))
 			c.r[o.dst] = uint64(int16(v))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVSXRM16B:
 			va = c.r[o.base] + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5527,8 +5579,10 @@ again:
 			}
 			v := *(*uint16)(unsafe.Add(null, va+e.addend))
 			c.r[o.dst] = uint64(int16(v))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVSX32RR16:
 			c.r[o.dst] = uint64(uint32(int16(c.r[o.src])))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVSX32RM16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5537,6 +5591,7 @@ again:
 			}
 			v := *(*uint16)(unsafe.Add(null, va+e.addend))
 			c.r[o.dst] = uint64(uint32(int16(v)))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVSX32RM16B:
 			va = c.r[o.base] + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5545,8 +5600,10 @@ again:
 			}
 			v := *(*uint16)(unsafe.Add(null, va+e.addend))
 			c.r[o.dst] = uint64(uint32(int16(v)))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVSXRR32:
 			c.r[o.dst] = uint64(int32(c.r[o.src]))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVSXRM32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5555,6 +5612,7 @@ again:
 			}
 			v := *(*uint32)(unsafe.Add(null, va+e.addend))
 			c.r[o.dst] = uint64(int32(v))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVSXRM32B:
 			va = c.r[o.base] + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5563,272 +5621,325 @@ again:
 			}
 			v := *(*uint32)(unsafe.Add(null, va+e.addend))
 			c.r[o.dst] = uint64(int32(v))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opLEA64B:
 			c.r[o.dst] = c.r[o.base] + uint64(int64(o.disp))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opLEA64:
 			c.r[o.dst] = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opLEA32:
 			c.r[o.dst] = uint64(uint32(c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSETO:
 			v := uint64(0)
 			if int64(c.fc^c.fc<<1) < 0 {
 				v = 1
 			}
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | v
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSETNO:
 			v := uint64(0)
 			if !(int64(c.fc^c.fc<<1) < 0) {
 				v = 1
 			}
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | v
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSETB:
 			v := uint64(0)
 			if int64(c.fc) < 0 {
 				v = 1
 			}
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | v
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSETAE:
 			v := uint64(0)
 			if !(int64(c.fc) < 0) {
 				v = 1
 			}
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | v
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSETE:
 			v := uint64(0)
 			if c.fz == 0 {
 				v = 1
 			}
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | v
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSETNE:
 			v := uint64(0)
 			if !(c.fz == 0) {
 				v = 1
 			}
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | v
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSETBE:
 			v := uint64(0)
 			if c.fz == 0 || int64(c.fc) < 0 {
 				v = 1
 			}
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | v
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSETA:
 			v := uint64(0)
 			if !(c.fz == 0 || int64(c.fc) < 0) {
 				v = 1
 			}
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | v
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSETS:
 			v := uint64(0)
 			if int64(c.fs) < 0 {
 				v = 1
 			}
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | v
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSETNS:
 			v := uint64(0)
 			if !(int64(c.fs) < 0) {
 				v = 1
 			}
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | v
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSETP:
 			v := uint64(0)
 			if bits.OnesCount8(uint8(c.fs))&1 == 0 {
 				v = 1
 			}
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | v
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSETNP:
 			v := uint64(0)
 			if !(bits.OnesCount8(uint8(c.fs))&1 == 0) {
 				v = 1
 			}
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | v
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSETL:
 			v := uint64(0)
 			if int64(c.fs^c.fc^c.fc<<1) < 0 {
 				v = 1
 			}
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | v
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSETGE:
 			v := uint64(0)
 			if !(int64(c.fs^c.fc^c.fc<<1) < 0) {
 				v = 1
 			}
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | v
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSETLE:
 			v := uint64(0)
 			if c.fz == 0 || int64(c.fs^c.fc^c.fc<<1) < 0 {
 				v = 1
 			}
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | v
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSETG:
 			v := uint64(0)
 			if !(c.fz == 0 || int64(c.fs^c.fc^c.fc<<1) < 0) {
 				v = 1
 			}
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | v
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMOVO32:
 			if int64(c.fc^c.fc<<1) < 0 {
 				c.r[o.dst] = uint64(uint32(c.r[o.src]))
 			} else {
 				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMOVNO32:
 			if !(int64(c.fc^c.fc<<1) < 0) {
 				c.r[o.dst] = uint64(uint32(c.r[o.src]))
 			} else {
 				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMOVB32:
 			if int64(c.fc) < 0 {
 				c.r[o.dst] = uint64(uint32(c.r[o.src]))
 			} else {
 				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMOVAE32:
 			if !(int64(c.fc) < 0) {
 				c.r[o.dst] = uint64(uint32(c.r[o.src]))
 			} else {
 				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMOVE32:
 			if c.fz == 0 {
 				c.r[o.dst] = uint64(uint32(c.r[o.src]))
 			} else {
 				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMOVNE32:
 			if !(c.fz == 0) {
 				c.r[o.dst] = uint64(uint32(c.r[o.src]))
 			} else {
 				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMOVBE32:
 			if c.fz == 0 || int64(c.fc) < 0 {
 				c.r[o.dst] = uint64(uint32(c.r[o.src]))
 			} else {
 				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMOVA32:
 			if !(c.fz == 0 || int64(c.fc) < 0) {
 				c.r[o.dst] = uint64(uint32(c.r[o.src]))
 			} else {
 				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMOVS32:
 			if int64(c.fs) < 0 {
 				c.r[o.dst] = uint64(uint32(c.r[o.src]))
 			} else {
 				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMOVNS32:
 			if !(int64(c.fs) < 0) {
 				c.r[o.dst] = uint64(uint32(c.r[o.src]))
 			} else {
 				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMOVP32:
 			if bits.OnesCount8(uint8(c.fs))&1 == 0 {
 				c.r[o.dst] = uint64(uint32(c.r[o.src]))
 			} else {
 				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMOVNP32:
 			if !(bits.OnesCount8(uint8(c.fs))&1 == 0) {
 				c.r[o.dst] = uint64(uint32(c.r[o.src]))
 			} else {
 				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMOVL32:
 			if int64(c.fs^c.fc^c.fc<<1) < 0 {
 				c.r[o.dst] = uint64(uint32(c.r[o.src]))
 			} else {
 				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMOVGE32:
 			if !(int64(c.fs^c.fc^c.fc<<1) < 0) {
 				c.r[o.dst] = uint64(uint32(c.r[o.src]))
 			} else {
 				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMOVLE32:
 			if c.fz == 0 || int64(c.fs^c.fc^c.fc<<1) < 0 {
 				c.r[o.dst] = uint64(uint32(c.r[o.src]))
 			} else {
 				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMOVG32:
 			if !(c.fz == 0 || int64(c.fs^c.fc^c.fc<<1) < 0) {
 				c.r[o.dst] = uint64(uint32(c.r[o.src]))
 			} else {
 				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMOVO64:
 			if int64(c.fc^c.fc<<1) < 0 {
 				c.r[o.dst] = c.r[o.src]
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMOVNO64:
 			if !(int64(c.fc^c.fc<<1) < 0) {
 				c.r[o.dst] = c.r[o.src]
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMOVB64:
 			if int64(c.fc) < 0 {
 				c.r[o.dst] = c.r[o.src]
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMOVAE64:
 			if !(int64(c.fc) < 0) {
 				c.r[o.dst] = c.r[o.src]
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMOVE64:
 			if c.fz == 0 {
 				c.r[o.dst] = c.r[o.src]
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMOVNE64:
 			if !(c.fz == 0) {
 				c.r[o.dst] = c.r[o.src]
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMOVBE64:
 			if c.fz == 0 || int64(c.fc) < 0 {
 				c.r[o.dst] = c.r[o.src]
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMOVA64:
 			if !(c.fz == 0 || int64(c.fc) < 0) {
 				c.r[o.dst] = c.r[o.src]
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMOVS64:
 			if int64(c.fs) < 0 {
 				c.r[o.dst] = c.r[o.src]
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMOVNS64:
 			if !(int64(c.fs) < 0) {
 				c.r[o.dst] = c.r[o.src]
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMOVP64:
 			if bits.OnesCount8(uint8(c.fs))&1 == 0 {
 				c.r[o.dst] = c.r[o.src]
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMOVNP64:
 			if !(bits.OnesCount8(uint8(c.fs))&1 == 0) {
 				c.r[o.dst] = c.r[o.src]
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMOVL64:
 			if int64(c.fs^c.fc^c.fc<<1) < 0 {
 				c.r[o.dst] = c.r[o.src]
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMOVGE64:
 			if !(int64(c.fs^c.fc^c.fc<<1) < 0) {
 				c.r[o.dst] = c.r[o.src]
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMOVLE64:
 			if c.fz == 0 || int64(c.fs^c.fc^c.fc<<1) < 0 {
 				c.r[o.dst] = c.r[o.src]
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMOVG64:
 			if !(c.fz == 0 || int64(c.fs^c.fc^c.fc<<1) < 0) {
 				c.r[o.dst] = c.r[o.src]
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opXCHGRR32:
 			v := uint32(c.r[o.dst])
 			c.r[o.dst] = uint64(uint32(c.r[o.src]))
 			c.r[o.src] = uint64(v)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opXCHGMR32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5839,6 +5950,7 @@ again:
 			v := *p
 			*p = uint32(c.r[o.src])
 			c.r[o.src] = uint64(v)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opXADDMR32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5854,6 +5966,7 @@ again:
 			c.fc = cv<<32 | cv
 			c.r[o.src] = uint64(a)
 			*p = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPXCHGMR32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5872,10 +5985,12 @@ again:
 			} else {
 				c.r[rAX] = uint64(b)
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opXCHGRR64:
 			v := c.r[o.dst]
 			c.r[o.dst] = c.r[o.src]
 			c.r[o.src] = v
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opXCHGMR64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5886,6 +6001,7 @@ again:
 			v := *p
 			*p = c.r[o.src]
 			c.r[o.src] = v
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opXADDMR64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5899,6 +6015,7 @@ again:
 			c.fc = a&b | (a|b)&^r
 			c.r[o.src] = a
 			*p = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPXCHGMR64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5915,6 +6032,7 @@ again:
 			} else {
 				c.r[rAX] = b
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPXCHG16B:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5935,18 +6053,25 @@ again:
 			if eq {
 				c.fz = 0
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opBSWAP64:
 			c.r[o.dst] = bits.ReverseBytes64(c.r[o.dst])
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opBSWAP32:
 			c.r[o.dst] = uint64(bits.ReverseBytes32(uint32(c.r[o.dst])))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCDQE:
 			c.r[rAX] = uint64(int32(c.r[rAX]))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCWDE:
 			c.r[rAX] = uint64(uint32(int16(c.r[rAX])))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCQO:
 			c.r[rDX] = uint64(int64(c.r[rAX]) >> 63)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCDQ:
 			c.r[rDX] = uint64(uint32(int32(c.r[rAX]) >> 31))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opPUSH:
 			va = c.r[rSP] - 8
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5955,7 +6080,7 @@ again:
 			}
 			*(*uint64)(unsafe.Add(null, va+e.addend)) = c.r[o.src]
 			c.r[rSP] = va
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opPUSHI:
 			va = c.r[rSP] - 8
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5964,7 +6089,7 @@ again:
 			}
 			*(*uint64)(unsafe.Add(null, va+e.addend)) = uint64(o.imm)
 			c.r[rSP] = va
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opPUSHF:
 			v := uint64(0)
 			c.at = uintptr(unsafe.Pointer(o)) - uintptr(ops)
@@ -5977,7 +6102,7 @@ again:
 			}
 			*(*uint64)(unsafe.Add(null, va+e.addend)) = v
 			c.r[rSP] = va
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opPOP:
 			va = c.r[rSP]
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5987,6 +6112,7 @@ again:
 			v := *(*uint64)(unsafe.Add(null, va+e.addend))
 			c.r[rSP] = va + 8
 			c.r[o.dst] = v
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opPUSH2:
 			va = c.r[rSP] - 16
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -5996,6 +6122,7 @@ again:
 			p := (*[2]uint64)(unsafe.Add(null, va+e.addend))
 			p[1], p[0] = c.r[o.src], c.r[o.dst]
 			c.r[rSP] = va
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opPOP2:
 			va = c.r[rSP]
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -6005,6 +6132,7 @@ again:
 			p := (*[2]uint64)(unsafe.Add(null, va+e.addend))
 			c.r[rSP] = va + 16
 			c.r[o.dst], c.r[o.src] = p[0], p[1]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opLEAVE:
 			va = c.r[rBP]
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -6014,6 +6142,7 @@ again:
 			v := *(*uint64)(unsafe.Add(null, va+e.addend))
 			c.r[rSP] = va + 8
 			c.r[rBP] = v
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCALL:
 			va = c.r[rSP] - 8
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -6060,66 +6189,82 @@ again:
 			if int64(c.fc^c.fc<<1) < 0 {
 				goto taken
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opJNO:
 			if !(int64(c.fc^c.fc<<1) < 0) {
 				goto taken
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opJB:
 			if int64(c.fc) < 0 {
 				goto taken
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opJAE:
 			if !(int64(c.fc) < 0) {
 				goto taken
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opJE:
 			if c.fz == 0 {
 				goto taken
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opJNE:
 			if !(c.fz == 0) {
 				goto taken
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opJBE:
 			if c.fz == 0 || int64(c.fc) < 0 {
 				goto taken
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opJA:
 			if !(c.fz == 0 || int64(c.fc) < 0) {
 				goto taken
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opJS:
 			if int64(c.fs) < 0 {
 				goto taken
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opJNS:
 			if !(int64(c.fs) < 0) {
 				goto taken
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opJP:
 			if bits.OnesCount8(uint8(c.fs))&1 == 0 {
 				goto taken
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opJNP:
 			if !(bits.OnesCount8(uint8(c.fs))&1 == 0) {
 				goto taken
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opJL:
 			if int64(c.fs^c.fc^c.fc<<1) < 0 {
 				goto taken
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opJGE:
 			if !(int64(c.fs^c.fc^c.fc<<1) < 0) {
 				goto taken
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opJLE:
 			if c.fz == 0 || int64(c.fs^c.fc^c.fc<<1) < 0 {
 				goto taken
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opJG:
 			if !(c.fz == 0 || int64(c.fs^c.fc^c.fc<<1) < 0) {
 				goto taken
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSHLI32:
 			n := o.src & 31
 			a := uint32(c.r[o.dst])
@@ -6129,11 +6274,13 @@ again:
 			cf := uint64(a >> ((32 - n) & 31) & 1)
 			c.fc = cf<<63 | uint64(r>>31)<<62
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSHLI32NF:
 			n := o.src & 31
 			a := uint32(c.r[o.dst])
 			r := a << n
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSHRI32:
 			n := o.src & 31
 			a := uint32(c.r[o.dst])
@@ -6143,11 +6290,13 @@ again:
 			cf := uint64(a >> ((n - 1) & 31) & 1)
 			c.fc = cf<<63 | (cf^uint64(a>>31))<<62
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSHRI32NF:
 			n := o.src & 31
 			a := uint32(c.r[o.dst])
 			r := a >> n
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSARI32:
 			n := o.src & 31
 			a := uint32(c.r[o.dst])
@@ -6157,11 +6306,13 @@ again:
 			cf := uint64(a >> ((n - 1) & 31) & 1)
 			c.fc = cf<<63 | (cf^uint64(0))<<62
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSARI32NF:
 			n := o.src & 31
 			a := uint32(c.r[o.dst])
 			r := uint32(int32(a) >> n)
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opROLI32:
 			n := o.src & 31
 			a := uint32(c.r[o.dst])
@@ -6169,11 +6320,13 @@ again:
 			cf := uint64(r & 1)
 			c.fc = cf<<63 | uint64(r>>31)<<62 | c.fc&8
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opROLI32NF:
 			n := o.src & 31
 			a := uint32(c.r[o.dst])
 			r := bits.RotateLeft32(a, int(n))
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opRORI32:
 			n := o.src & 31
 			a := uint32(c.r[o.dst])
@@ -6181,11 +6334,13 @@ again:
 			cf := uint64(r >> 31)
 			c.fc = cf<<63 | uint64(r>>30&1)<<62 | c.fc&8
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opRORI32NF:
 			n := o.src & 31
 			a := uint32(c.r[o.dst])
 			r := bits.RotateLeft32(a, -int(n))
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSHLCL32:
 			n := uint8(c.r[rCX]) & 31
 			a := uint32(c.r[o.dst])
@@ -6197,11 +6352,13 @@ again:
 				c.fc = cf<<63 | uint64(r>>31)<<62
 			}
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSHLCL32NF:
 			n := uint8(c.r[rCX]) & 31
 			a := uint32(c.r[o.dst])
 			r := a << n
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSHRCL32:
 			n := uint8(c.r[rCX]) & 31
 			a := uint32(c.r[o.dst])
@@ -6213,11 +6370,13 @@ again:
 				c.fc = cf<<63 | (cf^uint64(a>>31))<<62
 			}
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSHRCL32NF:
 			n := uint8(c.r[rCX]) & 31
 			a := uint32(c.r[o.dst])
 			r := a >> n
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSARCL32:
 			n := uint8(c.r[rCX]) & 31
 			a := uint32(c.r[o.dst])
@@ -6229,11 +6388,13 @@ again:
 				c.fc = cf<<63 | (cf^uint64(0))<<62
 			}
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSARCL32NF:
 			n := uint8(c.r[rCX]) & 31
 			a := uint32(c.r[o.dst])
 			r := uint32(int32(a) >> n)
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opROLCL32:
 			n := uint8(c.r[rCX]) & 31
 			a := uint32(c.r[o.dst])
@@ -6243,11 +6404,13 @@ again:
 				c.fc = cf<<63 | uint64(r>>31)<<62 | c.fc&8
 			}
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opROLCL32NF:
 			n := uint8(c.r[rCX]) & 31
 			a := uint32(c.r[o.dst])
 			r := bits.RotateLeft32(a, int(n))
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opRORCL32:
 			n := uint8(c.r[rCX]) & 31
 			a := uint32(c.r[o.dst])
@@ -6257,11 +6420,13 @@ again:
 				c.fc = cf<<63 | uint64(r>>30&1)<<62 | c.fc&8
 			}
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opRORCL32NF:
 			n := uint8(c.r[rCX]) & 31
 			a := uint32(c.r[o.dst])
 			r := bits.RotateLeft32(a, -int(n))
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSHRD32:
 			n := o.scale
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
@@ -6271,11 +6436,13 @@ again:
 			cf := uint64(a >> (n - 1) & 1)
 			c.fc = cf<<63 | (cf^uint64((a^r)>>31))<<62
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSHRD32NF:
 			n := o.scale
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a>>n | b<<(32-n)
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSHLD32:
 			n := o.scale
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
@@ -6285,11 +6452,13 @@ again:
 			cf := uint64(a >> (32 - n) & 1)
 			c.fc = cf<<63 | (cf^uint64((a^r)>>31))<<62
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSHLD32NF:
 			n := o.scale
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a<<n | b>>(32-n)
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSHLI64:
 			n := o.src & 63
 			a := c.r[o.dst]
@@ -6298,11 +6467,13 @@ again:
 			cf := uint64(a >> ((64 - n) & 63) & 1)
 			c.fc = cf<<63 | uint64(r>>63)<<62
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSHLI64NF:
 			n := o.src & 63
 			a := c.r[o.dst]
 			r := a << n
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSHRI64:
 			n := o.src & 63
 			a := c.r[o.dst]
@@ -6311,11 +6482,13 @@ again:
 			cf := uint64(a >> ((n - 1) & 63) & 1)
 			c.fc = cf<<63 | (cf^uint64(a>>63))<<62
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSHRI64NF:
 			n := o.src & 63
 			a := c.r[o.dst]
 			r := a >> n
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSARI64:
 			n := o.src & 63
 			a := c.r[o.dst]
@@ -6324,11 +6497,13 @@ again:
 			cf := uint64(a >> ((n - 1) & 63) & 1)
 			c.fc = cf<<63 | (cf^uint64(0))<<62
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSARI64NF:
 			n := o.src & 63
 			a := c.r[o.dst]
 			r := uint64(int64(a) >> n)
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opROLI64:
 			n := o.src & 63
 			a := c.r[o.dst]
@@ -6336,11 +6511,13 @@ again:
 			cf := uint64(r & 1)
 			c.fc = cf<<63 | uint64(r>>63)<<62 | c.fc&8
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opROLI64NF:
 			n := o.src & 63
 			a := c.r[o.dst]
 			r := bits.RotateLeft64(a, int(n))
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opRORI64:
 			n := o.src & 63
 			a := c.r[o.dst]
@@ -6348,11 +6525,13 @@ again:
 			cf := uint64(r >> 63)
 			c.fc = cf<<63 | uint64(r>>62&1)<<62 | c.fc&8
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opRORI64NF:
 			n := o.src & 63
 			a := c.r[o.dst]
 			r := bits.RotateLeft64(a, -int(n))
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSHLCL64:
 			n := uint8(c.r[rCX]) & 63
 			a := c.r[o.dst]
@@ -6363,11 +6542,13 @@ again:
 				c.fc = cf<<63 | uint64(r>>63)<<62
 			}
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSHLCL64NF:
 			n := uint8(c.r[rCX]) & 63
 			a := c.r[o.dst]
 			r := a << n
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSHRCL64:
 			n := uint8(c.r[rCX]) & 63
 			a := c.r[o.dst]
@@ -6378,11 +6559,13 @@ again:
 				c.fc = cf<<63 | (cf^uint64(a>>63))<<62
 			}
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSHRCL64NF:
 			n := uint8(c.r[rCX]) & 63
 			a := c.r[o.dst]
 			r := a >> n
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSARCL64:
 			n := uint8(c.r[rCX]) & 63
 			a := c.r[o.dst]
@@ -6393,11 +6576,13 @@ again:
 				c.fc = cf<<63 | (cf^uint64(0))<<62
 			}
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSARCL64NF:
 			n := uint8(c.r[rCX]) & 63
 			a := c.r[o.dst]
 			r := uint64(int64(a) >> n)
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opROLCL64:
 			n := uint8(c.r[rCX]) & 63
 			a := c.r[o.dst]
@@ -6407,11 +6592,13 @@ again:
 				c.fc = cf<<63 | uint64(r>>63)<<62 | c.fc&8
 			}
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opROLCL64NF:
 			n := uint8(c.r[rCX]) & 63
 			a := c.r[o.dst]
 			r := bits.RotateLeft64(a, int(n))
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opRORCL64:
 			n := uint8(c.r[rCX]) & 63
 			a := c.r[o.dst]
@@ -6421,11 +6608,13 @@ again:
 				c.fc = cf<<63 | uint64(r>>62&1)<<62 | c.fc&8
 			}
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opRORCL64NF:
 			n := uint8(c.r[rCX]) & 63
 			a := c.r[o.dst]
 			r := bits.RotateLeft64(a, -int(n))
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSHRD64:
 			n := o.scale
 			a, b := c.r[o.dst], c.r[o.src]
@@ -6434,11 +6623,13 @@ again:
 			cf := uint64(a >> (n - 1) & 1)
 			c.fc = cf<<63 | (cf^uint64((a^r)>>63))<<62
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSHRD64NF:
 			n := o.scale
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a>>n | b<<(64-n)
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSHLD64:
 			n := o.scale
 			a, b := c.r[o.dst], c.r[o.src]
@@ -6447,11 +6638,13 @@ again:
 			cf := uint64(a >> (64 - n) & 1)
 			c.fc = cf<<63 | (cf^uint64((a^r)>>63))<<62
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSHLD64NF:
 			n := o.scale
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a<<n | b>>(64-n)
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opINCR32:
 			a := uint32(c.r[o.dst])
 			r := a + 1
@@ -6466,10 +6659,12 @@ again:
 				c.fc |= 8
 			}
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opINCR32NF:
 			a := uint32(c.r[o.dst])
 			r := a + 1
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opINCM32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -6490,6 +6685,7 @@ again:
 				c.fc |= 8
 			}
 			*p = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opDECR32:
 			a := uint32(c.r[o.dst])
 			r := a - 1
@@ -6504,10 +6700,12 @@ again:
 				c.fc |= 8
 			}
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opDECR32NF:
 			a := uint32(c.r[o.dst])
 			r := a - 1
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opDECM32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -6528,6 +6726,7 @@ again:
 				c.fc |= 8
 			}
 			*p = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opNEGR32:
 			b := uint32(c.r[o.dst])
 			a := uint32(0)
@@ -6537,13 +6736,16 @@ again:
 			cv := uint64(^a&b | (^a|b)&r)
 			c.fc = cv<<32 | cv
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opNEGR32NF:
 			b := uint32(c.r[o.dst])
 			a := uint32(0)
 			r := a - b
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opNOTR32:
 			c.r[o.dst] = uint64(^uint32(c.r[o.dst]))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opIMULRR32:
 			r := int64(int32(c.r[o.src])) * int64(int32(c.r[o.dst]))
 			s := uint64(int32(r))
@@ -6552,9 +6754,11 @@ again:
 				c.fc = 1 << 63
 			}
 			c.r[o.dst] = uint64(uint32(r))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opIMULRR32NF:
 			r := int64(int32(c.r[o.src])) * int64(int32(c.r[o.dst]))
 			c.r[o.dst] = uint64(uint32(r))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opIMULRI32:
 			r := int64(int32(c.r[o.src])) * int64(int32(uint64(o.imm)))
 			s := uint64(int32(r))
@@ -6563,19 +6767,23 @@ again:
 				c.fc = 1 << 63
 			}
 			c.r[o.dst] = uint64(uint32(r))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opIMULRI32NF:
 			r := int64(int32(c.r[o.src])) * int64(int32(uint64(o.imm)))
 			c.r[o.dst] = uint64(uint32(r))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opBTRI32:
 			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
 			if uint32(c.r[o.dst])>>(o.src&31)&1 != 0 {
 				c.fc ^= 3 << 62
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opBTRR32:
 			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
 			if uint32(c.r[o.dst])>>(c.r[o.src]&31)&1 != 0 {
 				c.fc ^= 3 << 62
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opBTSRI32:
 			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
 			a := uint32(c.r[o.dst])
@@ -6583,6 +6791,7 @@ again:
 				c.fc ^= 3 << 62
 			}
 			c.r[o.dst] = uint64(a | (1 << (o.src & 31)))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opBTSRR32:
 			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
 			a := uint32(c.r[o.dst])
@@ -6590,6 +6799,7 @@ again:
 				c.fc ^= 3 << 62
 			}
 			c.r[o.dst] = uint64(a | (1 << (c.r[o.src] & 31)))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opBTRRI32:
 			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
 			a := uint32(c.r[o.dst])
@@ -6597,6 +6807,7 @@ again:
 				c.fc ^= 3 << 62
 			}
 			c.r[o.dst] = uint64(a &^ (1 << (o.src & 31)))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opBTRRR32:
 			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
 			a := uint32(c.r[o.dst])
@@ -6604,6 +6815,7 @@ again:
 				c.fc ^= 3 << 62
 			}
 			c.r[o.dst] = uint64(a &^ (1 << (c.r[o.src] & 31)))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opBTMI32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -6616,6 +6828,7 @@ again:
 			if a>>(o.src&31)&1 != 0 {
 				c.fc ^= 3 << 62
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opBTSMI32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -6629,6 +6842,7 @@ again:
 				c.fc ^= 3 << 62
 			}
 			*p = a | (1 << (o.src & 31))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opBTRMI32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -6642,18 +6856,21 @@ again:
 				c.fc ^= 3 << 62
 			}
 			*p = a &^ (1 << (o.src & 31))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opBSF32:
 			a := uint32(c.r[o.src])
 			c.fz = uint64(a)
 			if a != 0 {
 				c.r[o.dst] = uint64(bits.TrailingZeros32(a))
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opBSR32:
 			a := uint32(c.r[o.src])
 			c.fz = uint64(a)
 			if a != 0 {
 				c.r[o.dst] = uint64(bits.Len32(a) - 1)
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opINCR64:
 			a := c.r[o.dst]
 			r := a + 1
@@ -6667,10 +6884,12 @@ again:
 				c.fc |= 8
 			}
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opINCR64NF:
 			a := c.r[o.dst]
 			r := a + 1
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opINCM64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -6690,6 +6909,7 @@ again:
 				c.fc |= 8
 			}
 			*p = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opDECR64:
 			a := c.r[o.dst]
 			r := a - 1
@@ -6703,10 +6923,12 @@ again:
 				c.fc |= 8
 			}
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opDECR64NF:
 			a := c.r[o.dst]
 			r := a - 1
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opDECM64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -6726,6 +6948,7 @@ again:
 				c.fc |= 8
 			}
 			*p = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opNEGR64:
 			b := c.r[o.dst]
 			a := uint64(0)
@@ -6733,13 +6956,16 @@ again:
 			c.fz, c.fs = r, r
 			c.fc = ^a&b | (^a|b)&r
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opNEGR64NF:
 			b := c.r[o.dst]
 			a := uint64(0)
 			r := a - b
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opNOTR64:
 			c.r[o.dst] = ^c.r[o.dst]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opIMULRR64:
 			a, b := c.r[o.src], c.r[o.dst]
 			r := a * b
@@ -6750,10 +6976,12 @@ again:
 				c.fc = 1 << 63
 			}
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opIMULRR64NF:
 			a, b := c.r[o.src], c.r[o.dst]
 			r := a * b
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opIMULRI64:
 			a, b := c.r[o.src], uint64(o.imm)
 			r := a * b
@@ -6764,20 +6992,24 @@ again:
 				c.fc = 1 << 63
 			}
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opIMULRI64NF:
 			a, b := c.r[o.src], uint64(o.imm)
 			r := a * b
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opBTRI64:
 			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
 			if c.r[o.dst]>>(o.src&63)&1 != 0 {
 				c.fc ^= 3 << 62
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opBTRR64:
 			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
 			if c.r[o.dst]>>(c.r[o.src]&63)&1 != 0 {
 				c.fc ^= 3 << 62
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opBTSRI64:
 			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
 			a := c.r[o.dst]
@@ -6785,6 +7017,7 @@ again:
 				c.fc ^= 3 << 62
 			}
 			c.r[o.dst] = a | (1 << (o.src & 63))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opBTSRR64:
 			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
 			a := c.r[o.dst]
@@ -6792,6 +7025,7 @@ again:
 				c.fc ^= 3 << 62
 			}
 			c.r[o.dst] = a | (1 << (c.r[o.src] & 63))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opBTRRI64:
 			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
 			a := c.r[o.dst]
@@ -6799,6 +7033,7 @@ again:
 				c.fc ^= 3 << 62
 			}
 			c.r[o.dst] = a &^ (1 << (o.src & 63))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opBTRRR64:
 			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
 			a := c.r[o.dst]
@@ -6806,6 +7041,7 @@ again:
 				c.fc ^= 3 << 62
 			}
 			c.r[o.dst] = a &^ (1 << (c.r[o.src] & 63))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opBTMI64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -6818,6 +7054,7 @@ again:
 			if a>>(o.src&63)&1 != 0 {
 				c.fc ^= 3 << 62
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opBTSMI64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -6831,6 +7068,7 @@ again:
 				c.fc ^= 3 << 62
 			}
 			*p = a | (1 << (o.src & 63))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opBTRMI64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -6844,18 +7082,21 @@ again:
 				c.fc ^= 3 << 62
 			}
 			*p = a &^ (1 << (o.src & 63))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opBSF64:
 			a := c.r[o.src]
 			c.fz = uint64(a)
 			if a != 0 {
 				c.r[o.dst] = uint64(bits.TrailingZeros64(a))
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opBSR64:
 			a := c.r[o.src]
 			c.fz = uint64(a)
 			if a != 0 {
 				c.r[o.dst] = uint64(bits.Len64(a) - 1)
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMUL64:
 			hi, lo := bits.Mul64(c.r[rAX], c.r[o.src])
 			c.fz, c.fs, c.fc = lo, lo, 0
@@ -6863,9 +7104,11 @@ again:
 				c.fc = 1 << 63
 			}
 			c.r[rAX], c.r[rDX] = lo, hi
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMUL64NF:
 			hi, lo := bits.Mul64(c.r[rAX], c.r[o.src])
 			c.r[rAX], c.r[rDX] = lo, hi
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMUL32:
 			r := uint64(uint32(c.r[rAX])) * uint64(uint32(c.r[o.src]))
 			s := uint64(int32(r))
@@ -6874,9 +7117,11 @@ again:
 				c.fc = 1 << 63
 			}
 			c.r[rAX], c.r[rDX] = uint64(uint32(r)), r>>32
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMUL32NF:
 			r := uint64(uint32(c.r[rAX])) * uint64(uint32(c.r[o.src]))
 			c.r[rAX], c.r[rDX] = uint64(uint32(r)), r>>32
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opDIV64:
 			d, hi := c.r[o.src], c.r[rDX]
 			if hi >= d {
@@ -6888,6 +7133,7 @@ again:
 			} else {
 				c.r[rAX], c.r[rDX] = bits.Div64(hi, c.r[rAX], d)
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opDIV32:
 			d, hi := uint64(uint32(c.r[o.src])), uint64(uint32(c.r[rDX]))
 			if hi >= d {
@@ -6895,8 +7141,10 @@ again:
 			}
 			a := hi<<32 | uint64(uint32(c.r[rAX]))
 			c.r[rAX], c.r[rDX] = a/d, a%d
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVX:
 			c.fpu.xmm[o.dst&31] = c.fpu.xmm[o.src&31]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVXM:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -6904,6 +7152,7 @@ again:
 				goto missRead
 			}
 			c.fpu.xmm[o.dst&31] = *(*[2]uint64)(unsafe.Add(null, va+e.addend))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVMX:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -6911,6 +7160,7 @@ again:
 				goto missWrite
 			}
 			*(*[2]uint64)(unsafe.Add(null, va+e.addend)) = c.fpu.xmm[o.src&31]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVAXM:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -6921,6 +7171,7 @@ again:
 				goto missRead
 			}
 			c.fpu.xmm[o.dst&31] = *(*[2]uint64)(unsafe.Add(null, va+e.addend))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVAMX:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -6931,6 +7182,7 @@ again:
 				goto missWrite
 			}
 			*(*[2]uint64)(unsafe.Add(null, va+e.addend)) = c.fpu.xmm[o.src&31]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVXM32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -6939,6 +7191,7 @@ again:
 			}
 			v := *(*uint32)(unsafe.Add(null, va+e.addend))
 			c.fpu.xmm[o.dst&31] = [2]uint64{uint64(v), 0}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVMX32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -6946,10 +7199,13 @@ again:
 				goto missWrite
 			}
 			*(*uint32)(unsafe.Add(null, va+e.addend)) = uint32(c.fpu.xmm[o.src&31][0])
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVXR32:
 			c.fpu.xmm[o.dst&31] = [2]uint64{uint64(uint32(c.r[o.src])), 0}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVRX32:
 			c.r[o.dst] = uint64(uint32(c.fpu.xmm[o.src&31][0]))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVXM64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -6958,6 +7214,7 @@ again:
 			}
 			v := *(*uint64)(unsafe.Add(null, va+e.addend))
 			c.fpu.xmm[o.dst&31] = [2]uint64{uint64(v), 0}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVMX64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -6965,12 +7222,16 @@ again:
 				goto missWrite
 			}
 			*(*uint64)(unsafe.Add(null, va+e.addend)) = c.fpu.xmm[o.src&31][0]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVXR64:
 			c.fpu.xmm[o.dst&31] = [2]uint64{uint64(c.r[o.src]), 0}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVRX64:
 			c.r[o.dst] = uint64(c.fpu.xmm[o.src&31][0])
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVQX:
 			c.fpu.xmm[o.dst&31] = [2]uint64{c.fpu.xmm[o.src&31][0], 0}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVHXM:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -6979,6 +7240,7 @@ again:
 			}
 			v := *(*uint64)(unsafe.Add(null, va+e.addend))
 			c.fpu.xmm[o.dst&31][1] = v
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVHMX:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -6986,10 +7248,12 @@ again:
 				goto missWrite
 			}
 			*(*uint64)(unsafe.Add(null, va+e.addend)) = c.fpu.xmm[o.src&31][1]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opPXOR:
 			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
 			d[0] ^= s[0]
 			d[1] ^= s[1]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opPXORM:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -7002,10 +7266,12 @@ again:
 			d, s := &c.fpu.xmm[o.dst&31], (*[2]uint64)(unsafe.Add(null, va+e.addend))
 			d[0] ^= s[0]
 			d[1] ^= s[1]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opPOR:
 			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
 			d[0] |= s[0]
 			d[1] |= s[1]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opPORM:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -7018,10 +7284,12 @@ again:
 			d, s := &c.fpu.xmm[o.dst&31], (*[2]uint64)(unsafe.Add(null, va+e.addend))
 			d[0] |= s[0]
 			d[1] |= s[1]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opPAND:
 			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
 			d[0] &= s[0]
 			d[1] &= s[1]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opPANDM:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -7034,10 +7302,12 @@ again:
 			d, s := &c.fpu.xmm[o.dst&31], (*[2]uint64)(unsafe.Add(null, va+e.addend))
 			d[0] &= s[0]
 			d[1] &= s[1]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opPANDN:
 			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
 			d[0] = s[0] &^ d[0]
 			d[1] = s[1] &^ d[1]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opPANDNM:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -7050,10 +7320,12 @@ again:
 			d, s := &c.fpu.xmm[o.dst&31], (*[2]uint64)(unsafe.Add(null, va+e.addend))
 			d[0] = s[0] &^ d[0]
 			d[1] = s[1] &^ d[1]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opPADDQ:
 			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
 			d[0] += s[0]
 			d[1] += s[1]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opPADDQM:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -7066,10 +7338,12 @@ again:
 			d, s := &c.fpu.xmm[o.dst&31], (*[2]uint64)(unsafe.Add(null, va+e.addend))
 			d[0] += s[0]
 			d[1] += s[1]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opPSUBQ:
 			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
 			d[0] -= s[0]
 			d[1] -= s[1]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opPSUBQM:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -7082,6 +7356,7 @@ again:
 			d, s := &c.fpu.xmm[o.dst&31], (*[2]uint64)(unsafe.Add(null, va+e.addend))
 			d[0] -= s[0]
 			d[1] -= s[1]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opFP:
 			ok := false
 			c.at = uintptr(unsafe.Pointer(o)) - uintptr(ops)
@@ -7090,11 +7365,14 @@ again:
 			if !ok {
 				goto bail
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opPMOVMSKB:
 			v := &c.fpu.xmm[o.src&31]
 			c.r[o.dst] = v[0]>>7&0x0101010101010101*0x0102040810204080>>56 | v[1]>>7&0x0101010101010101*0x0102040810204080>>56<<8
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opPUNPCKLQDQ:
 			c.fpu.xmm[o.dst&31][1] = c.fpu.xmm[o.src&31][0]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opPCMPEQB:
 			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
 			const low = 0x7f7f7f7f7f7f7f7f
@@ -7106,7 +7384,7 @@ again:
 				x := d[1] ^ s[1]
 				d[1] = ^(x&low + low | x | low) >> 7 * 255
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opPCMPEQBM:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -7126,9 +7404,10 @@ again:
 				x := d[1] ^ s[1]
 				d[1] = ^(x&low + low | x | low) >> 7 * 255
 			}
-
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCLI:
 			c.flags &^= flagIF
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSTI:
 			if c.flags&flagIF == 0 {
 				{
@@ -7142,6 +7421,7 @@ again:
 				}
 				c.flags |= flagIF
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opPOPF:
 			va = c.r[rSP]
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -7168,15 +7448,20 @@ again:
 			c.fs = v>>7<<63 | ^v>>2&1
 			c.fc = v<<63 | (v^v>>11)&1<<62 | v>>4&1<<3
 			c.r[rSP] += 8
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCLD:
 			c.flags &^= flagDF
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCLC:
 			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSTC:
 			c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ 3<<62
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opRDTSC:
 			t := limit - uint64(left) + uint64(o.n-1) + c.tscOffset
 			c.r[rAX], c.r[rDX] = uint64(uint32(t)), t>>32
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opGENERIC:
 			c.rip = page + uint64(o.pc)
 			c.now = limit - uint64(left) + uint64(o.n-1)
@@ -7186,6 +7471,7 @@ again:
 			if c.attn || c.rip != page+uint64(int64(o.disp)) {
 				goto leave
 			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSLOW:
 			goto bail
 		case opDEAD:
@@ -7194,82 +7480,102 @@ again:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a + b
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opORRR32NF:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a | b
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opANDRR32NF:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a & b
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSUBRR32NF:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a - b
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opXORRR32NF:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a ^ b
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDRR64NF:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a + b
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opORRR64NF:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a | b
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opANDRR64NF:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a & b
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSUBRR64NF:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a - b
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opXORRR64NF:
 			a, b := c.r[o.dst], c.r[o.src]
 			r := a ^ b
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDRI32NF:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a + b
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opORRI32NF:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a | b
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opANDRI32NF:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a & b
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSUBRI32NF:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a - b
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opXORRI32NF:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a ^ b
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDRI64NF:
 			a, b := c.r[o.dst], uint64(o.imm)
 			r := a + b
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opORRI64NF:
 			a, b := c.r[o.dst], uint64(o.imm)
 			r := a | b
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opANDRI64NF:
 			a, b := c.r[o.dst], uint64(o.imm)
 			r := a & b
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSUBRI64NF:
 			a, b := c.r[o.dst], uint64(o.imm)
 			r := a - b
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opXORRI64NF:
 			a, b := c.r[o.dst], uint64(o.imm)
 			r := a ^ b
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDRM32NF:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -7280,6 +7586,7 @@ again:
 			a := uint32(c.r[o.dst])
 			r := a + b
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opORRM32NF:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -7290,6 +7597,7 @@ again:
 			a := uint32(c.r[o.dst])
 			r := a | b
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opANDRM32NF:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -7300,6 +7608,7 @@ again:
 			a := uint32(c.r[o.dst])
 			r := a & b
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSUBRM32NF:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -7310,6 +7619,7 @@ again:
 			a := uint32(c.r[o.dst])
 			r := a - b
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opXORRM32NF:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -7320,6 +7630,7 @@ again:
 			a := uint32(c.r[o.dst])
 			r := a ^ b
 			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDRM64NF:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -7330,6 +7641,7 @@ again:
 			a := c.r[o.dst]
 			r := a + b
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opORRM64NF:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -7340,6 +7652,7 @@ again:
 			a := c.r[o.dst]
 			r := a | b
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opANDRM64NF:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -7350,6 +7663,7 @@ again:
 			a := c.r[o.dst]
 			r := a & b
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSUBRM64NF:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -7360,6 +7674,7 @@ again:
 			a := c.r[o.dst]
 			r := a - b
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opXORRM64NF:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
@@ -7370,10 +7685,10 @@ again:
 			a := c.r[o.dst]
 			r := a ^ b
 			c.r[o.dst] = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCount, 852, 853, 854, 855, 856, 857, 858, 859, 860, 861, 862, 863, 864, 865, 866, 867, 868, 869, 870, 871, 872, 873, 874, 875, 876, 877, 878, 879, 880, 881, 882, 883, 884, 885, 886, 887, 888, 889, 890, 891, 892, 893, 894, 895, 896, 897, 898, 899, 900, 901, 902, 903, 904, 905, 906, 907, 908, 909, 910, 911, 912, 913, 914, 915, 916, 917, 918, 919, 920, 921, 922, 923, 924, 925, 926, 927, 928, 929, 930, 931, 932, 933, 934, 935, 936, 937, 938, 939, 940, 941, 942, 943, 944, 945, 946, 947, 948, 949, 950, 951, 952, 953, 954, 955, 956, 957, 958, 959, 960, 961, 962, 963, 964, 965, 966, 967, 968, 969, 970, 971, 972, 973, 974, 975, 976, 977, 978, 979, 980, 981, 982, 983, 984, 985, 986, 987, 988, 989, 990, 991, 992, 993, 994, 995, 996, 997, 998, 999, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 1015, 1016, 1017, 1018, 1019, 1020, 1021, 1022, 1023:
 			goto bail
 		}
-		o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 	}
 
 	// A direct branch.

@@ -79,8 +79,13 @@ func (g *generator) access(name, body string, args ...any) {
 func (g *generator) emit(name, body string, args ...any) {
 	fmt.Fprintf(&g.codes, "op%s\n", name)
 	fmt.Fprintf(&g.cases, "case op%s:\n", name)
-	fmt.Fprintf(&g.cases, body, args...)
+	text := strings.TrimSpace(fmt.Sprintf(body, args...))
+	g.cases.WriteString(text)
 	g.cases.WriteString("\n")
+	// Here rather than once after the switch, to keep the dispatch short.
+	if last := text[strings.LastIndexByte(text, '\n')+1:]; !strings.HasPrefix(last, "goto ") {
+		g.cases.WriteString("o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))\n")
+	}
 }
 
 // code adds an opcode without a case.
