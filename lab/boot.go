@@ -71,6 +71,9 @@ func (v *VM) powerOn(ctx context.Context) error {
 	if err := v.reserve(ctx); err != nil {
 		return err
 	}
+	for _, d := range v.dimms {
+		d.hotPlugged = false
+	}
 	v.boots++
 	return v.start(image)
 }
@@ -87,6 +90,7 @@ func (v *VM) start(image *image) error {
 	if err != nil {
 		return err
 	}
+	v.nodes = v.root.Nodes()
 	config := vmm.Config{
 		Memory: v.opts.Memory, CPUs: v.opts.CPUs, Engine: v.engine,
 		Seed:   bootSeed(v.x.lab.opts.Seed, v.opts.Seed, v.number, v.boots),
@@ -97,7 +101,7 @@ func (v *VM) start(image *image) error {
 		Console: &v.console,
 	}
 	if len(tables) > 0 {
-		config.Events = []vmm.Event{{Path: nvdimm.RootPath, Value: nvdimm.NotifyFIT}}
+		config.Events = []vmm.Event{fitEvent: {Path: nvdimm.RootPath, Value: nvdimm.NotifyFIT}}
 	}
 	m, err := vmm.New(config)
 	if err != nil {
@@ -106,11 +110,12 @@ func (v *VM) start(image *image) error {
 	v.m, v.tables, v.client, v.lost = m, m.Tables(), &proto.Client{}, nil
 	v.console.reset()
 	for _, d := range v.dimms {
-		mem, err := d.Map()
-		if err != nil {
-			return &Error{Class: ClassHost, Err: err}
+		if err := v.addMemory(d); err != nil {
+			return err
 		}
-		if err := m.AddMemory(vmm.Region{Base: d.Addr(), Mem: mem, Revocable: d.backend.Revocable()}); err != nil {
+	}
+	if hints := v.root.Hints(); hints != nil {
+		if err := m.AddMMIO(layout.Devices.Base, hints.Size(), hints); err != nil {
 			return err
 		}
 	}
@@ -121,6 +126,9 @@ func (v *VM) start(image *image) error {
 	v.state = Running
 	return nil
 }
+
+// fitEvent is the machine's event that makes the guest read _FIT again.
+const fitEvent = 0
 
 // reserve takes the machine's memory from the gate, and gives it back in off.
 func (v *VM) reserve(ctx context.Context) error {
@@ -148,7 +156,7 @@ func (v *VM) off() {
 		v.x.lab.memory.release(v.held, v.x.held)
 		v.held = 0
 	}
-	v.state = Off
+	v.state, v.nodes = Off, 0
 }
 
 // stop gives the machine back and keeps its DIMMs mapped.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"nvlab/nvdimm"
+	"nvlab/vmm"
 )
 
 // PlugOptions describe a DIMM: -device nvdimm.
@@ -14,44 +15,91 @@ type PlugOptions struct {
 	Unarmed   bool
 	Slot      *int // nil for the lowest free one
 	Node      int
-	Addr      *uint64
+	Addr      *uint64 // guest-physical; nil for the lowest that is free
 	UUID      string
+	nvdimm.Identity
 }
 
 // An NVDIMM is a plugged DIMM.
 type NVDIMM struct {
 	*nvdimm.DIMM
-	vm      *VM
-	backend *Backend
+	vm         *VM
+	backend    *Backend
+	hotPlugged bool // since the latest power-on
 }
 
 // Backend is the memory behind the DIMM.
 func (d *NVDIMM) Backend() *Backend { return d.backend }
 
-// Plug puts a DIMM into a machine that is off. What is refused leaves no
-// trace.
+// Plug puts a DIMM into a machine: one that is off has it at power-on, one
+// that runs at once, and its guest is told. What is refused leaves no trace.
 func (v *VM) Plug(o PlugOptions) (*NVDIMM, error) {
 	switch {
 	case v.x.closed:
 		return nil, ErrClosed
 	case o.Backend.x != v.x:
 		return nil, fmt.Errorf("the backend belongs to another test")
-	case v.state != Off:
-		return nil, &NotYetError{"hotplug: plugging a DIMM into a VM that is on"}
-	case o.Node != 0:
-		return nil, &NotYetError{"node"}
-	case o.Addr != nil:
-		return nil, &NotYetError{"addr"}
-	case o.UUID != "":
-		return nil, &NotYetError{"uuid"}
+	case v.state == Crashed:
+		return nil, fmt.Errorf("the guest has crashed: kill() the VM, then plug")
 	}
 	d, err := v.root.Plug(nvdimm.PlugConfig{
 		Backend: o.Backend.Backend, ID: o.ID, LabelSize: o.LabelSize, Unarmed: o.Unarmed, Slot: o.Slot,
+		Node: o.Node, Addr: o.Addr, UUID: o.UUID, Identity: o.Identity, Nodes: v.nodes,
 	})
 	if err != nil {
 		return nil, err
 	}
-	dimm := &NVDIMM{DIMM: d, vm: v, backend: o.Backend}
+	dimm := &NVDIMM{DIMM: d, vm: v, backend: o.Backend, hotPlugged: v.m != nil}
+	if v.m != nil {
+		if err := v.hotPlug(dimm); err != nil {
+			d.Unmap()
+			v.root.Withdraw(d)
+			return nil, err
+		}
+	}
 	v.dimms = append(v.dimms, dimm)
 	return dimm, nil
+}
+
+// hotPlug is device_add: the memory first, then the event, which makes the
+// guest read _FIT when it runs on.
+func (v *VM) hotPlug(d *NVDIMM) error {
+	if err := v.addMemory(d); err != nil {
+		return err
+	}
+	return v.m.Notify(fitEvent)
+}
+
+// addMemory shows the guest a DIMM's memory.
+func (v *VM) addMemory(d *NVDIMM) error {
+	mem, err := d.Map()
+	if err != nil {
+		return &Error{Class: ClassHost, Err: err}
+	}
+	for i, p := range d.Pieces(mem) {
+		err := v.m.AddMemory(vmm.Region{Base: p.Addr, Mem: p.Mem, ReadOnly: d.backend.ReadOnly(), Revocable: d.backend.Revocable()})
+		if err != nil {
+			for _, p := range d.Pieces(mem)[:i] {
+				v.m.RemoveMemory(p.Addr)
+			}
+			return fmt.Errorf("nvdimm %q: %w", d.ID(), err)
+		}
+	}
+	return nil
+}
+
+// Interleave makes one region of several DIMMs of a machine that is off; line
+// is how many bytes of it each has in turn.
+func (v *VM) Interleave(dimms []*NVDIMM, line uint64) error {
+	switch {
+	case v.x.closed:
+		return ErrClosed
+	case v.state != Off:
+		return fmt.Errorf("DIMMs are interleaved while the VM is off: the guest would have to forget where they are")
+	}
+	var list []*nvdimm.DIMM
+	for _, d := range dimms {
+		list = append(list, d.DIMM)
+	}
+	return v.root.Interleave(list, line)
 }

@@ -114,31 +114,19 @@ func TestHandlesEndWithTheirTest(t *testing.T) {
 
 func TestWhatIsNotThereYetSaysSo(t *testing.T) {
 	x := newExperiment(t)
-	b, err := x.RAMBackend(RAMBackendOptions{Size: 4 << 20})
-	if err != nil {
-		t.Fatal(err)
-	}
 	o := DefaultVMOptions()
 	o.Slots, o.MaxMem = 2, 1<<30
 	v, err := x.VM(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := uint64(1 << 32)
 	with := func(change func(*VMOptions)) func() error {
 		return func() error { o := o; change(&o); _, err := x.VM(o); return err }
 	}
-	plug := func(p PlugOptions) func() error {
-		return func() error { p.Backend = b; _, err := v.Plug(p); return err }
-	}
 	calls := map[string]func() error{
-		"cpus":        with(func(o *VMOptions) { o.CPUs = 2 }),
-		"flush_hints": with(func(o *VMOptions) { o.FlushHints = 1 }),
-		"the KVM":     with(func(o *VMOptions) { o.Engine = "kvm" }),
-		"node":        plug(PlugOptions{Node: 1}),
-		"addr":        plug(PlugOptions{Addr: &addr}),
-		"uuid":        plug(PlugOptions{UUID: "x"}),
-		"power_cut":   v.PowerCut,
+		"cpus":      with(func(o *VMOptions) { o.CPUs = 2 }),
+		"the KVM":   with(func(o *VMOptions) { o.Engine = "kvm" }),
+		"power_cut": v.PowerCut,
 	}
 	for name, call := range calls {
 		err := call()

@@ -55,10 +55,6 @@ func (o *VMOptions) check() error {
 		return fmt.Errorf("cpus=%d: a machine has at least 1", o.CPUs)
 	case o.CPUs > 1:
 		return &NotYetError{fmt.Sprintf("cpus=%d: a machine with more than one CPU", o.CPUs)}
-	case o.FlushHints < 0:
-		return fmt.Errorf("flush_hints=%d: want 0 or more", o.FlushHints)
-	case o.FlushHints > 0:
-		return &NotYetError{"flush_hints"}
 	case o.Oops != "fail" && o.Oops != "allow":
 		return fmt.Errorf(`oops=%q: want "fail" or "allow"`, o.Oops)
 	case strings.ContainsAny(o.Cmdline, "\n\x00"):

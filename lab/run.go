@@ -67,8 +67,9 @@ func (v *VM) lose(err error) {
 
 // ownerOf names the DIMM at a guest-physical address.
 func (v *VM) ownerOf(base uint64) string {
+	at, _, ok := v.root.Locate(base)
 	for _, d := range v.dimms {
-		if d.Addr() == base {
+		if ok && d.DIMM == at {
 			return fmt.Sprintf("nvdimm %q, backend %s", d.ID(), d.backend.Path())
 		}
 	}

@@ -1,8 +1,10 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"nvlab/guest/proto"
@@ -28,6 +30,7 @@ type VM struct {
 	clock   time.Duration
 	stats   vmm.Stats
 	console console
+	nodes   int   // NUMA nodes of the latest power-on, 0 while off
 	lost    error // of the storage behind a DIMM
 	held    int64 // of the memory gate
 }
@@ -60,10 +63,12 @@ func (x *Experiment) VM(o VMOptions) (*VM, error) {
 	if err := vmm.CheckMemory(o.Memory); err != nil {
 		return nil, err
 	}
+	layout := vmm.NewLayout(o.Memory)
 	root, err := nvdimm.NewRoot(nvdimm.Config{
 		Enabled: o.NVDIMM, Slots: o.Slots, Memory: o.Memory, MaxMem: o.MaxMem,
-		Base: vmm.NewLayout(o.Memory).DeviceMemory,
-		Cap:  o.Cap, Persistence: o.Persistence, Strict: o.Strict,
+		Base: layout.DeviceMemory, Limit: layout.AddressLimit,
+		FlushHints: o.FlushHints, HintBase: layout.Devices.Base,
+		Cap: o.Cap, Persistence: o.Persistence, Strict: o.Strict,
 	})
 	if err != nil {
 		return nil, err
@@ -136,8 +141,9 @@ type MemoryDevice struct {
 // MemoryDevices lists what is plugged, by slot.
 func (v *VM) MemoryDevices() []MemoryDevice {
 	var list []MemoryDevice
-	for _, d := range v.root.DIMMs() {
-		list = append(list, MemoryDevice{ID: d.ID(), Addr: d.Addr(), Slot: d.Slot(), Size: d.Size()})
+	for _, d := range v.dimms {
+		list = append(list, MemoryDevice{ID: d.ID(), Addr: d.Addr(), Slot: d.Slot(), Node: d.Node(), Size: d.Size(), HotPlugged: d.hotPlugged})
 	}
+	slices.SortFunc(list, func(a, b MemoryDevice) int { return cmp.Compare(a.Slot, b.Slot) })
 	return list
 }

@@ -25,6 +25,8 @@ type Backend struct {
 	share bool
 	kind  kind
 
+	readOnly bool
+
 	mu        sync.Mutex
 	mem       []byte         // the mapping, nil if no VM maps it
 	users     map[*DIMM]bool // of the mapping
@@ -50,6 +52,9 @@ func (b *Backend) Size() uint64 { return uint64(b.size) }
 
 // Share is the option of that name: whether guest writes reach the file.
 func (b *Backend) Share() bool { return b.share }
+
+// ReadOnly says that neither guest nor host can write it.
+func (b *Backend) ReadOnly() bool { return b.readOnly }
 
 // Align is the alignment of the DIMM's address and size, in bytes.
 func (b *Backend) Align() uint64 { return b.align }

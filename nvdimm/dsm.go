@@ -144,6 +144,9 @@ func (r *Root) labelCall(c Call, argument []byte) []byte {
 	if c.Length > maxTransfer || uint64(c.Offset)+uint64(c.Length) > d.labelSize {
 		return status(statusInvalid)
 	}
+	if c.Function == FuncSetLabel && d.backend.ReadOnly() {
+		return status(statusNotSupported)
+	}
 	var err error
 	result := status(statusOK)
 	at := int64(d.backend.Size() - d.labelSize + uint64(c.Offset))

@@ -5,13 +5,16 @@ import "nvlab/acpi"
 // OEM fields of the tables.
 var oem = acpi.Header{OEMID: "NVLAB", OEMTableID: "NVDIMM", OEMRevision: 1, CreatorID: "NVLB", CreatorRevision: 1}
 
-// structures are the contents of the NFIT: three of each DIMM in slot order,
+// structures are the contents of the NFIT: those of each DIMM in slot order,
 // so that Linux numbers regions as it numbers DIMMs, then the platform
 // capabilities.
 func (r *Root) structures() []acpi.NFITStructure {
 	var list []acpi.NFITStructure
 	for _, d := range r.dimms {
 		list = append(list, d.structures()...)
+		if hint := r.hintStructure(d); hint != nil {
+			list = append(list, hint)
+		}
 	}
 	if r.capabilities != 0 && list != nil {
 		list = append(list, &acpi.PlatformCapabilities{
@@ -35,10 +38,15 @@ func (r *Root) NFIT() []byte {
 // its header (ACPI 6.5 section 6.5.9).
 func (r *Root) FIT() []byte { return acpi.EncodeNFITStructures(r.structures()...) }
 
-// Tables are the tables for a machine that powers on: NFIT and SSDT, as far
-// as there is need for them. The mailbox is a page that the guest's kernel
-// leaves alone.
+// Tables are the tables for a machine that powers on or resets: NFIT and SSDT,
+// as far as there is need for them. State flags set before take effect. The
+// mailbox is a page that the guest's kernel leaves alone.
 func (r *Root) Tables(mailbox uint64) ([][]byte, error) {
+	for _, d := range r.dimms {
+		d.state = d.next
+		d.hints.writes.Store(0)
+	}
+	r.changed = true
 	if !r.config.Enabled || r.config.Slots == 0 {
 		return nil, nil
 	}

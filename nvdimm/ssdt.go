@@ -57,7 +57,7 @@ func (r *Root) SSDT(mailbox uint64) ([]byte, error) {
 	}
 	body = append(body, labelMethods()...)
 	for slot := range r.config.Slots {
-		body = append(body, slotDevice(slot))
+		body = append(body, slotDevice(slot, r.handle(slot)))
 	}
 	code, err := aml.Encode(aml.Device(RootPath, body...))
 	if err != nil {
@@ -71,8 +71,8 @@ func pageField(units ...aml.FieldUnit) aml.Term {
 }
 
 // slotDevice is the child that Linux looks for by its _ADR, the NFIT handle.
-func slotDevice(slot int) aml.Term {
-	handle := aml.Int(slot + 1)
+func slotDevice(slot int, handleOf uint32) aml.Term {
+	handle := aml.Int(handleOf)
 	return aml.Device(fmt.Sprintf("NV%02X", slot),
 		aml.Name("_ADR", handle),
 		aml.Method("_DSM", 4, aml.NotSerialized, aml.Return(

@@ -155,7 +155,7 @@ func scripted(t *testing.T, body ...aml.Term) []byte {
 	terms := []aml.Term{
 		aml.Name("SEEN", aml.Zero),
 		aml.Method("NCAL", 4, aml.Serialized, body...),
-		dsmMethod(), fitMethod(), slotDevice(0),
+		dsmMethod(), fitMethod(), slotDevice(0, 1),
 	}
 	code, err := aml.Encode(aml.Device(RootPath, append(terms, labelMethods()...)...))
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"go.starlark.net/starlark"
 
 	"nvlab/lab"
+	"nvlab/nvdimm"
 )
 
 // A vm is a machine.
@@ -27,13 +28,23 @@ func (v *vm) Attr(name string) (starlark.Value, error) { return vmClass.attr(v, 
 func (v *vm) AttrNames() []string                      { return vmClass.attrNames() }
 
 var vmClass = newClass("vm", "A machine. Its guest runs only while the scenario waits for it. Timeouts are guest time on the software engine, wall time on KVM.", []member[*vm]{
-	{name: "plug", sig: `(*, backend, id=None, label_size=0, unarmed=False, slot=None, node=0, addr=None, uuid=None)`,
+	{name: "plug", sig: `(*, backend, id=None, label_size=0, unarmed=False, slot=None, node=0, addr=None, uuid=None, vendor_id=None, device_id=None, revision=None, serial=None, handle=None, physical_id=None)`,
 		doc: `Plugs an NVDIMM → nvdimm. Before boot as -device nvdimm would, after it as device_add. A DIMM stays plugged over power-off and boot. What is invalid is an error, and the VM goes on.
 
-label_size: of the label area at the backend's end, at least 128 KiB; 0 is none. unarmed: the guest is told that writes do not persist.
+label_size: of the label area at the backend's end, at least 128 KiB; 0 is none. unarmed: the guest is told that writes do not persist. slot: the lowest free one if None. node: its NUMA node; one that the guest did not boot with cannot be hot-plugged. addr: its guest-physical address, a multiple of the backend's align. uuid: kept and without effect, as in QEMU on x86.
 
-Not available in this version: hotplug, node, addr, uuid.`,
+vendor_id, device_id, revision, serial, handle and physical_id are what the NFIT says of the DIMM; None is what QEMU says. A handle can be chosen before boot only, as the guest knows its slots by it.`,
 		call: plug},
+	{name: "interleave", sig: `(nvdimms, *, line="2MiB")`,
+		doc: `Makes one interleave set, and so one region, of several NVDIMMs of one size, before boot. Each holds a line of the region's bytes in turn.`,
+		call: func(c *call, v *vm) (starlark.Value, error) {
+			dimms := dimmsArg(c, "nvdimms")
+			line := c.size("line")
+			if c.err != nil {
+				return nil, c.err
+			}
+			return nil, v.v.Interleave(dimms, line)
+		}},
 	{name: "boot", sig: `(*, timeout="60s")`,
 		doc: `Boots from power-off to a guest that answers, its nvdimm modules loaded and its bus probed. A guest that panics, hangs or never answers is a boot error (exit status 3), distinct from a failed check.`,
 		call: func(c *call, v *vm) (starlark.Value, error) {
@@ -196,6 +207,14 @@ func plug(c *call, v *vm) (starlark.Value, error) {
 		Node:      int(c.number("node", 0, math.MaxInt32)),
 		Addr:      c.optionalSize("addr"),
 		UUID:      c.text("uuid"),
+		Identity: nvdimm.Identity{
+			Vendor:     integer[uint16](c, "vendor_id"),
+			Device:     integer[uint16](c, "device_id"),
+			Revision:   integer[uint16](c, "revision"),
+			Serial:     integer[uint32](c, "serial"),
+			Handle:     integer[uint32](c, "handle"),
+			PhysicalID: integer[uint16](c, "physical_id"),
+		},
 	}
 	if slot := c.optional("slot", 0, math.MaxInt32); slot != nil {
 		n := int(*slot)
@@ -210,6 +229,37 @@ func plug(c *call, v *vm) (starlark.Value, error) {
 		return nil, err
 	}
 	return &dimm{v, d, b, c.paste("vm.plug")}, nil
+}
+
+// integer is an unsigned number that an argument holds, nil for None.
+func integer[U uint16 | uint32](c *call, name string) *U {
+	n := c.optional(name, 0, int64(^U(0)))
+	if n == nil {
+		return nil
+	}
+	u := U(*n)
+	return &u
+}
+
+// dimmsArg is a list of NVDIMMs.
+func dimmsArg(c *call, name string) (list []*lab.NVDIMM) {
+	v := c.value(name)
+	seq, ok := v.(starlark.Sequence)
+	if v != nil && !ok {
+		c.wrong(name, v, "list of nvdimms")
+	}
+	if v == nil || !ok {
+		return nil
+	}
+	for e := range starlark.Elements(seq) {
+		d, ok := e.(*dimm)
+		if !ok {
+			c.refuse(name, v, "every element must be an nvdimm, got %s", e.Type())
+			return nil
+		}
+		list = append(list, d.d)
+	}
+	return list
 }
 
 // command is a string for sh -c, or a list.

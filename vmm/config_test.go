@@ -29,7 +29,9 @@ func TestLayout(t *testing.T) {
 			High:         vmm.Range{Base: 4 * gib, Size: c.high},
 			ACPI:         vmm.Range{Base: c.low - mib - 64<<10, Size: mib},
 			Reserved:     vmm.Range{Base: c.low - 64<<10, Size: 64 << 10},
+			Devices:      vmm.Range{Base: 0xd800_0000, Size: 64 * mib},
 			DeviceMemory: c.device,
+			AddressLimit: 1 << 40,
 		}
 		if l != want {
 			t.Errorf("NewLayout(%d MiB) = %v, want %v", c.memory/mib, l, want)

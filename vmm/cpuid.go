@@ -122,8 +122,8 @@ func CPUIDModel() CPUIDTable {
 		// L1 64 KiB, 2 ways, 64-byte lines; L2 1 MiB, 16 ways.
 		{Leaf: 0x80000005, EAX: 0xff08ff08, EBX: 0xff20ff20, ECX: 0x40020140, EDX: 0x40020140},
 		{Leaf: 0x80000006, EBX: 0x42004200, ECX: 0x04008140},
-		{Leaf: 0x80000007, EDX: 1 << 8},     // invariant TSC
-		{Leaf: 0x80000008, EAX: 48<<8 | 40}, // linear and physical address bits
+		{Leaf: 0x80000007, EDX: 1 << 8},               // invariant TSC
+		{Leaf: 0x80000008, EAX: 48<<8 | physicalBits}, // linear and physical address bits
 	}
 }
 

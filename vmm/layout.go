@@ -22,8 +22,12 @@ const (
 
 	virtioBase = 0xd000_0000 // a page per device
 	virtioStep = 0x1000
+	othersBase = 0xd800_0000
+	othersSize = 64 << 20
 	ioapicBase = 0xfec0_0000 // Intel 82093AA
 	lapicBase  = 0xfee0_0000 // Intel SDM 3A, 11.4.1; inside the engine
+
+	physicalBits = 40 // MAXPHYADDR that CPUID tells
 
 	// Bounds of Config.Memory.
 	minMemory = 32 << 20
@@ -63,10 +67,12 @@ type Layout struct {
 	High     Range // RAM from 4 GiB; empty up to 3 GiB of memory
 	ACPI     Range // within Low: the ACPI tables
 	Reserved Range // within Low: kept from the kernel, for mailboxes
+	Devices  Range // below 4 GiB: for devices of others, see AddMMIO
 
 	// DeviceMemory is the first address for memory devices: the end of RAM,
 	// at least 4 GiB, rounded up to 1 GiB.
 	DeviceMemory uint64
+	AddressLimit uint64 // the end of what a CPU can address
 }
 
 // NewLayout lays out a machine with that many bytes of RAM.
@@ -78,6 +84,8 @@ func NewLayout(memory uint64) Layout {
 		High:         Range{highBase, high},
 		ACPI:         Range{low - reservedSize - acpiSize, acpiSize},
 		Reserved:     Range{low - reservedSize, reservedSize},
+		Devices:      Range{othersBase, othersSize},
+		AddressLimit: 1 << physicalBits,
 		DeviceMemory: (highBase + high + 1<<30 - 1) &^ (1<<30 - 1),
 	}
 }

@@ -1,0 +1,127 @@
+package nvdimm
+
+import (
+	"fmt"
+	"slices"
+
+	"nvlab/acpi"
+)
+
+// set is an interleave set: DIMMs that share a range of addresses, of which
+// they hold a line each in turn.
+type set struct {
+	members []*DIMM
+	line    uint64 // bytes
+}
+
+func (s *set) size() uint64 { return uint64(len(s.members)) * s.members[0].size }
+
+// MaxLines is how many lines a DIMM of an interleave set may have: each is a
+// piece of memory of its own to the machine.
+const MaxLines = 1024
+
+// Interleave makes one range of addresses, and so one region, of DIMMs of one
+// size, each of which holds every nth line. The range is where the first of
+// them would be if it came last. Line is in bytes.
+func (r *Root) Interleave(dimms []*DIMM, line uint64) error {
+	if len(dimms) < 2 {
+		return fmt.Errorf("an interleave set of %d: it has at least 2 DIMMs", len(dimms))
+	}
+	first := dimms[0]
+	align := uint64(addressAlign)
+	for i, d := range dimms {
+		switch {
+		case !slices.Contains(r.dimms, d):
+			return fmt.Errorf("DIMM %s is not plugged into this machine", d.id)
+		case slices.Contains(dimms[:i], d):
+			return fmt.Errorf("DIMM %s is given twice", d.id)
+		case d.set != nil:
+			return fmt.Errorf("DIMM %s is in an interleave set already", d.id)
+		case d.size != first.size:
+			return fmt.Errorf("DIMM %s has %#x bytes of persistent memory, %s has %#x: those of an interleave set have one size", d.id, d.size, first.id, first.size)
+		case d.node != first.node:
+			return fmt.Errorf("DIMM %s is on node %d, %s on node %d: those of an interleave set are on one", d.id, d.node, first.id, first.node)
+		}
+		align = max(align, d.backend.Align())
+	}
+	switch {
+	case line < PageSize || line&(line-1) != 0 || line > 1<<31:
+		return fmt.Errorf("an interleave line of %#x bytes: want a power of two from 4KiB to 2GiB", line)
+	case first.size%line != 0:
+		return fmt.Errorf("an interleave line of %#x bytes does not divide the %#x bytes of a DIMM: the largest that does is %s", line, first.size, sizeText(first.size&-first.size))
+	case first.size/line > MaxLines:
+		return fmt.Errorf("an interleave line of %#x bytes makes %d lines of a DIMM: at most %d", line, first.size/line, MaxLines)
+	}
+	s := &set{members: slices.Clone(dimms), line: line}
+	addr, err := r.lowest(s.size(), align, r.taken(dimms...))
+	if err != nil {
+		return err
+	}
+	for _, d := range dimms {
+		d.set, d.addr = s, addr
+	}
+	r.changed = true
+	return nil
+}
+
+// position is the DIMM's place in its set, from 0.
+func (d *DIMM) position() int {
+	if d.set == nil {
+		return 0
+	}
+	return slices.Index(d.set.members, d)
+}
+
+// rangeMapped says whether the DIMM's range of addresses is there: the
+// firmware maps an interleave set as a whole.
+func (d *DIMM) rangeMapped() bool {
+	if d.set == nil {
+		return !d.state.MapFail
+	}
+	return !slices.ContainsFunc(d.set.members, func(o *DIMM) bool { return o.state.MapFail })
+}
+
+// A Piece is memory at a guest-physical address.
+type Piece struct {
+	Addr uint64
+	Mem  []byte
+}
+
+// Pieces says where a machine shows the guest what Map gave: at Addr, in one
+// piece, or in lines if the DIMM is in an interleave set; nowhere if the
+// firmware failed to map it.
+func (d *DIMM) Pieces(mem []byte) []Piece {
+	if !d.rangeMapped() {
+		return nil
+	}
+	if d.set == nil {
+		return []Piece{{d.addr, mem}}
+	}
+	var list []Piece
+	line, ways := d.set.line, uint64(len(d.set.members))
+	for i := range d.size / line {
+		at := d.addr + (i*ways+uint64(d.position()))*line
+		list = append(list, Piece{at, mem[i*line : (i+1)*line : (i+1)*line]})
+	}
+	return list
+}
+
+// Locate finds the DIMM at a guest-physical address, and the offset in its
+// backend.
+func (r *Root) Locate(addr uint64) (d *DIMM, offset uint64, ok bool) {
+	for _, d := range r.dimms {
+		switch at := addr - d.addr; {
+		case d.set == nil && at < d.size:
+			return d, at, true
+		case d.set != nil && at < d.set.size():
+			line, ways := d.set.line, uint64(len(d.set.members))
+			return d.set.members[at/line%ways], at/line/ways*line + at%line, true
+		}
+	}
+	return nil, 0, false
+}
+
+// structure is the set's part of the NFIT, nil of a DIMM without a set.
+func (s *set) structure(index uint16) acpi.NFITStructure {
+	return &acpi.Interleave{Index: index, LineSize: uint32(s.line), LineOffsets: []uint32{0}}
+}

@@ -1,0 +1,189 @@
+package nvdimm
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// PlugConfig is -device nvdimm, or device_add of one.
+type PlugConfig struct {
+	Backend   *Backend
+	ID        string // "" for a name of the slot
+	LabelSize uint64 // 0, or at least 128 KiB
+	Unarmed   bool
+	Slot      *int    // nil for the lowest free one
+	Node      int     // proximity domain
+	Addr      *uint64 // guest-physical; nil or 0 for the lowest that is free
+	UUID      string  // kept, and without effect, as in QEMU on x86
+	Identity
+
+	// Nodes is how many NUMA nodes the running machine told its guest of; 0
+	// of a machine that is off, which has as many as its DIMMs need.
+	Nodes int
+}
+
+// Plug adds a DIMM. One that is refused leaves no trace.
+func (r *Root) Plug(c PlugConfig) (*DIMM, error) {
+	if !r.config.Enabled {
+		return nil, errors.New("nvdimm is not enabled: missing 'nvdimm' in '-M': the machine was made with nvdimm=False")
+	}
+	if c.Backend == nil {
+		return nil, errors.New("'memdev' property must be set: give a backend")
+	}
+	if err := r.checkBusy(c.Backend); err != nil {
+		return nil, err
+	}
+	if err := checkUUID(c.UUID); err != nil {
+		return nil, err
+	}
+	if c.Backend.ReadOnly() && !c.Unarmed {
+		return nil, fmt.Errorf("'unarmed' property must be 'on' since memdev %s is read-only: give unarmed=True", c.Backend)
+	}
+	size, err := pmemSize(c.Backend, c.LabelSize)
+	if err != nil {
+		return nil, err
+	}
+	slot, err := r.chooseSlot(c.Slot)
+	if err != nil {
+		return nil, err
+	}
+	id, err := r.chooseID(c.ID, slot)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkNode(c.Node, c.Nodes); err != nil {
+		return nil, err
+	}
+	if err := r.checkIdentity(c.Identity, slot, c.Nodes > 0); err != nil {
+		return nil, err
+	}
+	addr, err := r.place(size, c.Backend.Align(), c.Addr)
+	if err != nil {
+		return nil, err
+	}
+	d := &DIMM{
+		id: id, slot: slot, backend: c.Backend, addr: addr, size: size, labelSize: c.LabelSize,
+		unarmed: c.Unarmed, node: c.Node, uuid: c.UUID, identity: c.Identity,
+	}
+	if err := c.Backend.plug(c.LabelSize); err != nil {
+		return nil, err
+	}
+	r.dimms = append(r.dimms, d)
+	slices.SortFunc(r.dimms, func(a, b *DIMM) int { return cmp.Compare(a.slot, b.slot) })
+	r.changed = true
+	return d, nil
+}
+
+// Withdraw takes back a Plug that the guest has not been told of.
+func (r *Root) Withdraw(d *DIMM) {
+	r.dimms = slices.DeleteFunc(r.dimms, func(o *DIMM) bool { return o == d })
+	r.changed = true
+}
+
+// maxNodes is how many NUMA nodes QEMU's machines have (MAX_NODES).
+const maxNodes = 128
+
+// checkNode follows QEMU's pc_dimm_realize for a machine that runs. One that
+// is off gets the nodes that its DIMMs name.
+func checkNode(node, nodes int) error {
+	switch {
+	case nodes > 0 && (node < 0 || node >= nodes):
+		return fmt.Errorf("'DIMM property node has value %d' which exceeds the number of numa nodes: %d: a running machine has the nodes it booted with", node, nodes)
+	case node < 0 || node >= maxNodes:
+		return fmt.Errorf("'DIMM property node has value %d' which exceeds the number of numa nodes: at most %d", node, maxNodes)
+	}
+	return nil
+}
+
+// Nodes is the number of NUMA nodes that the DIMMs need, at least 1.
+func (r *Root) Nodes() int {
+	n := 1
+	for _, d := range r.dimms {
+		n = max(n, d.node+1)
+	}
+	return n
+}
+
+func (r *Root) checkBusy(b *Backend) error {
+	for _, d := range r.dimms {
+		if d.backend == b {
+			return fmt.Errorf("can't use already busy memdev: %s: it is plugged as %s; a DIMM needs a backend of its own", b, d.id)
+		}
+	}
+	return nil
+}
+
+// pmemSize is what a label area leaves (QEMU hw/mem/nvdimm.c,
+// nvdimm_prepare_memory_region).
+func pmemSize(b *Backend, labelSize uint64) (uint64, error) {
+	if labelSize > 0 && labelSize < MinLabelSize {
+		return 0, fmt.Errorf("label_size=%d: Property 'nvdimm.label-size' (%#x) is required at least %#x: the nearest is %s", labelSize, labelSize, MinLabelSize, sizeText(MinLabelSize))
+	}
+	size := uint64(0)
+	if labelSize < b.Size() {
+		size = alignDown(b.Size()-labelSize, b.Align())
+	}
+	if size == 0 {
+		err := fmt.Errorf("the size of memdev %s (%#x) is too small to contain nvdimm label (%#x) and aligned PMEM (%#x)", b, b.Size(), labelSize, b.Align())
+		if room := b.Size() - min(b.Size(), b.Align()); room >= MinLabelSize {
+			err = fmt.Errorf("%w: label_size is at most %s", err, sizeText(room))
+		}
+		return 0, err
+	}
+	return size, nil
+}
+
+func (r *Root) chooseSlot(want *int) (int, error) {
+	free := make([]bool, r.config.Slots)
+	for i := range free {
+		free[i] = true
+	}
+	for _, d := range r.dimms {
+		free[d.slot] = false
+	}
+	lowest := slices.Index(free, true)
+	hint := "none is free"
+	if lowest >= 0 {
+		hint = fmt.Sprintf("the lowest free one is %d", lowest)
+	}
+	switch {
+	case len(free) == 0:
+		return 0, errors.New("no slots where allocated, please specify the 'slots' option: slots is 0")
+	case want != nil && (*want < 0 || *want >= len(free)):
+		return 0, fmt.Errorf("invalid slot number %d, valid range is [0-%d]: %s", *want, len(free)-1, hint)
+	case want != nil && !free[*want]:
+		return 0, fmt.Errorf("slot %d is busy: %s", *want, hint)
+	case want != nil:
+		return *want, nil
+	case lowest < 0:
+		return 0, fmt.Errorf("no free slots available: all %d are taken; make the machine with more slots", len(free))
+	}
+	return lowest, nil
+}
+
+// chooseID checks a name as QEMU does (util/id.c, id_wellformed).
+func (r *Root) chooseID(id string, slot int) (string, error) {
+	taken := func(id string) bool {
+		return slices.ContainsFunc(r.dimms, func(d *DIMM) bool { return d.id == id })
+	}
+	if id == "" {
+		for n := slot; ; n++ {
+			if id = fmt.Sprintf("nvdimm%d", n); !taken(id) {
+				return id, nil
+			}
+		}
+	}
+	for i := range len(id) {
+		c := id[i]
+		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
+		if !letter && (i == 0 || c != '-' && c != '.' && c != '_' && (c < '0' || c > '9')) {
+			return "", fmt.Errorf("id=%q: Parameter 'id' expects an identifier: letters, digits, '-', '.', '_', starting with a letter", id)
+		}
+	}
+	if taken(id) {
+		return "", fmt.Errorf("id=%q: Duplicate device ID '%s': another DIMM of this machine has it", id, id)
+	}
+	return id, nil
+}

@@ -1,0 +1,117 @@
+package nvdimm
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
+
+const (
+	// slotRoom is the room in the window that each slot adds for alignment.
+	slotRoom = 1 << 30
+
+	// addressAlign is the least alignment that DIMMs are given. QEMU packs
+	// them to their own; behind one whose size is odd, as a label area makes
+	// it, Linux then finds the next one misaligned and makes no fsdax or
+	// devdax namespace there (memremap_compat_align is at most 16 MiB).
+	addressAlign = 16 << 20
+)
+
+// total is the size of all memory devices that maxmem has room for. Only
+// DIMMs count: initial RAM takes no slot, and maxmem has Memory in it. The
+// document's "RAM devices" are hot-pluggable ones, which this machine has not.
+func (r *Root) total() uint64 {
+	if r.config.MaxMem == 0 {
+		return 0
+	}
+	return r.config.MaxMem - r.config.Memory
+}
+
+// window is the guest-physical range for memory devices.
+func (r *Root) window() (base, end uint64) {
+	base = r.config.Base
+	end = base + r.total() + uint64(r.config.Slots)*slotRoom
+	if r.config.Limit > 0 {
+		end = min(end, max(r.config.Limit, base))
+	}
+	return base, end
+}
+
+// span is a range of guest-physical addresses that is taken.
+type span struct {
+	addr, size uint64
+	id         string
+}
+
+// taken lists the ranges of the DIMMs, except some, by address. An interleave
+// set has one.
+func (r *Root) taken(except ...*DIMM) []span {
+	var list []span
+	for _, d := range r.dimms {
+		if slices.Contains(except, d) || d.set != nil && d.set.members[0] != d {
+			continue
+		}
+		s := span{d.addr, d.size, d.id}
+		if d.set != nil {
+			s.size = d.set.size()
+		}
+		list = append(list, s)
+	}
+	slices.SortFunc(list, func(a, b span) int { return cmp.Compare(a.addr, b.addr) })
+	return list
+}
+
+// place finds an address for a new DIMM, or checks the one that is wanted
+// (QEMU hw/mem/memory-device.c, memory_device_get_free_addr).
+func (r *Root) place(size, align uint64, want *uint64) (uint64, error) {
+	used := uint64(0)
+	for _, d := range r.dimms {
+		used += d.size
+	}
+	if total := r.total(); size > total-used {
+		err := fmt.Errorf("not enough space, currently %#x in use of total space for memory devices %#x", used, total)
+		if want, fits := alignUp(r.config.Memory+used+size, PageSize); fits {
+			err = fmt.Errorf("%w: this DIMM of %#x bytes needs maxmem of at least %s", err, size, sizeText(want))
+		}
+		return 0, err
+	}
+	if want != nil && *want != 0 {
+		return *want, r.checkAddress(*want, size, align)
+	}
+	return r.lowest(size, max(align, addressAlign), r.taken())
+}
+
+// lowest is the first address at which a range fits between others.
+func (r *Root) lowest(size, align uint64, taken []span) (uint64, error) {
+	base, end := r.window()
+	addr, ok := alignUp(base, align)
+	for _, s := range taken {
+		if !ok || addr+size <= s.addr {
+			break
+		}
+		addr, ok = alignUp(max(addr, s.addr+s.size), align)
+	}
+	if !ok || addr > end || size > end-addr {
+		return 0, fmt.Errorf("could not find position in guest address space for memory device - memory fragmented due to alignments: %#x bytes at a multiple of %#x within [%#x:%#x]", size, align, base, end)
+	}
+	return addr, nil
+}
+
+// checkAddress is the case of a given address. The ranges in QEMU's texts are
+// start and size.
+func (r *Root) checkAddress(addr, size, align uint64) error {
+	base, end := r.window()
+	if addr%align != 0 {
+		down := alignDown(addr, align)
+		return fmt.Errorf("address must be aligned to %#x bytes: addr is %#x, the nearest are %#x and %#x", align, addr, down, down+align)
+	}
+	if addr < base || addr > end || size > end-addr {
+		return fmt.Errorf("can't add memory device [%#x:%#x], usable range for memory devices [%#x:%#x]: addr is at least %#x and at most %#x", addr, size, base, end-base, base, alignDown(end-min(size, end-base), align))
+	}
+	for _, s := range r.taken() {
+		if addr < s.addr+s.size && s.addr < addr+size {
+			return fmt.Errorf("address range conflicts with memory device id='%s': it is at [%#x:%#x]", s.id, s.addr, s.size)
+		}
+	}
+	return nil
+}
