@@ -195,6 +195,11 @@ func (v *VM) Reboot(ctx context.Context) error {
 	if err := v.leave(ctx, proto.Reboot{}, vmm.StopReset); err != nil {
 		return err
 	}
+	return v.restart(ctx)
+}
+
+// restart is what follows a reset.
+func (v *VM) restart(ctx context.Context) error {
 	image, err := v.x.lab.image(ctx, v.opts.Kernel, v.opts.Packages)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -76,7 +77,9 @@ func (v *VM) Run(ctx context.Context, c Command) (*Result, error) {
 			r.Signal = signalName(answer.Exit.Signal)
 		}
 	}
+	var left *leftError
 	switch {
+	case errors.As(err, &left) && !c.Check:
 	case err != nil && (v.opts.Oops == "fail" || ClassOf(err) != ClassGuest || c.Check):
 		return nil, err
 	case c.Check && !r.ok():
@@ -139,6 +142,11 @@ func (v *VM) call(ctx context.Context, request proto.Request, doing string, time
 		client := v.client
 		err := v.guestError(stop, doing, timeout)
 		answer, _ = client.Result(id)
+		var left *leftError
+		if errors.As(err, &left) && stop == vmm.StopReset {
+			// A guest that resets its machine comes up again.
+			err = cmp.Or(v.restart(ctx), err)
+		}
 		return answer, err
 	}
 	return answer, v.oops()

@@ -95,11 +95,21 @@ func (v *VM) Wait(ctx context.Context, d time.Duration) error {
 	return v.oops()
 }
 
-// guestError tells how the guest failed while it was doing something. It says
-// nothing of a machine that powered off or reset itself by intent: that is
-// a plain error.
+// A leftError says that the guest switched its machine off or reset it, as is
+// its right, while a call was under way.
+type leftError struct {
+	doing string
+	stop  vmm.Stop
+}
+
+func (e *leftError) Error() string {
+	return fmt.Sprintf("%s: the guest's machine ended in a %v", e.doing, e.stop)
+}
+
+// guestError tells how the guest failed while it was doing something: a
+// *leftError if it did not.
 func (v *VM) guestError(stop vmm.Stop, doing string, timeout time.Duration) error {
-	class, why := ClassGuest, ""
+	why := ""
 	switch fault := v.console.fault; {
 	case fault != nil && (fault.fatal || stop == vmm.StopReset):
 		why = "the guest's kernel panicked: " + fault.line
@@ -109,16 +119,17 @@ func (v *VM) guestError(stop vmm.Stop, doing string, timeout time.Duration) erro
 		why = fmt.Sprintf("the guest's kernel failed (%s), and there was no end within %v of guest time", fault.line, timeout)
 	case stop == vmm.StopDeadline:
 		why = fmt.Sprintf("no end within %v of guest time", timeout)
-	case stop == vmm.StopPowerOff || stop == vmm.StopReset:
-		class, why = ClassScenario, "the guest's machine ended in a "+stop.String()
+	case stop == vmm.StopPowerOff:
+		v.off()
+		return &leftError{doing, stop}
+	case stop == vmm.StopReset:
+		v.crash()
+		return &leftError{doing, stop}
 	default:
 		why = "the guest's machine ended in: " + stop.String()
 	}
-	err := &Error{Class: class, Err: fmt.Errorf("%s: %s", doing, why), Console: v.console.tail(tailLines)}
-	switch {
-	case stop == vmm.StopPowerOff:
-		v.off()
-	case stop != vmm.StopDeadline:
+	err := &Error{Class: ClassGuest, Err: fmt.Errorf("%s: %s", doing, why), Console: v.console.tail(tailLines)}
+	if stop != vmm.StopDeadline {
 		v.crash()
 	}
 	return err

@@ -126,6 +126,29 @@ func TestPanicIsTheGuests(t *testing.T) {
 	}
 }
 
+// TestGuestMayLeave has the guest power off and reset its machine by itself.
+func TestGuestMayLeave(t *testing.T) {
+	x := vmExperiment(t)
+	v, _ := labelledVM(t, x)
+	mustBoot(t, v)
+	leave := func(command string, check bool) (*Result, error) {
+		return v.Run(t.Context(), Command{Shell: command, Timeout: DefaultTimeout, Check: check})
+	}
+	if r, err := leave("echo so far; sync; reboot -f; sleep 9", false); err != nil || r.Ended || v.State() != Running {
+		t.Errorf("reboot -f = %+v, %v, state %q; want no end, no error, running", r, err, v.State())
+	}
+	if got := mustRun(t, v, "cut -d. -f1 /proc/uptime"); got != "0\n" {
+		t.Errorf("after a reset the guest is up for %q, want 0 seconds", got)
+	}
+	if r, err := leave("poweroff -f; sleep 9", false); err != nil || r.Ended || v.State() != Off {
+		t.Errorf("poweroff -f = %+v, %v, state %q; want no end, no error, off", r, err, v.State())
+	}
+	mustBoot(t, v)
+	if _, err := leave("poweroff -f; sleep 9", true); err == nil || ClassOf(err) != ClassScenario || !strings.Contains(err.Error(), "power-off") {
+		t.Errorf("poweroff -f with check = %v, want an error of class scenario", err)
+	}
+}
+
 // TestTruncatedBackendStopsTheVM takes the file away under a running guest.
 func TestTruncatedBackendStopsTheVM(t *testing.T) {
 	x := vmExperiment(t)
