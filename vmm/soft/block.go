@@ -10,13 +10,13 @@ type op struct {
 	base  uint8
 	index uint8
 	scale uint8
-	disp  int32
+	disp  int32  // of headers: executions before the block is compiled
 	pc    uint16 // offset in the page of the instruction's first byte
 	sel   uint8  // which of cpu.gens guards link
 	more  uint8  // instructions that it stands for beyond the first
 	imm   int64  // of branches: the target's distance from the page in the upper half
-	link  uint32 // of branches: header of the target's block
-	gen   uint32 // link is good while cpu.gens[sel] has this value
+	link  uint32 // of branches: header of the target's block; of headers: number of the block
+	gen   uint32 // link is good while cpu.gens[sel] has this value; of headers: where its code is, or 0
 }
 
 // opcode selects a case of the fast path.
@@ -58,11 +58,14 @@ type block struct {
 
 // blockCache holds the blocks of all code. Index 0 of its arrays is unused.
 type blockCache struct {
-	ops    []op
-	insts  []inst // of generic ops
-	blocks []block
-	hash   []uint32
-	epoch  uint64 // changes when blocks are dropped
+	ops      []op
+	insts    []inst // of generic ops
+	blocks   []block
+	hash     []uint32
+	epoch    uint64 // changes when blocks are dropped
+	heat     int32  // executions before a block is compiled
+	native   *compiler
+	noNative error // why there is none
 }
 
 // jumpEntry maps a virtual address to a block's header.
@@ -81,6 +84,14 @@ func (b *blockCache) init() {
 	b.insts = make([]inst, 1, maxInsts)
 	b.blocks = make([]block, 1, maxBlocks)
 	b.hash = make([]uint32, hashSize)
+	b.heat = cold
+}
+
+// compile makes hot blocks be compiled, where the host lets them.
+func (b *blockCache) compile() {
+	if b.native, b.noNative = newCompiler(b); b.noNative == nil {
+		b.heat = hot
+	}
 }
 
 // reset drops all blocks.
@@ -91,6 +102,9 @@ func (b *blockCache) reset(m *memory) {
 	clear(b.hash)
 	for _, r := range m.regions {
 		clear(r.code)
+	}
+	if b.native != nil {
+		b.native.forget()
 	}
 	b.epoch++
 }
@@ -123,6 +137,9 @@ func (c *cpu) dropPage(r *region, off uint64) {
 		k := &b.blocks[i]
 		k.pa = noTag
 		b.ops[k.header+1].code = opDEAD
+		if b.native != nil {
+			b.native.drop(k.header)
+		}
 		i = k.inPage
 	}
 	r.setFirstBlock(off, 0)
@@ -223,7 +240,7 @@ func (c *cpu) translateBlock(rip, pa uint64) *block {
 	}
 	id := uint32(len(b.blocks))
 	k := block{pa: pa, page: t.page, header: uint32(len(b.ops)), mode: c.mode}
-	b.ops = append(b.ops, op{pc: uint16(rip & pageMask), imm: int64(t.page)})
+	b.ops = append(b.ops, op{pc: uint16(rip & pageMask), imm: int64(t.page), link: id, disp: b.heat})
 	r := c.p.mem.find(pa)
 	if r == nil {
 		// Code outside memory: always by the executor.

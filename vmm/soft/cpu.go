@@ -156,6 +156,7 @@ type cpu struct {
 	tscOffset          uint64
 	rng                uint64
 	mode               uint8 // what blocks depend on: see modeBits
+	native             crossing
 
 	fpu  fpuState
 	apic lapic

@@ -16,13 +16,15 @@ import (
 )
 
 // Engine makes software processors. Its zero value is ready.
-type Engine struct{}
+type Engine struct {
+	Interpreter bool // compile nothing
+}
 
 // Name returns "soft".
 func (Engine) Name() string { return "soft" }
 
 // New returns processors that are off, with no memory.
-func (Engine) New(spec vmm.ProcessorSpec, bus vmm.Bus) (vmm.Processors, error) {
+func (e Engine) New(spec vmm.ProcessorSpec, bus vmm.Bus) (vmm.Processors, error) {
 	if spec.Count != 1 {
 		return nil, fmt.Errorf("%w: the software engine runs 1 processor, not %d", vmm.ErrNoEngine, spec.Count)
 	}
@@ -31,6 +33,9 @@ func (Engine) New(spec vmm.ProcessorSpec, bus vmm.Bus) (vmm.Processors, error) {
 	}
 	p := &processors{bus: bus, seed: spec.Seed, cpuid: vmm.CPUIDModel()}
 	p.cache.init()
+	if !e.Interpreter && compilerWanted() {
+		p.cache.compile()
+	}
 	p.cpu = newCPU(p)
 	return p, nil
 }

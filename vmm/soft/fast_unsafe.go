@@ -76,6 +76,25 @@ enter:
 		}
 		return
 	}
+	if o.disp--; o.disp < 0 {
+		c.at = uintptr(unsafe.Pointer(o)) - uintptr(ops)
+		c.native.left, c.native.limit = uint64(left), limit
+		c.runNative()
+		left = int64(c.native.left)
+		o = (*op)(unsafe.Add(ops, c.at))
+		switch c.native.why {
+		case leftHeader:
+			goto enter
+		case leftJump:
+			rip = c.native.rip
+			goto find
+		case leftTaken:
+			page = c.nativePage()
+			goto taken
+		}
+		page = c.nativePage()
+		goto again
+	}
 	o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 
 again:

@@ -70,8 +70,13 @@ type testMachine struct {
 
 func newTestMachine(t testing.TB) *testMachine {
 	t.Helper()
+	return newTestMachineWith(t, Engine{})
+}
+
+func newTestMachineWith(t testing.TB, e Engine) *testMachine {
+	t.Helper()
 	bus := &fakeBus{}
-	procs, err := Engine{}.New(vmm.ProcessorSpec{Count: 1, Seed: 1}, bus)
+	procs, err := e.New(vmm.ProcessorSpec{Count: 1, Seed: 1}, bus)
 	if err != nil {
 		t.Fatal(err)
 	}

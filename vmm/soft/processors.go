@@ -145,6 +145,10 @@ func (p *processors) Stats() vmm.Stats {
 func (p *processors) Close() error {
 	p.mem = memory{}
 	p.started = false
+	if n := p.cache.native; n != nil {
+		p.cache.native = nil
+		return n.close()
+	}
 	return nil
 }
 

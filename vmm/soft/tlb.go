@@ -10,7 +10,7 @@ const (
 type tlbEntry struct {
 	rtag, wtag uint64
 	addend     uint64
-	_          uint64
+	native     uint64 // rtag, but for memory that can go away, at which compiled code must not look
 }
 
 // noTag is no page's address.
@@ -40,7 +40,8 @@ type tlbSet struct {
 }
 
 func (s *tlbSet) drop(i uint16) {
-	s.fast[i].rtag, s.fast[i].wtag = noTag, noTag
+	e := &s.fast[i]
+	e.rtag, e.wtag, e.native = noTag, noTag, noTag
 	s.meta[i].vtag = noTag
 }
 
@@ -108,7 +109,7 @@ func (c *cpu) fill(set int, va, pa, flags uint64) {
 	if flags&tlbLarge != 0 {
 		s.large |= 1 << (va >> 21 & 63)
 	}
-	e.rtag, e.wtag = noTag, noTag
+	e.rtag, e.wtag, e.native = noTag, noTag, noTag
 	if pa&^pageMask == c.apic.base&^pageMask && c.apic.enabled() {
 		return
 	}
@@ -119,6 +120,10 @@ func (c *cpu) fill(set int, va, pa, flags uint64) {
 	off := pa&^pageMask - r.base
 	e.addend = hostAddr(r.mem, off) - page
 	e.rtag = page
+	if r.revocable {
+		return
+	}
+	e.native = page
 	if flags&tlbWritable != 0 && r.direct() && r.firstBlock(off) == 0 {
 		e.wtag = page
 	}

@@ -1,0 +1,36 @@
+package soft
+
+// crossing is what passes between Go and generated code.
+type crossing struct {
+	left, limit uint64 // instructions to go; the clock when none are
+	flags       uint64 // see flagState
+	op, header  uint32 // where code was left
+	why         uint32
+	rip         uint64
+	ops, code   uint64 // addresses of the ops and of the code
+	spill       uint64
+}
+
+// Why generated code was left.
+const (
+	leftOp     = iota // op is to be interpreted
+	leftTaken         // op's branch is taken, and not linked
+	leftHeader        // the block of header is to be entered
+	leftJump          // rip is to be looked for
+)
+
+// Executions of a block before it is compiled, and a count that is never
+// reached.
+const (
+	hot  = 24
+	cold = 1<<31 - 1
+)
+
+// nativePage is the page of the block that was left.
+func (c *cpu) nativePage() uint64 { return uint64(c.p.cache.ops[c.native.header].imm) }
+
+// compilerStats counts what a compiler did.
+type compilerStats struct {
+	blocks, entries, flushes uint64
+	size                     int // bytes of code
+}

@@ -1,0 +1,197 @@
+package soft
+
+// Where the guest's arithmetic flags are at a point of generated code. They
+// are in at least one of three places: the processor's word, the host's
+// EFLAGS, or nowhere but computable again from registers that still hold the
+// operands.
+//
+// The word holds what LAHF leaves in AH, above OF in bit 0.
+type flagState struct {
+	word bool
+	host uint64 // flags that EFLAGS holds
+	noAF bool   // AF of EFLAGS is undefined and counts as 0
+	again
+}
+
+// again is an operation that gives the flags once more.
+type again struct {
+	kind     uint8
+	op, size uint8
+	dst, src uint8 // slots; src is slotZero with an immediate
+	imm      int64
+}
+
+const (
+	againNot  = iota
+	againCmp  // CMP dst, src
+	againTest // TEST dst, src
+	againAdd  // dst is the sum of itself and src
+	againSub  // dst is the difference of itself and src
+)
+
+func (g *again) uses(slot uint8) bool {
+	return g.kind != againNot && slot != slotZero && (g.dst == slot || g.src == slot)
+}
+
+// inWord is the state at the start of a block.
+var inWord = flagState{word: true}
+
+// save stores EFLAGS, all of which are good, to the word. It needs hA.
+func (t *translator) save(noAF bool) {
+	a := &t.asm
+	a.load(8, hA, inReg(hAX))
+	a.byte(0x9f)              // lahf
+	a.bytes(0x0f, 0x90, 0xc0) // seto al
+	if noAF {
+		a.bytes(0x80, 0xe4, 0xff&^flagAF) // and ah, imm8
+	}
+	a.store(2, hAX, inCPU(offFlagWord))
+	a.load(8, hAX, inReg(hA))
+}
+
+// restore loads EFLAGS from the word. It needs hA.
+func (t *translator) restore() {
+	a := &t.asm
+	a.load(8, hA, inReg(hAX))
+	a.insn(0x0fb7, 4, hAX, inCPU(offFlagWord)) // movzx
+	a.bytes(0x04, 0x7f)                        // add al, 0x7f: OF
+	a.byte(0x9e)                               // sahf
+	a.load(8, hAX, inReg(hA))
+}
+
+// repeat computes the flags again, into EFLAGS.
+func (t *translator) repeat(g again) (noAF bool) {
+	a := &t.asm
+	operate := func(op uint8, r uint8) {
+		if g.src == slotZero {
+			a.aluImm(op, g.size, inReg(r), g.imm)
+		} else {
+			a.alu(op, g.size, r, t.slot(g.src))
+		}
+	}
+	switch g.kind {
+	case againCmp:
+		if g.src == slotZero {
+			a.aluImm(aluCMP, g.size, t.slot(g.dst), g.imm)
+		} else {
+			operate(aluCMP, t.into(hA, g.dst))
+		}
+	case againTest:
+		if g.src == slotZero {
+			a.insn(byteOp(0xf7, g.size), g.size, 0, t.slot(g.dst))
+			a.immediate(g.size, g.imm)
+		} else {
+			a.insn(byteOp(0x85, g.size), g.size, t.into(hA, g.dst), t.slot(g.src))
+		}
+		return true
+	case againAdd:
+		a.load(8, hA, t.slot(g.dst))
+		operate(aluSUB, hA)
+		operate(aluADD, hA)
+	case againSub:
+		a.load(8, hA, t.slot(g.dst))
+		operate(aluADD, hA)
+		operate(aluSUB, hA)
+	}
+	return false
+}
+
+// toWord makes the word hold the flags.
+func (t *translator) toWord() {
+	f := &t.flags
+	switch {
+	case f.word:
+	case f.host == flagsArith:
+		t.save(f.noAF)
+	default:
+		t.save(t.repeat(f.again))
+		f.host = 0
+	}
+	f.word = true
+}
+
+// prepare gets the flags out of op i's way. clobbers says that the op's code
+// changes EFLAGS before it may leave; slots are those it writes.
+func (t *translator) prepare(i int, clobbers bool, slots ...uint8) {
+	f := &t.flags
+	after := t.live[i] && !t.sets[i] // of what is there before
+	lost := false
+	for _, s := range slots {
+		lost = lost || f.uses(s)
+	}
+	switch {
+	case !after && !t.leaves[i]:
+		// Nobody reads them any more, but the operation itself.
+	case f.word:
+	case lost && after && (clobbers || f.host != flagsArith):
+		t.toWord()
+	case clobbers && f.kind == againNot:
+		t.toWord()
+	}
+	if clobbers {
+		f.host = 0
+	}
+}
+
+// wrote forgets what op i's writing of slots makes useless. It comes after
+// all places where the op may leave.
+func (t *translator) wrote(slots ...uint8) {
+	for _, s := range slots {
+		if t.flags.uses(s) {
+			t.flags.again = again{}
+		}
+	}
+}
+
+// define says that EFLAGS now hold op i's flags.
+func (t *translator) define(i int, noAF bool, g again) {
+	t.flags = flagState{host: flagsArith, noAF: noAF, again: g}
+	if !t.live[i] {
+		t.flags.word = true // nobody looks
+	}
+}
+
+// defineWord says that the word now holds op i's flags, and EFLAGS some.
+func (t *translator) defineWord(host uint64) {
+	t.flags = flagState{word: true, host: host}
+}
+
+// Flags that a condition reads, by its number without the lowest bit.
+var condFlags = [8]uint64{flagOF, flagCF, flagZF, flagCF | flagZF, flagSF, flagPF, flagSF | flagOF, flagZF | flagSF | flagOF}
+
+// cond makes EFLAGS hold condition cc, and returns the one to test instead.
+func (t *translator) cond(cc uint8) uint8 {
+	f := &t.flags
+	want := condFlags[cc>>1]
+	a := &t.asm
+	switch {
+	case f.host&want == want:
+		return cc
+	case f.word && want&flagOF == 0: // TEST byte [word+1], imm8
+		a.insn(0xf6, 1, 0, inCPU(offFlagWord+1))
+		a.byte(byte(want))
+		f.host = 0
+		return 4 | ^cc&1 // NE for the condition, E for its contrary
+	case f.word:
+		t.restore()
+		f.noAF = false
+	default:
+		f.noAF = t.repeat(f.again)
+	}
+	f.host = flagsArith
+	return cc
+}
+
+// carry makes CF of EFLAGS the guest's. Without the word it needs hA.
+func (t *translator) carry() {
+	f := &t.flags
+	switch {
+	case f.host&flagCF != 0:
+	case f.word:
+		t.asm.insn(0x0fba, 2, 4, inCPU(offFlagWord)) // BT word, 8
+		t.asm.byte(8)
+		f.host = 0
+	default:
+		t.repeat(f.again)
+	}
+}

@@ -1,0 +1,289 @@
+package soft
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+const codeSize = 32 << 20
+
+// compiler makes host code of blocks and holds its code. The code is mapped twice, writable and
+// executable, and is never both at one address.
+type compiler struct {
+	cache  *blockCache
+	write  []byte // the writable view
+	exec   []byte // the executable one
+	pos    int    // free from here
+	fixed  int    // where the code of blocks starts
+	edges  map[uint32]int32
+	dirty  bool   // code was written since it last ran
+	follow uint32 // op whose branch left code unlinked, or 0
+
+	enterStub int // of the block just translated
+
+	thunk, serialize                    int
+	offBail, offTaken, offEnter, offFnd int
+	offJump                             [2]int
+
+	stubs map[uint32]int32 // header: the way out before the block
+	t     translator
+
+	count compilerStats
+}
+
+// newCompiler maps memory for code and checks that it can run.
+func newCompiler(b *blockCache) (*compiler, error) {
+	fd, err := unix.MemfdCreate("nvlab-code", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("memory for code: %w", err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Ftruncate(fd, codeSize); err != nil {
+		return nil, fmt.Errorf("memory for code: %w", err)
+	}
+	n := &compiler{cache: b, edges: map[uint32]int32{}, stubs: map[uint32]int32{}}
+	if n.write, err = unix.Mmap(fd, 0, codeSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
+		return nil, fmt.Errorf("memory for code: %w", err)
+	}
+	if n.exec, err = unix.Mmap(fd, 0, codeSize, unix.PROT_READ|unix.PROT_EXEC, unix.MAP_SHARED); err != nil {
+		n.close()
+		return nil, fmt.Errorf("the host refuses memory with code: %w", err)
+	}
+	n.common()
+	return n, nil
+}
+
+func (n *compiler) close() error {
+	var err error
+	if n.write != nil {
+		err = unix.Munmap(n.write)
+	}
+	if n.exec != nil {
+		err = errors.Join(err, unix.Munmap(n.exec))
+	}
+	n.write, n.exec = nil, nil
+	return err
+}
+
+func (n *compiler) stats() compilerStats {
+	s := n.count
+	s.size = n.pos
+	return s
+}
+
+// common writes the code that all blocks share. No block is at offset 0.
+func (n *compiler) common() {
+	t := translator{n: n, asm: assembler{b: n.write, pos: 16, ok: true}}
+	a := &t.asm
+
+	// Fetching what another mapping wrote takes a serializing instruction
+	// first (SDM 3A, 8.1.3): IRETQ to the next one.
+	n.serialize = a.pos
+	a.bytes(0x48, 0x89, 0xe0) // mov rax, rsp
+	a.bytes(0x8c, 0xd1)       // mov ecx, ss
+	a.bytes(0x51, 0x50, 0x9c) // push rcx; push rax; pushfq
+	a.bytes(0x8c, 0xc9, 0x51) // mov ecx, cs; push rcx
+	a.bytes(0x48, 0x8d, 0x0d) // lea rcx, [rip+3]
+	a.imm32(3)                //
+	a.bytes(0x51, 0x48, 0xcf) // push rcx; iretq
+	n.thunk = a.pos
+	for r := uint8(0); r < 12; r++ {
+		s := t.slot(r)
+		a.load(8, s.reg, inCPU(offR+8*uintptr(r)))
+	}
+	a.insn(0xff, 4, 4, inReg(hA)) // jmp r14
+
+	leave := func(why int64) (at int) {
+		at = a.pos
+		a.storeImm(4, inCPU(offExitWhy), why)
+		for r := uint8(0); r < 12; r++ {
+			s := t.slot(r)
+			a.store(8, s.reg, inCPU(offR+8*uintptr(r)))
+		}
+		a.byte(0xc3)
+		return at
+	}
+	n.offBail = leave(leftOp)
+	n.offTaken = leave(leftTaken)
+	n.offEnter = leave(leftHeader)
+	n.offFnd = leave(leftJump)
+	for set := range n.offJump {
+		n.offJump[set] = a.pos
+		entry := func(off uintptr) arg {
+			return arg{mem: true, reg: hCPU, index: hB, disp: int32(offJumps + uintptr(set)*jumpsSize + off)}
+		}
+		a.load(8, hB, inReg(hA))
+		a.shiftImm(5, 8, hB, 11)
+		a.alu(aluXOR, 8, hB, inReg(hA))
+		a.aluImm(aluAND, 4, inReg(hB), jcSize-1)
+		a.shiftImm(4, 4, hB, jumpShift)
+		a.alu(aluCMP, 8, hA, entry(offJumpRIP))
+		miss := a.jcc(5)
+		a.shiftImm(5, 8, hA, 63)
+		a.load(4, hA, arg{mem: true, reg: hCPU, index: hA, scale: 2, disp: int32(offGens + 4*genLower)})
+		a.alu(aluCMP, 4, hA, entry(offJumpGen))
+		stale := a.jcc(5)
+		a.load(4, hA, entry(offJumpLink))
+		a.shiftImm(4, 8, hA, opShift)
+		a.alu(aluADD, 8, hA, inCPU(offOps))
+		a.load(4, hA, inMem(hA, offOpGen))
+		a.insn(0x85, 4, hA, inReg(hA))
+		none := a.jcc(4)
+		a.alu(aluADD, 8, hA, inCPU(offCode))
+		a.insn(0xff, 4, 4, inReg(hA))
+		a.here(stale)
+		a.here(none)
+		a.load(8, hA, entry(offJumpRIP))
+		a.here(miss)
+		a.store(8, hA, inCPU(offExitRIP))
+		a.jmpTo(n.offFnd)
+	}
+	n.pos = (a.pos + 63) &^ 63
+	n.fixed = n.pos
+	n.dirty = true
+}
+
+// compile translates the block of a header, and says where its code is.
+func (n *compiler) compile(c *cpu, header uint32) uint32 {
+	if codeSize-n.pos < 64<<10 {
+		n.flush()
+	}
+	b := n.cache
+	h := &b.ops[header]
+	end := header + 1
+	for int(end) < len(b.ops)-1 && !b.ops[end].ends() {
+		end++
+	}
+	mode := b.blocks[h.link].mode
+	t := &n.t
+	*t = translator{n: n, asm: assembler{b: n.write, pos: n.pos, ok: true}, stubs: t.stubs[:0],
+		ops: append(t.ops[:0], b.ops[header+1:end+1]...), first: header + 1, header: header, page: uint64(h.imm)}
+	for i := range t.ops {
+		t.ops[i].code = fullOps[t.ops[i].code]
+	}
+	if mode&modeUser != 0 {
+		t.set = 1
+	}
+	if !t.block() {
+		h.disp = cold
+		return 0
+	}
+	at := uint32(n.pos)
+	n.pos = (t.asm.pos + 15) &^ 15
+	n.stubs[header] = int32(n.enterStub)
+	n.count.blocks++
+	n.dirty = true
+	h.gen = at
+	// Branches within the page whose targets have code.
+	for k := header + 1; k <= end; k++ {
+		if o := &b.ops[k]; o.sel == genSame && o.gen == 0 && n.edges[k] != 0 {
+			n.link(k, o.link)
+		}
+	}
+	return at
+}
+
+// link makes op k's branch, within its page, lead to a block's code.
+func (n *compiler) link(k, header uint32) {
+	site, ok := n.edges[k]
+	at := n.cache.ops[header].gen
+	if !ok || at == 0 {
+		return
+	}
+	a := assembler{b: n.write, ok: true}
+	a.patch(int(site), int(at))
+	delete(n.edges, k)
+	n.dirty = true
+}
+
+// drop makes the code of a block, if it has any, lead out.
+func (n *compiler) drop(header uint32) {
+	h := &n.cache.ops[header]
+	if h.gen == 0 {
+		h.disp = cold
+		return
+	}
+	a := assembler{b: n.write, pos: int(h.gen), ok: true}
+	a.jmpTo(int(n.stubs[header]))
+	n.dirty = true
+	h.gen = 0
+	h.disp = cold
+}
+
+// forget drops all code; the cache has forgotten all blocks.
+func (n *compiler) forget() {
+	n.pos = n.fixed
+	clear(n.edges)
+	clear(n.stubs)
+	n.follow = 0
+	n.dirty = true
+}
+
+// flush drops all code of a full cache.
+func (n *compiler) flush() {
+	for i := range n.cache.blocks {
+		if k := &n.cache.blocks[i]; k.header != 0 && k.pa != noTag {
+			h := &n.cache.ops[k.header]
+			h.gen, h.disp = 0, hot
+		}
+	}
+	n.forget()
+	n.count.flushes++
+}
+
+// runNative runs the code of the block whose header is at c.at, which is hot,
+// and what follows. Then c.at is the op, or header, to go on with.
+func (c *cpu) runNative() {
+	b := &c.p.cache
+	n := b.native
+	x := &c.native
+	header := uint32(c.at >> opShift)
+	o := &b.ops[header]
+	x.why = leftHeader
+	at := o.gen
+	if at == 0 {
+		o.disp = cold
+		if n == nil {
+			return
+		}
+		if at = n.compile(c, header); at == 0 {
+			return
+		}
+	}
+	o.disp = 0
+	if n.follow != 0 {
+		if f := &b.ops[n.follow]; f.link == header && f.gen == c.gens[f.sel&3] {
+			n.link(n.follow, header)
+		}
+		n.follow = 0
+	}
+	f := c.arith()
+	x.flags = f>>11&1 | (f&0xff|flagOne)<<8
+	x.ops, x.code = uint64(b.opsAddr()), uint64(addrOf(n.exec))
+	thunk := n.thunk
+	if n.dirty {
+		n.dirty = false
+		thunk = n.serialize
+	}
+	n.count.entries++
+	c.enterCode(addrOf(n.exec)+uintptr(thunk), addrOf(n.exec)+uintptr(at))
+	c.setArith(x.flags>>8&(flagsArith&^flagOF) | x.flags&1<<11)
+	next := x.op
+	switch x.why {
+	case leftHeader:
+		next = x.header
+	case leftTaken:
+		if b.ops[next].sel == genSame {
+			n.follow = next
+		}
+	case leftJump:
+		return
+	}
+	c.at = uintptr(next) << opShift
+}
+
+// compilerWanted says whether processors compile unless told otherwise.
+func compilerWanted() bool { return os.Getenv("NVLAB_JIT") == "1" }

@@ -1,0 +1,322 @@
+package soft
+
+// shiftKind is a shift of a register: its number in group 2, its operand size,
+// and whether CL has the count.
+type shiftKind struct {
+	op, size uint8
+	cl       bool
+}
+
+var shiftKinds = map[opcode]shiftKind{
+	opROLI32: {0, 4, false}, opROLCL32: {0, 4, true}, opROLI64: {0, 8, false}, opROLCL64: {0, 8, true},
+	opRORI32: {1, 4, false}, opRORCL32: {1, 4, true}, opRORI64: {1, 8, false}, opRORCL64: {1, 8, true},
+	opSHLI32: {4, 4, false}, opSHLCL32: {4, 4, true}, opSHLI64: {4, 8, false}, opSHLCL64: {4, 8, true},
+	opSHRI32: {5, 4, false}, opSHRCL32: {5, 4, true}, opSHRI64: {5, 8, false}, opSHRCL64: {5, 8, true},
+	opSARI32: {7, 4, false}, opSARCL32: {7, 4, true}, opSARI64: {7, 8, false}, opSARCL64: {7, 8, true},
+}
+
+// shift is the shifts and rotates of registers.
+func (t *translator) shift(i int, o *op) bool {
+	k, ok := shiftKinds[o.code]
+	if !ok {
+		return false // SHRD, SHLD
+	}
+	op, size, cl := k.op, k.size, k.cl
+	a := &t.asm
+	rotate := op < 2
+	t.prepare(i, false, o.dst)
+	live := t.live[i]
+	if live && (cl || rotate) {
+		t.toWord() // the old flags, some of which stay
+	}
+	d := t.target(hA, o.dst)
+	if d == hA {
+		if live {
+			d = hB // the flags' making needs hA
+		}
+		a.load(8, d, t.slot(o.dst))
+	}
+	if !live {
+		if cl {
+			a.insn(0xd3, size, op, inReg(d))
+		} else {
+			a.shiftImm(op, size, d, o.src)
+		}
+		t.finish(d, o.dst)
+		t.define(i, false, again{})
+		return true
+	}
+	skip, end := 0, 0
+	if cl {
+		a.insn(0xf6, 1, 0, inReg(hCX)) // test cl, imm8
+		a.byte(8*size - 1)
+		skip = a.jcc(4)
+	}
+	top := inReg(d)
+	if op == 5 { // SHR: OF is the top bit of what there was
+		a.store(8, d, inCPU(offSpill))
+		top = inCPU(offSpill)
+	}
+	if cl {
+		a.insn(0xd3, size, op, inReg(d))
+	} else {
+		a.shiftImm(op, size, d, o.src)
+	}
+	t.finish(d, o.dst)
+	if rotate {
+		t.rotated(size, d, op)
+	} else {
+		t.shifted(size, op, top)
+	}
+	if cl {
+		end = a.jmp()
+		a.here(skip)
+		if size == 4 {
+			a.load(4, d, inReg(d)) // clears the upper half
+			t.finish(d, o.dst)
+		}
+		a.here(end)
+	}
+	t.wrote(o.dst)
+	t.defineWord(0)
+	return true
+}
+
+// shifted stores the flags of a shift: AF is 0, and OF is as after a shift by
+// one place whatever the count.
+func (t *translator) shifted(size, op uint8, top arg) {
+	a := &t.asm
+	a.load(8, hA, inReg(hAX))
+	a.byte(0x9f)                      // lahf
+	a.bytes(0x80, 0xe4, 0xff&^flagAF) // and ah, imm8
+	switch op {
+	case 4:
+		a.bytes(0x88, 0xe0)       // mov al, ah
+		a.bytes(0xc0, 0xe8, 0x07) // shr al, 7
+		a.bytes(0x30, 0xe0)       // xor al, ah
+		a.bytes(0x24, 0x01)       // and al, 1
+	case 5:
+		a.insn(0x0fba, size, 4, top) // bt top, imm8
+		a.byte(8*size - 1)
+		a.bytes(0x0f, 0x92, 0xc0) // setc al
+	default:
+		a.bytes(0xb0, 0x00) // mov al, 0
+	}
+	a.store(2, hAX, inCPU(offFlagWord))
+	a.load(8, hAX, inReg(hA))
+}
+
+// rotated puts CF and OF of a rotate into the word.
+func (t *translator) rotated(size, d, op uint8) {
+	a := &t.asm
+	bits := 8 * size
+	a.load(8, hA, inReg(d))
+	if d != hB {
+		a.load(8, hB, inReg(d))
+	}
+	if op == 0 { // ROL: CF is bit 0, OF that xor the top
+		a.aluImm(aluAND, 4, inReg(hA), 1)
+		a.shiftImm(5, 8, hB, bits-1)
+	} else { // ROR: CF is the top, OF that xor the bit below
+		a.shiftImm(5, 8, hA, bits-1)
+		a.shiftImm(5, 8, hB, bits-2)
+		a.aluImm(aluAND, 4, inReg(hB), 1)
+	}
+	a.alu(aluXOR, 4, hB, inReg(hA))
+	a.store(1, hB, inCPU(offFlagWord))
+	t.carryToWord()
+}
+
+// carryToWord puts CF, which is in hA, into the word.
+func (t *translator) carryToWord() {
+	a := &t.asm
+	a.aluImm(aluAND, 1, inCPU(offFlagWord+1), 0xff&^flagCF)
+	a.aluTo(aluOR, 1, inCPU(offFlagWord+1), hA)
+}
+
+// multiplied stores the flags of a multiplication: CF and OF from EFLAGS, SF,
+// ZF and PF those of the low result, AF 0.
+func (t *translator) multiplied(size uint8, low arg) {
+	a := &t.asm
+	a.insn(0x0f92, 1, 0, inReg(hB)) // setc r15b
+	a.load(8, hA, inReg(hAX))
+	if low.mem {
+		a.aluImm(aluCMP, size, low, 0)
+	} else {
+		a.insn(0x85, size, low.reg, low)
+	}
+	a.byte(0x9f)                               // lahf
+	a.bytes(0x80, 0xe4, 0xff&^(flagAF|flagCF)) // and ah, imm8
+	a.load(1, hAX, inReg(hB))
+	a.bytes(0x08, 0xc4) // or ah, al
+	a.store(2, hAX, inCPU(offFlagWord))
+	a.load(8, hAX, inReg(hA))
+}
+
+// unary is the register operations between INC and DIV.
+func (t *translator) unary(i int, o *op) bool {
+	a := &t.asm
+	c := o.code
+	size := uint8(4)
+	switch {
+	case c == opMUL64 || c == opMUL32:
+		if c == opMUL64 {
+			size = 8
+		}
+		t.prepare(i, true, rAX, rDX)
+		a.insn(0xf7, size, 4, t.slot(o.src))
+		return t.multiply(i, size, inReg(hAX))
+	case c == opDIV64 || c == opDIV32:
+		if c == opDIV64 {
+			size = 8
+		}
+		if o.src == rDX {
+			return false
+		}
+		t.prepare(i, true, rAX, rDX)
+		t.toWord()
+		a.alu(aluCMP, size, hDX, t.slot(o.src)) // the quotient must fit
+		t.bail(i, a.jcc(3))
+		a.insn(0xf7, size, 6, t.slot(o.src))
+		t.wrote(rAX, rDX)
+		return true
+	case c >= opINCR64:
+		size = 8
+		c -= opINCR64 - opINCR32
+	}
+	switch c {
+	case opINCR32, opDECR32:
+		t.prepare(i, false, o.dst)
+		if t.live[i] {
+			t.carry()
+		}
+		d := t.target(hA, o.dst)
+		if d == hA {
+			a.load(8, hA, t.slot(o.dst))
+		}
+		a.insn(0xff, size, b2u(c == opDECR32), inReg(d))
+		t.finish(d, o.dst)
+		t.define(i, false, again{})
+	case opINCM32, opDECM32:
+		t.prepare(i, true)
+		t.toWord()
+		m := t.locate(i, o, size, true, false)
+		t.carry()
+		a.insn(0xff, size, b2u(c == opDECM32), m)
+		t.define(i, false, again{})
+	case opNEGR32, opNOTR32:
+		t.prepare(i, false, o.dst)
+		d := t.target(hA, o.dst)
+		if d == hA {
+			a.load(8, hA, t.slot(o.dst))
+		}
+		if c == opNOTR32 {
+			a.insn(0xf7, size, 2, inReg(d))
+			t.finish(d, o.dst)
+			t.wrote(o.dst)
+			return true
+		}
+		a.insn(0xf7, size, 3, inReg(d))
+		t.finish(d, o.dst)
+		t.define(i, false, again{})
+	case opIMULRR32, opIMULRI32:
+		t.prepare(i, false, o.dst)
+		d := t.target(hB, o.dst)
+		if c == opIMULRR32 {
+			if d == hB {
+				a.load(8, hB, t.slot(o.dst))
+			}
+			a.insn(0x0faf, size, d, t.slot(o.src))
+		} else {
+			a.insn(0x69, size, d, t.slot(o.src))
+			a.imm32(uint32(o.imm))
+		}
+		t.finish(d, o.dst)
+		return t.multiply(i, size, t.slot(o.dst))
+	case opBTRI32, opBTRR32, opBTSRI32, opBTSRR32, opBTRRI32, opBTRRR32:
+		t.bitTest(i, o, size, c)
+	case opBTMI32, opBTSMI32, opBTRMI32:
+		t.prepare(i, true)
+		t.toWord()
+		m := t.locate(i, o, size, c != opBTMI32, false)
+		a.insn(0x0fba, size, [3]uint8{4, 5, 6}[c-opBTMI32], m)
+		a.byte(o.src & (8*size - 1))
+		a.insn(0x0f92, 1, 0, inReg(hA))
+		t.carryToWord()
+		t.defineWord(0)
+	case opBSF32, opBSR32:
+		t.prepare(i, true, o.dst)
+		if t.live[i] {
+			t.toWord()
+		}
+		s := t.into(hA, o.src)
+		d := t.target(hB, o.dst)
+		if t.live[i] {
+			a.aluImm(aluAND, 1, inCPU(offFlagWord+1), 0xff&^flagZF)
+		}
+		a.insn(0x85, size, s, inReg(s))
+		zero := a.jcc(4)
+		a.insn(uint32(0x0fbc+(c-opBSF32)), size, d, inReg(s))
+		t.finish(d, o.dst)
+		end := a.jmp()
+		a.here(zero)
+		if t.live[i] {
+			a.aluImm(aluOR, 1, inCPU(offFlagWord+1), flagZF)
+		}
+		a.here(end)
+		t.wrote(o.dst)
+		t.defineWord(0)
+	default:
+		return false
+	}
+	return true
+}
+
+func (t *translator) multiply(i int, size uint8, low arg) bool {
+	if t.live[i] {
+		t.multiplied(size, low)
+	}
+	t.defineWord(0)
+	return true
+}
+
+// bitTest is BT, BTS and BTR of a register; only CF changes.
+func (t *translator) bitTest(i int, o *op, size uint8, c opcode) {
+	a := &t.asm
+	write := c >= opBTSRI32
+	if write {
+		t.prepare(i, true, o.dst)
+	} else {
+		t.prepare(i, true)
+	}
+	if t.live[i] {
+		t.toWord()
+	}
+	n := (c - opBTRI32) / 2
+	d := t.target(hA, o.dst)
+	if d == hA {
+		a.load(8, hA, t.slot(o.dst))
+	}
+	if (c-opBTRI32)%2 == 0 {
+		a.insn(0x0fba, size, uint8(4+n), inReg(d))
+		a.byte(o.src & (8*size - 1))
+	} else {
+		a.insn(uint32(0x0fa3+8*n), size, t.into(hB, o.src), inReg(d))
+	}
+	if write {
+		t.finish(d, o.dst)
+	}
+	if t.live[i] {
+		a.insn(0x0f92, 1, 0, inReg(hA)) // setc r14b
+		t.carryToWord()
+	}
+	t.wrote(o.dst)
+	t.defineWord(0)
+}
+
+func b2u(v bool) uint8 {
+	if v {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,28 @@
+//go:build !(linux && amd64)
+
+package soft
+
+import (
+	"errors"
+	"runtime"
+)
+
+// native is the compiler, which this host has none of.
+type compiler struct{}
+
+func newCompiler(*blockCache) (*compiler, error) {
+	return nil, errors.New("no compiler for " + runtime.GOOS + "/" + runtime.GOARCH)
+}
+
+func (*compiler) drop(uint32)          {}
+func (*compiler) forget()              {}
+func (*compiler) close() error         { return nil }
+func (*compiler) stats() compilerStats { return compilerStats{} }
+
+func compilerWanted() bool { return false }
+
+func (c *cpu) runNative() {
+	o := &c.p.cache.ops[c.at/opSize]
+	o.disp = cold
+	c.native.why = leftHeader
+}

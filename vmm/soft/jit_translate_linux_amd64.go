@@ -1,0 +1,357 @@
+package soft
+
+// A translator makes host code of one block's ops. Every op it does not know,
+// and every access the TLB does not answer, leaves to the interpreter at that
+// op, with the op not begun.
+type translator struct {
+	asm    assembler
+	n      *compiler
+	ops    []op // of the block, the last one a branch
+	first  uint32
+	header uint32
+	page   uint64
+	set    int // privilege
+
+	live   []bool // somebody reads the flags after op i
+	sets   []bool // op i sets all of them
+	leaves []bool // op i may leave with the flags from before
+
+	flags flagState
+	stubs []stub
+}
+
+// stub is code out of line.
+type stub struct {
+	site  int // the branch to it
+	op    int
+	edge  bool // a taken branch; else the op is left to the interpreter
+	flags flagState
+}
+
+// sizes are operand sizes in the order of opcodes.
+var opSizes = [4]uint8{1, 2, 4, 8}
+
+// ends says whether an op is the last of its block.
+func (o *op) ends() bool {
+	switch o.code {
+	case opJMP, opJMPR, opCALL, opCALLR, opRET, opSLOW, opDEAD:
+		return true
+	}
+	return false
+}
+
+// slot is a guest register as an operand.
+func (t *translator) slot(s uint8) arg {
+	switch {
+	case s == rSP:
+		return inReg(hSP)
+	case s < 12:
+		return inReg(s)
+	}
+	return inCPU(offR + 8*uintptr(s))
+}
+
+// into returns a host register that holds a slot: its own, or r.
+func (t *translator) into(r, s uint8) uint8 {
+	x := t.slot(s)
+	if !x.mem {
+		return x.reg
+	}
+	t.asm.load(8, r, x)
+	return r
+}
+
+// target returns the register in which to make a slot's new value: its own, or
+// r; finish then stores it.
+func (t *translator) target(r, s uint8) uint8 {
+	if x := t.slot(s); !x.mem {
+		return x.reg
+	}
+	return r
+}
+
+func (t *translator) finish(r, s uint8) {
+	if x := t.slot(s); x.mem {
+		t.asm.store(8, r, x)
+	}
+}
+
+// address is o's memory operand, in registers; slots in memory go to hA and
+// hB.
+func (t *translator) address(o *op) arg {
+	m := arg{mem: true, reg: hNo, index: hNo, scale: o.scale & 3, disp: o.disp}
+	if o.base != slotZero {
+		m.reg = t.into(hA, o.base)
+	}
+	if o.index != slotZero {
+		m.index = t.into(hB, o.index)
+	}
+	return m
+}
+
+// simple says that an address needs no scratch register.
+func (t *translator) simple(o *op) bool {
+	return (o.base == slotZero || !t.slot(o.base).mem) && (o.index == slotZero || !t.slot(o.index).mem) && o.disp < 1<<31-16
+}
+
+// locate looks o's memory operand of op i up in the TLB, and returns where the
+// host has it. It uses hA and hB, and the flags of EFLAGS.
+func (t *translator) locate(i int, o *op, size uint8, write, aligned bool) arg {
+	a := &t.asm
+	tag := offReadTag
+	if write {
+		tag = offWriteTag
+	}
+	tag += uintptr(t.set) * tlbSetSize
+	simple := t.simple(o)
+	m := t.address(o)
+	if simple {
+		a.lea(hB, m)
+		last := m
+		last.disp += int32(size) - 1
+		if aligned {
+			last.disp = m.disp
+		}
+		a.lea(hA, last)
+	} else {
+		a.lea(hA, m)
+		a.load(8, hB, inReg(hA))
+	}
+	if aligned {
+		a.insn(0xf6, 1, 0, inReg(hA)) // test r14b, 15
+		a.byte(15)
+		t.bail(i, a.jcc(5))
+	} else if !simple && size > 1 {
+		a.aluImm(aluADD, 8, inReg(hA), int64(size)-1)
+	}
+	a.shiftImm(5, 8, hB, pageShift-tlbShift)
+	a.aluImm(aluAND, 4, inReg(hB), tlbIndex)
+	a.aluImm(aluAND, 8, inReg(hA), -pageSize)
+	a.alu(aluCMP, 8, hA, arg{mem: true, reg: hCPU, index: hB, disp: int32(tag)})
+	t.bail(i, a.jcc(5))
+	a.load(8, hB, arg{mem: true, reg: hCPU, index: hB, disp: int32(offAddend + uintptr(t.set)*tlbSetSize)})
+	switch {
+	case o.base == slotZero && o.index == slotZero:
+		return inMem(hB, o.disp)
+	case o.index == slotZero:
+		return arg{mem: true, reg: t.into(hA, o.base), index: hB, disp: o.disp}
+	case o.base != slotZero && t.slot(o.base).mem && t.slot(o.index).mem:
+		a.load(8, hA, t.slot(o.index))
+		if o.scale != 0 {
+			a.shiftImm(4, 8, hA, o.scale&3)
+		}
+		a.alu(aluADD, 8, hA, t.slot(o.base))
+		return arg{mem: true, reg: hA, index: hB, disp: o.disp}
+	case t.slot(o.index).mem:
+		a.load(8, hA, t.slot(o.index))
+		m.index = hA
+	case o.base != slotZero:
+		m.reg = t.into(hA, o.base)
+	}
+	m.disp = 0
+	a.lea(hA, m)
+	return arg{mem: true, reg: hA, index: hB, disp: o.disp}
+}
+
+// bail makes the branch at site leave before op i.
+func (t *translator) bail(i, site int) {
+	t.stubs = append(t.stubs, stub{site: site, op: i, flags: t.flags})
+}
+
+// leave leaves before op i, always.
+func (t *translator) leave(i int) {
+	t.prepare(i, true)
+	t.toWord()
+	t.exit(i, t.n.offBail)
+}
+
+// exit leaves at op i.
+func (t *translator) exit(i, to int) {
+	a := &t.asm
+	a.storeImm(4, inCPU(offExitOp), int64(t.first)+int64(i))
+	a.storeImm(4, inCPU(offExitHeader), int64(t.header))
+	a.jmpTo(to)
+}
+
+// block translates; it returns false if nothing is gained.
+func (t *translator) block() bool {
+	t.analyse()
+	a := &t.asm
+	n := t.ops[len(t.ops)-1].n
+	a.aluImm(aluCMP, 8, inCPU(offLeft), int64(n))
+	enter := a.jcc(12)
+	t.flags = inWord
+	for i := range t.ops {
+		o := &t.ops[i]
+		if !t.op(i, o) {
+			if i == 0 {
+				return false
+			}
+			t.leave(i)
+			break
+		}
+	}
+	for len(t.stubs) > 0 {
+		stubs := t.stubs
+		t.stubs = nil
+		for _, s := range stubs {
+			a.here(s.site)
+			t.flags = s.flags
+			t.toWord()
+			if s.edge {
+				t.edge(s.op)
+			} else {
+				t.exit(s.op, t.n.offBail)
+			}
+		}
+	}
+	a.here(enter)
+	t.n.enterStub = a.pos
+	a.storeImm(4, inCPU(offExitHeader), int64(t.header))
+	a.jmpTo(t.n.offEnter)
+	return a.ok
+}
+
+// edge takes the direct branch of op i. The flags are in the word.
+func (t *translator) edge(i int) {
+	a := &t.asm
+	o := &t.ops[i]
+	k := t.first + uint32(i)
+	if o.sel == genSame {
+		a.aluImm(aluSUB, 8, inCPU(offLeft), int64(o.n))
+		site := a.jmp()
+		a.here(site)
+		t.n.edges[k] = int32(site)
+		a.aluImm(aluADD, 8, inCPU(offLeft), int64(o.n))
+		t.exit(i, t.n.offTaken)
+		return
+	}
+	// What the interpreter's op knows is good here as well.
+	at := int32(k * uint32(opSize))
+	a.load(8, hB, inCPU(offOps))
+	a.load(4, hA, inMem(hB, at+offOpGen))
+	a.alu(aluCMP, 4, hA, inCPU(offGens+4*uintptr(o.sel)))
+	stale := a.jcc(5)
+	a.load(4, hA, inMem(hB, at+offOpLink))
+	a.shiftImm(4, 8, hA, opShift)
+	a.load(4, hA, arg{mem: true, reg: hB, index: hA, disp: offOpGen})
+	a.insn(0x85, 4, hA, inReg(hA))
+	cold := a.jcc(4)
+	a.aluImm(aluSUB, 8, inCPU(offLeft), int64(o.n))
+	a.alu(aluADD, 8, hA, inCPU(offCode))
+	a.insn(0xff, 4, 4, inReg(hA))
+	a.here(stale)
+	a.here(cold)
+	t.exit(i, t.n.offTaken)
+}
+
+// branch takes op i's edge if cc holds.
+func (t *translator) branch(i int, cc uint8) {
+	t.stubs = append(t.stubs, stub{site: t.asm.jcc(cc), op: i, edge: true, flags: t.flags})
+}
+
+// jump goes to the address in hA, which was found canonical.
+func (t *translator) jump(o *op) {
+	a := &t.asm
+	a.aluImm(aluSUB, 8, inCPU(offLeft), int64(o.n))
+	a.jmpTo(t.n.offJump[t.set])
+}
+
+// canonical leaves before op i if hA is no canonical address. It needs hB.
+func (t *translator) canonical(i int) {
+	a := &t.asm
+	a.load(8, hB, inReg(hA))
+	a.shiftImm(4, 8, hB, 16)
+	a.shiftImm(7, 8, hB, 16)
+	a.alu(aluCMP, 8, hB, inReg(hA))
+	t.bail(i, a.jcc(5))
+}
+
+// analyse finds out where the flags are needed.
+func (t *translator) analyse() {
+	n := len(t.ops)
+	flags := make([]bool, 3*n)
+	t.live, t.sets, t.leaves = flags[:n:n], flags[n:2*n:2*n], flags[2*n:]
+	before := true
+	for i := n - 1; i >= 0; i-- {
+		o := &t.ops[i]
+		e := o.effect()
+		t.live[i] = before || e&effEdge != 0
+		t.sets[i] = e&effSets != 0
+		t.leaves[i] = e&effLeaves != 0
+		before = t.leaves[i] || e&effReads != 0 || t.live[i] && !t.sets[i]
+	}
+}
+
+const (
+	effLeaves = 1 << iota
+	effSets
+	effReads
+	effEdge
+)
+
+// effect says what an op does to the flags.
+func (o *op) effect() uint8 {
+	c := o.code
+	switch {
+	case c < opTESTRR8: // the eight operations, by form, width and operation
+		var e uint8 = effSets
+		if alu := (c - opADDRR8) % 8; alu == aluADC || alu == aluSBB {
+			e |= effReads
+		}
+		if c >= opADDRM8 {
+			e |= effLeaves
+		}
+		return e
+	case c < opTESTMR8:
+		return effSets
+	case c < opCMPRR8JO:
+		return effSets | effLeaves
+	case c < opCMPRM32JO, c >= opTESTRR8JO && c < opTESTMI8JO:
+		return effSets | effEdge
+	case c < opMOVRR8:
+		return effSets | effEdge | effLeaves
+	case c >= opMOVRR8 && c < opMOVZXRR8:
+		switch opMOVRR8 + (c-opMOVRR8)%movStride {
+		case opMOVRR8, opMOVRI8:
+			return 0
+		}
+		return effLeaves
+	case c >= opSETO && c <= opCMOVG64:
+		return effReads
+	}
+	switch c {
+	case opMOVZXRR8, opMOVZXRR16, opMOVZXRH, opMOVSXRR8, opMOVSX32RR8, opMOVSXRR16, opMOVSX32RR16, opMOVSXRR32,
+		opLEA32, opLEA64, opXCHGRR32, opXCHGRR64, opBSWAP32, opBSWAP64, opCDQE, opCWDE, opCQO, opCDQ,
+		opINCR32, opINCR64, opDECR32, opDECR64, opNOTR32, opNOTR64,
+		opMOVX, opMOVXR32, opMOVXR64, opMOVRX32, opMOVRX64, opMOVQX, opPXOR, opPOR, opPAND, opPANDN, opPADDQ, opPSUBQ,
+		opPMOVMSKB, opPUNPCKLQDQ, opPCMPEQB, opCLI, opCLD, opCLC, opSTC, opRDTSC,
+		opSHLCL32, opSHLCL64, opSHRCL32, opSHRCL64, opSARCL32, opSARCL64,
+		opROLI32, opROLI64, opRORI32, opRORI64, opROLCL32, opROLCL64, opRORCL32, opRORCL64,
+		opBTRI32, opBTRI64, opBTRR32, opBTRR64, opBTSRI32, opBTSRI64, opBTSRR32, opBTSRR64, opBTRRI32, opBTRRI64, opBTRRR32, opBTRRR64,
+		opBSF32, opBSF64, opBSR32, opBSR64:
+		return 0
+	case opNEGR32, opNEGR64, opIMULRR32, opIMULRR64, opIMULRI32, opIMULRI64, opMUL32, opMUL64,
+		opSHLI32, opSHLI64, opSHRI32, opSHRI64, opSARI32, opSARI64:
+		return effSets
+	case opXADDMR32, opXADDMR64, opCMPXCHGMR32, opCMPXCHGMR64:
+		return effSets | effLeaves
+	}
+	return effLeaves
+}
+
+// fullOps are, of the variants that the interpreter has of an op, the ones that
+// say the most.
+var fullOps = func() (full [opCount]opcode) {
+	for i := range full {
+		full[i] = opcode(i)
+	}
+	for _, variants := range [][opCount]opcode{quietOps, basedOps} {
+		for i, v := range variants {
+			if v != 0 {
+				full[v] = full[i]
+			}
+		}
+	}
+	return full
+}()
