@@ -7162,7 +7162,11 @@ again:
 			c.r[rAX], c.r[rDX] = a/d, a%d
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVX:
-			c.fpu.xmm[o.dst&31] = c.fpu.xmm[o.src&31]
+			s := &c.fpu.xmm[o.src&31]
+			{
+				d := &c.fpu.xmm[o.dst&31]
+				d[0], d[1] = s[0], s[1]
+			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVXM:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -7170,7 +7174,11 @@ again:
 			if e.rtag != (va+15)&^pageMask {
 				goto missRead
 			}
-			c.fpu.xmm[o.dst&31] = *(*[2]uint64)(unsafe.Add(null, va+e.addend))
+			s := (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			{
+				d := &c.fpu.xmm[o.dst&31]
+				d[0], d[1] = s[0], s[1]
+			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVMX:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -7178,7 +7186,8 @@ again:
 			if e.wtag != (va+15)&^pageMask {
 				goto missWrite
 			}
-			*(*[2]uint64)(unsafe.Add(null, va+e.addend)) = c.fpu.xmm[o.src&31]
+			s, d := &c.fpu.xmm[o.src&31], (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			d[0], d[1] = s[0], s[1]
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVAXM:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -7189,7 +7198,11 @@ again:
 			if e.rtag != va&^pageMask {
 				goto missRead
 			}
-			c.fpu.xmm[o.dst&31] = *(*[2]uint64)(unsafe.Add(null, va+e.addend))
+			s := (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			{
+				d := &c.fpu.xmm[o.dst&31]
+				d[0], d[1] = s[0], s[1]
+			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVAMX:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -7200,7 +7213,8 @@ again:
 			if e.wtag != va&^pageMask {
 				goto missWrite
 			}
-			*(*[2]uint64)(unsafe.Add(null, va+e.addend)) = c.fpu.xmm[o.src&31]
+			s, d := &c.fpu.xmm[o.src&31], (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			d[0], d[1] = s[0], s[1]
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVXM32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -7209,7 +7223,10 @@ again:
 				goto missRead
 			}
 			v := *(*uint32)(unsafe.Add(null, va+e.addend))
-			c.fpu.xmm[o.dst&31] = [2]uint64{uint64(v), 0}
+			{
+				d := &c.fpu.xmm[o.dst&31]
+				d[0], d[1] = uint64(v), 0
+			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVMX32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -7220,7 +7237,10 @@ again:
 			*(*uint32)(unsafe.Add(null, va+e.addend)) = uint32(c.fpu.xmm[o.src&31][0])
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVXR32:
-			c.fpu.xmm[o.dst&31] = [2]uint64{uint64(uint32(c.r[o.src])), 0}
+			{
+				d := &c.fpu.xmm[o.dst&31]
+				d[0], d[1] = uint64(uint32(c.r[o.src])), 0
+			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVRX32:
 			c.r[o.dst] = uint64(uint32(c.fpu.xmm[o.src&31][0]))
@@ -7232,7 +7252,10 @@ again:
 				goto missRead
 			}
 			v := *(*uint64)(unsafe.Add(null, va+e.addend))
-			c.fpu.xmm[o.dst&31] = [2]uint64{uint64(v), 0}
+			{
+				d := &c.fpu.xmm[o.dst&31]
+				d[0], d[1] = uint64(v), 0
+			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVMX64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -7243,13 +7266,19 @@ again:
 			*(*uint64)(unsafe.Add(null, va+e.addend)) = c.fpu.xmm[o.src&31][0]
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVXR64:
-			c.fpu.xmm[o.dst&31] = [2]uint64{uint64(c.r[o.src]), 0}
+			{
+				d := &c.fpu.xmm[o.dst&31]
+				d[0], d[1] = uint64(c.r[o.src]), 0
+			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVRX64:
 			c.r[o.dst] = uint64(c.fpu.xmm[o.src&31][0])
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVQX:
-			c.fpu.xmm[o.dst&31] = [2]uint64{c.fpu.xmm[o.src&31][0], 0}
+			{
+				d := &c.fpu.xmm[o.dst&31]
+				d[0], d[1] = c.fpu.xmm[o.src&31][0], 0
+			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opMOVHXM:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))

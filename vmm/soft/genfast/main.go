@@ -597,18 +597,26 @@ func (g *generator) unary() {
 func (g *generator) vectors() {
 	x := func(f string) string { return "c.fpu.xmm[o." + f + "&31]" }
 	vec := width{128, "[2]uint64", ""}
-	g.plain("MOVX", "%s = %s", x("dst"), x("src"))
-	g.emit("MOVXM", "%s%s = %s", vec.locate("rtag"), x("dst"), vec.mem())
-	g.emit("MOVMX", "%s%s = %s", vec.locate("wtag"), vec.mem(), x("src"))
-	g.emit("MOVAXM", "%s%s = %s", fmt.Sprintf(aligned, "rtag", "missRead"), x("dst"), vec.mem())
-	g.emit("MOVAMX", "%s%s = %s", fmt.Sprintf(aligned, "wtag", "missWrite"), vec.mem(), x("src"))
+	// By halves: a load of 16 bytes waits for two stores of 8 to retire.
+	set := func(to, low, high string) string {
+		return fmt.Sprintf("{ d := &%s\nd[0], d[1] = %s, %s }", to, low, high)
+	}
+	const load = "s := (*[2]uint64)(unsafe.Add(null, va+e.addend))\n"
+	store := func() string {
+		return fmt.Sprintf("s, d := &%s, (*[2]uint64)(unsafe.Add(null, va+e.addend))\nd[0], d[1] = s[0], s[1]", x("src"))
+	}
+	g.plain("MOVX", "s := &%s\n%s", x("src"), set(x("dst"), "s[0]", "s[1]"))
+	g.emit("MOVXM", "%s%s%s", vec.locate("rtag"), load, set(x("dst"), "s[0]", "s[1]"))
+	g.emit("MOVMX", "%s%s", vec.locate("wtag"), store())
+	g.emit("MOVAXM", "%s%s%s", fmt.Sprintf(aligned, "rtag", "missRead"), load, set(x("dst"), "s[0]", "s[1]"))
+	g.emit("MOVAMX", "%s%s", fmt.Sprintf(aligned, "wtag", "missWrite"), store())
 	for _, w := range []width{w32, w64} {
-		g.emit(fmt.Sprintf("MOVXM%d", w.bits), "%s%s = [2]uint64{uint64(v), 0}", w.load("v"), x("dst"))
+		g.emit(fmt.Sprintf("MOVXM%d", w.bits), "%s%s", w.load("v"), set(x("dst"), "uint64(v)", "0"))
 		g.emit(fmt.Sprintf("MOVMX%d", w.bits), "%s%s = %s", w.locate("wtag"), w.mem(), w.get(x("src")+"[0]"))
-		g.emit(fmt.Sprintf("MOVXR%d", w.bits), "%s = [2]uint64{uint64(%s), 0}", x("dst"), w.reg("src"))
+		g.emit(fmt.Sprintf("MOVXR%d", w.bits), "%s", set(x("dst"), "uint64("+w.reg("src")+")", "0"))
 		g.emit(fmt.Sprintf("MOVRX%d", w.bits), "c.r[o.dst] = uint64(%s)", w.get(x("src")+"[0]"))
 	}
-	g.plain("MOVQX", "%s = [2]uint64{%s[0], 0}", x("dst"), x("src"))
+	g.plain("MOVQX", "%s", set(x("dst"), x("src")+"[0]", "0"))
 	g.emit("MOVHXM", "%s%s[1] = v", w64.load("v"), x("dst"))
 	g.emit("MOVHMX", "%s%s = %s[1]", w64.locate("wtag"), w64.mem(), x("src"))
 	for _, b := range [][2]string{{"PXOR", "d[%d] ^= s[%d]"}, {"POR", "d[%d] |= s[%d]"}, {"PAND", "d[%d] &= s[%d]"},
