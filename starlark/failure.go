@@ -65,8 +65,7 @@ func (c Class) String() string {
 	return "interrupted"
 }
 
-// ErrInterrupted and ErrTimeout are causes of a run's context: a signal, and
-// the run's time limit.
+// ErrInterrupted is the cause of a context that a signal ended.
 var ErrInterrupted = errors.New("interrupted")
 
 // A TimeoutError says that the run's time limit passed.

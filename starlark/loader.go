@@ -37,12 +37,12 @@ func NewLoader() *Loader {
 
 // A File is a scenario.
 type File struct {
-	Path    string // as it was given
-	Doc     string // its docstring
-	Tests   []*Test
-	UsesVM  bool // it, or a file it loads, names a VM
-	loader  *Loader
-	globals starlark.StringDict
+	Path   string // as it was given
+	Doc    string // its docstring
+	Tests  []*Test
+	UsesVM bool // it, or a file it loads, names a VM
+
+	loader *Loader
 }
 
 // A Test is a top-level function of a scenario whose name starts with test_.
@@ -74,7 +74,7 @@ func (l *Loader) Load(ctx context.Context, path string) (*File, *Failure) {
 		}
 		return nil, l.sources.failureOf(class, err)
 	}
-	file := &File{Path: path, Doc: m.doc, UsesVM: m.usesVM, loader: l, globals: m.globals}
+	file := &File{Path: path, Doc: m.doc, UsesVM: m.usesVM, loader: l}
 	for _, name := range m.names {
 		fn, ok := m.globals[name].(*starlark.Function)
 		if !ok || !strings.HasPrefix(name, "test_") {
