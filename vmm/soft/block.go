@@ -66,6 +66,10 @@ type blockCache struct {
 	heat     int32  // executions before a block is compiled
 	native   *compiler
 	noNative error // why there is none
+
+	// redone has, per op, the instruction in insts that the executor did in
+	// its place; 0 is none. It is made when memory is observed.
+	redone []uint32
 }
 
 // jumpEntry maps a virtual address to a block's header.
@@ -96,6 +100,9 @@ func (b *blockCache) compile() {
 
 // reset drops all blocks.
 func (b *blockCache) reset(m *memory) {
+	if b.redone != nil {
+		clear(b.redone[:len(b.ops)])
+	}
 	b.ops = b.ops[:1]
 	b.insts = b.insts[:1]
 	b.blocks = b.blocks[:1]
@@ -234,7 +241,7 @@ func (c *cpu) lookup(rip uint64) uint32 {
 // translateBlock makes the block at rip, whose first byte is at pa.
 func (c *cpu) translateBlock(rip, pa uint64) *block {
 	b := &c.p.cache
-	t := lowering{page: rip &^ pageMask, sse: c.mode&modeSSE != 0, user: c.mode&modeUser != 0, cache: b}
+	t := lowering{page: rip &^ pageMask, sse: c.mode&modeSSE != 0, user: c.mode&modeUser != 0, watch: c.observing, cache: b}
 	if len(b.ops)%2 != 0 {
 		b.ops = append(b.ops, op{}) // header and first op in one cache line
 	}

@@ -1,5 +1,7 @@
 package soft
 
+import "nvlab/vmm/observe"
+
 // Register slots. Pre-decoded ops name registers by slot, and an array of 256
 // indexed by a byte needs no bounds check.
 const (
@@ -142,6 +144,17 @@ type cpu struct {
 	cpl       uint8
 
 	exc exception
+
+	// With an observer: what the instruction at hand stores, and what orders
+	// it that was not told yet.
+	observing   bool
+	kind        observe.Kind
+	ordered     observe.Order
+	group       uint64
+	stringNext  uint64 // clock of the latest piece of a repeated string store
+	stringPC    uint64
+	stringGroup uint64
+	events      events
 
 	seg  [6]segment
 	ldtr segment

@@ -1,5 +1,7 @@
 package soft
 
+import "nvlab/vmm/observe"
+
 // Exception vectors (SDM 3A, table 6-1).
 const (
 	excDE = 0
@@ -55,6 +57,8 @@ func (c *cpu) deliver() {
 // interrupt enters the handler of e through the IDT (SDM 3A, 6.12.1, 6.14).
 // The return address is c.rip.
 func (c *cpu) interrupt(e exception) bool {
+	c.kind, c.group = 0, c.now|1<<63
+	c.order(observe.Interrupt)
 	ext := uint32(1) // the event is external to the program
 	if e.soft {
 		ext = 0

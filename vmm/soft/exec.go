@@ -44,6 +44,10 @@ func registerRange(f execFn, lo, hi int) {
 func (c *cpu) execute(in *inst) {
 	c.next = c.rip + uint64(in.len)
 	c.now++
+	if c.observing {
+		c.executeObserved(in)
+		return
+	}
 	if execTable[in.op](c, in) {
 		c.rip = c.next
 		return

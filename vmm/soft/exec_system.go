@@ -1,6 +1,10 @@
 package soft
 
-import "math/bits"
+import (
+	"math/bits"
+
+	"nvlab/vmm/observe"
+)
 
 func registerSystem() {
 	register(execHLT, 0xf4)
@@ -120,6 +124,7 @@ func execIN(c *cpu, in *inst) bool {
 	if !c.portAllowed(port, size) {
 		return false
 	}
+	c.orderNow(observe.PortIO)
 	v := uint64(c.p.bus.PortIn(port, int(size))) & sizeMask(size)
 	c.setReg(in, rAX, size, v)
 	return true
@@ -130,6 +135,7 @@ func execOUT(c *cpu, in *inst) bool {
 	if !c.portAllowed(port, size) {
 		return false
 	}
+	c.orderNow(observe.PortIO)
 	c.p.bus.PortOut(port, int(size), uint32(c.r[rAX]&sizeMask(size)))
 	return true
 }

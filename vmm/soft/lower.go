@@ -12,6 +12,7 @@ type lowering struct {
 	n     uint8  // instructions so far, with it
 	sse   bool   // SSE instructions do not fault
 	user  bool
+	watch bool // LOCK is noted
 	done  bool // the block has ended
 
 	first  int    // index of the block's first op
@@ -63,6 +64,9 @@ func (t *lowering) block(code []byte, pc uint16) {
 		}
 		t.n++
 		end := pc + uint16(in.len)
+		if t.watch && (in.flags&instLock != 0 || in.op|1 == 0x87 && in.mod != 3) {
+			t.emit(op{code: opORDER})
+		}
 		if fusable(&in) && decode(code[end:], &after) == decodeOK && isJcc(&after) && t.fuse(&in, &after) {
 			pc = end + uint16(after.len)
 			continue

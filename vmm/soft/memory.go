@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"nvlab/vmm"
+	"nvlab/vmm/observe"
 )
 
 const (
@@ -20,6 +21,7 @@ type region struct {
 	mem        []byte
 	readOnly   bool
 	observed   bool
+	watched    bool // observed, and there is an observer
 	revocable  bool
 	// code holds, per 2 MiB and page within it, the first block made of the
 	// page's bytes; 0 is none.
@@ -140,11 +142,13 @@ func putLE(b []byte, n uint8, v uint64) {
 // readPhys reads n bytes, 1 to 8, that lie in one page.
 func (c *cpu) readPhys(pa uint64, n uint8) uint64 {
 	if pa&^pageMask == c.apic.base&^pageMask && c.apic.enabled() {
+		c.order(observe.Uncached)
 		return c.apic.readMMIO(pa&pageMask, n)
 	}
 	if r := c.p.mem.find(pa); r != nil {
 		return getLE(r.mem[pa-r.base:], n)
 	}
+	c.orderNow(observe.Uncached)
 	if n&(n-1) == 0 {
 		return c.p.bus.MMIORead(pa, int(n)) & sizeMask(n)
 	}
@@ -158,6 +162,7 @@ func (c *cpu) readPhys(pa uint64, n uint8) uint64 {
 // writePhys writes n bytes, 1 to 8, that lie in one page.
 func (c *cpu) writePhys(pa uint64, n uint8, v uint64) {
 	if pa&^pageMask == c.apic.base&^pageMask && c.apic.enabled() {
+		c.order(observe.Uncached)
 		c.apic.writeMMIO(pa&pageMask, n, v)
 		return
 	}
@@ -165,6 +170,7 @@ func (c *cpu) writePhys(pa uint64, n uint8, v uint64) {
 		c.writeRegion(r, pa-r.base, n, v)
 		return
 	}
+	c.orderNow(observe.Uncached)
 	if n&(n-1) == 0 {
 		c.p.bus.MMIOWrite(pa, int(n), v&sizeMask(n))
 		return
@@ -182,6 +188,9 @@ func (c *cpu) writeRegion(r *region, off uint64, n uint8, v uint64) {
 	}
 	if r.firstBlock(off) != 0 {
 		c.dropPage(r, off)
+	}
+	if r.watched {
+		c.observeStore(r, off, n, v)
 	}
 	putLE(r.mem[off:], n, v)
 }

@@ -817,6 +817,7 @@ const (
 	opCLI
 	opSTI
 	opPOPF
+	opORDER
 	opCLD
 	opCLC
 	opSTC
@@ -1086,6 +1087,7 @@ var flagEffects = [opCount]flagEffect{
 	opMUL32NF:     flagsNone,
 	opMOVX:        flagsNone,
 	opMOVQX:       flagsNone,
+	opORDER:       flagsNone,
 	opADDRR32NF:   flagsNone,
 	opADDRR32:     flagsAll,
 	opORRR32NF:    flagsNone,

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"nvlab/vmm"
+	"nvlab/vmm/observe"
 )
 
 // processors implements vmm.Processors. Everything in it but kick is used by
@@ -22,6 +23,8 @@ type processors struct {
 	cpu   *cpu
 	cache blockCache
 
+	observer observe.Observer // nil if nobody looks
+
 	started     bool
 	stopping    bool // end Run after this instruction
 	tripleFault bool
@@ -33,6 +36,9 @@ type processors struct {
 func (p *processors) Map(r vmm.Region) error {
 	if err := p.mem.add(r); err != nil {
 		return err
+	}
+	if last := p.mem.regions[len(p.mem.regions)-1]; last.observed {
+		last.watched = p.observer != nil
 	}
 	p.changed()
 	return nil
@@ -60,7 +66,7 @@ func (p *processors) Start(e vmm.Entry) error {
 		return fmt.Errorf("entry at %#x: not a canonical address", e.RIP)
 	}
 	c := p.cpu
-	*c = cpu{p: p}
+	*c = cpu{p: p, observing: p.observer != nil}
 	c.apic.cpu = c
 	c.apic.reset()
 	c.fpu.reset()
@@ -107,6 +113,7 @@ func (p *processors) Run(ctx context.Context, deadline time.Duration) (exit vmm.
 		}
 	}()
 	p.stopping = false
+	defer p.cpu.tellOrder()
 	return p.cpu.run(ctx, uint64(max(deadline, 0)))
 }
 

@@ -1,6 +1,9 @@
 package soft
 
-import "nvlab/vmm/soft/fp"
+import (
+	"nvlab/vmm/observe"
+	"nvlab/vmm/soft/fp"
+)
 
 // fpuState is the x87, MMX and SSE state.
 type fpuState struct {
@@ -181,6 +184,7 @@ func (c *cpu) storeVec(in *inst, aligned bool, v fp.Vec) bool {
 	}
 	s, ok := c.span(in.seg, va, 16, accessWrite)
 	if ok {
+		c.kind |= observe.Vector
 		c.write128(&s, v)
 	}
 	return ok

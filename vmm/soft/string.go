@@ -1,5 +1,7 @@
 package soft
 
+import "nvlab/vmm/observe"
+
 func registerString() {
 	register(execMOVS, 0xa4, 0xa5)
 	register(execCMPS, 0xa6, 0xa7)
@@ -305,6 +307,7 @@ func execINS(c *cpu, in *inst) bool {
 	if !ok {
 		return false
 	}
+	c.orderNow(observe.PortIO)
 	c.write(&s, uint64(c.p.bus.PortIn(port, int(size))))
 	c.advance(in, rDI, size, 1)
 	if in.rep != 0 {
@@ -326,6 +329,7 @@ func execOUTS(c *cpu, in *inst) bool {
 	if !ok {
 		return false
 	}
+	c.orderNow(observe.PortIO)
 	c.p.bus.PortOut(port, int(size), uint32(v))
 	c.advance(in, rSI, size, 1)
 	if in.rep != 0 {

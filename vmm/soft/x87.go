@@ -1,6 +1,9 @@
 package soft
 
-import "nvlab/vmm/soft/fp"
+import (
+	"nvlab/vmm/observe"
+	"nvlab/vmm/soft/fp"
+)
 
 func registerX87() {
 	registerRange(execX87, 0xd8, 0xdf)
@@ -152,8 +155,19 @@ func execGroup15(c *cpu, in *inst) bool {
 
 // flushLine is CLFLUSH, CLFLUSHOPT and CLWB: a load, as far as faults go.
 func (c *cpu) flushLine(in *inst) bool {
-	_, ok := c.span(in.seg, c.operandAddr(in), 1, accessRead)
-	return ok
+	s, ok := c.span(in.seg, c.operandAddr(in), 1, accessRead)
+	if !ok {
+		return false
+	}
+	switch op := in.modrm >> 3 & 7; {
+	case op == 6:
+		c.observeFlush(s.pa, observe.CLWB)
+	case in.prefix() == 0x66:
+		c.observeFlush(s.pa, observe.CLFLUSHOPT)
+	default:
+		c.observeFlush(s.pa, observe.CLFLUSH)
+	}
+	return true
 }
 
 func (c *cpu) ldmxcsr(in *inst) bool {

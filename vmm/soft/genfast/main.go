@@ -656,6 +656,7 @@ c.fz = ^v & flagZF
 c.fs = v>>7<<63 | ^v>>2&1
 c.fc = v<<63 | (v^v>>11)&1<<62 | v>>4&1<<3
 c.r[rSP] += 8`, stackAt("c.r[rSP]", "rtag"), w64.mem(), pending)
+	g.plain("ORDER", "c.ordered |= orderLock")
 	g.emit("CLD", "c.flags &^= flagDF")
 	g.emit("CLC", "c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62")
 	g.emit("STC", "c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ 3<<62")

@@ -1,0 +1,26 @@
+package vmm
+
+import (
+	"fmt"
+
+	"nvlab/vmm/observe"
+)
+
+// Observable are Processors that see each store, flush and fence of the
+// guest. Observe is called between Runs; nil ends it. A processor that is
+// observed gives up none of its other duties.
+type Observable interface {
+	Processors
+	Observe(observe.Observer)
+}
+
+// Observe has an observer told of what the guest does to Regions with
+// Observed set. The error says that the engine cannot see that.
+func (m *Machine) Observe(o observe.Observer) error {
+	p, ok := m.procs.(Observable)
+	if !ok {
+		return fmt.Errorf("the %s engine runs the guest's instructions on the host's processor, which does not show single stores, flushes and fences", m.engine)
+	}
+	p.Observe(o)
+	return nil
+}

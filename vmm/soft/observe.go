@@ -1,0 +1,211 @@
+package soft
+
+import "nvlab/vmm/observe"
+
+// Observe tells o of every store and flush to observed memory, and of every
+// fence. Nil tells nobody. It must not be called within Run.
+func (p *processors) Observe(o observe.Observer) {
+	p.observer = o
+	p.cpu.observing = o != nil
+	for _, r := range p.mem.regions {
+		r.watched = r.observed && o != nil
+	}
+	p.changed() // whether LOCK is noted is part of a block's code
+}
+
+// orderLock is what the fast path notes of an instruction with LOCK.
+const orderLock = observe.Lock
+
+// kindsOfStores has the instructions whose stores are not ordinary ones.
+var kindsOfStores = [512]observe.Kind{
+	0x1c3: observe.NonTemporal, // MOVNTI
+	0x12b: observe.NonTemporal, // MOVNTPS, MOVNTPD
+	0x1e7: observe.NonTemporal, // MOVNTQ, MOVNTDQ
+	0x1f7: observe.NonTemporal, // MASKMOVQ, MASKMOVDQU
+	0x86:  observe.Locked,      // XCHG
+	0x87:  observe.Locked,
+}
+
+// orders has the instructions that order what came before them, beyond those
+// with LOCK (SDM 3A, 9.3).
+var orders = [512]observe.Order{
+	0x1a2: observe.Serializing, // CPUID
+	0xcf:  observe.Serializing, // IRET
+	0x100: observe.Serializing, // LLDT, LTR
+	0x101: observe.Serializing, // LGDT, LIDT, INVLPG
+	0x122: observe.Serializing, // MOV to CR
+	0x123: observe.Serializing, // MOV to DR
+	0x130: observe.Serializing, // WRMSR
+	0x109: observe.Serializing | observe.WBINVD,
+	0x1ae: observe.SFENCE | observe.MFENCE,
+}
+
+// ordersOf is what a completed instruction orders.
+func (c *cpu) ordersOf(in *inst) observe.Order {
+	o := orders[in.op]
+	switch {
+	case c.kind == observe.Locked:
+		return observe.Lock
+	case o == 0:
+		return 0
+	}
+	op := in.modrm >> 3 & 7
+	switch in.op {
+	case 0x1ae:
+		switch {
+		case in.mod == 3 && op == 6:
+			return observe.MFENCE
+		case in.mod == 3 && op == 7:
+			return observe.SFENCE
+		}
+		return 0
+	case 0x100:
+		if op != 2 && op != 3 {
+			return 0
+		}
+	case 0x101:
+		if in.mod == 3 || op != 2 && op != 3 && op != 7 {
+			return 0
+		}
+	case 0x122:
+		if in.reg == 8 {
+			return 0
+		}
+	}
+	return o
+}
+
+// redo executes the instruction of op i in its place. Stores to observed
+// memory all come here, so what was decoded is kept.
+func (c *cpu) redo(code opcode, i uintptr) {
+	if !c.observing || code == opSLOW {
+		c.stepOne()
+		return
+	}
+	b := &c.p.cache
+	if b.redone == nil {
+		b.redone = make([]uint32, maxOps)
+	}
+	n := b.redone[i]
+	if n == 0 {
+		if len(b.insts)+maxBlock >= maxInsts {
+			c.stepOne()
+			return
+		}
+		if !c.fetch(&c.step) {
+			c.now++
+			c.deliver()
+			return
+		}
+		n = uint32(len(b.insts))
+		b.insts = append(b.insts, c.step)
+		b.redone[i] = n
+	}
+	c.execute(&b.insts[n])
+}
+
+// executeObserved is execute with an observer.
+func (c *cpu) executeObserved(in *inst) {
+	c.begin(in)
+	if !execTable[in.op](c, in) {
+		c.deliver()
+		return
+	}
+	if o := c.ordersOf(in); o&observe.Explicit != 0 {
+		c.orderNow(o)
+	} else {
+		c.ordered |= o
+	}
+	c.rip = c.next
+}
+
+// begin notes what the stores of in are.
+func (c *cpu) begin(in *inst) {
+	k := kindsOfStores[in.op]
+	switch {
+	case in.mod == 3 && k == observe.Locked:
+		k = 0 // XCHG of registers
+	case in.flags&instLock != 0:
+		k = observe.Locked
+	case in.rep != 0 && (in.op|1 == 0xa5 || in.op|1 == 0xab):
+		k = observe.String
+	}
+	c.kind = k
+	c.group = c.now
+	if k == observe.String {
+		// The iterations of one instruction are one group, if they follow
+		// each other.
+		if c.stringNext == c.now-1 && c.stringPC == c.rip {
+			c.group = c.stringGroup
+		}
+		c.stringNext, c.stringPC, c.stringGroup = c.now, c.rip, c.group
+	}
+	if k == observe.Locked {
+		c.ordered |= observe.Lock // what came before
+	}
+}
+
+// order notes that an instruction orders those before it.
+func (c *cpu) order(o observe.Order) {
+	if c.observing {
+		c.ordered |= o
+	}
+}
+
+// orderNow is order for what others can see at once.
+func (c *cpu) orderNow(o observe.Order) {
+	if c.observing {
+		c.ordered |= o
+		c.tellOrder()
+	}
+}
+
+func (c *cpu) here() observe.At {
+	return observe.At{Seq: c.now - c.idle, PC: c.rip, CR3: c.cr3, CPL: c.cpl}
+}
+
+// tellOrder delivers the fences that were noted.
+func (c *cpu) tellOrder() {
+	if c.ordered != 0 {
+		c.events.fence = observe.Fence{At: c.here(), Order: c.ordered}
+		c.ordered = 0
+		c.p.observer.Fence(&c.events.fence)
+	}
+}
+
+// events are what the observer is given, to spare an allocation.
+type events struct {
+	store observe.Store
+	flush observe.Flush
+	fence observe.Fence
+}
+
+// observeStore tells of n bytes at off of r, as chunks.
+func (c *cpu) observeStore(r *region, off uint64, n uint8, v uint64) {
+	if c.ordered != 0 {
+		c.tellOrder()
+	}
+	e := &c.events.store
+	*e = observe.Store{At: c.here(), Base: r.base, Offset: off, Size: n, Value: v & sizeMask(n), Kind: c.kind, Group: c.group}
+	if first := 8 - uint8(off&7); n > first {
+		e.Size, e.Value = first, v&sizeMask(first)
+		c.p.observer.Store(e)
+		n -= first
+		e.Offset, e.Size, e.Value = off+uint64(first), n, v>>(8*first)&sizeMask(n)
+	}
+	c.p.observer.Store(e)
+}
+
+// observeFlush tells of the line at pa, if it is observed.
+func (c *cpu) observeFlush(pa uint64, op observe.FlushOp) {
+	if !c.observing {
+		return
+	}
+	r := c.p.mem.find(pa)
+	if r == nil || !r.observed {
+		return
+	}
+	c.tellOrder()
+	c.events.flush = observe.Flush{At: c.here(), Base: r.base, Offset: (pa - r.base) &^ 63, Op: op}
+	c.p.observer.Flush(&c.events.flush)
+}

@@ -1,0 +1,210 @@
+package soft
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"nvlab/vmm"
+	"nvlab/vmm/observe"
+)
+
+// pmBase is where the observed region of these tests is.
+const pmBase = 0x40000000
+
+// recorder writes events down.
+type recorder struct {
+	events []string
+	groups map[uint64]int
+	full   bool // with groups, and places in the code
+}
+
+func (r *recorder) group(g uint64) string {
+	if r.groups == nil {
+		r.groups = map[uint64]int{}
+	}
+	if _, ok := r.groups[g]; !ok {
+		r.groups[g] = len(r.groups)
+	}
+	return fmt.Sprintf(" g%d", r.groups[g])
+}
+
+func (r *recorder) add(at *observe.At, group string, format string, args ...any) {
+	s := fmt.Sprintf(format, args...)
+	if r.full {
+		s += fmt.Sprintf("%s @%x", group, at.PC-testCode)
+	}
+	r.events = append(r.events, s)
+}
+
+func (r *recorder) Store(e *observe.Store) {
+	r.add(&e.At, r.group(e.Group), "%v %x/%d=%x", e.Kind, e.Offset, e.Size, e.Value)
+}
+func (r *recorder) Flush(e *observe.Flush) { r.add(&e.At, "", "%v %x", e.Op, e.Offset) }
+func (r *recorder) Fence(e *observe.Fence) { r.add(&e.At, "", "%v", e.Order) }
+
+// observed is a machine with two pages of observed memory at pmBase, which
+// rdi points to; rax, rcx, rdx hold patterns.
+func observed(t testing.TB, o observe.Observer, code ...byte) (*testMachine, []byte) {
+	m := newTestMachine(t)
+	m.stubs()
+	pm := make([]byte, 2*pageSize)
+	if err := m.p.Map(vmm.Region{Base: pmBase, Mem: pm, Observed: true}); err != nil {
+		t.Fatal(err)
+	}
+	for off := uint64(0); off < uint64(len(pm)); off += pageSize {
+		m.mapPage(pmBase+off, pmBase+off, pteP|pteW|pteU)
+	}
+	m.put(testCode, append(code, 0xf4)...)
+	m.c.r[rDI], m.c.r[rAX], m.c.r[rDX] = pmBase, 0x1122334455667788, 0xd0d1d2d3d4d5d6d7
+	m.c.r[rSI] = testData
+	m.c.fpu.xmm[0] = [2]uint64{0xa0a1a2a3a4a5a6a7, 0xa8a9aaabacadaeaf}
+	m.p.Observe(o)
+	return m, pm
+}
+
+func TestObserve(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		code []byte
+		full bool
+		want string
+	}{
+		{name: "store", code: []byte{0x48, 0x89, 0x07}, want: "plain 0/8=1122334455667788"},
+		{name: "byte", code: []byte{0x88, 0x47, 0x05}, want: "plain 5/1=88"},
+		{name: "immediate", code: []byte{0xc7, 0x47, 0x40, 1, 2, 3, 4}, want: "plain 40/4=4030201"},
+		{name: "across eight bytes", code: []byte{0x48, 0x89, 0x47, 0x05}, full: true, want: "plain 5/3=667788 g0 @0; plain 8/5=1122334455 g0 @0"},
+		{name: "across a page", code: []byte{0x48, 0x89, 0x87, 0xfe, 0x0f, 0, 0}, want: "plain ffe/2=7788; plain 1000/6=112233445566"},
+		{name: "read-modify-write", code: []byte{0x48, 0x01, 0x07}, want: "plain 0/8=1122334455667788"},
+		{name: "movnti", code: []byte{0x48, 0x0f, 0xc3, 0x07}, want: "non-temporal 0/8=1122334455667788"},
+		{name: "movnti of 4", code: []byte{0x0f, 0xc3, 0x47, 0x04}, want: "non-temporal 4/4=55667788"},
+		{name: "movntdq", code: []byte{0x66, 0x0f, 0xe7, 0x07}, full: true,
+			want: "non-temporal+vector 0/8=a0a1a2a3a4a5a6a7 g0 @0; non-temporal+vector 8/8=a8a9aaabacadaeaf g0 @0"},
+		{name: "movntps", code: []byte{0x0f, 0x2b, 0x07}, want: "non-temporal+vector 0/8=a0a1a2a3a4a5a6a7; non-temporal+vector 8/8=a8a9aaabacadaeaf"},
+		{name: "movdqu", code: []byte{0xf3, 0x0f, 0x7f, 0x07}, want: "vector 0/8=a0a1a2a3a4a5a6a7; vector 8/8=a8a9aaabacadaeaf"},
+		{name: "movq", code: []byte{0x66, 0x0f, 0xd6, 0x07}, want: "plain 0/8=a0a1a2a3a4a5a6a7"},
+		{name: "two stores, two groups", code: []byte{0x48, 0x89, 0x07, 0x88, 0x07}, full: true,
+			want: "plain 0/8=1122334455667788 g0 @0; plain 0/1=88 g1 @3"},
+		{name: "clflush", code: []byte{0x0f, 0xae, 0x7f, 0x41}, want: "clflush 40"},
+		{name: "clflushopt", code: []byte{0x66, 0x0f, 0xae, 0x7f, 0x41}, want: "clflushopt 40"},
+		{name: "clwb", code: []byte{0x66, 0x0f, 0xae, 0x77, 0x7f}, want: "clwb 40"},
+		{name: "flush of other memory", code: []byte{0x66, 0x0f, 0xae, 0x76, 0x7f}, want: ""},
+		{name: "fences", code: []byte{0x0f, 0xae, 0xf8, 0x0f, 0xae, 0xe8, 0x0f, 0xae, 0xf0}, want: "sfence; mfence"},
+		{name: "lock add to observed memory", code: []byte{0xf0, 0x48, 0x01, 0x07}, want: "lock; locked 0/8=1122334455667788; lock"},
+		{name: "lock add to other memory", code: []byte{0x48, 0x89, 0x07, 0xf0, 0x48, 0x01, 0x06, 0x48, 0x89, 0x07},
+			want: "plain 0/8=1122334455667788; lock; plain 0/8=1122334455667788"},
+		{name: "xchg with other memory", code: []byte{0x87, 0x0e, 0x48, 0x89, 0x07}, want: "lock; plain 0/8=1122334455667788"},
+		{name: "xchg of registers", code: []byte{0x87, 0xc9, 0x88, 0x07}, want: "plain 0/1=88"},
+		{name: "lock at the end", code: []byte{0xf0, 0x48, 0x01, 0x06}, want: "lock"},
+		{name: "failed cmpxchg stores what was there", code: []byte{0xf0, 0x48, 0x0f, 0xb1, 0x17}, want: "lock; locked 0/8=0; lock"},
+		{name: "cmpxchg16b", code: []byte{0x31, 0xc0, 0x31, 0xd2, 0x31, 0xc9, 0xb3, 0x55, 0xf0, 0x48, 0x0f, 0xc7, 0x0f},
+			want: "lock; locked 0/8=55; locked 8/8=0; lock"},
+		{name: "cpuid", code: []byte{0x31, 0xc0, 0x0f, 0xa2, 0x88, 0x07}, want: "serializing; plain 0/1=7"},
+		{name: "out", code: []byte{0xe6, 0x80}, want: "port"},
+		{name: "int3", code: []byte{0xcc}, want: "interrupt"},
+		{name: "wbinvd", code: []byte{0x0f, 0x09}, want: "serializing+wbinvd"},
+		{name: "load", code: []byte{0x48, 0x8b, 0x07}, want: ""},
+		{name: "rep stosq", code: []byte{0xb9, 2, 0, 0, 0, 0xf3, 0x48, 0xab, 0x88, 0x07}, full: true,
+			want: "string 0/8=1122334455667788 g0 @5; string 8/8=1122334455667788 g0 @5; plain 10/1=88 g1 @8"},
+		{name: "rep movsb, twice", code: []byte{0xb9, 2, 0, 0, 0, 0xf3, 0xa4, 0xb1, 1, 0xf3, 0xa4}, full: true,
+			want: "string 0/1=c8 g0 @5; string 1/1=c9 g0 @5; string 2/1=ca g1 @9"},
+		{name: "stosb", code: []byte{0xaa}, want: "plain 0/1=88"},
+		{name: "push", code: []byte{0x48, 0x8d, 0x67, 0x10, 0x50, 0x9c}, want: "plain 8/8=1122334455667788; plain 0/8=2"},
+	} {
+		for _, exact := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/exact=%v", tt.name, exact), func(t *testing.T) {
+				r := &recorder{full: tt.full}
+				m, _ := observed(t, r, tt.code...)
+				copy(m.ram[testData:], "\xc8\xc9\xca")
+				m.p.exact = exact
+				m.run()
+				if got := strings.Join(r.events, "; "); got != tt.want {
+					t.Errorf("events of % x:\n got %s\nwant %s", tt.code, got, tt.want)
+				}
+			})
+		}
+	}
+}
+
+// peeker looks at memory when it is told of a store.
+type peeker struct {
+	recorder
+	pm   []byte
+	seen []byte
+}
+
+func (p *peeker) Store(e *observe.Store) { p.seen = append(p.seen, p.pm[e.Offset]) }
+
+func TestObserveBeforeEffect(t *testing.T) {
+	p := &peeker{}
+	m, pm := observed(t, p, 0xc6, 0x07, 1, 0xc6, 0x07, 2) // mov byte [rdi], 1; ... 2
+	p.pm = pm
+	m.run()
+	if want := []byte{0, 1}; !slices.Equal(p.seen, want) || pm[0] != 2 {
+		t.Errorf("an observer of stores of 1 and 2 saw memory hold %v, and %d in the end; want %v, 2", p.seen, pm[0], want)
+	}
+}
+
+func TestObserveEnds(t *testing.T) {
+	r := &recorder{}
+	m, pm := observed(t, r, 0x88, 0x07, 0xf0, 0x01, 0x06)
+	m.p.Observe(nil)
+	m.run()
+	if len(r.events) != 0 || pm[0] != 0x88 {
+		t.Errorf("an observer that was taken away got %q, and memory holds %#x, want nothing and 0x88", r.events, pm[0])
+	}
+}
+
+// counter is the cheapest observer.
+type counter struct{ stores, flushes, fences int }
+
+func (c *counter) Store(*observe.Store) { c.stores++ }
+func (c *counter) Flush(*observe.Flush) { c.flushes++ }
+func (c *counter) Fence(*observe.Fence) { c.fences++ }
+
+// BenchmarkObservedStore is a loop of eight stores and a jump.
+func BenchmarkObservedStore(b *testing.B) {
+	var code []byte
+	for i := range byte(8) {
+		code = append(code, 0x48, 0x89, 0x47, 8*i) // mov [rdi+8i], rax
+	}
+	code = append(code, 0xeb, 0xde)
+	for _, on := range []bool{false, true} {
+		b.Run(fmt.Sprintf("observed=%v", on), func(b *testing.B) {
+			c := &counter{}
+			m, _ := observed(b, c, code...)
+			if !on {
+				m.c.r[rDI] = testData
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			n := uint64(b.N)/8*9 + 9
+			if _, err := m.p.Run(context.Background(), time.Duration(n)); err != nil {
+				b.Fatal(err)
+			}
+			b.StopTimer()
+			if on && c.stores < b.N-8 {
+				b.Fatalf("%d stores, want %d", c.stores, b.N)
+			}
+		})
+	}
+}
+
+// BenchmarkLocked shows what noting LOCK costs where nothing is stored to
+// observed memory.
+func BenchmarkLocked(b *testing.B) {
+	for _, on := range []bool{false, true} {
+		b.Run(fmt.Sprintf("observer=%v", on), func(b *testing.B) {
+			m, _ := observed(b, &counter{}, 0xf0, 0xff, 0x06, 0xf0, 0xff, 0x0e, 0xeb, 0xf8) // lock inc [rsi]; lock dec [rsi]; jmp
+			if !on {
+				m.p.Observe(nil)
+			}
+			if _, err := m.p.Run(context.Background(), time.Duration(b.N)); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}
