@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"sync"
 
 	"nvlab/nvdimm/label"
@@ -19,13 +18,15 @@ import (
 // Methods may be called from any goroutine.
 type Backend struct {
 	path  string // "" of anonymous memory
-	file  *os.File
+	store store
 	size  int64
 	align uint64
 	share bool
 	kind  kind
 
-	readOnly bool
+	readOnly   bool
+	durability Durability
+	warning    string
 
 	mu        sync.Mutex
 	mem       []byte         // the mapping, nil if no VM maps it
@@ -63,32 +64,12 @@ func (b *Backend) Align() uint64 { return b.align }
 // truncating the file.
 func (b *Backend) Revocable() bool { return b.kind != anonymous }
 
-// Durability is what a platform with this backend can promise for data that
-// the guest has flushed.
-type Durability int
+// Durability is what this backend can guarantee for guest writes.
+func (b *Backend) Durability() Durability { return b.durability }
 
-const (
-	// Volatile contents end with the VM's power.
-	Volatile Durability = iota
-	// HostCached contents survive the VM and nvlab, and the host only once it
-	// wrote back its page cache. Labels are written back at once.
-	HostCached
-)
-
-func (d Durability) String() string {
-	if d == HostCached {
-		return "durable against the VM's end, not the host's"
-	}
-	return "lost at power-off"
-}
-
-// Durability is what this backend can guarantee.
-func (b *Backend) Durability() Durability {
-	if b.kind == shared {
-		return HostCached
-	}
-	return Volatile
-}
+// Warning is what the user ought to know of how the backend was opened, "" if
+// there is nothing.
+func (b *Backend) Warning() string { return b.warning }
 
 // String is how messages name the backend.
 func (b *Backend) String() string {
@@ -123,7 +104,7 @@ func (b *Backend) read(p []byte, off int64) error {
 	if b.mem != nil && b.kind == private {
 		return b.lost(guardedCopy(p, b.mem[off:]))
 	}
-	_, err := b.file.ReadAt(p, off)
+	_, err := b.store.ReadAt(p, off)
 	if errors.Is(err, io.EOF) {
 		return b.lost(err)
 	}
@@ -138,14 +119,14 @@ func (b *Backend) lost(err error) error {
 	if err == nil {
 		return nil
 	}
-	info, statErr := b.file.Stat()
+	have, statErr := b.store.size()
 	if statErr != nil {
 		return statErr
 	}
-	if info.Size() >= b.size {
+	if have >= b.size {
 		return fmt.Errorf("%s: backing store cannot be reached, its disk is full or broken: %w", b, err)
 	}
-	return fmt.Errorf("%s: %w to %#x of %#x bytes by someone else (%w)", b, ErrTruncated, info.Size(), b.size, err)
+	return fmt.Errorf("%s: %w to %#x of %#x bytes by someone else (%w)", b, ErrTruncated, have, b.size, err)
 }
 
 // WriteAt writes to the storage of a backend that no running VM maps.
@@ -155,22 +136,25 @@ func (b *Backend) WriteAt(p []byte, off int64) (int, error) {
 	if err := b.check(uint64(off), uint64(len(p))); err != nil {
 		return 0, err
 	}
+	if b.readOnly {
+		return 0, fmt.Errorf("%s: the backend is read-only", b)
+	}
 	if b.mem != nil {
 		return 0, fmt.Errorf("%s: a running VM maps this backend: power it off before writing", b)
 	}
 	if err := b.intact(); err != nil {
 		return 0, err
 	}
-	return b.file.WriteAt(p, off)
+	return b.store.WriteAt(p, off)
 }
 
 // intact fails if the file no longer has its size: writing would extend it.
 func (b *Backend) intact() error {
-	info, err := b.file.Stat()
+	have, err := b.store.size()
 	if err != nil {
 		return err
 	}
-	if info.Size() < b.size {
+	if have < b.size {
 		return b.lost(io.ErrUnexpectedEOF)
 	}
 	return nil
@@ -192,9 +176,15 @@ func (b *Backend) put(p []byte, off int64) error {
 		if err := b.intact(); err != nil {
 			return err
 		}
-		if _, err := b.file.WriteAt(p, off); err != nil {
+		if _, err := b.store.WriteAt(p, off); err != nil {
 			return err
 		}
+	}
+	if b.durability == DeviceDAX {
+		if b.mem != nil {
+			flushCache(b.mem[off : off+int64(len(p))])
+		}
+		return nil
 	}
 	return b.sync()
 }
@@ -210,10 +200,10 @@ func (b *Backend) Sync() error {
 }
 
 func (b *Backend) sync() error {
-	if b.kind == anonymous || b.kind == private && b.mem != nil {
+	if b.kind == anonymous || b.readOnly || b.kind == private && b.mem != nil {
 		return nil
 	}
-	return dataSync(b.file)
+	return b.store.sync()
 }
 
 // SHA256 hashes a range.
@@ -298,5 +288,5 @@ func (b *Backend) Close() error {
 		return fmt.Errorf("%s: a running VM maps this backend: power it off before closing", b)
 	}
 	b.closed = true
-	return b.file.Close()
+	return b.store.Close()
 }

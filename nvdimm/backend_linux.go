@@ -4,12 +4,27 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
+	"runtime"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-const mapNoReserve = unix.MAP_NORESERVE
+const (
+	mapNoReserve = unix.MAP_NORESERVE
+	mapSync      = unix.MAP_SHARED_VALIDATE | unix.MAP_SYNC
+)
+
+// deviceNumber is that of a device's file.
+func deviceNumber(info fs.FileInfo) (major, minor uint32, ok bool) {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || runtime.GOARCH != "amd64" {
+		return 0, 0, false
+	}
+	return unix.Major(uint64(stat.Rdev)), unix.Minor(uint64(stat.Rdev)), true
+}
 
 func dataSync(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }
 

@@ -2,6 +2,7 @@ package nvdimm
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"runtime/debug"
 
@@ -29,11 +30,7 @@ func (b *Backend) attach(d *DIMM) ([]byte, error) {
 	if b.size != int64(int(b.size)) {
 		return nil, fmt.Errorf("%s: %#x bytes do not fit the host's address space", b, b.size)
 	}
-	flags := unix.MAP_SHARED
-	if b.kind == private {
-		flags = unix.MAP_PRIVATE | mapNoReserve
-	}
-	mem, err := unix.Mmap(int(b.file.Fd()), 0, int(b.size), unix.PROT_READ|unix.PROT_WRITE, flags)
+	mem, err := b.store.mmap(b.size, mapping{private: b.kind == private, readOnly: b.readOnly, sync: b.durability == MapSync})
 	if err != nil {
 		return nil, fmt.Errorf("%s: cannot map %#x bytes: %w", b, b.size, err)
 	}
@@ -50,10 +47,13 @@ func (b *Backend) detach(d *DIMM) error {
 	if b.mem == nil || len(b.users) > 0 {
 		return nil
 	}
-	err := unix.Munmap(b.mem)
+	if b.durability == DeviceDAX && !b.readOnly {
+		b.store.sync()
+	}
+	err := b.store.munmap(b.mem)
 	b.mem = nil
 	if b.kind == anonymous && err == nil {
-		err = discard(b.file, b.size)
+		err = b.store.discard(b.size)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: cannot unmap: %w", b, err)
@@ -66,6 +66,36 @@ func (b *Backend) Mapped() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.mem != nil
+}
+
+// mapFile maps n bytes of a file from an offset on.
+func mapFile(f *os.File, from, n int64, m mapping) ([]byte, error) {
+	protection, flags := unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED
+	if m.readOnly {
+		protection = unix.PROT_READ
+	}
+	switch {
+	case m.private:
+		flags = unix.MAP_PRIVATE | mapNoReserve
+	case m.sync:
+		flags = mapSync
+	}
+	return unix.Mmap(int(f.Fd()), from, int(n), protection, flags)
+}
+
+func unmapFile(mem []byte) error { return unix.Munmap(mem) }
+
+// canMapSync says whether a file system gives mappings whose contents survive
+// the host's power once the CPU flushed them: one with DAX. It tries.
+func canMapSync(f *os.File) bool {
+	if mapSync == 0 {
+		return false
+	}
+	mem, err := mapFile(f, 0, PageSize, mapping{readOnly: true, sync: true})
+	if err == nil {
+		unmapFile(mem)
+	}
+	return err == nil
 }
 
 // guardedCopy copies as copy does. Memory whose file was truncated raises

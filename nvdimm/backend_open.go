@@ -13,12 +13,13 @@ type FileConfig struct {
 	Size    uint64 // bytes, a multiple of 4 KiB
 	Share   bool   // guest writes reach the file; else they end with the VM's power
 	Align   uint64 // a power of two, at least 4 KiB; 0 is 4 KiB
-	Partial bool   // the file may be larger than Size
+	Partial bool   // the file may be larger than Offset+Size
 
-	// Not there yet: OpenFile fails if one of these is set.
-	ReadOnly bool
-	Offset   uint64
-	PMem     bool
+	ReadOnly bool   // neither guest nor host writes; the file must be there
+	Offset   uint64 // of the backend within the file, a multiple of 4 KiB
+	PMem     bool   // map with MAP_SYNC where share is on and the file system has it
+
+	sysfs string // for tests; "" is /sys
 }
 
 const (
@@ -27,12 +28,17 @@ const (
 )
 
 // OpenFile opens a backend on a file, which it creates, sparse, if it is
-// absent or empty. A file that has data is never resized.
+// absent or empty, or on a device-DAX device. A file that has data is never
+// resized.
 func OpenFile(c FileConfig) (*Backend, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	f, created, err := openOrCreate(c.Path)
+	info, err := os.Stat(c.Path)
+	if err == nil && info.Mode()&fs.ModeCharDevice != 0 {
+		return c.openDAX(info)
+	}
+	f, created, err := c.openOrCreate(info, err)
 	if err != nil {
 		return nil, err
 	}
@@ -43,9 +49,18 @@ func OpenFile(c FileConfig) (*Backend, error) {
 		}
 		return nil, err
 	}
-	b := &Backend{path: c.Path, file: f, share: c.Share, size: int64(c.Size), align: max(c.Align, PageSize), kind: private}
+	b := &Backend{
+		path: c.Path, store: fileStore{f, int64(c.Offset)}, share: c.Share, readOnly: c.ReadOnly,
+		size: int64(c.Size), align: max(c.Align, PageSize), kind: private,
+	}
 	if c.Share {
-		b.kind = shared
+		b.kind, b.durability = shared, PageCache
+		if c.PMem && canMapSync(f) {
+			b.durability = MapSync
+		}
+	}
+	if c.PMem && b.durability != MapSync {
+		b.warning = fmt.Sprintf("requesting persistence across crashes for backend file %s failed. Continue without persistence. Data might become corrupted in case of host crash.", c.Path)
 	}
 	return b, nil
 }
@@ -54,45 +69,42 @@ func (c FileConfig) check() error {
 	if c.Path == "" {
 		return errors.New("'mem-path' property is not set: path must name a file")
 	}
-	var later string
-	switch {
-	case c.ReadOnly:
-		later = "readonly"
-	case c.Offset != 0:
-		later = "offset"
-	case c.PMem:
-		later = "pmem"
-	}
-	if later != "" {
-		return fmt.Errorf("%s: option '%s' of %s is not available yet in this version: leave it out", c.Path, later, fileObject)
-	}
 	if err := checkSize(fileObject, c.Size); err != nil {
 		return fmt.Errorf("%s: %w", c.Path, err)
 	}
 	if err := checkAlign(c.Align); err != nil {
 		return fmt.Errorf("%s: %w", c.Path, err)
 	}
+	if down := alignDown(c.Offset, PageSize); down != c.Offset {
+		return fmt.Errorf("%s: offset %#x must be a multiple of page size %#x: the nearest are %s and %s", c.Path, c.Offset, PageSize, sizeText(down), sizeText(down+PageSize))
+	}
+	if c.Offset > maxSize {
+		return fmt.Errorf("%s: offset %#x is beyond any file: the largest is %s", c.Path, c.Offset, sizeText(maxSize))
+	}
 	return nil
 }
 
 // openOrCreate refuses what is no regular file before it opens it: opening a
 // FIFO would wait for its other end.
-func openOrCreate(path string) (f *os.File, created bool, err error) {
-	info, err := os.Stat(path)
+func (c FileConfig) openOrCreate(info fs.FileInfo, err error) (f *os.File, created bool, _ error) {
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+	case errors.Is(err, fs.ErrNotExist) && !c.ReadOnly:
+		f, err = os.OpenFile(c.Path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 		if !errors.Is(err, fs.ErrExist) {
 			return f, err == nil, err
 		}
 	case err != nil:
 		return nil, false, err
 	case info.IsDir():
-		return nil, false, fmt.Errorf("%s: is a directory: path must name a regular file", path)
+		return nil, false, fmt.Errorf("%s: is a directory: path must name a regular file", c.Path)
 	case !info.Mode().IsRegular():
-		return nil, false, fmt.Errorf("%s: is not a regular file: path must name one", path)
+		return nil, false, fmt.Errorf("%s: is not a regular file: path must name one", c.Path)
 	}
-	f, err = os.OpenFile(path, os.O_RDWR, 0)
+	mode := os.O_RDWR
+	if c.ReadOnly {
+		mode = os.O_RDONLY
+	}
+	f, err = os.OpenFile(c.Path, mode, 0)
 	return f, false, err
 }
 
@@ -102,21 +114,33 @@ func (c FileConfig) fit(f *os.File) error {
 	if err != nil {
 		return err
 	}
-	have := uint64(info.Size())
-	switch {
-	case have == 0:
-		return f.Truncate(int64(c.Size))
-	case have == c.Size || have > c.Size && c.Partial:
+	if info.Size() == 0 && !c.ReadOnly {
+		return f.Truncate(int64(c.Offset + c.Size))
+	}
+	return c.fits(uint64(info.Size()), "the file has data and is never extended")
+}
+
+// fits compares the size of what there is with that which is wanted. Why is
+// the reason that it is not extended.
+func (c FileConfig) fits(have uint64, why string) error {
+	want := c.Offset + c.Size
+	if have == want || have > want && c.Partial {
 		return nil
 	}
+	room := alignDown(have-min(have, c.Offset), PageSize)
 	mismatch := fmt.Sprintf("%s: backing store size %#x does not match 'size' option %#x", c.Path, have, c.Size)
-	if have > c.Size {
-		return fmt.Errorf("%s: the file has data and is never truncated; give size %s, or partial to use the start of it", mismatch, sizeText(alignDown(have, PageSize)))
+	if c.Offset > 0 {
+		mismatch += fmt.Sprintf(" plus 'offset' option %#x", c.Offset)
 	}
-	if have < PageSize {
-		return fmt.Errorf("%s: the file has data and is never extended; give another path", mismatch)
+	switch {
+	case have > want:
+		return fmt.Errorf("%s: the file has data and is never truncated; give size %s, or partial to use a part of it", mismatch, sizeText(room))
+	case have == 0:
+		return fmt.Errorf("%s: an empty file cannot be opened read-only; give another path", mismatch)
+	case room == 0:
+		return fmt.Errorf("%s: %s; give another path or offset", mismatch, why)
 	}
-	return fmt.Errorf("%s: the file has data and is never extended; give size %s", mismatch, sizeText(alignDown(have, PageSize)))
+	return fmt.Errorf("%s: %s; give size %s", mismatch, why, sizeText(room))
 }
 
 // RAMConfig is a memory-backend-ram.
@@ -142,7 +166,7 @@ func NewRAM(c RAMConfig) (*Backend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: no memory of %#x bytes: %w", ramObject, c.Size, err)
 	}
-	b := &Backend{file: f, size: int64(c.Size), align: c.Align, share: c.Share, kind: anonymous}
+	b := &Backend{store: fileStore{f, 0}, size: int64(c.Size), align: c.Align, share: c.Share, kind: anonymous}
 	if b.align == 0 {
 		b.align = ramAlign
 	}

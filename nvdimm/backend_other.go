@@ -2,9 +2,17 @@
 
 package nvdimm
 
-import "os"
+import (
+	"io/fs"
+	"os"
+)
 
-const mapNoReserve = 0
+const (
+	mapNoReserve = 0
+	mapSync      = 0
+)
+
+func deviceNumber(fs.FileInfo) (major, minor uint32, ok bool) { return 0, 0, false }
 
 func dataSync(f *os.File) error { return f.Sync() }
 

@@ -73,15 +73,12 @@ func TestOpenFileRefuses(t *testing.T) {
 		{"align 2048", FileConfig{Path: dir + "/new", Size: mib, Align: 2048}, "{dir}/new: alignment 0x800 must be multiples of page size 0x1000: the nearest power of two is 4KiB"},
 		{"align 3 MiB", FileConfig{Path: dir + "/new", Size: mib, Align: 3 * mib}, "{dir}/new: alignment 0x300000 must be a power of two: the nearest below is 2MiB"},
 		{"file smaller", FileConfig{Path: file, Size: 32 * kib}, "{dir}/file: backing store size 0x4000 does not match 'size' option 0x8000: the file has data and is never extended; give size 16KiB"},
-		{"file larger", FileConfig{Path: file, Size: 8 * kib}, "{dir}/file: backing store size 0x4000 does not match 'size' option 0x2000: the file has data and is never truncated; give size 16KiB, or partial to use the start of it"},
+		{"file larger", FileConfig{Path: file, Size: 8 * kib}, "{dir}/file: backing store size 0x4000 does not match 'size' option 0x2000: the file has data and is never truncated; give size 16KiB, or partial to use a part of it"},
 		{"file smaller, partial", FileConfig{Path: file, Size: 32 * kib, Partial: true}, "{dir}/file: backing store size 0x4000 does not match 'size' option 0x8000: the file has data and is never extended; give size 16KiB"},
-		{"file below a page", FileConfig{Path: dir + "/tiny", Size: 4 * kib}, "{dir}/tiny: backing store size 0x5 does not match 'size' option 0x1000: the file has data and is never extended; give another path"},
+		{"file below a page", FileConfig{Path: dir + "/tiny", Size: 4 * kib}, "{dir}/tiny: backing store size 0x5 does not match 'size' option 0x1000: the file has data and is never extended; give another path or offset"},
 		{"directory", FileConfig{Path: dir, Size: mib}, "{dir}: is a directory: path must name a regular file"},
 		{"FIFO", FileConfig{Path: dir + "/fifo", Size: mib}, "{dir}/fifo: is not a regular file: path must name one"},
 		{"no such directory", FileConfig{Path: dir + "/no/file", Size: mib}, "open {dir}/no/file: no such file or directory"},
-		{"readonly", FileConfig{Path: file, Size: 16 * kib, ReadOnly: true}, "{dir}/file: option 'readonly' of memory-backend-file is not available yet in this version: leave it out"},
-		{"offset", FileConfig{Path: file, Size: 16 * kib, Offset: 4096}, "{dir}/file: option 'offset' of memory-backend-file is not available yet in this version: leave it out"},
-		{"pmem", FileConfig{Path: file, Size: 16 * kib, PMem: true}, "{dir}/file: option 'pmem' of memory-backend-file is not available yet in this version: leave it out"},
 	} {
 		_, err := OpenFile(c.config)
 		sentence(t, "OpenFile with "+c.name, err, dir, c.want)
@@ -195,7 +192,7 @@ func TestLifetimes(t *testing.T) {
 	}{
 		{"share=on", func(path string) (*Backend, error) {
 			return OpenFile(FileConfig{Path: path, Size: mib, Share: true})
-		}, "guest", "guest", true, HostCached},
+		}, "guest", "guest", true, PageCache},
 		{"share=off", func(path string) (*Backend, error) {
 			return OpenFile(FileConfig{Path: path, Size: mib})
 		}, "\x00\x00\x00\x00\x00", "\x00\x00\x00\x00\x00", true, Volatile},

@@ -36,7 +36,7 @@ var zeroChunk = make([]byte, chunkSize)
 // walk visits the parts of [from, to) that may hold anything but zeros, in
 // order, in pieces of at most 1 MiB that are valid during the visit.
 func (b *Backend) walk(from, to int64, visit func(off int64, p []byte)) error {
-	extents, err := fileData(b.file, from, to)
+	extents, err := b.store.data(from, to)
 	if err != nil {
 		return err
 	}

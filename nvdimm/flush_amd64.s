@@ -1,0 +1,21 @@
+#include "textflag.h"
+
+// func flushLines(p *byte, n uintptr)
+//
+// CLFLUSH is of SSE2, so that every amd64 CPU has it.
+TEXT ·flushLines(SB), NOSPLIT, $0-16
+	MOVQ p+0(FP), AX
+	MOVQ n+8(FP), CX
+	ADDQ AX, CX
+	ANDQ $~63, AX
+
+line:
+	CMPQ    AX, CX
+	JAE     done
+	CLFLUSH (AX)
+	ADDQ    $64, AX
+	JMP     line
+
+done:
+	SFENCE
+	RET
