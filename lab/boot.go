@@ -91,6 +91,9 @@ func (v *VM) start(image *image) error {
 		return err
 	}
 	v.nodes = v.root.Nodes()
+	if srat := v.srat(layout); srat != nil {
+		tables = append(tables, srat)
+	}
 	config := vmm.Config{
 		Memory: v.opts.Memory, CPUs: v.opts.CPUs, Engine: v.engine,
 		Seed:   bootSeed(v.x.lab.opts.Seed, v.opts.Seed, v.number, v.boots),
@@ -100,7 +103,7 @@ func (v *VM) start(image *image) error {
 		Tables:  tables,
 		Console: &v.console,
 	}
-	if len(tables) > 0 {
+	if v.opts.NVDIMM && v.opts.Slots > 0 {
 		config.Events = []vmm.Event{fitEvent: {Path: nvdimm.RootPath, Value: nvdimm.NotifyFIT}}
 	}
 	m, err := vmm.New(config)

@@ -37,27 +37,32 @@ func (r *Root) window() (base, end uint64) {
 	return base, end
 }
 
-// span is a range of guest-physical addresses that is taken.
-type span struct {
-	addr, size uint64
+// A Span is a range of guest-physical addresses that a DIMM takes, or an
+// interleave set.
+type Span struct {
+	Addr, Size uint64
+	Node       int
 	id         string
 }
 
+// Spans are the ranges of all DIMMs, by address.
+func (r *Root) Spans() []Span { return r.taken() }
+
 // taken lists the ranges of the DIMMs, except some, by address. An interleave
 // set has one.
-func (r *Root) taken(except ...*DIMM) []span {
-	var list []span
+func (r *Root) taken(except ...*DIMM) []Span {
+	var list []Span
 	for _, d := range r.dimms {
 		if slices.Contains(except, d) || d.set != nil && d.set.members[0] != d {
 			continue
 		}
-		s := span{d.addr, d.size, d.id}
+		s := Span{d.addr, d.size, d.node, d.id}
 		if d.set != nil {
-			s.size = d.set.size()
+			s.Size = d.set.size()
 		}
 		list = append(list, s)
 	}
-	slices.SortFunc(list, func(a, b span) int { return cmp.Compare(a.addr, b.addr) })
+	slices.SortFunc(list, func(a, b Span) int { return cmp.Compare(a.Addr, b.Addr) })
 	return list
 }
 
@@ -82,14 +87,14 @@ func (r *Root) place(size, align uint64, want *uint64) (uint64, error) {
 }
 
 // lowest is the first address at which a range fits between others.
-func (r *Root) lowest(size, align uint64, taken []span) (uint64, error) {
+func (r *Root) lowest(size, align uint64, taken []Span) (uint64, error) {
 	base, end := r.window()
 	addr, ok := alignUp(base, align)
 	for _, s := range taken {
-		if !ok || addr+size <= s.addr {
+		if !ok || addr+size <= s.Addr {
 			break
 		}
-		addr, ok = alignUp(max(addr, s.addr+s.size), align)
+		addr, ok = alignUp(max(addr, s.Addr+s.Size), align)
 	}
 	if !ok || addr > end || size > end-addr {
 		return 0, fmt.Errorf("could not find position in guest address space for memory device - memory fragmented due to alignments: %#x bytes at a multiple of %#x within [%#x:%#x]", size, align, base, end)
@@ -109,8 +114,8 @@ func (r *Root) checkAddress(addr, size, align uint64) error {
 		return fmt.Errorf("can't add memory device [%#x:%#x], usable range for memory devices [%#x:%#x]: addr is at least %#x and at most %#x", addr, size, base, end-base, base, alignDown(end-min(size, end-base), align))
 	}
 	for _, s := range r.taken() {
-		if addr < s.addr+s.size && s.addr < addr+size {
-			return fmt.Errorf("address range conflicts with memory device id='%s': it is at [%#x:%#x]", s.id, s.addr, s.size)
+		if addr < s.Addr+s.Size && s.Addr < addr+size {
+			return fmt.Errorf("address range conflicts with memory device id='%s': it is at [%#x:%#x]", s.id, s.Addr, s.Size)
 		}
 	}
 	return nil

@@ -35,7 +35,7 @@ func TestDocs(t *testing.T) {
 func TestContract(t *testing.T) {
 	for _, name := range strings.Fields(`
 		t.backend_file t.backend_ram t.vm t.dir t.name t.log t.skip t.xfail t.needs t.defer t.run
-		backend.path backend.size backend.share backend.bytes backend.write backend.sha256
+		backend.path backend.size backend.share backend.durability backend.bytes backend.write backend.sha256
 		backend.snapshot backend.diff backend.labels
 		vm.plug vm.boot vm.run vm.ndctl vm.daxctl vm.read_file vm.write_file vm.wait
 		vm.poweroff vm.reboot vm.kill vm.power_cut vm.console vm.dmesg vm.state vm.engine vm.clock
@@ -46,7 +46,7 @@ func TestContract(t *testing.T) {
 		trace.stores trace.flushes trace.fences trace.epochs trace.label_writes trace.ops
 		trace.missing_flushes trace.crash_states
 		state.id state.at state.kept state.lost state.apply
-		nvdimm.fail nvdimm.tear nvdimm.flags
+		nvdimm.fail nvdimm.tear nvdimm.flags vm.interleave nvdimm.flush_hint_writes
 		struct json KiB MiB GiB TiB`) {
 		if text, err := Doc(name); err != nil || !strings.HasPrefix(text, name) {
 			t.Errorf("Doc(%q) = %q, %v", name, text, err)

@@ -16,6 +16,7 @@ import (
 type Env struct {
 	Lab     *lab.Lab
 	Watcher Watcher
+	Verbose bool   // tell of what a user may want to know, besides what fails
 	Steps   uint64 // a test may take; 0 is DefaultSteps
 }
 

@@ -228,6 +228,12 @@ func plug(c *call, v *vm) (starlark.Value, error) {
 	if err != nil {
 		return nil, err
 	}
+	durability := b.b.Durability()
+	suggestion := ""
+	if !durability.Persistent() && !o.Unarmed {
+		suggestion = "; unarmed=True tells the guest"
+	}
+	v.t.note(c.thread, "%s: %s, %s: guest writes %s%s", d.ID(), b.made, durability, durability.Promise(), suggestion)
 	return &dimm{v, d, b, c.paste("vm.plug")}, nil
 }
 

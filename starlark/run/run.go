@@ -407,7 +407,7 @@ func (r *runner) test(ctx context.Context, it *item) {
 	it.file.begin(&it.report.stream)
 	name := it.file.path + " " + it.test.Name
 	r.note(name, true)
-	outcome := it.test.Run(ctx, nvstar.Env{Lab: r.lab, Watcher: &watcher{r, it}, Steps: r.o.Steps})
+	outcome := it.test.Run(ctx, nvstar.Env{Lab: r.lab, Watcher: &watcher{r, it}, Verbose: r.o.Verbose, Steps: r.o.Steps})
 	r.note(name, false)
 	if outcome.Status == nvstar.Failed {
 		r.failed.Store(true)
