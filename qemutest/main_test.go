@@ -1,0 +1,73 @@
+package qemutest
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"sync"
+	"testing"
+
+	"nvlab/guest"
+	"nvlab/guest/agent"
+	"nvlab/lab"
+	"nvlab/vmm/boot"
+)
+
+// TestMain lets the test binary be the guest's pid 1, and the process that
+// the benchmark compares with QEMU's.
+func TestMain(m *testing.M) {
+	if os.Getpid() == 1 {
+		agent.Main()
+	}
+	if job := os.Getenv(jobVariable); job != "" {
+		os.Exit(runJob(job))
+	}
+	os.Exit(m.Run())
+}
+
+// needQEMU skips where QEMU is absent, or fails where it has to be there.
+func needQEMU(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts machines")
+	}
+	if _, err := exec.LookPath(Program); err != nil {
+		if os.Getenv("NVLAB_REQUIRE_QEMU") == "1" {
+			t.Fatalf("%s is not there (Debian package qemu-system-x86), and NVLAB_REQUIRE_QEMU=1: %v", Program, err)
+		}
+		t.Skipf("%s is not there: install Debian's qemu-system-x86", Program)
+	}
+}
+
+// stock is the default guest, with this program as its agent.
+type stock struct {
+	*guest.Image
+	initrd string
+}
+
+var stockGuest = sync.OnceValues(func() (*stock, error) {
+	store, err := guest.Open("")
+	if err != nil {
+		return nil, err
+	}
+	store.Vmlinux = boot.Decompress
+	image, err := store.Ensure(context.Background(), guest.Spec{}, guest.NewProgress(os.Stderr, false))
+	if err != nil {
+		return nil, err
+	}
+	initrd, err := image.Initramfs("")
+	return &stock{image, initrd}, err
+})
+
+func mustGuest(t testing.TB) *stock {
+	t.Helper()
+	g, err := stockGuest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+var sharedLab = sync.OnceValues(func() (*lab.Lab, error) {
+	return lab.New(lab.Options{Progress: guest.NewProgress(os.Stderr, false)})
+})
