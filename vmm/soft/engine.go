@@ -1,6 +1,7 @@
 // Package soft is a software x86-64 processor: an exact executor that holds
 // every rule of the architecture, and a fast interpreter of pre-decoded
-// blocks that hands whatever is unusual to it.
+// blocks that hands whatever is unusual to it, and on amd64 hosts a compiler of
+// hot blocks that hands whatever is unusual to the interpreter.
 //
 // Time is the count of retired instructions, one nanosecond each; a halted
 // processor jumps to its next timer. The same inputs give the same run.
@@ -11,14 +12,29 @@ package soft
 
 import (
 	"fmt"
+	"sync"
 
 	"nvlab/vmm"
 )
 
 // Engine makes software processors. Its zero value is ready.
 type Engine struct {
-	Interpreter bool // compile nothing
+	// Interpreter says not to compile hot blocks to host code, where that can
+	// be done: see Compiles. The guest cannot tell.
+	Interpreter bool
 }
+
+// Compiles returns nil where hot blocks of guest code are compiled, on
+// linux/amd64, or why they are interpreted.
+func Compiles() error { return compiles() }
+
+var compiles = sync.OnceValue(func() error {
+	c, err := newCompiler(&blockCache{})
+	if err != nil {
+		return err
+	}
+	return c.close()
+})
 
 // Name returns "soft".
 func (Engine) Name() string { return "soft" }
@@ -33,7 +49,7 @@ func (e Engine) New(spec vmm.ProcessorSpec, bus vmm.Bus) (vmm.Processors, error)
 	}
 	p := &processors{bus: bus, seed: spec.Seed, cpuid: vmm.CPUIDModel()}
 	p.cache.init()
-	if !e.Interpreter && compilerWanted() {
+	if !e.Interpreter {
 		p.cache.compile()
 	}
 	p.cpu = newCPU(p)

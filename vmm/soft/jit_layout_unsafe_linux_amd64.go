@@ -31,6 +31,7 @@ const (
 
 	offOpGen  = int32(unsafe.Offsetof(op{}.gen))
 	offOpLink = int32(unsafe.Offsetof(op{}.link))
+	offOpN    = int32(unsafe.Offsetof(op{}.n))
 	opShift   = 5
 
 	offJumpRIP  = unsafe.Offsetof(jumpEntry{}.rip)

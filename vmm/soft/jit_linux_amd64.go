@@ -3,7 +3,6 @@ package soft
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,7 +25,7 @@ type compiler struct {
 
 	thunk, serialize                    int
 	offBail, offTaken, offEnter, offFnd int
-	offJump                             [2]int
+	offJump, offLink                    [2]int
 
 	stubs map[uint32]int32 // header: the way out before the block
 	t     translator
@@ -140,6 +139,41 @@ func (n *compiler) common() {
 		a.here(miss)
 		a.store(8, hA, inCPU(offExitRIP))
 		a.jmpTo(n.offFnd)
+
+		// The same for the branch of an op, the exit's, which then is linked.
+		n.offLink[set] = a.pos
+		a.load(8, hB, inReg(hA))
+		a.shiftImm(5, 8, hB, 11)
+		a.alu(aluXOR, 8, hB, inReg(hA))
+		a.aluImm(aluAND, 4, inReg(hB), jcSize-1)
+		a.shiftImm(4, 4, hB, jumpShift)
+		a.alu(aluCMP, 8, hA, entry(offJumpRIP))
+		miss = a.jcc(5)
+		a.shiftImm(5, 8, hA, 63)
+		a.load(4, hA, arg{mem: true, reg: hCPU, index: hA, scale: 2, disp: int32(offGens + 4*genLower)})
+		a.alu(aluCMP, 4, hA, entry(offJumpGen))
+		stale = a.jcc(5)
+		a.load(8, hA, entry(offJumpGen)) // and link, above it
+		a.insn(0xc1, 8, 1, inReg(hA))    // ror r14, 32: as in an op
+		a.byte(32)
+		a.load(4, hB, inCPU(offExitOp))
+		a.shiftImm(4, 8, hB, opShift)
+		a.alu(aluADD, 8, hB, inCPU(offOps))
+		a.store(8, hA, inMem(hB, offOpLink))
+		a.load(4, hA, inReg(hA))
+		a.shiftImm(4, 8, hA, opShift)
+		a.alu(aluADD, 8, hA, inCPU(offOps))
+		a.load(4, hA, inMem(hA, offOpGen))
+		a.insn(0x85, 4, hA, inReg(hA))
+		none = a.jcc(4)
+		a.insn(0x0fb6, 4, hB, inMem(hB, offOpN))
+		a.aluTo(aluSUB, 8, inCPU(offLeft), hB)
+		a.alu(aluADD, 8, hA, inCPU(offCode))
+		a.insn(0xff, 4, 4, inReg(hA))
+		a.here(stale)
+		a.here(none)
+		a.here(miss)
+		a.jmpTo(n.offTaken)
 	}
 	n.pos = (a.pos + 63) &^ 63
 	n.fixed = n.pos
@@ -284,6 +318,3 @@ func (c *cpu) runNative() {
 	}
 	c.at = uintptr(next) << opShift
 }
-
-// compilerWanted says whether processors compile unless told otherwise.
-func compilerWanted() bool { return os.Getenv("NVLAB_JIT") == "1" }

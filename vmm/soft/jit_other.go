@@ -19,8 +19,6 @@ func (*compiler) forget()              {}
 func (*compiler) close() error         { return nil }
 func (*compiler) stats() compilerStats { return compilerStats{} }
 
-func compilerWanted() bool { return false }
-
 func (c *cpu) runNative() {
 	o := &c.p.cache.ops[c.at/opSize]
 	o.disp = cold

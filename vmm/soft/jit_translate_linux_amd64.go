@@ -241,6 +241,10 @@ func (t *translator) edge(i int) {
 	a.alu(aluADD, 8, hA, inCPU(offCode))
 	a.insn(0xff, 4, 4, inReg(hA))
 	a.here(stale)
+	a.storeImm(4, inCPU(offExitOp), int64(k))
+	a.storeImm(4, inCPU(offExitHeader), int64(t.header))
+	a.movImm(hA, t.page+uint64(o.imm>>32))
+	a.jmpTo(t.n.offLink[t.set])
 	a.here(cold)
 	t.exit(i, t.n.offTaken)
 }

@@ -1,0 +1,230 @@
+package soft
+
+import (
+	"context"
+	"io"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"runtime/pprof"
+	"sync"
+	"testing"
+	"time"
+)
+
+// newCompiled is a test machine that compiles blocks the first time.
+func newCompiled(t testing.TB) *testMachine {
+	t.Helper()
+	m := newTestMachine(t)
+	m.compileAll()
+	return m
+}
+
+func (m *testMachine) compileAll() {
+	m.t.Helper()
+	b := &m.p.cache
+	if b.native == nil {
+		b.compile()
+	}
+	if b.noNative != nil {
+		m.t.Skip(b.noNative)
+	}
+	b.heat = 0
+	m.t.Cleanup(func() { m.p.Close() })
+}
+
+// agree runs code interpreted and compiled, with a timer ticking, and compares.
+func agree(t *testing.T, pair *[2]*testMachine, code []byte, seed uint64) {
+	var states [2]snapshot
+	for i, m := range pair {
+		m.reset(t)
+		m.stubs()
+		for v := range 256 {
+			copy(m.ram[testStubs+16*v:], []byte{0x48, 0xcf}) // iretq
+		}
+		for _, v := range []int{excDF, excTS, excNP, excSS, excGP, excPF, excAC} {
+			// add rsp, 8; add qword [rsp], 1; iretq
+			copy(m.ram[testStubs+16*v:], []byte{0x48, 0x83, 0xc4, 0x08, 0x48, 0x83, 0x04, 0x24, 0x01, 0x48, 0xcf})
+		}
+		m.c.apic.svr |= svrEnable
+		m.c.apic.lvt[lvtTimer] = timerPeriodic | 0x40
+		m.c.apic.timerDiv = 0xb
+		m.c.apic.timerInit = 333
+		m.c.apic.startTimer()
+		r := rand.New(rand.NewPCG(seed, 9))
+		for i := range 16 {
+			if i != rSP {
+				m.c.r[i] = interesting(r)
+				if r.IntN(2) == 0 {
+					m.c.r[i] = testData + uint64(r.IntN(2*pageSize))
+				}
+			}
+		}
+		for i := range 16 {
+			m.c.fpu.xmm[i] = interestingVec(r)
+		}
+		m.c.setRFLAGS(r.Uint64()&flagsArith | flagIF)
+		at := copy(m.ram[testCode:], code)
+		m.put(testCode+uint64(at), append([]byte{0xe9}, le32(nil, uint32(-at-5))...)...)
+		if _, err := m.p.Run(context.Background(), 6000); err != nil {
+			t.Fatalf("Run() of % x: %v", code, err)
+		}
+		states[i] = m.c.snapshot()
+	}
+	a, b := pair[0], pair[1]
+	if states[0] != states[1] {
+		t.Fatalf("% x with seed %d: interpreted and compiled end in\n%s", code, seed, states[0].differ(&states[1]))
+	}
+	if i := mismatch(a.ram, b.ram); i >= 0 {
+		t.Fatalf("% x with seed %d: memory at %#x differs: %x interpreted, %x compiled", code, seed, i, a.ram[i&^7:][:8], b.ram[i&^7:][:8])
+	}
+}
+
+// interpretedAndCompiled are machines for agree.
+func interpretedAndCompiled(t testing.TB) *[2]*testMachine {
+	return &[2]*testMachine{newTestMachineWith(t, Engine{Interpreter: true}), newCompiled(t)}
+}
+
+// randomCode is instructions of known forms.
+func randomCode(r *rand.Rand, forms []form, n int) (code []byte) {
+	for len(code) < n {
+		b, _ := forms[r.IntN(len(forms))].instance(r)
+		code = append(code, b...)
+	}
+	return code
+}
+
+// scalarForms are the forms that compiled code knows best.
+func scalarForms() (f []form) {
+	for _, x := range oracleForms() {
+		if !x.vec && !x.mmx {
+			f = append(f, x)
+		}
+	}
+	return f
+}
+
+// TestCompiledLockstep runs random programs interpreted and compiled.
+func TestCompiledLockstep(t *testing.T) {
+	n := 150
+	if !testing.Short() {
+		n = 3000
+	}
+	pair := interpretedAndCompiled(t)
+	r := rand.New(rand.NewPCG(17, 18))
+	for _, forms := range [][]form{oracleForms(), scalarForms()} {
+		for range n {
+			agree(t, pair, randomCode(r, forms, 20+r.IntN(150)), r.Uint64())
+			if t.Failed() {
+				return
+			}
+		}
+	}
+	if s := pair[1].p.cache.native.stats(); s.blocks == 0 || s.entries == 0 {
+		t.Errorf("%d blocks were compiled and %d times entered, want more than 0", s.blocks, s.entries)
+	}
+}
+
+func FuzzCompiled(f *testing.F) {
+	r := rand.New(rand.NewPCG(19, 20))
+	for range 20 {
+		f.Add(randomCode(r, scalarForms(), 100), r.Uint64())
+	}
+	pair := interpretedAndCompiled(f)
+	f.Fuzz(func(t *testing.T, code []byte, seed uint64) {
+		if len(code) <= 256 {
+			agree(t, pair, code, seed)
+		}
+	})
+}
+
+// TestCompiledSelfModifying has a loop that changes an instruction of a
+// function it calls, many times, within the page and from another.
+func TestCompiledSelfModifying(t *testing.T) {
+	for _, far := range []bool{false, true} {
+		m := newCompiled(t)
+		m.stubs()
+		f := uint64(testCode + 0x40)
+		if far {
+			f = testData
+		}
+		// mov ecx, 200; L: mov [f+1], cl; call f; sub ecx, 1; jne L; hlt
+		code := []byte{0xb9, 200, 0, 0, 0, 0x88, 0x0c, 0x25}
+		code = le32(code, uint32(f+1))
+		code = append(code, 0xe8)
+		code = le32(code, uint32(f-(testCode+uint64(len(code))+4)))
+		code = append(code, 0x83, 0xe9, 0x01, 0x75, 0xef, 0xf4)
+		m.put(testCode, code...)
+		m.put(f, 0xb0, 0, 0x0f, 0xb6, 0xc0, 0x48, 0x01, 0xc3, 0xc3) // mov al, imm; movzx eax, al; add rbx, rax; ret
+		m.run()
+		if want := uint64(200 * 201 / 2); m.c.r[rBX] != want {
+			t.Errorf("far=%v: the sum of what the function returned is %d, want %d", far, m.c.r[rBX], want)
+		}
+	}
+}
+
+func le32(b []byte, v uint32) []byte {
+	return append(b, byte(v), byte(v>>8), byte(v>>16), byte(v>>24))
+}
+
+// TestCompiledStress runs compiled loops under the profiler while the collector
+// and the scheduler work, and checks what the loops compute.
+func TestCompiledStress(t *testing.T) {
+	d := 2 * time.Second
+	if s := os.Getenv("NVLAB_STRESS"); s != "" {
+		var err error
+		if d, err = time.ParseDuration(s); err != nil {
+			t.Fatal(err)
+		}
+	} else if testing.Short() {
+		d = 200 * time.Millisecond
+	}
+	if pprof.StartCPUProfile(io.Discard) == nil {
+		defer pprof.StopCPUProfile()
+	}
+	stop := make(chan bool)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		var sink [][]byte
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			sink = append(sink[:len(sink)%100], make([]byte, 1<<16))
+			runtime.GC()
+		}
+	})
+	machines := make([]*testMachine, 3)
+	for i := range machines {
+		machines[i] = newCompiled(t)
+	}
+	for _, m := range machines {
+		wg.Go(func() {
+			// add rax, 3; push rax; pop rdx; lea rcx, [rcx+rdx]; jmp
+			m.put(testCode, 0x48, 0x83, 0xc0, 0x03, 0x50, 0x5a, 0x48, 0x8d, 0x0c, 0x11, 0xeb, 0xf4)
+			until := uint64(0)
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				until += 5 * 100_000
+				if _, err := m.p.Run(context.Background(), time.Duration(until)); err != nil {
+					t.Error(err)
+					return
+				}
+				n := until / 5
+				if rax, rcx := m.c.r[rAX], m.c.r[rCX]; rax != 3*n || rcx != 3*(n*(n+1)/2) {
+					t.Errorf("after %d turns rax = %d, rcx = %d, want %d and %d", n, rax, rcx, 3*n, 3*(n*(n+1)/2))
+					return
+				}
+			}
+		})
+	}
+	time.Sleep(d)
+	close(stop)
+	wg.Wait()
+}
