@@ -100,7 +100,7 @@ func (v *VM) start(image *image) error {
 		Kernel: image.kernel, Initrd: initrd, InitrdSize: size,
 		Cmdline: v.cmdline(),
 		Date:    Epoch,
-		Tables:  tables,
+		Tables:  v.replaceTables(tables),
 		Console: &v.console,
 	}
 	if v.opts.NVDIMM && v.opts.Slots > 0 {

@@ -200,3 +200,50 @@ func TestCommandErrorShowsBothStreams(t *testing.T) {
 		}
 	}
 }
+
+func TestSetTable(t *testing.T) {
+	x := newExperiment(t)
+	strict, err := x.VM(DefaultVMOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := DefaultVMOptions()
+	o.Strict = false
+	v, err := x.VM(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := make([]byte, 50)
+	table[4] = 60
+	for _, c := range []struct {
+		v         *VM
+		signature string
+		data      []byte
+		seal      bool
+		want      string
+		size      int
+	}{
+		{strict, "NFIT", table, true, "strict=False lets malformed firmware through", 0},
+		{v, "NFI", table, true, "it has 4 characters", 0},
+		{v, "DSDT", table, true, "holds the machine together", 0},
+		{v, "NFIT", table[:35], true, "it has a header of 36 bytes", 0},
+		{v, "NFIT", make([]byte, 50), false, "the table says that it has 0 bytes", 0},
+		{v, "NFIT", make([]byte, maxTable+1), false, "there is room for", 0},
+		{v, "NFIT", table, true, "", 50},
+		{v, "NFIT", table, false, "", 60}, // what is stated is there: zeros
+		{v, "NFIT", append([]byte("xxxx\x28"), make([]byte, 60)...), false, "", 40},
+		{v, "NFIT", nil, false, "", 0},
+	} {
+		err := c.v.SetTable(c.signature, c.data, c.seal)
+		if c.want != "" {
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("SetTable(%q, %d bytes) = %v, want %q", c.signature, len(c.data), err, c.want)
+			}
+			continue
+		}
+		got := v.replaced[c.signature]
+		if err != nil || len(got) != c.size || c.size > 0 && string(got[:4]) != "NFIT" {
+			t.Errorf("SetTable(%q, %d bytes) = %v and a table of %d bytes, want %d", c.signature, len(c.data), err, len(got), c.size)
+		}
+	}
+}

@@ -22,11 +22,14 @@ type VM struct {
 	root   *nvdimm.Root
 	dimms  []*NVDIMM
 
-	state   State
-	boots   int
-	m       *vmm.Machine // nil while off
-	client  *proto.Client
-	tables  [][]byte // of the latest power-on
+	state  State
+	boots  int
+	m      *vmm.Machine // nil while off
+	client *proto.Client
+	tables [][]byte // of the latest power-on
+
+	replaced map[string][]byte // tables of the next power-on, by signature
+
 	clock   time.Duration
 	stats   vmm.Stats
 	console console

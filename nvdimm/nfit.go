@@ -36,7 +36,19 @@ func (r *Root) NFIT() []byte {
 
 // FIT is what the guest's _FIT method returns: the NFIT's structures without
 // its header (ACPI 6.5 section 6.5.9).
-func (r *Root) FIT() []byte { return acpi.EncodeNFITStructures(r.structures()...) }
+func (r *Root) FIT() []byte {
+	if r.foreignFIT != nil {
+		return r.foreignFIT
+	}
+	return acpi.EncodeNFITStructures(r.structures()...)
+}
+
+// ReplaceFIT makes _FIT return these bytes, whatever is plugged; nil takes
+// that back. Linux prefers _FIT to the NFIT, even at boot.
+func (r *Root) ReplaceFIT(fit []byte) {
+	r.foreignFIT = fit
+	r.changed = true
+}
 
 // Tables are the tables for a machine that powers on or resets: NFIT and SSDT,
 // as far as there is need for them. State flags set before take effect. The

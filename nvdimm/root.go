@@ -35,6 +35,7 @@ type Root struct {
 	capabilities uint32
 	dimms        []*DIMM // by slot
 	changed      bool    // since the guest began to read the FIT
+	foreignFIT   []byte  // instead of that of the DIMMs
 
 	// OnCall sees every request before it takes effect, and may refuse it.
 	OnCall func(*Call)

@@ -129,6 +129,19 @@ vendor_id, device_id, revision, serial, handle and physical_id are what the NFIT
 			}
 			return starlark.Bytes(table), nil
 		}},
+	{name: "set_acpi", sig: `(signature, data, *, seal=True)`,
+		doc: `The guest gets this table, bytes with their header, from the next boot on: in the place of nvlab's, or as one more; None takes it back. With seal, signature, length and checksum are made right. The machine must have strict=False.`,
+		call: func(c *call, v *vm) (starlark.Value, error) {
+			signature, seal := c.text("signature"), c.truth("seal")
+			var data []byte
+			if c.given("data") {
+				data = append([]byte{}, c.data("data")...)
+			}
+			if c.err != nil {
+				return nil, c.err
+			}
+			return nil, v.v.SetTable(signature, data, seal)
+		}},
 	{name: "nfit", sig: `()`,
 		doc: `The NFIT's structures as a list of structs. Each has type (the number in the table), kind ("spa", "memdev", "interleave", "smbios", "dcr", "bdw", "flush" or "capabilities") and its fields.`,
 		call: func(c *call, v *vm) (starlark.Value, error) {
