@@ -410,7 +410,6 @@ func (t *lowering) source(in *inst) (uint8, bool) {
 
 // lowerALU does the eight two-operand operations.
 func (t *lowering) lowerALU(in *inst) bool {
-	const stride = 4 * 8 // opcodes of a form
 	b := in.opcode
 	alu := opcode(b >> 3)
 	form := opADDRR8

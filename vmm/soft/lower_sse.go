@@ -30,14 +30,6 @@ func init() {
 	}
 }
 
-// equalBytes has a byte of ones where the bytes of a and b are equal.
-func equalBytes(a, b uint64) uint64 {
-	const low = 0x7f7f7f7f7f7f7f7f
-	x := a ^ b
-	m := ^(x&low + low | x | low) // 0x80 in bytes of zero
-	return m >> 7 * 255
-}
-
 func (t *lowering) lowerSSE(in *inst) bool {
 	p := in.prefix()
 	mem := in.mod != 3

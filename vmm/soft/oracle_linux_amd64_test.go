@@ -63,9 +63,7 @@ func (o *oracle) load(s *native.State, mem []byte) {
 	c := o.m.c
 	copy(c.r[:16], s.R[:])
 	c.setRFLAGS(s.Flags)
-	for i, v := range s.XMM {
-		c.fpu.xmm[i] = v
-	}
+	copy(c.fpu.xmm[:], s.XMM[:])
 	c.fpu.mxcsr = s.MXCSR
 	copy(o.guest, mem)
 	c.rip = o.runner.Addr()

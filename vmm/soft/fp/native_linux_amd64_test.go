@@ -14,7 +14,7 @@ import (
 type machine struct {
 	dst, src Vec       // 0x00, 0x10: loaded into and stored from xmm0; xmm1
 	mxcsr    uint32    // 0x20
-	saved    uint32    // 0x24
+	_        uint32    // 0x24: saved MXCSR
 	gpr      uint64    // 0x28: rcx
 	mm       [2]uint64 // 0x30
 	flags    [3]byte   // 0x40: ZF, PF, CF

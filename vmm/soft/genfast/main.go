@@ -101,7 +101,7 @@ func main() {
 	table("flagEffects is what ops do to the arithmetic flags.", "flagEffects", "flagEffect", &g.attrs)
 	table("quietOps are the variants that set no flags; 0 is none.", "quietOps", "opcode", &g.quiet)
 	table("basedOps are the variants for addresses without an index; 0 is none.", "basedOps", "opcode", &g.based)
-	write("opcodes.go", b.Bytes())
+	write("opcodes_gen.go", b.Bytes())
 
 	template, err := os.ReadFile("genfast/fast.tmpl")
 	if err != nil {
@@ -113,13 +113,12 @@ func main() {
 		fmt.Fprintf(&g.cases, ", %d", i)
 	}
 	g.cases.WriteString(":\ngoto bail\n")
-	write("fast_unsafe.go", bytes.Replace(template, []byte("//CASES\n"), g.cases.Bytes(), 1))
+	write("fast_unsafe_gen.go", bytes.Replace(template, []byte("//CASES\n"), g.cases.Bytes(), 1))
 }
 
 func write(name string, src []byte) {
 	out, err := format.Source(src)
 	if err != nil {
-		os.WriteFile("/tmp/cpu/bad.go", src, 0o644)
 		log.Fatalf("%s: %v", name, err)
 	}
 	if err := os.WriteFile(name, out, 0o644); err != nil {

@@ -20,7 +20,6 @@ type Runner struct {
 	code, state []byte
 	codeAddr    uint64
 	stateAddr   uint64
-	start       int
 }
 
 // Prepare assembles the code around an instruction. The instruction itself is
