@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"nvlab/vmm"
+	"nvlab/vmm/kvm"
 	"nvlab/vmm/soft"
 )
 
@@ -15,31 +16,54 @@ type EngineProbe struct {
 	Advice string // what to do about it; "" if there is nothing
 }
 
-// Probe looks at each engine.
+// Probe looks at each engine. The look at KVM is one for the whole process.
 func Probe() []EngineProbe {
+	r := kvm.Probe()
+	k := EngineProbe{Engine: "kvm", OK: r.OK(), Detail: r.Why(), Advice: r.Advice}
+	if r.Slow != "" && r.Broken != "" {
+		k.Detail += "; " + r.Broken
+	}
+	if k.OK {
+		k.Detail = "the host's KVM runs a guest's kernel and programs in hardware"
+	}
 	return []EngineProbe{
 		{Engine: "soft", OK: true, Detail: "x86-64 CPU in software: runs anywhere, repeats exactly"},
-		{Engine: "kvm", Detail: noKVM},
+		k,
 	}
 }
 
-const noKVM = "the KVM engine is not available in this version of nvlab"
-
-// newEngine returns the engine of that name.
+// newEngine returns the engine of that name. A host that is merely slow on KVM
+// does not keep one from asking for it.
 func newEngine(name string) (vmm.Engine, error) {
 	switch name {
-	case "auto", "soft":
+	case "auto":
+		if kvm.Probe().OK() {
+			return kvm.Engine{}, nil
+		}
+		return soft.Engine{}, nil
+	case "soft":
 		return soft.Engine{}, nil
 	case "kvm":
-		return nil, &Error{Class: ClassHost, Err: &NotYetError{"engine=\"kvm\": the KVM engine"}}
+		r := kvm.Probe()
+		err := r.Err
+		if err == nil && r.Broken != "" {
+			err = fmt.Errorf("%w: %s", vmm.ErrNoEngine, r.Broken)
+		}
+		if err != nil {
+			return nil, &Error{Class: ClassHost, Err: fmt.Errorf("engine=\"kvm\": %w", err)}
+		}
+		return kvm.Engine{}, nil
 	}
 	return nil, fmt.Errorf(`engine=%q: want "auto", "soft" or "kvm"`, name)
 }
 
 // engineReason is why newEngine takes what it takes.
 func engineReason(name string) string {
-	if name == "soft" {
+	if name != "auto" {
 		return "asked for"
 	}
-	return noKVM
+	if why := kvm.Probe().Why(); why != "" {
+		return why
+	}
+	return "hardware virtualisation"
 }

@@ -95,6 +95,17 @@ const maxCPUs = 254
 // TSCKHz is the frequency of the time-stamp counter of the software engine.
 const TSCKHz = 1_000_000
 
+// TSCFrequency is that of an engine's machines in kHz: an engine that takes the
+// host's says so by a method TSCKHz.
+func TSCFrequency(e Engine) uint64 {
+	if e, ok := e.(interface{ TSCKHz() uint64 }); ok {
+		if khz := e.TSCKHz(); khz != 0 {
+			return khz
+		}
+	}
+	return TSCKHz
+}
+
 // New makes a machine that is about to execute the first instruction of its
 // kernel.
 func New(cfg Config) (_ *Machine, err error) {
@@ -202,7 +213,7 @@ func (m *Machine) place(cfg Config) (Entry, error) {
 	}
 	cmdline := cfg.Cmdline
 	if cmdline == "" {
-		cmdline = boot.DefaultCmdline(TSCKHz)
+		cmdline = boot.DefaultCmdline(TSCFrequency(cfg.Engine))
 	}
 	entry, err := cfg.Kernel.Place(m.ram.slice(0, m.layout.Low.Size), boot.Params{
 		Map:        m.layout.e820(),

@@ -1,0 +1,153 @@
+package kvm
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"nvlab/vmm"
+)
+
+// round is a stretch of execution between two looks at the processors.
+type round struct {
+	p    *processors
+	over atomic.Bool
+
+	mu   sync.Mutex
+	exit vmm.Exit
+	look bool // ended to look, not to return
+	err  error
+}
+
+// finish ends the round with what set says, unless it has ended.
+func (r *round) finish(set func()) {
+	r.mu.Lock()
+	if r.over.Load() {
+		r.mu.Unlock()
+		return
+	}
+	set()
+	r.over.Store(true)
+	r.mu.Unlock()
+	r.p.interrupt()
+}
+
+func (r *round) end(exit vmm.Exit) { r.finish(func() { r.exit = exit }) }
+func (r *round) fail(err error)    { r.finish(func() { r.err = err }) }
+func (r *round) pause()            { r.finish(func() { r.look = true }) }
+
+// A halted processor with interrupts off sleeps within KVM, so the engine
+// looks for one: soon at first, then seldom.
+const (
+	firstLook = 5 * time.Millisecond
+	lastLook  = 320 * time.Millisecond
+)
+
+// rounds runs the processors until there is something to return.
+func (p *processors) rounds(ctx context.Context, deadline time.Duration) (vmm.Exit, error) {
+	for wait := firstLook; ; wait = min(2*wait, lastLook) {
+		left := deadline - p.Clock()
+		if left <= 0 {
+			return vmm.ExitDeadline, nil
+		}
+		r := p.round(ctx, min(wait, left))
+		switch {
+		case r.err != nil:
+			return 0, r.err
+		case !r.look:
+			return r.exit, nil
+		}
+		for i, v := range p.cpus {
+			if asleep, err := v.asleep(); err != nil {
+				return 0, err
+			} else if !asleep {
+				break
+			} else if i == len(p.cpus)-1 {
+				return vmm.ExitDead, nil
+			}
+		}
+	}
+}
+
+// round runs the processors for d at most.
+func (p *processors) round(ctx context.Context, d time.Duration) *round {
+	r := &round{p: p}
+	p.current.Store(r)
+	defer p.current.Store(nil)
+	defer context.AfterFunc(ctx, func() { r.fail(ctx.Err()) })()
+	defer time.AfterFunc(d, r.pause).Stop()
+	if p.kicked.Load() {
+		r.end(vmm.ExitStopped)
+	}
+	var all sync.WaitGroup
+	for _, v := range p.cpus {
+		all.Add(1)
+		v.work <- func() {
+			defer all.Done()
+			v.run(r)
+		}
+	}
+	all.Wait()
+	if r.exit == vmm.ExitStopped && !r.look && r.err == nil {
+		p.kicked.Store(false)
+	}
+	return r
+}
+
+// failure turns what a processor's thread panicked with into an error.
+func (p *processors) failure(x any) error {
+	if e, ok := x.(interface{ Addr() uintptr }); ok {
+		for _, s := range p.vm.slots {
+			if off := uint64(e.Addr()) - address(s.Mem); s.Mem != nil && off < uint64(len(s.Mem)) {
+				return &vmm.LostMemoryError{Base: s.Base, Offset: off}
+			}
+		}
+	}
+	stack := debug.Stack()
+	if err, ok := x.(runtime.Error); ok {
+		x = err.Error()
+	}
+	return fmt.Errorf("defect in the KVM engine or a device: %v\n%s", x, stack)
+}
+
+// runError says why KVM_RUN failed. EFAULT is memory that KVM could not reach:
+// that which someone truncated, if there is any.
+func (p *processors) runError(v *vcpu, err error) error {
+	for _, s := range p.vm.slots {
+		if off, lost := firstLost(s); lost {
+			return &vmm.LostMemoryError{Base: s.Base, Offset: off}
+		}
+	}
+	return fmt.Errorf("KVM_RUN at rip=%#x: %w", v.rip(), err)
+}
+
+// firstLost is the first page of a slot that its file has no more: a file is
+// cut at its end.
+func firstLost(s slot) (offset uint64, lost bool) {
+	pages := len(s.Mem) / 4096
+	if !s.Revocable || pages == 0 || readable(s.Mem, pages-1) {
+		return 0, false
+	}
+	low, high := 0, pages-1 // high is lost
+	for low < high {
+		if mid := (low + high) / 2; readable(s.Mem, mid) {
+			low = mid + 1
+		} else {
+			high = mid
+		}
+	}
+	return uint64(low) * 4096, true
+}
+
+// readable looks at a page, on a goroutine whose faults panic.
+func readable(mem []byte, page int) (ok bool) {
+	defer func() { ok = recover() == nil }()
+	sink.Store(uint32(mem[page*4096]))
+	return true
+}
+
+var sink atomic.Uint32
