@@ -91,6 +91,8 @@ enter:
 		case leftTaken:
 			page = c.nativePage()
 			goto taken
+		case leftRun:
+			goto leave
 		}
 		page = c.nativePage()
 		goto again

@@ -17,6 +17,7 @@ const (
 	leftTaken         // op's branch is taken, and not linked
 	leftHeader        // the block of header is to be entered
 	leftJump          // rip is to be looked for
+	leftRun           // the executor did an instruction after which all is open
 )
 
 // Executions of a block before it is compiled, and a count that is never

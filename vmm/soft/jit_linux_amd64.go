@@ -294,8 +294,6 @@ func (c *cpu) runNative() {
 		}
 		n.follow = 0
 	}
-	f := c.arith()
-	x.flags = f>>11&1 | (f&0xff|flagOne)<<8
 	x.ops, x.code = uint64(b.opsAddr()), uint64(addrOf(n.exec))
 	thunk := n.thunk
 	if n.dirty {
@@ -303,8 +301,17 @@ func (c *cpu) runNative() {
 		thunk = n.serialize
 	}
 	n.count.entries++
-	c.enterCode(addrOf(n.exec)+uintptr(thunk), addrOf(n.exec)+uintptr(at))
-	c.setArith(x.flags>>8&(flagsArith&^flagOF) | x.flags&1<<11)
+	for at != 0 {
+		f := c.arith()
+		x.flags = f>>11&1 | (f&0xff|flagOne)<<8
+		c.enterCode(addrOf(n.exec)+uintptr(thunk), addrOf(n.exec)+uintptr(at))
+		c.setArith(x.flags>>8&(flagsArith&^flagOF) | x.flags&1<<11)
+		at = 0
+		if x.why == leftOp {
+			at = c.between(&b.ops[x.op])
+		}
+		thunk = n.thunk
+	}
 	next := x.op
 	switch x.why {
 	case leftHeader:
@@ -313,8 +320,27 @@ func (c *cpu) runNative() {
 		if b.ops[next].sel == genSame {
 			n.follow = next
 		}
-	case leftJump:
+	case leftJump, leftRun:
 		return
 	}
 	c.at = uintptr(next) << opShift
+}
+
+// between does op k, at which code was left, if it is for the executor, and
+// returns where code goes on after it, or 0.
+func (c *cpu) between(k *op) uint32 {
+	if k.code != opGENERIC {
+		return 0
+	}
+	x := &c.native
+	page := c.nativePage()
+	resume, next := k.link, page+uint64(int64(k.disp))
+	c.rip = page + uint64(k.pc)
+	c.now = x.limit - x.left + uint64(k.n-1)
+	c.execute(&c.p.cache.insts[k.imm])
+	if c.attn || c.rip != next || resume == 0 {
+		x.why = leftRun
+		return 0
+	}
+	return resume
 }

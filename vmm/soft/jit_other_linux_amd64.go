@@ -49,6 +49,17 @@ func (t *translator) other(i int, o *op) bool {
 		t.define(i, false, again{})
 	case opCMPXCHGMR32, opCMPXCHGMR64:
 		return t.compareExchange(i, o)
+	case opCMPXCHG16B:
+		t.prepare(i, true, rAX, rDX)
+		t.toWord()
+		m := t.locate(i, o, 16, true, true)
+		a.insn(0x0fc7, 8, 1, m)
+		a.insn(0x0f94, 1, 0, inReg(hA)) // setz r14b
+		a.shiftImm(4, 4, hA, 6)
+		a.aluImm(aluAND, 1, inCPU(offFlagWord+1), 0xff&^flagZF)
+		a.aluTo(aluOR, 1, inCPU(offFlagWord+1), hA)
+		t.wrote(rAX, rDX)
+		t.defineWord(0)
 	case opBSWAP32, opBSWAP64:
 		t.prepare(i, false, o.dst)
 		d := t.target(hA, o.dst)

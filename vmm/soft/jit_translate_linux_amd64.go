@@ -181,15 +181,23 @@ func (t *translator) block() bool {
 	a.aluImm(aluCMP, 8, inCPU(offLeft), int64(n))
 	enter := a.jcc(12)
 	t.flags = inWord
+	known := 0
 	for i := range t.ops {
 		o := &t.ops[i]
-		if !t.op(i, o) {
-			if i == 0 {
-				return false
-			}
-			t.leave(i)
+		if t.op(i, o) {
+			known++
+			continue
+		}
+		t.leave(i)
+		if o.code != opGENERIC {
 			break
 		}
+		// The executor comes back here.
+		t.flags = inWord
+		t.n.cache.ops[t.first+uint32(i)].link = uint32(a.pos)
+	}
+	if known == 0 {
+		return false
 	}
 	for len(t.stubs) > 0 {
 		stubs := t.stubs
