@@ -2,6 +2,7 @@ package lab
 
 import (
 	"fmt"
+	"slices"
 
 	"nvlab/nvdimm"
 	"nvlab/vmm"
@@ -59,6 +60,24 @@ func (v *VM) Plug(o PlugOptions) (*NVDIMM, error) {
 	}
 	v.dimms = append(v.dimms, dimm)
 	return dimm, nil
+}
+
+// Unplug takes a DIMM out of a machine that is off. A running one keeps it, as
+// in QEMU: Linux has no way to let an NVDIMM go.
+func (v *VM) Unplug(d *NVDIMM) error {
+	switch {
+	case v.x.closed:
+		return ErrClosed
+	case !slices.Contains(v.dimms, d):
+		return fmt.Errorf("nvdimm %q is not plugged into this VM", d.ID())
+	case v.state != Off:
+		return fmt.Errorf("nvdimm device hot unplug is not supported yet: power the VM off to take %q out", d.ID())
+	case d.Interleaved():
+		return fmt.Errorf("nvdimm %q is in an interleave set, which needs all of its members", d.ID())
+	}
+	v.root.Withdraw(d.DIMM)
+	v.dimms = slices.DeleteFunc(v.dimms, func(o *NVDIMM) bool { return o == d })
+	return nil
 }
 
 // hotPlug is device_add: the memory first, then the event, which makes the

@@ -30,8 +30,12 @@ func readDAX(sysfs, path string, major, minor uint32) (daxDevice, error) {
 	if d.size, err = sysfsNumber(filepath.Join(dir, "size")); err != nil {
 		return daxDevice{}, fmt.Errorf("%s: its size is not known: %w", path, err)
 	}
-	for _, name := range []string{"align", "device/align", "../align"} {
-		if n, err := sysfsNumber(filepath.Join(dir, name)); err == nil && n > 0 {
+	// The device has it since Linux 5.10, its region before.
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return daxDevice{}, err
+	}
+	for _, name := range []string{filepath.Join(dir, "align"), filepath.Join(filepath.Dir(dir), "dax_region/align")} {
+		if n, err := sysfsNumber(name); err == nil && n >= PageSize && n&(n-1) == 0 {
 			d.align = n
 			break
 		}

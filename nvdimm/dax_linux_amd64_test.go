@@ -23,7 +23,11 @@ func fakeDAX(t *testing.T, files map[string]string) string {
 	}
 	for name, text := range files {
 		if name != "subsystem" {
-			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			path := filepath.Join(dir, name)
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -89,4 +93,25 @@ func TestDeviceDAXRefuses(t *testing.T) {
 	sysfs = fakeDAX(t, map[string]string{"subsystem": "dax", "size": "x"})
 	_, err := OpenFile(FileConfig{Path: "/dev/zero", Size: 64 * mib, Share: true, sysfs: sysfs})
 	sentence(t, "OpenFile", err, sysfs, `/dev/zero: its size is not known: {dir}/dev/char/1:5/size holds "x", which is no number`)
+}
+
+// TestDAXAlign: where kernels tell the alignment, and what is taken if they
+// do not.
+func TestDAXAlign(t *testing.T) {
+	for _, c := range []struct {
+		files map[string]string
+		want  uint64
+	}{
+		{map[string]string{"align": "4096\n"}, 4096},
+		{map[string]string{"../dax_region/align": "1073741824\n"}, gib},
+		{map[string]string{}, 2 * mib},
+		{map[string]string{"align": "0"}, 2 * mib},
+		{map[string]string{"align": "3000000"}, 2 * mib},
+	} {
+		c.files["subsystem"], c.files["size"] = "dax", "67108864\n"
+		d, err := readDAX(fakeDAX(t, c.files), "/dev/zero", 1, 5)
+		if err != nil || d.align != c.want || d.size != 64*mib {
+			t.Errorf("readDAX of %v = %+v, %v, want align %#x", c.files, d, err, c.want)
+		}
+	}
 }

@@ -64,6 +64,9 @@ func (r *Root) Interleave(dimms []*DIMM, line uint64) error {
 	return nil
 }
 
+// Interleaved says that the DIMM is in an interleave set.
+func (d *DIMM) Interleaved() bool { return d.set != nil }
+
 // position is the DIMM's place in its set, from 0.
 func (d *DIMM) position() int {
 	if d.set == nil {

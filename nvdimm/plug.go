@@ -76,7 +76,8 @@ func (r *Root) Plug(c PlugConfig) (*DIMM, error) {
 	return d, nil
 }
 
-// Withdraw takes back a Plug that the guest has not been told of.
+// Withdraw takes a DIMM out that no guest knows of: the machine is off, or
+// refused the DIMM after Plug.
 func (r *Root) Withdraw(d *DIMM) {
 	r.dimms = slices.DeleteFunc(r.dimms, func(o *DIMM) bool { return o == d })
 	r.changed = true

@@ -35,6 +35,15 @@ label_size: of the label area at the backend's end, at least 128 KiB; 0 is none.
 
 vendor_id, device_id, revision, serial, handle and physical_id are what the NFIT says of the DIMM; None is what QEMU says. A handle can be chosen before boot only, as the guest knows its slots by it.`,
 		call: plug},
+	{name: "unplug", sig: `(nvdimm)`,
+		doc: `Takes an NVDIMM out of a VM that is off. A VM that is on refuses, as QEMU does.`,
+		call: func(c *call, v *vm) (starlark.Value, error) {
+			d := handleArg[*dimm](c, "nvdimm", "nvdimm")
+			if c.err != nil {
+				return nil, c.err
+			}
+			return nil, v.v.Unplug(d.d)
+		}},
 	{name: "interleave", sig: `(nvdimms, *, line="2MiB")`,
 		doc: `Makes one interleave set, and so one region, of several NVDIMMs of one size, before boot. Each holds a line of the region's bytes in turn.`,
 		call: func(c *call, v *vm) (starlark.Value, error) {
