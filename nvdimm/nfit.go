@@ -54,11 +54,7 @@ func (r *Root) ReplaceFIT(fit []byte) {
 // as far as there is need for them. State flags set before take effect. The
 // mailbox is a page that the guest's kernel leaves alone.
 func (r *Root) Tables(mailbox uint64) ([][]byte, error) {
-	for _, d := range r.dimms {
-		d.state = d.next
-		d.hints.writes.Store(0)
-	}
-	r.changed = true
+	r.reset()
 	if !r.config.Enabled || r.config.Slots == 0 {
 		return nil, nil
 	}
@@ -71,4 +67,13 @@ func (r *Root) Tables(mailbox uint64) ([][]byte, error) {
 		tables = append(tables, nfit)
 	}
 	return tables, nil
+}
+
+// reset is what a power-on or reset of the machine does to the DIMMs.
+func (r *Root) reset() {
+	for _, d := range r.dimms {
+		d.state = d.next
+		d.hints.writes.Store(0)
+	}
+	r.changed = true
 }

@@ -46,9 +46,7 @@ func FuzzSequence(f *testing.F) {
 			case 's':
 				r.dimms[0].SetState(State{SaveFail: a&1 != 0, NotArmed: a&2 != 0, MapFail: a&4 != 0})
 			case 't':
-				if _, err := r.Tables(0x1000); err != nil {
-					t.Fatal(err)
-				}
+				r.reset()
 			case 'w':
 				data := bytes.Repeat([]byte{byte(a) | 1}, int(b%(maxTransfer+1)))
 				code, _ := g.send(t, 1, 1, FuncSetLabel, append(words(a, b), data...))
