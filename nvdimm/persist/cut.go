@@ -1,0 +1,107 @@
+package persist
+
+import (
+	"slices"
+
+	"nvlab/vmm/observe"
+)
+
+// Keep says which of the legal states a power failure leaves.
+type Keep uint8
+
+const (
+	KeepNone   Keep = iota // what is guaranteed
+	KeepAll                // all that was visible
+	KeepRandom             // any, chosen by a seed
+)
+
+// place is a line of a medium.
+type place struct {
+	medium *Medium
+	n      uint64
+}
+
+// A Cut is what a power failure leaves of the lines that were undecided.
+type Cut struct {
+	lines      map[place][LineSize]byte
+	Kept, Lost []Op
+}
+
+// Cut chooses a state. The memory is as it was until Apply.
+func (m *Model) Cut(keep Keep, seed uint64) *Cut {
+	m.Settle()
+	c := &Cut{lines: map[place][LineSize]byte{}}
+	random := generator(seed)
+	for _, d := range m.media {
+		for _, l := range d.sorted() {
+			chosen := content{bytes: l.durable}
+			if keep != KeepNone {
+				list, _ := l.contents(m.Config.TearVectors)
+				chosen = list[len(list)-1]
+				if keep == KeepRandom {
+					chosen = list[random.below(uint64(len(list)))]
+				}
+			}
+			c.add(l, chosen)
+		}
+	}
+	return c
+}
+
+func (c *Cut) add(l *line, chosen content) {
+	c.lines[place{l.medium, l.n}] = chosen.bytes
+	var lost []int
+	for i := range l.ops {
+		if !slices.Contains(chosen.kept, i) {
+			lost = append(lost, i)
+		}
+	}
+	c.Kept = append(c.Kept, l.report(chosen.kept)...)
+	c.Lost = append(c.Lost, l.report(lost)...)
+}
+
+// Abandon takes back what was told of the instruction of e, of which e would
+// be the next store, if power failure does not tear it there.
+func (m *Model) Abandon(e *observe.Store) {
+	d := m.medium(e.Base)
+	if d == nil || d.lines[e.Offset/LineSize] == nil {
+		return
+	}
+	l := d.lines[e.Offset/LineSize]
+	l.ops = slices.DeleteFunc(l.ops, func(o op) bool { return o.group == e.Group && o.whole(m.Config.TearVectors) })
+}
+
+// Touch tells of a store after the power failed, which must leave no trace:
+// the instruction that it came in the middle of runs to its end.
+func (c *Cut) Touch(m *Model, e *observe.Store) {
+	d := m.medium(e.Base)
+	if d == nil {
+		return
+	}
+	p := place{d, e.Offset / LineSize}
+	if _, ok := c.lines[p]; !ok {
+		c.lines[p] = [LineSize]byte(d.mem.Line(p.n))
+	}
+}
+
+// Apply makes the memory what survived. The media are then all durable.
+func (c *Cut) Apply(m *Model) {
+	for p, bytes := range c.lines {
+		copy(p.medium.mem.Line(p.n), bytes[:])
+	}
+	m.Clean()
+}
+
+// generator is a splitmix64 sequence.
+type generator uint64
+
+func (g *generator) next() uint64 {
+	*g += 0x9e3779b97f4a7c15
+	z := uint64(*g)
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}
+
+// below is a number from 0 to n-1.
+func (g *generator) below(n uint64) uint64 { return g.next() % n }

@@ -1,0 +1,358 @@
+package persist
+
+import (
+	"cmp"
+	"fmt"
+	"iter"
+	"math/big"
+	"slices"
+)
+
+// maxExhaustive is the number of states of one point up to which all are
+// visited. Beyond it as many are, chosen by the seed.
+const maxExhaustive = 4096
+
+// A Search chooses crash states of a journal.
+type Search struct {
+	At    What // the events before which power may fail
+	Limit int  // of states; 0 for none
+	Seed  uint64
+
+	// What was found, when the states ran out.
+	Points     int      // events looked at, with states of their own
+	Visited    int      // distinct states
+	Duplicates int      // states whose image was visited before
+	Sampled    int      // points of which not all states were visited
+	Legal      *big.Int // states of all points, duplicates included
+	Cut        bool     // the limit ended the search
+}
+
+// A State is what a power failure may leave.
+type State struct {
+	ID         string
+	Event      int  // the power fails before this one
+	At         What // what it is
+	Seq, PC    uint64
+	Kept, Lost []Op // of the stores that were undecided
+	Torn       int  // bytes of a label write that were done, -1 without one
+
+	j       *Journal
+	changes []change
+	label   *labelWrite
+}
+
+// change is a line that the state decides.
+type change struct {
+	medium int
+	n      uint64
+	bytes  [LineSize]byte
+}
+
+// point is an event and what may be left before it.
+type point struct {
+	r     *replay
+	lines []*line
+	lists [][]content
+	label *labelWrite // in progress
+	whole bool        // lists are complete
+	total *big.Int
+}
+
+// settle ends string instructions, but for one that goes on with the next
+// event.
+func (r *replay) settle() {
+	for i := range r.model.cpus {
+		c := &r.model.cpus[i]
+		if r.at < len(r.j.events) {
+			if e := &r.j.events[r.at]; e.what == AtStore && int(e.VCPU) == i && e.Group == c.group {
+				continue
+			}
+		}
+		r.model.endString(c)
+	}
+}
+
+func (r *replay) point() *point {
+	r.settle()
+	tear := r.model.Config.TearVectors
+	p := &point{r: r, whole: true, total: big.NewInt(1)}
+	for _, d := range r.model.media {
+		for _, l := range d.sorted() {
+			list, whole := l.contents(tear)
+			p.whole = p.whole && whole
+			p.lines, p.lists = append(p.lines, l), append(p.lists, list)
+			p.total.Mul(p.total, big.NewInt(int64(len(list))))
+		}
+	}
+	if r.at < len(r.j.events) && r.j.events[r.at].what == AtLabel {
+		w := r.j.writes[r.j.events[r.at].write]
+		p.label = &w
+		p.total.Mul(p.total, big.NewInt(int64(p.tears())))
+	}
+	return p
+}
+
+// tears is the number of prefixes of the label write.
+func (p *point) tears() int {
+	if p.label == nil {
+		return 1
+	}
+	return (len(p.label.data)+atomBytes-1)/atomBytes + 1
+}
+
+// choice is the index of a content per line, and of the label's prefix.
+type choice struct {
+	lines []int
+	tear  int
+}
+
+// nth is state k of all, in mixed radix.
+func (p *point) nth(k int) choice {
+	c := choice{lines: make([]int, len(p.lists))}
+	c.tear, k = k%p.tears(), k/p.tears()
+	for i, list := range p.lists {
+		c.lines[i], k = k%len(list), k/len(list)
+	}
+	return c
+}
+
+// sample is state k of those that stand for too many: none, all, all but one
+// line, one line alone, and then by the seed.
+func (p *point) sample(k int, seed uint64) choice {
+	c := choice{lines: make([]int, len(p.lists))}
+	last := func(i int) { c.lines[i] = len(p.lists[i]) - 1 }
+	n := len(p.lists)
+	switch {
+	case k == 0:
+	case k < 2+n:
+		for i := range n {
+			if k != 2+i {
+				last(i)
+			}
+		}
+	case k < 2+2*n:
+		last(k - 2 - n)
+	default:
+		g := generator(seed ^ uint64(p.r.at)<<32 ^ uint64(k))
+		g.next()
+		for i, list := range p.lists {
+			c.lines[i] = int(g.below(uint64(len(list))))
+		}
+		c.tear = int(g.below(uint64(p.tears())))
+	}
+	return c
+}
+
+func (p *point) hash(c choice) hash {
+	h := p.r.hash
+	for _, d := range p.r.model.media {
+		h = h.xor(d.hash)
+	}
+	for i, l := range p.lines {
+		h = h.xor(hashLine(l.medium.index, l.n, &l.durable)).xor(p.lists[i][c.lines[i]].hash)
+	}
+	if p.label != nil {
+		h = h.xor(p.r.labelChange(*p.label, min(c.tear*atomBytes, len(p.label.data))))
+	}
+	return h
+}
+
+func (p *point) state(id string, c choice) *State {
+	s := &State{ID: id, Event: p.r.at, At: AtEnd, Torn: -1, j: p.r.j}
+	if p.r.at < len(p.r.j.events) {
+		e := &p.r.j.events[p.r.at]
+		s.At, s.Seq, s.PC = e.what, e.Seq, e.PC
+	}
+	for i, l := range p.lines {
+		chosen := &p.lists[i][c.lines[i]]
+		s.changes = append(s.changes, change{l.medium.index, l.n, chosen.bytes})
+		var lost []int
+		for k := range l.ops {
+			if !slices.Contains(chosen.kept, k) {
+				lost = append(lost, k)
+			}
+		}
+		s.Kept = append(s.Kept, p.live(l.report(chosen.kept))...)
+		s.Lost = append(s.Lost, p.live(l.report(lost))...)
+	}
+	if p.label != nil {
+		w := *p.label
+		w.data = w.data[:min(c.tear*atomBytes, len(w.data))]
+		s.label, s.Torn = &w, len(w.data)
+	}
+	return s
+}
+
+// live gives ops the media of the machine instead of the copies.
+func (p *point) live(ops []Op) []Op {
+	for i := range ops {
+		ops[i].Medium = p.r.j.model.media[ops[i].Medium.index]
+	}
+	return ops
+}
+
+// wants says that power may fail before the next event, and that the states
+// there are not all among those of a later one.
+func (s *Search) wants(r *replay) bool {
+	if r.at == len(r.j.events) {
+		return true
+	}
+	e := &r.j.events[r.at]
+	if r.at > 0 && e.within(&r.j.events[r.at-1], r.model.Config.TearVectors) {
+		return false
+	}
+	switch {
+	case s.At == AtFence:
+		switch e.what {
+		case AtFence, AtOrder:
+			return r.model.pending(e.VCPU, e.order)
+		case AtStore, AtFlush:
+			return len(r.model.cpu(e.VCPU).clf) > 0 // R2
+		case AtHint, AtLabel:
+			return true
+		}
+		return false
+	case s.At == AtAny:
+		return true
+	}
+	return e.what == s.At
+}
+
+// within says that power failure cannot come between the event before and e.
+func (e *event) within(before *event, tear bool) bool {
+	if e.what != AtStore || before.what != AtStore || e.Group != before.Group || e.Offset/LineSize != before.Offset/LineSize {
+		return false
+	}
+	o := op{kind: e.Kind}
+	return o.whole(tear)
+}
+
+// States visits the distinct states in order.
+func (s *Search) States(j *Journal) iter.Seq[*State] {
+	return func(yield func(*State) bool) {
+		s.Points, s.Visited, s.Duplicates, s.Sampled, s.Legal, s.Cut = 0, 0, 0, 0, new(big.Int), false
+		seen := map[hash]bool{}
+		for r := j.replay(); ; r.step() {
+			if s.wants(r) && !s.visit(r, seen, yield) || r.at == len(j.events) {
+				return
+			}
+		}
+	}
+}
+
+func (s *Search) visit(r *replay, seen map[hash]bool, yield func(*State) bool) bool {
+	p := r.point()
+	s.Points++
+	s.Legal.Add(s.Legal, p.total)
+	n, method := maxExhaustive, 'r'
+	if p.total.IsInt64() && p.total.Int64() <= maxExhaustive {
+		n, method = int(p.total.Int64()), 'x'
+	}
+	if method == 'r' || !p.whole {
+		s.Sampled++
+	}
+	for k := range n {
+		c, seed := p.choose(method, k, s.Seed)
+		h := p.hash(c)
+		if seen[h] {
+			s.Duplicates++
+			continue
+		}
+		if s.Limit > 0 && s.Visited >= s.Limit {
+			s.Cut = true
+			return false
+		}
+		seen[h] = true
+		s.Visited++
+		if !yield(p.state(stateID(r.at, method, k, seed, h), c)) {
+			return false
+		}
+	}
+	return true
+}
+
+// choose is state k by a method, and the seed if that counts.
+func (p *point) choose(method rune, k int, seed uint64) (choice, uint64) {
+	if method == 'x' {
+		return p.nth(k), 0
+	}
+	c := p.sample(k, seed)
+	if k < 2+2*len(p.lists) {
+		seed = 0
+	}
+	return c, seed
+}
+
+// stateID names a state: the event, how it was chosen, and a hash of the image
+// that tells whether another run is the same.
+func stateID(event int, method rune, k int, seed uint64, h hash) string {
+	id := fmt.Sprintf("%d.%c%d", event, method, k)
+	if seed != 0 {
+		id += fmt.Sprintf(".s%x", seed)
+	}
+	return fmt.Sprintf("%s-%08x", id, uint32(h[0]))
+}
+
+// Find is the state of an id.
+func (j *Journal) Find(id string) (*State, error) {
+	var event, k int
+	var method rune
+	var seed uint64
+	if n, _ := fmt.Sscanf(id, "%d.%c%d.s%x-", &event, &method, &k, &seed); n < 3 {
+		return nil, fmt.Errorf("state %q: want the id of a crash state, such as 12.x3-0123abcd", id)
+	}
+	if event < 0 || event > len(j.events) {
+		return nil, fmt.Errorf("state %q: the trace has %d events", id, len(j.events))
+	}
+	r := j.replay()
+	for r.at < event {
+		r.step()
+	}
+	p := r.point()
+	if k < 0 || method != 'x' && method != 'r' || method == 'x' && p.total.Cmp(big.NewInt(int64(k))) <= 0 {
+		return nil, fmt.Errorf("state %q: there are %v states before event %d", id, p.total, event)
+	}
+	c, seed := p.choose(method, k, seed)
+	if got := stateID(event, method, k, seed, p.hash(c)); got != id {
+		return nil, fmt.Errorf("state %q: here it is %q: the run that named it was another", id, got)
+	}
+	return p.state(id, c), nil
+}
+
+// A Line is a line of a medium as a state leaves it.
+type Line struct {
+	Medium *Medium
+	N      uint64
+	Bytes  [LineSize]byte
+}
+
+// Image lists the lines that the journal's machine wrote to, as the state
+// leaves them, and the label areas. All else is as it was at the beginning.
+func (s *State) Image() (lines []Line, labels [][]byte) {
+	r := s.j.replay()
+	for r.at < s.Event {
+		r.step()
+	}
+	r.settle()
+	decided := map[place]*change{}
+	for i := range s.changes {
+		c := &s.changes[i]
+		decided[place{s.j.model.media[c.medium], c.n}] = c
+	}
+	for live, d := range r.media {
+		for n, bytes := range d.mem.(copies) {
+			l := Line{live, n, *bytes}
+			if c := decided[place{live, n}]; c != nil {
+				l.Bytes = c.bytes
+			}
+			lines = append(lines, l)
+		}
+	}
+	slices.SortFunc(lines, func(x, y Line) int {
+		return cmp.Or(cmp.Compare(x.Medium.index, y.Medium.index), cmp.Compare(x.N, y.N))
+	})
+	if s.label != nil {
+		copy(r.labels[s.label.area][s.label.off:], s.label.data)
+	}
+	return lines, r.labels
+}

@@ -1,0 +1,197 @@
+package persist
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"nvlab/vmm/observe"
+)
+
+// op is a store to one chunk of 8 bytes that may not have reached the medium.
+type op struct {
+	id    uint64 // order of visibility, over all CPUs and media
+	value uint64 // in place within the chunk
+	group uint64 // instruction
+	pc    uint64
+	cr3   uint64
+	chunk uint8 // of the line
+	mask  uint8 // of the chunk's bytes
+	kind  observe.Kind
+	vcpu  uint8
+
+	flushed  bool // a write-back was asked for
+	accepted bool // Hints: it reached the memory controller
+	joined   bool // see line.join
+}
+
+// unordered says that no rule orders the op within its line.
+func (o *op) unordered() bool { return o.kind&(observe.NonTemporal|observe.Device) != 0 }
+
+// whole says that power failure does not come between the ops of its
+// instruction in one line.
+func (o *op) whole(tear bool) bool {
+	return o.kind&observe.Locked != 0 || o.kind&observe.Vector != 0 && !tear
+}
+
+// makeOp puts a store in place. It crosses no multiple of 8.
+func makeOp(e *observe.Store) op {
+	shift := e.Offset & 7
+	return op{
+		value: e.Value << (8 * shift),
+		group: e.Group,
+		pc:    e.PC,
+		cr3:   e.CR3,
+		chunk: uint8(e.Offset % LineSize / 8),
+		mask:  uint8((1<<e.Size - 1) << shift),
+		kind:  e.Kind,
+		vcpu:  e.VCPU,
+	}
+}
+
+// bytesOf spreads the bits of a mask over the bytes of a chunk.
+func bytesOf(mask uint8) uint64 {
+	v := uint64(mask)
+	v = (v | v<<28) & 0x0000000f0000000f
+	v = (v | v<<14) & 0x0003000300030003
+	v = (v | v<<7) & 0x0101010101010101
+	return v * 255
+}
+
+// apply stores the op into a line.
+func (o *op) apply(line *[LineSize]byte) {
+	p := line[o.chunk*8:][:8]
+	m := bytesOf(o.mask)
+	binary.LittleEndian.PutUint64(p, binary.LittleEndian.Uint64(p)&^m|o.value&m)
+}
+
+// line is a line whose last stores may not be on the medium.
+type line struct {
+	medium  *Medium
+	n       uint64
+	durable [LineSize]byte // without ops
+	ops     []op           // by id
+}
+
+// maxOps bounds the ops of a line. Beyond it the oldest join, and survive all
+// or not at all.
+const maxOps = 64
+
+func (l *line) add(o op) {
+	if len(l.ops) >= maxOps {
+		l.join()
+	}
+	l.ops = append(l.ops, o)
+}
+
+// join makes the oldest op one with those that joined before. It gives states
+// up and adds none. A non-temporal op in between prevents it.
+func (l *line) join() {
+	n := 0
+	for n < len(l.ops) && l.ops[n].joined {
+		n++
+	}
+	if n == len(l.ops) || l.ops[n].unordered() {
+		return
+	}
+	l.medium.Truncated++
+	o := l.ops[n]
+	o.joined = true
+	l.ops[n].joined = true
+	for i := range n {
+		p := &l.ops[i]
+		if p.chunk == o.chunk {
+			m := bytesOf(o.mask)
+			p.value, p.mask = p.value&^m|o.value&m, p.mask|o.mask
+			p.flushed, p.accepted = o.flushed, o.accepted
+			l.ops = slices.Delete(l.ops, n, n+1)
+			n--
+			break
+		}
+	}
+	for i := range n + 1 {
+		l.ops[i].id = o.id
+	}
+}
+
+// fold makes the ops that take picks durable. An older op that stays must not
+// overwrite them.
+func (l *line) fold(take func(*op) bool) {
+	before := l.medium.hashOf(l)
+	kept := l.ops[:0]
+	for i := range l.ops {
+		o := l.ops[i]
+		if !take(&o) {
+			kept = append(kept, o)
+			continue
+		}
+		o.apply(&l.durable)
+		for j := range kept {
+			if kept[j].chunk == o.chunk {
+				kept[j].mask &^= o.mask
+			}
+		}
+	}
+	for len(kept) > 0 && kept[0].mask == 0 {
+		kept = kept[1:]
+	}
+	l.ops = kept
+	l.medium.changed(l, before)
+	if len(kept) == 0 {
+		l.medium.drop(l)
+	}
+}
+
+// Medium is the storage of one file, or of one anonymous backend.
+type Medium struct {
+	Name      string
+	Platform  Platform
+	Truncated int // stores whose states were given up for space
+
+	mem      Memory
+	index    int
+	lines    map[uint64]*line
+	hash     hash // of durable, kept where hashed is set
+	hashed   bool
+	accepted map[*line]bool
+}
+
+// NewMedium is a medium whose contents are durable now.
+func NewMedium(name string, platform Platform, mem Memory) *Medium {
+	return &Medium{Name: name, Platform: platform, mem: mem, lines: map[uint64]*line{}, accepted: map[*line]bool{}}
+}
+
+// touch is the line that holds off, before a store to it.
+func (d *Medium) touch(n uint64) *line {
+	l := d.lines[n]
+	if l == nil {
+		l = &line{medium: d, n: n}
+		copy(l.durable[:], d.mem.Line(n))
+		d.lines[n] = l
+	}
+	return l
+}
+
+func (d *Medium) drop(l *line) {
+	if d.lines[l.n] == l {
+		delete(d.lines, l.n)
+	}
+	delete(d.accepted, l)
+}
+
+// Undecided is the number of lines that hold more than what is durable.
+func (d *Medium) Undecided() int { return len(d.lines) }
+
+// hashOf and changed keep the medium's hash.
+
+func (d *Medium) hashOf(l *line) hash {
+	if !d.hashed {
+		return hash{}
+	}
+	return hashLine(d.index, l.n, &l.durable)
+}
+
+func (d *Medium) changed(l *line, before hash) {
+	if d.hashed {
+		d.hash = d.hash.xor(before).xor(hashLine(d.index, l.n, &l.durable))
+	}
+}

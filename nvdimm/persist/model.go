@@ -1,0 +1,301 @@
+package persist
+
+import (
+	"cmp"
+	"slices"
+
+	"nvlab/vmm/observe"
+)
+
+// A Model follows one machine. It is its observer.
+type Model struct {
+	Config Config
+
+	media  []*Medium
+	bases  []mapped
+	cpus   []cpu
+	nextID uint64
+}
+
+// mapped is a medium at a guest-physical address.
+type mapped struct {
+	base   uint64
+	medium *Medium
+}
+
+// cpu is what one CPU asked for and has not fenced.
+type cpu struct {
+	wb    map[*line]uint64 // CLWB, CLFLUSHOPT: covers ops up to an id
+	clf   map[*line]uint64 // CLFLUSH
+	nt    []ref            // non-temporal stores
+	str   []ref            // EADR: of the string instruction in progress
+	group uint64
+}
+
+// ref is an op.
+type ref struct {
+	line *line
+	id   uint64
+}
+
+// NewModel is a model without media.
+func NewModel(c Config) *Model { return &Model{Config: c, nextID: 1} }
+
+// Map puts a medium at a guest-physical address. A medium may be mapped by
+// several models, whose machines do not run at once.
+func (m *Model) Map(base uint64, d *Medium) {
+	m.bases = append(m.bases, mapped{base, d})
+	if !slices.Contains(m.media, d) {
+		d.index = len(m.media)
+		m.media = append(m.media, d)
+	}
+}
+
+// Unmap forgets what is at an address.
+func (m *Model) Unmap(base uint64) {
+	m.bases = slices.DeleteFunc(m.bases, func(b mapped) bool { return b.base == base })
+	m.media = m.media[:0]
+	for _, b := range m.bases {
+		if !slices.Contains(m.media, b.medium) {
+			b.medium.index = len(m.media)
+			m.media = append(m.media, b.medium)
+		}
+	}
+}
+
+// Media lists what is mapped.
+func (m *Model) Media() []*Medium { return m.media }
+
+func (m *Model) medium(base uint64) *Medium {
+	for i := range m.bases {
+		if m.bases[i].base == base {
+			return m.bases[i].medium
+		}
+	}
+	return nil
+}
+
+func (m *Model) cpu(n uint8) *cpu {
+	for int(n) >= len(m.cpus) {
+		m.cpus = append(m.cpus, cpu{wb: map[*line]uint64{}, clf: map[*line]uint64{}})
+	}
+	return &m.cpus[n]
+}
+
+// Store is a store about to become visible.
+func (m *Model) Store(e *observe.Store) {
+	c := m.cpu(e.VCPU)
+	if e.Kind&observe.Device == 0 {
+		m.commit(c.clf) // R2
+		if len(c.str) > 0 && e.Group != c.group {
+			m.endString(c)
+		}
+	}
+	d := m.medium(e.Base)
+	if d == nil {
+		return
+	}
+	n := e.Offset / LineSize
+	weak := e.Kind&(observe.NonTemporal|observe.Device) != 0
+	if d.Platform == EADR && !weak && e.Kind&observe.String == 0 && d.lines[n] == nil {
+		// R12: durable at once, so that the memory itself says it all.
+		m.nextID++
+		d.direct(n, e)
+		return
+	}
+	l := d.touch(n)
+	o := makeOp(e)
+	o.id = m.nextID
+	m.nextID++
+	l.add(o)
+	switch {
+	case e.Kind&observe.Device != 0:
+		if d.Platform == EADR {
+			l.foldOne(o.id) // at its completion, which is its visibility
+		}
+	case e.Kind&observe.NonTemporal != 0:
+		c.nt = append(c.nt, ref{l, o.id}) // R7
+	case d.Platform != EADR:
+	case e.Kind&observe.String != 0:
+		c.str, c.group = append(c.str, ref{l, o.id}), e.Group // R8
+	default:
+		l.foldOne(o.id)
+	}
+}
+
+// direct accounts for a store that is durable at once.
+func (d *Medium) direct(n uint64, e *observe.Store) {
+	if d.hashed {
+		l := line{medium: d, n: n}
+		copy(l.durable[:], d.mem.Line(n))
+		before := d.hashOf(&l)
+		o := makeOp(e)
+		o.apply(&l.durable)
+		d.changed(&l, before)
+	}
+}
+
+func (l *line) foldOne(id uint64) { l.fold(func(o *op) bool { return o.id == id }) }
+
+// upTo folds, or accepts, the ordered ops up to an id.
+func (l *line) upTo(id uint64) {
+	l.reach(func(o *op) bool { return o.id <= id && o.kind&observe.NonTemporal == 0 })
+}
+
+// reach is what happens to ops that reach the memory controller.
+func (l *line) reach(take func(*op) bool) {
+	switch l.medium.Platform {
+	case Hints:
+		for i := range l.ops {
+			if o := &l.ops[i]; take(o) {
+				o.accepted = true
+				l.medium.accepted[l] = true
+			}
+		}
+	case Nothing:
+	default:
+		l.fold(take)
+	}
+}
+
+// Flush is a write-back about to execute.
+func (m *Model) Flush(e *observe.Flush) {
+	c := m.cpu(e.VCPU)
+	m.endString(c)
+	strong := e.Op == observe.CLFLUSH && !m.Config.WeakCLFLUSH
+	if strong {
+		m.commit(c.clf) // R2: CLFLUSHes are ordered with each other
+	}
+	d := m.medium(e.Base)
+	if d == nil {
+		return
+	}
+	l := d.lines[e.Offset/LineSize]
+	if l == nil {
+		return
+	}
+	for i := range l.ops {
+		if o := &l.ops[i]; o.kind&observe.NonTemporal == 0 {
+			o.flushed = true
+		}
+	}
+	// R4, R5: older stores to the line, of any CPU that are visible, are in.
+	if strong {
+		c.clf[l] = m.nextID - 1
+	} else {
+		c.wb[l] = m.nextID - 1
+	}
+}
+
+// Fence is a fence about to complete.
+func (m *Model) Fence(e *observe.Fence) {
+	c := m.cpu(e.VCPU)
+	m.endString(c)
+	switch {
+	case m.full(e.Order):
+		m.commit(c.clf)
+		m.commit(c.wb)
+		m.drain(c)
+	case m.drains(e.Order):
+		m.drain(c)
+	}
+	if e.Order&observe.WBINVD != 0 {
+		for _, d := range m.media {
+			for _, l := range d.sorted() {
+				l.upTo(m.nextID)
+			}
+		}
+	}
+}
+
+// full says that an order makes earlier flushes complete (R3 to R6).
+func (m *Model) full(o observe.Order) bool {
+	if m.Config.Explicit {
+		return o&observe.Explicit != 0
+	}
+	return o&(observe.Explicit|observe.Lock|observe.Serializing|observe.PortIO) != 0
+}
+
+// drains says that an order empties write-combining buffers (R7).
+func (m *Model) drains(o observe.Order) bool { return o != 0 && !m.Config.Explicit }
+
+// commit completes write-backs.
+func (m *Model) commit(set map[*line]uint64) {
+	if len(set) == 0 {
+		return
+	}
+	for l, id := range set {
+		l.upTo(id)
+	}
+	clear(set)
+}
+
+func (m *Model) drain(c *cpu) {
+	for _, r := range c.nt {
+		r.line.reach(func(o *op) bool { return o.id == r.id })
+	}
+	c.nt = c.nt[:0]
+}
+
+// endString makes the stores of a string instruction that ended durable.
+func (m *Model) endString(c *cpu) {
+	for _, r := range c.str {
+		r.line.foldOne(r.id)
+	}
+	c.str = c.str[:0]
+}
+
+// Hint is a store to a flush hint of a medium (R13).
+func (m *Model) Hint(d *Medium) {
+	for l := range d.accepted {
+		l.fold(func(o *op) bool { return o.accepted })
+	}
+	clear(d.accepted)
+}
+
+// Settle tells that no instruction is in progress, at the end of a run.
+func (m *Model) Settle() {
+	for i := range m.cpus {
+		m.endString(&m.cpus[i])
+	}
+}
+
+// Reset tells that the CPUs start anew: what they asked for is forgotten, and
+// what they stored is not.
+func (m *Model) Reset() {
+	m.Settle()
+	m.cpus = nil
+}
+
+// Clean tells that the machine powered off cleanly: all is durable.
+func (m *Model) Clean() {
+	for _, d := range m.media {
+		clear(d.lines)
+		clear(d.accepted)
+	}
+	m.cpus = nil
+}
+
+// sorted lists the undecided lines by number.
+func (d *Medium) sorted() []*line {
+	list := make([]*line, 0, len(d.lines))
+	for _, l := range d.lines {
+		list = append(list, l)
+	}
+	slices.SortFunc(list, func(x, y *line) int { return cmp.Compare(x.n, y.n) })
+	return list
+}
+
+// pending says that a fence of this order would make something durable.
+func (m *Model) pending(vcpu uint8, o observe.Order) bool {
+	c := m.cpu(vcpu)
+	switch {
+	case o&observe.WBINVD != 0:
+		return true
+	case m.full(o):
+		return len(c.wb)+len(c.clf)+len(c.nt) > 0
+	case m.drains(o):
+		return len(c.nt) > 0
+	}
+	return false
+}
