@@ -5,12 +5,14 @@ import (
 	"nvlab/vmm"
 )
 
-// srat says which node has what, for a machine with more than one: CPUs and
-// RAM are node 0's, and a DIMM's memory is its node's, which Linux must know of
-// at boot. Nil for one node, as Linux then needs no table; one that reaches
-// above 4 GiB would make it set memory aside for devices that cannot.
+// srat says which node has what: CPUs and RAM are node 0's, and a DIMM's memory
+// is its node's, which Linux must know of at boot. A machine with slots has it
+// even with one node, as QEMU's has (auto_enable_numa_with_memhp): without it
+// Linux has no target node for a DIMM, and refuses to make system RAM of it.
+// The DIMMs are left out then: memory above 4 GiB would make Linux set some
+// aside for devices that cannot reach it.
 func (v *VM) srat(layout vmm.Layout) []byte {
-	if v.nodes < 2 {
+	if v.opts.Slots == 0 {
 		return nil
 	}
 	t := acpi.SRAT{Header: acpi.Header{OEMID: "NVLAB", OEMTableID: "NVLAB", OEMRevision: 1, CreatorID: "NVLB", CreatorRevision: 1}}
@@ -23,6 +25,9 @@ func (v *VM) srat(layout vmm.Layout) []byte {
 		}
 	}
 	for _, s := range v.root.Spans() {
+		if v.nodes < 2 {
+			break
+		}
 		t.Entries = append(t.Entries, &acpi.MemoryAffinity{Proximity: uint32(s.Node), Base: s.Addr, Length: s.Size, Flags: acpi.AffinityEnabled | acpi.MemoryNonVolatile})
 	}
 	return t.Encode()
