@@ -2,17 +2,18 @@ package soft
 
 import "encoding/binary"
 
-// Host registers, by number. Guest rAX to r11 live in the registers of the
-// same number but for rSP, which lives in hSP; guest r12 to r15 stay in memory.
+// Host registers, by number. Guest rAX to r10 live in the registers of the
+// same number but for rSP, which lives in hSP; guest r11 to r15 stay in memory.
 const (
-	hAX  = 0
-	hCX  = 1
-	hDX  = 2
-	hSP  = 12 // guest rSP
-	hCPU = 13 // the processor
-	hA   = 14 // scratch
-	hB   = 15
-	hNo  = 255 // no register
+	hAX   = 0
+	hCX   = 1
+	hDX   = 2
+	hLeft = 11 // instructions left
+	hSP   = 12 // guest rSP
+	hCPU  = 13 // the processor
+	hA    = 14 // scratch
+	hB    = 15
+	hNo   = 255 // no register
 )
 
 // arg is an r/m operand: a register, or memory at base+index<<scale+disp.

@@ -9,6 +9,7 @@ type crossing struct {
 	rip         uint64
 	ops, code   uint64 // addresses of the ops and of the code
 	spill       uint64
+	mxcsr       uint32 // the host's
 }
 
 // Why generated code was left.

@@ -9,6 +9,7 @@ const (
 	offGens       = unsafe.Offsetof(cpu{}.gens)
 	offTSC        = unsafe.Offsetof(cpu{}.tscOffset)
 	offXMM        = unsafe.Offsetof(cpu{}.fpu) + unsafe.Offsetof(fpuState{}.xmm)
+	offMXCSR      = unsafe.Offsetof(cpu{}.fpu) + unsafe.Offsetof(fpuState{}.mxcsr)
 	offIRR        = unsafe.Offsetof(cpu{}.apic) + unsafe.Offsetof(lapic{}.irr)
 	offTLBs       = unsafe.Offsetof(cpu{}.tlbs) + unsafe.Offsetof(tlbSet{}.fast)
 	offReadTag    = offTLBs + unsafe.Offsetof(tlbEntry{}.native)
@@ -27,6 +28,7 @@ const (
 	offExitRIP    = offNative + unsafe.Offsetof(crossing{}.rip)
 	offOps        = offNative + unsafe.Offsetof(crossing{}.ops)
 	offCode       = offNative + unsafe.Offsetof(crossing{}.code)
+	offHostMXCSR  = offNative + unsafe.Offsetof(crossing{}.mxcsr)
 	offSpill      = offNative + unsafe.Offsetof(crossing{}.spill)
 
 	offOpGen  = int32(unsafe.Offsetof(op{}.gen))

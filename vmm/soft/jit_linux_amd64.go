@@ -9,6 +9,12 @@ import (
 
 const codeSize = 32 << 20
 
+// Bits of MXCSR (SDM 1, 10.2.3).
+const (
+	mxcsrFlags = 0x3f
+	mxcsrMasks = 0x1f80
+)
+
 // compiler makes host code of blocks and holds its code. The code is mapped twice, writable and
 // executable, and is never both at one address.
 type compiler struct {
@@ -89,19 +95,31 @@ func (n *compiler) common() {
 	a.imm32(3)                //
 	a.bytes(0x51, 0x48, 0xcf) // push rcx; iretq
 	n.thunk = a.pos
-	for r := uint8(0); r < 12; r++ {
+	a.insn(0x0fae, 4, 3, inCPU(offHostMXCSR)) // stmxcsr
+	a.load(4, hB, inCPU(offMXCSR))
+	a.aluImm(aluOR, 4, inReg(hB), mxcsrMasks)
+	a.store(4, hB, inCPU(offSpill))
+	a.insn(0x0fae, 4, 2, inCPU(offSpill)) // ldmxcsr
+	for r := uint8(0); r < hLeft; r++ {
 		s := t.slot(r)
 		a.load(8, s.reg, inCPU(offR+8*uintptr(r)))
 	}
+	a.load(8, hLeft, inCPU(offLeft))
 	a.insn(0xff, 4, 4, inReg(hA)) // jmp r14
 
 	leave := func(why int64) (at int) {
 		at = a.pos
 		a.storeImm(4, inCPU(offExitWhy), why)
-		for r := uint8(0); r < 12; r++ {
+		for r := uint8(0); r < hLeft; r++ {
 			s := t.slot(r)
 			a.store(8, s.reg, inCPU(offR+8*uintptr(r)))
 		}
+		a.store(8, hLeft, inCPU(offLeft))
+		a.insn(0x0fae, 4, 3, inCPU(offSpill))
+		a.load(4, hA, inCPU(offSpill))
+		a.aluImm(aluAND, 4, inReg(hA), mxcsrFlags)
+		a.aluTo(aluOR, 4, inCPU(offMXCSR), hA)
+		a.insn(0x0fae, 4, 2, inCPU(offHostMXCSR))
 		a.byte(0xc3)
 		return at
 	}
@@ -167,7 +185,7 @@ func (n *compiler) common() {
 		a.insn(0x85, 4, hA, inReg(hA))
 		none = a.jcc(4)
 		a.insn(0x0fb6, 4, hB, inMem(hB, offOpN))
-		a.aluTo(aluSUB, 8, inCPU(offLeft), hB)
+		a.alu(aluSUB, 8, hLeft, inReg(hB))
 		a.alu(aluADD, 8, hA, inCPU(offCode))
 		a.insn(0xff, 4, 4, inReg(hA))
 		a.here(stale)

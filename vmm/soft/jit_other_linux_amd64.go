@@ -1,5 +1,7 @@
 package soft
 
+import "bytes"
+
 // other is moves, the stack, branches and system instructions.
 func (t *translator) other(i int, o *op) bool {
 	a := &t.asm
@@ -111,7 +113,7 @@ func (t *translator) other(i int, o *op) bool {
 	case opRDTSC:
 		t.prepare(i, true, rAX, rDX)
 		a.load(8, hA, inCPU(offLimit))
-		a.alu(aluSUB, 8, hA, inCPU(offLeft))
+		a.alu(aluSUB, 8, hA, inReg(hLeft))
 		a.alu(aluADD, 8, hA, inCPU(offTSC))
 		a.aluImm(aluADD, 8, inReg(hA), int64(o.n)-1)
 		a.load(4, hAX, inReg(hA))
@@ -420,8 +422,58 @@ var vectorOps = map[opcode]uint32{
 	opPXOR: 0xef, opPOR: 0xeb, opPAND: 0xdb, opPANDN: 0xdf, opPADDQ: 0xd4, opPSUBQ: 0xfb, opPCMPEQB: 0x74, opPUNPCKLQDQ: 0x6c,
 }
 
-// packed is the integer operations of SSE2 and the shuffles, which depend on
-// no state but their operands.
+// Opcodes of the 0F map that are the same for the host: those that depend on
+// MXCSR, and with which prefixes; and those that do not.
+var (
+	floatOpcodes   = []byte{0x51, 0x58, 0x59, 0x5a, 0x5b, 0x5c, 0x5d, 0x5e, 0x5f, 0xc2, 0xe6}
+	shuffleOpcodes = []byte{0x14, 0x15, 0x54, 0x55, 0x56, 0x57, 0x70, 0xc6}
+)
+
+// packedOpcode says whether an opcode is an integer operation of SSE2, with
+// prefix 66, on two vector registers.
+func packedOpcode(o byte) bool {
+	switch {
+	case o >= 0x60 && o <= 0x6d, o >= 0x74 && o <= 0x76:
+		return true
+	case o == 0xd6 || o == 0xd7 || o == 0xe6 || o == 0xe7 || o == 0xf7:
+		return false
+	}
+	return o >= 0xd1 && o <= 0xfe && o != 0xf0
+}
+
+// packed is arithmetic of package fp that the host does the same way. Its MXCSR
+// is the guest's but for the masks, so nothing may be unmasked.
 func (t *translator) packed(i int, o *op) bool {
-	return false
+	a := &t.asm
+	x := func(n uint8) arg { return inCPU(offXMM + 16*uintptr(n&31)) }
+	const movups, storeups = 0x0f10, 0x0f11
+	if o.disp >= fpGroups { // shifts by an immediate
+		n := uint32(o.disp - fpGroups)
+		a.insn(movups, 4, 0, x(o.dst))
+		a.insn(0x660f71+n/8, 4, uint8(n%8), inReg(0))
+		a.byte(byte(o.imm))
+		a.insn(storeups, 4, 0, x(o.dst))
+		return true
+	}
+	prefix := []uint32{0, 0x660000, 0xf30000, 0xf20000}[o.disp>>8&3]
+	code := byte(o.disp)
+	switch {
+	case bytes.IndexByte(floatOpcodes, code) >= 0:
+		t.prepare(i, true)
+		a.load(4, hA, inCPU(offMXCSR))
+		a.aluImm(aluAND, 4, inReg(hA), mxcsrMasks)
+		a.aluImm(aluCMP, 4, inReg(hA), mxcsrMasks)
+		t.bail(i, a.jcc(5))
+	case bytes.IndexByte(shuffleOpcodes, code) >= 0, prefix == 0x660000 && packedOpcode(code):
+	default:
+		return false
+	}
+	a.insn(movups, 4, 0, x(o.dst))
+	a.insn(movups, 4, 1, x(o.src))
+	a.insn(prefix|0x0f00|uint32(code), 4, 0, inReg(1))
+	if code == 0x70 || code == 0xc2 || code == 0xc6 {
+		a.byte(byte(o.imm))
+	}
+	a.insn(storeups, 4, 0, x(o.dst))
+	return true
 }

@@ -45,7 +45,7 @@ func (t *translator) slot(s uint8) arg {
 	switch {
 	case s == rSP:
 		return inReg(hSP)
-	case s < 12:
+	case s < hLeft:
 		return inReg(s)
 	}
 	return inCPU(offR + 8*uintptr(s))
@@ -178,7 +178,7 @@ func (t *translator) block() bool {
 	t.analyse()
 	a := &t.asm
 	n := t.ops[len(t.ops)-1].n
-	a.aluImm(aluCMP, 8, inCPU(offLeft), int64(n))
+	a.aluImm(aluCMP, 8, inReg(hLeft), int64(n))
 	enter := a.jcc(12)
 	t.flags = inWord
 	known := 0
@@ -226,11 +226,11 @@ func (t *translator) edge(i int) {
 	o := &t.ops[i]
 	k := t.first + uint32(i)
 	if o.sel == genSame {
-		a.aluImm(aluSUB, 8, inCPU(offLeft), int64(o.n))
+		a.aluImm(aluSUB, 8, inReg(hLeft), int64(o.n))
 		site := a.jmp()
 		a.here(site)
 		t.n.edges[k] = int32(site)
-		a.aluImm(aluADD, 8, inCPU(offLeft), int64(o.n))
+		a.aluImm(aluADD, 8, inReg(hLeft), int64(o.n))
 		t.exit(i, t.n.offTaken)
 		return
 	}
@@ -245,7 +245,7 @@ func (t *translator) edge(i int) {
 	a.load(4, hA, arg{mem: true, reg: hB, index: hA, disp: offOpGen})
 	a.insn(0x85, 4, hA, inReg(hA))
 	cold := a.jcc(4)
-	a.aluImm(aluSUB, 8, inCPU(offLeft), int64(o.n))
+	a.aluImm(aluSUB, 8, inReg(hLeft), int64(o.n))
 	a.alu(aluADD, 8, hA, inCPU(offCode))
 	a.insn(0xff, 4, 4, inReg(hA))
 	a.here(stale)
@@ -265,7 +265,7 @@ func (t *translator) branch(i int, cc uint8) {
 // jump goes to the address in hA, which was found canonical.
 func (t *translator) jump(o *op) {
 	a := &t.asm
-	a.aluImm(aluSUB, 8, inCPU(offLeft), int64(o.n))
+	a.aluImm(aluSUB, 8, inReg(hLeft), int64(o.n))
 	a.jmpTo(t.n.offJump[t.set])
 }
 
