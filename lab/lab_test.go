@@ -125,7 +125,6 @@ func TestWhatIsNotThereYetSaysSo(t *testing.T) {
 	}
 	calls := map[string]func() error{
 		"cpus":      with(func(o *VMOptions) { o.CPUs = 2 }),
-		"the KVM":   with(func(o *VMOptions) { o.Engine = "kvm" }),
 		"power_cut": v.PowerCut,
 	}
 	for name, call := range calls {
