@@ -1,0 +1,82 @@
+package scenarios
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var (
+	scenarioName = regexp.MustCompile("`((?:\\w+/)?\\w+\\.star)/(test_\\w+)`")
+	goName       = regexp.MustCompile("`([\\w/]+)\\.((?:Test|Fuzz)\\w+)`")
+	definition   = regexp.MustCompile(`(?m)^def (test_\w+)\(`)
+)
+
+// defined lists the tests of a scenario.
+func defined(t *testing.T, path string) map[string]bool {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := make(map[string]bool)
+	for _, m := range definition.FindAllSubmatch(text, -1) {
+		tests[string(m[1])] = true
+	}
+	return tests
+}
+
+// TestDocument: every test that docs/document.md names is there, and every
+// test of scenarios/document is named.
+func TestDocument(t *testing.T) {
+	text, err := os.ReadFile("../docs/document.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := make(map[string]bool)
+	for _, m := range scenarioName.FindAllStringSubmatch(string(text), -1) {
+		path := m[1]
+		if !strings.Contains(path, "/") {
+			path = "document/" + path
+		}
+		if _, err := os.Stat(path); err != nil {
+			t.Errorf("docs/document.md names %s, which is not there", path)
+		} else if !defined(t, path)[m[2]] {
+			t.Errorf("docs/document.md names %s of %s, which is not there", m[2], path)
+		}
+		named[path+" "+m[2]] = true
+	}
+	for _, m := range goName.FindAllStringSubmatch(string(text), -1) {
+		files, err := filepath.Glob(filepath.Join("..", m[1], "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		for _, file := range files {
+			source, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found = found || strings.Contains(string(source), "\nfunc "+m[2]+"(")
+		}
+		if !found {
+			t.Errorf("docs/document.md names %s of package %s, which is not there", m[2], m[1])
+		}
+	}
+	if len(named) < 30 {
+		t.Errorf("docs/document.md names %d tests of scenarios: is its form another one?", len(named))
+	}
+	paths, err := filepath.Glob("document/*.star")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		for name := range defined(t, path) {
+			if !named[path+" "+name] {
+				t.Errorf("docs/document.md does not name %s of %s", name, path)
+			}
+		}
+	}
+}
