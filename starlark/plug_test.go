@@ -1,0 +1,58 @@
+package nvstar
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"nvlab/lab"
+)
+
+// TestNotes: with -v a plug says what the backend can guarantee, and what the
+// document suggests where that is little. A warning needs no -v.
+func TestNotes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.star")
+	src := `
+def test_x(t):
+    vm = t.vm(slots = 3, maxmem = "1GiB")
+    vm.plug(backend = t.backend_file(path = "a.img", size = "4MiB"))
+    vm.plug(backend = t.backend_file(path = "b.img", size = "4MiB", share = False, pmem = True), unarmed = True)
+    vm.plug(backend = t.backend_ram(size = "4MiB"), id = "ram")
+`
+	if err := os.WriteFile(path, []byte(src), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	file, failure := NewLoader().Load(t.Context(), path)
+	if failure != nil {
+		t.Fatal(failure.Text)
+	}
+	l, err := lab.New(lab.Options{Engine: "soft", Cache: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, verbose := range []bool{false, true} {
+		r := &recorder{t: t}
+		if o := file.Tests[0].Run(t.Context(), Env{Lab: l, Watcher: r, Verbose: verbose}); o.Status != Passed {
+			t.Fatalf("outcome is %+v", o)
+		}
+		lines := strings.Split(strings.TrimSpace(r.logs.String()), "\n")
+		want := []string{"x.star:5: warning: requesting persistence across crashes for backend file "}
+		if verbose {
+			want = []string{
+				`x.star:4: nvdimm0: t.backend_file(path = "a.img", size = "4MiB"), page-cache: guest writes survive the VM, but not a crash of the host before it wrote them back; unarmed=True tells the guest`,
+				want[0],
+				`x.star:5: nvdimm1: t.backend_file(path = "b.img", size = "4MiB", share = False, pmem = True), volatile: guest writes are lost at power-off`,
+				`x.star:6: ram: t.backend_ram(size = "4MiB"), volatile: guest writes are lost at power-off; unarmed=True tells the guest`,
+			}
+		}
+		if len(lines) != len(want) {
+			t.Fatalf("verbose=%v: %d lines, want %d:\n%s", verbose, len(lines), len(want), r.logs.String())
+		}
+		for i, line := range lines {
+			if !strings.Contains(line, want[i]) || strings.HasSuffix(want[i], "power-off") && !strings.HasSuffix(line, "power-off") {
+				t.Errorf("verbose=%v: line %d is\n  %s\nwant\n  %s", verbose, i, line, want[i])
+			}
+		}
+	}
+}
