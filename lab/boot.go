@@ -37,6 +37,10 @@ func (v *VM) awaitAgent(ctx context.Context, timeout time.Duration) error {
 		_, hello := v.client.Hello()
 		return hello || v.client.Err() != nil
 	})
+	if err == nil && v.power.cut != nil {
+		v.off()
+		return nil
+	}
 	if err == nil && stop == vmm.StopDone && v.client.Err() == nil {
 		return nil
 	}
@@ -112,6 +116,7 @@ func (v *VM) start(image *image) error {
 	}
 	v.m, v.tables, v.client, v.lost = m, m.Tables(), &proto.Client{}, nil
 	v.console.reset()
+	v.power.begin()
 	for _, d := range v.dimms {
 		if err := v.addMemory(d); err != nil {
 			return err
@@ -151,6 +156,7 @@ const machineOverhead = 64 << 20
 // private and anonymous memory held is lost.
 func (v *VM) off() {
 	v.stop()
+	v.power.end()
 	for _, d := range v.dimms {
 		d.Unmap()
 	}
@@ -260,6 +266,3 @@ func (v *VM) Kill() error {
 	v.off()
 	return nil
 }
-
-// PowerCut is not there yet.
-func (v *VM) PowerCut() error { return &NotYetError{"power_cut"} }

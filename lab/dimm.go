@@ -95,8 +95,9 @@ func (v *VM) addMemory(d *NVDIMM) error {
 	if err != nil {
 		return &Error{Class: ClassHost, Err: err}
 	}
+	v.power.add(d, mem, d.Pieces(mem))
 	for i, p := range d.Pieces(mem) {
-		err := v.m.AddMemory(vmm.Region{Base: p.Addr, Mem: p.Mem, ReadOnly: d.backend.ReadOnly(), Revocable: d.backend.Revocable()})
+		err := v.m.AddMemory(vmm.Region{Base: p.Addr, Mem: p.Mem, ReadOnly: d.backend.ReadOnly(), Observed: v.power.sees(), Revocable: d.backend.Revocable()})
 		if err != nil {
 			for _, p := range d.Pieces(mem)[:i] {
 				v.m.RemoveMemory(p.Addr)

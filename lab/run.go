@@ -33,12 +33,14 @@ func (v *VM) run(ctx context.Context, timeout time.Duration, done func() bool) (
 		if data := v.m.Channel().Receive(); len(data) > 0 {
 			v.client.Feed(data) // its error is the client's, and final
 		}
-		return done() || v.lost != nil || v.fallen()
+		return done() || v.lost != nil || v.fallen() || v.power.cut != nil
 	})
 	var lost *vmm.LostMemoryError
 	switch {
 	case v.lost != nil:
 		err = &Error{Class: ClassHost, Err: v.lost}
+	case err == nil && v.power.cut != nil:
+		return vmm.StopPowerOff, nil
 	case err == nil:
 		return stop, nil
 	case context.Cause(ctx) == errGuard:
@@ -100,15 +102,24 @@ func (v *VM) Wait(ctx context.Context, d time.Duration) error {
 type leftError struct {
 	doing string
 	stop  vmm.Stop
+	cut   string // the armed power cut that struck
 }
 
 func (e *leftError) Error() string {
+	if e.cut != "" {
+		return fmt.Sprintf("%s: the power was cut by %s", e.doing, e.cut)
+	}
 	return fmt.Sprintf("%s: the guest's machine ended in a %v", e.doing, e.stop)
 }
 
 // guestError tells how the guest failed while it was doing something: a
 // *leftError if it did not.
 func (v *VM) guestError(stop vmm.Stop, doing string, timeout time.Duration) error {
+	if v.power.cut != nil {
+		err := &leftError{doing: doing, stop: stop, cut: v.power.armed.String()}
+		v.off()
+		return err
+	}
 	why := ""
 	switch fault := v.console.fault; {
 	case fault != nil && (fault.fatal || stop == vmm.StopReset):
@@ -121,10 +132,10 @@ func (v *VM) guestError(stop vmm.Stop, doing string, timeout time.Duration) erro
 		why = fmt.Sprintf("no end within %v of guest time", timeout)
 	case stop == vmm.StopPowerOff:
 		v.off()
-		return &leftError{doing, stop}
+		return &leftError{doing: doing, stop: stop}
 	case stop == vmm.StopReset:
 		v.crash()
-		return &leftError{doing, stop}
+		return &leftError{doing: doing, stop: stop}
 	default:
 		why = "the guest's machine ended in: " + stop.String()
 	}

@@ -33,7 +33,8 @@ type VM struct {
 	clock   time.Duration
 	stats   vmm.Stats
 	console console
-	nodes   int   // NUMA nodes of the latest power-on, 0 while off
+	nodes   int // NUMA nodes of the latest power-on, 0 while off
+	power   power
 	lost    error // of the storage behind a DIMM
 	held    int64 // of the memory gate
 }
@@ -77,7 +78,8 @@ func (x *Experiment) VM(o VMOptions) (*VM, error) {
 		return nil, err
 	}
 	v := &VM{x: x, number: len(x.vms) + 1, opts: o, engine: engine, root: root, state: Off}
-	root.OnError = v.lose
+	v.power.v = v
+	root.OnError, root.OnCall = v.lose, v.power.call
 	x.vms = append(x.vms, v)
 	return v, nil
 }

@@ -43,7 +43,9 @@ type Call struct {
 	Function uint32
 	Offset   uint32 // within label area or FIT
 	Length   uint32 // of the label access in bytes, as the guest gave it
+	Data     string // of a label write that is in order
 	Status   uint32 // set by the observer: if not 0 the call fails with it
+	Torn     uint32 // set with Status: so many bytes of Data are written even so
 }
 
 // request is a call as it came, the argument padded with what is behind it.
@@ -74,11 +76,19 @@ func (r *Root) call(q request) []byte {
 	switch {
 	case c.DIMM != nil && (q.function == FuncGetLabel || q.function == FuncSetLabel):
 		c.Offset, c.Length = first, binary.LittleEndian.Uint32(q.argument[4:])
+		if c.labelWrite() {
+			c.Data = string(q.argument[8 : 8+c.Length])
+		}
 	case q.handle == fitHandle && q.function == FuncReadFIT:
 		c.Offset = first
 	}
 	if r.OnCall != nil {
 		if r.OnCall(&c); c.Status != 0 {
+			if n := min(int(c.Torn), len(c.Data)); n > 0 {
+				if err := c.DIMM.writeLabel([]byte(c.Data[:n]), c.Offset); err != nil {
+					r.fail(err)
+				}
+			}
 			return status(c.Status)
 		}
 	}
@@ -122,6 +132,27 @@ func (r *Root) fitCall(c Call) []byte {
 	return append(status(statusOK), fit[:min(len(fit), maxResult-4)]...)
 }
 
+// within says that a label access lies within the area. An empty one at the
+// end does; sums in 64 bits cannot wrap.
+func (c *Call) within() bool {
+	return c.Length <= maxTransfer && uint64(c.Offset)+uint64(c.Length) <= c.DIMM.labelSize
+}
+
+// labelWrite says that the call will write to the label area.
+func (c *Call) labelWrite() bool {
+	return c.DIMM != nil && c.Function == FuncSetLabel && (c.Revision == 1 || c.Revision == 2) &&
+		c.DIMM.labelSize > 0 && c.within() && !c.DIMM.backend.ReadOnly()
+}
+
+// labelAt is where a byte of the label area lies in the backend.
+func (d *DIMM) labelAt(offset uint32) int64 {
+	return int64(d.backend.Size() - d.labelSize + uint64(offset))
+}
+
+func (d *DIMM) writeLabel(data []byte, offset uint32) error {
+	return d.backend.put(data, d.labelAt(offset))
+}
+
 // labelCall serves a DIMM. Linux asks for functions 0 to 10 with revision 1
 // and for later ones with revision 2, so both know the same ones.
 func (r *Root) labelCall(c Call, argument []byte) []byte {
@@ -140,8 +171,7 @@ func (r *Root) labelCall(c Call, argument []byte) []byte {
 	default:
 		return status(statusNotSupported)
 	}
-	// An empty access at the end is in order; sums in 64 bits cannot wrap.
-	if c.Length > maxTransfer || uint64(c.Offset)+uint64(c.Length) > d.labelSize {
+	if !c.within() {
 		return status(statusInvalid)
 	}
 	if c.Function == FuncSetLabel && d.backend.ReadOnly() {
@@ -149,12 +179,11 @@ func (r *Root) labelCall(c Call, argument []byte) []byte {
 	}
 	var err error
 	result := status(statusOK)
-	at := int64(d.backend.Size() - d.labelSize + uint64(c.Offset))
 	if c.Function == FuncSetLabel {
-		err = d.backend.put(argument[8:8+c.Length], at)
+		err = d.writeLabel(argument[8:8+c.Length], c.Offset)
 	} else {
 		data := make([]byte, c.Length)
-		_, err = d.backend.ReadAt(data, at)
+		_, err = d.backend.ReadAt(data, d.labelAt(c.Offset))
 		result = append(result, data...)
 	}
 	if err != nil {

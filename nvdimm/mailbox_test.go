@@ -302,13 +302,31 @@ func TestOnCall(t *testing.T) {
 	g.send(t, fitHandle, 1, 1, words(7))
 	d := g.DIMMs()[0]
 	want := []Call{
-		{DIMM: d, Handle: 1, Revision: 1, Function: 6, Offset: 0x100, Length: 4},
+		{DIMM: d, Handle: 1, Revision: 1, Function: 6, Offset: 0x100, Length: 4, Data: "AAAA"},
 		{DIMM: d, Handle: 1, Revision: 1, Function: 5, Offset: 0x200, Length: 0x80},
 		{Handle: 3, Revision: 1, Function: 4},
 		{Handle: fitHandle, Revision: 1, Function: 1, Offset: 7},
 	}
 	if !slices.Equal(seen, want) {
 		t.Errorf("the observer saw\n%+v, want\n%+v", seen, want)
+	}
+}
+
+func TestTornLabelWrite(t *testing.T) {
+	g, b := labelled(t)
+	g.OnCall = func(c *Call) {
+		if c.Data != "" {
+			c.Status, c.Torn = 4, 3
+		}
+	}
+	if code, _ := g.send(t, 1, 1, 6, words(0x100, 8, 0x41414141, 0x41414141)); code != 4 {
+		t.Errorf("a label write that is torn = status %d, want 4", code)
+	}
+	if got := readBack(t, b, 4*mib-128*kib+0x100, 4); got != "AAA\x00" {
+		t.Errorf("a label write torn after 3 bytes wrote %q", got)
+	}
+	if code, _ := g.send(t, 1, 1, 6, words(128*kib, 8, 0, 0)); code != statusInvalid {
+		t.Errorf("a label write beyond the area = status %d, want 3, the observer being told of no data", code)
 	}
 }
 

@@ -1,8 +1,6 @@
 package nvstar
 
 import (
-	"math"
-
 	"go.starlark.net/starlark"
 
 	"nvlab/lab"
@@ -52,25 +50,11 @@ var dimmClass = newClass("nvdimm", "A plugged NVDIMM.", []member[*dimm]{
 	{name: "backend", doc: `What stores its bytes.`,
 		get: func(d *dimm) (starlark.Value, error) { return d.of, nil }},
 	{name: "fail", sig: `(function, *, status=4, nth=1, times=1)`,
-		doc: `The nth matching _DSM call ("label_size", "get_label", "set_label", "fit", or a function number) fails with that status. ` + notYet,
-		call: func(c *call, d *dimm) (starlark.Value, error) {
-			if _, isText := c.value("function").(starlark.String); isText {
-				c.oneOf("function", "label_size", "get_label", "set_label", "fit")
-			} else {
-				c.number("function", 0, math.MaxInt32)
-			}
-			c.number("status", 0, math.MaxUint32)
-			c.number("nth", 1, math.MaxInt32)
-			c.number("times", 1, math.MaxInt32)
-			return nil, c.later()
-		}},
+		doc:  `The nth matching _DSM call from now on ("label_size", "get_label", "set_label", "fit", or a function number) fails with that status, and those after it until times have failed. "fit" is the reading of _FIT, of all NVDIMMs.`,
+		call: dsmFail},
 	{name: "tear", sig: `(bytes, *, nth=1)`,
-		doc: `The nth label write stops after that many bytes. ` + notYet,
-		call: func(c *call, d *dimm) (starlark.Value, error) {
-			c.size("bytes")
-			c.number("nth", 1, math.MaxInt32)
-			return nil, c.later()
-		}},
+		doc:  `The nth label write from now on stops after that many bytes and fails with status 4.`,
+		call: dsmTear},
 	{name: "flags", sig: `(*, save_fail=False, restore_fail=False, flush_fail=False, not_armed=False, smart_event=False, smart_notify=False, map_fail=False)`,
 		doc: `The NFIT's state flags of this NVDIMM from the next boot on. With map_fail the firmware maps no memory.`,
 		call: func(c *call, d *dimm) (starlark.Value, error) {

@@ -26,6 +26,7 @@ type T struct {
 	ended    bool
 
 	xfail       string
+	assumed     bool // a power cut said what it goes by
 	sawExpected bool // it or a subtest failed as expected
 	skipped     bool
 	subFailed   bool

@@ -175,29 +175,19 @@ vendor_id, device_id, revision, serial, handle and physical_id are what the NFIT
 			}), nil
 		}},
 	{name: "power_cut", sig: `(*, keep="none")`,
-		doc: `Power fails now. keep="none": only what is guaranteed durable survives; "all": all that was visible; "random": one legal state, chosen by the seed. ` + notYet,
-		call: func(c *call, v *vm) (starlark.Value, error) {
-			c.oneOf("keep", keeps...)
-			return nil, c.later()
-		}},
+		doc:  `Power fails now. keep="none": only what is guaranteed durable survives; "all": all that was visible; "random": one legal state, chosen by the seed. What the platform promises is nvdimm_cap's and flush_hints' to say; without both it is ADR, as Linux assumes. The memory of RAM backends and of share=False is lost.`,
+		call: powerCut},
 	{name: "power_cut_on", sig: `(event, *, nth=1, keep="none", nvdimm=None, offset=None, length=None)`,
-		doc: `Arms a power cut that strikes before the nth such event takes effect: "label_write", "store", "flush", "fence" or "flush_hint". ` + notYet,
-		call: func(c *call, v *vm) (starlark.Value, error) {
-			c.oneOf("event", "label_write", "store", "flush", "fence", "flush_hint")
-			c.number("nth", 1, math.MaxInt32)
-			c.oneOf("keep", keeps...)
-			if c.given("nvdimm") {
-				handleArg[*dimm](c, "nvdimm", "nvdimm")
-			}
-			c.optionalSize("offset")
-			c.optionalSize("length")
-			return nil, c.later()
-		}},
+		doc:  `Arms a power cut that strikes before the nth such event takes effect: "label_write", "store" (an aligned chunk of at most 8 bytes), "flush", "fence" (SFENCE, MFENCE) or "flush_hint". nvdimm, offset and length (of its memory, or of its label area) narrow down which count. It replaces one that is armed already. A vm.run(check=False) in progress returns with exit_code=None, a vm.boot returns as well; vm.state is "off" then.`,
+		call: powerCutOn},
 	{name: "wait_off", sig: `(*, timeout="60s")`,
-		doc: `Lets the guest run until the VM is off, because of power_cut_on for example. ` + notYet,
+		doc: `Lets the guest run until the VM is off: because of power_cut_on, or because it powers off. An armed power cut whose event never came is an error. On a VM that is off it returns at once.`,
 		call: func(c *call, v *vm) (starlark.Value, error) {
-			c.duration("timeout")
-			return nil, c.later()
+			timeout := c.duration("timeout")
+			if c.err != nil {
+				return nil, c.err
+			}
+			return nil, v.v.WaitOff(c.ctx(), timeout)
 		}},
 	{name: "trace", sig: `(command)`,
 		doc: `Runs a command and records every store, flush and fence to the NVDIMMs → trace. ` + notYet,
@@ -209,8 +199,6 @@ vendor_id, device_id, revision, serial, handle and physical_id are what the NFIT
 
 // notYet ends the documentation of what later raises.
 const notYet = "Not available in this version."
-
-var keeps = []string{"none", "all", "random"}
 
 // later is the error of what is not there yet, for a call that is right.
 func (c *call) later() error {

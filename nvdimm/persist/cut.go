@@ -63,22 +63,22 @@ func (c *Cut) add(l *line, chosen content) {
 // Abandon takes back what was told of the instruction of e, of which e would
 // be the next store, if power failure does not tear it there.
 func (m *Model) Abandon(e *observe.Store) {
-	d := m.medium(e.Base)
-	if d == nil || d.lines[e.Offset/LineSize] == nil {
+	d, n := m.find(e.Base, e.Offset)
+	if d == nil || d.lines[n] == nil {
 		return
 	}
-	l := d.lines[e.Offset/LineSize]
+	l := d.lines[n]
 	l.ops = slices.DeleteFunc(l.ops, func(o op) bool { return o.group == e.Group && o.whole(m.Config.TearVectors) })
 }
 
 // Touch tells of a store after the power failed, which must leave no trace:
 // the instruction that it came in the middle of runs to its end.
 func (c *Cut) Touch(m *Model, e *observe.Store) {
-	d := m.medium(e.Base)
+	d, n := m.find(e.Base, e.Offset)
 	if d == nil {
 		return
 	}
-	p := place{d, e.Offset / LineSize}
+	p := place{d, n}
 	if _, ok := c.lines[p]; !ok {
 		c.lines[p] = [LineSize]byte(d.mem.Line(p.n))
 	}

@@ -349,7 +349,7 @@ func (s *State) Image() (lines []Line, labels [][]byte) {
 		}
 	}
 	slices.SortFunc(lines, func(x, y Line) int {
-		return cmp.Or(cmp.Compare(x.Medium.index, y.Medium.index), cmp.Compare(x.N, y.N))
+		return cmp.Or(cmp.Compare(slices.Index(s.j.model.media, x.Medium), slices.Index(s.j.model.media, y.Medium)), cmp.Compare(x.N, y.N))
 	})
 	if s.label != nil {
 		copy(r.labels[s.label.area][s.label.off:], s.label.data)

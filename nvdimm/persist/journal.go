@@ -110,9 +110,9 @@ func (j *Journal) add(e event) bool {
 
 // Store records a store about to become visible.
 func (j *Journal) Store(e *observe.Store) {
-	d := j.model.medium(e.Base)
+	d, n := j.model.find(e.Base, e.Offset)
 	if d != nil && j.add(event{Store: *e, what: AtStore}) {
-		j.keep(d, e.Offset/LineSize)
+		j.keep(d, n)
 		j.Stores++
 	}
 }
@@ -167,12 +167,12 @@ func (m *Model) clone(base map[place]*[LineSize]byte) *Model {
 	n.nextID = m.nextID
 	media := map[*Medium]*Medium{}
 	lines := map[*line]*line{}
-	for _, d := range m.media {
+	for i, d := range m.media {
 		e := NewMedium(d.Name, d.Platform, d.mem)
 		if base != nil {
 			e.mem, e.hashed = copies{}, true
 		}
-		e.index = d.index
+		e.index = i
 		media[d] = e
 		n.media = append(n.media, e)
 		for k, l := range d.lines {
@@ -184,8 +184,8 @@ func (m *Model) clone(base map[place]*[LineSize]byte) *Model {
 			}
 		}
 	}
-	for _, b := range m.bases {
-		n.bases = append(n.bases, mapped{b.base, media[b.medium]})
+	for base, b := range m.bases {
+		n.bases[base] = mapped{media[b.medium], b.line}
 	}
 	for i := range m.cpus {
 		c, o := n.cpu(uint8(i)), &m.cpus[i]
@@ -242,9 +242,9 @@ func (r *replay) step() {
 	switch e.what {
 	case AtStore:
 		r.model.Store(&e.Store)
-		d := r.model.medium(e.Base)
+		d, n := r.model.find(e.Base, e.Offset)
 		o := makeOp(&e.Store)
-		o.apply((*[LineSize]byte)(d.mem.Line(e.Offset / LineSize)))
+		o.apply((*[LineSize]byte)(d.mem.Line(n)))
 	case AtFlush:
 		r.model.Flush(&observe.Flush{At: e.At, Base: e.Base, Offset: e.Offset, Op: e.flush})
 	case AtFence, AtOrder:

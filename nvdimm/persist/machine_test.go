@@ -210,7 +210,7 @@ func feed(events []any, n int, platform persist.Platform, config persist.Config,
 	var media []*persist.Medium
 	for i := range mem {
 		d := persist.NewMedium("nvdimm", platform, persist.Bytes(mem[i]))
-		m.Map(uint64(dimmAt+i<<16), d)
+		m.Map(uint64(dimmAt+i<<16), d, 0)
 		media = append(media, d)
 	}
 	j, _ := m.Record(nil)

@@ -12,15 +12,15 @@ type Model struct {
 	Config Config
 
 	media  []*Medium
-	bases  []mapped
+	bases  map[uint64]mapped
 	cpus   []cpu
 	nextID uint64
 }
 
-// mapped is a medium at a guest-physical address.
+// mapped is what of a medium is at a guest-physical address.
 type mapped struct {
-	base   uint64
 	medium *Medium
+	line   uint64 // the first
 }
 
 // cpu is what one CPU asked for and has not fenced.
@@ -39,40 +39,32 @@ type ref struct {
 }
 
 // NewModel is a model without media.
-func NewModel(c Config) *Model { return &Model{Config: c, nextID: 1} }
+func NewModel(c Config) *Model { return &Model{Config: c, bases: map[uint64]mapped{}, nextID: 1} }
 
-// Map puts a medium at a guest-physical address. A medium may be mapped by
-// several models, whose machines do not run at once.
-func (m *Model) Map(base uint64, d *Medium) {
-	m.bases = append(m.bases, mapped{base, d})
+// Map puts the part of a medium from offset on, a multiple of LineSize, at a
+// guest-physical address. A medium may be mapped by several models, whose
+// machines do not run at once.
+func (m *Model) Map(base uint64, d *Medium, offset uint64) {
+	m.bases[base] = mapped{d, offset / LineSize}
 	if !slices.Contains(m.media, d) {
-		d.index = len(m.media)
 		m.media = append(m.media, d)
 	}
 }
 
-// Unmap forgets what is at an address.
-func (m *Model) Unmap(base uint64) {
-	m.bases = slices.DeleteFunc(m.bases, func(b mapped) bool { return b.base == base })
-	m.media = m.media[:0]
-	for _, b := range m.bases {
-		if !slices.Contains(m.media, b.medium) {
-			b.medium.index = len(m.media)
-			m.media = append(m.media, b.medium)
-		}
-	}
+// UnmapAll forgets what is where.
+func (m *Model) UnmapAll() {
+	clear(m.bases)
+	m.media = nil
 }
 
 // Media lists what is mapped.
 func (m *Model) Media() []*Medium { return m.media }
 
-func (m *Model) medium(base uint64) *Medium {
-	for i := range m.bases {
-		if m.bases[i].base == base {
-			return m.bases[i].medium
-		}
-	}
-	return nil
+// find is the medium and line of an offset in an observed region, nil if it is
+// none of the model's.
+func (m *Model) find(base, offset uint64) (*Medium, uint64) {
+	at := m.bases[base]
+	return at.medium, at.line + offset/LineSize
 }
 
 func (m *Model) cpu(n uint8) *cpu {
@@ -91,11 +83,10 @@ func (m *Model) Store(e *observe.Store) {
 			m.endString(c)
 		}
 	}
-	d := m.medium(e.Base)
+	d, n := m.find(e.Base, e.Offset)
 	if d == nil {
 		return
 	}
-	n := e.Offset / LineSize
 	weak := e.Kind&(observe.NonTemporal|observe.Device) != 0
 	if d.Platform == EADR && !weak && e.Kind&observe.String == 0 && d.lines[n] == nil {
 		// R12: durable at once, so that the memory itself says it all.
@@ -166,11 +157,11 @@ func (m *Model) Flush(e *observe.Flush) {
 	if strong {
 		m.commit(c.clf) // R2: CLFLUSHes are ordered with each other
 	}
-	d := m.medium(e.Base)
+	d, n := m.find(e.Base, e.Offset)
 	if d == nil {
 		return
 	}
-	l := d.lines[e.Offset/LineSize]
+	l := d.lines[n]
 	if l == nil {
 		return
 	}

@@ -1,0 +1,94 @@
+package nvstar
+
+import (
+	"math"
+
+	"go.starlark.net/starlark"
+
+	"nvlab/lab"
+	"nvlab/nvdimm/persist"
+)
+
+var keeps = []string{"none", "all", "random"}
+
+// keep is which state a power failure leaves.
+func (c *call) keep() persist.Keep {
+	switch c.oneOf("keep", keeps...) {
+	case "all":
+		return persist.KeepAll
+	case "random":
+		return persist.KeepRandom
+	}
+	return persist.KeepNone
+}
+
+// assumption says once in a test that a power cut goes by no promise.
+func assumption(c *call, v *vm) {
+	if v.v.AssumesADR() && !v.t.assumed {
+		v.t.assumed = true
+		c.thread.Print(c.thread, "power_cut: the platform promises nothing (nvdimm_cap = None, flush_hints = 0): ADR is assumed, as Linux does")
+	}
+}
+
+func powerCut(c *call, v *vm) (starlark.Value, error) {
+	keep := c.keep()
+	if c.err != nil {
+		return nil, c.err
+	}
+	if keep != persist.KeepAll {
+		assumption(c, v)
+	}
+	return nil, v.v.PowerCut(keep)
+}
+
+func powerCutOn(c *call, v *vm) (starlark.Value, error) {
+	cut := lab.PowerCut{
+		Event: c.oneOf("event", lab.EventLabelWrite, lab.EventStore, lab.EventFlush, lab.EventFence, lab.EventFlushHint),
+		Nth:   int(c.number("nth", 1, math.MaxInt32)),
+		Keep:  c.keep(),
+	}
+	if c.given("nvdimm") {
+		if d := handleArg[*dimm](c, "nvdimm", "nvdimm"); c.err == nil {
+			cut.NVDIMM = d.d
+		}
+	}
+	if offset := c.optionalSize("offset"); offset != nil {
+		cut.Offset = *offset
+	}
+	cut.Length = c.optionalSize("length")
+	if c.err != nil {
+		return nil, c.err
+	}
+	if cut.Keep != persist.KeepAll {
+		assumption(c, v)
+	}
+	return nil, v.v.PowerCutOn(cut)
+}
+
+// functions are the _DSM functions that have a name.
+var functions = map[string]uint32{"label_size": 4, "get_label": 5, "set_label": 6, "fit": 1}
+
+func dsmFail(c *call, d *dimm) (starlark.Value, error) {
+	var function uint32
+	var fit bool
+	if _, isText := c.value("function").(starlark.String); isText {
+		name := c.oneOf("function", "label_size", "get_label", "set_label", "fit")
+		function, fit = functions[name], name == "fit"
+	} else {
+		function = uint32(c.number("function", 0, 31))
+	}
+	status := uint32(c.number("status", 1, math.MaxUint32))
+	nth, times := int(c.number("nth", 1, math.MaxInt32)), int(c.number("times", 1, math.MaxInt32))
+	if c.err != nil {
+		return nil, c.err
+	}
+	return nil, d.d.Fail(function, fit, status, nth, times)
+}
+
+func dsmTear(c *call, d *dimm) (starlark.Value, error) {
+	bytes, nth := c.size("bytes"), int(c.number("nth", 1, math.MaxInt32))
+	if c.err != nil {
+		return nil, c.err
+	}
+	return nil, d.d.Tear(uint32(min(bytes, math.MaxUint32)), nth)
+}
