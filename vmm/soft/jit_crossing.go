@@ -24,7 +24,7 @@ const (
 // Executions of a block before it is compiled, and a count that is never
 // reached.
 const (
-	hot  = 24
+	hot  = 64
 	cold = 1<<31 - 1
 )
 

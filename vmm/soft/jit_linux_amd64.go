@@ -1,6 +1,7 @@
 package soft
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -19,22 +20,19 @@ const (
 // executable, and is never both at one address.
 type compiler struct {
 	cache  *blockCache
-	write  []byte // the writable view
-	exec   []byte // the executable one
-	pos    int    // free from here
-	fixed  int    // where the code of blocks starts
-	edges  map[uint32]int32
-	dirty  bool   // code was written since it last ran
-	follow uint32 // op whose branch left code unlinked, or 0
-
-	enterStub int // of the block just translated
+	write  []byte  // the writable view
+	exec   []byte  // the executable one
+	pos    int     // free from here
+	fixed  int     // where the code of blocks starts
+	edges  []int32 // by op: the jump that its branch, within a page, ends in
+	dirty  bool    // code was written since it last ran
+	follow uint32  // op whose branch left code unlinked, or 0
 
 	thunk, serialize                    int
 	offBail, offTaken, offEnter, offFnd int
 	offJump, offLink                    [2]int
 
-	stubs map[uint32]int32 // header: the way out before the block
-	t     translator
+	t translator
 
 	count compilerStats
 }
@@ -49,7 +47,7 @@ func newCompiler(b *blockCache) (*compiler, error) {
 	if err := unix.Ftruncate(fd, codeSize); err != nil {
 		return nil, fmt.Errorf("memory for code: %w", err)
 	}
-	n := &compiler{cache: b, edges: map[uint32]int32{}, stubs: map[uint32]int32{}}
+	n := &compiler{cache: b, edges: make([]int32, maxOps)}
 	if n.write, err = unix.Mmap(fd, 0, codeSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
 		return nil, fmt.Errorf("memory for code: %w", err)
 	}
@@ -211,7 +209,7 @@ func (n *compiler) compile(c *cpu, header uint32) uint32 {
 	}
 	mode := b.blocks[h.link].mode
 	t := &n.t
-	*t = translator{n: n, asm: assembler{b: n.write, pos: n.pos, ok: true}, stubs: t.stubs[:0],
+	*t = translator{n: n, asm: assembler{b: n.write, pos: n.pos, ok: true}, stubs: t.stubs[:0], live: t.live, sets: t.sets, leaves: t.leaves,
 		ops: append(t.ops[:0], b.ops[header+1:end+1]...), first: header + 1, header: header, page: uint64(h.imm)}
 	for i := range t.ops {
 		t.ops[i].code = fullOps[t.ops[i].code]
@@ -225,7 +223,6 @@ func (n *compiler) compile(c *cpu, header uint32) uint32 {
 	}
 	at := uint32(n.pos)
 	n.pos = (t.asm.pos + 15) &^ 15
-	n.stubs[header] = int32(n.enterStub)
 	n.count.blocks++
 	n.dirty = true
 	h.gen = at
@@ -240,14 +237,14 @@ func (n *compiler) compile(c *cpu, header uint32) uint32 {
 
 // link makes op k's branch, within its page, lead to a block's code.
 func (n *compiler) link(k, header uint32) {
-	site, ok := n.edges[k]
+	site := n.edges[k]
 	at := n.cache.ops[header].gen
-	if !ok || at == 0 {
+	if site == 0 || at == 0 {
 		return
 	}
 	a := assembler{b: n.write, ok: true}
 	a.patch(int(site), int(at))
-	delete(n.edges, k)
+	n.edges[k] = 0
 	n.dirty = true
 }
 
@@ -258,8 +255,10 @@ func (n *compiler) drop(header uint32) {
 		h.disp = cold
 		return
 	}
-	a := assembler{b: n.write, pos: int(h.gen), ok: true}
-	a.jmpTo(int(n.stubs[header]))
+	// The code starts with a comparison and a conditional branch out.
+	at := int(h.gen)
+	a := assembler{b: n.write, pos: at, ok: true}
+	a.jmpTo(at + entrySize + int(int32(binary.LittleEndian.Uint32(n.write[at+entrySize-4:]))))
 	n.dirty = true
 	h.gen = 0
 	h.disp = cold
@@ -269,7 +268,6 @@ func (n *compiler) drop(header uint32) {
 func (n *compiler) forget() {
 	n.pos = n.fixed
 	clear(n.edges)
-	clear(n.stubs)
 	n.follow = 0
 	n.dirty = true
 }

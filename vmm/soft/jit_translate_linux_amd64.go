@@ -173,13 +173,20 @@ func (t *translator) exit(i, to int) {
 	a.jmpTo(to)
 }
 
+// entrySize is the length of what every block starts with.
+const entrySize = 10
+
 // block translates; it returns false if nothing is gained.
 func (t *translator) block() bool {
 	t.analyse()
 	a := &t.asm
 	n := t.ops[len(t.ops)-1].n
+	start := a.pos
 	a.aluImm(aluCMP, 8, inReg(hLeft), int64(n))
 	enter := a.jcc(12)
+	if a.pos-start != entrySize {
+		return false
+	}
 	t.flags = inWord
 	known := 0
 	for i := range t.ops {
@@ -199,22 +206,17 @@ func (t *translator) block() bool {
 	if known == 0 {
 		return false
 	}
-	for len(t.stubs) > 0 {
-		stubs := t.stubs
-		t.stubs = nil
-		for _, s := range stubs {
-			a.here(s.site)
-			t.flags = s.flags
-			t.toWord()
-			if s.edge {
-				t.edge(s.op)
-			} else {
-				t.exit(s.op, t.n.offBail)
-			}
+	for _, s := range t.stubs {
+		a.here(s.site)
+		t.flags = s.flags
+		t.toWord()
+		if s.edge {
+			t.edge(s.op)
+		} else {
+			t.exit(s.op, t.n.offBail)
 		}
 	}
 	a.here(enter)
-	t.n.enterStub = a.pos
 	a.storeImm(4, inCPU(offExitHeader), int64(t.header))
 	a.jmpTo(t.n.offEnter)
 	return a.ok
@@ -282,8 +284,10 @@ func (t *translator) canonical(i int) {
 // analyse finds out where the flags are needed.
 func (t *translator) analyse() {
 	n := len(t.ops)
-	flags := make([]bool, 3*n)
-	t.live, t.sets, t.leaves = flags[:n:n], flags[n:2*n:2*n], flags[2*n:]
+	if cap(t.live) < n {
+		t.live, t.sets, t.leaves = make([]bool, 2*n), make([]bool, 2*n), make([]bool, 2*n)
+	}
+	t.live, t.sets, t.leaves = t.live[:n], t.sets[:n], t.leaves[:n]
 	before := true
 	for i := n - 1; i >= 0; i-- {
 		o := &t.ops[i]

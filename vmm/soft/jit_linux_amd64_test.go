@@ -1,0 +1,95 @@
+package soft
+
+import (
+	"testing"
+
+	"nvlab/vmm"
+)
+
+// TestCompilerEffects translates every op alone, and checks that those of
+// which effect says that they never leave are known and do not.
+func TestCompilerEffects(t *testing.T) {
+	m := newCompiled(t)
+	n := m.p.cache.native
+	known := 0
+	for code := opcode(0); code < opCount; code++ {
+		if fullOps[code] != code {
+			continue
+		}
+		for _, reg := range []uint8{rAX, rSP, rSI, 13} {
+			o := op{code: code, dst: reg, src: rCX, base: rBX, index: slotZero, imm: 1, n: 1, sel: genUpper}
+			var tr translator
+			tr = translator{n: n, asm: assembler{b: n.write, pos: n.pos, ok: true}, ops: []op{o, {code: opJMP, n: 1}}}
+			tr.analyse()
+			tr.flags = inWord
+			ok := tr.op(0, &tr.ops[0])
+			if ok {
+				known++
+			}
+			if o.effect()&effLeaves != 0 {
+				continue
+			}
+			if !ok && code != opCMPRR8JO && !jumpless(code) {
+				t.Errorf("opcode %d is said never to leave, and is unknown", code)
+			}
+			for _, s := range tr.stubs {
+				if !s.edge {
+					t.Errorf("opcode %d is said never to leave, and does", code)
+				}
+			}
+		}
+	}
+	t.Logf("%d of %d forms are compiled", known, 4*int(opCount))
+}
+
+// jumpless says that a code of a fused comparison has no case.
+func jumpless(c opcode) bool { return c >= opCMPRR8JO && c < opMOVRR8 }
+
+// TestCompiledRevocable loads from memory that someone may take away, at which
+// compiled code must not look.
+func TestCompiledRevocable(t *testing.T) {
+	const at = 0x10000000
+	m := newCompiled(t)
+	m.stubs()
+	mem := make([]byte, pageSize)
+	mem[8] = 5
+	if err := m.p.Map(vmm.Region{Base: at, Mem: mem, Revocable: true}); err != nil {
+		t.Fatal(err)
+	}
+	m.mapPage(at, at, pteP|pteW)
+	// mov ecx, 100; L: add rbx, [at+8]; mov [at+16], rbx; sub ecx, 1; jne L; hlt
+	m.put(testCode, 0xb9, 100, 0, 0, 0,
+		0x48, 0x03, 0x1c, 0x25, 0x08, 0, 0, 0x10,
+		0x48, 0x89, 0x1c, 0x25, 0x10, 0, 0, 0x10,
+		0x83, 0xe9, 0x01, 0x75, 0xeb, 0xf4)
+	m.run()
+	if m.c.r[rBX] != 500 || getLE(mem[16:], 8) != 500 {
+		t.Errorf("the sum of 100 loads of 5 is %d, stored as %d, want 500", m.c.r[rBX], getLE(mem[16:], 8))
+	}
+	e := &m.c.tlbs[0].fast[at>>pageShift&(tlbSize-1)]
+	if e.rtag != at || e.native != noTag || e.wtag != noTag {
+		t.Errorf("the page's tags are %#x to read, %#x to write, %#x for compiled code, want %#x, %#x, %#x", e.rtag, e.wtag, e.native, at, noTag, noTag)
+	}
+}
+
+// TestCompilerFlush fills the code cache.
+func TestCompilerFlush(t *testing.T) {
+	m := newCompiled(t)
+	m.stubs()
+	m.put(testCode, 0x83, 0xc3, 0x01, 0x83, 0xe9, 0x01, 0x75, 0xf8, 0xf4) // add ebx, 1; sub ecx, 1; jne; hlt
+	m.c.r[rCX] = 1000
+	n := m.p.cache.native
+	if _, err := m.p.Run(t.Context(), 999); err != nil {
+		t.Fatal(err)
+	}
+	n.pos = codeSize - 1
+	m.put(testCode+0x100, 0xeb, 0x00, 0x81, 0xc1, 0xe8, 0x03, 0, 0, 0xe9, 0xf3, 0xfe, 0xff, 0xff) // jmp; add ecx, 1000; jmp testCode
+	m.c.rip = testCode + 0x100
+	m.run()
+	if m.c.r[rBX] != 2000 {
+		t.Errorf("rbx = %d after the code was dropped midway, want 2000", m.c.r[rBX])
+	}
+	if n.stats().flushes != 1 {
+		t.Errorf("%d flushes, want 1", n.stats().flushes)
+	}
+}
