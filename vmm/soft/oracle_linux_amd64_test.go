@@ -12,7 +12,7 @@ import (
 )
 
 // The oracle: random instructions run on the host's processor, by the
-// executor and by the fast path, and must leave the same state.
+// executor, by the fast path and compiled, and must leave the same state.
 
 const (
 	oracleCode = 0x20000000
@@ -20,16 +20,17 @@ const (
 	oracleSize = 2 * pageSize
 )
 
-// oracle runs one encoding on a state in three ways.
+// oracle runs one encoding on a state in four ways.
 type oracle struct {
-	t      *testing.T
-	m      *testMachine
-	runner *native.Runner
-	data   []byte // the host's copy of the sandbox
-	guest  []byte // the guest's
-	code   []byte // the guest's code page
-	count  int
-	skips  int
+	t        *testing.T
+	m        *testMachine
+	compiled *testMachine
+	runner   *native.Runner
+	data     []byte // the host's copy of the sandbox
+	guest    []byte // the guest's
+	code     []byte // the guest's code page
+	count    int
+	skips    int
 }
 
 func newOracle(t *testing.T) *oracle {
@@ -44,23 +45,27 @@ func newOracle(t *testing.T) *oracle {
 	if err != nil {
 		t.Skip(err)
 	}
-	o := &oracle{t: t, m: newTestMachine(t), runner: runner, data: data,
+	o := &oracle{t: t, m: newTestMachineWith(t, Engine{Interpreter: true}), compiled: newCompiled(t), runner: runner, data: data,
 		guest: make([]byte, oracleSize), code: make([]byte, pageSize)}
 	for _, r := range []vmm.Region{{Base: oracleData, Mem: o.guest}, {Base: oracleCode, Mem: o.code}} {
 		if err := o.m.p.Map(r); err != nil {
 			t.Fatal(err)
 		}
+		if err := o.compiled.p.Map(r); err != nil {
+			t.Fatal(err)
+		}
 		for off := uint64(0); off < uint64(len(r.Mem)); off += pageSize {
 			o.m.mapPage(r.Base+off, r.Base+off, pteP|pteW)
+			o.compiled.mapPage(r.Base+off, r.Base+off, pteP|pteW)
 		}
 	}
 	o.m.start(oracleCode)
+	o.compiled.start(oracleCode)
 	return o
 }
 
 // load puts a state into the processor.
-func (o *oracle) load(s *native.State, mem []byte) {
-	c := o.m.c
+func (o *oracle) load(c *cpu, s *native.State, mem []byte) {
 	copy(c.r[:16], s.R[:])
 	c.setRFLAGS(s.Flags)
 	copy(c.fpu.xmm[:], s.XMM[:])
@@ -72,8 +77,7 @@ func (o *oracle) load(s *native.State, mem []byte) {
 }
 
 // compare says how the processor differs from what the host made.
-func (o *oracle) compare(want *native.State, undef uint64, vec bool) string {
-	c := o.m.c
+func (o *oracle) compare(c *cpu, want *native.State, undef uint64, vec bool) string {
 	for i := range want.R {
 		if i != 4 && c.r[i] != want.R[i] {
 			return fmt.Sprintf("register %d = %#x, the host has %#x", i, c.r[i], want.R[i])
@@ -152,6 +156,7 @@ func (o *oracle) run(r *rand.Rand, f *form, states int) {
 		o.code[i] = 0xf4 // HLT
 	}
 	o.m.p.Wrote(oracleCode, pageSize)
+	o.compiled.p.Wrote(oracleCode, pageSize)
 	mem := make([]byte, oracleSize)
 	c := o.m.c
 	for n := range states {
@@ -171,7 +176,7 @@ func (o *oracle) run(r *rand.Rand, f *form, states int) {
 		if f.undef == undefDouble && shiftCount(count, size) > 16 && size == 2 {
 			continue // the result is undefined too
 		}
-		o.load(&s, mem)
+		o.load(c, &s, mem)
 		c.stepOne()
 		if c.delivered != 0 || c.p.tripleFault {
 			o.skips++
@@ -181,20 +186,26 @@ func (o *oracle) run(r *rand.Rand, f *form, states int) {
 		want := s
 		copy(o.data, mem)
 		o.runner.Run(&want)
-		if d := o.compare(&want, undef, f.vec); d != "" {
+		if d := o.compare(c, &want, undef, f.vec); d != "" {
 			o.fail(f, code, &s, "executor", d)
 			return
 		}
-		o.load(&s, mem)
-		end := c.now + 2
-		c.fast(end)
-		if !c.halted || c.now != end {
-			o.fail(f, code, &s, "fast path", fmt.Sprintf("rip %#x after %d instructions, not at the HLT", c.rip, c.now+2-end))
-			return
-		}
-		if d := o.compare(&want, undef, f.vec); d != "" {
-			o.fail(f, code, &s, "fast path", d)
-			return
+		for _, tier := range []struct {
+			name string
+			c    *cpu
+		}{{"fast path", o.m.c}, {"compiled code", o.compiled.c}} {
+			c := tier.c
+			o.load(c, &s, mem)
+			end := c.now + 2
+			c.fast(end)
+			if !c.halted || c.now != end {
+				o.fail(f, code, &s, tier.name, fmt.Sprintf("rip %#x after %d instructions, not at the HLT", c.rip, c.now+2-end))
+				return
+			}
+			if d := o.compare(c, &want, undef, f.vec); d != "" {
+				o.fail(f, code, &s, tier.name, d)
+				return
+			}
 		}
 		o.count++
 	}
@@ -221,5 +232,5 @@ func TestOracle(t *testing.T) {
 			t.Errorf("%s: nothing was compared", forms[i].name)
 		}
 	}
-	t.Logf("%d forms, %d instructions compared, twice each, %d skipped for a fault", len(forms), o.count, o.skips)
+	t.Logf("%d forms, %d instructions compared, three times each, %d skipped for a fault", len(forms), o.count, o.skips)
 }
