@@ -15,11 +15,15 @@ import (
 	"testing"
 )
 
-// tool finds a tool or skips the test.
+// tool finds a tool or skips the test; with NVLAB_REQUIRE_ACPICA=1 it fails
+// instead.
 func tool(tb testing.TB, name string) string {
 	tb.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
+		if os.Getenv("NVLAB_REQUIRE_ACPICA") == "1" {
+			tb.Fatalf("%s is not installed (Debian package acpica-tools), and NVLAB_REQUIRE_ACPICA=1", name)
+		}
 		tb.Skipf("%s is not installed (Debian package acpica-tools)", name)
 	}
 	return path
