@@ -29,7 +29,7 @@ func (k *class[H]) topic() topic {
 func topics() []topic {
 	return []topic{
 		tClass.topic(), backendClass.topic(), vmClass.topic(), dimmClass.topic(), resultClass.topic(),
-		checkClass.topic(), predeclared, traceTopic, stateTopic,
+		checkClass.topic(), predeclared, traceClass.topic(), stateClass.topic(),
 	}
 }
 
@@ -41,25 +41,6 @@ var predeclared = topic{name: "predeclared", doc: "What is there besides, with S
 	{name: "GiB", doc: "1024 * MiB."},
 	{name: "TiB", doc: "1024 * GiB."},
 	{name: "load", sig: "(path, *names)", doc: `load("./other.star", "name") takes names from a file relative to this one. What starts with test_ there is not collected.`},
-}}
-
-var traceTopic = topic{name: "trace", doc: "What vm.trace recorded. " + notYet, subs: []topic{
-	{name: "trace.stores", doc: "Stores to the NVDIMMs, in aligned chunks of at most 8 bytes: a count."},
-	{name: "trace.flushes", doc: "Cache line flushes: a count."},
-	{name: "trace.fences", doc: "SFENCE and MFENCE: a count."},
-	{name: "trace.epochs", doc: "Times that a fence made earlier stores durable: a count."},
-	{name: "trace.label_writes", doc: "Writes to label areas: a count."},
-	{name: "trace.ops", sig: "(limit)", doc: "The operations, each with sequence number, nvdimm, offset, length, kind, guest address and symbol."},
-	{name: "trace.missing_flushes", sig: "()", doc: "Stores that nothing made durable."},
-	{name: "trace.crash_states", sig: `(*, at="fence", limit=None, seed=0)`, doc: "Iterates the distinct legal crash images → state."},
-}}
-
-var stateTopic = topic{name: "state", doc: "A crash image. " + notYet, subs: []topic{
-	{name: "state.id", doc: "Reproduces it."},
-	{name: "state.at", doc: "The operation before which power failed."},
-	{name: "state.kept", doc: "Operations that survived."},
-	{name: "state.lost", doc: "Operations that did not."},
-	{name: "state.apply", sig: "()", doc: "With the VM off, makes it the backends' content."},
 }}
 
 // Doc explains a name of the language, or all of it if name is "".

@@ -190,23 +190,9 @@ vendor_id, device_id, revision, serial, handle and physical_id are what the NFIT
 			return nil, v.v.WaitOff(c.ctx(), timeout)
 		}},
 	{name: "trace", sig: `(command)`,
-		doc: `Runs a command and records every store, flush and fence to the NVDIMMs → trace. ` + notYet,
-		call: func(c *call, v *vm) (starlark.Value, error) {
-			c.command("command")
-			return nil, c.later()
-		}},
+		doc:  `Runs a command, as vm.run does, and records every store, flush and fence to the NVDIMMs and every label write → trace. On the software engine only: the other shows no single stores.`,
+		call: vmTrace},
 })
-
-// notYet ends the documentation of what later raises.
-const notYet = "Not available in this version."
-
-// later is the error of what is not there yet, for a call that is right.
-func (c *call) later() error {
-	if c.err != nil {
-		return c.err
-	}
-	return &lab.NotYetError{What: c.name}
-}
 
 func plug(c *call, v *vm) (starlark.Value, error) {
 	b := handleArg[*backend](c, "backend", "backend")

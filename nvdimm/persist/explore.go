@@ -64,7 +64,7 @@ func (r *replay) settle() {
 	for i := range r.model.cpus {
 		c := &r.model.cpus[i]
 		if r.at < len(r.j.events) {
-			if e := &r.j.events[r.at]; e.what == AtStore && int(e.VCPU) == i && e.Group == c.group {
+			if e := &r.j.events[r.at]; e.what == AtStore && r.model.slot(&e.At) == i && e.Group == c.group {
 				continue
 			}
 		}
@@ -205,9 +205,9 @@ func (s *Search) wants(r *replay) bool {
 	case s.At == AtFence:
 		switch e.what {
 		case AtFence, AtOrder:
-			return r.model.pending(e.VCPU, e.order)
+			return r.model.pending(&e.At, e.order)
 		case AtStore, AtFlush:
-			return len(r.model.cpu(e.VCPU).clf) > 0 // R2
+			return len(r.model.cpu(r.model.slot(&e.At)).clf) > 0 // R2
 		case AtHint, AtLabel:
 			return true
 		}

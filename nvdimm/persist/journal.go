@@ -188,7 +188,7 @@ func (m *Model) clone(base map[place]*[LineSize]byte) *Model {
 		n.bases[base] = mapped{media[b.medium], b.line}
 	}
 	for i := range m.cpus {
-		c, o := n.cpu(uint8(i)), &m.cpus[i]
+		c, o := n.cpu(i), &m.cpus[i]
 		c.wb, c.clf = remap(o.wb, lines), remap(o.clf, lines)
 		for _, r := range o.nt {
 			if lines[r.line] != nil {

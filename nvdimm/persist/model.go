@@ -67,8 +67,18 @@ func (m *Model) find(base, offset uint64) (*Medium, uint64) {
 	return at.medium, at.line + offset/LineSize
 }
 
-func (m *Model) cpu(n uint8) *cpu {
-	for int(n) >= len(m.cpus) {
+// slot numbers the CPUs. By name, a fence of the kernel, which it executes for
+// reasons of its own, does not complete what a program flushed.
+func (m *Model) slot(at *observe.At) int {
+	n := int(at.VCPU) << 1
+	if m.Config.Explicit && at.CPL == 3 {
+		n |= 1
+	}
+	return n
+}
+
+func (m *Model) cpu(n int) *cpu {
+	for n >= len(m.cpus) {
 		m.cpus = append(m.cpus, cpu{wb: map[*line]uint64{}, clf: map[*line]uint64{}})
 	}
 	return &m.cpus[n]
@@ -76,7 +86,7 @@ func (m *Model) cpu(n uint8) *cpu {
 
 // Store is a store about to become visible.
 func (m *Model) Store(e *observe.Store) {
-	c := m.cpu(e.VCPU)
+	c := m.cpu(m.slot(&e.At))
 	if e.Kind&observe.Device == 0 {
 		m.commit(c.clf) // R2
 		if len(c.str) > 0 && e.Group != c.group {
@@ -151,7 +161,7 @@ func (l *line) reach(take func(*op) bool) {
 
 // Flush is a write-back about to execute.
 func (m *Model) Flush(e *observe.Flush) {
-	c := m.cpu(e.VCPU)
+	c := m.cpu(m.slot(&e.At))
 	m.endString(c)
 	strong := e.Op == observe.CLFLUSH && !m.Config.WeakCLFLUSH
 	if strong {
@@ -180,7 +190,7 @@ func (m *Model) Flush(e *observe.Flush) {
 
 // Fence is a fence about to complete.
 func (m *Model) Fence(e *observe.Fence) {
-	c := m.cpu(e.VCPU)
+	c := m.cpu(m.slot(&e.At))
 	m.endString(c)
 	switch {
 	case m.full(e.Order):
@@ -278,8 +288,8 @@ func (d *Medium) sorted() []*line {
 }
 
 // pending says that a fence of this order would make something durable.
-func (m *Model) pending(vcpu uint8, o observe.Order) bool {
-	c := m.cpu(vcpu)
+func (m *Model) pending(at *observe.At, o observe.Order) bool {
+	c := m.cpu(m.slot(at))
 	switch {
 	case o&observe.WBINVD != 0:
 		return true

@@ -77,9 +77,10 @@ func PlatformOf(capabilities uint32, hints int) Platform {
 
 // Config chooses between readings of the rules.
 type Config struct {
-	// Explicit counts only fences that a program asks for by name: SFENCE,
-	// MFENCE, WBINVD and flush hints. Without it all that the architecture
-	// says counts, such as a LOCK prefix somewhere (R6, R7).
+	// Explicit counts only fences that are asked for by name: SFENCE, MFENCE,
+	// WBINVD and flush hints, and none of the kernel's for what a program
+	// flushed. Without it all that the architecture says counts, such as a
+	// LOCK prefix somewhere (R6, R7).
 	Explicit bool
 	// TearVectors lets power failure tear a store of 16 bytes at 8 (R9).
 	TearVectors bool

@@ -1,0 +1,155 @@
+package persist
+
+import (
+	"cmp"
+	"slices"
+
+	"nvlab/vmm/observe"
+)
+
+// An Entry is an event of a journal, in a report.
+type Entry struct {
+	Seq     uint64
+	What    What
+	Medium  *Medium // nil of a fence
+	Label   int     // the label area's number, of a label write
+	Offset  uint64  // in bytes, of the medium or of the label area
+	Length  int
+	Kind    string // of the store, flush or fence
+	PC, CR3 uint64
+	CPL     uint8
+}
+
+// Entries lists the first events, all if limit is 0. Instructions that order
+// for other reasons are left out.
+func (j *Journal) Entries(limit int) []Entry {
+	var list []Entry
+	for i := range j.events {
+		if limit > 0 && len(list) == limit {
+			break
+		}
+		e := &j.events[i]
+		d, n := j.model.find(e.Base, e.Offset)
+		entry := Entry{Seq: e.Seq, What: e.what, Medium: d, Offset: n*LineSize + e.Offset%LineSize, Length: int(e.Size), PC: e.PC, CR3: e.CR3, CPL: e.CPL}
+		switch e.what {
+		case AtStore:
+			entry.Kind = e.Kind.String()
+		case AtFlush:
+			entry.Kind = e.flush.String()
+		case AtFence:
+			entry.Kind, entry.Medium, entry.Offset = e.order.String(), nil, 0
+		case AtHint:
+			entry.Kind, entry.Medium, entry.Offset = "flush_hint", e.hinted, 0
+		case AtLabel:
+			w := j.writes[e.write]
+			entry.Kind, entry.Medium, entry.Label, entry.Offset, entry.Length = "label_write", nil, w.area, w.off, len(w.data)
+		default:
+			continue
+		}
+		list = append(list, entry)
+	}
+	return list
+}
+
+// Epochs counts the fences that made stores durable, or could have.
+func (j *Journal) Epochs() int {
+	n := 0
+	for r := j.replay(); r.at < len(j.events); r.step() {
+		if e := &j.events[r.at]; (e.what == AtFence || e.what == AtOrder) && r.model.pending(&e.At, e.order) {
+			n++
+		}
+	}
+	return n
+}
+
+// A Missing is stores of one instruction of the guest that nothing made
+// durable by the end of a journal.
+type Missing struct {
+	Op         // the first of them
+	Stores int // how many there are
+	Bytes  int // that they cover, counted once
+	Why    string
+	// Lint says that only an instruction that orders by the way, such as one
+	// with LOCK, made them durable: see Config.Explicit.
+	Lint bool
+}
+
+// Missing lists what is not durable at the end though it was stored since the
+// beginning, by place.
+func (j *Journal) Missing() []Missing {
+	list := j.missing(false)
+	found := map[Op]bool{}
+	for _, m := range list {
+		found[m.Op] = true
+	}
+	for _, m := range j.missing(true) {
+		if !found[m.Op] {
+			m.Lint, m.Why = true, m.Why+" by name"
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+func (j *Journal) missing(explicit bool) []Missing {
+	r := j.replay()
+	r.model.Config.Explicit = r.model.Config.Explicit || explicit
+	for r.at < len(j.events) {
+		r.step()
+	}
+	r.settle()
+	type key struct {
+		pc, cr3 uint64
+		kind    observe.Kind
+		flushed bool
+	}
+	index := map[key]int{}
+	var list []Missing
+	for i, d := range r.model.media {
+		for _, l := range d.sorted() {
+			var ops []int
+			for k := range l.ops {
+				if l.ops[k].id >= j.start.nextID {
+					ops = append(ops, k)
+				}
+			}
+			var covered [LineSize]bool
+			for _, o := range l.report(ops) {
+				o.Medium = j.model.media[i]
+				k := key{o.PC, o.CR3, o.Kind, o.Flushed}
+				n, ok := index[k]
+				if !ok {
+					n = len(list)
+					index[k] = n
+					list = append(list, Missing{Op: o, Why: o.why(d.Platform)})
+				}
+				list[n].Stores++
+				for b := range o.Size {
+					if at := o.Offset%LineSize + uint64(b); !covered[at] {
+						covered[at] = true
+						list[n].Bytes++
+					}
+				}
+			}
+		}
+	}
+	slices.SortStableFunc(list, func(x, y Missing) int {
+		return cmp.Or(cmp.Compare(slices.Index(j.model.media, x.Medium), slices.Index(j.model.media, y.Medium)), cmp.Compare(x.Offset, y.Offset))
+	})
+	return list
+}
+
+// why says what the store lacks.
+func (o *Op) why(p Platform) string {
+	switch {
+	case p == Nothing:
+		return "the platform promises nothing"
+	case o.Kind&observe.NonTemporal != 0:
+		return "no fence after it"
+	case !o.Flushed:
+		return "no flush of its line after it"
+	case p == Hints:
+		return "flushed, no fence and store to a flush hint after it"
+	}
+	return "flushed, no fence after it"
+}

@@ -1,0 +1,132 @@
+package persist_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"nvlab/nvdimm/persist"
+	"nvlab/vmm/observe"
+)
+
+func user(e any) any {
+	switch e := e.(type) {
+	case observe.Store:
+		e.CPL = 3
+		return e
+	case observe.Flush:
+		e.CPL = 3
+		return e
+	case observe.Fence:
+		e.CPL = 3
+		return e
+	}
+	return e
+}
+
+func TestMissing(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		platform persist.Platform
+		events   []any
+		want     string // offset, stores, bytes, why
+	}{
+		{"all is well", persist.ADR, events(st(0, A, 1), fl(0, A, observe.CLWB), fe(0, observe.SFENCE)), ""},
+		{"no flush", persist.ADR, events(st(0, A, 1), fe(0, observe.SFENCE)), "0 1 8 no flush of its line after it"},
+		{"no flush of the second", persist.ADR, events(st(0, A, 1), fl(0, A, observe.CLWB), st(0, A+8, 1), fe(0, observe.SFENCE)), "8 1 8 no flush of its line after it"},
+		{"no fence", persist.ADR, events(st(0, A, 1), fl(0, A, observe.CLWB)), "0 1 8 flushed, no fence after it"},
+		{"a loop", persist.ADR, events(st(0, A, 1), st(0, A, 2), st(0, B, 3)), "0 3 16 no flush of its line after it"},
+		{"no fence after a movnti", persist.EADR, events(kind(st(0, A, 1), observe.NonTemporal)), "0 1 8 no fence after it"},
+		{"no flush with eADR", persist.EADR, events(st(0, A, 1)), ""},
+		{"no hint", persist.Hints, events(st(0, A, 1), fl(0, A, observe.CLWB), fe(0, observe.SFENCE)), "0 1 8 flushed, no fence and store to a flush hint after it"},
+		{"no promise", persist.Nothing, events(st(0, A, 1), fl(0, A, observe.CLWB), fe(0, observe.SFENCE)), "0 1 8 the platform promises nothing"},
+		{"by LOCK only", persist.ADR, events(st(0, A, 1), fl(0, A, observe.CLWB), fe(0, observe.Lock)), "0 1 8 flushed, no fence after it by name lint"},
+		{"by the kernel's fence only", persist.ADR, events(user(st(0, A, 1)), user(fl(0, A, observe.CLWB)), fe(0, observe.MFENCE)), "0 1 8 flushed, no fence after it by name lint"},
+		{"by the program's own", persist.ADR, events(user(st(0, A, 1)), user(fl(0, A, observe.CLWB)), user(fe(0, observe.SFENCE))), ""},
+		{"the kernel flushes for a program", persist.ADR, events(user(st(0, A, 1)), fl(0, A, observe.CLWB), fe(0, observe.SFENCE)), ""},
+	} {
+		_, j, _, _ := feed(tt.events, len(tt.events), tt.platform, persist.Config{}, true)
+		var got []string
+		for _, m := range j.Missing() {
+			s := fmt.Sprintf("%d %d %d %s", m.Offset, m.Stores, m.Bytes, m.Why)
+			if m.Lint {
+				s += " lint"
+			}
+			got = append(got, s)
+		}
+		if got := strings.Join(got, "; "); got != tt.want {
+			t.Errorf("%s: missing %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestJoin: a line with more stores than are kept apart still has all and none
+// of them among its states, and no state that breaks the order.
+func TestJoin(t *testing.T) {
+	var list []any
+	for i := range 200 {
+		list = append(list, st(0, A+8*(i%8), i+1))
+	}
+	_, j, media, _ := feed(list, len(list), persist.ADR, persist.Config{}, true)
+	n := 0
+	search := persist.Search{At: persist.AtEnd}
+	for s := range search.States(j) {
+		n++
+		img := imageOf(s, media)
+		// After store k, place i holds the last value of those stores.
+		last := 0
+		for i := range 8 {
+			last = max(last, int(img[A+8*i]))
+		}
+		for i := range 8 {
+			want := last - (last-1-i+8)%8
+			if last <= i || want < 0 {
+				want = 0
+			}
+			if got := int(img[A+8*i]); got != want {
+				t.Fatalf("state %s: place %d holds %d with %d stores done, want %d", s.ID, i, got, last, want)
+			}
+		}
+	}
+	if n < 32 || media[0].Truncated == 0 {
+		t.Errorf("%d states, %d given up; want some of both", n, media[0].Truncated)
+	}
+}
+
+func TestLabelWrites(t *testing.T) {
+	area := make([]byte, 64)
+	m := persist.NewModel(persist.Config{})
+	j, err := m.Record([]*persist.Labels{{Name: "nvdimm", Read: func() ([]byte, error) { return area, nil }}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.Label(0, 8, []byte("abcdefghABCDEFGHxyz"), observe.At{})
+	j.Label(0, 0, []byte("new"), observe.At{})
+	var got []string
+	search := persist.Search{At: persist.AtLabel}
+	for s := range search.States(j) {
+		_, labels := s.Image()
+		again, err := j.Find(s.ID)
+		if err != nil {
+			t.Error(err)
+		} else if _, l := again.Image(); string(l[0]) != string(labels[0]) {
+			t.Errorf("Find(%s) is another state", s.ID)
+		}
+		got = append(got, strings.ReplaceAll(string(labels[0][:30]), "\x00", "."))
+	}
+	want := []string{
+		"..............................",
+		"........abcdefgh..............",
+		"........abcdefghABCDEFGH......",
+		"........abcdefghABCDEFGHxyz...",
+		"new.....abcdefghABCDEFGHxyz...",
+	}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("label states\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	for _, id := range []string{"", "x", "0.x0-12345678", "99.x0-0", "0.x9-0", "0.r-5-0", "0.z1-0"} {
+		if _, err := j.Find(id); err == nil {
+			t.Errorf("Find(%q) succeeds", id)
+		}
+	}
+}

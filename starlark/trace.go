@@ -1,0 +1,236 @@
+package nvstar
+
+import (
+	"fmt"
+	"iter"
+	"math"
+
+	"go.starlark.net/starlark"
+
+	"nvlab/lab"
+	"nvlab/nvdimm/persist"
+)
+
+// A trace is what vm.trace recorded.
+type trace struct {
+	vm   *vm
+	t    *lab.Trace
+	made string
+}
+
+func (x *trace) alive() error                             { return x.vm.alive() }
+func (x *trace) String() string                           { return x.made }
+func (x *trace) Type() string                             { return "trace" }
+func (x *trace) Freeze()                                  {}
+func (x *trace) Truth() starlark.Bool                     { return true }
+func (x *trace) Hash() (uint32, error)                    { return 0, fmt.Errorf("trace is not hashable") }
+func (x *trace) Attr(name string) (starlark.Value, error) { return traceClass.attr(x, name) }
+func (x *trace) AttrNames() []string                      { return traceClass.attrNames() }
+
+func count(n int) (starlark.Value, error) { return starlark.MakeInt(n), nil }
+
+var traceClass = newClass("trace", "What vm.trace recorded.", []member[*trace]{
+	{name: "result", doc: "How the command ended → result.",
+		get: func(x *trace) (starlark.Value, error) { return &result{x.t.Result}, nil }},
+	{name: "stores", doc: "Stores to the NVDIMMs, in aligned chunks of at most 8 bytes: a count.",
+		get: func(x *trace) (starlark.Value, error) { return count(x.t.Stores) }},
+	{name: "flushes", doc: "Cache line flushes of NVDIMM lines: a count.",
+		get: func(x *trace) (starlark.Value, error) { return count(x.t.Flushes) }},
+	{name: "fences", doc: "SFENCE and MFENCE: a count.",
+		get: func(x *trace) (starlark.Value, error) { return count(x.t.Fences) }},
+	{name: "epochs", doc: "Times that a fence, or what orders like one, made earlier stores durable: a count.",
+		get: func(x *trace) (starlark.Value, error) { return count(x.t.Epochs()) }},
+	{name: "label_writes", doc: "Writes to label areas: a count.",
+		get: func(x *trace) (starlark.Value, error) { return count(x.t.LabelWrites()) }},
+	{name: "ops", sig: "(limit)", doc: `The first operations: structs of seq (instructions so far), op ("store", "flush", "fence", "flush_hint" or "label_write"), kind, nvdimm (its id; None of a fence), offset, length, pc and symbol (None where it is not known).`,
+		call: func(c *call, x *trace) (starlark.Value, error) {
+			limit := int(c.number("limit", 1, math.MaxInt32))
+			if c.err != nil {
+				return nil, c.err
+			}
+			return listOf(x.t.Entries(limit), x.entry), nil
+		}},
+	{name: "missing_flushes", sig: "()", doc: `Stores of the command that nothing had made durable at its end: a list of structs, one for each instruction of the guest, of nvdimm, offset and length (of the first store), kind, pc, symbol, stores and bytes (how many there are), why, and lint: True if only an instruction that orders by the way, such as one with LOCK, made them durable.`,
+		call: func(c *call, x *trace) (starlark.Value, error) { return listOf(x.t.Missing(), x.missing), nil }},
+	{name: "crash_states", sig: `(*, at="fence", limit=None, seed=0)`, doc: `Iterates the distinct legal crash images → state. at is the events before which power may fail: "fence" (whatever is about to make stores durable, label writes and the end), "store", "flush", "label_write", "flush_hint" or "end". Up to 4,096 states of one event are all visited; of more, as many, chosen by the seed. What was covered is printed at the end.`,
+		call: crashStates},
+	{name: "crash_state", sig: `(id)`, doc: `The state of that id → state, in this run or another of the same scenario, seed and guest.`,
+		call: func(c *call, x *trace) (starlark.Value, error) {
+			id := c.text("id")
+			if c.err != nil {
+				return nil, c.err
+			}
+			s, err := x.t.Find(id)
+			if err != nil {
+				return nil, err
+			}
+			return &state{x, s}, nil
+		}},
+})
+
+func vmTrace(c *call, v *vm) (starlark.Value, error) {
+	shell, args := c.command("command")
+	command := lab.Command{Shell: shell, Args: args, Timeout: lab.DefaultTimeout, Check: true}
+	if c.err != nil {
+		return nil, c.err
+	}
+	t, err := v.v.Trace(c.ctx(), command)
+	if err != nil {
+		return nil, err
+	}
+	return &trace{v, t, fmt.Sprintf("vm.trace(%s)", brief(c.value("command")))}, nil
+}
+
+// dimmID is the id of a medium's NVDIMM, or None.
+func (x *trace) dimmID(m *persist.Medium) starlark.Value {
+	if d := x.t.DIMM(m); d != nil {
+		return text(d.ID())
+	}
+	return starlark.None
+}
+
+func (x *trace) entry(e persist.Entry) starlark.Value {
+	id := x.dimmID(e.Medium)
+	if e.What == persist.AtLabel {
+		id = text(x.t.Area(e.Label).ID())
+	}
+	return record(starlark.StringDict{
+		"seq": unsigned(e.Seq), "op": text(e.What.String()), "kind": text(e.Kind), "nvdimm": id,
+		"offset": unsigned(e.Offset), "length": starlark.MakeInt(e.Length),
+		"pc": unsigned(e.PC), "symbol": textOrNone(x.t.Symbol(e.PC)),
+	})
+}
+
+func (x *trace) op(o persist.Op) starlark.StringDict {
+	return starlark.StringDict{
+		"nvdimm": x.dimmID(o.Medium), "offset": unsigned(o.Offset), "length": starlark.MakeInt(o.Size),
+		"kind": text(o.Kind.String()), "pc": unsigned(o.PC), "symbol": textOrNone(x.t.Symbol(o.PC)),
+	}
+}
+
+func (x *trace) missing(m persist.Missing) starlark.Value {
+	fields := x.op(m.Op)
+	fields["stores"], fields["bytes"] = starlark.MakeInt(m.Stores), starlark.MakeInt(m.Bytes)
+	fields["why"], fields["lint"] = text(m.Why), starlark.Bool(m.Lint)
+	return record(fields)
+}
+
+var crashPoints = map[string]persist.What{
+	"fence": persist.AtFence, "store": persist.AtStore, "flush": persist.AtFlush,
+	"label_write": persist.AtLabel, "flush_hint": persist.AtHint, "end": persist.AtEnd,
+}
+
+func crashStates(c *call, x *trace) (starlark.Value, error) {
+	at := c.oneOf("at", "fence", "store", "flush", "label_write", "flush_hint", "end")
+	s := persist.Search{At: crashPoints[at]}
+	if limit := c.optional("limit", 1, math.MaxInt32); limit != nil {
+		s.Limit = int(*limit)
+	}
+	s.Seed = uint64(c.number("seed", 0, math.MaxInt64))
+	if c.err != nil {
+		return nil, c.err
+	}
+	return &states{x, c.thread, at, s}, nil
+}
+
+// states iterates crash states.
+type states struct {
+	x      *trace
+	thread *starlark.Thread
+	at     string
+	search persist.Search
+}
+
+func (s *states) String() string        { return fmt.Sprintf("%s.crash_states(at = %q)", s.x.made, s.at) }
+func (s *states) Type() string          { return "crash_states" }
+func (s *states) Freeze()               {}
+func (s *states) Truth() starlark.Bool  { return true }
+func (s *states) Hash() (uint32, error) { return 0, fmt.Errorf("crash_states is not hashable") }
+
+func (s *states) Iterate() starlark.Iterator {
+	search := s.search
+	next, stop := iter.Pull(search.States(s.x.t.Journal))
+	return &statesIterator{s: s, search: &search, next: next, stop: stop}
+}
+
+type statesIterator struct {
+	s      *states
+	search *persist.Search
+	next   func() (*persist.State, bool)
+	stop   func()
+	done   bool
+}
+
+func (i *statesIterator) Next(p *starlark.Value) bool {
+	s, ok := i.next()
+	if !ok {
+		i.done = true
+		return false
+	}
+	*p = &state{i.s.x, s}
+	return true
+}
+
+// Done says what was covered.
+func (i *statesIterator) Done() {
+	i.stop()
+	q := i.search
+	if q.Legal == nil {
+		return
+	}
+	line := fmt.Sprintf("crash_states(at = %q): %d distinct of %v legal states at %s", i.s.at, q.Visited, q.Legal, plural(q.Points, "event"))
+	switch {
+	case q.Cut:
+		line += fmt.Sprintf("; limit = %d ended it", q.Limit)
+	case !i.done:
+		line += "; the loop ended it"
+	case q.Sampled > 0:
+		line += fmt.Sprintf("; of %s only a choice by seed = %d", plural(q.Sampled, "event"), q.Seed)
+	default:
+		line += "; that is all"
+	}
+	i.s.thread.Print(i.s.thread, line)
+}
+
+// A state is a crash state.
+type state struct {
+	x *trace
+	s *persist.State
+}
+
+func (s *state) alive() error                             { return s.x.alive() }
+func (s *state) String() string                           { return "state " + s.s.ID }
+func (s *state) Type() string                             { return "state" }
+func (s *state) Freeze()                                  {}
+func (s *state) Truth() starlark.Bool                     { return true }
+func (s *state) Hash() (uint32, error)                    { return hashText(s.s.ID), nil }
+func (s *state) Attr(name string) (starlark.Value, error) { return stateClass.attr(s, name) }
+func (s *state) AttrNames() []string                      { return stateClass.attrNames() }
+
+func (s *state) ops(list []persist.Op) starlark.Value {
+	return listOf(list, func(o persist.Op) starlark.Value { return record(s.x.op(o)) })
+}
+
+var stateClass = newClass("state", "What a power failure may leave, after trace.crash_states.", []member[*state]{
+	{name: "id", doc: "Names it: trace.crash_state(id) is the same state in another run.",
+		get: func(s *state) (starlark.Value, error) { return text(s.s.ID), nil }},
+	{name: "at", doc: `The operation before which power failed: struct(op, seq, pc, symbol); op is "end" at the command's end.`,
+		get: func(s *state) (starlark.Value, error) {
+			return record(starlark.StringDict{
+				"op": text(s.s.At.String()), "seq": unsigned(s.s.Seq), "pc": unsigned(s.s.PC), "symbol": textOrNone(s.x.t.Symbol(s.s.PC)),
+			}), nil
+		}},
+	{name: "kept", doc: "Stores that could have been lost and survived: structs of nvdimm, offset, length, kind, pc, symbol.",
+		get: func(s *state) (starlark.Value, error) { return s.ops(s.s.Kept), nil }},
+	{name: "lost", doc: "Stores that did not survive.",
+		get: func(s *state) (starlark.Value, error) { return s.ops(s.s.Lost), nil }},
+	{name: "torn", doc: "Bytes of a label write that were done when power failed; None without one.",
+		get: func(s *state) (starlark.Value, error) {
+			if s.s.Torn < 0 {
+				return starlark.None, nil
+			}
+			return starlark.MakeInt(s.s.Torn), nil
+		}},
+	{name: "apply", sig: "()", doc: "With the VM off, makes it the backends' contents, so that vm.boot() recovers from it.",
+		call: func(c *call, s *state) (starlark.Value, error) { return nil, s.x.t.Apply(s.s) }},
+})
