@@ -54,6 +54,16 @@ var traceClass = newClass("trace", "What vm.trace recorded.", []member[*trace]{
 		call: func(c *call, x *trace) (starlark.Value, error) { return listOf(x.t.Missing(), x.missing), nil }},
 	{name: "crash_states", sig: `(*, at="fence", limit=None, seed=0)`, doc: `Iterates the distinct legal crash images → state. at is the events before which power may fail: "fence" (whatever is about to make stores durable, label writes and the end), "store", "flush", "label_write", "flush_hint" or "end". Up to 4,096 states of one event are all visited; of more, as many, chosen by the seed. What was covered is printed at the end.`,
 		call: crashStates},
+	{name: "judge_labels", sig: `()`, doc: `Judges, on the host, every state in which power fails within one of the command's label writes: the namespaces in force must be those before the write or those after it, and what the command does not change must be there all the time → struct(states, findings); a finding is struct(state, why).`,
+		call: func(c *call, x *trace) (starlark.Value, error) {
+			n, findings := x.t.JudgeLabels()
+			return record(starlark.StringDict{
+				"states": starlark.MakeInt(n),
+				"findings": listOf(findings, func(f lab.LabelFinding) starlark.Value {
+					return record(starlark.StringDict{"state": &state{x, f.State}, "why": text(f.Why)})
+				}),
+			}), nil
+		}},
 	{name: "crash_state", sig: `(id)`, doc: `The state of that id → state, in this run or another of the same scenario, seed and guest.`,
 		call: func(c *call, x *trace) (starlark.Value, error) {
 			id := c.text("id")

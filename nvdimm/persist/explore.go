@@ -273,8 +273,13 @@ func (s *Search) visit(r *replay, seen map[hash]bool, yield func(*State) bool) b
 
 // choose is state k by a method, and the seed if that counts.
 func (p *point) choose(method rune, k int, seed uint64) (choice, uint64) {
-	if method == 'x' {
+	switch method {
+	case 'x':
 		return p.nth(k), 0
+	case 't':
+		c := p.nth(0)
+		c.tear = k
+		return c, 0
 	}
 	c := p.sample(k, seed)
 	if k < 2+2*len(p.lists) {
@@ -309,7 +314,8 @@ func (j *Journal) Find(id string) (*State, error) {
 		r.step()
 	}
 	p := r.point()
-	if k < 0 || method != 'x' && method != 'r' || method == 'x' && p.total.Cmp(big.NewInt(int64(k))) <= 0 {
+	if k < 0 || method != 'x' && method != 'r' && method != 't' ||
+		method == 'x' && p.total.Cmp(big.NewInt(int64(k))) <= 0 || method == 't' && k >= p.tears() {
 		return nil, fmt.Errorf("state %q: there are %v states before event %d", id, p.total, event)
 	}
 	c, seed := p.choose(method, k, seed)

@@ -124,7 +124,21 @@ func TestLabelWrites(t *testing.T) {
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("label states\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	for _, id := range []string{"", "x", "0.x0-12345678", "99.x0-0", "0.x9-0", "0.r-5-0", "0.z1-0"} {
+	n := 0
+	for l := range j.TornLabels() {
+		n++
+		s := j.LabelState(l.Write, l.Torn)
+		if _, labels := s.Image(); string(labels[0]) != string(l.Bytes) {
+			t.Errorf("LabelState(%d, %d) is not the torn label area", l.Write, l.Torn)
+		}
+		if again, err := j.Find(s.ID); err != nil || again.Torn != l.Torn {
+			t.Errorf("Find(%q) = %v, want the label state", s.ID, err)
+		}
+	}
+	if n != 6 {
+		t.Errorf("%d torn label areas, want 6", n)
+	}
+	for _, id := range []string{"", "x", "0.t9-0", "0.x0-12345678", "99.x0-0", "0.x9-0", "0.r-5-0", "0.z1-0"} {
 		if _, err := j.Find(id); err == nil {
 			t.Errorf("Find(%q) succeeds", id)
 		}
