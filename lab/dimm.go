@@ -18,6 +18,7 @@ type PlugOptions struct {
 	Node      int
 	Addr      *uint64 // guest-physical; nil for the lowest that is free
 	UUID      string
+	Regions   int // equal parts; 0 is 1
 	nvdimm.Identity
 }
 
@@ -45,7 +46,7 @@ func (v *VM) Plug(o PlugOptions) (*NVDIMM, error) {
 	}
 	d, err := v.root.Plug(nvdimm.PlugConfig{
 		Backend: o.Backend.Backend, ID: o.ID, LabelSize: o.LabelSize, Unarmed: o.Unarmed, Slot: o.Slot,
-		Node: o.Node, Addr: o.Addr, UUID: o.UUID, Identity: o.Identity, Nodes: v.nodes,
+		Node: o.Node, Addr: o.Addr, UUID: o.UUID, Regions: o.Regions, Identity: o.Identity, Nodes: v.nodes,
 	})
 	if err != nil {
 		return nil, err

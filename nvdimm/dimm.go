@@ -20,6 +20,7 @@ type DIMM struct {
 	node      int
 	uuid      string
 	identity  Identity
+	regions   int  // that the memory is divided into, at least 1
 	set       *set // nil unless interleaved
 	state     State
 	next      State // from the next Tables on
@@ -102,48 +103,69 @@ func (d *DIMM) Unmap() error { return d.backend.detach(d) }
 // numbers them; that of its control region is one more.
 func (d *DIMM) spaIndex() uint16 { return (uint16(d.slot) + 1) * 2 }
 
-// structures are the DIMM's part of the NFIT: its range or, once, that of its
-// set, its mapping into it, and its control region.
+// spaIndexOf is that of one of several regions of a DIMM: behind those of all
+// slots.
+func (d *DIMM) spaIndexOf(region int) uint16 {
+	if region == 0 {
+		return d.spaIndex()
+	}
+	return uint16((d.slot+maxSlots)*maxRegions + region)
+}
+
+// structures are the DIMM's part of the NFIT: its ranges or, once, that of its
+// set, its mappings into them, and its control region.
 func (d *DIMM) structures() (list []acpi.NFITStructure) {
-	owner, length := d, d.size
-	if d.set != nil {
-		owner, length = d.set.members[0], d.set.size()
-	}
-	spa, control := owner.spaIndex(), d.spaIndex()+1
-	mapping := &acpi.MemoryDevice{
-		Handle:         d.Handle(),
-		PhysicalID:     or(d.identity.PhysicalID, 0),
-		ControlIndex:   control,
-		InterleaveWays: 1,
-		Flags:          d.flags(),
-	}
-	if d.rangeMapped() {
-		mapping.SPAIndex, mapping.RegionSize = spa, d.size
-		if owner == d {
-			list = append(list, &acpi.SPARange{
-				Index:      spa,
-				Flags:      acpi.SPAHotAddOnly | acpi.SPAProximityValid,
-				Proximity:  uint32(d.node),
-				Type:       acpi.SPAPersistent,
-				Base:       d.addr,
-				Length:     length,
-				Attributes: acpi.MemoryWB | acpi.MemoryNV,
-			})
+	switch {
+	case !d.rangeMapped():
+		list = append(list, d.mapping(0))
+	case d.set != nil:
+		spa := d.set.members[0].spaIndex()
+		if d.position() == 0 {
+			list = append(list, d.spaRange(spa, d.addr, d.set.size()), d.set.structure(spa))
 		}
-		if d.set != nil {
-			mapping.RegionOffset = uint64(d.position()) * d.set.line
-			mapping.InterleaveIndex, mapping.InterleaveWays = spa, uint16(len(d.set.members))
-			if owner == d {
-				list = append(list, d.set.structure(spa))
-			}
+		m := d.mapping(spa)
+		m.RegionSize, m.RegionOffset = d.size, uint64(d.position())*d.set.line
+		m.InterleaveIndex, m.InterleaveWays = spa, uint16(len(d.set.members))
+		list = append(list, m)
+	default:
+		part := d.size / uint64(d.regions)
+		for i := range d.regions {
+			spa := d.spaIndexOf(i)
+			m := d.mapping(spa)
+			m.RegionID, m.RegionSize, m.DPABase = uint16(i), part, uint64(i)*part
+			list = append(list, d.spaRange(spa, d.addr+m.DPABase, part), m)
 		}
 	}
-	return append(list, mapping, &acpi.ControlRegion{
-		Index:        control,
+	return append(list, &acpi.ControlRegion{
+		Index:        d.spaIndex() + 1,
 		VendorID:     d.vendor(),
 		DeviceID:     or(d.identity.Device, deviceID),
 		RevisionID:   or(d.identity.Revision, revisionID),
 		SerialNumber: d.Serial(),
 		FormatCode:   acpi.FormatByte,
 	})
+}
+
+func (d *DIMM) spaRange(index uint16, base, length uint64) *acpi.SPARange {
+	return &acpi.SPARange{
+		Index:      index,
+		Flags:      acpi.SPAHotAddOnly | acpi.SPAProximityValid,
+		Proximity:  uint32(d.node),
+		Type:       acpi.SPAPersistent,
+		Base:       base,
+		Length:     length,
+		Attributes: acpi.MemoryWB | acpi.MemoryNV,
+	}
+}
+
+// mapping is the DIMM's part of a range, of which nothing is said yet.
+func (d *DIMM) mapping(spa uint16) *acpi.MemoryDevice {
+	return &acpi.MemoryDevice{
+		Handle:         d.Handle(),
+		PhysicalID:     or(d.identity.PhysicalID, 0),
+		SPAIndex:       spa,
+		ControlIndex:   d.spaIndex() + 1,
+		InterleaveWays: 1,
+		Flags:          d.flags(),
+	}
 }

@@ -17,6 +17,7 @@ type PlugConfig struct {
 	Node      int     // proximity domain
 	Addr      *uint64 // guest-physical; nil or 0 for the lowest that is free
 	UUID      string  // kept, and without effect, as in QEMU on x86
+	Regions   int     // equal parts that the guest sees as regions of their own; 0 is 1
 	Identity
 
 	// Nodes is how many NUMA nodes the running machine told its guest of; 0
@@ -45,6 +46,9 @@ func (r *Root) Plug(c PlugConfig) (*DIMM, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkRegions(c.Regions, size); err != nil {
+		return nil, err
+	}
 	slot, err := r.chooseSlot(c.Slot)
 	if err != nil {
 		return nil, err
@@ -65,7 +69,7 @@ func (r *Root) Plug(c PlugConfig) (*DIMM, error) {
 	}
 	d := &DIMM{
 		id: id, slot: slot, backend: c.Backend, addr: addr, size: size, labelSize: c.LabelSize,
-		unarmed: c.Unarmed, node: c.Node, uuid: c.UUID, identity: c.Identity,
+		unarmed: c.Unarmed, node: c.Node, uuid: c.UUID, identity: c.Identity, regions: max(c.Regions, 1),
 	}
 	if err := c.Backend.plug(c.LabelSize); err != nil {
 		return nil, err
@@ -81,6 +85,18 @@ func (r *Root) Plug(c PlugConfig) (*DIMM, error) {
 func (r *Root) Withdraw(d *DIMM) {
 	r.dimms = slices.DeleteFunc(r.dimms, func(o *DIMM) bool { return o == d })
 	r.changed = true
+}
+
+const maxRegions = 16
+
+func checkRegions(n int, size uint64) error {
+	switch {
+	case n < 0 || n > maxRegions:
+		return fmt.Errorf("regions=%d: a DIMM has 1 to %d", n, maxRegions)
+	case n > 1 && size%(uint64(n)*PageSize) != 0:
+		return fmt.Errorf("regions=%d: %#x bytes of persistent memory do not divide into %d parts of whole pages", n, size, n)
+	}
+	return nil
 }
 
 // maxNodes is how many NUMA nodes QEMU's machines have (MAX_NODES).

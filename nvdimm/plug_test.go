@@ -199,3 +199,49 @@ func TestState(t *testing.T) {
 		t.Errorf("the guest sees memory that the firmware failed to map")
 	}
 }
+
+func TestRegions(t *testing.T) {
+	r := newRoot(t, Config{Slots: 256})
+	last := 255
+	d := plug(t, r, PlugConfig{Backend: newRAM(t, 8*mib), Regions: 4, Slot: &last, UUID: "66f0d379-b4f3-4074-ac43-0d3318b78cdb"})
+	plug(t, r, PlugConfig{Backend: newRAM(t, 8*mib), Regions: 2})
+	list, err := acpi.ParseNFIT(r.NFIT())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ranges := make(map[uint16]*acpi.SPARange)
+	controls, mappings := 0, 0
+	for _, s := range list.Structures {
+		switch s := s.(type) {
+		case *acpi.SPARange:
+			if ranges[s.Index] != nil {
+				t.Errorf("two ranges have the index %d", s.Index)
+			}
+			ranges[s.Index] = s
+		case *acpi.MemoryDevice:
+			spa := ranges[s.SPAIndex]
+			if s.Handle != 256 {
+				continue
+			}
+			want := uint64(mappings) * 2 * mib
+			if spa == nil || spa.Base != d.Addr()+want || spa.Length != 2*mib || s.DPABase != want || s.RegionSize != 2*mib || s.ControlIndex != d.spaIndex()+1 {
+				t.Errorf("mapping %d is %+v of %+v", mappings, s, spa)
+			}
+			mappings++
+		case *acpi.ControlRegion:
+			controls++
+		}
+	}
+	if len(ranges) != 6 || mappings != 4 || controls != 2 {
+		t.Errorf("%d ranges, %d mappings, %d control regions, want 6, 4 and 2", len(ranges), mappings, controls)
+	}
+	for n, want := range map[int]string{
+		-1: "regions=-1: a DIMM has 1 to 16",
+		17: "regions=17: a DIMM has 1 to 16",
+		3:  "regions=3: 0x800000 bytes of persistent memory do not divide into 3 parts of whole pages",
+	} {
+		_, err := r.Plug(PlugConfig{Backend: newRAM(t, 8*mib), Regions: n})
+		sentence(t, fmt.Sprintf("Plug with %d regions", n), err, "", want)
+	}
+	sentence(t, "Interleave", r.Interleave([]*DIMM{d, r.dimms[0]}, mib), "", "DIMM nvdimm255 has 4 regions: one of an interleave set has 1")
+}

@@ -28,12 +28,12 @@ func (v *vm) Attr(name string) (starlark.Value, error) { return vmClass.attr(v, 
 func (v *vm) AttrNames() []string                      { return vmClass.attrNames() }
 
 var vmClass = newClass("vm", "A machine. Its guest runs only while the scenario waits for it. Timeouts are guest time on the software engine, wall time on KVM.", []member[*vm]{
-	{name: "plug", sig: `(*, backend, id=None, label_size=0, unarmed=False, slot=None, node=0, addr=None, uuid=None, vendor_id=None, device_id=None, revision=None, serial=None, handle=None, physical_id=None)`,
+	{name: "plug", sig: `(*, backend, id=None, label_size=0, unarmed=False, slot=None, node=0, addr=None, uuid=None, vendor_id=None, device_id=None, revision=None, serial=None, handle=None, physical_id=None, regions=1)`,
 		doc: `Plugs an NVDIMM → nvdimm. Before boot as -device nvdimm would, after it as device_add. A DIMM stays plugged over power-off and boot. What is invalid is an error, and the VM goes on.
 
 label_size: of the label area at the backend's end, at least 128 KiB; 0 is none. unarmed: the guest is told that writes do not persist. slot: the lowest free one if None. node: its NUMA node; one that the guest did not boot with cannot be hot-plugged. addr: its guest-physical address, a multiple of the backend's align. uuid: kept and without effect, as in QEMU on x86.
 
-vendor_id, device_id, revision, serial, handle and physical_id are what the NFIT says of the DIMM; None is what QEMU says. A handle can be chosen before boot only, as the guest knows its slots by it.`,
+vendor_id, device_id, revision, serial, handle and physical_id are what the NFIT says of the DIMM; None is what QEMU says. A handle can be chosen before boot only, as the guest knows its slots by it. regions: how many equal parts the guest sees as regions of their own, which share the label area.`,
 		call: plug},
 	{name: "unplug", sig: `(nvdimm)`,
 		doc: `Takes an NVDIMM out of a VM that is off. A VM that is on refuses, as QEMU does.`,
@@ -203,6 +203,7 @@ func plug(c *call, v *vm) (starlark.Value, error) {
 		Node:      int(c.number("node", 0, math.MaxInt32)),
 		Addr:      c.optionalSize("addr"),
 		UUID:      c.text("uuid"),
+		Regions:   int(c.number("regions", 1, math.MaxInt32)),
 		Identity: nvdimm.Identity{
 			Vendor:     integer[uint16](c, "vendor_id"),
 			Device:     integer[uint16](c, "device_id"),
