@@ -1,5 +1,7 @@
 package qemutest
 
+import "fmt"
+
 // The sizes are QEMU's own units.
 const (
 	kib = 1 << 10
@@ -97,6 +99,18 @@ var pairs = []pair{
 			init 1.2; make 1 -m devdax; try daxctl reconfigure-device -m system-ram -N dax0.0; dmesg | grep kmem
 			grep -H '' /sys/devices/system/node/node*/memory*/state | sort | tail -n 3`},
 	}},
+	{name: "many", options: machine(26, "cpu"), rows: many(25)},
+	{name: "q35", options: Options{Machine: "q35", Memory: 512 * mib, Slots: 1, MaxMem: 4 << 30}, rows: []configuration{
+		{name: "another chipset", dimm: file(64*mib, 128*kib), script: `init 1.2; make 1 -m fsdax -s 32M`},
+	}},
 	{name: "slots and no DIMM", options: machine(2, "cpu"), rows: []configuration{{name: "an empty root device", none: true}}},
 	{name: "no slots", options: Options{Memory: 256 * mib}, rows: []configuration{{name: "no root device", none: true}}},
+}
+
+// many are more DIMMs than one page of _FIT holds: 22. All are hot-plugged.
+func many(n int) (list []configuration) {
+	for i := range n {
+		list = append(list, configuration{name: fmt.Sprintf("DIMM %d of %d", i+1, n), dimm: ram(16*mib, 0), hot: true})
+	}
+	return list
 }

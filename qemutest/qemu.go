@@ -49,7 +49,7 @@ func (o *Options) args() []string {
 		machine += ",nvdimm-persistence=" + o.Persistence
 	}
 	memory := fmt.Sprintf("%dM", o.Memory>>20)
-	if o.Slots > 0 {
+	if o.MaxMem > 0 {
 		memory += fmt.Sprintf(",slots=%d,maxmem=%dM", o.Slots, o.MaxMem>>20)
 	}
 	args := []string{
