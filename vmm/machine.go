@@ -175,6 +175,7 @@ func (m *Machine) addDevices(cfg Config) {
 	m.ownPorts(portSerial, serial.Ports, m.serial)
 	m.ownPorts(portEvents, ged.Ports, m.ged)
 	m.ownPorts(portSleepControl, 3, powerPorts{m.setState})
+	m.ownPorts(portTimer, 1, noTimer{})
 	date := cfg.Date
 	if date.IsZero() {
 		date = time.Date(2025, time.January, 1, 0, 0, 0, 0, time.UTC)

@@ -170,9 +170,9 @@ func (t *trial) run(d time.Duration) outcome {
 // A loop in hardware takes 50 µs. Where a host is busy it may not get to run
 // for a while, so it has several slices.
 const (
-	slice     = 30 * time.Millisecond
+	slice     = 40 * time.Millisecond
 	maxSlices = 8
-	slowAfter = 10 * time.Millisecond
+	slowAfter = 30 * time.Millisecond
 )
 
 // speed times the kernel mode of the guest.

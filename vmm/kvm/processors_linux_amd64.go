@@ -136,7 +136,9 @@ func (p *processors) Stop() {
 // Kick ends the Run in progress, or the next one, soon.
 func (p *processors) Kick() {
 	p.kicked.Store(true)
-	p.Stop()
+	if r := p.current.Load(); r != nil {
+		r.pause() // the next round sees the flag
+	}
 }
 
 // interrupt takes every processor out of the guest.

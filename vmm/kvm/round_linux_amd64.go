@@ -23,22 +23,24 @@ type round struct {
 	err  error
 }
 
-// finish ends the round with what set says, unless it has ended.
-func (r *round) finish(set func()) {
+// finish ends the round with what set says, unless it has ended. What a device
+// asks for while the processors come out for a look still counts.
+func (r *round) finish(look bool, set func()) {
 	r.mu.Lock()
-	if r.over.Load() {
+	if r.over.Load() && (look || !r.look) {
 		r.mu.Unlock()
 		return
 	}
+	r.look = look
 	set()
 	r.over.Store(true)
 	r.mu.Unlock()
 	r.p.interrupt()
 }
 
-func (r *round) end(exit vmm.Exit) { r.finish(func() { r.exit = exit }) }
-func (r *round) fail(err error)    { r.finish(func() { r.err = err }) }
-func (r *round) pause()            { r.finish(func() { r.look = true }) }
+func (r *round) end(exit vmm.Exit) { r.finish(false, func() { r.exit = exit }) }
+func (r *round) fail(err error)    { r.finish(false, func() { r.err = err }) }
+func (r *round) pause()            { r.finish(true, func() {}) }
 
 // A halted processor with interrupts off sleeps within KVM, so the engine
 // looks for one: soon at first, then seldom.
@@ -54,12 +56,8 @@ func (p *processors) rounds(ctx context.Context, deadline time.Duration) (vmm.Ex
 		if left <= 0 {
 			return vmm.ExitDeadline, nil
 		}
-		r := p.round(ctx, min(wait, left))
-		switch {
-		case r.err != nil:
-			return 0, r.err
-		case !r.look:
-			return r.exit, nil
+		if look, exit, err := p.round(ctx, min(wait, left)); !look {
+			return exit, err
 		}
 		for i, v := range p.cpus {
 			if asleep, err := v.asleep(); err != nil {
@@ -73,14 +71,14 @@ func (p *processors) rounds(ctx context.Context, deadline time.Duration) (vmm.Ex
 	}
 }
 
-// round runs the processors for d at most.
-func (p *processors) round(ctx context.Context, d time.Duration) *round {
+// round runs the processors for d at most, and then says to look at them.
+func (p *processors) round(ctx context.Context, d time.Duration) (look bool, exit vmm.Exit, err error) {
 	r := &round{p: p}
 	p.current.Store(r)
 	defer p.current.Store(nil)
 	defer context.AfterFunc(ctx, func() { r.fail(ctx.Err()) })()
 	defer time.AfterFunc(d, r.pause).Stop()
-	if p.kicked.Load() {
+	if p.kicked.Swap(false) {
 		r.end(vmm.ExitStopped)
 	}
 	var all sync.WaitGroup
@@ -92,10 +90,9 @@ func (p *processors) round(ctx context.Context, d time.Duration) *round {
 		}
 	}
 	all.Wait()
-	if r.exit == vmm.ExitStopped && !r.look && r.err == nil {
-		p.kicked.Store(false)
-	}
-	return r
+	r.mu.Lock() // a timer may be late
+	defer r.mu.Unlock()
+	return r.look, r.exit, r.err
 }
 
 // failure turns what a processor's thread panicked with into an error.
