@@ -192,7 +192,7 @@ func (m *Model) clone(base map[place]*[LineSize]byte) *Model {
 		c.wb, c.clf = remap(o.wb, lines), remap(o.clf, lines)
 		for _, r := range o.nt {
 			if lines[r.line] != nil {
-				c.nt = append(c.nt, ref{lines[r.line], r.id})
+				c.nt = append(c.nt, run{lines[r.line], r.first, r.last})
 			}
 		}
 	}

@@ -116,6 +116,10 @@ func (l *line) join() {
 // fold makes the ops that take picks durable. An older op that stays must not
 // overwrite them.
 func (l *line) fold(take func(*op) bool) {
+	if !l.medium.hashed && l.all(take) {
+		l.medium.drop(l) // what is visible is durable
+		return
+	}
 	before := l.medium.hashOf(l)
 	kept := l.ops[:0]
 	for i := range l.ops {
@@ -141,6 +145,15 @@ func (l *line) fold(take func(*op) bool) {
 	}
 }
 
+func (l *line) all(pick func(*op) bool) bool {
+	for i := range l.ops {
+		if !pick(&l.ops[i]) {
+			return false
+		}
+	}
+	return true
+}
+
 // Medium is the storage of one file, or of one anonymous backend.
 type Medium struct {
 	Name      string
@@ -150,7 +163,9 @@ type Medium struct {
 	mem      Memory
 	index    int
 	lines    map[uint64]*line
-	hash     hash // of durable, kept where hashed is set
+	last     *line   // that was touched
+	spare    []*line // for reuse: ids tell their stores from older ones
+	hash     hash    // of durable, kept where hashed is set
 	hashed   bool
 	accepted map[*line]bool
 }
@@ -160,22 +175,44 @@ func NewMedium(name string, platform Platform, mem Memory) *Medium {
 	return &Medium{Name: name, Platform: platform, mem: mem, lines: map[uint64]*line{}, accepted: map[*line]bool{}}
 }
 
-// touch is the line that holds off, before a store to it.
+// touch is line n, before a store to it.
 func (d *Medium) touch(n uint64) *line {
+	if d.last != nil && d.last.n == n {
+		return d.last
+	}
 	l := d.lines[n]
 	if l == nil {
-		l = &line{medium: d, n: n}
+		if k := len(d.spare); k > 0 {
+			l, d.spare = d.spare[k-1], d.spare[:k-1]
+			l.n = n
+		} else {
+			l = &line{medium: d, n: n, ops: make([]op, 0, 8)}
+		}
 		copy(l.durable[:], d.mem.Line(n))
 		d.lines[n] = l
 	}
+	d.last = l
 	return l
 }
 
+// maxSpare bounds the lines kept for reuse.
+const maxSpare = 1 << 14
+
 func (d *Medium) drop(l *line) {
-	if d.lines[l.n] == l {
-		delete(d.lines, l.n)
+	if d.lines[l.n] != l {
+		return
 	}
-	delete(d.accepted, l)
+	delete(d.lines, l.n)
+	if len(d.accepted) > 0 {
+		delete(d.accepted, l)
+	}
+	if d.last == l {
+		d.last = nil
+	}
+	l.ops = l.ops[:0]
+	if len(d.spare) < maxSpare {
+		d.spare = append(d.spare, l)
+	}
 }
 
 // Undecided is the number of lines that hold more than what is durable.

@@ -13,6 +13,8 @@ type Model struct {
 
 	media  []*Medium
 	bases  map[uint64]mapped
+	last   mapped // that find returned
+	base   uint64 // of last
 	cpus   []cpu
 	nextID uint64
 }
@@ -27,9 +29,15 @@ type mapped struct {
 type cpu struct {
 	wb    map[*line]uint64 // CLWB, CLFLUSHOPT: covers ops up to an id
 	clf   map[*line]uint64 // CLFLUSH
-	nt    []ref            // non-temporal stores
+	nt    []run            // non-temporal stores
 	str   []ref            // EADR: of the string instruction in progress
 	group uint64
+}
+
+// run is the non-temporal stores of a CPU to a line, by their first and last.
+type run struct {
+	line        *line
+	first, last uint64
 }
 
 // ref is an op.
@@ -54,7 +62,7 @@ func (m *Model) Map(base uint64, d *Medium, offset uint64) {
 // UnmapAll forgets what is where.
 func (m *Model) UnmapAll() {
 	clear(m.bases)
-	m.media = nil
+	m.last, m.media = mapped{}, nil
 }
 
 // Media lists what is mapped.
@@ -63,7 +71,10 @@ func (m *Model) Media() []*Medium { return m.media }
 // find is the medium and line of an offset in an observed region, nil if it is
 // none of the model's.
 func (m *Model) find(base, offset uint64) (*Medium, uint64) {
-	at := m.bases[base]
+	if base != m.base || m.last.medium == nil {
+		m.last, m.base = m.bases[base], base
+	}
+	at := &m.last
 	return at.medium, at.line + offset/LineSize
 }
 
@@ -115,7 +126,7 @@ func (m *Model) Store(e *observe.Store) {
 			l.foldOne(o.id) // at its completion, which is its visibility
 		}
 	case e.Kind&observe.NonTemporal != 0:
-		c.nt = append(c.nt, ref{l, o.id}) // R7
+		c.combine(l, o.id) // R7
 	case d.Platform != EADR:
 	case e.Kind&observe.String != 0:
 		c.str, c.group = append(c.str, ref{l, o.id}), e.Group // R8
@@ -196,9 +207,9 @@ func (m *Model) Fence(e *observe.Fence) {
 	case m.full(e.Order):
 		m.commit(c.clf)
 		m.commit(c.wb)
-		m.drain(c)
+		m.drain(c, e.VCPU)
 	case m.drains(e.Order):
-		m.drain(c)
+		m.drain(c, e.VCPU)
 	}
 	if e.Order&observe.WBINVD != 0 {
 		for _, d := range m.media {
@@ -231,9 +242,21 @@ func (m *Model) commit(set map[*line]uint64) {
 	clear(set)
 }
 
-func (m *Model) drain(c *cpu) {
+// combine notes a non-temporal store.
+func (c *cpu) combine(l *line, id uint64) {
+	if n := len(c.nt); n > 0 && c.nt[n-1].line == l {
+		c.nt[n-1].last = id
+		return
+	}
+	c.nt = append(c.nt, run{l, id, id})
+}
+
+// drain empties the write-combining buffers.
+func (m *Model) drain(c *cpu, vcpu uint8) {
 	for _, r := range c.nt {
-		r.line.reach(func(o *op) bool { return o.id == r.id })
+		r.line.reach(func(o *op) bool {
+			return o.kind&observe.NonTemporal != 0 && o.vcpu == vcpu && o.id >= r.first && o.id <= r.last
+		})
 	}
 	c.nt = c.nt[:0]
 }
@@ -273,6 +296,7 @@ func (m *Model) Clean() {
 	for _, d := range m.media {
 		clear(d.lines)
 		clear(d.accepted)
+		d.last, d.spare = nil, nil
 	}
 	m.cpus = nil
 }
