@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"fmt"
 
 	"nvlab/vmm"
@@ -27,9 +28,17 @@ func Probe() []EngineProbe {
 		k.Detail = "the host's KVM runs a guest's kernel and programs in hardware"
 	}
 	return []EngineProbe{
-		{Engine: "soft", OK: true, Detail: "x86-64 CPU in software: runs anywhere, repeats exactly"},
+		{Engine: "soft", OK: true, Detail: "x86-64 CPU in software: runs anywhere, repeats exactly; " + speed()},
 		k,
 	}
+}
+
+// speed says how the software engine executes on this host.
+func speed() string {
+	if err := soft.Compiles(); err != nil {
+		return "interpreted: " + err.Error()
+	}
+	return "hot code is compiled"
 }
 
 // newEngine returns the engine of that name. A host that is merely slow on KVM
@@ -57,13 +66,15 @@ func newEngine(name string) (vmm.Engine, error) {
 	return nil, fmt.Errorf(`engine=%q: want "auto", "soft" or "kvm"`, name)
 }
 
-// engineReason is why newEngine takes what it takes.
-func engineReason(name string) string {
-	if name != "auto" {
-		return "asked for"
+// engineReason is why newEngine took what it took, and that the software
+// engine is slower than it could be, where it is.
+func engineReason(name string, taken vmm.Engine) string {
+	why := "asked for"
+	if name == "auto" {
+		why = cmp.Or(kvm.Probe().Why(), "hardware virtualisation")
 	}
-	if why := kvm.Probe().Why(); why != "" {
-		return why
+	if err := soft.Compiles(); err != nil && taken.Name() == "soft" {
+		why += "; interpreted: " + err.Error()
 	}
-	return "hardware virtualisation"
+	return why
 }

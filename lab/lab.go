@@ -44,7 +44,7 @@ func New(opts Options) (*Lab, error) {
 
 // Engine is the engine in use unless a VM names its own, and why it was taken.
 func (l *Lab) Engine() (name, why string) {
-	return l.engine.Name(), engineReason(l.opts.Engine)
+	return l.engine.Name(), engineReason(l.opts.Engine, l.engine)
 }
 
 // Prepare makes the default guest's image, showing progress. Boot would do it
