@@ -64,6 +64,13 @@ func collect(s side) (facts, error) {
 	f["acpi"] = sortedLines(regexp.MustCompile(`(?m)^.*/`).ReplaceAllString(n.canonical(sections["acpi"]), ""))
 	f["iomem"] = n.canonical(sections["iomem"])
 	f.addMessages(n.canonical(sections["dmesg"]))
+	devices, err := s.MemoryDevices()
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range devices {
+		f[fmt.Sprintf("query-memory-devices@%d", d.Slot+1)] = fmt.Sprintf("%+v", d)
+	}
 	table, err := s.ReadFile("/sys/firmware/acpi/tables/NFIT")
 	if err != nil {
 		f["nfit"] = "absent"

@@ -169,10 +169,31 @@ func (m *Machine) ReadFile(path string) ([]byte, error) {
 
 // Plug adds a DIMM to the running machine: object_add and device_add.
 func (m *Machine) Plug(d DIMM) error {
-	if err := m.qmp.command("object-add", d.backend()); err != nil {
+	if err := m.qmp.command("object-add", d.backend(), nil); err != nil {
 		return err
 	}
-	return m.qmp.command("device_add", d.device())
+	return m.qmp.command("device_add", d.device(), nil)
+}
+
+// A MemoryDevice is what query-memory-devices says of a DIMM.
+type MemoryDevice struct {
+	ID         string
+	Addr, Size uint64
+	Slot, Node int
+	HotPlugged bool // encoding/json matches names without regard to case
+}
+
+// MemoryDevices lists what is plugged.
+func (m *Machine) MemoryDevices() ([]MemoryDevice, error) {
+	var list []struct{ Data MemoryDevice }
+	if err := m.qmp.command("query-memory-devices", nil, &list); err != nil {
+		return nil, err
+	}
+	var devices []MemoryDevice
+	for _, d := range list {
+		devices = append(devices, d.Data)
+	}
+	return devices, nil
 }
 
 // PowerOff asks the guest to end, and waits for QEMU to do so.

@@ -28,7 +28,7 @@ func slot(n int) *int { return &n }
 var unarmed = func(d *DIMM) { d.Unarmed = true }
 
 var pairs = []pair{
-	{name: "labels", options: machine(8, "cpu"), rows: []configuration{
+	{name: "labels", options: machine(9, "cpu"), rows: []configuration{
 		{name: "128 KiB of labels, version 1.2, raw and sector", dimm: file(64*mib, 128*kib), script: `
 			init 1.2; make 1 -m raw -s 16M; make 2 -m sector -s 32M -l 4096; try ndctl check-labels $D`},
 		{name: "128 KiB of labels, version 1.1, raw and sector", dimm: file(66*mib, 128*kib), script: `
@@ -45,6 +45,8 @@ var pairs = []pair{
 			init 1.2; make 1 -m raw -s 16M; try ndctl disable-region $R
 			ndctl read-labels $D | sha256sum; ndctl read-labels -j $D; try ndctl zero-labels $D; try ndctl enable-region $R`},
 		{name: "untouched labels", dimm: file(64*mib, 128*kib)},
+		{name: "128 KiB of labels, version 1.1, fsdax and devdax", dimm: file(66*mib, 128*kib), script: `
+			init 1.1; make 1 -m fsdax -s 32M; make 2 -m devdax -s 16M; try ndctl disable-namespace $(ndctl list -N -r $R -m devdax | sed -n 's/.*"dev":"\(names[^"]*\)".*/\1/p')`},
 	}},
 	{name: "backends", options: machine(8, "mem-ctrl"), rows: []configuration{
 		{name: "a file without labels", dimm: file(64*mib, 0), script: `

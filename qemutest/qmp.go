@@ -20,11 +20,12 @@ func newQMP(file *os.File) (*qmp, error) {
 	if _, err := q.in.ReadBytes('\n'); err != nil {
 		return nil, fmt.Errorf("QMP: no greeting: %w", err)
 	}
-	return q, q.command("qmp_capabilities", nil)
+	return q, q.command("qmp_capabilities", nil, nil)
 }
 
-// command runs one command to its answer. Events in between are dropped.
-func (q *qmp) command(name string, arguments []property) error {
+// command runs one command to its answer, which goes to result unless that is
+// nil. Events in between are dropped.
+func (q *qmp) command(name string, arguments []property, result any) error {
 	request := map[string]any{"execute": name}
 	if arguments != nil {
 		object := map[string]any{}
@@ -55,6 +56,8 @@ func (q *qmp) command(name string, arguments []property) error {
 			return fmt.Errorf("QMP %s: %w", name, err)
 		case answer.Error != nil:
 			return fmt.Errorf("QMP %s: %s", name, answer.Error.Desc)
+		case answer.Return != nil && result != nil:
+			return json.Unmarshal(answer.Return, result)
 		case answer.Return != nil:
 			return nil
 		}

@@ -13,6 +13,7 @@ type side interface {
 	Run(command string) (status int, stdout, stderr string, err error)
 	ReadFile(path string) ([]byte, error)
 	Plug(DIMM) error
+	MemoryDevices() ([]MemoryDevice, error)
 	PowerOff() error
 	Close() error
 }
@@ -126,6 +127,13 @@ func (s *ours) Run(command string) (status int, stdout, stderr string, err error
 		return 0, "", "", err
 	}
 	return r.ExitCode, string(r.Stdout), string(r.Stderr), nil
+}
+
+func (s *ours) MemoryDevices() (list []MemoryDevice, err error) {
+	for _, d := range s.vm.MemoryDevices() {
+		list = append(list, MemoryDevice{ID: d.ID, Addr: d.Addr, Size: d.Size, Slot: d.Slot, Node: d.Node, HotPlugged: d.HotPlugged})
+	}
+	return list, nil
 }
 
 func (s *ours) ReadFile(path string) ([]byte, error) { return s.vm.ReadFile(s.ctx, path) }
