@@ -93,7 +93,7 @@ func (v *vcpu) internalError(e []byte) error {
 }
 
 // store takes a store that reached no memory, or memory that KVM must not
-// write by itself.
+// write by itself, or memory that is gone: the copy fails then, as it should.
 func (p *processors) store(addr uint64, data []byte) {
 	p.busy.Lock()
 	defer p.busy.Unlock()
@@ -110,10 +110,14 @@ func (p *processors) store(addr uint64, data []byte) {
 	}
 }
 
-// load answers a load that reached no memory.
+// load answers a load that reached no memory, or memory that is gone.
 func (p *processors) load(addr uint64, data []byte) {
 	p.busy.Lock()
 	defer p.busy.Unlock()
+	if r, ok := p.vm.find(addr); ok {
+		copy(data, r.Mem[addr-r.Base:])
+		return
+	}
 	for step := width(data); len(data) > 0; addr, data = addr+uint64(step), data[step:] {
 		var b [8]byte
 		binary.LittleEndian.PutUint64(b[:], p.bus.MMIORead(addr, step))

@@ -137,7 +137,6 @@ func BenchmarkExit(b *testing.B) {
 		}
 	}
 	b.ResetTimer()
-	defer func() { b.Logf("n %d of %d rip %#x", n, b.N, g.cpus[0].rip()) }()
 	g.run(b, vmm.ExitStopped)
 }
 
