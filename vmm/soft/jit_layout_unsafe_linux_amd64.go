@@ -6,6 +6,7 @@ import "unsafe"
 const (
 	offR          = unsafe.Offsetof(cpu{}.r)
 	offFlags      = unsafe.Offsetof(cpu{}.flags)
+	offOrdered    = unsafe.Offsetof(cpu{}.ordered)
 	offGens       = unsafe.Offsetof(cpu{}.gens)
 	offTSC        = unsafe.Offsetof(cpu{}.tscOffset)
 	offXMM        = unsafe.Offsetof(cpu{}.fpu) + unsafe.Offsetof(fpuState{}.xmm)

@@ -98,6 +98,8 @@ func (t *translator) other(i int, o *op) bool {
 			a.aluImm(aluOR, 1, inCPU(offFlagWord+1), flagCF)
 		}
 		t.defineWord(0)
+	case opORDER:
+		a.storeImm(1, inCPU(offOrdered), int64(orderLock)) // in it is all that was noted before
 	case opCLD:
 		t.prepare(i, true)
 		a.aluImm(aluAND, 4, inCPU(offFlags), ^flagDF)

@@ -114,12 +114,15 @@ func TestObserve(t *testing.T) {
 		{name: "stosb", code: []byte{0xaa}, want: "plain 0/1=88"},
 		{name: "push", code: []byte{0x48, 0x8d, 0x67, 0x10, 0x50, 0x9c}, want: "plain 8/8=1122334455667788; plain 0/8=2"},
 	} {
-		for _, exact := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s/exact=%v", tt.name, exact), func(t *testing.T) {
+		for _, how := range []string{"exact", "fast", "compiled"} {
+			t.Run(tt.name+"/"+how, func(t *testing.T) {
 				r := &recorder{full: tt.full}
 				m, _ := observed(t, r, tt.code...)
 				copy(m.ram[testData:], "\xc8\xc9\xca")
-				m.p.exact = exact
+				m.p.exact = how == "exact"
+				if how == "compiled" {
+					m.compileAll()
+				}
 				m.run()
 				if got := strings.Join(r.events, "; "); got != tt.want {
 					t.Errorf("events of % x:\n got %s\nwant %s", tt.code, got, tt.want)
@@ -176,6 +179,7 @@ func BenchmarkObservedStore(b *testing.B) {
 		b.Run(fmt.Sprintf("observed=%v", on), func(b *testing.B) {
 			c := &counter{}
 			m, _ := observed(b, c, code...)
+			m.compileAll()
 			if !on {
 				m.c.r[rDI] = testData
 			}
@@ -199,6 +203,7 @@ func BenchmarkLocked(b *testing.B) {
 	for _, on := range []bool{false, true} {
 		b.Run(fmt.Sprintf("observer=%v", on), func(b *testing.B) {
 			m, _ := observed(b, &counter{}, 0xf0, 0xff, 0x06, 0xf0, 0xff, 0x0e, 0xeb, 0xf8) // lock inc [rsi]; lock dec [rsi]; jmp
+			m.compileAll()
 			if !on {
 				m.p.Observe(nil)
 			}
