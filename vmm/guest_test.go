@@ -64,6 +64,9 @@ func (p *pc) run(t testing.TB, want vmm.Stop) {
 		limit = 10 * time.Second
 	}
 	got, err := p.Run(context.Background(), p.Clock()+limit, nil)
+	if emulation := (*kvm.EmulationError)(nil); errors.As(err, &emulation) {
+		t.Skip(err)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,6 +244,28 @@ func TestInterrupts(t *testing.T) {
 			if got := p.console.String(); got != c.want {
 				t.Errorf("%s: console = %q, want %q", c.name, got, c.want)
 			}
+		}
+	})
+}
+
+// TestExceptions has the guest fault, and the handlers of its faults answer.
+func TestExceptions(t *testing.T) {
+	eachEngine(t, func(t *testing.T, e vmm.Engine) {
+		for _, c := range []struct{ name, letter, want string }{
+			{"faults", "x", lines(
+				"0000000000000000",
+				"0000000000000006",
+				"000000000000000d", "0000000000000000",
+				"0000000123456000", "000000000000000e", "0000000000000002")},
+			{"breakpoint", "b", lines("0000000000000003")},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				p := newPC(t, e, c.letter)
+				p.run(t, vmm.StopPowerOff)
+				if got := p.console.String(); got != c.want {
+					t.Errorf("the handlers told\n%s, want\n%s", got, c.want)
+				}
+			})
 		}
 	})
 }

@@ -10,7 +10,11 @@
 // what a guest does in a time depends on it.
 package kvm
 
-import "nvlab/vmm"
+import (
+	"fmt"
+
+	"nvlab/vmm"
+)
 
 // Engine makes processors that KVM runs. Its zero value is ready.
 type Engine struct {
@@ -65,3 +69,17 @@ func (e *unusable) Error() string {
 }
 
 func (e *unusable) Unwrap() []error { return []error{vmm.ErrNoEngine, e.cause} }
+
+// An EmulationError says that KVM met an instruction that the hardware does
+// not run for it and that it cannot emulate.
+type EmulationError struct {
+	RIP  uint64
+	Code []byte // at RIP; empty where KVM does not say
+}
+
+func (e *EmulationError) Error() string {
+	if len(e.Code) == 0 {
+		return fmt.Sprintf("the host's KVM cannot emulate the instruction at rip=%#x", e.RIP)
+	}
+	return fmt.Sprintf("the host's KVM cannot emulate the instruction at rip=%#x, bytes % x", e.RIP, e.Code)
+}

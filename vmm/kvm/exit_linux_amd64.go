@@ -7,20 +7,6 @@ import (
 	"nvlab/vmm"
 )
 
-// An EmulationError says that KVM met an instruction that the hardware does
-// not run for it and that it cannot emulate.
-type EmulationError struct {
-	RIP  uint64
-	Code []byte // at RIP; empty where KVM does not say
-}
-
-func (e *EmulationError) Error() string {
-	if len(e.Code) == 0 {
-		return fmt.Sprintf("the host's KVM cannot emulate the instruction at rip=%#x", e.RIP)
-	}
-	return fmt.Sprintf("the host's KVM cannot emulate the instruction at rip=%#x, bytes % x", e.RIP, e.Code)
-}
-
 // exit does what KVM asks for, and says whether the processor goes on.
 func (v *vcpu) exit(r *round) bool {
 	e := v.area.exit[:]

@@ -44,6 +44,10 @@ _start:	mov	eax, [rsi + 0x228]	# cmd_line_ptr
 	je	sleep
 	cmp	al, 'a'
 	je	again
+	cmp	al, 'x'
+	je	except
+	cmp	al, 'b'
+	je	break
 	jmp	power
 
 # p: say so and power off.
@@ -238,9 +242,76 @@ on_again:
 1:	call	eoi
 	iretq
 
+# x: faults, each told by its vector and what comes with it.
+except:	lea	rbx, [rip + on_divide]
+	mov	edi, IDT + 16 * 0
+	call	vector
+	lea	rbx, [rip + on_opcode]
+	mov	edi, IDT + 16 * 6
+	call	vector
+	lea	rbx, [rip + on_protection]
+	mov	edi, IDT + 16 * 13
+	call	vector
+	lea	rbx, [rip + on_page]
+	mov	edi, IDT + 16 * 14
+	call	vector
+	lea	r12, [rip + 1f]
+	mov	eax, 1
+	xor	edx, edx
+	xor	ecx, ecx
+	div	ecx
+1:	lea	r12, [rip + 1f]
+	ud2
+1:	lea	r12, [rip + 1f]
+	mov	rax, 0x8000000000000000
+	mov	rax, [rax]
+1:	lea	r12, [rip + 1f]
+	mov	rax, 0x123456000
+	mov	[rax], al
+1:	jmp	off
+
+on_divide:
+	mov	eax, 0
+	jmp	resume
+on_opcode:
+	mov	eax, 6
+resume:	call	hex
+	mov	[rsp], r12
+	iretq
+on_protection:
+	mov	eax, 13
+	jmp	coded
+on_page:
+	mov	rax, cr2
+	call	hex
+	mov	eax, 14
+coded:	call	hex
+	pop	rax
+	call	hex
+	mov	[rsp], r12
+	iretq
+
+# b: a breakpoint.
+break:	lea	rbx, [rip + on_break]
+	mov	edi, IDT + 16 * 3
+	call	vector
+	int3
+	jmp	off
+on_break:
+	mov	eax, 3
+	call	hex
+	iretq
+
 # gate makes vector 0x40 an interrupt gate to rbx and switches the local APIC on.
 gate:	mov	edi, IDT + 16 * 0x40
-	mov	[rdi], bx
+	call	vector
+	mov	esi, LAPIC
+	mov	dword ptr [rsi + 0xf0], 0x1ff
+	xor	ebp, ebp
+	ret
+
+# vector makes the entry at rdi an interrupt gate to rbx.
+vector:	mov	[rdi], bx
 	mov	word ptr [rdi + 2], 0x10
 	mov	word ptr [rdi + 4], 0x8e00
 	shr	rbx, 16
@@ -248,9 +319,6 @@ gate:	mov	edi, IDT + 16 * 0x40
 	shr	rbx, 16
 	mov	[rdi + 8], rbx
 	lidt	[rip + 1f]
-	mov	esi, LAPIC
-	mov	dword ptr [rsi + 0xf0], 0x1ff
-	xor	ebp, ebp
 	ret
 1:	.word	16 * 0x41 - 1
 	.quad	IDT
