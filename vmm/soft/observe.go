@@ -186,7 +186,9 @@ func (c *cpu) observeStore(r *region, off uint64, n uint8, v uint64) {
 		c.tellOrder()
 	}
 	e := &c.events.store
-	*e = observe.Store{At: c.here(), Base: r.base, Offset: off, Size: n, Value: v & sizeMask(n), Kind: c.kind, Group: c.group}
+	e.Seq, e.PC, e.CR3, e.CPL = c.now-c.idle, c.rip, c.cr3, c.cpl // field by field: this is hot
+	e.Base, e.Offset, e.Value = r.base, off, v&sizeMask(n)
+	e.Size, e.Kind, e.Group = n, c.kind, c.group
 	if first := 8 - uint8(off&7); n > first {
 		e.Size, e.Value = first, v&sizeMask(first)
 		c.p.observer.Store(e)
