@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"math/big"
 
 	"go.starlark.net/starlark"
 
@@ -52,7 +53,7 @@ var traceClass = newClass("trace", "What vm.trace recorded.", []member[*trace]{
 		}},
 	{name: "missing_flushes", sig: "()", doc: `Stores of the command that nothing had made durable at its end: a list of structs, one for each instruction of the guest, of nvdimm, offset and length (of the first store), kind, pc, symbol, stores and bytes (how many there are), why, and lint: True if only an instruction that orders by the way, such as one with LOCK, made them durable.`,
 		call: func(c *call, x *trace) (starlark.Value, error) { return listOf(x.t.Missing(), x.missing), nil }},
-	{name: "crash_states", sig: `(*, at="fence", limit=None, seed=0)`, doc: `Iterates the distinct legal crash images → state. at is the events before which power may fail: "fence" (whatever is about to make stores durable, label writes and the end), "store", "flush", "label_write", "flush_hint" or "end". Up to 4,096 states of one event are all visited; of more, as many, chosen by the seed. What was covered is printed at the end.`,
+	{name: "crash_states", sig: `(*, at="fence", limit=None, seed=0)`, doc: `Iterates the distinct legal crash images → state. at is the events before which power may fail: "fence" (whatever is about to make stores durable, label writes and the end), "store", "flush", "label_write", "flush_hint" or "end". Up to 4,096 states of one event are all visited; of more, as many, chosen by the seed. A limit is shared between the events. What was covered is printed at the end.`,
 		call: crashStates},
 	{name: "judge_labels", sig: `()`, doc: `Judges, on the host, every state in which power fails within one of the command's label writes: the namespaces in force must be those before the write or those after it, and what the command does not change must be there all the time → struct(states, findings); a finding is struct(state, why).`,
 		call: func(c *call, x *trace) (starlark.Value, error) {
@@ -188,18 +189,26 @@ func (i *statesIterator) Done() {
 	if q.Legal == nil {
 		return
 	}
-	line := fmt.Sprintf("crash_states(at = %q): %d distinct of %v legal states at %s", i.s.at, q.Visited, q.Legal, plural(q.Points, "event"))
+	line := fmt.Sprintf("crash_states(at = %q): %d distinct of %s legal states at %s", i.s.at, q.Visited, magnitude(q.Legal), plural(q.Points, "event"))
 	switch {
-	case q.Cut:
-		line += fmt.Sprintf("; limit = %d ended it", q.Limit)
 	case !i.done:
 		line += "; the loop ended it"
+	case q.Cut:
+		line += fmt.Sprintf("; limit = %d, shared between the events, left the others out", q.Limit)
 	case q.Sampled > 0:
 		line += fmt.Sprintf("; of %s only a choice by seed = %d", plural(q.Sampled, "event"), q.Seed)
 	default:
 		line += "; that is all"
 	}
 	i.s.thread.Print(i.s.thread, line)
+}
+
+// magnitude is a number, or its power of ten.
+func magnitude(n *big.Int) string {
+	if text := n.String(); len(text) > 12 {
+		return fmt.Sprintf("about 10^%d", len(text)-1)
+	}
+	return n.String()
 }
 
 // A state is a crash state.

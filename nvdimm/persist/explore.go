@@ -15,7 +15,7 @@ const maxExhaustive = 4096
 // A Search chooses crash states of a journal.
 type Search struct {
 	At    What // the events before which power may fail
-	Limit int  // of states; 0 for none
+	Limit int  // of states, shared between the events; 0 for none
 	Seed  uint64
 
 	// What was found, when the states ran out.
@@ -24,7 +24,9 @@ type Search struct {
 	Duplicates int      // states whose image was visited before
 	Sampled    int      // points of which not all states were visited
 	Legal      *big.Int // states of all points, duplicates included
-	Cut        bool     // the limit ended the search
+	Cut        bool     // the limit left states out
+
+	left int // events to look at
 }
 
 // A State is what a power failure may leave.
@@ -232,6 +234,15 @@ func (s *Search) States(j *Journal) iter.Seq[*State] {
 	return func(yield func(*State) bool) {
 		s.Points, s.Visited, s.Duplicates, s.Sampled, s.Legal, s.Cut = 0, 0, 0, 0, new(big.Int), false
 		seen := map[hash]bool{}
+		if s.left = 0; s.Limit > 0 {
+			r := j.replay()
+			for ; r.at < len(j.events); r.step() {
+				if s.wants(r) {
+					s.left++
+				}
+			}
+			s.left++ // the end
+		}
 		for r := j.replay(); ; r.step() {
 			if s.wants(r) && !s.visit(r, seen, yield) || r.at == len(j.events) {
 				return
@@ -248,22 +259,32 @@ func (s *Search) visit(r *replay, seen map[hash]bool, yield func(*State) bool) b
 	if p.total.IsInt64() && p.total.Int64() <= maxExhaustive {
 		n, method = int(p.total.Int64()), 'x'
 	}
+	share := n
+	if s.Limit > 0 {
+		share = (s.Limit - s.Visited + s.left - 1) / s.left
+		s.left--
+		if share < n && method == 'x' {
+			method = 'r'
+		}
+	}
 	if method == 'r' || !p.whole {
 		s.Sampled++
 	}
+	visited := 0
 	for k := range n {
+		if visited == share {
+			s.Cut = true
+			break
+		}
 		c, seed := p.choose(method, k, s.Seed)
 		h := p.hash(c)
 		if seen[h] {
 			s.Duplicates++
 			continue
 		}
-		if s.Limit > 0 && s.Visited >= s.Limit {
-			s.Cut = true
-			return false
-		}
 		seen[h] = true
 		s.Visited++
+		visited++
 		if !yield(p.state(stateID(r.at, method, k, seed, h), c)) {
 			return false
 		}

@@ -164,3 +164,58 @@ func BenchmarkStore(b *testing.B) {
 		})
 	}
 }
+
+// big is a journal with more states than can be visited.
+func big() []any {
+	var list []any
+	for epoch := range 3 {
+		for i := range 16 {
+			list = append(list, st(0, 64*i, epoch+1), st(0, 64*i+8, epoch+1))
+		}
+		for i := range 16 {
+			list = append(list, fl(0, 64*i, observe.CLWB))
+		}
+		list = append(list, fe(0, observe.SFENCE))
+	}
+	return list
+}
+
+func ids(j *persist.Journal, s persist.Search) (list []string) {
+	for state := range s.States(j) {
+		list = append(list, state.ID)
+	}
+	return list
+}
+
+// TestSearchRepeats: one seed gives one list of states, another another.
+func TestSearchRepeats(t *testing.T) {
+	_, j, _, _ := feed(big(), len(big()), persist.ADR, persist.Config{}, true)
+	want := ids(j, persist.Search{At: persist.AtFence, Limit: 300, Seed: 7})
+	for range 100 {
+		_, again, _, _ := feed(big(), len(big()), persist.ADR, persist.Config{}, true)
+		if got := ids(again, persist.Search{At: persist.AtFence, Limit: 300, Seed: 7}); strings.Join(got, " ") != strings.Join(want, " ") {
+			t.Fatal("two searches with one seed visit different states")
+		}
+	}
+	if got := ids(j, persist.Search{At: persist.AtFence, Limit: 300, Seed: 8}); strings.Join(got, " ") == strings.Join(want, " ") {
+		t.Error("two searches with two seeds visit the same states")
+	}
+	for _, id := range want {
+		if s, err := j.Find(id); err != nil || s.ID != id {
+			t.Errorf("Find(%q) = %v, %v", id, s, err)
+		}
+	}
+}
+
+// TestLimitIsShared: a limit leaves room for every event.
+func TestLimitIsShared(t *testing.T) {
+	_, j, _, _ := feed(big(), len(big()), persist.ADR, persist.Config{}, true)
+	at := map[int]int{}
+	search := persist.Search{At: persist.AtFence, Limit: 90}
+	for s := range search.States(j) {
+		at[s.Event]++
+	}
+	if len(at) < 3 || search.Visited > 90 || !search.Cut {
+		t.Errorf("a search with limit 90 visits %d states at events %v, cut=%v; want at most 90 at each of 3 events", search.Visited, at, search.Cut)
+	}
+}
