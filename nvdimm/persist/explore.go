@@ -65,8 +65,8 @@ type point struct {
 func (r *replay) settle() {
 	for i := range r.model.cpus {
 		c := &r.model.cpus[i]
-		if r.at < len(r.j.events) {
-			if e := &r.j.events[r.at]; e.what == AtStore && r.model.slot(&e.At) == i && e.Group == c.group {
+		if r.at < r.j.events.n {
+			if e := r.j.events.at(r.at); e.what == AtStore && r.model.slot(&e.At) == i && e.Group == c.group {
 				continue
 			}
 		}
@@ -86,8 +86,8 @@ func (r *replay) point() *point {
 			p.total.Mul(p.total, big.NewInt(int64(len(list))))
 		}
 	}
-	if r.at < len(r.j.events) && r.j.events[r.at].what == AtLabel {
-		w := r.j.writes[r.j.events[r.at].write]
+	if r.at < r.j.events.n && r.j.events.at(r.at).what == AtLabel {
+		w := r.j.writes[r.j.events.at(r.at).number]
 		p.label = &w
 		p.total.Mul(p.total, big.NewInt(int64(p.tears())))
 	}
@@ -161,8 +161,8 @@ func (p *point) hash(c choice) hash {
 
 func (p *point) state(id string, c choice) *State {
 	s := &State{ID: id, Event: p.r.at, At: AtEnd, Torn: -1, j: p.r.j}
-	if p.r.at < len(p.r.j.events) {
-		e := &p.r.j.events[p.r.at]
+	if p.r.at < p.r.j.events.n {
+		e := p.r.j.events.at(p.r.at)
 		s.At, s.Seq, s.PC = e.what, e.Seq, e.PC
 	}
 	for i, l := range p.lines {
@@ -196,11 +196,11 @@ func (p *point) live(ops []Op) []Op {
 // wants says that power may fail before the next event, and that the states
 // there are not all among those of a later one.
 func (s *Search) wants(r *replay) bool {
-	if r.at == len(r.j.events) {
+	if r.at == r.j.events.n {
 		return true
 	}
-	e := &r.j.events[r.at]
-	if r.at > 0 && e.within(&r.j.events[r.at-1], r.model.Config.TearVectors) {
+	e := r.j.events.at(r.at)
+	if r.at > 0 && e.within(r.j.events.at(r.at-1), r.model.Config.TearVectors) {
 		return false
 	}
 	switch {
@@ -236,7 +236,7 @@ func (s *Search) States(j *Journal) iter.Seq[*State] {
 		seen := map[hash]bool{}
 		if s.left = 0; s.Limit > 0 {
 			r := j.replay()
-			for ; r.at < len(j.events); r.step() {
+			for ; r.at < j.events.n; r.step() {
 				if s.wants(r) {
 					s.left++
 				}
@@ -244,7 +244,7 @@ func (s *Search) States(j *Journal) iter.Seq[*State] {
 			s.left++ // the end
 		}
 		for r := j.replay(); ; r.step() {
-			if s.wants(r) && !s.visit(r, seen, yield) || r.at == len(j.events) {
+			if s.wants(r) && !s.visit(r, seen, yield) || r.at == j.events.n {
 				return
 			}
 		}
@@ -327,8 +327,8 @@ func (j *Journal) Find(id string) (*State, error) {
 	if n, _ := fmt.Sscanf(id, "%d.%c%d.s%x-", &event, &method, &k, &seed); n < 3 {
 		return nil, fmt.Errorf("state %q: want the id of a crash state, such as 12.x3-0123abcd", id)
 	}
-	if event < 0 || event > len(j.events) {
-		return nil, fmt.Errorf("state %q: the trace has %d events", id, len(j.events))
+	if event < 0 || event > j.events.n {
+		return nil, fmt.Errorf("state %q: the trace has %d events", id, j.events.n)
 	}
 	r := j.replay()
 	for r.at < event {

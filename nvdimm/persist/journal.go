@@ -15,7 +15,8 @@ type Journal struct {
 	start  *Model // as it was, with contents of its own
 	base   map[place]*[LineSize]byte
 	labels []*Labels
-	events []event
+	events events
+	kept   place // the latest line of base
 	writes []labelWrite
 
 	Stores, Flushes, Fences int // SFENCE and MFENCE are fences
@@ -32,8 +33,7 @@ type event struct {
 	what          What
 	flush         observe.FlushOp
 	order         observe.Order
-	write         int // in writes
-	hinted        *Medium
+	number        int32 // of a label write, in writes; of a hint's medium, in media
 }
 
 // What is a kind of event.
@@ -94,24 +94,46 @@ func (m *Model) Record(labels []*Labels) (*Journal, error) {
 // keep notes what a line holds before the journal's first store to it.
 func (j *Journal) keep(d *Medium, n uint64) {
 	p := place{d, n}
-	if j.base[p] == nil {
+	if p == j.kept {
+		return
+	}
+	if j.kept = p; j.base[p] == nil {
 		j.base[p] = (*[LineSize]byte)(slices.Clone(d.mem.Line(n)))
 	}
 }
 
-func (j *Journal) add(e event) bool {
-	if len(j.events) >= maxEvents {
+// events is a list in pieces, which never move.
+type events struct {
+	pieces [][]event
+	n      int
+}
+
+const pieceEvents = 1 << 14
+
+func (l *events) at(i int) *event { return &l.pieces[i/pieceEvents][i%pieceEvents] }
+
+func (l *events) add(e *event) {
+	if l.n%pieceEvents == 0 {
+		l.pieces = append(l.pieces, make([]event, 0, pieceEvents))
+	}
+	last := &l.pieces[len(l.pieces)-1]
+	*last = append(*last, *e)
+	l.n++
+}
+
+func (j *Journal) add(e *event) bool {
+	if j.events.n >= maxEvents {
 		j.Dropped++
 		return false
 	}
-	j.events = append(j.events, e)
+	j.events.add(e)
 	return true
 }
 
 // Store records a store about to become visible.
 func (j *Journal) Store(e *observe.Store) {
 	d, n := j.model.find(e.Base, e.Offset)
-	if d != nil && j.add(event{Store: *e, what: AtStore}) {
+	if d != nil && j.add(&event{Store: *e, what: AtStore}) {
 		j.keep(d, n)
 		j.Stores++
 	}
@@ -119,7 +141,7 @@ func (j *Journal) Store(e *observe.Store) {
 
 // Flush records a flush.
 func (j *Journal) Flush(e *observe.Flush) {
-	if j.add(event{Store: observe.Store{At: e.At, Base: e.Base, Offset: e.Offset, Size: LineSize}, what: AtFlush, flush: e.Op}) {
+	if j.add(&event{Store: observe.Store{At: e.At, Base: e.Base, Offset: e.Offset, Size: LineSize}, what: AtFlush, flush: e.Op}) {
 		j.Flushes++
 	}
 }
@@ -131,29 +153,29 @@ func (j *Journal) Fence(e *observe.Fence) {
 		what = AtFence
 		j.Fences++
 	}
-	if n := len(j.events); what == AtOrder && n > 0 && j.events[n-1].what == AtOrder && j.events[n-1].VCPU == e.VCPU {
-		j.events[n-1].order |= e.Order // nothing came between
+	if n := j.events.n; what == AtOrder && n > 0 && j.events.at(n-1).what == AtOrder && j.events.at(n-1).VCPU == e.VCPU {
+		j.events.at(n - 1).order |= e.Order // nothing came between
 		return
 	}
-	j.add(event{Store: observe.Store{At: e.At}, what: what, order: e.Order})
+	j.add(&event{Store: observe.Store{At: e.At}, what: what, order: e.Order})
 }
 
 // Hint records a store to a flush hint of a medium.
 func (j *Journal) Hint(d *Medium, at observe.At) {
-	j.add(event{Store: observe.Store{At: at}, what: AtHint, hinted: d})
+	j.add(&event{Store: observe.Store{At: at}, what: AtHint, number: int32(slices.Index(j.model.media, d))})
 }
 
 // Label records a write of data at off of label area i.
 func (j *Journal) Label(i int, off uint64, data []byte, at observe.At) {
 	j.writes = append(j.writes, labelWrite{i, off, slices.Clone(data)})
-	j.add(event{Store: observe.Store{At: at, Offset: off}, what: AtLabel, write: len(j.writes) - 1})
+	j.add(&event{Store: observe.Store{At: at, Offset: off}, what: AtLabel, number: int32(len(j.writes) - 1)})
 }
 
 // LabelWrites counts the label writes.
 func (j *Journal) LabelWrites() int { return len(j.writes) }
 
 // Events counts all events.
-func (j *Journal) Events() int { return len(j.events) }
+func (j *Journal) Events() int { return j.events.n }
 
 // copies is Memory made of the lines that a journal knows.
 type copies map[uint64]*[LineSize]byte
@@ -238,7 +260,7 @@ func (j *Journal) replay() *replay {
 
 // step does the event that is next.
 func (r *replay) step() {
-	e := &r.j.events[r.at]
+	e := r.j.events.at(r.at)
 	switch e.what {
 	case AtStore:
 		r.model.Store(&e.Store)
@@ -250,9 +272,9 @@ func (r *replay) step() {
 	case AtFence, AtOrder:
 		r.model.Fence(&observe.Fence{At: e.At, Order: e.order})
 	case AtHint:
-		r.model.Hint(r.media[e.hinted])
+		r.model.Hint(r.model.media[e.number])
 	case AtLabel:
-		w := r.j.writes[e.write]
+		w := r.j.writes[e.number]
 		r.hash = r.hash.xor(r.labelChange(w, len(w.data)))
 		copy(r.labels[w.area][w.off:], w.data)
 	}

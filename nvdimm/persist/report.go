@@ -24,11 +24,11 @@ type Entry struct {
 // for other reasons are left out.
 func (j *Journal) Entries(limit int) []Entry {
 	var list []Entry
-	for i := range j.events {
+	for i := range j.events.n {
 		if limit > 0 && len(list) == limit {
 			break
 		}
-		e := &j.events[i]
+		e := j.events.at(i)
 		d, n := j.model.find(e.Base, e.Offset)
 		entry := Entry{Seq: e.Seq, What: e.what, Medium: d, Offset: n*LineSize + e.Offset%LineSize, Length: int(e.Size), PC: e.PC, CR3: e.CR3, CPL: e.CPL}
 		switch e.what {
@@ -39,9 +39,9 @@ func (j *Journal) Entries(limit int) []Entry {
 		case AtFence:
 			entry.Kind, entry.Medium, entry.Offset = e.order.String(), nil, 0
 		case AtHint:
-			entry.Kind, entry.Medium, entry.Offset = "flush_hint", e.hinted, 0
+			entry.Kind, entry.Medium, entry.Offset = "flush_hint", j.model.media[e.number], 0
 		case AtLabel:
-			w := j.writes[e.write]
+			w := j.writes[e.number]
 			entry.Kind, entry.Medium, entry.Label, entry.Offset, entry.Length = "label_write", nil, w.area, w.off, len(w.data)
 		default:
 			continue
@@ -54,8 +54,8 @@ func (j *Journal) Entries(limit int) []Entry {
 // Epochs counts the fences that made stores durable, or could have.
 func (j *Journal) Epochs() int {
 	n := 0
-	for r := j.replay(); r.at < len(j.events); r.step() {
-		if e := &j.events[r.at]; (e.what == AtFence || e.what == AtOrder) && r.model.pending(&e.At, e.order) {
+	for r := j.replay(); r.at < j.events.n; r.step() {
+		if e := j.events.at(r.at); (e.what == AtFence || e.what == AtOrder) && r.model.pending(&e.At, e.order) {
 			n++
 		}
 	}
@@ -94,7 +94,7 @@ func (j *Journal) Missing() []Missing {
 func (j *Journal) missing(explicit bool) []Missing {
 	r := j.replay()
 	r.model.Config.Explicit = r.model.Config.Explicit || explicit
-	for r.at < len(j.events) {
+	for r.at < j.events.n {
 		r.step()
 	}
 	r.settle()
