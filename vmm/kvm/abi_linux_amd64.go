@@ -1,5 +1,7 @@
 package kvm
 
+//lint:file-ignore U1000 structures have the fields that the kernel gives them
+
 // Linux's KVM interface: include/uapi/linux/kvm.h and
 // arch/x86/include/uapi/asm/kvm.h; Documentation/virt/kvm/api.rst says what it
 // means. Sizes are checked in abi_unsafe_linux_amd64.go.

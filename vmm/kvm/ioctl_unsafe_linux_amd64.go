@@ -94,9 +94,9 @@ func pass[T any](f file, request uint32, arg *T) error {
 // Structures that hold an address.
 type (
 	deviceAttr struct {
-		flags, group uint32
-		attr         uint64
-		at           unsafe.Pointer
+		_, group uint32 // flags first
+		attr     uint64
+		at       unsafe.Pointer
 	}
 	dirtyLog struct {
 		slot, _ uint32

@@ -18,8 +18,7 @@ func TestCompilerEffects(t *testing.T) {
 		}
 		for _, reg := range []uint8{rAX, rSP, rSI, 13} {
 			o := op{code: code, dst: reg, src: rCX, base: rBX, index: slotZero, imm: 1, n: 1, sel: genUpper}
-			var tr translator
-			tr = translator{n: n, asm: assembler{b: n.write, pos: n.pos, ok: true}, ops: []op{o, {code: opJMP, n: 1}}}
+			tr := translator{n: n, asm: assembler{b: n.write, pos: n.pos, ok: true}, ops: []op{o, {code: opJMP, n: 1}}}
 			tr.analyse()
 			tr.flags = inWord
 			ok := tr.op(0, &tr.ops[0])
