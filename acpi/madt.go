@@ -14,7 +14,7 @@ const MADTPCATCompat = 1 << 0
 
 // MADTEntry is an interrupt controller structure: *LocalAPIC, *IOAPIC,
 // *InterruptOverride, *NMISource, *LocalAPICNMI, *LocalAPICAddress, *X2APIC,
-// *X2APICNMI or *UnknownEntry.
+// *X2APICNMI, *MultiprocessorWakeup or *UnknownEntry.
 type MADTEntry interface {
 	entry
 	madt()
@@ -56,6 +56,8 @@ var madtKinds = entryKinds{width: 1, make: func(kind uint16) (entry, string) {
 		return &X2APIC{}, "Processor Local x2APIC"
 	case 10:
 		return &X2APICNMI{}, "Local x2APIC NMI"
+	case 16:
+		return &MultiprocessorWakeup{}, "Multiprocessor Wakeup"
 	}
 	return unknownEntry(kind)
 }}
@@ -204,4 +206,24 @@ func (e *X2APICNMI) visit(c *codec) {
 	num(c, "Processor UID", &e.ProcessorUID)
 	num(c, "LINT Input", &e.LINT)
 	c.reserved(3)
+}
+
+// MultiprocessorWakeup says how processors are started without INIT and SIPI,
+// type 16, 16 bytes, from mailbox version 1 on 24 (section 5.2.12.19).
+type MultiprocessorWakeup struct {
+	Version     uint16 // offset 2, of the mailbox
+	Mailbox     uint64 // offset 8, address of its page
+	ResetVector uint64 // offset 16, from version 1 on: where a processor jumps to be parked again
+}
+
+func (*MultiprocessorWakeup) kind() uint16 { return 16 }
+func (*MultiprocessorWakeup) madt()        {}
+func (e *MultiprocessorWakeup) visit(c *codec) {
+	num(c, "Mailbox Version", &e.Version)
+	c.reserved(4)
+	num(c, "Mailbox Address", &e.Mailbox)
+	if c.encoding && e.Version == 0 || c.done() {
+		return
+	}
+	num(c, "Reset Vector", &e.ResetVector)
 }

@@ -72,6 +72,8 @@ func madt() acpi.MADT {
 		&acpi.LocalAPICAddress{Address: 0xFEE00000},
 		&acpi.X2APIC{APICID: 300, Flags: acpi.APICEnabled, ProcessorUID: 300},
 		&acpi.X2APICNMI{ProcessorUID: 0xFFFFFFFF, LINT: 1},
+		&acpi.MultiprocessorWakeup{Mailbox: 0x0FFF8000},
+		&acpi.MultiprocessorWakeup{Version: 1, Mailbox: 0x0FFF8000, ResetVector: 0x0FFF8900},
 	}}
 }
 

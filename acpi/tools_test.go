@@ -11,8 +11,11 @@ import (
 // TestTools compares encodings with what iasl makes of its own reading of them.
 func TestTools(t *testing.T) {
 	fitTable := nfitAll()
+	apics := madt()
+	// Older iasl does not know the multiprocessor wakeup structures, the last.
+	apics.Entries = apics.Entries[:len(apics.Entries)-2]
 	for name, table := range map[string][]byte{
-		"FADT": fadt().Encode(), "MADT": madt().Encode(), "SRAT": srat().Encode(), "NFIT": fitTable.Encode(),
+		"FADT": fadt().Encode(), "MADT": apics.Encode(), "SRAT": srat().Encode(), "NFIT": fitTable.Encode(),
 		"DSDT": dsdt(), "SLIT": acpi.SLIT{Header: oem, Distances: [][]uint8{{10, 20}, {20, 10}}}.Encode(),
 	} {
 		t.Run(name, func(t *testing.T) {
