@@ -28,7 +28,8 @@ func TestLayout(t *testing.T) {
 			Low:          vmm.Range{Base: 0, Size: c.low},
 			High:         vmm.Range{Base: 4 * gib, Size: c.high},
 			ACPI:         vmm.Range{Base: c.low - mib - 64<<10, Size: mib},
-			Reserved:     vmm.Range{Base: c.low - 64<<10, Size: 64 << 10},
+			Reserved:     vmm.Range{Base: c.low - 64<<10, Size: 32 << 10},
+			Parking:      vmm.Range{Base: c.low - 32<<10, Size: 32 << 10},
 			Devices:      vmm.Range{Base: 0xd800_0000, Size: 64 * mib},
 			DeviceMemory: c.device,
 			AddressLimit: 1 << 40,
@@ -189,5 +190,45 @@ func TestAddErrors(t *testing.T) {
 	}
 	if err := p.AddMemory(vmm.Region{Base: 5 << 30, Mem: page}); err != nil {
 		t.Errorf("AddMemory again: %v", err)
+	}
+}
+
+// TestMADT: every CPU is listed, and the mailbox that starts the others lies in
+// memory that is kept from the kernel.
+func TestMADT(t *testing.T) {
+	k, err := boot.Load("testdata/guest.elf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	for cpus := range 4 {
+		m, err := vmm.New(vmm.Config{Memory: 32 << 20, CPUs: cpus, Engine: soft.Engine{Interpreter: true}, Kernel: k})
+		if err != nil {
+			t.Fatal(err)
+		}
+		apics, boxes := 0, 0
+		for _, table := range m.Tables() {
+			madt, err := acpi.ParseMADT(table)
+			if err != nil {
+				continue
+			}
+			for _, e := range madt.Entries {
+				switch e := e.(type) {
+				case *acpi.LocalAPIC:
+					apics++
+				case *acpi.MultiprocessorWakeup:
+					boxes++
+					for _, at := range []uint64{e.Mailbox, e.ResetVector} {
+						if p := m.Layout().Parking; at < p.Base || at >= p.End() {
+							t.Errorf("%d CPUs: %#x is not in %v", cpus, at, p)
+						}
+					}
+				}
+			}
+		}
+		if want := max(cpus, 1); apics != want || (boxes == 1) != (want > 1) {
+			t.Errorf("%d CPUs: the MADT has %d local APICs and %d mailboxes, want %d and one for more than one CPU", cpus, apics, boxes, want)
+		}
+		m.Close()
 	}
 }

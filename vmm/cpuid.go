@@ -1,5 +1,10 @@
 package vmm
 
+import (
+	"math/bits"
+	"slices"
+)
+
 // CPUIDEntry is what CPUID returns for one leaf and subleaf.
 type CPUIDEntry struct {
 	Leaf, Subleaf      uint32
@@ -63,6 +68,7 @@ const (
 	cpuidFXSR    = 1 << 24
 	cpuidSSE     = 1 << 25
 	cpuidSSE2    = 1 << 26
+	cpuidHTT     = 1 << 28
 )
 
 // Features of leaf 7.
@@ -80,7 +86,8 @@ const (
 // Features of leaf 80000001h (AMD64 Architecture Programmer's Manual 3,
 // appendix E.4).
 const (
-	cpuidLAHF = 1 << 0 // ECX
+	cpuidLAHF      = 1 << 0 // ECX
+	cpuidCmpLegacy = 1 << 1
 
 	cpuidSyscall = 1 << 11 // EDX
 	cpuidNX      = 1 << 20
@@ -125,6 +132,26 @@ func CPUIDModel() CPUIDTable {
 		{Leaf: 0x80000007, EDX: 1 << 8},               // invariant TSC
 		{Leaf: 0x80000008, EAX: 48<<8 | physicalBits}, // linear and physical address bits
 	}
+}
+
+// WithCores is the model as one package of n cores, whose APIC ids start at 0.
+func (t CPUIDTable) WithCores(n int) CPUIDTable {
+	if n == 1 {
+		return t
+	}
+	t = slices.Clone(t)
+	for i := range t {
+		switch e := &t[i]; e.Leaf {
+		case 1:
+			e.EBX = e.EBX&^0xff0000 | uint32(n)<<16
+			e.EDX |= cpuidHTT
+		case 0x80000001:
+			e.ECX |= cpuidCmpLegacy
+		case 0x80000008:
+			e.ECX = uint32(bits.Len(uint(n-1)))<<12 | uint32(n-1)
+		}
+	}
+	return t
 }
 
 // cpuidString packs text, padded with zeros, into registers.

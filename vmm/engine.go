@@ -18,8 +18,20 @@ type Engine interface {
 
 // ProcessorSpec is what a machine asks of an engine.
 type ProcessorSpec struct {
-	Count int    // virtual CPUs, at least 1
-	Seed  uint64 // of RDRAND and of the interleaving of CPUs
+	Count   int     // virtual CPUs, at least 1
+	Seed    uint64  // of RDRAND and of the interleaving of CPUs
+	Parking Parking // of the CPUs beyond the first, if they start by a mailbox
+}
+
+// Parking is how CPUs beyond the first wait for their start, as firmware with
+// ACPI's multiprocessor wakeup structure has them: halted, until the mailbox
+// holds a command to wake and their APIC id; then in the state of Entry, at the
+// wakeup vector (ACPI 6.5, 5.2.12.19).
+type Parking struct {
+	Mailbox  uint64 // guest-physical, of a page
+	CR3      uint64 // identity map of the low 4 GiB
+	GDT      uint64 // selectors 0x10 code, 0x18 data
+	GDTLimit uint16
 }
 
 // Processors are the CPUs of one machine, with their local APICs and clock.
@@ -31,7 +43,8 @@ type Processors interface {
 	Map(Region) error
 	// Unmap takes away the memory that starts at base.
 	Unmap(base uint64) error
-	// Start resets every CPU and the clock, and puts the first at entry.
+	// Start resets every CPU and the clock, puts the first at entry and parks
+	// the others.
 	Start(Entry) error
 	// Run executes until something ends it, which Exit names. The guest's
 	// clock never passes deadline. The error is ctx's, a *LostMemoryError,

@@ -11,6 +11,7 @@ import (
 //	0         ... LowEnd      RAM, at most 3 GiB; its top holds the two areas below
 //	LowEnd-1 MiB-64 KiB       ACPI tables
 //	LowEnd-64 KiB             reserved RAM, for mailboxes between AML and devices
+//	LowEnd-32 KiB             reserved RAM, for CPUs that wait for their start
 //	3 GiB     ... 4 GiB       devices
 //	4 GiB     ... HighEnd     RAM that is left
 //	DeviceMemory ...          NVDIMMs and other memory devices
@@ -67,6 +68,7 @@ type Layout struct {
 	High     Range // RAM from 4 GiB; empty up to 3 GiB of memory
 	ACPI     Range // within Low: the ACPI tables
 	Reserved Range // within Low: kept from the kernel, for mailboxes
+	Parking  Range // within Low: kept from the kernel, see placeParking
 	Devices  Range // below 4 GiB: for devices of others, see AddMMIO
 
 	// DeviceMemory is the first address for memory devices: the end of RAM,
@@ -83,7 +85,8 @@ func NewLayout(memory uint64) Layout {
 		Low:          Range{0, low},
 		High:         Range{highBase, high},
 		ACPI:         Range{low - reservedSize - acpiSize, acpiSize},
-		Reserved:     Range{low - reservedSize, reservedSize},
+		Reserved:     Range{low - reservedSize, reservedSize - parkingSize},
+		Parking:      Range{low - parkingSize, parkingSize},
 		Devices:      Range{othersBase, othersSize},
 		AddressLimit: 1 << physicalBits,
 		DeviceMemory: (highBase + high + 1<<30 - 1) &^ (1<<30 - 1),
@@ -97,7 +100,7 @@ func (l Layout) e820() []boot.Range {
 		{Base: 0, Size: 0xa0000, Type: boot.Usable},
 		{Base: 1 << 20, Size: l.ACPI.Base - 1<<20, Type: boot.Usable},
 		{Base: l.ACPI.Base, Size: l.ACPI.Size, Type: boot.ACPIData},
-		{Base: l.Reserved.Base, Size: l.Reserved.Size, Type: boot.Reserved},
+		{Base: l.Reserved.Base, Size: l.Reserved.Size + l.Parking.Size, Type: boot.Reserved},
 	}
 	if l.High.Size > 0 {
 		m = append(m, boot.Range{Base: l.High.Base, Size: l.High.Size, Type: boot.Usable})

@@ -62,6 +62,7 @@ type Event struct {
 type Machine struct {
 	layout Layout
 	cpus   int
+	mail   bool // CPUs beyond the first start by a mailbox
 	engine string
 	procs  Processors
 	tables [][]byte
@@ -126,6 +127,7 @@ func New(cfg Config) (_ *Machine, err error) {
 		cpus:    max(cfg.CPUs, 1),
 		engine:  cfg.Engine.Name(),
 		events:  len(cfg.Events),
+		mail:    cfg.CPUs > 1 && startsByMailbox(cfg.Engine),
 		memory:  map[uint64]Range{},
 		console: console{w: cfg.Console},
 	}
@@ -145,7 +147,7 @@ func New(cfg Config) (_ *Machine, err error) {
 	if err != nil {
 		return nil, err
 	}
-	spec := ProcessorSpec{Count: m.cpus, Seed: binary.LittleEndian.Uint64(derive(cfg.Seed, "processors"))}
+	spec := ProcessorSpec{Count: m.cpus, Seed: binary.LittleEndian.Uint64(derive(cfg.Seed, "processors")), Parking: m.placeParking()}
 	if m.procs, err = cfg.Engine.New(spec, bus{m}); err != nil {
 		return nil, err
 	}

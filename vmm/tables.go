@@ -16,7 +16,7 @@ func (m *Machine) placeTables(cfg Config) (rsdp uint64, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("DSDT: %w", err)
 	}
-	tables := append([][]byte{fadt(), madt(m.cpus), oem.Table("DSDT", 2, code)}, cfg.Tables...)
+	tables := append([][]byte{fadt(), m.madt(), oem.Table("DSDT", 2, code)}, cfg.Tables...)
 	base := m.layout.ACPI.Base
 	area, err := acpi.Install(base, tables...)
 	if err != nil {
@@ -77,11 +77,16 @@ func fadt() []byte {
 	}.Encode()
 }
 
-func madt(cpus int) []byte {
+func (m *Machine) madt() []byte {
 	t := acpi.MADT{Header: oem, LocalAPICAddress: lapicBase}
-	for i := range cpus {
+	for i := range m.cpus {
 		t.Entries = append(t.Entries, &acpi.LocalAPIC{ProcessorUID: uint8(i), APICID: uint8(i), Flags: acpi.APICEnabled})
 	}
-	t.Entries = append(t.Entries, &acpi.IOAPIC{ID: uint8(cpus), Address: ioapicBase})
+	t.Entries = append(t.Entries, &acpi.IOAPIC{ID: uint8(m.cpus), Address: ioapicBase})
+	if m.mail {
+		// Linux changes a structure of version 0, and finds its checksum wrong.
+		at := m.layout.Parking.Base
+		t.Entries = append(t.Entries, &acpi.MultiprocessorWakeup{Version: 1, Mailbox: at, ResetVector: at + parkingReset})
+	}
 	return t.Encode()
 }

@@ -73,8 +73,8 @@ func (k *Kernel) Place(ram []byte, p Params) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	placePageTables(ram)
-	placeGDT(ram)
+	PlacePageTables(ram, pageTables)
+	limit := PlaceGDT(ram, gdtAddr)
 	copy(ram[cmdlineAddr:], p.Cmdline)
 	ram[cmdlineAddr+len(p.Cmdline)] = 0
 	if err := k.zeroPage(ram[zeroPageAddr:zeroPageAddr+0x1000], p, initrd); err != nil {
@@ -85,7 +85,7 @@ func (k *Kernel) Place(ram []byte, p Params) (Entry, error) {
 	}
 	return Entry{
 		RIP: k.Entry, RSI: zeroPageAddr, RSP: stackTop,
-		CR3: pageTables, GDT: gdtAddr, GDTLimit: 4*8 - 1,
+		CR3: pageTables, GDT: gdtAddr, GDTLimit: limit,
 	}, nil
 }
 
@@ -110,27 +110,31 @@ func (k *Kernel) placeInitrd(ram []byte, p Params) (addr uint64, err error) {
 
 func mib(n uint64) uint64 { return (n + 1<<20 - 1) >> 20 }
 
-// placePageTables maps the low 4 GiB to itself with 2 MiB pages.
-func placePageTables(ram []byte) {
+// PlacePageTables maps the low 4 GiB to itself with 2 MiB pages. The tables
+// have 6 pages from at; the first is the PML4.
+func PlacePageTables(ram []byte, at uint64) {
 	const (
 		table = 0x3  // present, writable
 		large = 0x83 // present, writable, 2 MiB
 	)
 	put := func(addr, v uint64) { binary.LittleEndian.PutUint64(ram[addr:], v) }
-	put(pageTables, (pageTables+0x1000)|table)
+	put(at, (at+0x1000)|table)
 	for i := range uint64(4) {
-		put(pageTables+0x1000+8*i, (pageTables+0x2000+0x1000*i)|table)
+		put(at+0x1000+8*i, (at+0x2000+0x1000*i)|table)
 	}
 	for i := range uint64(4 * 512) {
-		put(pageTables+0x2000+8*i, i<<21|large)
+		put(at+0x2000+8*i, i<<21|large)
 	}
 }
 
-// placeGDT writes the two flat segments that the boot protocol asks for.
-func placeGDT(ram []byte) {
-	for i, d := range []uint64{0, 0, 0x00af_9b00_0000_ffff, 0x00cf_9300_0000_ffff} {
-		binary.LittleEndian.PutUint64(ram[gdtAddr+8*i:], d)
+// PlaceGDT writes the two flat segments that the boot protocol asks for, and
+// returns the table's limit.
+func PlaceGDT(ram []byte, at uint64) (limit uint16) {
+	table := []uint64{0, 0, 0x00af_9b00_0000_ffff, 0x00cf_9300_0000_ffff}
+	for i, d := range table {
+		binary.LittleEndian.PutUint64(ram[at+8*uint64(i):], d)
 	}
+	return uint16(8*len(table) - 1)
 }
 
 // placeSeed writes a setup_data node of type SETUP_RNG_SEED (9).

@@ -46,9 +46,12 @@ const (
 func (a *lapic) reset() {
 	*a = lapic{
 		cpu: a.cpu, id: a.id,
-		base: apicDefault | apicEnable | apicBSP,
+		base: apicDefault | apicEnable,
 		dfr:  ^uint32(0), svr: 0xff,
 		timerEnd: never,
+	}
+	if a.cpu.id == 0 {
+		a.base |= apicBSP
 	}
 	for i := range a.lvt {
 		a.lvt[i] = lvtMasked
@@ -276,44 +279,96 @@ func (a *lapic) addressed(dest uint8, logical bool) bool {
 	return dest&ldr != 0
 }
 
+// Delivery modes (SDM 3A, 11.6.1).
+const (
+	modeFixed  = 0
+	modeLowest = 1
+	modeNMI    = 4
+	modeINIT   = 5
+)
+
 // send sends the interrupt that the ICR describes (SDM 3A, 11.6.1).
 func (a *lapic) send() {
-	v := uint8(a.icr)
-	mode := a.icr >> 8 & 7
-	logical := a.icr>>11&1 != 0
-	dest := uint8(a.icr >> 56)
+	m := message{mode: uint8(a.icr >> 8 & 7), vector: uint8(a.icr), dest: 0xff}
+	if m.mode == modeINIT && a.icr>>14&3 == 2 {
+		return // level-triggered and deasserted: for processors of old
+	}
 	switch a.icr >> 18 & 3 {
 	case 0:
-		a.cpu.p.deliverMessage(nil, mode, dest, logical, v)
+		m.dest, m.logical = uint8(a.icr>>56), a.icr>>11&1 != 0
 	case 1:
-		a.cpu.p.deliverMessage(nil, mode, a.id, false, v)
-	case 2:
-		a.cpu.p.deliverMessage(nil, mode, 0xff, false, v)
+		m.only = a
 	case 3:
-		a.cpu.p.deliverMessage(a, mode, 0xff, false, v)
+		m.but = a
+	}
+	a.cpu.p.deliverMessage(&m)
+}
+
+// message is an interrupt on its way to local APICs.
+type message struct {
+	mode, vector uint8
+	dest         uint8
+	logical      bool
+	level        bool
+	only, but    *lapic // where a shorthand says so
+}
+
+func (a *lapic) wants(m *message) bool {
+	return (m.only == nil || m.only == a) && m.but != a && a.addressed(m.dest, m.logical)
+}
+
+func (p *processors) deliverMessage(m *message) {
+	if m.mode == modeLowest {
+		p.deliverLowest(m)
+		return
+	}
+	for _, c := range p.cpus {
+		if c.apic.wants(m) {
+			c.apic.receive(m)
+		}
 	}
 }
 
-// deliverMessage delivers an interprocessor interrupt to all that it
-// addresses but one.
-func (p *processors) deliverMessage(but *lapic, mode uint64, dest uint8, logical bool, v uint8) {
-	const fixed, lowest = 0, 1
-	a := &p.cpu.apic
-	if a == but || !a.addressed(dest, logical) {
-		return
-	}
-	if mode == fixed || mode == lowest {
-		if a.on() {
-			a.accept(v, false)
+// deliverLowest delivers to the processor of the lowest priority, and of those
+// to the first.
+func (p *processors) deliverLowest(m *message) {
+	var to *lapic
+	for _, c := range p.cpus {
+		if a := &c.apic; a.on() && a.wants(m) && (to == nil || a.ppr() < to.ppr()) {
+			to = a
 		}
 	}
-	// INIT and SIPI reach processors that are not there; SMI has no effect.
+	if to != nil {
+		to.receive(m)
+	}
+}
+
+// receive does what a message says. INIT parks a processor: firmware that
+// starts processors by a mailbox has no use for SIPI, which is ignored like
+// SMI.
+func (a *lapic) receive(m *message) {
+	c := a.cpu
+	switch m.mode {
+	case modeFixed, modeLowest:
+		if a.on() {
+			a.accept(m.vector, m.level)
+		}
+	case modeNMI:
+		if !c.parked {
+			c.nmi, c.attn = true, true
+		}
+	case modeINIT:
+		if c.id != 0 {
+			c.park()
+		}
+	}
 }
 
 // Interrupt delivers a message of the machine's.
 func (p *processors) Interrupt(i vmm.Interrupt) {
-	a := &p.cpu.apic
-	if a.on() && a.addressed(i.Dest, i.Logical) {
-		a.accept(i.Vector, i.Level)
+	m := message{vector: i.Vector, dest: i.Dest, logical: i.Logical, level: i.Level}
+	if i.Lowest {
+		m.mode = modeLowest
 	}
+	p.deliverMessage(&m)
 }

@@ -150,8 +150,10 @@ func (c *cpu) dropPage(r *region, off uint64) {
 		i = k.inPage
 	}
 	r.setFirstBlock(off, 0)
-	c.newGen(genLower)
-	c.newGen(genUpper)
+	for _, c := range c.p.cpus {
+		c.newGen(genLower)
+		c.newGen(genUpper)
+	}
 	b.epoch++
 	c.attn = true
 }
@@ -193,15 +195,26 @@ func (c *cpu) forgetPage(va uint64) {
 	c.newGen(genLower + int(half))
 }
 
+// newGen makes all links and jump cache entries of one half of the processor's
+// address space invalid. No two processors ever have the same generation: a
+// link that one has made is not for another.
 func (c *cpu) newGen(i int) {
-	c.lastGen++
-	if c.lastGen == noGen { // after four thousand million address spaces
-		c.p.cache.reset(&c.p.mem)
+	c.p.lastGen++
+	if c.p.lastGen == noGen { // after four thousand million address spaces
+		c.p.restartGens()
+	}
+	c.gens[i] = c.p.lastGen
+}
+
+func (p *processors) restartGens() {
+	p.cache.reset(&p.mem)
+	p.lastGen = 1
+	for _, c := range p.cpus {
 		c.jcs = [2][jcSize]jumpEntry{}
-		c.lastGen = 1
+		c.gens[genLower], c.gens[genUpper] = p.lastGen, p.lastGen+1
+		p.lastGen += 2
 		c.attn = true
 	}
-	c.gens[i] = c.lastGen
 }
 
 // fetchedBit hashes a page into cpu.fetched.
@@ -224,7 +237,9 @@ func (c *cpu) lookup(rip uint64) uint32 {
 	if k == nil {
 		if b.full() {
 			b.reset(&c.p.mem)
-			c.forgetJumps()
+			for _, c := range c.p.cpus {
+				c.forgetJumps()
+			}
 		}
 		k = c.translateBlock(rip, pa)
 	}
@@ -241,7 +256,7 @@ func (c *cpu) lookup(rip uint64) uint32 {
 // translateBlock makes the block at rip, whose first byte is at pa.
 func (c *cpu) translateBlock(rip, pa uint64) *block {
 	b := &c.p.cache
-	t := lowering{page: rip &^ pageMask, sse: c.mode&modeSSE != 0, user: c.mode&modeUser != 0, watch: c.observing, cache: b}
+	t := lowering{page: rip &^ pageMask, sse: c.mode&modeSSE != 0, user: c.mode&modeUser != 0, watch: c.observing, several: len(c.p.cpus) > 1, cache: b}
 	if len(b.ops)%2 != 0 {
 		b.ops = append(b.ops, op{}) // header and first op in one cache line
 	}
@@ -258,7 +273,9 @@ func (c *cpu) translateBlock(rip, pa uint64) *block {
 		off := pa - r.base
 		k.inPage = r.firstBlock(off)
 		if k.inPage == 0 {
-			c.protectPage(pa)
+			for _, c := range c.p.cpus {
+				c.protectPage(pa)
+			}
 		}
 		r.setFirstBlock(off, id)
 	}

@@ -141,7 +141,13 @@ type cpu struct {
 	attn      bool   // the run loop must look at events
 	shadow    bool   // no interrupt before the next instruction (STI, MOV SS)
 	halted    bool
+	parked    bool // halted until the mailbox wakes it
+	long      bool // CS is 64-bit code
+	nmi       bool // pending
+	nmiMasked bool // until IRET
 	cpl       uint8
+	id        uint8  // its number, and its APIC's id at the start
+	others    uint64 // instructions that all others have retired
 
 	exc exception
 
@@ -174,7 +180,6 @@ type cpu struct {
 	fpu  fpuState
 	apic lapic
 
-	lastGen    uint32
 	upperLocal bool          // a page of the upper half that is not global held code
 	fetched    [2][64]uint64 // pages of either half that held code, hashed
 
@@ -184,8 +189,8 @@ type cpu struct {
 	buf  [16]byte
 }
 
-func newCPU(p *processors) *cpu {
-	c := &cpu{p: p}
+func newCPU(p *processors, id uint8) *cpu {
+	c := &cpu{p: p, id: id}
 	c.apic.cpu = c
 	return c
 }

@@ -31,6 +31,7 @@ const (
 	instLock             // LOCK prefix
 	instRIP              // RIP-relative operand
 	instOverride
+	inst67 // address-size prefix
 )
 
 type decodeStatus uint8
@@ -59,6 +60,7 @@ const (
 	aInvalid // #UD in 64-bit mode
 	aLock    // takes LOCK with a memory destination
 	aGroup3  // F6, F7: immediate only for TEST
+	aFar     // offset by operand size, and selector
 )
 
 // attr1 and attr2 describe the one-byte and the 0F map (SDM 2, appendix A).
@@ -160,9 +162,13 @@ func attributes() (one, two [256]uint16) {
 	return one, two
 }
 
-// decode decodes the 64-bit instruction at the start of b (SDM 2, chapter 2).
-func decode(b []byte, in *inst) decodeStatus {
+// decode decodes the instruction at the start of b, of 64-bit or of 32-bit code
+// (SDM 2, chapter 2).
+func decode(b []byte, in *inst, long bool) decodeStatus {
 	*in = inst{asize: 8, seg: segDS, base: slotZero, index: slotZero}
+	if !long {
+		in.asize = 4
+	}
 	i := 0
 	short := func() decodeStatus {
 		if len(b) >= maxInst {
@@ -183,6 +189,7 @@ prefixes:
 			in.flags |= inst66
 		case 0x67:
 			in.asize = 4
+			in.flags |= inst67
 		case 0xf0:
 			in.flags |= instLock
 		case 0xf2, 0xf3:
@@ -193,7 +200,7 @@ prefixes:
 			in.seg, in.flags = segGS, in.flags|instOverride
 		case 0x26, 0x2e, 0x36, 0x3e:
 		default:
-			if op&0xf0 != 0x40 {
+			if op&0xf0 != 0x40 || !long {
 				break prefixes
 			}
 			in.rex = op
@@ -218,6 +225,16 @@ prefixes:
 	}
 	in.op |= uint16(op)
 	in.opcode = op
+	if !long {
+		if op == opFarJMP && in.op < 0x100 {
+			attr = aFar
+		} else {
+			attr &^= a64 | aForce64
+		}
+		if !legacyOps[in.op] || in.flags&inst67 != 0 {
+			return decodeInvalid
+		}
+	}
 	if attr&aInvalid != 0 {
 		return decodeInvalid
 	}
@@ -244,6 +261,9 @@ prefixes:
 			return short()
 		}
 		i += n
+		if !long {
+			in.flags &^= instRIP // an absolute address
+		}
 		if attr&aGroup3 != 0 && in.modrm>>3&7 < 2 {
 			attr |= aImmZ
 			if in.size == 1 {
@@ -255,6 +275,8 @@ prefixes:
 	switch {
 	case attr&aMoffs != 0:
 		n = int(in.asize)
+	case attr&aFar != 0:
+		n = int(in.size) + 2
 	case attr&(aImm8|aImm16) == aImm8|aImm16:
 		n = 3
 	case attr&aImm8 != 0:
@@ -275,6 +297,8 @@ prefixes:
 		switch {
 		case attr&aMoffs != 0:
 			in.disp = v
+		case attr&aFar != 0:
+			in.imm, in.imm2 = v&sizeMask(in.size), uint16(v>>(8*in.size))
 		case n == 3:
 			in.imm2, in.imm = uint16(v), v>>16
 		case attr&aImm16 != 0:

@@ -3,8 +3,9 @@
 // blocks that hands whatever is unusual to it, and on amd64 hosts a compiler of
 // hot blocks that hands whatever is unusual to the interpreter.
 //
-// Time is the count of retired instructions, one nanosecond each; a halted
-// processor jumps to its next timer. The same inputs give the same run.
+// Time is the count of retired instructions, one nanosecond each; when all
+// processors halt, it jumps to the next timer. Several processors take turns of
+// equal length; see rounds. The same inputs give the same run.
 //
 // References are to the Intel 64 and IA-32 Architectures Software Developer's
 // Manual ("SDM") unless they say otherwise.
@@ -16,6 +17,9 @@ import (
 
 	"nvlab/vmm"
 )
+
+// maxCPUs is how many processors one host thread is shared by, at most.
+const maxCPUs = 64
 
 // Engine makes software processors. Its zero value is ready.
 type Engine struct {
@@ -39,19 +43,26 @@ var compiles = sync.OnceValue(func() error {
 // Name returns "soft".
 func (Engine) Name() string { return "soft" }
 
+// StartsByMailbox says that processors beyond the first start by the mailbox of
+// vmm.Parking: there is no real mode.
+func (Engine) StartsByMailbox() bool { return true }
+
 // New returns processors that are off, with no memory.
 func (e Engine) New(spec vmm.ProcessorSpec, bus vmm.Bus) (vmm.Processors, error) {
-	if spec.Count != 1 {
-		return nil, fmt.Errorf("%w: the software engine runs 1 processor, not %d", vmm.ErrNoEngine, spec.Count)
+	if spec.Count < 1 || spec.Count > maxCPUs {
+		return nil, fmt.Errorf("%w: the software engine runs 1 to %d processors, not %d", vmm.ErrNoEngine, maxCPUs, spec.Count)
 	}
 	if bus == nil {
 		return nil, fmt.Errorf("%w: the software engine needs a bus", vmm.ErrNoEngine)
 	}
-	p := &processors{bus: bus, seed: spec.Seed, cpuid: vmm.CPUIDModel()}
+	p := &processors{bus: bus, seed: spec.Seed, parking: spec.Parking, cpuid: vmm.CPUIDModel().WithCores(spec.Count)}
 	p.cache.init()
 	if !e.Interpreter {
 		p.cache.compile()
 	}
-	p.cpu = newCPU(p)
+	for i := range spec.Count {
+		p.cpus = append(p.cpus, newCPU(p, uint8(i)))
+	}
+	p.cpu = p.cpus[0]
 	return p, nil
 }

@@ -4,20 +4,21 @@ import "nvlab/vmm/observe"
 
 // Exception vectors (SDM 3A, table 6-1).
 const (
-	excDE = 0
-	excDB = 1
-	excNM = 7
-	excBP = 3
-	excUD = 6
-	excDF = 8
-	excTS = 10
-	excNP = 11
-	excSS = 12
-	excGP = 13
-	excPF = 14
-	excMF = 16
-	excAC = 17
-	excXM = 19
+	excDE  = 0
+	excDB  = 1
+	excNMI = 2
+	excNM  = 7
+	excBP  = 3
+	excUD  = 6
+	excDF  = 8
+	excTS  = 10
+	excNP  = 11
+	excSS  = 12
+	excGP  = 13
+	excPF  = 14
+	excMF  = 16
+	excAC  = 17
+	excXM  = 19
 )
 
 // contributory says whether an exception makes a double fault of another
@@ -57,13 +58,16 @@ func (c *cpu) deliver() {
 // interrupt enters the handler of e through the IDT (SDM 3A, 6.12.1, 6.14).
 // The return address is c.rip.
 func (c *cpu) interrupt(e exception) bool {
-	c.kind, c.group = 0, c.now|1<<63
+	c.kind, c.group = 0, c.now|uint64(c.id)<<56|1<<63
 	c.order(observe.Interrupt)
 	ext := uint32(1) // the event is external to the program
 	if e.soft {
 		ext = 0
 	}
 	gateErr := uint32(e.vec)<<3 | 2 | ext
+	if c.efer&eferLMA == 0 {
+		return c.gp(gateErr) // see legacyOps
+	}
 	off := uint64(e.vec) * 16
 	if off+15 > uint64(c.idt.limit) {
 		return c.gp(gateErr)
@@ -155,6 +159,7 @@ func (c *cpu) interrupt(e exception) bool {
 		clear |= flagIF
 	}
 	c.flags &^= clear
+	c.setLong()
 	c.setCPL(cpl)
 	c.rip = target
 	c.halted = false

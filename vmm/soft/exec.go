@@ -20,6 +20,7 @@ func init() {
 	registerBits()
 	registerMove()
 	registerFlow()
+	registerLegacy()
 	registerString()
 	registerSystem()
 	registerSegment()
@@ -79,6 +80,9 @@ func (c *cpu) stepOne() {
 // fetch reads and decodes the instruction at c.rip, or raises what that
 // raises.
 func (c *cpu) fetch(in *inst) bool {
+	if !c.long {
+		c.rip = uint64(uint32(c.rip))
+	}
 	if !canonical(c.rip) {
 		return c.gp(0)
 	}
@@ -89,7 +93,7 @@ func (c *cpu) fetch(in *inst) bool {
 	}
 	b := c.buf[:min(maxInst, pageSize-c.rip&pageMask)]
 	c.readCode(pa, b)
-	status := decode(b, in)
+	status := decode(b, in, c.long)
 	if status == decodeShort {
 		n := len(b)
 		second := (c.rip | pageMask) + 1
@@ -101,7 +105,7 @@ func (c *cpu) fetch(in *inst) bool {
 		}
 		b = c.buf[:maxInst]
 		c.readCode(pa, b[n:])
-		status = decode(b, in)
+		status = decode(b, in, c.long)
 	}
 	switch status {
 	case decodeOK:

@@ -297,16 +297,18 @@ func execMovToCR(c *cpu, in *inst) bool {
 	return true
 }
 
-// setCR0: SDM 3A, 2.5. Paging and protection stay on: leaving long mode is
-// refused with #GP.
+// setCR0: SDM 3A, 2.5. Protection stays on, and paging in 64-bit code.
 func (c *cpu) setCR0(v uint64) bool {
-	if v>>32 != 0 || v&cr0PG == 0 || v&cr0PE == 0 || v&(cr0NW|cr0CD) == cr0NW {
+	if v>>32 != 0 || v&cr0PE == 0 || v&(cr0NW|cr0CD) == cr0NW || c.long && v&cr0PG == 0 {
 		return c.gp(0)
 	}
 	const known = cr0PE | cr0MP | cr0EM | cr0TS | cr0ET | cr0NE | cr0WP | cr0AM | cr0NW | cr0CD | cr0PG
 	old := c.cr0
 	c.cr0 = v&known | cr0ET
-	if (old^v)&cr0WP != 0 {
+	switch {
+	case (old^v)&cr0PG != 0:
+		c.setPaging(v&cr0PG != 0)
+	case (old^v)&cr0WP != 0:
 		c.flushTLB(false)
 	}
 	c.setMode()
@@ -379,7 +381,16 @@ func execMovToDR(c *cpu, in *inst) bool {
 	return true
 }
 
-func (c *cpu) tsc() uint64 { return c.now - 1 + c.tscOffset }
+// tsc is the time-stamp counter. The processors' clocks differ by up to a
+// round, but no read is below an earlier one of another processor.
+func (c *cpu) tsc() uint64 {
+	t := c.now - 1
+	if p := c.p; len(p.cpus) > 1 {
+		t = max(t, p.rounds.read)
+		p.rounds.read = t
+	}
+	return t + c.tscOffset
+}
 
 func execRDTSC(c *cpu, _ *inst) bool {
 	if c.cr4&cr4TSD != 0 && c.cpl != 0 {
@@ -406,12 +417,7 @@ func execCPUID(c *cpu, _ *inst) bool {
 // rdrand is a splitmix64 sequence from the processors' seed: it must repeat,
 // not be hard to guess.
 func (c *cpu) rdrand(in *inst) bool {
-	c.rng += 0x9e3779b97f4a7c15
-	z := c.rng
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	z ^= z >> 31
-	c.setReg(in, in.rm, in.size, bits.RotateLeft64(z, 7))
+	c.setReg(in, in.rm, in.size, bits.RotateLeft64(splitmix(&c.rng), 7))
 	c.setArith(flagCF)
 	return true
 }

@@ -29,7 +29,7 @@ func TestFaultRestart(t *testing.T) {
 				if code, _ = f.instance(r); code[0] == 0xf0 {
 					continue
 				}
-				decode(append(bytes.Clone(code), make([]byte, 16)...), &in)
+				decode(append(bytes.Clone(code), make([]byte, 16)...), &in, true)
 				if in.mod != 3 && in.reg != in.base {
 					break
 				}

@@ -128,20 +128,23 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte{0x48, 0x8b, 0x84, 0x88, 1, 2, 3, 4})
 	f.Add([]byte{0x66, 0x0f, 0x6f, 0x05, 1, 2, 3, 4})
 	f.Add([]byte{0xf0, 0x0f, 0xc7, 0x0f})
+	f.Add([]byte{0xea, 1, 2, 3, 4, 8, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var in inst
-		switch decode(b, &in) {
-		case decodeOK:
-			if in.len == 0 || in.len > maxInst || int(in.len) > len(b) {
-				t.Fatalf("decode(% x): length %d of %d bytes", b, in.len, len(b))
-			}
-			var shorter inst
-			if n := int(in.len) - 1; n < maxInst && decode(b[:n], &shorter) == decodeOK {
-				t.Fatalf("decode(% x) is complete with %d bytes, and with %d", b, in.len, shorter.len)
-			}
-		case decodeShort:
-			if len(b) >= maxInst {
-				t.Fatalf("decode(% x) wants more than %d bytes", b, maxInst)
+		for _, long := range []bool{true, false} {
+			var in inst
+			switch decode(b, &in, long) {
+			case decodeOK:
+				if in.len == 0 || in.len > maxInst || int(in.len) > len(b) {
+					t.Fatalf("decode(% x): length %d of %d bytes", b, in.len, len(b))
+				}
+				var shorter inst
+				if n := int(in.len) - 1; n < maxInst && decode(b[:n], &shorter, long) == decodeOK {
+					t.Fatalf("decode(% x) is complete with %d bytes, and with %d", b, in.len, shorter.len)
+				}
+			case decodeShort:
+				if len(b) >= maxInst {
+					t.Fatalf("decode(% x) wants more than %d bytes", b, maxInst)
+				}
 			}
 		}
 	})

@@ -6,14 +6,15 @@ import "nvlab/vmm/soft/fp"
 
 // lowering turns the instructions of one block into ops.
 type lowering struct {
-	cache *blockCache
-	page  uint64
-	pc    uint16 // of the instruction at hand
-	n     uint8  // instructions so far, with it
-	sse   bool   // SSE instructions do not fault
-	user  bool
-	watch bool // LOCK is noted
-	done  bool // the block has ended
+	cache   *blockCache
+	page    uint64
+	pc      uint16 // of the instruction at hand
+	n       uint8  // instructions so far, with it
+	sse     bool   // SSE instructions do not fault
+	user    bool
+	watch   bool // LOCK is noted
+	several bool // there are several processors
+	done    bool // the block has ended
 
 	first  int    // index of the block's first op
 	jumped bool   // the instruction at hand is a jump to target
@@ -59,7 +60,7 @@ func (t *lowering) block(code []byte, pc uint16) {
 	var in, after inst
 	for !t.done {
 		t.pc = pc
-		if t.n >= maxBlock-1 || decode(code[pc:], &in) != decodeOK {
+		if t.n >= maxBlock-1 || decode(code[pc:], &in, true) != decodeOK {
 			break
 		}
 		t.n++
@@ -67,7 +68,7 @@ func (t *lowering) block(code []byte, pc uint16) {
 		if t.watch && (in.flags&instLock != 0 || in.op|1 == 0x87 && in.mod != 3) {
 			t.emit(op{code: opORDER})
 		}
-		if fusable(&in) && decode(code[end:], &after) == decodeOK && isJcc(&after) && t.fuse(&in, &after) {
+		if fusable(&in) && decode(code[end:], &after, true) == decodeOK && isJcc(&after) && t.fuse(&in, &after) {
 			pc = end + uint16(after.len)
 			continue
 		}
@@ -673,7 +674,7 @@ func (t *lowering) lower0F(in *inst) bool {
 	case 0x0d, 0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f:
 		return true // NOP and prefetches take no op
 	case 0x31:
-		return t.emitIf(!t.user, op{code: opRDTSC})
+		return t.emitIf(!t.user && !t.several, op{code: opRDTSC})
 	case 0xc7:
 		if in.mod == 3 || in.modrm>>3&7 != 1 || in.size != 8 {
 			return false

@@ -75,8 +75,13 @@ func newTestMachine(t testing.TB) *testMachine {
 
 func newTestMachineWith(t testing.TB, e Engine) *testMachine {
 	t.Helper()
+	return newTestMachineOf(t, e, vmm.ProcessorSpec{Count: 1, Seed: 1})
+}
+
+func newTestMachineOf(t testing.TB, e Engine, spec vmm.ProcessorSpec) *testMachine {
+	t.Helper()
 	bus := &fakeBus{}
-	procs, err := e.New(vmm.ProcessorSpec{Count: 1, Seed: 1}, bus)
+	procs, err := e.New(spec, bus)
 	if err != nil {
 		t.Fatal(err)
 	}

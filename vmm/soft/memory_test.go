@@ -209,8 +209,10 @@ func TestDefect(t *testing.T) {
 }
 
 func TestNewErrors(t *testing.T) {
-	if _, err := (Engine{}).New(vmm.ProcessorSpec{Count: 2}, &fakeBus{}); !errors.Is(err, vmm.ErrNoEngine) {
-		t.Errorf("New() of 2 processors = %v, want %v", err, vmm.ErrNoEngine)
+	for _, n := range []int{0, maxCPUs + 1} {
+		if _, err := (Engine{}).New(vmm.ProcessorSpec{Count: n}, &fakeBus{}); !errors.Is(err, vmm.ErrNoEngine) {
+			t.Errorf("New() of %d processors = %v, want %v", n, err, vmm.ErrNoEngine)
+		}
 	}
 	if _, err := (Engine{}).New(vmm.ProcessorSpec{Count: 1}, nil); !errors.Is(err, vmm.ErrNoEngine) {
 		t.Errorf("New() without a bus = %v, want %v", err, vmm.ErrNoEngine)

@@ -6,7 +6,9 @@ import "nvlab/vmm/observe"
 // fence. Nil tells nobody. It must not be called within Run.
 func (p *processors) Observe(o observe.Observer) {
 	p.observer = o
-	p.cpu.observing = o != nil
+	for _, c := range p.cpus {
+		c.observing = o != nil
+	}
 	for _, r := range p.mem.regions {
 		r.watched = r.observed && o != nil
 	}
@@ -131,7 +133,7 @@ func (c *cpu) begin(in *inst) {
 		k = observe.String
 	}
 	c.kind = k
-	c.group = c.now
+	c.group = c.now | uint64(c.id)<<56
 	if k == observe.String {
 		// The iterations of one instruction are one group, if they follow
 		// each other.
@@ -161,7 +163,7 @@ func (c *cpu) orderNow(o observe.Order) {
 }
 
 func (c *cpu) here() observe.At {
-	return observe.At{Seq: c.now - c.idle, PC: c.rip, CR3: c.cr3, CPL: c.cpl}
+	return observe.At{Seq: c.others + c.now - c.idle, PC: c.rip, CR3: c.cr3, VCPU: c.id, CPL: c.cpl}
 }
 
 // tellOrder delivers the fences that were noted.
@@ -186,7 +188,7 @@ func (c *cpu) observeStore(r *region, off uint64, n uint8, v uint64) {
 		c.tellOrder()
 	}
 	e := &c.events.store
-	e.Seq, e.PC, e.CR3, e.CPL = c.now-c.idle, c.rip, c.cr3, c.cpl // field by field: this is hot
+	e.Seq, e.PC, e.CR3, e.VCPU, e.CPL = c.others+c.now-c.idle, c.rip, c.cr3, c.id, c.cpl // field by field: this is hot
 	e.Base, e.Offset, e.Value = r.base, off, v&sizeMask(n)
 	e.Size, e.Kind, e.Group = n, c.kind, c.group
 	if first := 8 - uint8(off&7); n > first {

@@ -144,7 +144,7 @@ func (o *oracle) state(r *rand.Rand, f *form, in *inst) native.State {
 func (o *oracle) run(r *rand.Rand, f *form, states int) {
 	code, size := f.instance(r)
 	var in inst
-	if st := decode(append(bytes.Clone(code), make([]byte, 16)...), &in); st != decodeOK || int(in.len) != len(code) {
+	if st := decode(append(bytes.Clone(code), make([]byte, 16)...), &in, true); st != decodeOK || int(in.len) != len(code) {
 		o.t.Errorf("%s: decode(% x) = %d with length %d, want length %d", f.name, code, st, in.len, len(code))
 		return
 	}

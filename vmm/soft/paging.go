@@ -69,6 +69,9 @@ func (c *cpu) translate(va uint64, set int, kind access) (uint64, bool) {
 // walk reads the paging structures, sets accessed and dirty bits, and fills
 // the TLB (SDM 3A, 4.5, 4.6, 4.8).
 func (c *cpu) walk(va uint64, set int, kind access) (uint64, bool) {
+	if c.cr0&cr0PG == 0 {
+		return va, true
+	}
 	var (
 		entry, at  uint64
 		ats        [4]uint64

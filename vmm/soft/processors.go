@@ -16,12 +16,16 @@ import (
 // processors implements vmm.Processors. Everything in it but kick is used by
 // one goroutine at a time.
 type processors struct {
-	bus   vmm.Bus
-	seed  uint64
-	cpuid vmm.CPUIDTable
-	mem   memory
-	cpu   *cpu
-	cache blockCache
+	bus     vmm.Bus
+	seed    uint64
+	parking vmm.Parking
+	cpuid   vmm.CPUIDTable
+	mem     memory
+	cpus    []*cpu
+	cpu     *cpu // whose turn it is
+	rounds  rounds
+	cache   blockCache
+	lastGen uint32 // see cpu.gens
 
 	observer observe.Observer // nil if nobody looks
 
@@ -54,20 +58,41 @@ func (p *processors) Unmap(base uint64) error {
 
 // changed forgets all that was derived from the memory map.
 func (p *processors) changed() {
-	p.cpu.tlbs[0].reset()
-	p.cpu.tlbs[1].reset()
 	p.cache.reset(&p.mem)
-	p.cpu.forgetJumps()
+	for _, c := range p.cpus {
+		c.tlbs[0].reset()
+		c.tlbs[1].reset()
+		c.forgetJumps()
+	}
 }
 
-// Start resets the processor to the state of a 64-bit boot.
+// Start resets the first processor to the state of a 64-bit boot, and parks
+// the others.
 func (p *processors) Start(e vmm.Entry) error {
 	if !canonical(e.RIP) {
 		return fmt.Errorf("entry at %#x: not a canonical address", e.RIP)
 	}
-	c := p.cpu
-	*c = cpu{p: p, observing: p.observer != nil}
+	for _, c := range p.cpus {
+		c.now, c.idle = 0, 0
+		c.park()
+		c.rng = p.seed + uint64(c.id)*0xd1342543de82ef95
+	}
+	p.cpu = p.cpus[0]
+	p.cpu.enter(e)
+	p.rounds = rounds{rng: p.seed ^ 0x9fb21c651e98df25, turn: len(p.cpus)}
+	p.changed()
+	p.started, p.stopping, p.tripleFault, p.dead = true, false, false, nil
+	return nil
+}
+
+// enter resets the processor, but for its clock, to long mode with flat
+// segments and interrupts off.
+func (c *cpu) enter(e vmm.Entry) {
+	p := c.p
+	*c = cpu{p: p, id: c.id, now: c.now, idle: c.idle, others: c.others, rng: c.rng, gens: c.gens,
+		observing: p.observer != nil, events: c.events}
 	c.apic.cpu = c
+	c.apic.id = c.id
 	c.apic.reset()
 	c.fpu.reset()
 	c.rip = e.RIP
@@ -89,12 +114,12 @@ func (p *processors) Start(e vmm.Entry) error {
 		c.msr.mtrrFixed[i] = 0x0606060606060606
 	}
 	c.msr.miscEnable = 1 // fast strings
-	c.rng = p.seed
+	c.long = true
 	c.setArith(0)
+	c.tlbs[0].reset()
+	c.tlbs[1].reset()
 	c.setMode()
-	p.changed()
-	p.started, p.stopping, p.tripleFault, p.dead = true, false, false, nil
-	return nil
+	c.forgetJumps()
 }
 
 // Run executes until something ends it.
@@ -113,8 +138,8 @@ func (p *processors) Run(ctx context.Context, deadline time.Duration) (exit vmm.
 		}
 	}()
 	p.stopping = false
-	defer p.cpu.tellOrder()
-	return p.cpu.run(ctx, uint64(max(deadline, 0)))
+	defer func() { p.cpu.tellOrder() }()
+	return p.run(ctx, uint64(max(deadline, 0)))
 }
 
 // failure turns what an instruction panicked with into an error. The processor
@@ -143,10 +168,25 @@ func (p *processors) Stop() {
 // Kick ends the Run in progress, or the next one, soon.
 func (p *processors) Kick() { p.kick.Store(true) }
 
-func (p *processors) Clock() time.Duration { return time.Duration(p.cpu.now) }
+// Clock is that of the processor that is farthest.
+func (p *processors) Clock() time.Duration {
+	now := p.cpu.now
+	for _, c := range p.cpus {
+		now = max(now, c.now)
+	}
+	return time.Duration(now)
+}
 
 func (p *processors) Stats() vmm.Stats {
-	return vmm.Stats{Instructions: p.cpu.now - p.cpu.idle}
+	return vmm.Stats{Instructions: p.retired()}
+}
+
+// retired is the count of instructions of all processors.
+func (p *processors) retired() (n uint64) {
+	for _, c := range p.cpus {
+		n += c.now - c.idle
+	}
+	return n
 }
 
 func (p *processors) Close() error {

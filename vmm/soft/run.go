@@ -6,13 +6,8 @@ import (
 	"nvlab/vmm"
 )
 
-// slice is how many instructions execute between two looks at the context and
-// at Kick. The guest cannot tell.
-const slice = 200_000
-
-// run executes until something ends it; the clock never passes deadline.
-func (c *cpu) run(ctx context.Context, deadline uint64) (vmm.Exit, error) {
-	p := c.p
+// run executes until something ends it; no clock passes deadline.
+func (p *processors) run(ctx context.Context, deadline uint64) (vmm.Exit, error) {
 	for {
 		if err := ctx.Err(); err != nil {
 			return 0, err
@@ -20,60 +15,148 @@ func (c *cpu) run(ctx context.Context, deadline uint64) (vmm.Exit, error) {
 		if p.kick.Swap(false) {
 			return vmm.ExitStopped, nil
 		}
-		end := c.now + slice
-		for c.now < end {
-			if p.tripleFault {
-				return vmm.ExitTripleFault, nil
-			}
-			if p.stopping {
-				return vmm.ExitStopped, nil
-			}
-			if c.now >= deadline {
-				return vmm.ExitDeadline, nil
-			}
-			c.apic.tick()
-			c.attn = false
-			if c.flags&flagIF != 0 && !c.shadow {
-				if v := c.apic.pending(); v >= 0 {
-					c.apic.acknowledge(v)
-					c.halted = false
-					c.external(uint8(v))
-					continue
+		if p.roundOver() {
+			p.unpark()
+			if p.asleep() {
+				if exit, ended := p.sleep(deadline); ended {
+					return exit, nil
 				}
-			}
-			if c.halted {
-				if c.flags&flagIF == 0 {
-					return vmm.ExitDead, nil
-				}
-				c.shadow = false
-				c.skip(min(deadline, c.apic.timerEnd))
 				continue
 			}
-			if p.exact || c.singly() {
-				c.stepOne()
-				continue
+			p.newRound()
+		}
+		for !p.roundOver() {
+			if exit, ended := p.cpu.turn(p.rounds.end, deadline); ended {
+				return exit, nil
 			}
-			c.fast(min(end, deadline, c.apic.timerEnd))
+			p.endTurn()
 		}
 	}
 }
 
+// ending says why nothing more is to execute.
+func (c *cpu) ending(deadline uint64) (vmm.Exit, bool) {
+	switch {
+	case c.p.tripleFault:
+		return vmm.ExitTripleFault, true
+	case c.p.stopping:
+		return vmm.ExitStopped, true
+	case c.now >= deadline:
+		return vmm.ExitDeadline, true
+	}
+	return 0, false
+}
+
+// turn executes until the clock is at end, or something ends Run. A processor
+// that is alone ends its turn when it halts.
+func (c *cpu) turn(end, deadline uint64) (vmm.Exit, bool) {
+	p := c.p
+	for c.now < end {
+		if exit, ended := c.ending(deadline); ended {
+			return exit, true
+		}
+		c.apic.tick()
+		c.attn = false
+		if v := c.due(); v >= 0 {
+			c.take(uint8(v))
+			continue
+		}
+		if c.halted {
+			if len(p.cpus) == 1 {
+				break
+			}
+			c.skip(min(end, deadline, c.alarm()))
+			continue
+		}
+		if p.exact || c.singly() {
+			c.stepOne()
+			continue
+		}
+		c.fast(min(end, deadline, c.apic.timerEnd))
+	}
+	return 0, false
+}
+
 // singly says that the executor must do every instruction: each may be followed
-// by a trap, holds interrupts or traps off, or checks its alignment.
+// by a trap, holds interrupts or traps off, checks its alignment, or is not
+// 64-bit code.
 func (c *cpu) singly() bool {
-	return c.shadow || c.flags&(flagTF|flagRF) != 0 || c.flags&flagAC != 0 && c.cr0&cr0AM != 0 && c.cpl == 3
+	return !c.long || c.shadow || c.flags&(flagTF|flagRF) != 0 || c.flags&flagAC != 0 && c.cr0&cr0AM != 0 && c.cpl == 3
+}
+
+// asleep says whether no processor has anything to do.
+func (p *processors) asleep() bool {
+	for _, c := range p.cpus {
+		if !c.halted {
+			return false
+		}
+		c.apic.tick()
+		if c.due() >= 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// sleep lets all clocks jump to the next timer.
+func (p *processors) sleep(deadline uint64) (vmm.Exit, bool) {
+	if exit, ended := p.cpu.ending(deadline); ended {
+		return exit, true
+	}
+	dead, to := true, deadline
+	for _, c := range p.cpus {
+		if c.flags&flagIF != 0 {
+			dead, to = false, min(to, c.alarm())
+		}
+	}
+	if dead {
+		return vmm.ExitDead, true
+	}
+	for _, c := range p.cpus {
+		c.skip(to)
+	}
+	return 0, false
+}
+
+// alarm is when a halted processor's own timer may wake it.
+func (c *cpu) alarm() uint64 {
+	if c.flags&flagIF == 0 {
+		return never
+	}
+	return c.apic.timerEnd
 }
 
 // skip moves the clock of a halted processor.
 func (c *cpu) skip(to uint64) {
+	c.shadow = false
 	if to > c.now {
 		c.idle += to - c.now
 		c.now = to
 	}
 }
 
-// external delivers an interrupt of the APIC's.
-func (c *cpu) external(vec uint8) {
+// due is the vector that the processor takes now, or -1.
+func (c *cpu) due() int {
+	if c.shadow {
+		return -1
+	}
+	if c.nmi && !c.nmiMasked {
+		return excNMI
+	}
+	if c.flags&flagIF == 0 {
+		return -1
+	}
+	return c.apic.pending()
+}
+
+// take delivers an interrupt that is due.
+func (c *cpu) take(vec uint8) {
+	if vec == excNMI {
+		c.nmi, c.nmiMasked = false, true
+	} else {
+		c.apic.acknowledge(int(vec))
+	}
+	c.halted = false
 	c.exc = exception{vec: vec}
 	if c.interrupt(c.exc) {
 		c.delivered++

@@ -100,6 +100,9 @@ func (c *cpu) loadSeg(n uint8, sel uint16) bool {
 			return c.raiseErr(excNP, err)
 		}
 	}
+	if !c.long && makeSegment(sel, d).base != 0 {
+		return c.gp(err) // see flat32
+	}
 	if !c.setAccessed(sel, d) {
 		return false
 	}
@@ -364,8 +367,8 @@ func (c *cpu) ltr(sel uint16) bool {
 func (c *cpu) umip() bool { return c.cr4&cr4UMIP != 0 && c.cpl == 3 }
 
 // codeSegment checks a selector for CS of a far transfer that keeps the
-// privilege, or for a return to cpl.
-func (c *cpu) codeSegment(sel uint16, cpl uint8, isReturn bool) (s segment, ok bool) {
+// privilege, or for a return to cpl. May32 lets 32-bit code in.
+func (c *cpu) codeSegment(sel uint16, cpl uint8, isReturn, may32 bool) (s segment, ok bool) {
 	if sel&^3 == 0 {
 		return s, c.gp(0)
 	}
@@ -375,8 +378,8 @@ func (c *cpu) codeSegment(sel uint16, cpl uint8, isReturn bool) (s segment, ok b
 	}
 	err := uint32(sel &^ 3)
 	typ, dpl := d>>40&0x1f, uint8(d>>45&3)
-	if typ&0x18 != 0x18 || d>>53&3 != 1 {
-		// Not code, or not 64-bit code: compatibility mode is not built.
+	if typ&0x18 != 0x18 || d>>53&3 != 1 && !(may32 && flat32(d)) {
+		// Not code, or not 64-bit code: there are no 32-bit programs.
 		return s, c.gp(err)
 	}
 	conforming := typ&4 != 0
@@ -396,7 +399,7 @@ func (c *cpu) codeSegment(sel uint16, cpl uint8, isReturn bool) (s segment, ok b
 
 // farBranch is a far JMP or CALL to a code segment; call gates raise #GP.
 func (c *cpu) farBranch(sel uint16, off uint64, call bool, size uint8) bool {
-	s, ok := c.codeSegment(sel, c.cpl, false)
+	s, ok := c.codeSegment(sel, c.cpl, false, !call && c.cpl == 0)
 	if !ok {
 		return false
 	}
@@ -415,6 +418,7 @@ func (c *cpu) farBranch(sel uint16, off uint64, call bool, size uint8) bool {
 	}
 	c.seg[segCS] = s
 	c.next = off
+	c.setLong()
 	return true
 }
 
@@ -431,7 +435,7 @@ func execRETF(c *cpu, in *inst) bool {
 	}
 	sp += 2*n + in.imm
 	if uint8(sel&3) == c.cpl {
-		s, ok := c.codeSegment(uint16(sel), c.cpl, true)
+		s, ok := c.codeSegment(uint16(sel), c.cpl, true, false)
 		if !ok || !c.branch(off) {
 			return false
 		}
@@ -453,7 +457,7 @@ func (c *cpu) outerReturn(sel uint16, rip uint64, ss uint16, sp uint64) bool {
 	if cpl < c.cpl {
 		return c.gp(uint32(sel &^ 3))
 	}
-	code, ok := c.codeSegment(sel, cpl, true)
+	code, ok := c.codeSegment(sel, cpl, true, false)
 	if !ok {
 		return false
 	}
@@ -538,5 +542,6 @@ func execIRET(c *cpu, in *inst) bool {
 		m &= 0xffff
 	}
 	c.setRFLAGS(flags&^m | f[2]&m)
+	c.nmiMasked = false
 	return true
 }

@@ -1,0 +1,42 @@
+package soft
+
+import "nvlab/vmm"
+
+// The mailbox of the multiprocessor wakeup structure (ACPI 6.5, 5.2.12.19).
+const (
+	mailboxCommand = 0 // 2 bytes
+	mailboxAPICID  = 4 // 4 bytes
+	mailboxVector  = 8 // 8 bytes
+
+	commandNoop   = 0
+	commandWakeup = 1
+	commandTest   = 2 // does nothing, if the processor is parked
+)
+
+// park resets the processor, which then waits for the mailbox to name it, as
+// firmware has it wait. It is halted meanwhile.
+func (c *cpu) park() {
+	at := &c.p.parking
+	c.enter(vmm.Entry{CR3: at.CR3, GDT: at.GDT, GDTLimit: at.GDTLimit})
+	c.efer |= eferNXE // Linux loads page tables with NX before it turns that on
+	c.parked, c.halted = true, true
+}
+
+// unpark starts the processor that the mailbox names, if it is parked.
+func (p *processors) unpark() {
+	at := p.parking.Mailbox
+	for _, c := range p.cpus {
+		if !c.parked || at == 0 {
+			continue
+		}
+		command := c.readPhys(at+mailboxCommand, 2)
+		if command == commandNoop || c.readPhys(at+mailboxAPICID, 4) != uint64(c.id) {
+			continue
+		}
+		if command == commandWakeup {
+			c.parked, c.halted = false, false
+			c.rip = c.readPhys(at+mailboxVector, 8)
+		}
+		c.writePhys(at+mailboxCommand, 2, commandNoop)
+	}
+}
