@@ -60,11 +60,6 @@ func classed(c Class, format string, args ...any) *Error {
 // ErrClosed says that a handle was used after its test.
 var ErrClosed = errors.New("used after its test ended")
 
-// NotYetError says that something of the contract is not there yet.
-type NotYetError struct{ What string }
-
-func (e *NotYetError) Error() string { return e.What + " is not available in this version of nvlab" }
-
 // CommandError says that a guest command ended badly.
 type CommandError struct {
 	Command string

@@ -112,25 +112,6 @@ func TestHandlesEndWithTheirTest(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotThereYetSaysSo(t *testing.T) {
-	x := newExperiment(t)
-	o := DefaultVMOptions()
-	o.Slots, o.MaxMem = 2, 1<<30
-	with := func(change func(*VMOptions)) func() error {
-		return func() error { o := o; change(&o); _, err := x.VM(o); return err }
-	}
-	calls := map[string]func() error{
-		"cpus": with(func(o *VMOptions) { o.CPUs = 2 }),
-	}
-	for name, call := range calls {
-		err := call()
-		var notYet *NotYetError
-		if !errors.As(err, &notYet) || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "not available in this version") {
-			t.Errorf("%s: %v, want that it is not available in this version", name, err)
-		}
-	}
-}
-
 func TestMemoryGate(t *testing.T) {
 	g := &memoryGate{free: 100, change: make(chan struct{})}
 	take := func(n, held int64) error {

@@ -21,12 +21,13 @@ func TestRunsRepeat(t *testing.T) {
 		clock         time.Duration
 		instructions  uint64
 	}
-	once := func(seed uint64) outcome {
+	once := func(seed uint64, cpus int) outcome {
 		x := vmExperiment(t)
 		v, b := labelledVM(t, x)
-		v.opts.Seed = seed
+		v.opts.Seed, v.opts.CPUs = seed, cpus
 		mustBoot(t, v)
 		mustRun(t, v, makeNamespace)
+		mustRun(t, v, "for i in 1 2 3; do dd if=/dev/urandom bs=64k count=4 | md5sum & done; wait")
 		clock, count := v.Clock(), v.Stats().Instructions
 		if err := v.PowerOff(t.Context()); err != nil {
 			t.Fatal(err)
@@ -37,13 +38,18 @@ func TestRunsRepeat(t *testing.T) {
 		}
 		return outcome{v.Console(), hash, clock, count}
 	}
-	first, second, other := once(7), once(7), once(8)
-	if first != second {
-		t.Errorf("two runs with one seed differ: clock %v and %v, %d and %d instructions, backends %s and %s, consoles equal: %v",
-			first.clock, second.clock, first.instructions, second.instructions, first.hash, second.hash, first.console == second.console)
-	}
-	if first.hash == other.hash {
-		t.Error("two runs with different seeds have one backend hash: the namespace's uuid and its random data should differ")
+	for _, cpus := range []int{1, 2} {
+		first, second, other := once(7, cpus), once(7, cpus), once(8, cpus)
+		if first != second {
+			t.Errorf("two runs on %d CPUs with one seed differ: clock %v and %v, %d and %d instructions, backends %s and %s, consoles equal: %v",
+				cpus, first.clock, second.clock, first.instructions, second.instructions, first.hash, second.hash, first.console == second.console)
+		}
+		if first.hash == other.hash {
+			t.Errorf("two runs on %d CPUs with different seeds have one backend hash: the namespace's uuid and its random data should differ", cpus)
+		}
+		if booted := strings.Contains(first.console, "smp: Brought up 1 node, 2 CPUs"); booted != (cpus == 2) {
+			t.Errorf("%d CPUs: the kernel says that it has 2: %v", cpus, booted)
+		}
 	}
 }
 

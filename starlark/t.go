@@ -67,9 +67,7 @@ align: a power of two, of the address and size of what is plugged; 4 KiB if None
 	{name: "vm", sig: `(*, memory="256MiB", slots=0, maxmem=None, cpus=1, nvdimm=True, nvdimm_cap=None, nvdimm_persistence=None, flush_hints=0, kernel=None, cmdline="", packages=[], engine=None, seed=0, oops="fail", strict=True)`,
 		doc: `A machine, off → vm.
 
-memory, maxmem: sizes; slots: how many memory devices fit. nvdimm=False refuses every plug. nvdimm_cap is the combined bits of the platform capabilities (bit 0 without bit 1, or an undefined bit, is an error); nvdimm_persistence="cpu" is 3, "mem-ctrl" is 2. kernel names a guest (see nvlab guest list), None is the installed default. cmdline is appended to the kernel's. packages are added to the guest. engine is "soft", "kvm" or None (the command line's). oops="allow" lets the test go on after a kernel oops or panic and judge it. strict=False lets malformed firmware through. flush_hints is how many flush-hint addresses each NVDIMM has.
-
-Not available in this version: cpus above 1.`,
+memory, maxmem: sizes; slots: how many memory devices fit. cpus: 1 to 8; on engine "soft" the seed decides how they interleave. nvdimm=False refuses every plug. nvdimm_cap is the combined bits of the platform capabilities (bit 0 without bit 1, or an undefined bit, is an error); nvdimm_persistence="cpu" is 3, "mem-ctrl" is 2. kernel names a guest (see nvlab guest list), None is the installed default. cmdline is appended to the kernel's. packages are added to the guest. engine is "soft", "kvm" or None (the command line's). oops="allow" lets the test go on after a kernel oops or panic and judge it. strict=False lets malformed firmware through. flush_hints is how many flush-hint addresses each NVDIMM has.`,
 		call: newVM},
 	{name: "dir", doc: `The test's fresh directory. Relative paths are relative to it.`,
 		get: func(t *T) (starlark.Value, error) { return starlark.String(t.dir), nil }},
