@@ -323,8 +323,8 @@ func (t *lowering) lower(in *inst) bool {
 	case 0x8d:
 		return t.lowerLEA(in)
 	case 0x90:
-		if in.rex&1 != 0 && in.rep == 0 {
-			return false // XCHG R8
+		if in.rex&1 != 0 {
+			return false // XCHG R8, whatever prefix repeats it
 		}
 		return true // NOP and PAUSE take no op
 	case 0x98:
