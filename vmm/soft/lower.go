@@ -363,7 +363,8 @@ func (t *lowering) lower(in *inst) bool {
 	case 0xfa:
 		return t.emitIf(!t.user, op{code: opCLI})
 	case 0xfb:
-		return t.emitIf(!t.user, op{code: opSTI})
+		// See end, which takes it for one byte.
+		return t.emitIf(!t.user && in.len == 1, op{code: opSTI})
 	case 0xfc:
 		return t.emitIf(true, op{code: opCLD})
 	case 0xff:
