@@ -40,16 +40,9 @@ func dsdt(virtio int, events []Event) ([]byte, error) {
 			)),
 		))
 	}
-	// An external declaration that is executed makes the name, and the table
-	// that means to define it fails. Compilers therefore hide theirs in If (0),
-	// where only disassemblers look.
-	var externals []aml.Term
-	for _, e := range events {
-		externals = append(externals, aml.External(e.Path, aml.DeviceObj, 0))
-	}
 	var terms []aml.Term
-	if len(externals) > 0 {
-		terms = append(terms, aml.If(aml.Zero, externals...))
+	for _, e := range events {
+		terms = append(terms, aml.External(e.Path, aml.DeviceObj, 0))
 	}
 	terms = append(terms,
 		aml.Scope(`\_SB`, devices...),
