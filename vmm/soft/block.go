@@ -125,13 +125,19 @@ func blockHash(pa, page uint64) uint64 {
 	return h >> 49 & (hashSize - 1)
 }
 
+// find returns the block of those bytes, or nil, and takes blocks that were
+// dropped out of the hash chain.
 func (b *blockCache) find(pa, page uint64, mode uint8) *block {
-	for i := b.hash[blockHash(pa, page)]; i != 0; {
-		k := &b.blocks[i]
-		if k.pa == pa && k.page == page && k.mode == mode {
+	for link := &b.hash[blockHash(pa, page)]; *link != 0; {
+		k := &b.blocks[*link]
+		switch {
+		case k.pa == noTag:
+			*link = k.next
+			continue
+		case k.pa == pa && k.page == page && k.mode == mode:
 			return k
 		}
-		i = k.next
+		link = &k.next
 	}
 	return nil
 }

@@ -54,6 +54,9 @@ find:
 	if j.rip != rip || j.gen != c.gens[genLower+rip>>63] {
 		c.rip = rip
 		c.now = limit - uint64(left)
+		if left <= 0 {
+			return
+		}
 		if link = c.lookup(rip); link == 0 {
 			c.now++
 			c.deliver()
@@ -7754,6 +7757,9 @@ taken:
 	rip = page + uint64(o.imm>>32)
 	c.rip = rip
 	c.now = limit - uint64(left)
+	if left <= 0 {
+		return
+	}
 	if link = c.target(o, rip); link == 0 {
 		c.now++
 		c.deliver()
