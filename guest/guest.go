@@ -38,8 +38,8 @@ type Spec struct {
 	// Kernel is "" for the default guest, the name of a guest in the store, a
 	// kernel release (6.1.0-56-cloud-amd64), a Debian package
 	// (linux-image-amd64) or PACKAGE=VERSION, or the path of a vmlinuz,
-	// bzImage or vmlinux whose modules are in /lib/modules. What holds a
-	// slash is a path.
+	// bzImage or vmlinux whose modules are in lib/modules/RELEASE of a folder
+	// that it is in, or in /lib/modules. What holds a slash is a path.
 	Kernel string
 	// Packages are Debian packages whose files, and whose dependencies'
 	// files, the guest has besides.

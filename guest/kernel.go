@@ -119,13 +119,28 @@ func (k *localKernel) name() string {
 // modulesRoot is where the host has modules; tests set another.
 var modulesRoot = "/lib/modules"
 
-// source finds the kernel's modules on the host.
+// modulesDir is where the modules of a release are: the nearest lib/modules of
+// the folders that the kernel is in, as a package that was unpacked and a
+// kernel's "make modules_install INSTALL_MOD_PATH=" have it, or the host's.
+func (k *localKernel) modulesDir(release string) string {
+	if path, err := filepath.Abs(k.path); err == nil {
+		for dir := filepath.Dir(path); dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+			root := filepath.Join(dir, "lib/modules", release)
+			if st, err := os.Stat(root); err == nil && st.IsDir() {
+				return root
+			}
+		}
+	}
+	return filepath.Join(modulesRoot, release)
+}
+
+// source finds the kernel's modules.
 func (k *localKernel) source() (*kernelSource, error) {
 	release := k.release()
 	if release == "" || strings.ContainsAny(release, "/\x00") || release[0] == '.' {
 		return nil, fmt.Errorf("kernel %s calls itself %q, which is no release", k.path, release)
 	}
-	root := filepath.Join(modulesRoot, release)
+	root := k.modulesDir(release)
 	var files []rootfs.ModuleFile
 	err := filepath.WalkDir(filepath.Join(root, "kernel"), func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -141,7 +156,7 @@ func (k *localKernel) source() (*kernelSource, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("kernel %s is release %s, whose modules are not on this host: %w", k.path, release, err)
+		return nil, fmt.Errorf("kernel %s is release %s, whose modules are neither installed nor in lib/modules of a folder above it: %w", k.path, release, err)
 	}
 	builtin, err := os.ReadFile(filepath.Join(root, "modules.builtin"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

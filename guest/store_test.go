@@ -229,8 +229,20 @@ func TestKernelOfAPath(t *testing.T) {
 	if err := os.WriteFile(alone, fake.Kernel("5.5.5-alone #1"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Ensure(t.Context(), Spec{Kernel: alone}, nil); err == nil || !strings.Contains(err.Error(), "release 5.5.5-alone, whose modules are not on this host") {
+	if _, err := s.Ensure(t.Context(), Spec{Kernel: alone}, nil); err == nil || !strings.Contains(err.Error(), "release 5.5.5-alone, whose modules are neither installed nor") {
 		t.Errorf("Ensure of a kernel without modules = %v, want an error that says so", err)
+	}
+	tree := t.TempDir()
+	if err := errors.Join(
+		os.MkdirAll(filepath.Join(tree, "lib/modules"), 0o755),
+		os.Rename(filepath.Join(modulesRoot, "6.9.0-mine"), filepath.Join(tree, "lib/modules/6.9.0-mine")),
+		os.MkdirAll(filepath.Join(tree, "src/boot"), 0o755),
+		os.WriteFile(filepath.Join(tree, "src/boot/bzImage"), fake.Kernel("6.9.0-mine (me@host) #9 SMP"), 0o644),
+	); err != nil {
+		t.Fatal(err)
+	}
+	if im := ensure(t, s, Spec{Kernel: filepath.Join(tree, "src/boot/bzImage")}); len(im.Manifest.Modules) != 5 {
+		t.Errorf("a kernel with lib/modules in a folder above it gives a guest with modules %q, want the 5 there", im.Manifest.Modules)
 	}
 }
 

@@ -25,7 +25,8 @@ that may be copied to another machine.
   nvlab guest build [--kernel K] [--package P]... [--rebuild]
         makes a guest unless it is there. K is a package (linux-image-amd64), a
         version of one (PACKAGE=VERSION), a release (6.1.0-56-cloud-amd64) or the
-        path of a kernel whose modules are installed. Without it: the default.
+        path of a kernel whose modules are installed, or in lib/modules/RELEASE of
+        a folder that it is in. Without it: the default.
   nvlab guest list
         lists the guests; * marks the default
   nvlab guest path [NAME]
