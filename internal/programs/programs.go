@@ -45,6 +45,20 @@ func Find(t testing.TB, name string) Program {
 	return Program{}
 }
 
+// compiler is the command that compiles p.
+func (p Program) compiler() string {
+	if filepath.Ext(p.Name) == ".go" {
+		return "go"
+	}
+	return "gcc"
+}
+
+// Compiles says that p's compiler is there.
+func (p Program) Compiles() bool {
+	_, err := exec.LookPath(p.compiler())
+	return err == nil
+}
+
 // Build compiles p for linux/amd64, static, and returns the executable's path.
 // It skips the test where the compiler is missing.
 func (p Program) Build(t testing.TB) string {
@@ -58,12 +72,12 @@ func (p Program) Build(t testing.TB) string {
 	if err := os.WriteFile(from, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	compiler, args := "gcc", []string{"-O2", "-static", "-o", to, from, "-lm"}
-	if filepath.Ext(p.Name) == ".go" {
-		compiler, args = "go", []string{"build", "-trimpath", "-o", to, from}
+	compiler, args := p.compiler(), []string{"-O2", "-static", "-o", to, from, "-lm"}
+	if compiler == "go" {
+		args = []string{"build", "-trimpath", "-o", to, from}
 	}
-	if _, err := exec.LookPath(compiler); err != nil {
-		t.Skipf("%s takes %s: %v", p.Name, compiler, err)
+	if !p.Compiles() {
+		t.Skipf("%s takes %s, which is missing", p.Name, compiler)
 	}
 	c := exec.Command(compiler, args...)
 	c.Dir = dir
