@@ -176,6 +176,11 @@ func (b *builder) kernel(ctx context.Context, spec string, noApt error) (*kernel
 	return k, nil
 }
 
+// Unreachable reports whether a guest could not be made because its packages
+// cannot be had: the archive no longer offers them, or there is no network or
+// no apt.
+func Unreachable(err error) bool { return errors.Is(err, debian.ErrNoApt) || outOfReach(err) }
+
 // outOfReach reports whether packages cannot be had, as opposed to one that
 // came broken or a disk that is full.
 func outOfReach(err error) bool {

@@ -366,6 +366,9 @@ func TestOutOfReach(t *testing.T) {
 			t.Errorf("outOfReach(%v) = %v, want %v", tt.err, got, tt.want)
 		}
 	}
+	if !Unreachable(fmt.Errorf("cannot build: %w", debian.ErrNoApt)) {
+		t.Error("Unreachable(no apt) = false, want true")
+	}
 }
 
 // A file size limit stands for a full disk: writes fail at some point.

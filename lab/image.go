@@ -105,3 +105,13 @@ func (l *Lab) KernelVersion(ctx context.Context) (string, error) {
 	}
 	return i.KernelVersion, nil
 }
+
+// HasKernel makes the guest of a kernel's package unless it is there. Where the
+// package cannot be had why says so; err is any other failure.
+func (l *Lab) HasKernel(ctx context.Context, kernel string) (why, err error) {
+	_, err = l.image(ctx, kernel, nil)
+	if guest.Unreachable(err) {
+		return err, nil
+	}
+	return nil, err
+}

@@ -59,6 +59,12 @@ var provoked = map[string][]string{
 	"document/persistence.star/test_unarmed_makes_the_guest_read_only": unarmed,
 }
 
+// tolerated are lines that a test may provoke.
+var tolerated = map[string]*regexp.Regexp{
+	"faults/bugs.star/test_index_block": regexp.MustCompile(`probe of nmem1 failed with error -5`),
+	"faults/bugs.star/test_free_blocks": regexp.MustCompile(`nfree 1 smaller than lane count|error in arena_discover: -19|probe of btt0\.1 failed|io error in WRITE sector|WARNING: .* nsio_rw_bytes`),
+}
+
 var unarmed = []string{
 	`Error found in NVDIMM nmem0 flags: not_armed`,
 	`region0 read-only, marking pmem0 read-only`,
@@ -102,9 +108,15 @@ func checkConsoles(t *testing.T, name string, consoles []string) {
 		expect = append(expect, regexp.MustCompile(text))
 	}
 	found := make([]bool, len(expect))
+	var may *regexp.Regexp
+	for prefix, re := range tolerated {
+		if strings.HasPrefix(name, prefix) {
+			may = re
+		}
+	}
 	for line := range strings.Lines(strings.Join(consoles, "\n")) {
 		line = strings.TrimRight(line, "\r\n")
-		expected := false
+		expected := may != nil && may.MatchString(line)
 		for i, re := range expect {
 			if re.MatchString(line) {
 				expected, found[i] = true, true

@@ -13,7 +13,8 @@ import (
 func needs(c *call, t *T) (starlark.Value, error) {
 	kernel, engine := c.text("kernel"), c.oneOf("engine", "soft", "kvm")
 	var wanted []bound
-	if c.err == nil && c.given("kernel") {
+	packaged := strings.HasPrefix(kernel, "linux-image-")
+	if c.err == nil && c.given("kernel") && !packaged {
 		wanted, c.err = parseBounds(kernel)
 	}
 	if c.err != nil {
@@ -21,6 +22,13 @@ func needs(c *call, t *T) (starlark.Value, error) {
 	}
 	if have, _ := t.env.Lab.Engine(); engine != "" && have != engine {
 		return nil, &skipError{fmt.Sprintf("needs engine %s, this run has %s", engine, have)}
+	}
+	if packaged {
+		why, err := t.env.Lab.HasKernel(c.ctx(), kernel)
+		if why != nil {
+			err = &skipError{fmt.Sprintf("needs kernel %s: %v", kernel, why)}
+		}
+		return nil, err
 	}
 	if wanted == nil {
 		return nil, nil
@@ -52,7 +60,7 @@ func parseBounds(text string) ([]bound, error) {
 	for part := range strings.SplitSeq(text, ",") {
 		m := boundSyntax.FindStringSubmatch(part)
 		if m == nil {
-			return nil, fmt.Errorf(`kernel = %q: want a version with >=, >, <=, <, == or != in front, such as ">=6.1.178"`, text)
+			return nil, fmt.Errorf(`kernel = %q: want a version with >=, >, <=, <, == or != in front, such as ">=6.1.178", or a package, such as "linux-image-6.1.0-53-cloud-amd64"`, text)
 		}
 		bounds = append(bounds, bound{m[1], numbers(m[2])})
 	}
