@@ -99,7 +99,7 @@ memory, maxmem: sizes; slots: how many memory devices fit. cpus: 1 to 8; on engi
 			return nil, nil
 		}},
 	{name: "needs", sig: `(*, kernel=None, engine=None)`,
-		doc:  `Skips the test, with the reason, unless the default guest's kernel and the engine are as wanted: kernel=">=6.1.178" (>=, >, <=, <, ==, != and several joined by commas), engine="soft" or "kvm".
+		doc: `Skips the test, with the reason, unless the default guest's kernel and the engine are as wanted: kernel=">=6.1.178" (>=, >, <=, <, ==, != and several joined by commas), engine="soft" or "kvm".
 With the name of a kernel's package, kernel="linux-image-6.1.0-53-cloud-amd64" or PACKAGE=VERSION, it skips if that can be had neither from the store of guests nor from the archive; t.vm(kernel=...) then takes the same name.`,
 		call: needs},
 	{name: "defer", sig: `(fn)`,
