@@ -12,7 +12,9 @@ import (
 // its methods that can fail return ErrClosed.
 type Backend struct {
 	*nvdimm.Backend
-	x *Experiment
+	x      *Experiment
+	real   string // path of the file, without symbolic links; "" of memory
+	offset uint64 // of the backend within it
 }
 
 // Kind is "file" or "ram".

@@ -116,6 +116,7 @@ func (v *VM) start(image *image) error {
 	}
 	v.m, v.tables, v.client, v.lost = m, m.Tables(), &proto.Client{}, nil
 	v.console.reset()
+	v.symbols, v.processes = nil, nil
 	v.power.begin()
 	for _, d := range v.dimms {
 		if err := v.addMemory(d); err != nil {

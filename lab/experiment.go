@@ -46,7 +46,17 @@ func (x *Experiment) FileBackend(o FileBackendOptions) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	return x.add(b), nil
+	real, err := realPath(path)
+	if err != nil {
+		b.Close()
+		return nil, err
+	}
+	handle := &Backend{x: x, Backend: b, real: real, offset: o.Offset}
+	if err := x.follow(handle); err != nil {
+		b.Close()
+		return nil, err
+	}
+	return x.add(handle), nil
 }
 
 // RAMBackend makes a backend without a file.
@@ -58,13 +68,12 @@ func (x *Experiment) RAMBackend(o RAMBackendOptions) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	return x.add(b), nil
+	return x.add(&Backend{x: x, Backend: b}), nil
 }
 
-func (x *Experiment) add(b *nvdimm.Backend) *Backend {
-	handle := &Backend{x: x, Backend: b}
-	x.backends = append(x.backends, handle)
-	return handle
+func (x *Experiment) add(b *Backend) *Backend {
+	x.backends = append(x.backends, b)
+	return b
 }
 
 // path resolves a scenario's path and keeps it within the experiment's folder

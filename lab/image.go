@@ -15,6 +15,8 @@ type image struct {
 	*guest.Image
 	kernel *boot.Kernel
 	initrd string
+	path   string // of the kernel
+	onceTasks
 }
 
 // open returns the initramfs and its size in bytes.
@@ -89,6 +91,7 @@ func (l *Lab) build(ctx context.Context, spec guest.Spec) (*image, error) {
 	if path == "" {
 		path = made.KernelPath
 	}
+	i.path = path
 	i.kernel, err = boot.Load(path)
 	return i, err
 }

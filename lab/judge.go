@@ -7,8 +7,8 @@ import (
 	"nvlab/nvdimm/persist"
 )
 
-// A LabelFinding is a power failure that leaves a label area as none may be.
-type LabelFinding struct {
+// A Finding is a power failure that leaves what none may.
+type Finding struct {
 	State *persist.State
 	Why   string
 }
@@ -18,7 +18,7 @@ type LabelFinding struct {
 // be those before the write or those after it; and one that is the same at
 // the beginning and at the end must be so all the time. It returns the number
 // of states.
-func (t *Trace) JudgeLabels() (states int, findings []LabelFinding) {
+func (t *Trace) JudgeLabels() (states int, findings []Finding) {
 	start, end := map[int]*label.Area{}, map[int]*label.Area{}
 	for l := range t.TornLabels() {
 		if start[l.Area] == nil {
@@ -41,7 +41,7 @@ func (t *Trace) JudgeLabels() (states int, findings []LabelFinding) {
 		}
 		if err != nil {
 			why := fmt.Sprintf("nvdimm %q, label write %d (%d bytes at %#x) torn after %d bytes: %v", t.areas[l.Area].ID(), l.Write+1, l.Size, l.Offset, l.Torn, err)
-			findings = append(findings, LabelFinding{t.LabelState(l.Write, l.Torn), why})
+			findings = append(findings, Finding{t.LabelState(l.Write, l.Torn), why})
 		}
 	}
 	return states, findings

@@ -6,21 +6,55 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // symbols are the functions of a guest's kernel and its modules, by address.
 type symbols struct {
 	addr []uint64
 	name []string
+
+	cpuOffsets uint64 // of each CPU's own data, an array
+	current    uint64 // of the pointer to the current task, within that data
+	hasCurrent bool
 }
 
-// readSymbols gets them from the running guest (proc(5), /proc/kallsyms).
-func (v *VM) readSymbols(ctx context.Context) (*symbols, error) {
+// readSymbols gets them from the running guest, unless they are those that
+// were read before (proc(5), /proc/kallsyms).
+func (v *VM) readSymbols(ctx context.Context) error {
+	modules, err := v.ReadFile(ctx, "/proc/modules")
+	if err != nil {
+		return err
+	}
+	loaded := addresses(modules)
+	if v.symbols != nil && loaded == v.modules {
+		return nil
+	}
 	text, err := v.ReadFile(ctx, "/proc/kallsyms")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return parseSymbols(text), nil
+	image, err := v.x.lab.image(ctx, v.opts.Kernel, v.opts.Packages)
+	if err != nil {
+		return err
+	}
+	v.symbols, v.modules = parseSymbols(text), loaded
+	if v.processes == nil {
+		v.processes = newProcesses(v.m.Memory(), image.tasks(), v.symbols)
+	}
+	return nil
+}
+
+// addresses are the modules' names and where they are (proc(5),
+// /proc/modules).
+func addresses(modules []byte) string {
+	var b strings.Builder
+	for line := range bytes.Lines(modules) {
+		if f := bytes.Fields(line); len(f) >= 6 {
+			fmt.Fprintf(&b, "%s %s\n", f[0], f[5])
+		}
+	}
+	return b.String()
 }
 
 // parseSymbols reads lines of address, type, name and, in brackets, module.
@@ -31,13 +65,23 @@ func parseSymbols(text []byte) *symbols {
 		name string
 	}
 	var list []entry
+	s := &symbols{}
 	for line := range bytes.Lines(text) {
 		f := bytes.Fields(line)
-		if len(f) < 3 || len(f[1]) != 1 || f[1][0]|0x20 != 't' {
+		if len(f) < 3 || len(f[1]) != 1 {
 			continue
 		}
 		addr, err := strconv.ParseUint(string(f[0]), 16, 64)
-		if err != nil || addr == 0 {
+		if err != nil {
+			continue
+		}
+		switch string(f[2]) {
+		case "__per_cpu_offset":
+			s.cpuOffsets = addr
+		case "current_task", "pcpu_hot": // the latter begins with it, since Linux 6.2
+			s.current, s.hasCurrent = addr, true
+		}
+		if f[1][0]|0x20 != 't' || addr == 0 {
 			continue
 		}
 		list = append(list, entry{addr, string(f[2])})
@@ -50,7 +94,6 @@ func parseSymbols(text []byte) *symbols {
 		}
 		return 0
 	})
-	s := &symbols{}
 	for _, e := range list {
 		s.addr, s.name = append(s.addr, e.addr), append(s.name, e.name)
 	}

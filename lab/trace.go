@@ -2,8 +2,9 @@ package lab
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"nvlab/nvdimm"
 	"nvlab/nvdimm/persist"
@@ -15,10 +16,13 @@ type Trace struct {
 	Result *Result
 
 	vm        *VM
+	command   string
+	dimms     []*NVDIMM
 	snapshots map[*Backend]*nvdimm.Snapshot // of the beginning
 	areas     []*NVDIMM                     // with label areas, by number
 	names     map[*persist.Medium]*NVDIMM
 	symbols   *symbols
+	processes []Process // by number
 }
 
 // Trace runs a command and records every store, flush, fence and label write.
@@ -30,7 +34,10 @@ func (v *VM) Trace(ctx context.Context, c Command) (*Trace, error) {
 	if err := p.unseen(); err != nil {
 		return nil, err
 	}
-	t := &Trace{vm: v, snapshots: map[*Backend]*nvdimm.Snapshot{}, names: map[*persist.Medium]*NVDIMM{}}
+	if err := v.readSymbols(ctx); err != nil {
+		return nil, err
+	}
+	t := &Trace{vm: v, command: shorten(c.String()), dimms: slices.Clone(v.dimms), snapshots: map[*Backend]*nvdimm.Snapshot{}, names: map[*persist.Medium]*NVDIMM{}}
 	p.areas = map[*nvdimm.DIMM]int{}
 	var labels []*persist.Labels
 	for _, d := range v.dimms {
@@ -52,6 +59,10 @@ func (v *VM) Trace(ctx context.Context, c Command) (*Trace, error) {
 	if err != nil {
 		return nil, &Error{Class: ClassHost, Err: err}
 	}
+	if who := v.processes; who != nil {
+		j.Process = who.at
+		defer func() { t.processes = who.list }()
+	}
 	t.Journal, p.journal = j, j
 	defer func() { p.journal = nil }()
 	t.Result, err = v.Run(ctx, c)
@@ -59,9 +70,12 @@ func (v *VM) Trace(ctx context.Context, c Command) (*Trace, error) {
 		return nil, err
 	}
 	p.journal = nil
-	if t.symbols, err = v.readSymbols(ctx); err != nil && v.state != Off {
-		return nil, err
+	if v.state != Off {
+		if err := v.readSymbols(ctx); err != nil {
+			return nil, err
+		}
 	}
+	t.symbols = v.symbols
 	if j.Dropped > 0 {
 		return nil, fmt.Errorf("%v made more events than a trace holds: %d were left out", c, j.Dropped)
 	}
@@ -74,32 +88,35 @@ func (t *Trace) DIMM(m *persist.Medium) *NVDIMM { return t.names[m] }
 // Symbol is the function of the guest's kernel at an address, "" if it is none.
 func (t *Trace) Symbol(pc uint64) string { return t.symbols.at(pc) }
 
+// Process is the process of that number, the zero one if it is not known.
+func (t *Trace) Process(n uint32) Process {
+	if uint64(n) >= uint64(len(t.processes)) {
+		return Process{}
+	}
+	return t.processes[n]
+}
+
 // Area is the NVDIMM of a label area of the trace.
 func (t *Trace) Area(i int) *NVDIMM { return t.areas[i] }
 
-// Apply makes a crash state the contents of the backends.
+// Apply makes a crash state the contents of the backends, for the rest of the
+// experiment: files stay as they are, as they may be needed after it.
 func (t *Trace) Apply(s *persist.State) error {
 	v := t.vm
 	switch {
 	case v.x.closed:
 		return ErrClosed
 	case v.state != Off:
-		return errors.New("the VM is on: power_cut() or kill() it before another state is applied")
+		return errOn
 	}
-	for b := range t.snapshots {
-		if !b.Share() && b.Kind() == "file" {
-			return fmt.Errorf("%s has share=False: a crash state of it would be the end of the file as it is; share=True lets it be written", b)
+	for _, d := range t.dimms {
+		if err := v.x.divert(d.backend); err != nil {
+			return err
 		}
 	}
-	for b, s := range t.snapshots {
-		changes, err := b.Diff(s)
-		if err != nil {
+	for _, d := range t.dimms {
+		if err := d.backend.Restore(t.snapshots[d.backend]); err != nil {
 			return &Error{Class: ClassHost, Err: err}
-		}
-		for _, c := range changes {
-			if err := b.Write(c.Offset, c.Before); err != nil {
-				return err
-			}
 		}
 	}
 	lines, labels := s.Image()
@@ -110,9 +127,21 @@ func (t *Trace) Apply(s *persist.State) error {
 	}
 	for i, area := range labels {
 		d := t.areas[i]
+		if d.backend.ReadOnly() {
+			continue
+		}
 		if err := d.backend.Write(d.backend.Size()-d.LabelSize(), area); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// shorten keeps a command's beginning.
+func shorten(s string) string {
+	const most = 60
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "..."
 }

@@ -35,8 +35,12 @@ type VM struct {
 	console console
 	nodes   int // NUMA nodes of the latest power-on, 0 while off
 	power   power
-	lost    error // of the storage behind a DIMM
-	held    int64 // of the memory gate
+
+	symbols   *symbols // of the latest power-on, once they were read
+	modules   string   // that were loaded then
+	processes *processes
+	lost      error // of the storage behind a DIMM
+	held      int64 // of the memory gate
 }
 
 // State is what a VM is doing between two calls.

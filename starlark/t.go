@@ -26,8 +26,11 @@ type T struct {
 	ended    bool
 
 	xfail       string
-	assumed     bool // a power cut said what it goes by
-	sawExpected bool // it or a subtest failed as expected
+	assumed     bool   // a power cut said what it goes by
+	applied     *state // the latest crash state that was
+	reached     bool   // it, or a subtest, looked at the crash state that was asked for
+	elsewhere   string // why another trace does not have it
+	sawExpected bool   // it or a subtest failed as expected
 	skipped     bool
 	subFailed   bool
 	failures    []*Failure

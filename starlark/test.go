@@ -18,6 +18,7 @@ type Env struct {
 	Watcher Watcher
 	Verbose bool   // tell of what a user may want to know, besides what fails
 	Steps   uint64 // a test may take; 0 is DefaultSteps
+	State   string // id of the one crash state to look at; "" for all
 }
 
 // A Watcher is told what happens in a test and its subtests, named
@@ -51,6 +52,8 @@ type Outcome struct {
 	Reason   string     // of a skip, or of a failure that was expected
 	Failures []*Failure // its own, not its subtests'
 	Elapsed  time.Duration
+	State    string // id of the latest crash state that was applied, if the test failed
+	Finding  string // what it is
 }
 
 // Run runs a test and its subtests. The cause of ctx's end, if it ends, is
@@ -77,8 +80,12 @@ func (t *T) execute(ctx context.Context, thread *starlark.Thread, fn starlark.Ca
 			t.fail(err)
 		}
 	}
+	t.missed()
 	t.outcome.Elapsed = time.Since(start)
 	t.conclude()
+	if t.applied != nil && len(t.failures) > 0 {
+		t.outcome.State, t.outcome.Finding = t.applied.s.ID, t.applied.x.t.Describe(t.applied.s)
+	}
 	t.env.Watcher.End(t.name, &t.outcome, t.x)
 	t.ended = true
 	var broken *Failure

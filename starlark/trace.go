@@ -5,6 +5,7 @@ import (
 	"iter"
 	"math"
 	"math/big"
+	"slices"
 
 	"go.starlark.net/starlark"
 
@@ -43,7 +44,7 @@ var traceClass = newClass("trace", "What vm.trace recorded.", []member[*trace]{
 		get: func(x *trace) (starlark.Value, error) { return count(x.t.Epochs()) }},
 	{name: "label_writes", doc: "Writes to label areas: a count.",
 		get: func(x *trace) (starlark.Value, error) { return count(x.t.LabelWrites()) }},
-	{name: "ops", sig: "(limit)", doc: `The first operations: structs of seq (instructions so far), op ("store", "flush", "fence", "flush_hint" or "label_write"), kind, nvdimm (its id; None of a fence), offset, length, pc and symbol (None where it is not known).`,
+	{name: "ops", sig: "(limit)", doc: `The first operations: structs of seq (instructions so far), op ("store", "flush", "fence", "flush_hint" or "label_write"), kind, nvdimm (its id; None of a fence), offset, length, pc, symbol and process, such as "cp[213]" (None where they are not known).`,
 		call: func(c *call, x *trace) (starlark.Value, error) {
 			limit := int(c.number("limit", 1, math.MaxInt32))
 			if c.err != nil {
@@ -51,16 +52,17 @@ var traceClass = newClass("trace", "What vm.trace recorded.", []member[*trace]{
 			}
 			return listOf(x.t.Entries(limit), x.entry), nil
 		}},
-	{name: "missing_flushes", sig: "()", doc: `Stores of the command that nothing had made durable at its end: a list of structs, one for each instruction of the guest, of nvdimm, offset and length (of the first store), kind, pc, symbol, stores and bytes (how many there are), why, and lint: True if only an instruction that orders by the way, such as one with LOCK, made them durable.`,
+	{name: "missing_flushes", sig: "()", doc: `Stores of the command that nothing had made durable at its end: a list of structs, one for each instruction of the guest, of nvdimm, offset and length (of the first store), kind, pc, symbol, process, stores and bytes (how many there are), why, and lint: True if only an instruction that orders by the way, such as one with LOCK, made them durable.`,
 		call: func(c *call, x *trace) (starlark.Value, error) { return listOf(x.t.Missing(), x.missing), nil }},
 	{name: "crash_states", sig: `(*, at="fence", limit=None, seed=0)`, doc: `Iterates the distinct legal crash images → state. at is the events before which power may fail: "fence" (whatever is about to make stores durable, label writes and the end), "store", "flush", "label_write", "flush_hint" or "end". Up to 4,096 states of one event are all visited; of more, as many, chosen by the seed. A limit is shared between the events. What was covered is printed at the end.`,
 		call: crashStates},
 	{name: "judge_labels", sig: `()`, doc: `Judges, on the host, every state in which power fails within one of the command's label writes: the namespaces in force must be those before the write or those after it, and what the command does not change must be there all the time → struct(states, findings); a finding is struct(state, why).`,
 		call: func(c *call, x *trace) (starlark.Value, error) {
 			n, findings := x.t.JudgeLabels()
+			findings = x.wanted(c, findings)
 			return record(starlark.StringDict{
 				"states": starlark.MakeInt(n),
-				"findings": listOf(findings, func(f lab.LabelFinding) starlark.Value {
+				"findings": listOf(findings, func(f lab.Finding) starlark.Value {
 					return record(starlark.StringDict{"state": &state{x, f.State}, "why": text(f.Why)})
 				}),
 			}), nil
@@ -78,6 +80,21 @@ var traceClass = newClass("trace", "What vm.trace recorded.", []member[*trace]{
 			return &state{x, s}, nil
 		}},
 })
+
+// wanted are the findings whose state was asked for.
+func (x *trace) wanted(c *call, findings []lab.Finding) []lab.Finding {
+	t := activityOf(c.thread).t
+	if t.env.State == "" {
+		return findings
+	}
+	found := slices.DeleteFunc(findings, func(f lab.Finding) bool { return f.State.ID != t.env.State })
+	if len(found) > 0 {
+		t.reach(nil)
+	} else {
+		t.reach(fmt.Errorf("state %q: the judge of label areas finds nothing in it", t.env.State))
+	}
+	return found
+}
 
 func vmTrace(c *call, v *vm) (starlark.Value, error) {
 	shell, args := c.command("command")
@@ -108,7 +125,7 @@ func (x *trace) entry(e persist.Entry) starlark.Value {
 	return record(starlark.StringDict{
 		"seq": unsigned(e.Seq), "op": text(e.What.String()), "kind": text(e.Kind), "nvdimm": id,
 		"offset": unsigned(e.Offset), "length": starlark.MakeInt(e.Length),
-		"pc": unsigned(e.PC), "symbol": textOrNone(x.t.Symbol(e.PC)),
+		"pc": unsigned(e.PC), "symbol": textOrNone(x.t.Symbol(e.PC)), "process": x.process(e.Process),
 	})
 }
 
@@ -116,8 +133,12 @@ func (x *trace) op(o persist.Op) starlark.StringDict {
 	return starlark.StringDict{
 		"nvdimm": x.dimmID(o.Medium), "offset": unsigned(o.Offset), "length": starlark.MakeInt(o.Size),
 		"kind": text(o.Kind.String()), "pc": unsigned(o.PC), "symbol": textOrNone(x.t.Symbol(o.PC)),
+		"process": x.process(o.Process),
 	}
 }
+
+// process is a process as "name[pid]", or None.
+func (x *trace) process(n uint32) starlark.Value { return textOrNone(x.t.Process(n).String()) }
 
 func (x *trace) missing(m persist.Missing) starlark.Value {
 	fields := x.op(m.Op)
@@ -160,6 +181,9 @@ func (s *states) Hash() (uint32, error) { return 0, fmt.Errorf("crash_states is 
 
 func (s *states) Iterate() starlark.Iterator {
 	search := s.search
+	if id := activityOf(s.thread).t.env.State; id != "" {
+		return &oneState{s: s, id: id}
+	}
 	next, stop := iter.Pull(search.States(s.x.t.Journal))
 	return &statesIterator{s: s, search: &search, next: next, stop: stop}
 }
@@ -203,6 +227,53 @@ func (i *statesIterator) Done() {
 	i.s.thread.Print(i.s.thread, line)
 }
 
+// oneState iterates over the crash state that a run was asked for, if the
+// trace has it.
+type oneState struct {
+	s    *states
+	id   string
+	done bool
+}
+
+func (i *oneState) Next(p *starlark.Value) bool {
+	if i.done {
+		return false
+	}
+	i.done = true
+	s, err := i.s.x.t.Find(i.id)
+	activityOf(i.s.thread).t.reach(err)
+	if err != nil {
+		return false
+	}
+	*p = &state{i.s.x, s}
+	return true
+}
+
+func (i *oneState) Done() {}
+
+// reach notes that a trace was asked for the run's crash state.
+func (t *T) reach(err error) {
+	for ; t != nil; t = t.parent {
+		if err == nil {
+			t.reached = true
+		} else {
+			t.elsewhere = err.Error()
+		}
+	}
+}
+
+// missed fails a test that never came to the run's crash state.
+func (t *T) missed() {
+	if t.env.State == "" || t.reached || t.skipped || t.parent != nil || len(t.failures) > 0 {
+		return
+	}
+	why := "it looks at no crash states"
+	if t.elsewhere != "" {
+		why = t.elsewhere
+	}
+	t.fail(fmt.Errorf("--state %s: the test has no such crash state: %s", t.env.State, why))
+}
+
 // magnitude is a number, or its power of ten.
 func magnitude(n *big.Int) string {
 	if text := n.String(); len(text) > 12 {
@@ -233,13 +304,14 @@ func (s *state) ops(list []persist.Op) starlark.Value {
 var stateClass = newClass("state", "What a power failure may leave, after trace.crash_states.", []member[*state]{
 	{name: "id", doc: "Names it: trace.crash_state(id) is the same state in another run.",
 		get: func(s *state) (starlark.Value, error) { return text(s.s.ID), nil }},
-	{name: "at", doc: `The operation before which power failed: struct(op, seq, pc, symbol); op is "end" at the command's end.`,
+	{name: "at", doc: `The operation before which power failed: struct(op, seq, pc, symbol, process); op is "end" at the command's end.`,
 		get: func(s *state) (starlark.Value, error) {
 			return record(starlark.StringDict{
 				"op": text(s.s.At.String()), "seq": unsigned(s.s.Seq), "pc": unsigned(s.s.PC), "symbol": textOrNone(s.x.t.Symbol(s.s.PC)),
+				"process": s.x.process(s.s.Process),
 			}), nil
 		}},
-	{name: "kept", doc: "Stores that could have been lost and survived: structs of nvdimm, offset, length, kind, pc, symbol.",
+	{name: "kept", doc: "Stores that could have been lost and survived: structs of nvdimm, offset, length, kind, pc, symbol, process.",
 		get: func(s *state) (starlark.Value, error) { return s.ops(s.s.Kept), nil }},
 	{name: "lost", doc: "Stores that did not survive.",
 		get: func(s *state) (starlark.Value, error) { return s.ops(s.s.Lost), nil }},
@@ -250,6 +322,14 @@ var stateClass = newClass("state", "What a power failure may leave, after trace.
 			}
 			return starlark.MakeInt(s.s.Torn), nil
 		}},
-	{name: "apply", sig: "()", doc: "With the VM off, makes it the backends' contents, so that vm.boot() recovers from it.",
-		call: func(c *call, s *state) (starlark.Value, error) { return nil, s.x.t.Apply(s.s) }},
+	{name: "apply", sig: "()", doc: "With the VM off, makes it the backends' contents, for the rest of the test, so that vm.boot() recovers from it. Files stay as they are, however the run ends: what host and guests write from then on goes to a copy. If the test fails, its report tells of the state, the copy is kept beside the file as FILE.crash, and nvlab run --state=ID comes back to it.",
+		call: func(c *call, s *state) (starlark.Value, error) {
+			if err := s.x.t.Apply(s.s); err != nil {
+				return nil, err
+			}
+			for t := activityOf(c.thread).t; t != nil; t = t.parent {
+				t.applied = s
+			}
+			return nil, nil
+		}},
 })

@@ -33,6 +33,7 @@ func init() {
 		o := nvrun.Options{Stdout: os.Stdout, Stderr: os.Stderr, Progress: progress()}
 		fs := c.flags()
 		fs.StringVar(&o.Run, "run", "", "run only tests whose name matches `RE`; expressions joined by / match the levels of a name")
+		fs.StringVar(&o.State, "state", "", "of all crash states, look at the one named `ID` only: see trace.crash_states")
 		fs.BoolVar(&o.List, "list", false, "list the tests, run none")
 		fs.BoolVar(&o.Verbose, "v", false, "show all tests and what they log")
 		fs.BoolVar(&o.FailFast, "failfast", false, "start no test after the first that failed")

@@ -35,8 +35,9 @@ type State struct {
 	Event      int  // the power fails before this one
 	At         What // what it is
 	Seq, PC    uint64
-	Kept, Lost []Op // of the stores that were undecided
-	Torn       int  // bytes of a label write that were done, -1 without one
+	Process    uint32 // see Journal.Process
+	Kept, Lost []Op   // of the stores that were undecided
+	Torn       int    // bytes of a label write that were done, -1 without one
 
 	j       *Journal
 	changes []change
@@ -163,7 +164,7 @@ func (p *point) state(id string, c choice) *State {
 	s := &State{ID: id, Event: p.r.at, At: AtEnd, Torn: -1, j: p.r.j}
 	if p.r.at < p.r.j.events.n {
 		e := p.r.j.events.at(p.r.at)
-		s.At, s.Seq, s.PC = e.what, e.Seq, e.PC
+		s.At, s.Seq, s.PC, s.Process = e.what, e.Seq, e.PC, e.process
 	}
 	for i, l := range p.lines {
 		chosen := &p.lists[i][c.lines[i]]

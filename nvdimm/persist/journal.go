@@ -17,7 +17,12 @@ type Journal struct {
 	labels []*Labels
 	events events
 	kept   place // the latest line of base
+	root   hash  // of the lines of base, as many as rooted
+	rooted int
 	writes []labelWrite
+
+	// Process, if set, numbers the process that an event is of; 0 is unknown.
+	Process func(*observe.At) uint32
 
 	Stores, Flushes, Fences int // SFENCE and MFENCE are fences
 	// Dropped counts events beyond the most that a journal holds.
@@ -33,6 +38,7 @@ type event struct {
 	what          What
 	flush         observe.FlushOp
 	order         observe.Order
+	process       uint32
 	number        int32 // of a label write, in writes; of a hint's medium, in media
 }
 
@@ -122,6 +128,9 @@ func (l *events) add(e *event) {
 }
 
 func (j *Journal) add(e *event) bool {
+	if j.Process != nil {
+		e.process = j.Process(&e.At)
+	}
 	if j.events.n >= maxEvents {
 		j.Dropped++
 		return false
@@ -242,7 +251,7 @@ type replay struct {
 }
 
 func (j *Journal) replay() *replay {
-	r := &replay{j: j, model: j.start.clone(j.base), media: map[*Medium]*Medium{}}
+	r := &replay{j: j, model: j.start.clone(j.base), media: map[*Medium]*Medium{}, hash: j.origin()}
 	for i, d := range j.model.media {
 		r.media[d] = r.model.media[i]
 	}
@@ -258,11 +267,30 @@ func (j *Journal) replay() *replay {
 	return r
 }
 
+// origin hashes what is there at the beginning, as far as the journal knows it.
+func (j *Journal) origin() hash {
+	if j.rooted != len(j.base) {
+		j.root, j.rooted = hash{}, len(j.base)
+		for p, bytes := range j.base {
+			j.root = j.root.xor(hashLine(slices.Index(j.model.media, p.medium), p.n, bytes))
+		}
+		for i, a := range j.labels {
+			for off := 0; off < len(a.start); off += LineSize {
+				var b [LineSize]byte
+				copy(b[:], a.start[off:])
+				j.root = j.root.xor(hashLine(^i, uint64(off), &b))
+			}
+		}
+	}
+	return j.root
+}
+
 // step does the event that is next.
 func (r *replay) step() {
 	e := r.j.events.at(r.at)
 	switch e.what {
 	case AtStore:
+		r.model.process = e.process
 		r.model.Store(&e.Store)
 		d, n := r.model.find(e.Base, e.Offset)
 		o := makeOp(&e.Store)

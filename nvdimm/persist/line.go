@@ -19,6 +19,8 @@ type op struct {
 	kind  observe.Kind
 	vcpu  uint8
 
+	process uint32 // see Journal.Process
+
 	flushed  bool // a write-back was asked for
 	accepted bool // Hints: it reached the memory controller
 	joined   bool // see line.join

@@ -17,6 +17,8 @@ type Model struct {
 	base   uint64 // of last
 	cpus   []cpu
 	nextID uint64
+
+	process uint32 // of the stores to come
 }
 
 // mapped is what of a medium is at a guest-physical address.
@@ -117,7 +119,7 @@ func (m *Model) Store(e *observe.Store) {
 	}
 	l := d.touch(n)
 	o := makeOp(e)
-	o.id = m.nextID
+	o.id, o.process = m.nextID, m.process
 	m.nextID++
 	l.add(o)
 	switch {

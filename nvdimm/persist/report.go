@@ -18,6 +18,7 @@ type Entry struct {
 	Kind    string // of the store, flush or fence
 	PC, CR3 uint64
 	CPL     uint8
+	Process uint32 // see Journal.Process
 }
 
 // Entries lists the first events, all if limit is 0. Instructions that order
@@ -30,7 +31,7 @@ func (j *Journal) Entries(limit int) []Entry {
 		}
 		e := j.events.at(i)
 		d, n := j.model.find(e.Base, e.Offset)
-		entry := Entry{Seq: e.Seq, What: e.what, Medium: d, Offset: n*LineSize + e.Offset%LineSize, Length: int(e.Size), PC: e.PC, CR3: e.CR3, CPL: e.CPL}
+		entry := Entry{Seq: e.Seq, What: e.what, Medium: d, Offset: n*LineSize + e.Offset%LineSize, Length: int(e.Size), PC: e.PC, CR3: e.CR3, CPL: e.CPL, Process: e.process}
 		switch e.what {
 		case AtStore:
 			entry.Kind = e.Kind.String()
@@ -100,6 +101,7 @@ func (j *Journal) missing(explicit bool) []Missing {
 	r.settle()
 	type key struct {
 		pc, cr3 uint64
+		process uint32
 		kind    observe.Kind
 		flushed bool
 	}
@@ -116,12 +118,12 @@ func (j *Journal) missing(explicit bool) []Missing {
 			var covered [LineSize]bool
 			for _, o := range l.report(ops) {
 				o.Medium = j.model.media[i]
-				k := key{o.PC, o.CR3, o.Kind, o.Flushed}
+				k := key{o.PC, o.CR3, o.Process, o.Kind, o.Flushed}
 				n, ok := index[k]
 				if !ok {
 					n = len(list)
 					index[k] = n
-					list = append(list, Missing{Op: o, Why: o.why(d.Platform)})
+					list = append(list, Missing{Op: o, Why: o.Why()})
 				}
 				list[n].Stores++
 				for b := range o.Size {
@@ -139,9 +141,9 @@ func (j *Journal) missing(explicit bool) []Missing {
 	return list
 }
 
-// why says what the store lacks.
-func (o *Op) why(p Platform) string {
-	switch {
+// Why says what the store lacks to be durable.
+func (o *Op) Why() string {
+	switch p := o.Medium.Platform; {
 	case p == Nothing:
 		return "the platform promises nothing"
 	case o.Kind&observe.NonTemporal != 0:

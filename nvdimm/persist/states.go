@@ -114,7 +114,8 @@ type Op struct {
 	Kind    observe.Kind
 	PC, CR3 uint64
 	VCPU    int
-	Flushed bool // a flush was executed, and no fence after it
+	Process uint32 // see Journal.Process
+	Flushed bool   // a flush was executed, and no fence after it
 }
 
 // report lists ops of the line as stores.
@@ -134,7 +135,7 @@ func (l *line) report(ops []int) []Op {
 				n = b + 1 - first
 			}
 		}
-		list = append(list, Op{l.medium, l.n*LineSize + uint64(o.chunk)*8 + uint64(first), n, o.kind, o.pc, o.cr3, int(o.vcpu), o.flushed})
+		list = append(list, Op{l.medium, l.n*LineSize + uint64(o.chunk)*8 + uint64(first), n, o.kind, o.pc, o.cr3, int(o.vcpu), o.process, o.flushed})
 	}
 	return list
 }

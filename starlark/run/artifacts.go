@@ -111,7 +111,11 @@ func (a *artifacts) keep(scenario, test, text string, failures []*nvstar.Failure
 			if !filepath.IsAbs(path) {
 				path = filepath.Join(x.Dir(), path)
 			}
-			err = errors.Join(err, saveBackend(path, filepath.Join(dir, filepath.Base(path)), x.Dir()))
+			to := filepath.Join(dir, filepath.Base(path))
+			err = errors.Join(err, saveBackend(path, to, x.Dir()))
+			if b.Diverted() { // the file is what it was before crash states
+				err = errors.Join(err, b.Save(to+".crash"))
+			}
 		}
 	}
 	return dir, err

@@ -28,6 +28,7 @@ type Options struct {
 
 	Run      string // regular expressions for the levels of a name, joined by /
 	List     bool   // names only
+	State    string // id of the one crash state to look at; "" for all
 	Verbose  bool
 	FailFast bool
 	Count    int    // runs of each test; 0 is 1

@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// repeat is the command that runs one test again as it ran.
-func (o *Options) repeat(path, test, engine string) string {
+// repeat is the command that runs one test again as it ran, with one crash
+// state if that failed.
+func (o *Options) repeat(path, test, engine, state string) string {
 	args := []string{"nvlab", "run", "--engine", engine, "-seed", fmt.Sprint(o.Seed)}
 	add := func(flag, value string) {
 		if value != "" {
@@ -23,6 +24,7 @@ func (o *Options) repeat(path, test, engine string) string {
 	if o.Steps > 0 {
 		add("--max-steps", fmt.Sprint(o.Steps))
 	}
+	add("--state", state)
 	levels := strings.Split(test, "/")
 	for i, level := range levels {
 		levels[i] = "^" + regexp.QuoteMeta(level) + "$"

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -407,7 +408,7 @@ func (r *runner) test(ctx context.Context, it *item) {
 	it.file.begin(&it.report.stream)
 	name := it.file.path + " " + it.test.Name
 	r.note(name, true)
-	outcome := it.test.Run(ctx, nvstar.Env{Lab: r.lab, Watcher: &watcher{r, it}, Verbose: r.o.Verbose, Steps: r.o.Steps})
+	outcome := it.test.Run(ctx, nvstar.Env{Lab: r.lab, Watcher: &watcher{r, it}, Verbose: r.o.Verbose, Steps: r.o.Steps, State: r.o.State})
 	r.note(name, false)
 	if outcome.Status == nvstar.Failed {
 		r.failed.Store(true)
@@ -556,7 +557,11 @@ func (w *watcher) evidence(b io.Writer, name string, o *nvstar.Outcome, x *lab.E
 			}
 		}
 	}
-	repeat := w.r.o.repeat(w.it.file.path, name, w.r.engine)
+	repeat := w.r.o.repeat(w.it.file.path, name, w.r.engine, cmp.Or(w.r.o.State, o.State))
+	if o.Finding != "" {
+		io.WriteString(b, o.Finding)
+		text += o.Finding
+	}
 	dir, err := w.r.artifacts.keep(w.it.file.path, name, text+"repeat: "+repeat+"\n", o.Failures, x)
 	if dir != "" {
 		fmt.Fprintf(b, "artifacts: %s\n", dir)

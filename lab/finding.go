@@ -1,0 +1,69 @@
+package lab
+
+import (
+	"fmt"
+	"strings"
+
+	"nvlab/nvdimm/persist"
+)
+
+// maxTold is how many stores a finding lists of those that survived, and of
+// those that did not.
+const maxTold = 8
+
+// Describe tells of a crash state: where the power failed, which stores
+// survived that need not have, and which did not.
+func (t *Trace) Describe(s *persist.State) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "crash state %s: the power failed ", s.ID)
+	if s.At == persist.AtEnd {
+		fmt.Fprintf(&b, "at the end of %s\n", t.command)
+	} else {
+		what := "a " + s.At.String()
+		if s.At == persist.AtOrder {
+			what = "what orders like a fence"
+		}
+		fmt.Fprintf(&b, "during %s, before %s%s, instruction %d\n", t.command, what, t.place(s.PC, s.Process), s.Seq)
+	}
+	if s.Torn >= 0 {
+		fmt.Fprintf(&b, "  torn: the label write, after %d bytes\n", s.Torn)
+	}
+	t.list(&b, "lost", s.Lost)
+	t.list(&b, "kept", s.Kept)
+	return b.String()
+}
+
+func (t *Trace) list(b *strings.Builder, word string, ops []persist.Op) {
+	if len(ops) == 0 {
+		fmt.Fprintf(b, "  %s: no store\n", word)
+	}
+	for i, o := range ops {
+		if i == maxTold {
+			fmt.Fprintf(b, "  %s: %d more\n", word, len(ops)-i)
+			break
+		}
+		fmt.Fprintf(b, "  %s: %s\n", word, t.Store(o))
+	}
+}
+
+// Store describes a store.
+func (t *Trace) Store(o persist.Op) string {
+	id := "?"
+	if d := t.DIMM(o.Medium); d != nil {
+		id = d.ID()
+	}
+	return fmt.Sprintf("%s %#x+%d, %v store%s: %s", id, o.Offset, o.Size, o.Kind, t.place(o.PC, o.Process), o.Why())
+}
+
+// place is where in the guest an instruction is, as far as that is known.
+func (t *Trace) place(pc uint64, process uint32) string {
+	at := t.Symbol(pc)
+	if at == "" {
+		at = fmt.Sprintf("%#x", pc)
+	}
+	by := t.Process(process).String()
+	if by == "" {
+		by = "a process that is not known"
+	}
+	return fmt.Sprintf(" at %s by %s", at, by)
+}

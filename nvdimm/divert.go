@@ -1,0 +1,151 @@
+package nvdimm
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"sync/atomic"
+)
+
+// copyStore is a copy in memory, of which a backend's file learns nothing.
+// Backends on one part of one file share it.
+type copyStore struct {
+	fileStore
+	original store
+	users    *atomic.Int32
+}
+
+func (s copyStore) Close() error {
+	if s.users.Add(-1) == 0 {
+		s.fileStore.Close()
+	}
+	return s.original.Close()
+}
+
+// Divert has all that guest and host write from now on go to a copy of the
+// backend in memory, which guest and host also read. The file stays as it is,
+// however the program ends. Anonymous memory, and what nobody writes, need no
+// copy.
+func (b *Backend) Divert() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.check(0, 0); err != nil {
+		return err
+	}
+	if b.kind == anonymous || b.readOnly || b.diverted() {
+		return nil
+	}
+	if b.mem != nil {
+		return fmt.Errorf("%s: a running VM maps this backend: power it off first", b)
+	}
+	f, err := anonymousFile(b.size)
+	if err != nil {
+		return fmt.Errorf("%s: no memory for a copy of %#x bytes: %w", b, b.size, err)
+	}
+	if err := b.copyTo(f); err != nil {
+		f.Close()
+		return err
+	}
+	users := &atomic.Int32{}
+	users.Store(1)
+	b.store = copyStore{fileStore{f, 0}, b.store, users}
+	b.durability = Volatile
+	return nil
+}
+
+// DivertLike has the backend share the copy of another on the same part of
+// the same file.
+func (b *Backend) DivertLike(other *Backend) {
+	other.mu.Lock()
+	s, ok := other.store.(copyStore)
+	other.mu.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !ok || b.diverted() || b.size != other.size {
+		return
+	}
+	s.users.Add(1)
+	b.store, b.durability = copyStore{s.fileStore, b.store, s.users}, Volatile
+}
+
+// Diverted says that the backend no longer is its file.
+func (b *Backend) Diverted() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.diverted()
+}
+
+func (b *Backend) diverted() bool {
+	_, ok := b.store.(copyStore)
+	return ok
+}
+
+// copyTo writes what is not zero to a file of zeros.
+func (b *Backend) copyTo(f *os.File) error {
+	var failed error
+	err := b.walk(0, b.size, func(off int64, p []byte) {
+		for ; len(p) > 0 && failed == nil; off, p = off+PageSize, p[PageSize:] {
+			if !bytes.Equal(p[:PageSize], zeroPage) {
+				_, failed = f.WriteAt(p[:PageSize], off)
+			}
+		}
+	})
+	if failed != nil {
+		return fmt.Errorf("%s: copying it: %w", b, failed)
+	}
+	return err
+}
+
+// Save writes what the backend holds to a new file.
+func (b *Backend) Save(path string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.check(0, 0); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Truncate(b.size); err != nil {
+		return err
+	}
+	return b.copyTo(f)
+}
+
+// Restore makes the backend what it was at a snapshot of it. No VM maps it.
+func (b *Backend) Restore(s *Snapshot) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch err := b.check(0, 0); {
+	case err != nil:
+		return err
+	case s.size != b.size:
+		return fmt.Errorf("%s: the snapshot has %#x bytes, the backend %#x: it is of another one", b, s.size, b.size)
+	case b.mem != nil:
+		return fmt.Errorf("%s: a running VM maps this backend: power it off before writing", b)
+	}
+	var failed error
+	seen := map[int64]bool{}
+	put := func(off int64, now []byte) {
+		if old := s.page(off); failed == nil && !bytes.Equal(old, now) {
+			_, failed = b.store.WriteAt(old, off)
+		}
+	}
+	err := b.walk(0, b.size, func(off int64, p []byte) {
+		for ; len(p) > 0; off, p = off+PageSize, p[PageSize:] {
+			seen[off] = true
+			put(off, p[:PageSize])
+		}
+	})
+	for off := range s.pages {
+		if !seen[off] {
+			put(off, zeroPage)
+		}
+	}
+	if err == nil {
+		err = failed
+	}
+	return err
+}

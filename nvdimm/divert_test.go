@@ -1,0 +1,109 @@
+package nvdimm
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// TestDivert: from then on nothing reaches the file, whoever writes.
+func TestDivert(t *testing.T) {
+	for _, share := range []bool{true, false} {
+		path := filepath.Join(t.TempDir(), "f")
+		file := bytes.Repeat([]byte("neighbour"), 3*PageSize)[:3*PageSize]
+		if err := os.WriteFile(path, file, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		open := func() *Backend {
+			b, err := OpenFile(FileConfig{Path: path, Size: PageSize, Offset: PageSize, Share: share, Partial: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return b
+		}
+		b, other := open(), open()
+		before := snapshot(t, b)
+		for range 2 { // the second changes nothing
+			if err := b.Divert(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		other.DivertLike(b)
+		if !b.Diverted() || !other.Diverted() || b.Durability() != Volatile {
+			t.Errorf("share=%v: diverted backends: %v, %v, durability %v", share, b.Diverted(), other.Diverted(), b.Durability())
+		}
+		if got := diff(t, b, before); got != nil {
+			t.Errorf("share=%v: the copy differs: %v", share, got)
+		}
+		if _, err := b.WriteAt([]byte("host"), 8); err != nil {
+			t.Fatal(err)
+		}
+		d := &DIMM{}
+		mem, err := b.attach(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Divert(); err != nil {
+			t.Errorf("share=%v: a backend that is diverted cannot be again while a VM runs: %v", share, err)
+		}
+		if err := b.Restore(before); err == nil {
+			t.Errorf("share=%v: a backend is restored below a running VM", share)
+		}
+		copy(mem[64:], "guest")
+		if err := b.put([]byte("label"), 128); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.detach(d); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, 256)
+		if _, err := other.ReadAt(got, 0); err != nil {
+			t.Fatal(err)
+		}
+		if string(got[8:12]) != "host" || share != (string(got[64:69]) == "guest") || share != (string(got[128:133]) == "label") {
+			t.Errorf("share=%v: another backend of the file reads %q, %q, %q", share, got[8:12], got[64:69], got[128:133])
+		}
+		saved := filepath.Join(t.TempDir(), "saved")
+		if err := b.Save(saved); err != nil {
+			t.Fatal(err)
+		}
+		if copied, err := os.ReadFile(saved); err != nil || len(copied) != PageSize || !bytes.Equal(copied[:256], got) {
+			t.Errorf("share=%v: what is saved has %d bytes (%v) and others than the backend", share, len(copied), err)
+		}
+		if err := b.Restore(before); err != nil {
+			t.Fatal(err)
+		}
+		if got := diff(t, other, before); got != nil {
+			t.Errorf("share=%v: after Restore, %v differ", share, got)
+		}
+		for _, b := range []*Backend{b, other} {
+			if err := b.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, file) {
+			t.Errorf("share=%v: the file changed (%v)", share, err)
+		}
+	}
+}
+
+// TestDivertWhileMapped: a running VM's memory cannot be exchanged.
+func TestDivertWhileMapped(t *testing.T) {
+	b, err := OpenFile(FileConfig{Path: filepath.Join(t.TempDir(), "f"), Size: PageSize, Share: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &DIMM{}
+	if _, err := b.attach(d); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Divert(); err == nil {
+		t.Error("a backend is diverted below a running VM")
+	}
+	b.detach(d)
+	b.Close()
+}
