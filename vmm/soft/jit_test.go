@@ -35,7 +35,7 @@ func (m *testMachine) compileAll() {
 
 // agree runs code interpreted and compiled, with a timer ticking, and compares.
 func agree(t *testing.T, pair *[2]*testMachine, code []byte, seed uint64) {
-	var states [2]snapshot
+	var states [2]State
 	for i, m := range pair {
 		m.reset(t)
 		m.stubs()
@@ -76,11 +76,11 @@ func agree(t *testing.T, pair *[2]*testMachine, code []byte, seed uint64) {
 		if _, err := m.p.Run(context.Background(), 6000); err != nil {
 			t.Fatalf("Run() of % x: %v", code, err)
 		}
-		states[i] = m.c.snapshot()
+		states[i] = m.c.state()
 	}
 	a, b := pair[0], pair[1]
 	if states[0] != states[1] {
-		t.Fatalf("% x with seed %d: interpreted and compiled end in\n%s", code, seed, states[0].differ(&states[1]))
+		t.Fatalf("% x with seed %d: interpreted and compiled end in\n%s", code, seed, states[0].Differ(states[1]))
 	}
 	if i := mismatch(a.ram, b.ram); i >= 0 {
 		t.Fatalf("% x with seed %d: memory at %#x differs: %x interpreted, %x compiled", code, seed, i, a.ram[i&^7:][:8], b.ram[i&^7:][:8])

@@ -27,7 +27,8 @@ type processors struct {
 	cache   blockCache
 	lastGen uint32 // see cpu.gens
 
-	observer observe.Observer // nil if nobody looks
+	observer observe.Observer     // nil if nobody looks
+	pages    observe.PageObserver // the same, if it is one
 
 	started     bool
 	stopping    bool // end Run after this instruction

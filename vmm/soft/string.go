@@ -121,7 +121,7 @@ func (c *cpu) plainPage(va uint64, kind access) (page []byte, ok bool) {
 	}
 	off := pa&^pageMask - r.base
 	if kind == accessWrite {
-		if !r.direct() {
+		if !r.direct() && !c.tellPage(r, off) {
 			return nil, false
 		}
 		if r.firstBlock(off) != 0 {

@@ -1,0 +1,333 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"nvlab/internal/programs"
+	"nvlab/vmm"
+	"nvlab/vmm/observe"
+	"nvlab/vmm/soft"
+)
+
+const (
+	// lockstep is after how many nanoseconds of guest time, that is,
+	// instructions at most, the sides compare themselves.
+	lockstep = 10_000
+	// sweep is how often they compare all memory.
+	sweep = 50 * time.Millisecond
+)
+
+// A side is one of several machines that do the same, in lockstep: its engine
+// stops every so often to be compared.
+type side struct {
+	soft.Engine
+	name string
+	// stores, if not nil, has every store of the guest, to RAM and to DIMMs,
+	// since the last comparison. All memory is observed then, so that no store
+	// takes the way that it takes on the other sides.
+	stores *stores
+
+	at      chan moment
+	goOn    chan bool // false: it is over
+	procs   vmm.Processors
+	regions []vmm.Region
+	failed  error
+}
+
+// moment is where a side stands.
+type moment int
+
+const (
+	stepped moment = iota
+	closing        // the machine is off, its memory is still there
+	gone           // the side is through
+)
+
+func (s *side) New(spec vmm.ProcessorSpec, bus vmm.Bus) (vmm.Processors, error) {
+	p, err := s.Engine.New(spec, bus)
+	if err != nil {
+		return nil, err
+	}
+	if s.stores != nil {
+		p.(vmm.Observable).Observe(s.stores)
+	}
+	s.procs, s.regions = p, nil
+	return stepping{p, s}, nil
+}
+
+// stepping are processors that stop every lockstep.
+type stepping struct {
+	vmm.Processors
+	side *side
+}
+
+func (p stepping) Map(r vmm.Region) error {
+	r.Observed = r.Observed || p.side.stores != nil
+	p.side.regions = append(p.side.regions, r)
+	return p.Processors.Map(r)
+}
+
+func (p stepping) Run(ctx context.Context, deadline time.Duration) (vmm.Exit, error) {
+	for {
+		next := (p.Clock()/lockstep + 1) * lockstep
+		exit, err := p.Processors.Run(ctx, min(deadline, next))
+		if err != nil || exit != vmm.ExitDeadline || p.Clock() >= deadline {
+			return exit, err
+		}
+		if !p.side.meet(stepped) {
+			return 0, context.Canceled
+		}
+	}
+}
+
+func (p stepping) Close() error {
+	p.side.meet(closing)
+	return p.Processors.Close()
+}
+
+func (s *side) meet(m moment) bool {
+	s.at <- m
+	return <-s.goOn
+}
+
+func (s *side) states() []soft.State {
+	return s.procs.(interface{ States() []soft.State }).States()
+}
+
+// stores collects the lines of 64 bytes that a guest has stored to.
+type stores struct {
+	seen  []bool   // by line of guest-physical address space
+	lines []uint64 // guest-physical, of each that was seen
+	count uint64
+}
+
+// newStores has room for what a machine of these tests has: little RAM, and a
+// DIMM at 4 GiB. Of the memory it takes, the host gives what is touched.
+func newStores() *stores { return &stores{seen: make([]bool, (4<<30+256<<20)/64)} }
+
+func (s *stores) Store(e *observe.Store) {
+	s.count++
+	s.line(e.Base + e.Offset)
+}
+
+func (s *stores) line(addr uint64) {
+	if i := addr / 64; !s.seen[i] {
+		s.seen[i] = true
+		s.lines = append(s.lines, i*64)
+	}
+}
+
+// Page is any of its lines.
+func (s *stores) Page(base, offset uint64) {
+	for at := offset; at < offset+4096; at += 64 {
+		s.line(base + at)
+	}
+}
+
+func (*stores) Flush(*observe.Flush) {}
+func (*stores) Fence(*observe.Fence) {}
+
+func (s *stores) forget() {
+	for _, line := range s.lines {
+		s.seen[line/64] = false
+	}
+	s.lines = s.lines[:0]
+}
+
+// together lets each side do the same and compares them: their processors
+// every lockstep, with every line of memory that the guest has stored to; all
+// their memory every sweep, and at the end. A store that one of them does not
+// do, or does elsewhere, or of another value, is found so, unless it is
+// undone by another before the next comparison.
+func together(t *testing.T, sides []*side, do func(*side) error) {
+	t.Helper()
+	for _, s := range sides {
+		s.at, s.goOn = make(chan moment), make(chan bool)
+		go func() {
+			s.failed = do(s)
+			s.at <- gone
+		}()
+	}
+	var compared, lines int
+	var swept, clock time.Duration
+	for {
+		var moments []moment
+		for _, s := range sides {
+			moments = append(moments, <-s.at)
+		}
+		first := sides[0]
+		differ := ""
+		for i, s := range sides[1:] {
+			if moments[i+1] != moments[0] {
+				differ = fmt.Sprintf("%s is at %d, %s at %d", first.name, moments[0], s.name, moments[i+1])
+			}
+		}
+		if differ == "" && moments[0] == gone {
+			for _, s := range sides {
+				if s.failed != nil {
+					t.Errorf("%s: %v", s.name, s.failed)
+				}
+			}
+			t.Logf("%d comparisons; %d lines of %d stores, of %d instructions in %v of guest time", compared, lines, first.stores.count, first.states()[0].Retired, clock)
+			return
+		}
+		if differ == "" {
+			whole := moments[0] == closing || first.procs.Clock()-swept >= sweep
+			if whole {
+				swept = first.procs.Clock()
+			}
+			clock = first.procs.Clock()
+			compared++
+			lines += len(first.stores.lines)
+			for _, s := range sides[1:] {
+				if differ = first.differs(s, whole); differ != "" {
+					differ = fmt.Sprintf("%s and %s differ at %v:\n%s", first.name, s.name, clock, differ)
+					break
+				}
+			}
+			first.stores.forget()
+		}
+		if differ != "" {
+			t.Error(differ)
+			for i, s := range sides {
+				for m := moments[i]; m != gone; m = <-s.at {
+					s.goOn <- false
+				}
+			}
+			return
+		}
+		for _, s := range sides {
+			s.goOn <- true
+		}
+	}
+}
+
+// differs says in what two sides differ.
+func (s *side) differs(o *side, whole bool) string {
+	a, b := s.states(), o.states()
+	for i := range a {
+		if a[i] != b[i] {
+			return fmt.Sprintf("CPU %d: %s", i, a[i].Differ(b[i]))
+		}
+	}
+	for _, line := range s.stores.lines {
+		x, y := s.memory(line), o.memory(line)
+		if !bytes.Equal(x, y) {
+			return fmt.Sprintf("memory at %#x, stored to since the last comparison: % x and % x", line, x, y)
+		}
+	}
+	for i, r := range s.regions {
+		if whole && !bytes.Equal(r.Mem, o.regions[i].Mem) {
+			j := 0
+			for r.Mem[j] == o.regions[i].Mem[j] {
+				j++
+			}
+			return fmt.Sprintf("memory at %#x: %#x and %#x", r.Base+uint64(j), r.Mem[j], o.regions[i].Mem[j])
+		}
+	}
+	return ""
+}
+
+// memory is the line of 64 bytes at a guest-physical address.
+func (s *side) memory(line uint64) []byte {
+	for _, r := range s.regions {
+		if line-r.Base < uint64(len(r.Mem)) {
+			return r.Mem[line-r.Base:][:64]
+		}
+	}
+	return nil
+}
+
+// TestLockstep boots three machines, makes a namespace and runs programs that
+// gcc and Go compiled, and powers off: on the interpreter with every store
+// seen, on the interpreter, and compiled. They agree all the while, and the
+// programs print what they print on the host.
+//
+// NVLAB_LOCKSTEP=1 has two CPUs as well, and programs that take longer.
+func TestLockstep(t *testing.T) {
+	vmExperiment(t) // builds the guest, or skips
+	if err := soft.Compiles(); err != nil {
+		t.Skipf("there is nothing to compare the interpreter with: %v", err)
+	}
+	long := os.Getenv("NVLAB_LOCKSTEP") == "1"
+	paths, want := map[string]string{}, map[string]string{}
+	rounds := map[string]string{}
+	for _, p := range programs.All {
+		rounds[p.Name] = p.Few
+		if long {
+			rounds[p.Name] = p.Rounds
+		}
+		paths[p.Name] = p.Build(t)
+		want[p.Name] = programs.Native(t, paths[p.Name], rounds[p.Name])
+	}
+	cpus := []int{1}
+	if long {
+		cpus = append(cpus, 2)
+	}
+	for _, n := range cpus {
+		t.Run(fmt.Sprintf("%d CPUs", n), func(t *testing.T) {
+			sides := []*side{
+				{name: "the interpreter that sees all stores", Engine: soft.Engine{Interpreter: true}, stores: newStores()},
+				{name: "the interpreter", Engine: soft.Engine{Interpreter: true}},
+				{name: "the compiler", Engine: soft.Engine{}},
+			}
+			machines := map[*side]*VM{}
+			for _, s := range sides {
+				v, _ := labelledVM(t, vmExperiment(t))
+				v.engine, v.opts.CPUs = s, n
+				machines[s] = v
+			}
+			together(t, sides, func(s *side) error {
+				v, ctx := machines[s], t.Context()
+				if err := v.Boot(ctx, DefaultTimeout); err != nil {
+					return err
+				}
+				do := func(command string) (string, error) {
+					r, err := v.Run(ctx, Command{Shell: command, Timeout: 10 * time.Minute, Check: true})
+					if err != nil {
+						return "", err
+					}
+					return string(r.Stdout), nil
+				}
+				if _, err := do(makeNamespace); err != nil {
+					return err
+				}
+				for _, p := range programs.All {
+					text, err := os.ReadFile(paths[p.Name])
+					if err != nil {
+						return err
+					}
+					name := "/tmp/" + filepath.Base(paths[p.Name])
+					if err := v.WriteFile(ctx, name, text); err != nil {
+						return err
+					}
+					got, err := do("chmod +x " + name + " && " + name + " " + rounds[p.Name] + " && rm " + name)
+					if err != nil {
+						return err
+					}
+					if got != want[p.Name] {
+						return fmt.Errorf("%s %s prints %q, natively %q", p.Name, rounds[p.Name], got, want[p.Name])
+					}
+				}
+				return v.PowerOff(ctx)
+			})
+			consoles := map[string]string{}
+			for _, s := range sides {
+				consoles[machines[s].Console()] = s.name
+			}
+			if len(consoles) != 1 {
+				t.Errorf("there are %d different consoles, want 1", len(consoles))
+			}
+			if up := strings.Contains(machines[sides[0]].Console(), "2 CPUs"); up != (n == 2) {
+				t.Errorf("on %d CPUs the kernel says that it has 2: %v", n, up)
+			}
+		})
+	}
+}
