@@ -97,6 +97,9 @@ func (v *VM) addMemory(d *NVDIMM) error {
 		return &Error{Class: ClassHost, Err: err}
 	}
 	v.power.add(d, mem, d.Pieces(mem))
+	if err := v.power.track(d); err != nil {
+		return err
+	}
 	for i, p := range d.Pieces(mem) {
 		err := v.m.AddMemory(vmm.Region{Base: p.Addr, Mem: p.Mem, ReadOnly: d.backend.ReadOnly(), Observed: v.power.sees(), Revocable: d.backend.Revocable()})
 		if err != nil {

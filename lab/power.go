@@ -23,6 +23,8 @@ type power struct {
 	came    int          // events that the armed cut counted
 	cut     *persist.Cut // the power has failed
 	calls   []*callFault
+	epochs  map[*NVDIMM]*nvdimm.Snapshot // what each held at its latest flush hint, if blind
+	back    bool                         // the cut goes back to those
 }
 
 // Events that a power cut can strike before.
@@ -69,9 +71,7 @@ func (p *power) begin() {
 	}
 	p.model.Reset()
 	p.model.UnmapAll()
-	if p.blind = p.v.m.Observe(p); p.blind != nil {
-		return
-	}
+	p.blind = p.v.m.Observe(p)
 	p.v.root.OnFlushHint = p.hint
 }
 
@@ -102,9 +102,12 @@ func (p *power) end() {
 	if p.model == nil {
 		return // it was off
 	}
-	if p.cut != nil {
+	switch {
+	case p.back:
+		p.fallBack()
+	case p.cut != nil:
 		unlessLost(func() { p.cut.Apply(p.model) })
-	} else {
+	default:
 		p.model.Clean()
 	}
 	*p = power{v: p.v, calls: p.calls}
@@ -132,6 +135,7 @@ func (p *power) seed() uint64 {
 // fail cuts the power. What comes until the machine stops leaves no trace.
 func (p *power) fail(keep persist.Keep) {
 	p.cut = p.model.Cut(keep, p.seed())
+	p.back = p.blind != nil && keep == persist.KeepNone
 	if p.v.m != nil {
 		p.v.m.Attention()
 	}
@@ -240,6 +244,7 @@ func (p *power) hint(d *nvdimm.DIMM) {
 		p.fail(p.armed.Keep)
 		return
 	}
+	p.endEpoch(h)
 	m := p.media[h]
 	if m == nil {
 		return
@@ -289,9 +294,17 @@ func (p *power) ready(keep persist.Keep) error {
 	if keep == persist.KeepAll {
 		return nil
 	}
+	if _, ok := p.v.FallsBack(keep); ok {
+		return p.alone()
+	}
 	if err := p.unseen(); err != nil {
 		return fmt.Errorf(`keep="all" is all that can be had here: %w`, err)
 	}
+	return p.alone()
+}
+
+// alone says that no other VM stores to the same files.
+func (p *power) alone() error {
 	for _, d := range p.v.dimms {
 		if o := d.alsoIn(); o != nil {
 			return fmt.Errorf(`keep="all" is all that can be had here: another running VM maps %s too, as nvdimm %q, and what it stored cannot be told from this VM's`, d.backend, o.ID())

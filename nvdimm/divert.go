@@ -113,39 +113,3 @@ func (b *Backend) Save(path string) error {
 	}
 	return b.copyTo(f)
 }
-
-// Restore makes the backend what it was at a snapshot of it. No VM maps it.
-func (b *Backend) Restore(s *Snapshot) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	switch err := b.check(0, 0); {
-	case err != nil:
-		return err
-	case s.size != b.size:
-		return fmt.Errorf("%s: the snapshot has %#x bytes, the backend %#x: it is of another one", b, s.size, b.size)
-	case b.mem != nil:
-		return fmt.Errorf("%s: a running VM maps this backend: power it off before writing", b)
-	}
-	var failed error
-	seen := map[int64]bool{}
-	put := func(off int64, now []byte) {
-		if old := s.page(off); failed == nil && !bytes.Equal(old, now) {
-			_, failed = b.store.WriteAt(old, off)
-		}
-	}
-	err := b.walk(0, b.size, func(off int64, p []byte) {
-		for ; len(p) > 0; off, p = off+PageSize, p[PageSize:] {
-			seen[off] = true
-			put(off, p[:PageSize])
-		}
-	})
-	for off := range s.pages {
-		if !seen[off] {
-			put(off, zeroPage)
-		}
-	}
-	if err == nil {
-		err = failed
-	}
-	return err
-}

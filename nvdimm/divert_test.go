@@ -107,3 +107,39 @@ func TestDivertWhileMapped(t *testing.T) {
 	b.detach(d)
 	b.Close()
 }
+
+// TestRevert: a snapshot follows the backend, and a running VM's memory goes
+// back to it, up to a limit.
+func TestRevert(t *testing.T) {
+	for _, share := range []bool{true, false} {
+		b, err := OpenFile(FileConfig{Path: filepath.Join(t.TempDir(), "f"), Size: 4 * PageSize, Share: share})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := &DIMM{}
+		mem, err := b.attach(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mem[0], mem[PageSize] = 1, 1
+		s := snapshot(t, b)
+		mem[PageSize], mem[2*PageSize], mem[3*PageSize] = 0, 2, 2
+		for range 2 {
+			if err := b.Update(s); err != nil {
+				t.Fatal(err)
+			}
+			if got := diff(t, b, s); got != nil {
+				t.Errorf("share=%v: after Update, %v differ", share, got)
+			}
+		}
+		mem[0], mem[2*PageSize], mem[3*PageSize], mem[3*PageSize+100] = 9, 9, 9, 9
+		if err := b.Revert(s, 3*PageSize+100); err != nil {
+			t.Fatal(err)
+		}
+		if got := [5]byte{mem[0], mem[PageSize], mem[2*PageSize], mem[3*PageSize], mem[3*PageSize+100]}; got != [5]byte{1, 0, 2, 2, 9} {
+			t.Errorf("share=%v: after Revert the pages begin with %v", share, got)
+		}
+		b.detach(d)
+		b.Close()
+	}
+}

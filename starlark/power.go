@@ -30,6 +30,13 @@ func assumption(c *call, v *vm) {
 	}
 }
 
+// fallback says that a power cut is not exact on this engine.
+func fallback(c *call, v *vm, keep persist.Keep) {
+	if why, ok := v.v.FallsBack(keep); ok {
+		c.thread.Print(c.thread, "power_cut: "+why)
+	}
+}
+
 func powerCut(c *call, v *vm) (starlark.Value, error) {
 	keep := c.keep()
 	if c.err != nil {
@@ -38,6 +45,7 @@ func powerCut(c *call, v *vm) (starlark.Value, error) {
 	if keep != persist.KeepAll {
 		assumption(c, v)
 	}
+	fallback(c, v, keep)
 	return nil, v.v.PowerCut(keep)
 }
 
@@ -62,6 +70,7 @@ func powerCutOn(c *call, v *vm) (starlark.Value, error) {
 	if cut.Keep != persist.KeepAll {
 		assumption(c, v)
 	}
+	fallback(c, v, cut.Keep)
 	return nil, v.v.PowerCutOn(cut)
 }
 

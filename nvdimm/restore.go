@@ -1,0 +1,82 @@
+package nvdimm
+
+import (
+	"bytes"
+	"fmt"
+)
+
+// differing visits the pages of [0, limit) in which the backend differs from
+// a snapshot of it: what the snapshot has, and what there is now. They are
+// valid during the visit.
+func (b *Backend) differing(s *Snapshot, limit int64, visit func(off int64, old, now []byte) error) error {
+	if err := b.check(0, 0); err != nil {
+		return err
+	}
+	if s.size != b.size {
+		return fmt.Errorf("%s: the snapshot has %#x bytes, the backend %#x: it is of another one", b, s.size, b.size)
+	}
+	var failed error
+	seen := map[int64]bool{}
+	compare := func(off int64, now []byte) {
+		if old := s.page(off); failed == nil && off < limit && !bytes.Equal(old, now) {
+			failed = visit(off, old, now)
+		}
+	}
+	err := b.walk(0, b.size, func(off int64, p []byte) {
+		for ; len(p) > 0; off, p = off+PageSize, p[PageSize:] {
+			seen[off] = true
+			compare(off, p[:PageSize])
+		}
+	})
+	for off := range s.pages {
+		if !seen[off] {
+			compare(off, zeroPage)
+		}
+	}
+	if err == nil {
+		err = failed
+	}
+	return err
+}
+
+// Restore makes the backend what it was at a snapshot of it. No VM maps it.
+func (b *Backend) Restore(s *Snapshot) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.mem != nil {
+		return fmt.Errorf("%s: a running VM maps this backend: power it off before writing", b)
+	}
+	return b.differing(s, b.size, func(off int64, old, _ []byte) error {
+		_, err := b.store.WriteAt(old, off)
+		return err
+	})
+}
+
+// Revert makes the first limit bytes of what a VM's guest sees what they were
+// at a snapshot.
+func (b *Backend) Revert(s *Snapshot, limit uint64) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.mem == nil || b.readOnly {
+		return nil
+	}
+	return b.differing(s, int64(limit), func(off int64, old, _ []byte) error {
+		return guardedCopy(b.mem[off:min(off+PageSize, int64(limit))], old)
+	})
+}
+
+// Update makes a snapshot what the backend holds now.
+func (b *Backend) Update(s *Snapshot) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.differing(s, b.size, func(off int64, old, now []byte) error {
+		if bytes.Equal(now, zeroPage) {
+			delete(s.pages, off)
+		} else if p := s.pages[off]; p != nil {
+			copy(p, now)
+		} else {
+			s.pages[off] = bytes.Clone(now)
+		}
+		return nil
+	})
+}
