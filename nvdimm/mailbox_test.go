@@ -179,8 +179,8 @@ func TestLabelWrite(t *testing.T) {
 	}
 }
 
-// TestAccess: only a 4-byte write of the page's own address does anything.
-func TestAccess(t *testing.T) {
+// TestPortReachesOnlyItsOwnPage: only a 4-byte write of the page's own address does anything.
+func TestPortReachesOnlyItsOwnPage(t *testing.T) {
 	g, _ := labelled(t)
 	request := append(words(1, 1, 4), make([]byte, 100)...)
 	for i := range g.ram.bytes {
@@ -213,9 +213,9 @@ func TestAccess(t *testing.T) {
 	}
 }
 
-// TestRewrittenRequest: what another CPU writes into the page after the device
+// TestRequestIsCopiedBeforeItIsParsed: what another CPU writes into the page after the device
 // has read it has no effect.
-func TestRewrittenRequest(t *testing.T) {
+func TestRequestIsCopiedBeforeItIsParsed(t *testing.T) {
 	g, b := labelled(t)
 	g.ram.onRead = func() {
 		page := g.page()
@@ -240,8 +240,8 @@ func TestMailboxOutsideRAM(t *testing.T) {
 	}
 }
 
-// TestFITChanges: the protocol of a reader that is interrupted by a hotplug.
-func TestFITChanges(t *testing.T) {
+// TestFITIsAtomicAgainstHotplug: the protocol of a reader that is interrupted by a hotplug.
+func TestFITIsAtomicAgainstHotplug(t *testing.T) {
 	r := newRoot(t, Config{Slots: 64, MaxMem: 8 * gib})
 	g := newGuest(t, r)
 	add := func() {

@@ -214,8 +214,8 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-// TestManySlots: as many DIMMs as there can be, in any order of slots.
-func TestManySlots(t *testing.T) {
+// TestTablesOf256Slots: as many DIMMs as there can be, in any order of slots.
+func TestTablesOf256Slots(t *testing.T) {
 	r := newRoot(t, Config{Slots: 256, MaxMem: 16 * gib})
 	for i := range 256 {
 		slot := i * 37 % 256

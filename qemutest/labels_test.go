@@ -25,6 +25,7 @@ var areas = []struct {
 	{128 * kib, label.V11, [2]string{"raw", "sector"}},
 	{128 * kib, label.V12, [2]string{"raw", "sector"}},
 	{256 * kib, label.V12, [2]string{"raw", "fsdax"}},
+	{2 * mib, label.V11, [2]string{"raw", "sector"}},
 	{2 * mib, label.V12, [2]string{"raw", "devdax"}},
 	{128*kib + 1, label.V12, [2]string{"raw", "sector"}},
 	{200000, label.V11, [2]string{"raw", "raw"}},

@@ -9,7 +9,7 @@ import (
 )
 
 var (
-	scenarioName = regexp.MustCompile("`((?:\\w+/)?\\w+\\.star)/(test_\\w+)`")
+	scenarioName = regexp.MustCompile("`((?:\\w+/|\\.\\./)?\\w+\\.star)/(test_\\w+)`")
 	goName       = regexp.MustCompile("`([\\w/]+)\\.((?:Test|Fuzz)\\w+)`")
 	definition   = regexp.MustCompile(`(?m)^def (test_\w+)\(`)
 )
@@ -41,6 +41,7 @@ func TestDocument(t *testing.T) {
 		if !strings.Contains(path, "/") {
 			path = "document/" + path
 		}
+		path = strings.TrimPrefix(path, "../")
 		if _, err := os.Stat(path); err != nil {
 			t.Errorf("docs/document.md names %s, which is not there", path)
 		} else if !defined(t, path)[m[2]] {

@@ -18,7 +18,7 @@ def test_x(t):
     vm = t.vm(slots = 3, maxmem = "1GiB")
     vm.plug(backend = t.backend_file(path = "a.img", size = "4MiB"))
     vm.plug(backend = t.backend_file(path = "b.img", size = "4MiB", share = False, pmem = True), unarmed = True)
-    vm.plug(backend = t.backend_ram(size = "4MiB"), id = "ram")
+    vm.plug(backend = t.backend_ram(size = "4MiB"), id = "ram", label_size = "128KiB")
 `
 	if err := os.WriteFile(path, []byte(src), 0o644); err != nil {
 		t.Fatal(err)
@@ -44,6 +44,7 @@ def test_x(t):
 				want[0],
 				`x.star:5: nvdimm1: t.backend_file(path = "b.img", size = "4MiB", share = False, pmem = True), volatile: guest writes are lost at power-off`,
 				`x.star:6: ram: t.backend_ram(size = "4MiB"), volatile: guest writes are lost at power-off; unarmed=True tells the guest`,
+				`x.star:6: ram: 1920KiB of it are out of the guest's reach: memory is a multiple of 2MiB`,
 			}
 		}
 		if len(lines) != len(want) {

@@ -44,7 +44,9 @@ var flagNames = []string{"read-only", "local", "btt", "updating"}
 
 const nameSize = 64
 
-// parseLabel reads a slot and judges it as Linux does (label.c, slot_valid).
+// parseLabel reads a slot and judges it as Linux does (label.c, slot_valid),
+// but for one: Linux takes zeros in slot 0 for a label, and then fails to
+// probe the DIMM.
 func parseLabel(area []byte, g Geometry, slot int) Label {
 	at := g.LabelOffset(slot)
 	p := area[at : at+g.Version.LabelSize()]
