@@ -12,8 +12,14 @@ import (
 // depend on the host's.
 var Epoch = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
 
-// cmdline is the kernel's command line; a scenario's own words come last, so
-// that they win.
+// cmdline is the kernel's command line: the machine's words, the run's and the
+// scenario's own, which come last, so that they win.
 func (v *VM) cmdline() string {
-	return strings.TrimSpace(boot.DefaultCmdline(vmm.TSCFrequency(v.engine)) + " " + v.opts.Cmdline)
+	words := strings.Fields(boot.DefaultCmdline(vmm.TSCFrequency(v.engine)))
+	for _, more := range []string{v.x.lab.opts.Cmdline, v.opts.Cmdline} {
+		if more != "" {
+			words = append(words, more)
+		}
+	}
+	return strings.Join(words, " ")
 }

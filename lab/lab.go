@@ -20,6 +20,7 @@ type Options struct {
 	Kernel     string   // name of the guest; "" is the installed default
 	Agent      string   // static linux/amd64 binary that is pid 1; "" is this program
 	Seed       uint64   // all randomness derives from it
+	Cmdline    string   // words for every kernel, before the VM's own
 	AllowPaths []string // folders beside the experiment's own that backends may lie in
 	Progress   guest.Progress
 }

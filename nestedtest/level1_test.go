@@ -80,8 +80,14 @@ func newLevel1(t *testing.T, dir, script string) *level1 {
 	add("testdata/guest.elf", 0o644, "../vmm/testdata/guest.elf")
 	add("testdata/guest.s", 0o644, "../vmm/testdata/guest.s")
 	add("scenarios/bytes.star", 0o644, "testdata/bytes.star")
-	for _, name := range scenarios {
-		add("scenarios/"+name, 0o644, "../scenarios/"+name)
+	for _, pattern := range []string{"*.star", "document/*.star", "beyond/*.star"} {
+		files, err := filepath.Glob("../scenarios/" + pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			add(strings.TrimPrefix(f, "../"), 0o644, f)
+		}
 	}
 	folder := filepath.Dir(inner.KernelPath)
 	for _, name := range []string{"manifest.json", "initrd.cpio", "vmlinux", "kernel"} {

@@ -2,9 +2,11 @@ package nestedtest
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -13,38 +15,73 @@ import (
 	"time"
 )
 
-// scenarios run on the nested KVM as they are.
-var scenarios = []string{
-	"quickstart.star", "labels.star", "persistence.star", "capabilities.star", "document/hotplug.star",
-}
+// full asks for all steps, those that take long as well.
+const full = "full"
+
+// only picks steps, for those who work on one.
+var only = flag.String("steps", "", "run only the steps whose name matches `RE`")
 
 // timeout is for all that level 1 does: minutes where the host is busy.
-const timeout = 20 * time.Minute
+const timeout = 40 * time.Minute
 
 // step is a command of level 1 that must succeed.
 type step struct{ name, command string }
 
-func steps() []step {
+// scenarios run on the nested KVM as they are; the rest of them in a full run.
+var scenarios = []string{
+	"quickstart.star", "labels.star", "persistence.star", "capabilities.star", "smp.star", "document/hotplug.star",
+}
+
+func steps(t *testing.T) []step {
+	t.Helper()
 	list := []step{
 		{"doctor", "/nvlab doctor | grep 'ok  *engine kvm'"},
 		{"engine", "/kvm.test -test.v -test.timeout 5m"},
 		{"machine", "/vmm.test -test.v -test.timeout 5m -test.run /kvm"},
-		{"bytes", "/nvlab run -v --engine=kvm /scenarios/bytes.star"},
+		{"bytes", run + "/scenarios/bytes.star"},
 	}
-	for _, s := range scenarios {
-		list = append(list, step{s, "/nvlab run -v --engine=kvm /scenarios/" + s})
+	names := slices.Clone(scenarios)
+	if os.Getenv("NVLAB_NESTED") == full {
+		for _, dir := range []string{"document", "beyond"} {
+			files, err := filepath.Glob("../scenarios/" + dir + "/*.star")
+			if err != nil || len(files) == 0 {
+				t.Fatalf("scenarios/%s: %d files, %v", dir, len(files), err)
+			}
+			for _, f := range files {
+				if name := path.Join(dir, filepath.Base(f)); !slices.Contains(names, name) {
+					names = append(names, name)
+				}
+			}
+		}
 	}
-	return list
+	for _, name := range names {
+		list = append(list, step{name, run + "/scenarios/" + name})
+	}
+	if *only == "" {
+		return list
+	}
+	re, err := regexp.Compile(*only)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(list, func(s step) bool { return !re.MatchString(s.name) })
 }
 
-// script runs all steps and says how each ended. One processor of level 1
-// would have Go's runtime take turns with the guest at every exit.
+// run is a run of scenarios. A byte on level 2's console takes two exits, each
+// a flush of what QEMU has translated, so its kernel tells warnings only.
+const run = "/nvlab run -v -parallel 1 --engine=kvm --cmdline loglevel=5 "
+
+// script runs all steps and says how each ended. Level 2's memory and its
+// backends lie in large pages: each page is a fault of the nested tables, and
+// small ones are most of a boot. Were there one thread for Go, it would take
+// turns with the guest at every exit.
 func script(list []step) string {
 	var b strings.Builder
 	fmt.Fprintln(&b, "#!/bin/sh\nexport XDG_CACHE_HOME=/cache GOMAXPROCS=4\ncd /")
 	for _, m := range kvmModules {
 		fmt.Fprintf(&b, "insmod /kvm/%s.ko\n", m)
 	}
+	fmt.Fprintln(&b, "echo always > /sys/kernel/mm/transparent_hugepage/shmem_enabled\nmount -t tmpfs -o huge=always tmpfs /tmp")
 	for _, s := range list {
 		fmt.Fprintf(&b, "echo '== %s'; a=$(cut -d. -f1 /proc/uptime); %s; echo \"== %s: status $?, $(($(cut -d. -f1 /proc/uptime) - a)) s\"\n", s.name, s.command, s.name)
 	}
@@ -52,8 +89,8 @@ func script(list []step) string {
 }
 
 func TestNested(t *testing.T) {
-	if os.Getenv("NVLAB_NESTED") != "1" {
-		t.Skip("takes minutes: NVLAB_NESTED=1 runs it")
+	if how := os.Getenv("NVLAB_NESTED"); how != "1" && how != full {
+		t.Skip("takes minutes: NVLAB_NESTED=1 runs it, NVLAB_NESTED=full all of it")
 	}
 	const program = "qemu-system-x86_64"
 	if _, err := exec.LookPath(program); err != nil {
@@ -62,25 +99,29 @@ func TestNested(t *testing.T) {
 		}
 		t.Skipf("%s is not there: install Debian's qemu-system-x86", program)
 	}
-	dir, list := programs(t), steps()
+	dir, list := programs(t), steps(t)
 	l := newLevel1(t, dir, script(list))
 
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	start := time.Now()
-	// Level 1 keeps a periodic tick: QEMU 7.2 loses a one-shot timer now and
-	// then in the turns between the levels, and an idle kernel waits for ever.
-	out, err := exec.CommandContext(ctx, program,
+	// Level 1 keeps a periodic tick. Without it, it was seen to stand still now
+	// and then, idle, with a timer of its own overdue: as if QEMU 7.2 lost a
+	// one-shot timer in a turn between the levels. That is what it looks like,
+	// not what was shown; the tick ends it.
+	cmd := exec.CommandContext(ctx, program,
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio",
 		"-machine", "q35,accel=tcg", "-cpu", "EPYC,+svm,+npt", "-m", "3G",
 		"-kernel", l.image.KernelPath, "-initrd", l.initrd,
 		"-append", "console=ttyS0 quiet cryptomgr.notests panic=-1 nohz=off highres=off nvlab.script=/script",
-	).CombinedOutput()
+	)
+	out, err := cmd.CombinedOutput()
 	console := strings.ReplaceAll(string(out), "\r", "")
 	if err != nil {
 		t.Errorf("%s: %v", program, err)
 	}
-	t.Logf("level 1 took %v", time.Since(start).Round(time.Second))
+	took := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	t.Logf("level 1 took %v, and %v of processor time", time.Since(start).Round(time.Second), took.Round(time.Second))
 	for _, s := range list {
 		_, rest, ok := strings.Cut(console, "== "+s.name+"\n")
 		text, rest, ended := strings.Cut(rest, "== "+s.name+": status ")
@@ -100,7 +141,9 @@ func TestNested(t *testing.T) {
 	if t.Failed() && !strings.Contains(console, "== ") {
 		t.Logf("console:\n%s", tail(console))
 	}
-	sameBytes(t, dir, console)
+	if strings.Contains(console, "== bytes\n") {
+		sameBytes(t, dir, console)
+	}
 }
 
 // skips are what Go's tests say of those that the host cannot do.

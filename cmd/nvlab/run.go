@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"os"
+	"strings"
 	"time"
 
 	nvrun "nvlab/starlark/run"
@@ -47,6 +48,7 @@ func init() {
 		fs.StringVar(&o.JUnit, "junit", "", "write a JUnit report to `FILE`")
 		fs.BoolVar(&o.Keep, "keep", false, "keep the tests' directories")
 		fs.StringVar(&o.Artifacts, "artifacts", os.Getenv("TEST_UNDECLARED_OUTPUTS_DIR"), "keep what failed tests leave in `DIR`, instead of a new one in the temporary folder")
+		fs.StringVar(&o.Cmdline, "cmdline", "", "`WORDS` for the command line of every kernel, before those of t.vm(cmdline=...)")
 		fs.Var((*list)(&o.AllowPaths), "allow-path", "let backends lie in `DIR`, too; may be repeated")
 		c.machineFlags(fs, &o.Engine, &o.Kernel, &o.Cache, &o.Agent)
 		files, status, ok := c.parse(fs, args)
@@ -59,6 +61,8 @@ func init() {
 			return c.misused("-count %d: want at least 1", o.Count)
 		case o.Parallel < 0:
 			return c.misused("-parallel %d: want 0 or more", o.Parallel)
+		case strings.ContainsAny(o.Cmdline, "\n\x00"):
+			return c.misused("--cmdline %q: a kernel command line is one line", o.Cmdline)
 		case o.Timeout < 0:
 			return c.misused("-timeout %v: want 0 or more", o.Timeout)
 		}

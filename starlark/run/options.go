@@ -44,6 +44,7 @@ type Options struct {
 
 	Engine, Kernel, Cache, Agent string // see lab.Options
 	Seed                         uint64
+	Cmdline                      string
 	AllowPaths                   []string
 
 	Stdout, Stderr io.Writer
@@ -57,7 +58,7 @@ type Options struct {
 func (o *Options) lab() lab.Options {
 	return lab.Options{
 		Cache: o.Cache, Engine: o.Engine, Kernel: o.Kernel, Agent: o.Agent,
-		Seed: o.Seed, AllowPaths: o.AllowPaths, Progress: o.Progress,
+		Seed: o.Seed, Cmdline: o.Cmdline, AllowPaths: o.AllowPaths, Progress: o.Progress,
 	}
 }
 

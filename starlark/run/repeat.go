@@ -18,6 +18,7 @@ func (o *Options) repeat(path, test, engine, state string) string {
 	add("--kernel", o.Kernel)
 	add("--cache", o.Cache)
 	add("--agent", o.Agent)
+	add("--cmdline", o.Cmdline)
 	for _, dir := range o.AllowPaths {
 		add("--allow-path", dir)
 	}

@@ -108,8 +108,8 @@ func TestSequence(t *testing.T) {
 }
 
 func TestRepeat(t *testing.T) {
-	o := Options{Seed: 7, Kernel: "my kernel", AllowPaths: []string{"/tmp/it's"}, Steps: 5}
-	want := `nvlab run --engine soft -seed 7 --kernel 'my kernel' --allow-path '/tmp/it'\''s' --max-steps 5 --state 7.r3.s1-0badcafe -run '^test_x$/^a\.b$' dir/x.star`
+	o := Options{Seed: 7, Kernel: "my kernel", Cmdline: "loglevel=5", AllowPaths: []string{"/tmp/it's"}, Steps: 5}
+	want := `nvlab run --engine soft -seed 7 --kernel 'my kernel' --cmdline loglevel=5 --allow-path '/tmp/it'\''s' --max-steps 5 --state 7.r3.s1-0badcafe -run '^test_x$/^a\.b$' dir/x.star`
 	if got := o.repeat("dir/x.star", "test_x/a.b", "soft", "7.r3.s1-0badcafe"); got != want {
 		t.Errorf("repeat = %s\nwant     %s", got, want)
 	}

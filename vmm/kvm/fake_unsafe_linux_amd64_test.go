@@ -114,6 +114,13 @@ func (f *fake) close(int) error {
 
 func (f *fake) signal(int) {}
 
+// probed probes and gives all back.
+func probed(h host) Report {
+	r, end := probe(h)
+	end()
+	return r
+}
+
 // TestUnusable holds that each way a host can lack KVM is one line that says
 // so, leaves nothing open, and is the same for the probe.
 func TestUnusable(t *testing.T) {
@@ -132,7 +139,7 @@ func TestUnusable(t *testing.T) {
 		if !errors.Is(err, vmm.ErrNoEngine) || err.Error() != c.want {
 			t.Errorf("%s: New = %v, want %s", c.name, err, c.want)
 		}
-		if r := probe(&c.host); r.OK() || r.Why() != c.want {
+		if r := probed(&c.host); r.OK() || r.Why() != c.want {
 			t.Errorf("%s: the probe says %q, want %q", c.name, r.Why(), c.want)
 		}
 		if c.host.files != 0 || len(c.host.maps) != 0 {
@@ -273,7 +280,7 @@ func TestProbeOfEmulator(t *testing.T) {
 		return unix.EINTR
 	}}
 	start := time.Now()
-	r := probe(f)
+	r := probed(f)
 	if want := "the host's KVM emulates a guest's kernel mode"; !strings.HasPrefix(r.Why(), want) || r.Err != nil {
 		t.Errorf("the probe says %q, want %q", r.Why(), want)
 	}
@@ -295,10 +302,10 @@ func TestProbeOfHardware(t *testing.T) {
 		a.reason = exitHLT
 		return nil
 	}
-	if r := probe(&fake{cs: 0x08, enter: halt}); !r.OK() || r.TSCKHz != 2_000_000 {
+	if r := probed(&fake{cs: 0x08, enter: halt}); !r.OK() || r.TSCKHz != 2_000_000 {
 		t.Errorf("the probe says %+v, want no complaint and 2 GHz", r)
 	}
-	if r, want := probe(&fake{cs: 0x0b, enter: halt}), "SYSCALL does not enter kernel mode on the host's KVM"; r.Why() != want {
+	if r, want := probed(&fake{cs: 0x0b, enter: halt}), "SYSCALL does not enter kernel mode on the host's KVM"; r.Why() != want {
 		t.Errorf("the probe says %q, want %q", r.Why(), want)
 	}
 }
