@@ -14,45 +14,6 @@ import (
 const makeNamespace = "ndctl disable-region region0 && ndctl init-labels -f nmem0 && ndctl enable-region region0 && " +
 	"ndctl create-namespace -m raw -r region0 -s 16M && dd if=/dev/urandom of=/dev/pmem0 bs=4096 count=4 oflag=direct"
 
-// TestRunsRepeat does the same thing twice, with one seed and with another.
-func TestRunsRepeat(t *testing.T) {
-	type outcome struct {
-		console, hash string
-		clock         time.Duration
-		instructions  uint64
-	}
-	once := func(seed uint64, cpus int) outcome {
-		x := vmExperiment(t)
-		v, b := labelledVM(t, x)
-		v.opts.Seed, v.opts.CPUs = seed, cpus
-		mustBoot(t, v)
-		mustRun(t, v, makeNamespace)
-		mustRun(t, v, "for i in 1 2 3; do dd if=/dev/urandom bs=64k count=4 | md5sum & done; wait")
-		clock, count := v.Clock(), v.Stats().Instructions
-		if err := v.PowerOff(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		hash, err := b.SHA256(0, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return outcome{v.Console(), hash, clock, count}
-	}
-	for _, cpus := range []int{1, 2} {
-		first, second, other := once(7, cpus), once(7, cpus), once(8, cpus)
-		if first != second {
-			t.Errorf("two runs on %d CPUs with one seed differ: clock %v and %v, %d and %d instructions, backends %s and %s, consoles equal: %v",
-				cpus, first.clock, second.clock, first.instructions, second.instructions, first.hash, second.hash, first.console == second.console)
-		}
-		if first.hash == other.hash {
-			t.Errorf("two runs on %d CPUs with different seeds have one backend hash: the namespace's uuid and its random data should differ", cpus)
-		}
-		if booted := strings.Contains(first.console, "smp: Brought up 1 node, 2 CPUs"); booted != (cpus == 2) {
-			t.Errorf("%d CPUs: the kernel says that it has 2: %v", cpus, booted)
-		}
-	}
-}
-
 // TestCommandsEndAsTheyShould runs commands on one machine.
 func TestCommandsEndAsTheyShould(t *testing.T) {
 	x := vmExperiment(t)
