@@ -70,6 +70,9 @@ func (v *VM) Run(ctx context.Context, c Command) (*Result, error) {
 	if answer == nil {
 		return nil, err
 	}
+	if err == nil && answer.Err != nil {
+		return nil, fmt.Errorf("%s: %w", c, answer.Err)
+	}
 	r := &Result{Stdout: answer.Stdout, Stderr: answer.Stderr}
 	if answer.Err == nil {
 		r.Ended, r.ExitCode = true, answer.Exit.Code
@@ -135,7 +138,7 @@ func (v *VM) call(ctx context.Context, request proto.Request, doing string, time
 		v.crash()
 		return answer, err
 	case answer == nil && stop == vmm.StopDeadline:
-		err := v.guestError(stop, doing, timeout)
+		err := soFar(v.guestError(stop, doing, timeout), v.client, id)
 		v.cancel(ctx, id)
 		return nil, err
 	case answer == nil:
@@ -150,6 +153,19 @@ func (v *VM) call(ctx context.Context, request proto.Request, doing string, time
 		return answer, err
 	}
 	return answer, v.oops()
+}
+
+// soFar adds to an error what a request under way has written.
+func soFar(err error, client *proto.Client, id uint32) error {
+	var b strings.Builder
+	stdout, stderr := client.Output(id)
+	stream(&b, "stdout", stdout)
+	stream(&b, "stderr", stderr)
+	var classed *Error
+	if errors.As(err, &classed) && b.Len() > 0 {
+		classed.Err = fmt.Errorf("%w%s", classed.Err, b.String())
+	}
+	return err
 }
 
 // cancelTime is what a command that ran out of time gets to die in.

@@ -274,13 +274,19 @@ func (c *call) command(name string) (shell string, args []string) {
 	switch v := v.(type) {
 	case nil:
 	case starlark.String:
-		if strings.TrimSpace(string(v)) == "" {
+		switch {
+		case strings.TrimSpace(string(v)) == "":
 			c.err = fmt.Errorf("%s is empty", name)
+		case strings.ContainsRune(string(v), 0):
+			c.refuse(name, v, "a command cannot hold the byte 0")
 		}
 		return string(v), nil
 	case *starlark.List, starlark.Tuple:
 		if args = c.texts(name); c.err == nil && len(args) == 0 {
 			c.err = fmt.Errorf("%s is an empty list", name)
+		}
+		if c.err == nil && strings.ContainsRune(strings.Join(args, ""), 0) {
+			c.refuse(name, v, "a command cannot hold the byte 0")
 		}
 		return "", args
 	default:

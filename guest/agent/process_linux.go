@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"strings"
@@ -90,6 +91,23 @@ func (p *processes) start(argv []string, attr *syscall.ProcAttr) (int, <-chan un
 	return pid, c, nil
 }
 
+func (p *processes) isStopping() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stopping
+}
+
+// notStarted answers for a program that cannot be run as a shell would: status
+// 127 if there is none, else 126.
+func (r *request) notStarted(err error) {
+	exit := proto.Exit{Code: 126}
+	if errors.Is(err, fs.ErrNotExist) {
+		exit.Code = 127
+	}
+	r.send(proto.KindStderr, []byte(err.Error()+"\n"))
+	r.send(proto.KindExit, exit.Encode())
+}
+
 // lookPath finds a program in the PATH of env, as execvp does.
 func lookPath(name string, env []string) (string, error) {
 	if strings.Contains(name, "/") {
@@ -109,7 +127,7 @@ func lookPath(name string, env []string) (string, error) {
 			}
 		}
 	}
-	return "", fmt.Errorf("%s: command not found", name)
+	return "", fmt.Errorf("cannot run %s: %w", name, unix.ENOENT)
 }
 
 // pipe is a pipe whose end for the agent does not block; the other does.
@@ -168,7 +186,11 @@ func (s *server) run(r *request, m proto.Run) {
 	}
 	if err != nil {
 		closeOurs()
-		r.fail(err)
+		if s.procs.isStopping() {
+			r.fail(err)
+			return
+		}
+		r.notStarted(err)
 		return
 	}
 	in := newInbox()

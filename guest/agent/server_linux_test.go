@@ -174,7 +174,8 @@ func TestRun(t *testing.T) {
 	}
 }
 
-func TestRunFails(t *testing.T) {
+// A program that cannot be run ends as it would under a shell.
+func TestRunCannotStart(t *testing.T) {
 	h := newHost(t)
 	text := filepath.Join(t.TempDir(), "text")
 	if err := os.WriteFile(text, []byte("no program"), 0o755); err != nil {
@@ -183,18 +184,18 @@ func TestRunFails(t *testing.T) {
 	for _, tt := range []struct {
 		argv []string
 		dir  string
+		code int
 		want string
 	}{
-		{[]string{"no-such-program"}, "", "command not found"},
-		{[]string{"/no/such/program"}, "", "no such file"},
-		{[]string{text}, "", "exec format error"},
-		{[]string{"/etc"}, "", "permission denied"},
-		{[]string{"true"}, "/no/such/folder", "no such file"},
+		{[]string{"no-such-program"}, "", 127, "cannot run no-such-program: "},
+		{[]string{"/no/such/program"}, "", 127, "no such file"},
+		{[]string{text}, "", 126, "exec format error"},
+		{[]string{"/etc"}, "", 126, "permission denied"},
+		{[]string{"true"}, "/no/such/folder", 127, "no such file"},
 	} {
 		got := h.do(&proto.Command{Run: proto.Run{Argv: tt.argv, Dir: tt.dir}})
-		var remote *proto.RemoteError
-		if !errors.As(got.Err, &remote) || !strings.Contains(remote.Text, tt.want) {
-			t.Errorf("Run(%q in %q) = %v, want the agent's error with %q", tt.argv, tt.dir, got.Err, tt.want)
+		if got.Err != nil || got.Exit.Code != tt.code || !strings.Contains(string(got.Stderr), tt.want) {
+			t.Errorf("Run(%q in %q) = status %d, %q, %v, want %d and %q", tt.argv, tt.dir, got.Exit.Code, got.Stderr, got.Err, tt.code, tt.want)
 		}
 	}
 }
