@@ -1,6 +1,7 @@
 package nvstar
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -80,13 +81,29 @@ func (l *Loader) Load(ctx context.Context, path string) (*File, *Failure) {
 		if !ok || !strings.HasPrefix(name, "test_") {
 			continue
 		}
-		if fn.NumParams() != 1 || fn.HasVarargs() || fn.HasKwargs() || fn.NumKwonlyParams() > 0 {
+		if !takesT(fn) {
 			err := syntax.Error{Pos: fn.Position(), Msg: fmt.Sprintf("a test takes one parameter: def %s(t)", name)}
 			return nil, l.sources.failureOf(Syntax, err)
 		}
 		file.Tests = append(file.Tests, &Test{Name: name, Doc: fn.Doc(), File: file, Pos: fn.Position(), fn: fn})
 	}
 	return file, nil
+}
+
+// takesT says whether a function can be called with t alone.
+func takesT(fn *starlark.Function) bool {
+	named := fn.NumParams()
+	for _, rest := range []bool{fn.HasVarargs(), fn.HasKwargs()} { // *rest and **others come last
+		if rest {
+			named--
+		}
+	}
+	for i := 1; i < named; i++ {
+		if fn.ParamDefault(i) == nil {
+			return false
+		}
+	}
+	return named > fn.NumKwonlyParams()
 }
 
 // module loads a file once. chain is the files that load it, outermost first.
@@ -117,6 +134,7 @@ func (l *Loader) execute(ctx context.Context, m *module, path string, chain []st
 	case err != nil:
 		return err
 	}
+	text = bytes.TrimPrefix(text, []byte("\ufeff"))
 	src := l.sources.add(path, text)
 	file, err := fileOptions.Parse(path, text, 0)
 	if err != nil {
@@ -161,8 +179,8 @@ func (l *Loader) execute(ctx context.Context, m *module, path string, chain []st
 	return nil
 }
 
-// resolveLoad gives the path of a file that another one loads: relative to
-// that one, and not above the project's root.
+// resolveLoad gives the path of a file that another one loads, relative to that
+// one.
 func resolveLoad(from, name string) (string, error) {
 	switch {
 	case name == "":
@@ -174,40 +192,7 @@ func resolveLoad(from, name string) (string, error) {
 	case filepath.Ext(name) != ".star":
 		return "", errors.New(`the name of a file to load ends in ".star"`)
 	}
-	target := filepath.Join(filepath.Dir(from), name)
-	abs, err := filepath.Abs(target)
-	if err != nil {
-		return "", err
-	}
-	root := projectRoot(from)
-	if rel, err := filepath.Rel(root, abs); err != nil || rel == ".." || strings.HasPrefix(rel, "../") {
-		return "", fmt.Errorf("%s lies outside the project in %s", target, root)
-	}
-	return target, nil
-}
-
-// projectRoot is the nearest folder above a file that holds a repository or a
-// module, else the working directory if the file is below it, else the file's
-// own folder.
-func projectRoot(path string) string {
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return filepath.Dir(path)
-	}
-	for dir := filepath.Dir(abs); ; dir = filepath.Dir(dir) {
-		for _, mark := range []string{".git", "go.mod"} {
-			if _, err := os.Stat(filepath.Join(dir, mark)); err == nil {
-				return dir
-			}
-		}
-		if dir == filepath.Dir(dir) {
-			break
-		}
-	}
-	if wd, err := os.Getwd(); err == nil && strings.HasPrefix(abs, wd+string(filepath.Separator)) {
-		return wd
-	}
-	return filepath.Dir(abs)
+	return filepath.Join(filepath.Dir(from), name), nil
 }
 
 func docstring(file *syntax.File) string {

@@ -4,6 +4,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"go.starlark.net/starlark"
 )
 
 // TestDocs holds every attribute to a documentation and a signature that
@@ -25,6 +27,9 @@ func TestDocs(t *testing.T) {
 		}
 	}
 	for _, name := range universe().Keys() {
+		if starlark.Universe.Has(name) {
+			continue // Starlark's own, bounded
+		}
 		if !seen[name] {
 			t.Errorf("predeclared %s is not documented", name)
 		}

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"go.starlark.net/starlark"
 
@@ -164,9 +166,6 @@ func joined(values starlark.Tuple) string {
 
 func runSub(c *call, t *T) (starlark.Value, error) {
 	name, fn := c.text("name"), c.function("fn")
-	if c.err == nil && name == "" {
-		c.err = errors.New("name is empty")
-	}
 	if c.err != nil {
 		return nil, c.err
 	}
@@ -185,19 +184,43 @@ func runSub(c *call, t *T) (starlark.Value, error) {
 	return starlark.Bool(outcome.Status != Failed), nil
 }
 
-// subName is a subtest's name without white space, and with a number if it
-// was taken, as in Go's testing package.
+// subName is a subtest's name as Go's testing package makes it: "_" for white
+// space, escapes for what cannot be printed, and a number if it has none or if
+// it is taken.
 func (t *T) subName(name string) string {
-	name = strings.Join(strings.Fields(name), "_")
+	var b strings.Builder
+	for _, r := range name {
+		switch {
+		case unicode.IsSpace(r):
+			b.WriteByte('_')
+		case !strconv.IsPrint(r):
+			quoted := strconv.QuoteRune(r)
+			b.WriteString(quoted[1 : len(quoted)-1])
+		default:
+			b.WriteRune(r)
+		}
+	}
+	name = b.String()
 	if t.subs == nil {
 		t.subs = make(map[string]int)
 	}
-	n := t.subs[name]
-	t.subs[name]++
-	if n == 0 {
+	take := func(full string) bool {
+		_, taken := t.subs[full]
+		if !taken {
+			t.subs[full] = 1
+		}
+		return !taken
+	}
+	if name != "" && take(name) {
 		return name
 	}
-	return fmt.Sprintf("%s#%02d", name, n)
+	for {
+		full := fmt.Sprintf("%s#%02d", name, t.subs[name])
+		t.subs[name]++
+		if take(full) {
+			return full
+		}
+	}
 }
 
 func backendFile(c *call, t *T) (starlark.Value, error) {

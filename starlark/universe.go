@@ -1,6 +1,7 @@
 package nvstar
 
 import (
+	"maps"
 	"sync"
 
 	jsonlib "go.starlark.net/lib/json"
@@ -10,7 +11,7 @@ import (
 
 // universe is what is predeclared beside Starlark's own names.
 var universe = sync.OnceValue(func() starlark.StringDict {
-	return starlark.StringDict{
+	names := starlark.StringDict{
 		"check":  checkModule{},
 		"json":   jsonlib.Module,
 		"struct": starlark.NewBuiltin("struct", starlarkstruct.Make),
@@ -19,6 +20,8 @@ var universe = sync.OnceValue(func() starlark.StringDict {
 		"GiB":    starlark.MakeInt64(1 << 30),
 		"TiB":    starlark.MakeInt64(1 << 40),
 	}
+	maps.Copy(names, bounded())
+	return names
 })
 
 func decodeJSON(thread *starlark.Thread, text string) (starlark.Value, error) {

@@ -33,6 +33,9 @@ func discover(paths []string) ([]string, error) {
 			if filepath.Ext(path) != ".star" {
 				return nil, fmt.Errorf("%s: the name of a scenario ends in .star", path)
 			}
+			if !info.Mode().IsRegular() {
+				return nil, fmt.Errorf("%s: no regular file", path)
+			}
 			add(path)
 			continue
 		}
@@ -43,7 +46,7 @@ func discover(paths []string) ([]string, error) {
 				return err
 			case d.IsDir() && p != path && strings.HasPrefix(d.Name(), "."):
 				return fs.SkipDir
-			case !d.IsDir() && filepath.Ext(p) == ".star":
+			case (d.Type().IsRegular() || d.Type() == fs.ModeSymlink) && filepath.Ext(p) == ".star":
 				found = append(found, p)
 			}
 			return nil

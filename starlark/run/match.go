@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"unicode"
 )
 
 // A matcher decides which tests run, as go test -run does: alternatives joined
@@ -21,7 +22,7 @@ func newMatcher(pattern string) (*matcher, error) {
 	for _, alternative := range splitOutside(pattern, '|') {
 		var levels []*regexp.Regexp
 		for _, level := range splitOutside(alternative, '/') {
-			re, err := regexp.Compile(strings.Join(strings.Fields(level), "_"))
+			re, err := regexp.Compile(underscored(level))
 			if err != nil {
 				return nil, fmt.Errorf("-run %s: %s", pattern, strings.TrimPrefix(err.Error(), "error parsing regexp: "))
 			}
@@ -74,4 +75,14 @@ func splitOutside(pattern string, sep byte) []string {
 		}
 	}
 	return append(parts, pattern[start:])
+}
+
+// underscored is an expression as it must be to match names of subtests.
+func underscored(level string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) {
+			return '_'
+		}
+		return r
+	}, level)
 }
