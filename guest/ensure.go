@@ -48,9 +48,23 @@ func (s *Store) Ensure(ctx context.Context, spec Spec, progress Progress) (*Imag
 	}
 	im, err := s.build(ctx, spec, progress)
 	if err != nil {
-		return nil, fmt.Errorf("cannot build the guest %s: %w", spec, err)
+		return nil, fmt.Errorf("cannot build the guest %s: %w%s", spec, err, s.instead(spec))
 	}
 	return im, nil
+}
+
+// instead names the guests that are there, for somebody who asked for another.
+func (s *Store) instead(spec Spec) string {
+	var names []string
+	if list, err := s.List(); err == nil && spec.Kernel != "" {
+		for _, im := range list {
+			names = append(names, im.Name)
+		}
+	}
+	if names == nil {
+		return ""
+	}
+	return "; built are " + strings.Join(names, ", ")
 }
 
 // lock waits for other builds.

@@ -3,6 +3,7 @@ package lab
 import (
 	"encoding/hex"
 	"fmt"
+	"os"
 
 	"nvlab/nvdimm"
 	"nvlab/nvdimm/label"
@@ -47,8 +48,19 @@ func (b *Backend) Write(offset uint64, data []byte) error {
 	if size := b.Size(); offset > size || uint64(len(data)) > size-offset {
 		return fmt.Errorf("offset %#x with length %#x is outside of the backend, which has %#x bytes", offset, len(data), size)
 	}
+	for _, other := range b.x.backends {
+		if other != b && other.Mapped() && sameFile(b, other) {
+			return fmt.Errorf("%s: a running VM maps the same file: power it off before writing", b)
+		}
+	}
 	_, err := b.WriteAt(data, int64(offset))
 	return err
+}
+
+func sameFile(a, b *Backend) bool {
+	infoA, errA := os.Stat(a.Path())
+	infoB, errB := os.Stat(b.Path())
+	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
 }
 
 // SHA256 hashes a range, up to the end if length is nil, and gives it in hex.

@@ -3,6 +3,7 @@ package lab
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,7 +44,15 @@ func (x *Experiment) FileBackend(o FileBackendOptions) (*Backend, error) {
 		Path: path, Size: o.Size, Share: o.Share, Align: o.Align,
 		ReadOnly: o.ReadOnly, Offset: o.Offset, PMem: o.PMem, Partial: o.Partial,
 	})
-	if err != nil {
+	var host *fs.PathError
+	switch {
+	case errors.As(err, &host) && errors.Is(err, fs.ErrNotExist) && o.ReadOnly:
+		return nil, fmt.Errorf("path=%q: there is no such file: readonly=True opens one that is there", o.Path)
+	case errors.As(err, &host) && errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("path=%q: there is no folder %s", o.Path, filepath.Dir(path))
+	case errors.As(err, &host):
+		return nil, fmt.Errorf("path=%q, size=%d: %w", o.Path, o.Size, host.Err)
+	case err != nil:
 		return nil, err
 	}
 	real, err := realPath(path)
@@ -81,6 +90,9 @@ func (x *Experiment) add(b *Backend) *Backend {
 func (x *Experiment) path(p string) (string, error) {
 	if p == "" {
 		return "", errors.New(`path="": want the name of a file`)
+	}
+	if strings.ContainsRune(p, 0) {
+		return "", fmt.Errorf("path=%q: a path cannot hold the byte 0", p)
 	}
 	abs := filepath.Clean(p)
 	if !filepath.IsAbs(abs) {

@@ -371,6 +371,9 @@ func (v *VM) PowerCutOn(c PowerCut) error {
 	case c.Event == EventFence && (c.NVDIMM != nil || c.Offset != 0 || c.Length != nil):
 		return errors.New("a fence concerns no particular bytes: leave nvdimm, offset and length out")
 	}
+	if err := c.inReach(); err != nil {
+		return err
+	}
 	err := v.power.ready(c.Keep)
 	if c.Event != EventLabelWrite && c.Event != EventFlushHint && err == nil {
 		err = v.power.unseen()
@@ -379,6 +382,24 @@ func (v *VM) PowerCutOn(c PowerCut) error {
 		return fmt.Errorf("event %q: %w", c.Event, err)
 	}
 	v.power.armed, v.power.came = &c, 0
+	return nil
+}
+
+// inReach refuses bytes that the DIMM named does not have.
+func (c *PowerCut) inReach() error {
+	if c.Length != nil && *c.Length == 0 {
+		return errors.New("length=0: no event touches no bytes: give at least 1, or leave it out")
+	}
+	if c.NVDIMM == nil {
+		return nil
+	}
+	size, what := c.NVDIMM.Size(), "memory"
+	if c.Event == EventLabelWrite {
+		size, what = c.NVDIMM.LabelSize(), "label area"
+	}
+	if c.Offset >= size {
+		return fmt.Errorf("offset=%d lies outside of the %s of %q, which has %d bytes", c.Offset, what, c.NVDIMM.ID(), size)
+	}
 	return nil
 }
 

@@ -110,7 +110,7 @@ func (c *call) judge(ok bool, shown ...string) error {
 		if _, ok := v.(starlark.Bytes); ok {
 			limit = bytesLimit
 		}
-		e.detail = append(e.detail, fmt.Sprintf("  %-*s  %s (%s)", width, name, shorten(v.String(), limit), v.Type()))
+		e.detail = append(e.detail, fmt.Sprintf("  %-*s  %s (%s)", width, name, abridged(v, limit), v.Type()))
 	}
 	if len(shown) == 2 && shown[0] == "got" {
 		for _, line := range difference(c.value("got"), c.value("want")) {
@@ -168,7 +168,7 @@ func checkFails(c *call, _ checkModule) (starlark.Value, error) {
 		if msg := c.message(); msg != "" {
 			e.head = msg + ": " + e.head
 		}
-		e.detail = []string{"  returned  " + shorten(v.String(), valueLimit) + " (" + v.Type() + ")", "  regexp    " + c.value("regexp").String()}
+		e.detail = []string{"  returned  " + abridged(v, valueLimit) + " (" + v.Type() + ")", "  regexp    " + c.value("regexp").String()}
 		return nil, e
 	case uncatchable(c.thread, err):
 		return nil, err

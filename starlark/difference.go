@@ -22,12 +22,22 @@ func difference(got, want starlark.Value) []string {
 	if where == "" || g == nil {
 		return nil
 	}
-	lines := []string{fmt.Sprintf("at %s: got %s (%s), want %s (%s)", where, brief(g), g.Type(), brief(w), w.Type())}
+	lines := []string{fmt.Sprintf("at %s: got %s, want %s", where, typed(g), typed(w))}
 	if g, w, ok := bytesOf(g, w); ok {
 		lines = append(lines, hexDiff(g, w)...)
 	}
 	return lines
 }
+
+// typed is a value and its type; absent is what a dict lacks.
+func typed(v starlark.Value) string {
+	if v == absent {
+		return "no such key"
+	}
+	return fmt.Sprintf("%s (%s)", brief(v), v.Type())
+}
+
+var absent starlark.Value = starlark.NewBuiltin("absent", nil)
 
 // bytesOf gives both values as bytes if one of them is bytes.
 func bytesOf(got, want starlark.Value) (g, w []byte, ok bool) {
@@ -66,7 +76,10 @@ func hexDiff(got, want []byte) []string {
 	if rows == nil {
 		return nil
 	}
-	head := fmt.Sprintf("%s differ, got | want (%d and %d bytes)", plural(differ, "row"), len(got), len(want))
+	head := fmt.Sprintf("%d rows differ, got | want (%d and %d bytes)", differ, len(got), len(want))
+	if differ == 1 {
+		head = strings.Replace(head, "rows differ", "row differs", 1)
+	}
 	if differ > hexRows {
 		head += fmt.Sprintf("; the first %d", hexRows)
 	}
@@ -112,7 +125,7 @@ func firstDifference(got, want starlark.Value, at string, depth int) (where stri
 			key := at + "[" + item[0].String() + "]"
 			other, ok, _ := want.Get(item[0])
 			if !ok {
-				return key, item[1], starlark.None
+				return key, item[1], absent
 			}
 			if same, err := starlark.Equal(item[1], other); err == nil && !same {
 				return firstDifference(item[1], other, key, depth+1)
@@ -120,7 +133,7 @@ func firstDifference(got, want starlark.Value, at string, depth int) (where stri
 		}
 		for _, item := range want.Items() {
 			if _, ok, _ := got.Get(item[0]); !ok {
-				return at + "[" + item[0].String() + "]", starlark.None, item[1]
+				return at + "[" + item[0].String() + "]", absent, item[1]
 			}
 		}
 	case starlark.Indexable:

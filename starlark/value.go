@@ -38,7 +38,19 @@ const sizeParams = " size memory maxmem label_size align offset "
 const briefLimit = 120
 
 // brief is a value as an error message shows it: its beginning.
-func brief(v starlark.Value) string { return shorten(v.String(), briefLimit) }
+func brief(v starlark.Value) string { return abridged(v, briefLimit) }
+
+// abridged is a value's text, of at most limit bytes. It takes no time to quote
+// megabytes that it does not show.
+func abridged(v starlark.Value, limit int) string {
+	switch long := v.(type) {
+	case starlark.String:
+		v = long[:min(len(long), limit)]
+	case starlark.Bytes:
+		v = long[:min(len(long), limit)]
+	}
+	return shorten(v.String(), limit)
+}
 
 func shorten(s string, limit int) string {
 	if len(s) <= limit {

@@ -111,7 +111,8 @@ func (l Layout) e820() []boot.Range {
 // CheckMemory refuses sizes of RAM that no machine has.
 func CheckMemory(n uint64) error {
 	if n < minMemory || n > maxMemory || n%(1<<20) != 0 {
-		return fmt.Errorf("memory of %d bytes: want a multiple of 1 MiB from %d MiB to %d GiB", n, minMemory>>20, maxMemory>>30)
+		nearest := min(max(n>>20, minMemory>>20), maxMemory>>20)
+		return fmt.Errorf("memory of %d bytes: want a multiple of 1 MiB from %d MiB to %d GiB: the nearest is %d MiB", n, minMemory>>20, maxMemory>>30, nearest)
 	}
 	return nil
 }

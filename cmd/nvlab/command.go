@@ -178,7 +178,7 @@ func meantFlag(fs *flag.FlagSet, msg string) string {
 
 // misused reports an error in the arguments.
 func (c *command) misused(format string, args ...any) int {
-	fmt.Fprintf(os.Stderr, "nvlab %s: %s\nusage: nvlab %s %s\nrun 'nvlab help %s' for more\n", c.name, fmt.Sprintf(format, args...), c.name, c.args, c.name)
+	fmt.Fprintf(os.Stderr, "nvlab %s: %s\nusage: nvlab %s\nrun 'nvlab help %s' for more\n", c.name, fmt.Sprintf(format, args...), strings.TrimSpace(c.name+" "+c.args), c.name)
 	return exitUsage
 }
 
@@ -193,7 +193,7 @@ func (c *command) failed(ctx context.Context, status int, err error) int {
 }
 
 func (c *command) help(w io.Writer, fs *flag.FlagSet) {
-	fmt.Fprintf(w, "usage: nvlab %s %s\n\n%s\n", c.name, c.args, c.long)
+	fmt.Fprintf(w, "usage: nvlab %s\n\n%s\n", strings.TrimSpace(c.name+" "+c.args), c.long)
 	first := true
 	fs.VisitAll(func(f *flag.Flag) {
 		if first {
@@ -201,6 +201,7 @@ func (c *command) help(w io.Writer, fs *flag.FlagSet) {
 			first = false
 		}
 		arg, text := flag.UnquoteUsage(f)
+		text = strings.TrimPrefix(text, arg+": ") // a text that begins with its argument does not say it twice
 		fmt.Fprintf(w, "  -%-18s %s\n", strings.TrimSpace(f.Name+" "+arg), text)
 	})
 }

@@ -42,11 +42,11 @@ func init() {
 		fs.IntVar(&o.vm.Slots, "slots", 0, "`N` memory slots; as many as DIMMs if not given")
 		fs.StringVar(&o.maxmem, "maxmem", "", "`SIZE` of RAM and NVDIMMs; what is needed if not given")
 		fs.StringVar(&o.capability, "nvdimm-cap", "", "`BITS` of the platform capabilities")
-		fs.StringVar(&o.vm.Persistence, "nvdimm-persistence", "", "`cpu|mem-ctrl`")
+		fs.StringVar(&o.vm.Persistence, "nvdimm-persistence", "", "`cpu|mem-ctrl`: nvdimm-cap by name")
 		fs.StringVar(&o.vm.Cmdline, "cmdline", "", "`TEXT` added to the kernel's command line")
 		fs.Uint64Var(&o.vm.Seed, "seed", 0, "derive all randomness from `N`")
 		fs.Var((*list)(&o.vm.Packages), "package", "add the files of `PACKAGE` to the guest; may be repeated")
-		fs.Var(&o.nvdimms, "nvdimm", "plug a DIMM: `path=FILE,size=SIZE[,label-size=SIZE][,share=on|off][,unarmed=on|off][,id=ID]`; may be repeated")
+		fs.Var(&o.nvdimms, "nvdimm", "`path=FILE,size=SIZE[,label-size=SIZE][,share=on|off][,unarmed=on|off][,id=ID]`: plug a DIMM; may be repeated")
 		c.machineFlags(fs, &o.lab.Engine, &o.lab.Kernel, &o.lab.Cache, &o.lab.Agent)
 		operands, status, ok := c.parse(fs, args)
 		switch {

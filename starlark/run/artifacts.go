@@ -121,6 +121,16 @@ func (a *artifacts) keep(scenario, test, text string, failures []*nvstar.Failure
 	return dir, err
 }
 
+// unused is a path with a number before its extension, if the path is taken.
+func unused(path string) string {
+	ext := filepath.Ext(path)
+	for name, n := path, 2; ; name, n = fmt.Sprintf("%s-%d%s", strings.TrimSuffix(path, ext), n, ext), n+1 {
+		if _, err := os.Lstat(name); errors.Is(err, os.ErrNotExist) {
+			return name
+		}
+	}
+}
+
 // saveBackend keeps a backend's file: by a link if it is the test's own and
 // about to lose its name, else by a sparse copy.
 func saveBackend(path, to, testDir string) error {

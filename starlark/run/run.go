@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/jstemmer/go-junit-report/v2/junit"
@@ -65,8 +66,15 @@ type item struct {
 // Run runs scenarios and returns the exit status. The cause of ctx's end is
 // nvstar.ErrInterrupted.
 func Run(ctx context.Context, o Options) int {
+	out := &checkedWriter{w: o.Stdout}
+	o.Stdout = out
 	r := &runner{o: o, artifacts: artifacts{base: o.Artifacts}, stuck: make(map[string]bool)}
-	if err := r.run(ctx); err != nil {
+	err := r.run(ctx)
+	if lost := out.err(); lost != nil && !errors.Is(lost, syscall.EPIPE) { // a reader that went away has interrupted the run
+		r.worst(ExitHost)
+		err = errors.Join(err, fmt.Errorf("cannot write the report: %w", lost))
+	}
+	if err != nil {
 		fmt.Fprintf(o.Stderr, "nvlab run: %v\n", err)
 	}
 	return int(r.exit.Load())

@@ -2,6 +2,7 @@ package run
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 	"sync"
 )
@@ -50,4 +51,26 @@ func (s *sequence) finish(i int) {
 			s.places[s.next].held.WriteTo(s.out)
 		}
 	}
+}
+
+// A checkedWriter keeps the first error of its writes, so that a report that
+// was lost is not taken for one that says nothing.
+type checkedWriter struct {
+	w     io.Writer
+	mu    sync.Mutex
+	first error
+}
+
+func (c *checkedWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.first = cmp.Or(c.first, err)
+	return n, err
+}
+
+func (c *checkedWriter) err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.first
 }
