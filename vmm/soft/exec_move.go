@@ -226,7 +226,7 @@ func execXLAT(c *cpu, in *inst) bool {
 }
 
 func execMOVNTI(c *cpu, in *inst) bool {
-	if in.mod == 3 || in.rep != 0 || in.size == 2 {
+	if in.mod == 3 || in.prefix() != 0 {
 		return c.ud()
 	}
 	return c.store(in.seg, c.operandAddr(in), in.size, c.reg(in, in.reg, in.size))

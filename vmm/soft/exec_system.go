@@ -241,9 +241,23 @@ func execINVD(c *cpu, _ *inst) bool {
 	return true
 }
 
-func execMovFromCR(c *cpu, in *inst) bool {
+// controlRegister raises what an access to a control register raises; #UD
+// comes first.
+func (c *cpu) controlRegister(in *inst) bool {
+	switch in.reg {
+	case 0, 2, 3, 4, 8:
+	default:
+		return c.ud()
+	}
 	if c.cpl != 0 {
 		return c.gp(0)
+	}
+	return true
+}
+
+func execMovFromCR(c *cpu, in *inst) bool {
+	if !c.controlRegister(in) {
+		return false
 	}
 	var v uint64
 	switch in.reg {
@@ -257,8 +271,6 @@ func execMovFromCR(c *cpu, in *inst) bool {
 		v = c.cr4
 	case 8:
 		v = uint64(c.apic.tpr >> 4)
-	default:
-		return c.ud()
 	}
 	c.r[in.rmOf3()] = v
 	return true
@@ -268,8 +280,8 @@ func execMovFromCR(c *cpu, in *inst) bool {
 func (in *inst) rmOf3() uint8 { return in.modrm&7 | in.rex&1<<3 }
 
 func execMovToCR(c *cpu, in *inst) bool {
-	if c.cpl != 0 {
-		return c.gp(0)
+	if !c.controlRegister(in) {
+		return false
 	}
 	v := c.r[in.rmOf3()]
 	switch in.reg {
@@ -291,8 +303,6 @@ func execMovToCR(c *cpu, in *inst) bool {
 			return c.gp(0)
 		}
 		c.apic.setTPR(uint32(v) << 4)
-	default:
-		return c.ud()
 	}
 	return true
 }
@@ -330,12 +340,12 @@ func (c *cpu) setCR4(v uint64) bool {
 
 // debugRegister resolves DR4 and DR5, aliases of 6 and 7 without CR4.DE.
 func (c *cpu) debugRegister(in *inst) (n uint8, ok bool) {
-	if c.cpl != 0 {
-		return 0, c.gp(0)
-	}
 	n = in.reg
 	if n > 7 {
 		return 0, c.ud()
+	}
+	if c.cpl != 0 {
+		return 0, c.gp(0)
 	}
 	if n == 4 || n == 5 {
 		if c.cr4&cr4DE != 0 {

@@ -2,106 +2,272 @@ package soft
 
 import (
 	"bytes"
+	"fmt"
 	"math/rand/v2"
 	"testing"
+
+	"nvlab/vmm/soft/fp"
 )
 
-// TestFaultRestart runs every form with a memory operand that reaches into a
-// page that is absent or read-only: the fault leaves no trace, and the
-// instruction completes once the page is there.
-func TestFaultRestart(t *testing.T) {
-	const first = testData + pageSize
-	const second = first + pageSize
-	m := newTestMachine(t)
-	m.stubs()
-	r := rand.New(rand.NewPCG(3, 4))
-	forms := oracleForms()
-	faults := 0
-	for i := range forms {
-		f := &forms[i]
-		if !f.mem || f.name == "lea" {
-			continue
-		}
-		for range 12 {
-			var code []byte
-			var in inst
-			for {
-				if code, _ = f.instance(r); code[0] == 0xf0 {
-					continue
-				}
-				decode(append(bytes.Clone(code), make([]byte, 16)...), &in, true)
-				if in.mod != 3 && in.reg != in.base {
-					break
-				}
-			}
-			for _, exact := range []bool{true, false} {
-				for _, flags := range []uint64{0, pteP} {
-					faults += restart(t, m, r, f, code, &in, second, flags, exact)
-				}
-			}
+// faultStage is where TestFaultRestart keeps what it runs.
+type faultStage struct {
+	m      *testMachine
+	exact  bool
+	name   string
+	before faultState
+}
+
+// faultState is what an instruction that did not complete must not change.
+type faultState struct {
+	r     [16]uint64
+	xmm   [16][2]uint64
+	mxcsr uint32
+	flags uint64
+	x87   fp.X87
+	mem   [4 * faultReach]byte
+}
+
+const (
+	faultFirst  = testData + pageSize
+	faultSecond = faultFirst + pageSize // the page that faults
+	faultReach  = 1024
+)
+
+func (s *faultStage) state() (st faultState) {
+	c := s.m.c
+	st = faultState{r: [16]uint64(c.r[:16]), mxcsr: c.fpu.mxcsr, flags: c.rflags(), x87: c.fpu.x87}
+	copy(st.xmm[:], c.fpu.xmm[:])
+	copy(st.mem[:], s.m.ram[faultSecond-2*faultReach:])
+	return st
+}
+
+func (st *faultState) differ(to *faultState) string {
+	for i := range st.r {
+		if st.r[i] != to.r[i] {
+			return fmt.Sprintf("register %d is %#x, not %#x", i, st.r[i], to.r[i])
 		}
 	}
-	if faults < 1000 {
-		t.Errorf("%d faults, want at least 1000", faults)
+	switch {
+	case st.xmm != to.xmm || st.mxcsr != to.mxcsr:
+		return fmt.Sprintf("vector registers are %x and %#x, not %x and %#x", st.xmm, st.mxcsr, to.xmm, to.mxcsr)
+	case st.flags != to.flags:
+		return fmt.Sprintf("flags are %#x, not %#x", st.flags, to.flags)
+	case st.x87 != to.x87:
+		return fmt.Sprintf("the x87 state is %x, not %x", st.x87, to.x87)
+	}
+	if i := mismatch(st.mem[:], to.mem[:]); i >= 0 {
+		return fmt.Sprintf("memory at %+d from the border is %#x, not %#x", i-2*faultReach, st.mem[i], to.mem[i])
+	}
+	return ""
+}
+
+// run runs the instruction from a state, with the second page as flags say,
+// and returns the vector of its exception, or -1.
+func (s *faultStage) run(st *faultState, flags uint64) int {
+	m, c := s.m, s.m.c
+	copy(c.r[:16], st.r[:])
+	copy(c.fpu.xmm[:], st.xmm[:])
+	c.fpu.mxcsr, c.fpu.x87 = st.mxcsr, st.x87
+	c.setRFLAGS(st.flags)
+	copy(m.ram[faultSecond-2*faultReach:], st.mem[:])
+	m.mapPage(faultSecond, faultSecond, flags)
+	c.flushTLB(false)
+	c.rip, c.halted, c.shadow = testCode, false, false
+	m.p.tripleFault, m.p.stopping = false, false
+	c.cr2 = 0
+	m.p.exact = s.exact
+	vec := m.run()
+	if vec >= 0 { // what the handler saw
+		sp := c.r[rSP]
+		if vec == excPF || vec == excGP || vec == excSS {
+			sp += 8
+		}
+		c.setRFLAGS(m.word(sp+16) &^ flagRF)
+		c.r[rSP] = m.word(sp + 24)
+		c.rip = m.word(sp)
+	}
+	return vec
+}
+
+// reachesMemory says that the instruction accesses memory, and that its
+// completion leaves the machine as the test needs it.
+func (e *encoding) reachesMemory() bool {
+	switch o := e.op; {
+	case o == 0x8d, o == 0x10d, o >= 0x118 && o <= 0x11f, o == 0x101 && (e.ext == 5 || e.ext == 7), o == 0x100 && e.ext > 5, o >= 0x120 && o <= 0x127:
+		return false // LEA, hints, INVLPG, control registers
+	case e.redundant(), e.prefix > 3:
+		return false
+	case e.mem:
+		return true
+	case o >= 0x50 && o <= 0x5f, o == 0x68, o == 0x6a, o >= 0xa0 && o <= 0xa7, o >= 0xaa && o <= 0xaf, o == 0xc3, o == 0xc2, o == 0xc8, o == 0xc9,
+		o == 0x9c, o == 0x9d, o == 0xe8, o == 0x1a0, o == 0x1a8, o == 0x1a1, o == 0x1a9, o == 0xcb, o == 0xcf, o == 0x6c, o == 0x6d, o == 0x6e, o == 0x6f:
+		return e.mandatory() < 0xf0
+	case o == 0x1f7:
+		return e.mandatory() < 0xf0 && e.modrm
+	case o == 0xff:
+		return e.ext == 2 || e.ext == 6
+	}
+	return false
+}
+
+// survives says that the machine is as before once the instruction completes.
+func (e *encoding) survives() bool {
+	switch o := e.op; {
+	case o == 0x100, o == 0x101, o == 0xff && e.ext > 1 && e.ext < 6, o == 0xc2, o == 0xc3, o == 0xe8, o == 0xcb, o == 0xcf, o == 0x9d,
+		o == 0x8e, o == 0x1b2, o == 0x1b4, o == 0x1b5, o == 0x1a1, o == 0x1a9, o == 0x8c:
+		return false
+	}
+	return true
+}
+
+// TestFaultRestart runs every encoding that accesses memory across the border
+// to a page that is absent or read-only, or in that page: by the executor, the
+// fast path and compiled, the fault leaves no trace, and once the page is there
+// the instruction does what it does without a fault.
+func TestFaultRestart(t *testing.T) {
+	interpreter := newTestMachineWith(t, Engine{Interpreter: true})
+	stages := []*faultStage{{m: interpreter, exact: true, name: "executor"}, {m: interpreter, name: "fast path"}, {m: newCompiled(t), name: "compiled code"}}
+	for _, s := range stages[1:] {
+		s.m.stubs()
+		for v := range 256 {
+			s.m.gate(uint8(v), testStubs+16*uint64(v), 0, 1)
+		}
+		putLE(s.m.ram[testTSS+36:], 8, testStack-0x4000)
+		s.m.c.cr0 |= cr0WP
+	}
+	r := rand.New(rand.NewPCG(3, 4))
+	absent, readOnly, completed := 0, 0, 0
+	for _, e := range allEncodings() {
+		if !e.reachesMemory() {
+			continue
+		}
+		faults, tries := 0, 0
+		for n := 0; n < 40 && (n < 12 || faults == 0); n++ {
+			code, in := e.instance(r)
+			if in.len == 0 || e.mem && in.base == slotZero || in.seg == segGS {
+				continue
+			}
+			to := faultTarget(r, &e, uint64(n))
+			if in.op >= 0xa0 && in.op <= 0xa3 { // an absolute address
+				putLE(code[int(in.len)-int(in.asize):], in.asize, to)
+			}
+			for _, s := range stages[1:] {
+				clear(s.m.ram[testCode : testCode+64])
+				s.m.put(testCode, code...)
+				s.m.ram[testCode+len(code)] = 0xf4
+				s.m.p.Wrote(testCode, 64)
+			}
+			st := faultBefore(r, interpreter.c, &e, &in, uint64(n), to)
+			tries++
+			var whole faultState
+			causes := []uint64{0}
+			if e.survives() {
+				if stages[0].run(&st, pteP|pteW|pteA|pteD) == excUD {
+					tries--
+					continue // no instruction
+				}
+				whole = stages[0].state()
+				causes = append(causes, pteP|pteA) // read-only
+			}
+			for _, flags := range causes {
+				for _, s := range stages {
+					if s.run(&st, flags) != excPF {
+						continue
+					}
+					faults++
+					if flags == 0 {
+						absent++
+					} else {
+						readOnly++
+					}
+					after := s.state()
+					if d := after.differ(&st); d != "" {
+						t.Errorf("%v, % x, in the %s: after a fault %s", &e, code, s.name, d)
+						return
+					}
+					if s.m.c.rip != testCode || s.m.c.cr2>>pageShift != faultSecond>>pageShift {
+						t.Errorf("%v, % x, in the %s: a fault at rip %#x with cr2 %#x, want %#x and an address in %#x", &e, code, s.name, s.m.c.rip, s.m.c.cr2, testCode, faultSecond)
+						return
+					}
+					if !e.survives() || s.run(&after, pteP|pteW|pteA|pteD) >= 0 {
+						continue
+					}
+					completed++
+					end := s.state()
+					if d := end.differ(&whole); d != "" {
+						t.Errorf("%v, % x, in the %s: restarted after a fault %s", &e, code, s.name, d)
+						return
+					}
+				}
+			}
+		}
+		if faults == 0 && tries > 0 {
+			t.Errorf("%v never faulted", &e)
+		}
+	}
+	t.Logf("%d faults on an absent page, %d on a read-only one, %d restarts compared", absent, readOnly, completed)
+	if absent < 20_000 || readOnly < 8000 || completed < 20_000 {
+		t.Errorf("%d faults on an absent page, %d on a read-only one, %d restarts: want at least 20000, 8000 and 20000", absent, readOnly, completed)
 	}
 }
 
-func restart(t *testing.T, m *testMachine, r *rand.Rand, f *form, code []byte, in *inst, second, flags uint64, exact bool) int {
-	clear(m.ram[testCode : testCode+64])
-	m.put(testCode, code...)
-	m.ram[testCode+len(code)] = 0xf4
-	m.mapPage(second-pageSize, second-pageSize, pteP|pteW|pteA|pteD)
-	m.mapPage(second, second, flags)
-	m.start(testCode)
-	c := m.c
-	for i := range 16 {
-		if i != rSP {
-			c.r[i] = interesting(r)
+// faultTarget is where the instruction's operand lies: in the second page, or
+// across the border to it.
+func faultTarget(r *rand.Rand, e *encoding, n uint64) uint64 {
+	switch {
+	case !e.survives(): // never without a fault
+		return faultSecond - n&1
+	case n&3 == 3:
+		return faultSecond - 16*uint64(r.IntN(8))
+	}
+	return faultSecond - n&3
+}
+
+// faultBefore makes a state in which the instruction reaches the second page.
+func faultBefore(r *rand.Rand, c *cpu, e *encoding, in *inst, n, to uint64) (st faultState) {
+	for i := range st.r {
+		st.r[i] = interesting(r)
+	}
+	for i := range st.xmm {
+		st.xmm[i] = interestingVec(r)
+	}
+	for i := range st.mem {
+		st.mem[i] = byte(r.Uint32())
+	}
+	st.mxcsr = mxcsrReset
+	st.x87.Reset()
+	for i := range st.x87.R {
+		st.x87.R[i] = fp.F80{Sig: 1<<63 | r.Uint64(), SE: 0x3fff}
+	}
+	st.x87.Tag = byte(r.Uint32())
+	st.flags = flagOne | r.Uint64()&(flagsArith|flagDF)
+	st.r[rSP] = faultFirst + 1024
+	st.r[rSI], st.r[rDI] = to, to
+	switch n / 4 {
+	case 1:
+		st.r[rSI] = faultFirst + 1024
+	case 2:
+		st.r[rDI] = faultFirst + 1024
+	}
+	switch o := in.op; {
+	case in.mod != 3 && e.modrm:
+		if in.index != slotZero && (in.index != rSP || in.base == slotZero) {
+			st.r[in.index] = 0
 		}
-	}
-	for i := range 16 {
-		c.fpu.xmm[i] = interestingVec(r)
-	}
-	if in.op >= 0x1a3 && in.op <= 0x1bb && in.op&7 == 3 {
-		c.r[in.reg] = 0
-	}
-	if in.index != slotZero {
-		c.r[in.index] = 0
-	}
-	c.r[in.base] = 0
-	off := c.operandAddr(in)
-	c.r[in.base] = second - 1 - off
-	for i := second - 64; i < second+64; i++ {
-		m.ram[i] = byte(r.Uint32())
-	}
-	regs, xmm, fl, mxcsr := c.r, c.fpu.xmm, c.rflags(), c.fpu.mxcsr
-	mem := bytes.Clone(m.ram[second-64 : second+64])
-	m.p.exact = exact
-	vec := m.run()
-	if vec != excPF {
-		return 0 // not across the border, not a store, or another fault
-	}
-	for i := range 16 {
-		if i != rSP && c.r[i] != regs[i] {
-			t.Errorf("%s, % x, exact=%v: register %d is %#x after a fault, was %#x", f.name, code, exact, i, c.r[i], regs[i])
+		if bitString(in) {
+			st.r[in.reg] = 0
 		}
-		if c.fpu.xmm[i] != xmm[i] {
-			t.Errorf("%s, % x, exact=%v: xmm%d is %#x after a fault, was %#x", f.name, code, exact, i, c.fpu.xmm[i], xmm[i])
-		}
+		copy(c.r[:16], st.r[:])
+		c.r[slotGS] = 0
+		c.next = testCode + uint64(in.len)
+		st.r[in.base&15] += to - c.operandAddr(in)
+	case o >= 0xa0 && o <= 0xa3, o >= 0xa4 && o <= 0xaf, o >= 0x6c && o <= 0x6f, o == 0x1f7:
+	case o == 0xc9, o == 0x58, o >= 0x58 && o <= 0x5f, o == 0xc2, o == 0xc3, o == 0x9d, o == 0x1a1, o == 0x1a9, o == 0xcb, o == 0xcf:
+		st.r[rSP], st.r[rBP] = to, to
+	default: // pushes
+		st.r[rSP], st.r[rBP] = to+uint64(2+6*r.IntN(2)), faultFirst+1024
 	}
-	if got := m.word(c.r[rSP] + 24); got&^flagRF != fl {
-		t.Errorf("%s, % x, exact=%v: flags are %#x after a fault, were %#x", f.name, code, exact, got, fl)
-	}
-	if c.fpu.mxcsr != mxcsr {
-		t.Errorf("%s, % x, exact=%v: mxcsr changed in a fault", f.name, code, exact)
-	}
-	if c.cr2 != second || m.word(c.r[rSP]+8) != testCode {
-		t.Errorf("%s, % x, exact=%v: cr2 %#x, saved rip %#x, want %#x and %#x", f.name, code, exact, c.cr2, m.word(c.r[rSP]+8), second, testCode)
-	}
-	if i := mismatch(m.ram[second-64:second+64], mem); i >= 0 {
-		t.Errorf("%s, % x, exact=%v: byte %d of memory changed in a fault", f.name, code, exact, i-64)
-	}
-	return 1
+	return st
 }
 
 func mismatch(a, b []byte) int {

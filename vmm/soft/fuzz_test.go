@@ -76,11 +76,11 @@ func lockstep(t *testing.T, pair *[2]*testMachine, code []byte, seed uint64) {
 
 func FuzzExecute(f *testing.F) {
 	r := rand.New(rand.NewPCG(5, 6))
-	forms := oracleForms()
+	list := usualEncodings()
 	for range 40 {
 		var code []byte
 		for len(code) < 100 {
-			b, _ := forms[r.IntN(len(forms))].instance(r)
+			b, _ := list[r.IntN(len(list))].instance(r)
 			code = append(code, b...)
 		}
 		f.Add(code, r.Uint64())
@@ -101,7 +101,7 @@ func FuzzExecute(f *testing.F) {
 // TestLockstep compares the two tiers on random programs of known forms.
 func TestLockstep(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
-	forms := oracleForms()
+	list := usualEncodings()
 	n := 100
 	if !testing.Short() {
 		n = 2000
@@ -114,7 +114,7 @@ func TestLockstep(t *testing.T) {
 				code = append(code, 0x70|byte(r.IntN(16)), byte(r.IntN(12)))
 				continue
 			}
-			b, _ := forms[r.IntN(len(forms))].instance(r)
+			b, _ := list[r.IntN(len(list))].instance(r)
 			code = append(code, b...)
 		}
 		lockstep(t, &pair, code, r.Uint64())

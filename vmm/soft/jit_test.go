@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"nvlab/vmm/soft/internal/native"
 )
 
 // newCompiled is a test machine that compiles blocks the first time.
@@ -92,23 +94,23 @@ func interpretedAndCompiled(t testing.TB) *[2]*testMachine {
 	return &[2]*testMachine{newTestMachineWith(t, Engine{Interpreter: true}), newCompiled(t)}
 }
 
-// randomCode is instructions of known forms.
-func randomCode(r *rand.Rand, forms []form, n int) (code []byte) {
+// randomCode is random instructions.
+func randomCode(r *rand.Rand, encodings []encoding, n int) (code []byte) {
 	for len(code) < n {
-		b, _ := forms[r.IntN(len(forms))].instance(r)
+		b, _ := encodings[r.IntN(len(encodings))].instance(r)
 		code = append(code, b...)
 	}
 	return code
 }
 
-// scalarForms are the forms that compiled code knows best.
-func scalarForms() (f []form) {
-	for _, x := range oracleForms() {
-		if !x.vec && !x.mmx {
-			f = append(f, x)
+// scalarEncodings are those that compiled code knows best.
+func scalarEncodings() (list []encoding) {
+	for _, e := range usualEncodings() {
+		if e.kind() == native.Plain {
+			list = append(list, e)
 		}
 	}
-	return f
+	return list
 }
 
 // TestCompiledLockstep runs random programs interpreted and compiled.
@@ -119,9 +121,9 @@ func TestCompiledLockstep(t *testing.T) {
 	}
 	pair := interpretedAndCompiled(t)
 	r := rand.New(rand.NewPCG(17, 18))
-	for _, forms := range [][]form{oracleForms(), scalarForms()} {
+	for _, list := range [][]encoding{usualEncodings(), scalarEncodings()} {
 		for range n {
-			agree(t, pair, randomCode(r, forms, 20+r.IntN(150)), r.Uint64())
+			agree(t, pair, randomCode(r, list, 20+r.IntN(150)), r.Uint64())
 			if t.Failed() {
 				return
 			}
@@ -135,7 +137,7 @@ func TestCompiledLockstep(t *testing.T) {
 func FuzzCompiled(f *testing.F) {
 	r := rand.New(rand.NewPCG(19, 20))
 	for range 20 {
-		f.Add(randomCode(r, scalarForms(), 100), r.Uint64())
+		f.Add(randomCode(r, scalarEncodings(), 100), r.Uint64())
 	}
 	pair := interpretedAndCompiled(f)
 	f.Fuzz(func(t *testing.T, code []byte, seed uint64) {

@@ -723,7 +723,7 @@ func (t *lowering) lower0F(in *inst) bool {
 		}
 		return ok && t.emitIf(true, op{code: code, dst: in.reg, src: src})
 	case 0xc3:
-		if in.mod == 3 || in.rep != 0 || !in.word() {
+		if in.mod == 3 || in.prefix() != 0 {
 			return false
 		}
 		return t.withMem(in, op{code: in.pick(opMOVMR32, opMOVMR64), src: in.reg})

@@ -20,7 +20,10 @@ func (c *cpu) mmxReady() bool {
 	return true
 }
 
-func execEMMS(c *cpu, _ *inst) bool {
+func execEMMS(c *cpu, in *inst) bool {
+	if in.prefix() != 0 {
+		return c.ud()
+	}
 	if !c.mmxReady() {
 		return false
 	}
@@ -128,13 +131,12 @@ func execMMX(c *cpu, in *inst) bool {
 	return true
 }
 
-// execCVTPI2 is CVTPI2PS and CVTPI2PD.
+// execCVTPI2 is CVTPI2PS and CVTPI2PD. With a source in memory they leave the
+// x87 state alone.
 func execCVTPI2(c *cpu, in *inst) bool {
 	double := in.flags&inst66 != 0
-	if in.mod == 3 || !double {
-		if !c.mmxReady() {
-			return false
-		}
+	if in.mod == 3 && !c.mmxReady() {
+		return false
 	}
 	src, ok := c.mmOrMem(in, 8)
 	if !ok {
@@ -145,7 +147,7 @@ func execCVTPI2(c *cpu, in *inst) bool {
 	} else if !fp.CvtPI2PS(&c.fpu.xmm[in.reg], src, &c.fpu.mxcsr) {
 		return c.simdFault()
 	}
-	if in.mod == 3 || !double {
+	if in.mod == 3 {
 		c.fpu.x87.EnterMMX()
 	}
 	return true

@@ -295,13 +295,13 @@ func execSCAS(c *cpu, in *inst) bool {
 }
 
 func execINS(c *cpu, in *inst) bool {
-	if in.rep != 0 && c.count(in) == 0 {
-		return true
-	}
 	size := min(in.size, 4)
 	port := uint16(c.r[rDX])
 	if !c.portAllowed(port, size) {
 		return false
+	}
+	if in.rep != 0 && c.count(in) == 0 {
+		return true
 	}
 	s, ok := c.span(segES, c.dest(in), size, accessWrite)
 	if !ok {
@@ -317,13 +317,13 @@ func execINS(c *cpu, in *inst) bool {
 }
 
 func execOUTS(c *cpu, in *inst) bool {
-	if in.rep != 0 && c.count(in) == 0 {
-		return true
-	}
 	size := min(in.size, 4)
 	port := uint16(c.r[rDX])
 	if !c.portAllowed(port, size) {
 		return false
+	}
+	if in.rep != 0 && c.count(in) == 0 {
+		return true
 	}
 	v, ok := c.load(in.seg, c.source(in), size)
 	if !ok {

@@ -70,6 +70,9 @@ func execX87(c *cpu, in *inst) bool {
 	if !ok {
 		return c.ud()
 	}
+	if x.Pending() && !(store && control(in, true)) {
+		return c.raise(excMF) // before any fault of the operand's
+	}
 	va := c.operandAddr(in)
 	var buf [128]byte
 	data := buf[:size]
@@ -107,14 +110,19 @@ func comparesToFlags(in *inst) bool {
 	return (in.opcode == 0xdb || in.opcode == 0xdf) && (r == 5 || r == 6)
 }
 
+// control says whether the instruction is a control instruction. Those that
+// store do not wait for pending exceptions.
+func control(in *inst, mem bool) bool {
+	r := in.modrm >> 3 & 7
+	return mem && in.opcode == 0xd9 && r >= 4 || // FLDENV, FLDCW, FNSTENV, FNSTCW
+		mem && in.opcode == 0xdd && (r == 4 || r >= 6) || // FRSTOR, FNSAVE, FNSTSW
+		!mem && in.opcode == 0xdb && r == 4 || // FNCLEX, FNINIT
+		!mem && in.opcode == 0xdf && r == 4 // FNSTSW AX
+}
+
 // noteX87 records the last instruction that was no control instruction.
 func (c *cpu) noteX87(in *inst, mem bool, va uint64) {
-	r := in.modrm >> 3 & 7
-	switch {
-	case mem && in.opcode == 0xd9 && r >= 4, // FLDENV, FLDCW, FNSTENV, FNSTCW
-		mem && in.opcode == 0xdd && (r == 4 || r >= 6), // FRSTOR, FNSAVE, FNSTSW
-		!mem && in.opcode == 0xdb && r == 4,            // FNCLEX, FNINIT
-		!mem && in.opcode == 0xdf && r == 4:            // FNSTSW AX
+	if control(in, mem) {
 		return
 	}
 	x := &c.fpu.x87

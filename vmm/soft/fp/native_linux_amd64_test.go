@@ -69,13 +69,22 @@ func newNative(t testing.TB) *native {
 // machine. The code may use all registers but RSP, RBP, R14 and xmm15, and a
 // few words of stack.
 func (n *native) compile(code string) func(*machine) {
-	if n.used+len(code) > len(n.page) {
-		n.used = 0
-	}
-	entry := &n.page[n.used]
-	n.used += copy(n.page[n.used:], code)
+	entry := n.place(code)
 	// A Go function value points to a word that holds its address, and Go
 	// passes the first argument in RAX.
 	word := &entry
 	return *(*func(*machine))(unsafe.Pointer(&word))
 }
+
+// place puts machine code where it can run.
+func (n *native) place(code string) *byte {
+	if n.used+len(code) > len(n.page) {
+		n.used = 0
+	}
+	entry := &n.page[n.used]
+	n.used += copy(n.page[n.used:], code)
+	return entry
+}
+
+// addrOf is the address of memory that is not the collector's.
+func addrOf(b *byte) uint64 { return uint64(uintptr(unsafe.Pointer(b))) }

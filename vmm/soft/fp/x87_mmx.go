@@ -3,7 +3,7 @@ package fp
 // EnterMMX is what every MMX instruction but EMMS does first: the top of the
 // stack becomes register 0, and no register is empty (SDM vol. 1, 9.5).
 func (x *X87) EnterMMX() {
-	x.SW &^= 7 << 11
+	x.SW &^= swTop
 	x.Tag = 0xFF
 }
 
@@ -14,5 +14,9 @@ func (x *X87) MMX(i int) *uint64 { return &x.R[i&7].Sig }
 // all ones.
 func (x *X87) TouchMMX(i int) { x.R[i&7].SE = 0xFFFF }
 
-// EMMS empties all registers.
-func (x *X87) EMMS() { x.Tag = 0 }
+// EMMS empties all registers; the top of the stack becomes register 0 (SDM vol.
+// 3, table 12-1).
+func (x *X87) EMMS() {
+	x.SW &^= swTop
+	x.Tag = 0
+}

@@ -7,19 +7,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// New makes a runner whose code lies at the given address.
-func New(addr uint64) (*Runner, error) {
-	code, err := Map(addr, 4096, true)
-	if err != nil {
-		return nil, err
-	}
-	state, err := Map(addr+1<<16, 4096, false)
-	if err != nil {
-		return nil, err
-	}
-	return &Runner{code: code, state: state, codeAddr: addr, stateAddr: addr + 1<<16}, nil
-}
-
 // Map maps zeroed memory at an address.
 func Map(addr uint64, n int, exec bool) ([]byte, error) {
 	prot := unix.PROT_READ | unix.PROT_WRITE
@@ -33,4 +20,29 @@ func Map(addr uint64, n int, exec bool) ([]byte, error) {
 		return nil, fmt.Errorf("map %d bytes at %#x: %w", n, addr, err)
 	}
 	return unsafe.Slice((*byte)(p), n), nil
+}
+
+func unmap(b []byte) error {
+	return unix.MunmapPtr(unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b)))
+}
+
+// addrOf is the address of memory that is not the collector's.
+func addrOf(b []byte) uint64 { return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) }
+
+// sigaction is the kernel's.
+type sigaction struct {
+	handler, flags, restorer, mask uint64
+}
+
+const _ = uint(unsafe.Sizeof(sigaction{}) - 32)
+
+// swapAction sets what a signal does, if act is not nil, and returns what it
+// did.
+func swapAction(s unix.Signal, act *sigaction) (before sigaction, err error) {
+	_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(s),
+		uintptr(unsafe.Pointer(act)), uintptr(unsafe.Pointer(&before)), 8, 0, 0)
+	if errno != 0 {
+		return before, fmt.Errorf("set the handler of %v: %w", s, errno)
+	}
+	return before, nil
 }
