@@ -33,6 +33,13 @@ var All = []Program{
 	{"mix.c", "6000", "60"},
 }
 
+// Stress are programs that ask much of a kernel. They write to the current
+// folder.
+var Stress = []Program{
+	{"stress.go", "100", "2"},
+	{"stress.c", "100", "4"},
+}
+
 // Find returns the program of a name.
 func Find(t testing.TB, name string) Program {
 	t.Helper()

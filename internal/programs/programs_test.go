@@ -2,6 +2,7 @@ package programs
 
 import (
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -13,7 +14,8 @@ func TestPrograms(t *testing.T) {
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
 		t.Skip("the programs are for linux/amd64")
 	}
-	for _, p := range All {
+	t.Chdir(t.TempDir())
+	for _, p := range slices.Concat(All, Stress) {
 		t.Run(p.Name, func(t *testing.T) {
 			path := p.Build(t)
 			one, again, more := Native(t, path, "1"), Native(t, path, "1"), Native(t, path, "2")
