@@ -103,5 +103,8 @@ func (j *job) run(ctx context.Context) error {
 	if err == nil && stop != vmm.StopPowerOff {
 		err = fmt.Errorf("the machine ended in %v, not in a power-off", stop)
 	}
+	if err == nil {
+		err = reportMemory(j.Backend)
+	}
 	return err
 }

@@ -34,49 +34,14 @@ const jobScript = "#!/bin/sh\nndctl list -DRNBi\n"
 // QEMU's. The processor times tell more where others use the machine.
 func BenchmarkWholeJob(b *testing.B) {
 	needQEMU(b)
-	g := mustGuest(b)
-	dir := b.TempDir()
-	initrd := withScript(b, dir, g.initrd, jobScript)
-	backend := filepath.Join(dir, "pmem0.img")
-	const memory, size, labelSize = 256 << 20, 64 << 20, 128 << 10
-	if err := os.WriteFile(backend, nil, 0o644); err != nil {
-		b.Fatal(err)
-	}
-	if err := os.Truncate(backend, size); err != nil {
-		b.Fatal(err)
-	}
-
-	qemu := func(kernel string) *exec.Cmd {
-		o := Options{
-			Kernel: kernel, Initrd: initrd, Cmdline: qemuCmdline + " nvlab.script=/script",
-			Memory: memory, Slots: 1, MaxMem: 4 << 30,
-			DIMMs: []DIMM{{ID: "nvdimm0", Path: backend, Size: size, Share: true, LabelSize: labelSize}},
-		}
-		return exec.Command(Program, append(o.args(), "-serial", "stdio")...)
-	}
-	nvlab := func() *exec.Cmd {
-		self, err := os.Executable()
-		if err != nil {
-			b.Fatal(err)
-		}
-		text, err := json.Marshal(job{
-			Kernel: cmp.Or(g.VmlinuxPath, g.KernelPath), Initrd: initrd, Cmdline: "nvlab.script=/script",
-			Memory: memory, Backend: backend, Size: size, LabelSize: labelSize,
-		})
-		if err != nil {
-			b.Fatal(err)
-		}
-		cmd := exec.Command(self)
-		cmd.Env = append(os.Environ(), jobVariable+"="+string(text))
-		return cmd
-	}
+	j := newWholeJob(b)
 	var fromImage, fromELF, ours []measure
 	for b.Loop() {
 		for range rounds {
-			fromImage = append(fromImage, measured(b, qemu(g.KernelPath)))
-			ours = append(ours, measured(b, nvlab()))
-			fromELF = append(fromELF, measured(b, qemu(g.VmlinuxPath)))
-			ours = append(ours, measured(b, nvlab()))
+			fromImage = append(fromImage, measured(b, j.qemu(j.KernelPath)))
+			ours = append(ours, measured(b, j.nvlab()))
+			fromELF = append(fromELF, measured(b, j.qemu(j.VmlinuxPath)))
+			ours = append(ours, measured(b, j.nvlab()))
 		}
 	}
 	image, elf, own := median(fromImage), median(fromELF), median(ours)
@@ -92,6 +57,65 @@ func BenchmarkWholeJob(b *testing.B) {
 	b.ReportMetric(own.cpu.Seconds()/best.cpu.Seconds(), "cpu-ratio")
 	b.ReportMetric(float64(best.resident)/1e6, "qemu-MB")
 	b.ReportMetric(float64(own.resident)/1e6, "nvlab-MB")
+}
+
+// A wholeJob is what QEMU and nvlab do in turn: launch, boot of the stock
+// kernel, ndctl list and power-off, with one kernel, one initramfs, equal memory
+// and one labelled DIMM.
+type wholeJob struct {
+	*stock
+	script  string // path of the initramfs whose pid 1 runs jobScript
+	backend string
+	self    string
+}
+
+const (
+	jobMemory    = 256 << 20
+	jobSize      = 64 << 20
+	jobLabelSize = 128 << 10
+)
+
+func newWholeJob(t testing.TB) *wholeJob {
+	t.Helper()
+	g := mustGuest(t)
+	dir := t.TempDir()
+	j := &wholeJob{stock: g, script: withScript(t, dir, g.initrd, jobScript), backend: filepath.Join(dir, "pmem0.img")}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.self = self
+	if err := os.WriteFile(j.backend, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(j.backend, jobSize); err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
+// qemu is the job on QEMU, with the kernel's bzImage or its vmlinux.
+func (j *wholeJob) qemu(kernel string) *exec.Cmd {
+	o := Options{
+		Kernel: kernel, Initrd: j.script, Cmdline: qemuCmdline + " nvlab.script=/script",
+		Memory: jobMemory, Slots: 1, MaxMem: 4 << 30,
+		DIMMs: []DIMM{{ID: "nvdimm0", Path: j.backend, Size: jobSize, Share: true, LabelSize: jobLabelSize}},
+	}
+	return exec.Command(Program, append(o.args(), "-serial", "stdio")...)
+}
+
+// nvlab is the job on nvlab, in a process of its own.
+func (j *wholeJob) nvlab() *exec.Cmd {
+	text, err := json.Marshal(job{
+		Kernel: cmp.Or(j.VmlinuxPath, j.KernelPath), Initrd: j.script, Cmdline: "nvlab.script=/script",
+		Memory: jobMemory, Backend: j.backend, Size: jobSize, LabelSize: jobLabelSize,
+	})
+	if err != nil {
+		panic(err) // plain data
+	}
+	cmd := exec.Command(j.self)
+	cmd.Env = append(os.Environ(), jobVariable+"="+string(text))
+	return cmd
 }
 
 // qemuCmdline is nvlab's own, without what says how fast its clock is.
@@ -134,13 +158,13 @@ func (m measure) String() string {
 }
 
 // measured runs a process whose guest has to list its DIMM.
-func measured(b *testing.B, cmd *exec.Cmd) measure {
-	b.Helper()
+func measured(t testing.TB, cmd *exec.Cmd) measure {
+	t.Helper()
 	var out, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &stderr
 	start := time.Now()
 	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
 	resident := make(chan int64)
 	ended := make(chan struct{})
@@ -150,7 +174,7 @@ func measured(b *testing.B, cmd *exec.Cmd) measure {
 	close(ended)
 	m.resident = <-resident
 	if err != nil || !strings.Contains(out.String(), `"dev":"nmem0"`) || !strings.Contains(out.String(), "/script ended with status 0") {
-		b.Fatalf("%s ends with %v, and its guest does not list its DIMM:\n%s\n%s", cmd.Args[0], err, stderr.String(), out.String())
+		t.Fatalf("%s ends with %v, and its guest does not list its DIMM:\n%s\n%s", cmd.Args[0], err, stderr.String(), out.String())
 	}
 	m.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	return m
@@ -162,18 +186,22 @@ func measured(b *testing.B, cmd *exec.Cmd) measure {
 func watchResident(pid int, ended <-chan struct{}) int64 {
 	var peak int64
 	for {
-		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-		if _, rest, ok := strings.Cut(string(text), "VmHWM:"); ok {
-			field, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
-			kib, _ := strconv.ParseInt(field, 10, 64)
-			peak = max(peak, kib<<10)
-		}
+		peak = max(peak, residentPeak(strconv.Itoa(pid)))
 		select {
 		case <-ended:
 			return peak
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
+}
+
+// residentPeak is VmHWM of a process, in bytes, or 0.
+func residentPeak(process string) int64 {
+	text, _ := os.ReadFile("/proc/" + process + "/status")
+	_, rest, _ := strings.Cut(string(text), "VmHWM:")
+	field, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
+	kib, _ := strconv.ParseInt(field, 10, 64)
+	return kib << 10
 }
 
 // median takes each value's own.
