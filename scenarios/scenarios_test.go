@@ -58,6 +58,8 @@ var provoked = map[string][]string{
 		`NVDIMM nmem6 flags: map_fail`,
 		`region3 read-only, marking pmem3 read-only`,
 	},
+	"document/hotplug.star/test_into_a_busy_guest": {`Error found in NVDIMM nmem\d flags: not_armed`, `region\d read-only, marking pmem\d read-only`},
+
 	"document/persistence.star/test_unarmed_makes_the_guest_read_only": unarmed,
 }
 
