@@ -26,6 +26,15 @@ func deviceNumber(info fs.FileInfo) (major, minor uint32, ok bool) {
 	return unix.Major(uint64(stat.Rdev)), unix.Minor(uint64(stat.Rdev)), true
 }
 
+// hugePage is the size of the pages of a file on hugetlbfs, 0 of any other.
+func hugePage(f *os.File) uint64 {
+	var s unix.Statfs_t
+	if err := unix.Fstatfs(int(f.Fd()), &s); err != nil || s.Type != unix.HUGETLBFS_MAGIC {
+		return 0
+	}
+	return uint64(s.Bsize)
+}
+
 func dataSync(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }
 
 // anonymousFile is memory with a file's interface: holes cost nothing and can

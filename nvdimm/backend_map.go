@@ -75,6 +75,8 @@ func mapFile(f *os.File, from, n int64, m mapping) ([]byte, error) {
 		protection = unix.PROT_READ
 	}
 	switch {
+	case m.private && m.reserve:
+		flags = unix.MAP_PRIVATE
 	case m.private:
 		flags = unix.MAP_PRIVATE | mapNoReserve
 	case m.sync:

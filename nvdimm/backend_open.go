@@ -42,7 +42,15 @@ func OpenFile(c FileConfig) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.fit(f); err != nil {
+	page := hugePage(f)
+	err = nil
+	if page > 0 {
+		err = c.checkHuge(page)
+	}
+	if err == nil {
+		err = c.fit(f)
+	}
+	if err != nil {
 		f.Close()
 		if created {
 			os.Remove(c.Path)
@@ -51,7 +59,10 @@ func OpenFile(c FileConfig) (*Backend, error) {
 	}
 	b := &Backend{
 		path: c.Path, store: fileStore{f, int64(c.Offset)}, share: c.Share, readOnly: c.ReadOnly,
-		size: int64(c.Size), align: max(c.Align, PageSize), kind: private,
+		size: int64(c.Size), align: max(c.Align, PageSize, page), kind: private,
+	}
+	if page > 0 {
+		b.store = hugeStore{fileStore{f, int64(c.Offset)}, int64(page)}
 	}
 	if c.Share {
 		b.kind, b.durability = shared, PageCache

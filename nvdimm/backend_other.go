@@ -14,6 +14,8 @@ const (
 
 func deviceNumber(fs.FileInfo) (major, minor uint32, ok bool) { return 0, 0, false }
 
+func hugePage(*os.File) uint64 { return 0 }
+
 func dataSync(f *os.File) error { return f.Sync() }
 
 // anonymousFile is a file without a name.

@@ -31,6 +31,7 @@ type mapping struct {
 	private  bool // an overlay
 	readOnly bool
 	sync     bool // MAP_SYNC: page faults return when metadata are on the medium
+	reserve  bool // an overlay has its memory from the start
 }
 
 // fileStore is a file from an offset on.
