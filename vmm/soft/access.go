@@ -15,6 +15,9 @@ func (c *cpu) span(seg uint8, va uint64, n uint8, kind access) (s span, ok bool)
 	if c.flags&flagAC != 0 && c.alignCheck(va, n) {
 		return s, false
 	}
+	if c.breakpoints() {
+		c.watchData(va, n, kind)
+	}
 	return c.spanAs(c.privilege(), seg, va, n, kind)
 }
 

@@ -140,6 +140,7 @@ type cpu struct {
 	delivered uint64 // exceptions and interrupts, so far
 	attn      bool   // the run loop must look at events
 	shadow    bool   // no interrupt before the next instruction (STI, MOV SS)
+	held      bool   // no trap before the next instruction (MOV SS)
 	halted    bool
 	parked    bool // halted until the mailbox wakes it
 	long      bool // CS is 64-bit code
@@ -149,7 +150,8 @@ type cpu struct {
 	id        uint8  // its number, and its APIC's id at the start
 	others    uint64 // instructions that all others have retired
 
-	exc exception
+	exc   exception
+	debug uint64 // bits of DR6 for the trap that is to follow
 
 	// With an observer: what the instruction at hand stores, and what orders
 	// it that was not told yet.

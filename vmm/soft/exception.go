@@ -154,6 +154,9 @@ func (c *cpu) interrupt(e exception) bool {
 	}
 	c.r[rSP] = sp
 	c.seg[segCS] = makeSegment(sel&^3|uint16(cpl), desc)
+	if e.vec == excDB {
+		c.dr[7] &^= dr7GD
+	}
 	clear := uint64(flagTF | flagVM | flagRF | flagNT)
 	if typ == 0xe {
 		clear |= flagIF

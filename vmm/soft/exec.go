@@ -49,32 +49,44 @@ func (c *cpu) execute(in *inst) {
 		c.executeObserved(in)
 		return
 	}
-	if execTable[in.op](c, in) {
-		c.rip = c.next
+	c.complete(execTable[in.op](c, in))
+}
+
+// complete ends an instruction that is done, or raised an exception.
+func (c *cpu) complete(done bool) {
+	if !done {
+		c.debug = 0
+		c.deliver()
 		return
 	}
-	c.deliver()
+	c.rip = c.next
+	if c.debug != 0 && !c.held {
+		c.trap()
+	}
 }
 
 // stepOne fetches, decodes and executes the instruction at c.rip.
 func (c *cpu) stepOne() {
-	trap := c.flags&flagTF != 0
-	shadow := c.shadow
-	c.shadow = false
-	in := &c.step
-	if !c.fetch(in) {
+	step := c.flags&flagTF != 0
+	held := c.held
+	c.shadow, c.held = false, false
+	if !held && c.breakpointHere() {
 		c.now++
 		c.deliver()
 		return
 	}
-	delivered := c.delivered
-	c.flags &^= flagRF
-	c.execute(in)
-	if trap && !shadow && !c.shadow && c.delivered == delivered {
-		c.dr[6] |= 1 << 14 // BS
-		c.raise(excDB)
+	in := &c.step
+	if !c.fetch(in) {
+		c.now++
+		c.debug = 0
 		c.deliver()
+		return
 	}
+	c.flags &^= flagRF
+	if step && in.op != opSYSCALL && in.op != opSYSRET {
+		c.debug |= dr6BS
+	}
+	c.execute(in)
 }
 
 // fetch reads and decodes the instruction at c.rip, or raises what that

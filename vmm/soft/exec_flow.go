@@ -1,5 +1,11 @@
 package soft
 
+// Opcodes that have a rule of their own elsewhere.
+const (
+	opSYSCALL = 0x105
+	opSYSRET  = 0x107
+)
+
 func registerFlow() {
 	registerRange(execJcc, 0x70, 0x7f)
 	registerRange(execJcc, 0x180, 0x18f)
@@ -13,8 +19,8 @@ func registerFlow() {
 	register(execINT, 0xcc, 0xcd)
 	register(execINT1, 0xf1)
 	register(execIRET, 0xcf)
-	register(execSYSCALL, 0x105)
-	register(execSYSRET, 0x107)
+	register(execSYSCALL, opSYSCALL)
+	register(execSYSRET, opSYSRET)
 }
 
 // branch makes target the next instruction.
@@ -163,6 +169,7 @@ func (c *cpu) softInterrupt() bool {
 		return false
 	}
 	c.delivered++
+	c.debug = 0 // TF is clear from here on
 	c.next = c.rip
 	return true
 }
@@ -204,5 +211,11 @@ func execSYSRET(c *cpu, in *inst) bool {
 	c.setCPL(3)
 	c.next = c.r[rCX]
 	c.attn = true
+	if c.flags&flagTF != 0 {
+		// A step over a system call ends here. Neither instruction looks at
+		// TF as it was before (AMD64 Architecture Programmer's Manual 2,
+		// 13.1.4).
+		c.debug |= dr6BS
+	}
 	return true
 }

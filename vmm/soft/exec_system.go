@@ -84,6 +84,7 @@ func execPOPF(c *cpu, in *inst) bool {
 
 // portAllowed checks IOPL and the TSS's I/O permission bitmap (SDM 1, 18.5).
 func (c *cpu) portAllowed(port uint16, size uint8) bool {
+	c.watchPort(port, size)
 	if c.cpl <= c.iopl() {
 		return true
 	}
@@ -353,9 +354,8 @@ func (c *cpu) debugRegister(in *inst) (n uint8, ok bool) {
 		}
 		n += 2
 	}
-	if c.dr[7]>>13&1 != 0 { // GD: general detect
-		c.dr[6] |= 1 << 13
-		c.dr[7] &^= 1 << 13
+	if c.dr[7]&dr7GD != 0 {
+		c.dr[6] |= dr6BD
 		return 0, c.raise(excDB)
 	}
 	return n, true
@@ -388,6 +388,7 @@ func execMovToDR(c *cpu, in *inst) bool {
 		v = v&0xffff2fff | 0x400
 	}
 	c.dr[n] = v
+	c.attn = true
 	return true
 }
 

@@ -110,16 +110,15 @@ func (c *cpu) redo(code opcode, i uintptr) {
 // executeObserved is execute with an observer.
 func (c *cpu) executeObserved(in *inst) {
 	c.begin(in)
-	if !execTable[in.op](c, in) {
-		c.deliver()
-		return
+	done := execTable[in.op](c, in)
+	if done {
+		if o := c.ordersOf(in); o&observe.Explicit != 0 {
+			c.orderNow(o)
+		} else {
+			c.ordered |= o
+		}
 	}
-	if o := c.ordersOf(in); o&observe.Explicit != 0 {
-		c.orderNow(o)
-	} else {
-		c.ordered |= o
-	}
-	c.rip = c.next
+	c.complete(done)
 }
 
 // begin notes what the stores of in are.

@@ -109,7 +109,7 @@ func (o *oracle) load(c *cpu, s *native.State, k native.Kind, cpl uint8) {
 	}
 	c.setCPL(cpl)
 	c.rip = o.runner.Addr()
-	c.halted, c.shadow = false, false
+	c.halted, c.shadow, c.held = false, false, false
 	c.p.tripleFault, c.p.stopping = false, false
 }
 

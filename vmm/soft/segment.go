@@ -143,6 +143,7 @@ func execMovToSeg(c *cpu, in *inst) bool {
 	}
 	if n == segSS {
 		c.inhibit()
+		c.held = true
 	}
 	return true
 }

@@ -105,7 +105,7 @@ func execMOVS(c *cpu, in *inst) bool {
 // plainPage is the memory from va to the end of its page, and from the start
 // of its page to va, if an access reaches ordinary memory without a fault.
 func (c *cpu) plainPage(va uint64, kind access) (page []byte, ok bool) {
-	if !canonical(va) || c.flags&flagAC != 0 {
+	if !canonical(va) || c.flags&flagAC != 0 || c.traced() {
 		return nil, false
 	}
 	pa, ok := c.translate(va, c.privilege(), kind)
@@ -232,7 +232,12 @@ func execLODS(c *cpu, in *inst) bool {
 }
 
 // repeatCompare bounds the elements that one piece of CMPS or SCAS does.
-const repeatCompare = 4096
+func (c *cpu) repeatCompare() int {
+	if c.traced() {
+		return 1
+	}
+	return 4096
+}
 
 // more decides whether a repeated comparison goes on, after c's flags are set.
 func (c *cpu) more(in *inst) bool {
@@ -240,11 +245,11 @@ func (c *cpu) more(in *inst) bool {
 }
 
 func execCMPS(c *cpu, in *inst) bool {
-	for i := 0; ; i++ {
+	for left := c.repeatCompare(); ; left-- {
 		if in.rep != 0 && c.count(in) == 0 {
 			return true
 		}
-		if i == repeatCompare {
+		if left == 0 {
 			c.next = c.rip
 			return true
 		}
@@ -270,11 +275,11 @@ func execCMPS(c *cpu, in *inst) bool {
 }
 
 func execSCAS(c *cpu, in *inst) bool {
-	for i := 0; ; i++ {
+	for left := c.repeatCompare(); ; left-- {
 		if in.rep != 0 && c.count(in) == 0 {
 			return true
 		}
-		if i == repeatCompare {
+		if left == 0 {
 			c.next = c.rip
 			return true
 		}
