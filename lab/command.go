@@ -21,11 +21,18 @@ type Command struct {
 	Check   bool          // a bad end is a *CommandError
 }
 
+// commandLimit bounds what errors quote of a command.
+const commandLimit = 1000
+
 func (c Command) String() string {
+	text := c.Shell
 	if c.Args != nil {
-		return strings.Join(c.Args, " ")
+		text = strings.Join(c.Args, " ")
 	}
-	return c.Shell
+	if len(text) > commandLimit {
+		text = strings.ToValidUTF8(text[:commandLimit], "") + "..."
+	}
+	return text
 }
 
 func (c Command) request() (*proto.Command, error) {

@@ -74,8 +74,11 @@ func (e *CommandError) Error() string {
 	return b.String()
 }
 
-// streamLimit bounds what a failure shows of a stream: its end says most.
-const streamLimit = 4 << 10
+// A failure shows so many bytes and lines of a stream: its end says most.
+const (
+	streamLimit = 4 << 10
+	streamLines = 100
+)
 
 func stream(b *strings.Builder, name string, data []byte) {
 	text := strings.TrimRight(strings.ToValidUTF8(string(data), "\ufffd"), "\n")
@@ -83,7 +86,11 @@ func stream(b *strings.Builder, name string, data []byte) {
 		return
 	}
 	fmt.Fprintf(b, "\n%s:", name)
-	if cut := len(text) - streamLimit; cut > 0 {
+	cut := len(text) - streamLimit
+	if lines := strings.Count(text, "\n") + 1; lines > streamLines {
+		cut = max(cut, nthLine(text, lines-streamLines))
+	}
+	if cut > 0 {
 		for cut < len(text) && !utf8.RuneStart(text[cut]) {
 			cut++
 		}
@@ -93,4 +100,13 @@ func stream(b *strings.Builder, name string, data []byte) {
 	for line := range strings.SplitSeq(text, "\n") {
 		b.WriteString("\n    " + line)
 	}
+}
+
+// nthLine is where the line of that number begins, from 0.
+func nthLine(text string, n int) int {
+	at := 0
+	for range n {
+		at += strings.IndexByte(text[at:], '\n') + 1
+	}
+	return at
 }

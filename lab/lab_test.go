@@ -174,6 +174,11 @@ func TestCommandErrorShowsBothStreams(t *testing.T) {
 			t.Errorf("CommandError has no %q:\n%.300s", want, text)
 		}
 	}
+	err.Result.Stdout = []byte("first\n" + strings.Repeat("y\n", 500))
+	text = err.Error()
+	if n := strings.Count(text, "    y\n"); n != streamLines || !strings.Contains(text, "stdout: (its last 199 of 1006 bytes)") {
+		t.Errorf("CommandError shows %d of 500 lines, want the last %d:\n%.300s", n, streamLines, text)
+	}
 }
 
 func TestSetTable(t *testing.T) {

@@ -192,6 +192,9 @@ func (c *command) failed(ctx context.Context, status int, err error) int {
 	return status
 }
 
+// flagColumn is how wide a flag and its argument may be beside their text.
+const flagColumn = 20
+
 func (c *command) help(w io.Writer, fs *flag.FlagSet) {
 	fmt.Fprintf(w, "usage: nvlab %s\n\n%s\n", strings.TrimSpace(c.name+" "+c.args), c.long)
 	first := true
@@ -202,7 +205,11 @@ func (c *command) help(w io.Writer, fs *flag.FlagSet) {
 		}
 		arg, text := flag.UnquoteUsage(f)
 		text = strings.TrimPrefix(text, arg+": ") // a text that begins with its argument does not say it twice
-		fmt.Fprintf(w, "  -%-18s %s\n", strings.TrimSpace(f.Name+" "+arg), text)
+		left := strings.TrimSpace(f.Name + " " + arg)
+		if len(left) > flagColumn {
+			left += fmt.Sprintf("\n%*s", 3+flagColumn, "")
+		}
+		fmt.Fprintf(w, "  -%-*s %s\n", flagColumn, left, text)
 	})
 }
 

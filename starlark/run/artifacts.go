@@ -106,16 +106,20 @@ func (a *artifacts) keep(scenario, test, text string, failures []*nvstar.Failure
 			}
 		}
 	}
+	saved := make(map[string]string) // by file: backends may share one
 	for _, b := range x.Backends() {
-		if path := b.Path(); path != "" {
-			if !filepath.IsAbs(path) {
-				path = filepath.Join(x.Dir(), path)
-			}
-			to := filepath.Join(dir, filepath.Base(path))
+		path := b.Path()
+		if path == "" {
+			continue
+		}
+		to := saved[path]
+		if to == "" {
+			to = unused(filepath.Join(dir, filepath.Base(path)))
+			saved[path] = to
 			err = errors.Join(err, saveBackend(path, to, x.Dir()))
-			if b.Diverted() { // the file is what it was before crash states
-				err = errors.Join(err, b.Save(to+".crash"))
-			}
+		}
+		if b.Diverted() { // the file is what it was before crash states
+			err = errors.Join(err, b.Save(unused(to+".crash")))
 		}
 	}
 	return dir, err
