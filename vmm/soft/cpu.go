@@ -199,8 +199,9 @@ func newCPU(p *processors, id uint8) *cpu {
 
 // Mode bits: blocks made in one mode are not run in another.
 const (
-	modeUser = 1 << iota // CPL 3
-	modeSSE              // CR0.TS and EM clear, CR4.OSFXSR set
+	modeUser   = 1 << iota // CPL 3
+	modeSSE                // CR0.TS and EM clear, CR4.OSFXSR set
+	modeMasked             // MXCSR masks all exceptions
 )
 
 // setMode brings what is derived from CPL, CR0 and CR4 up to date.
@@ -213,6 +214,9 @@ func (c *cpu) setMode() {
 	}
 	if c.cr0&(cr0TS|cr0EM) == 0 && c.cr4&cr4OSFXSR != 0 {
 		m |= modeSSE
+	}
+	if c.fpu.mxcsr&mxcsrMasks == mxcsrMasks {
+		m |= modeMasked
 	}
 	c.tlb = &c.tlbs[set].fast
 	c.jc = &c.jcs[set]

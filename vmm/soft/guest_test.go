@@ -123,7 +123,7 @@ func TestExceptions(t *testing.T) {
 		{name: "sse without CR4.OSFXSR", code: []byte{0x0f, 0x57, 0xc0}, vec: excUD, err: none, setup: func(m *testMachine) { m.c.cr4 &^= cr4OSFXSR }},
 		{name: "x87 with CR0.TS", code: []byte{0xd9, 0xe8}, vec: excNM, err: none, setup: func(m *testMachine) { m.c.cr0 |= cr0TS }},
 		{name: "unmasked SIMD exception", code: []byte{0x0f, 0x57, 0xc0, 0x0f, 0x5e, 0xc0}, vec: excXM, err: none, off: 3,
-			setup: func(m *testMachine) { m.c.fpu.mxcsr = 0x1f00 }},
+			setup: func(m *testMachine) { m.c.setMXCSR(0x1f00) }},
 		{name: "reserved bit of mxcsr", code: []byte{0x68, 0, 0, 1, 0, 0x0f, 0xae, 0x14, 0x24}, vec: excGP, off: 5},
 		{name: "misaligned user load with AC", user: true, code: []byte{0x9c, 0x81, 0x0c, 0x24, 0, 0, 4, 0, 0x9d, 0x8b, 0x04, 0x25, 1, 0, 0x29, 0}, vec: excAC, err: 0, off: 9,
 			setup: func(m *testMachine) { m.c.cr0 |= cr0AM }},

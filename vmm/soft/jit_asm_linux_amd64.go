@@ -224,6 +224,12 @@ func (a *assembler) jmp() int {
 	return a.pos - 4
 }
 
+func (a *assembler) call() int {
+	a.byte(0xe8)
+	a.imm32(0)
+	return a.pos - 4
+}
+
 // jmpTo writes a branch to an offset of the code.
 func (a *assembler) jmpTo(to int) { a.patch(a.jmp(), to) }
 

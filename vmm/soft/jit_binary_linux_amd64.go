@@ -37,6 +37,12 @@ func (t *translator) op(i int, o *op) bool {
 		return t.unary(i, o)
 	case c >= opMOVX && c <= opPCMPEQBM:
 		return t.vector(i, o)
+	case c == opGENERIC:
+		d := t.direct(o)
+		if d.emit != nil {
+			d.emit(i, &t.n.cache.insts[o.imm])
+		}
+		return d.emit != nil
 	}
 	return t.other(i, o)
 }

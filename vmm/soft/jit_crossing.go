@@ -10,6 +10,7 @@ type crossing struct {
 	ops, code   uint64 // addresses of the ops and of the code
 	spill       uint64
 	mxcsr       uint32 // the host's
+	vectors     uint32 // not 0: the host's registers have the vectors and MXCSR
 }
 
 // Why generated code was left.

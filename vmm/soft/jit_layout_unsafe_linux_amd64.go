@@ -30,6 +30,7 @@ const (
 	offOps        = offNative + unsafe.Offsetof(crossing{}.ops)
 	offCode       = offNative + unsafe.Offsetof(crossing{}.code)
 	offHostMXCSR  = offNative + unsafe.Offsetof(crossing{}.mxcsr)
+	offVectors    = offNative + unsafe.Offsetof(crossing{}.vectors)
 	offSpill      = offNative + unsafe.Offsetof(crossing{}.spill)
 
 	offOpGen  = int32(unsafe.Offsetof(op{}.gen))

@@ -10,12 +10,6 @@ import (
 
 const codeSize = 32 << 20
 
-// Bits of MXCSR (SDM 1, 10.2.3).
-const (
-	mxcsrFlags = 0x3f
-	mxcsrMasks = 0x1f80
-)
-
 // compiler makes host code of blocks and holds its code. The code is mapped twice, writable and
 // executable, and is never both at one address.
 type compiler struct {
@@ -28,7 +22,7 @@ type compiler struct {
 	dirty  bool    // code was written since it last ran
 	follow uint32  // op whose branch left code unlinked, or 0
 
-	thunk, serialize                    int
+	thunk, serialize, vectors           int
 	offBail, offTaken, offEnter, offFnd int
 	offJump, offLink                    [2]int
 
@@ -93,17 +87,16 @@ func (n *compiler) common() {
 	a.imm32(3)                //
 	a.bytes(0x51, 0x48, 0xcf) // push rcx; iretq
 	n.thunk = a.pos
-	a.insn(0x0fae, 4, 3, inCPU(offHostMXCSR)) // stmxcsr
-	a.load(4, hB, inCPU(offMXCSR))
-	a.aluImm(aluOR, 4, inReg(hB), mxcsrMasks)
-	a.store(4, hB, inCPU(offSpill))
-	a.insn(0x0fae, 4, 2, inCPU(offSpill)) // ldmxcsr
 	for r := uint8(0); r < hLeft; r++ {
 		s := t.slot(r)
 		a.load(8, s.reg, inCPU(offR+8*uintptr(r)))
 	}
 	a.load(8, hLeft, inCPU(offLeft))
 	a.insn(0xff, 4, 4, inReg(hA)) // jmp r14
+
+	n.vectors = a.pos
+	t.getVectors()
+	a.byte(0xc3)
 
 	leave := func(why int64) (at int) {
 		at = a.pos
@@ -113,11 +106,10 @@ func (n *compiler) common() {
 			a.store(8, s.reg, inCPU(offR+8*uintptr(r)))
 		}
 		a.store(8, hLeft, inCPU(offLeft))
-		a.insn(0x0fae, 4, 3, inCPU(offSpill))
-		a.load(4, hA, inCPU(offSpill))
-		a.aluImm(aluAND, 4, inReg(hA), mxcsrFlags)
-		a.aluTo(aluOR, 4, inCPU(offMXCSR), hA)
-		a.insn(0x0fae, 4, 2, inCPU(offHostMXCSR))
+		a.aluImm(aluCMP, 4, inCPU(offVectors), 0)
+		integers := a.jcc(4)
+		t.putVectors()
+		a.here(integers)
 		a.byte(0xc3)
 		return at
 	}
@@ -209,7 +201,7 @@ func (n *compiler) compile(c *cpu, header uint32) uint32 {
 	}
 	mode := b.blocks[h.link].mode
 	t := &n.t
-	*t = translator{n: n, asm: assembler{b: n.write, pos: n.pos, ok: true}, stubs: t.stubs[:0], live: t.live, sets: t.sets, leaves: t.leaves,
+	*t = translator{n: n, asm: assembler{b: n.write, pos: n.pos, ok: true}, stubs: t.stubs[:0], resumes: t.resumes[:0], live: t.live, sets: t.sets, leaves: t.leaves,
 		ops: append(t.ops[:0], b.ops[header+1:end+1]...), first: header + 1, header: header, page: uint64(h.imm)}
 	for i := range t.ops {
 		t.ops[i].code = fullOps[t.ops[i].code]
@@ -217,6 +209,7 @@ func (n *compiler) compile(c *cpu, header uint32) uint32 {
 	if mode&modeUser != 0 {
 		t.set = 1
 	}
+	t.sse, t.masked = mode&modeSSE != 0, mode&modeMasked != 0
 	if !t.block() {
 		h.disp = cold
 		return 0

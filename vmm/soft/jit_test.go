@@ -65,13 +65,14 @@ func agree(t *testing.T, pair *[2]*testMachine, code []byte, seed uint64) {
 		for i := range 16 {
 			m.c.fpu.xmm[i] = interestingVec(r)
 		}
-		m.c.fpu.mxcsr = mxcsrReset | uint32(r.IntN(4))<<13
+		mxcsr := mxcsrReset | uint32(r.IntN(4))<<13
 		switch r.IntN(6) {
 		case 0:
-			m.c.fpu.mxcsr |= 0x8040 // FZ, DAZ
+			mxcsr |= 0x8040 // FZ, DAZ
 		case 1:
-			m.c.fpu.mxcsr &^= uint32(r.IntN(64)) << 7
+			mxcsr &^= uint32(r.IntN(64)) << 7
 		}
+		m.c.setMXCSR(mxcsr)
 		m.c.setRFLAGS(r.Uint64()&flagsArith | flagIF)
 		at := copy(m.ram[testCode:], code)
 		m.put(testCode+uint64(at), append([]byte{0xe9}, le32(nil, uint32(-at-5))...)...)

@@ -10,14 +10,17 @@ type translator struct {
 	first  uint32
 	header uint32
 	page   uint64
-	set    int // privilege
+	set    int  // privilege
+	sse    bool // SSE instructions do not fault
+	masked bool // nor do their results
 
 	live   []bool // somebody reads the flags after op i
 	sets   []bool // op i sets all of them
 	leaves []bool // op i may leave with the flags from before
 
-	flags flagState
-	stubs []stub
+	flags   flagState
+	stubs   []stub
+	resumes []stub // site is where to go on
 }
 
 // stub is code out of line.
@@ -160,6 +163,7 @@ func (t *translator) bail(i, site int) {
 
 // leave leaves before op i, always.
 func (t *translator) leave(i int) {
+	t.finishVector(&t.ops[i])
 	t.prepare(i, true)
 	t.toWord()
 	t.exit(i, t.n.offBail)
@@ -188,11 +192,15 @@ func (t *translator) block() bool {
 		return false
 	}
 	t.flags = inWord
+	t.needVectors(0)
 	known := 0
 	for i := range t.ops {
 		o := &t.ops[i]
 		if t.op(i, o) {
 			known++
+			if o.code == opGENERIC {
+				t.resumes = append(t.resumes, stub{site: a.pos, op: i, flags: t.flags})
+			}
 			continue
 		}
 		t.leave(i)
@@ -202,6 +210,7 @@ func (t *translator) block() bool {
 		// The executor comes back here.
 		t.flags = inWord
 		t.n.cache.ops[t.first+uint32(i)].link = uint32(a.pos)
+		t.needVectors(i + 1)
 	}
 	if known == 0 {
 		return false
@@ -215,6 +224,16 @@ func (t *translator) block() bool {
 		} else {
 			t.exit(s.op, t.n.offBail)
 		}
+	}
+	// After what the executor did in an op's place.
+	for _, s := range t.resumes {
+		t.n.cache.ops[t.first+uint32(s.op)].link = uint32(a.pos)
+		t.flags = inWord
+		t.needVectors(s.op + 1)
+		if !s.flags.word && s.flags.host != 0 {
+			t.restore()
+		}
+		a.jmpTo(s.site)
 	}
 	a.here(enter)
 	a.storeImm(4, inCPU(offExitHeader), int64(t.header))
@@ -291,7 +310,7 @@ func (t *translator) analyse() {
 	before := true
 	for i := n - 1; i >= 0; i-- {
 		o := &t.ops[i]
-		e := o.effect()
+		e := t.effect(o)
 		t.live[i] = before || e&effEdge != 0
 		t.sets[i] = e&effSets != 0
 		t.leaves[i] = e&effLeaves != 0
@@ -307,6 +326,21 @@ const (
 )
 
 // effect says what an op does to the flags.
+func (t *translator) effect(o *op) uint8 {
+	switch o.code {
+	case opGENERIC:
+		if d := t.direct(o); d.emit != nil {
+			return d.effect
+		}
+		return effLeaves
+	case opFP:
+		if t.computes(o) {
+			return 0
+		}
+	}
+	return o.effect()
+}
+
 func (o *op) effect() uint8 {
 	c := o.code
 	switch {

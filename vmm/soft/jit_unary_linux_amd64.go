@@ -19,7 +19,7 @@ var shiftKinds = map[opcode]shiftKind{
 func (t *translator) shift(i int, o *op) bool {
 	k, ok := shiftKinds[o.code]
 	if !ok {
-		return false // SHRD, SHLD
+		return t.doubleShiftImm(i, o)
 	}
 	op, size, cl := k.op, k.size, k.cl
 	a := &t.asm
@@ -82,6 +82,28 @@ func (t *translator) shift(i int, o *op) bool {
 	return true
 }
 
+func (t *translator) doubleShiftImm(i int, o *op) bool {
+	size, opcode := uint8(4), uint32(0xa4)
+	switch o.code {
+	case opSHLD32:
+	case opSHLD64:
+		size = 8
+	case opSHRD32:
+		opcode = 0xac
+	case opSHRD64:
+		size, opcode = 8, 0xac
+	default:
+		return false
+	}
+	t.prepare(i, false, o.dst)
+	if t.live[i] {
+		t.toWord()
+	}
+	t.doubleShift(i, opcode, size, t.slot(o.dst), o.src, int(o.scale))
+	t.wrote(o.dst)
+	return true
+}
+
 // shifted stores the flags of a shift: AF is 0, and OF is as after a shift by
 // one place whatever the count.
 func (t *translator) shifted(size, op uint8, top arg) {
@@ -96,7 +118,7 @@ func (t *translator) shifted(size, op uint8, top arg) {
 		a.bytes(0x30, 0xe0)       // xor al, ah
 		a.bytes(0x24, 0x01)       // and al, 1
 	case 5:
-		a.insn(0x0fba, size, 4, top) // bt top, imm8
+		a.insn(0x0fba, max(size, 4), 4, top) // bt top, imm8
 		a.byte(8*size - 1)
 		a.bytes(0x0f, 0x92, 0xc0) // setc al
 	default:

@@ -2,101 +2,196 @@ package soft
 
 import "bytes"
 
+// Guest xmm0 to xmm15 live in the host registers of the same number, but for
+// two that stay in memory. They are there from the first block that needs them
+// until generated code is left, and so is MXCSR.
+const (
+	vB = 13 // scratch
+	vA = 14 // scratch, and slotVec
+)
+
+const (
+	movups, storeups = 0x0f10, 0x0f11
+	movss, storess   = 0xf30f10, 0xf30f11
+	movq, storeq     = 0xf30f7e, 0x660fd6
+)
+
+func inHost(n uint8) bool { return n <= 12 || n == 15 || n == slotVec }
+
+func vectorInCPU(n uint8) arg { return inCPU(offXMM + 16*uintptr(n&31)) }
+
+// vec returns a host register that holds vector n: its own, or r.
+func (t *translator) vec(r, n uint8) uint8 {
+	switch {
+	case n == slotVec:
+		return vA
+	case inHost(n):
+		return n
+	}
+	t.asm.insn(movups, 4, r, vectorInCPU(n))
+	return r
+}
+
+// vecTarget is the register in which to make a new value of vector n.
+func vecTarget(n uint8) uint8 {
+	switch {
+	case n == slotVec:
+		return vA
+	case inHost(n):
+		return n
+	}
+	return vB
+}
+
+func (t *translator) finishVec(r, n uint8) {
+	if !inHost(n) {
+		t.asm.insn(storeups, 4, r, vectorInCPU(n))
+	}
+}
+
+// modifyVec does d = d op s for an instruction of registers.
+func (t *translator) modifyVec(opcode uint32, dst, src uint8) {
+	d, s := t.vec(vB, dst), t.vec(vA, src)
+	t.asm.insn(opcode, 4, d, inReg(s))
+	t.finishVec(d, dst)
+}
+
+// getVectors loads what leaving stores.
+func (t *translator) getVectors() {
+	a := &t.asm
+	for n := range uint8(16) {
+		if inHost(n) {
+			a.insn(movups, 4, n, vectorInCPU(n))
+		}
+	}
+	a.insn(0x0fae, 4, 3, inCPU(offHostMXCSR)) // stmxcsr
+	a.load(4, hB, inCPU(offMXCSR))
+	a.aluImm(aluOR, 4, inReg(hB), mxcsrMasks)
+	a.store(4, hB, inCPU(offSpill))
+	a.insn(0x0fae, 4, 2, inCPU(offSpill)) // ldmxcsr
+	a.storeImm(4, inCPU(offVectors), 1)
+}
+
+func (t *translator) putVectors() {
+	a := &t.asm
+	for n := range uint8(16) {
+		if inHost(n) {
+			a.insn(storeups, 4, n, vectorInCPU(n))
+		}
+	}
+	a.insn(0x0fae, 4, 3, inCPU(offSpill))
+	a.load(4, hA, inCPU(offSpill))
+	a.aluImm(aluAND, 4, inReg(hA), mxcsrFlags)
+	a.aluTo(aluOR, 4, inCPU(offMXCSR), hA)
+	a.insn(0x0fae, 4, 2, inCPU(offHostMXCSR))
+	a.storeImm(4, inCPU(offVectors), 0)
+}
+
+// needVectors makes the registers hold the vectors if an op from i on uses
+// them. The flags are in the word.
+func (t *translator) needVectors(i int) {
+	for _, o := range t.ops[i:] {
+		if o.code >= opMOVX && o.code <= opPCMPEQBM || o.code == opGENERIC && t.direct(&o).vectors {
+			a := &t.asm
+			a.aluImm(aluCMP, 4, inCPU(offVectors), 0)
+			there := a.jcc(5)
+			a.patch(a.call(), t.n.vectors)
+			a.here(there)
+			return
+		}
+	}
+}
+
+// finishVector gives the interpreter the operand of op o.
+func (t *translator) finishVector(o *op) {
+	if o.code == opFP && o.disp < fpGroups && o.src == slotVec {
+		t.asm.insn(storeups, 4, vA, vectorInCPU(slotVec))
+	}
+}
+
 // vector is moves between vector registers and memory, and what the host's
 // registers compute bit by bit as the guest's do.
 func (t *translator) vector(i int, o *op) bool {
 	a := &t.asm
-	x := func(n uint8) arg { return inCPU(offXMM + 16*uintptr(n&31)) }
-	high := func(m arg) arg { m.disp += 8; return m }
-	const movups, storeups = 0x0f10, 0x0f11
-	load := func(r uint8, m arg) { a.insn(movups, 4, r, m) }
-	store := func(r uint8, m arg) { a.insn(storeups, 4, r, m) }
+	load := func(opcode uint32, size uint8, aligned bool) {
+		t.prepare(i, true)
+		m := t.locate(i, o, size, false, aligned)
+		d := vecTarget(o.dst)
+		a.insn(opcode, 4, d, m)
+		t.finishVec(d, o.dst)
+	}
+	store := func(opcode uint32, size uint8, aligned bool) {
+		t.prepare(i, true)
+		m := t.locate(i, o, size, true, aligned)
+		a.insn(opcode, 4, t.vec(vA, o.src), m)
+	}
+	size := uint8(4)
+	switch o.code {
+	case opMOVXR64, opMOVRX64:
+		size = 8
+	}
 	switch o.code {
 	case opMOVX:
-		load(0, x(o.src))
-		store(0, x(o.dst))
+		d := vecTarget(o.dst)
+		a.insn(0x0f28, 4, d, inReg(t.vec(vA, o.src))) // movaps
+		t.finishVec(d, o.dst)
 	case opMOVXM, opMOVAXM:
-		t.prepare(i, true)
-		load(0, t.locate(i, o, 16, false, o.code == opMOVAXM))
-		store(0, x(o.dst))
+		load(movups, 16, o.code == opMOVAXM)
 	case opMOVMX, opMOVAMX:
-		t.prepare(i, true)
-		m := t.locate(i, o, 16, true, o.code == opMOVAMX)
-		load(0, x(o.src))
-		store(0, m)
-	case opMOVXM32, opMOVXM64:
-		size := uint8(4)
-		if o.code == opMOVXM64 {
-			size = 8
-		}
-		t.prepare(i, true)
-		a.load(size, hB, t.locate(i, o, size, false, false))
-		a.store(8, hB, x(o.dst))
-		a.storeImm(8, high(x(o.dst)), 0)
-	case opMOVMX32, opMOVMX64:
-		size := uint8(4)
-		if o.code == opMOVMX64 {
-			size = 8
-		}
-		t.prepare(i, true)
-		m := t.locate(i, o, size, true, false)
-		a.lea(hB, m)
-		a.load(size, hA, x(o.src))
-		a.store(size, hA, inMem(hB, 0))
+		store(storeups, 16, o.code == opMOVAMX)
+	case opMOVXM32:
+		load(movss, 4, false)
+	case opMOVXM64:
+		load(movq, 8, false)
+	case opMOVMX32:
+		store(storess, 4, false)
+	case opMOVMX64:
+		store(storeq, 8, false)
 	case opMOVXR32, opMOVXR64:
-		size := uint8(4)
-		if o.code == opMOVXR64 {
-			size = 8
-		}
-		a.load(size, hA, t.slot(o.src))
-		a.store(8, hA, x(o.dst))
-		a.storeImm(8, high(x(o.dst)), 0)
+		d := vecTarget(o.dst)
+		a.insn(0x660f6e, size, d, t.slot(o.src))
+		t.finishVec(d, o.dst)
 	case opMOVRX32, opMOVRX64:
-		size := uint8(4)
-		if o.code == opMOVRX64 {
-			size = 8
-		}
 		t.prepare(i, false, o.dst)
-		a.load(size, hA, x(o.src))
-		a.store(8, hA, t.slot(o.dst))
+		r := t.target(hA, o.dst)
+		a.insn(0x660f7e, size, t.vec(vA, o.src), inReg(r))
+		t.finish(r, o.dst)
 		t.wrote(o.dst)
 	case opMOVQX:
-		a.load(8, hA, x(o.src))
-		a.store(8, hA, x(o.dst))
-		a.storeImm(8, high(x(o.dst)), 0)
+		d := vecTarget(o.dst)
+		a.insn(movq, 4, d, inReg(t.vec(vA, o.src)))
+		t.finishVec(d, o.dst)
 	case opMOVHXM:
-		t.prepare(i, true)
-		a.load(8, hB, t.locate(i, o, 8, false, false))
-		a.store(8, hB, high(x(o.dst)))
+		t.loadHalf(i, o, 0x0f16)
 	case opMOVHMX:
-		t.prepare(i, true)
-		m := t.locate(i, o, 8, true, false)
-		a.lea(hB, m)
-		a.load(8, hA, high(x(o.src)))
-		a.store(8, hA, inMem(hB, 0))
+		store(0x0f17, 8, false)
 	case opPMOVMSKB:
 		t.prepare(i, false, o.dst)
-		load(0, x(o.src))
-		a.insn(0x660fd7, 4, hA, inReg(0))
-		a.store(8, hA, t.slot(o.dst))
+		r := t.target(hA, o.dst)
+		a.insn(0x660fd7, 4, r, inReg(t.vec(vA, o.src)))
+		t.finish(r, o.dst)
 		t.wrote(o.dst)
 	case opPXOR, opPOR, opPAND, opPANDN, opPADDQ, opPSUBQ, opPCMPEQB, opPUNPCKLQDQ:
-		load(0, x(o.dst))
-		load(1, x(o.src))
-		a.insn(0x660f00|vectorOps[o.code], 4, 0, inReg(1))
-		store(0, x(o.dst))
+		t.modifyVec(0x660f00|vectorOps[o.code], o.dst, o.src)
 	case opPXORM, opPORM, opPANDM, opPANDNM, opPADDQM, opPSUBQM, opPCMPEQBM:
 		t.prepare(i, true)
-		load(1, t.locate(i, o, 16, false, true))
-		load(0, x(o.dst))
-		a.insn(0x660f00|vectorOps[o.code-1], 4, 0, inReg(1))
-		store(0, x(o.dst))
+		a.insn(movups, 4, vA, t.locate(i, o, 16, false, true))
+		t.modifyVec(0x660f00|vectorOps[o.code-1], o.dst, slotVec)
 	case opFP:
-		return t.packed(i, o)
+		return t.packed(o)
 	default:
 		return false
 	}
 	return true
+}
+
+// loadHalf is a load that keeps a half of the register.
+func (t *translator) loadHalf(i int, o *op, opcode uint32) {
+	t.prepare(i, true)
+	m := t.locate(i, o, 8, false, false)
+	d := t.vec(vB, o.dst)
+	t.asm.insn(opcode, 4, d, m)
+	t.finishVec(d, o.dst)
 }
 
 var vectorOps = map[opcode]uint32{
@@ -122,39 +217,41 @@ func packedOpcode(o byte) bool {
 	return o >= 0xd1 && o <= 0xfe && o != 0xf0
 }
 
-// packed is arithmetic of package fp that the host does the same way. Its MXCSR
-// is the guest's but for the masks, so nothing may be unmasked.
-func (t *translator) packed(i int, o *op) bool {
-	a := &t.asm
-	x := func(n uint8) arg { return inCPU(offXMM + 16*uintptr(n&31)) }
-	const movups, storeups = 0x0f10, 0x0f11
-	if o.disp >= fpGroups { // shifts by an immediate
-		n := uint32(o.disp - fpGroups)
-		a.insn(movups, 4, 0, x(o.dst))
-		a.insn(0x660f71+n/8, 4, uint8(n%8), inReg(0))
-		a.byte(byte(o.imm))
-		a.insn(storeups, 4, 0, x(o.dst))
+// prefixes are the mandatory ones in the order of fpOps.
+var prefixes = [4]uint32{0, 0x660000, 0xf30000, 0xf20000}
+
+// computes says whether the host does arithmetic of package fp, op o, the same
+// way. Its MXCSR is the guest's but for the masks, so nothing may be unmasked.
+func (t *translator) computes(o *op) bool {
+	if o.disp >= fpGroups {
 		return true
 	}
-	prefix := []uint32{0, 0x660000, 0xf30000, 0xf20000}[o.disp>>8&3]
 	code := byte(o.disp)
-	switch {
-	case bytes.IndexByte(floatOpcodes, code) >= 0:
-		t.prepare(i, true)
-		a.load(4, hA, inCPU(offMXCSR))
-		a.aluImm(aluAND, 4, inReg(hA), mxcsrMasks)
-		a.aluImm(aluCMP, 4, inReg(hA), mxcsrMasks)
-		t.bail(i, a.jcc(5))
-	case bytes.IndexByte(shuffleOpcodes, code) >= 0, prefix == 0x660000 && packedOpcode(code):
-	default:
+	if bytes.IndexByte(floatOpcodes, code) >= 0 {
+		return t.masked
+	}
+	return bytes.IndexByte(shuffleOpcodes, code) >= 0 || o.disp>>8&3 == 1 && packedOpcode(code)
+}
+
+func (t *translator) packed(o *op) bool {
+	if !t.computes(o) {
 		return false
 	}
-	a.insn(movups, 4, 0, x(o.dst))
-	a.insn(movups, 4, 1, x(o.src))
-	a.insn(prefix|0x0f00|uint32(code), 4, 0, inReg(1))
+	a := &t.asm
+	if o.disp >= fpGroups { // shifts by an immediate
+		n := uint32(o.disp - fpGroups)
+		d := t.vec(vB, o.dst)
+		a.insn(0x660f71+n/8, 4, uint8(n%8), inReg(d))
+		a.byte(byte(o.imm))
+		t.finishVec(d, o.dst)
+		return true
+	}
+	code := byte(o.disp)
+	d, s := t.vec(vB, o.dst), t.vec(vA, o.src)
+	a.insn(prefixes[o.disp>>8&3]|0x0f00|uint32(code), 4, d, inReg(s))
 	if code == 0x70 || code == 0xc2 || code == 0xc6 {
 		a.byte(byte(o.imm))
 	}
-	a.insn(storeups, 4, 0, x(o.dst))
+	t.finishVec(d, o.dst)
 	return true
 }

@@ -15,11 +15,23 @@ type fpuState struct {
 const (
 	mxcsrReset = 0x1f80
 	mxcsrMask  = 0xffff
+
+	mxcsrFlags = 0x3f // (SDM 1, 10.2.3)
+	mxcsrMasks = 0x1f80
 )
 
 func (s *fpuState) reset() {
 	*s = fpuState{mxcsr: mxcsrReset}
 	s.x87.Reset()
+}
+
+// setMXCSR loads MXCSR, whose masks compiled code depends on.
+func (c *cpu) setMXCSR(v uint32) {
+	changed := (c.fpu.mxcsr^v)&mxcsrMasks != 0
+	c.fpu.mxcsr = v
+	if changed {
+		c.setMode()
+	}
 }
 
 // sseReady raises what SSE instructions raise when the operating system has

@@ -189,7 +189,7 @@ func (c *cpu) ldmxcsr(in *inst) bool {
 	if v&^mxcsrMask != 0 {
 		return c.gp(0)
 	}
-	c.fpu.mxcsr = uint32(v)
+	c.setMXCSR(uint32(v))
 	return true
 }
 
@@ -252,7 +252,7 @@ func (c *cpu) fxrstor(in *inst) bool {
 		x.FIP, x.FDP = uint64(uint32(x.FIP)), uint64(uint32(x.FDP))
 	}
 	if c.cr4&cr4OSFXSR != 0 {
-		c.fpu.mxcsr = mxcsr
+		c.setMXCSR(mxcsr)
 		for i := range c.fpu.xmm[:16] {
 			c.fpu.xmm[i] = fp.Vec{le.Uint64(b[fxXMM+16*i:]), le.Uint64(b[fxXMM+16*i+8:])}
 		}
