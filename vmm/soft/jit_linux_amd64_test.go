@@ -1,6 +1,7 @@
 package soft
 
 import (
+	"math/rand/v2"
 	"testing"
 
 	"nvlab/vmm"
@@ -11,6 +12,7 @@ import (
 func TestCompilerEffects(t *testing.T) {
 	m := newCompiled(t)
 	n := m.p.cache.native
+	m.p.cache.insts = append(m.p.cache.insts, inst{op: 0xf4, opcode: 0xf4}) // HLT
 	known := 0
 	for code := opcode(0); code < opCount; code++ {
 		if fullOps[code] != code {
@@ -39,6 +41,47 @@ func TestCompilerEffects(t *testing.T) {
 		}
 	}
 	t.Logf("%d of %d forms are compiled", known, 4*int(opCount))
+}
+
+// TestDirectEffects translates instructions of every form that the oracle
+// knows, alone, and checks the same of them.
+func TestDirectEffects(t *testing.T) {
+	m := newCompiled(t)
+	n := m.p.cache.native
+	r := rand.New(rand.NewPCG(23, 24))
+	m.p.cache.insts = append(m.p.cache.insts, inst{})
+	forms := oracleForms()
+	compiled := 0
+	for i := range forms {
+		some := false
+		for range 50 {
+			code, _ := forms[i].instance(r)
+			var in inst
+			if decode(code, &in, true) != decodeOK {
+				continue
+			}
+			m.p.cache.insts[1] = in
+			o := op{code: opGENERIC, imm: 1, n: 1, disp: int32(in.len)}
+			tr := translator{n: n, asm: assembler{b: n.write, pos: n.pos, ok: true}, sse: true, masked: true, ops: []op{o, {code: opJMP, n: 1}}}
+			tr.analyse()
+			tr.flags = inWord
+			if !tr.op(0, &tr.ops[0]) {
+				continue
+			}
+			some = true
+			if tr.effect(&o)&effLeaves == 0 && len(tr.stubs) > 0 {
+				t.Errorf("%s, bytes % x: is said never to leave, and does", forms[i].name, code)
+				break
+			}
+		}
+		if some {
+			compiled++
+		}
+	}
+	t.Logf("of %d forms, %d are compiled if they have no op", len(forms), compiled)
+	if compiled < 60 {
+		t.Errorf("%d forms are compiled without an op, want 60 at least", compiled)
+	}
 }
 
 // jumpless says that a code of a fused comparison has no case.
