@@ -67,7 +67,8 @@ func (s *faultStage) run(st *faultState, flags uint64) int {
 	m, c := s.m, s.m.c
 	copy(c.r[:16], st.r[:])
 	copy(c.fpu.xmm[:], st.xmm[:])
-	c.fpu.mxcsr, c.fpu.x87 = st.mxcsr, st.x87
+	c.setMXCSR(st.mxcsr)
+	c.fpu.x87 = st.x87
 	c.setRFLAGS(st.flags)
 	copy(m.ram[faultSecond-2*faultReach:], st.mem[:])
 	m.mapPage(faultSecond, faultSecond, flags)

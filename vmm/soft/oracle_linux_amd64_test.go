@@ -95,10 +95,10 @@ func (o *oracle) load(c *cpu, s *native.State, k native.Kind, cpl uint8) {
 	switch k {
 	case native.WithXMM:
 		copy(c.fpu.xmm[:], s.XMM[:])
-		c.fpu.mxcsr = s.MXCSR
+		c.setMXCSR(s.MXCSR)
 	case native.WithFPU:
 		c.fpu.x87.Fxrstor(&s.FPU)
-		c.fpu.mxcsr = le.Uint32(s.FPU[fxMXCSR:])
+		c.setMXCSR(le.Uint32(s.FPU[fxMXCSR:]))
 		for i := range 16 {
 			c.fpu.xmm[i] = [2]uint64{le.Uint64(s.FPU[fxXMM+16*i:]), le.Uint64(s.FPU[fxXMM+16*i+8:])}
 		}
