@@ -60,6 +60,13 @@ var provoked = map[string][]string{
 	},
 	"document/hotplug.star/test_into_a_busy_guest": {`Error found in NVDIMM nmem\d flags: not_armed`, `region\d read-only, marking pmem\d read-only`},
 
+	"faults/calls.star/test_calls_fail": {`probe of nmem0 failed with error -5`},
+	"faults/calls.star/test_fit":        {`new nfit deletes entries`, `failed to merge updated NFIT`},
+	"faults/calls.star/test_flags": {
+		`NVDIMM nmem0 flags: save_fail restore_fail flush_fail not_armed`,
+		`NVDIMM nmem1 flags: map_fail`,
+		`region0 read-only, marking pmem0 read-only`,
+	},
 	"document/persistence.star/test_unarmed_makes_the_guest_read_only": unarmed,
 }
 
