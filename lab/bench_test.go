@@ -30,23 +30,45 @@ func BenchmarkBoot(b *testing.B) {
 }
 
 // BenchmarkQuickstart measures what the quickstart does, from power-on to the
-// second power-off, without the language around it.
+// second power-off, without the language around it, on each engine.
 func BenchmarkQuickstart(b *testing.B) {
-	for b.Loop() {
-		x := vmExperiment(b)
-		v, _ := labelledVM(b, x)
-		mustBoot(b, v)
-		mustRun(b, v, makeNamespace)
-		if err := v.PowerOff(b.Context()); err != nil {
-			b.Fatal(err)
-		}
-		mustBoot(b, v)
-		mustRun(b, v, "head -c 7 /dev/pmem0")
-		if err := v.PowerOff(b.Context()); err != nil {
-			b.Fatal(err)
-		}
-		x.Close()
+	for _, engine := range engineNames {
+		b.Run(engine, func(b *testing.B) {
+			for b.Loop() {
+				x, v, _ := engineVM(b, engine)
+				mustBoot(b, v)
+				mustRun(b, v, makeNamespace)
+				if err := v.PowerOff(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+				mustBoot(b, v)
+				mustRun(b, v, "head -c 7 /dev/pmem0")
+				if err := v.PowerOff(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+				x.Close()
+			}
+		})
 	}
+}
+
+// engineNames are those that are compared.
+var engineNames = []string{"soft", "kvm"}
+
+// engineVM is a machine with one labelled DIMM on that engine. It skips where
+// there is none.
+func engineVM(b *testing.B, engine string) (*Experiment, *VM, *Backend) {
+	b.Helper()
+	x := vmExperiment(b)
+	if _, err := newEngine(engine); err != nil {
+		b.Skip(err)
+	}
+	v, backend := labelledVM(b, x)
+	var err error
+	if v.engine, err = newEngine(engine); err != nil {
+		b.Fatal(err)
+	}
+	return x, v, backend
 }
 
 // peakResident is VmHWM of /proc/self/status (proc(5)), in bytes.

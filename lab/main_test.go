@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"fmt"
 	"os"
 	"sync"
 	"testing"
@@ -14,12 +15,20 @@ func TestMain(m *testing.M) {
 	if os.Getpid() == 1 {
 		agent.Main()
 	}
+	if args := os.Getenv(bandwidthVariable); args != "" {
+		if err := bandwidthMain(args); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
 }
 
 // shared is the Lab of all tests that start a machine: the guest is made once.
+// NVLAB_ENGINE names its engine.
 var shared = sync.OnceValues(func() (*Lab, error) {
-	return New(Options{Progress: guest.NewProgress(os.Stderr, false)})
+	return New(Options{Engine: os.Getenv("NVLAB_ENGINE"), Cmdline: os.Getenv("NVLAB_CMDLINE"), Progress: guest.NewProgress(os.Stderr, false)})
 })
 
 // vmExperiment is an experiment that may start machines.

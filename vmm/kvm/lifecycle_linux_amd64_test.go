@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"nvlab/internal/held"
 	"nvlab/vmm"
 )
 
@@ -192,41 +193,12 @@ func TestNothingLeaks(t *testing.T) {
 			g.run(t, vmm.ExitStopped)
 		})
 	}
-	count := func(dir string) int {
-		entries, err := os.ReadDir(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return len(entries)
-	}
-	mappings := func() int {
-		b, err := os.ReadFile("/proc/self/maps")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return strings.Count(string(b), "kvm")
-	}
 	for range 5 {
 		once()
 	}
-	files, threads, maps := count("/proc/self/fd"), count("/proc/self/task"), mappings()
+	before := held.Now(t)
 	for range 200 {
 		once()
 	}
-	// A thread ends a moment after its goroutine, and Go's runtime keeps a few.
-	for range 100 {
-		if count("/proc/self/task") <= threads+2 {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	if got := count("/proc/self/fd"); got > files {
-		t.Errorf("200 machines left %d files where there were %d", got, files)
-	}
-	if got := count("/proc/self/task"); got > threads+2 {
-		t.Errorf("200 machines left %d threads where there were %d", got, threads)
-	}
-	if got := mappings(); got > maps {
-		t.Errorf("200 machines left %d mappings where there were %d", got, maps)
-	}
+	before.NoMore(t, "200 machines")
 }
