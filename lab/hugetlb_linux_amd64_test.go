@@ -70,7 +70,7 @@ func TestOnHugePages(t *testing.T) {
 		if err := d.Unmap(); err != nil {
 			t.Fatal(err)
 		}
-		writeLabel(t, b) // and leaves it mapped
+		writeLabel(t, b)                 // and leaves it mapped
 		const want = "guest, share true" // that of share=off ended with the power
 		got := make([]byte, len(want))
 		if _, err := b.ReadAt(got, 4*mib-4); err != nil || string(got) != want {

@@ -35,6 +35,7 @@ func programs(t *testing.T) (dir string) {
 		{"build", "-o", filepath.Join(dir, "nvlab"), "nvlab/cmd/nvlab"},
 		{"test", "-c", "-o", filepath.Join(dir, "kvm.test"), "nvlab/vmm/kvm"},
 		{"test", "-c", "-o", filepath.Join(dir, "vmm.test"), "nvlab/vmm"},
+		{"test", "-c", "-ldflags", "-s -w", "-o", filepath.Join(dir, "lab.test"), "nvlab/lab"},
 	} {
 		cmd := exec.Command("go", args...)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -74,7 +75,7 @@ func newLevel1(t *testing.T, dir, script string) *level1 {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"nvlab", "kvm.test", "vmm.test"} {
+	for _, name := range []string{"nvlab", "kvm.test", "vmm.test", "lab.test"} {
 		add(name, 0o755, filepath.Join(dir, name))
 	}
 	add("testdata/guest.elf", 0o644, "../vmm/testdata/guest.elf")

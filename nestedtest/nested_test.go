@@ -38,6 +38,11 @@ func steps(t *testing.T) []step {
 		{"doctor", "/nvlab doctor | grep 'ok  *engine kvm'"},
 		{"engine", "/kvm.test -test.v -test.timeout 5m"},
 		{"machine", "/vmm.test -test.v -test.timeout 5m -test.run /kvm"},
+		{"lab", lab + "-test.run 'CommandsEnd|PanicIs|GuestMay|Truncated'"},
+		{"leaks", "NVLAB_BOOTS=30 " + lab + "-test.run NothingIsLeft"},
+		{"exits", "/kvm.test -test.run '^$' -test.bench . -test.benchtime 1000x"},
+		{"bandwidth", lab + "-test.run '^$' -test.bench Bandwidth/kvm -test.benchtime 1x"},
+		{"quickstart's time", lab + "-test.run '^$' -test.bench Quickstart/kvm -test.benchtime 1x"},
 		{"bytes", run + "/scenarios/bytes.star"},
 	}
 	names := slices.Clone(scenarios)
@@ -66,6 +71,9 @@ func steps(t *testing.T) []step {
 	}
 	return slices.DeleteFunc(list, func(s step) bool { return !re.MatchString(s.name) })
 }
+
+// lab runs tests of package lab.
+const lab = "NVLAB_ENGINE=kvm NVLAB_CMDLINE=loglevel=5 /lab.test -test.v -test.timeout 10m "
 
 // run is a run of scenarios. A byte on level 2's console takes two exits, each
 // a flush of what QEMU has translated, so its kernel tells warnings only.
@@ -133,8 +141,8 @@ func TestNested(t *testing.T) {
 			t.Errorf("%s: status %s:\n%s", s.name, status, tail(text))
 		default:
 			t.Logf("%s: status %s", s.name, status)
-			for _, skipped := range skips.FindAllString(text, -1) {
-				t.Logf("%s: %s", s.name, strings.TrimSpace(skipped))
+			for _, line := range told.FindAllString(text, -1) {
+				t.Logf("%s: %s", s.name, strings.TrimSpace(line))
 			}
 		}
 	}
@@ -146,8 +154,9 @@ func TestNested(t *testing.T) {
 	}
 }
 
-// skips are what Go's tests say of those that the host cannot do.
-var skips = regexp.MustCompile(`(?m)^.*--- SKIP: .*$`)
+// told are lines of Go's tests that are worth telling: what the host cannot
+// do, and measurements.
+var told = regexp.MustCompile(`(?m)^.*(--- SKIP: |Benchmark.* \d.*/op|machines on the engine).*$`)
 
 // sums are what testdata/bytes.star prints.
 var sums = regexp.MustCompile(`(?m)\b(data|all) [0-9a-f]{64}$`)

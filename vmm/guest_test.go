@@ -84,40 +84,6 @@ func eachEngine(t *testing.T, f func(t *testing.T, e vmm.Engine)) {
 
 func lines(words ...string) string { return strings.Join(words, "\n") + "\n" }
 
-func TestEnds(t *testing.T) {
-	eachEngine(t, func(t *testing.T, e vmm.Engine) {
-		for _, c := range []struct {
-			letter  string
-			stop    vmm.Stop
-			state   vmm.State
-			console string
-		}{
-			{"p", vmm.StopPowerOff, vmm.PoweredOff, "power\n"},
-			{"r", vmm.StopReset, vmm.WasReset, ""},
-			{"h", vmm.StopDead, vmm.Halted, ""},
-			{"t", vmm.StopTripleFault, vmm.TripleFault, ""},
-			{"l", vmm.StopDeadline, vmm.Running, ""},
-		} {
-			p := newPC(t, e, c.letter)
-			p.run(t, c.stop)
-			if got := p.State(); got != c.state {
-				t.Errorf("%s: state = %v, want %v", c.letter, got, c.state)
-			}
-			if got := p.console.String(); got != c.console {
-				t.Errorf("%s: console = %q, want %q", c.letter, got, c.console)
-			}
-			if c.state == vmm.Running {
-				continue
-			}
-			at := p.Clock()
-			p.run(t, c.stop)
-			if p.Clock() != at {
-				t.Errorf("%s: a second Run took the clock from %v to %v", c.letter, at, p.Clock())
-			}
-		}
-	})
-}
-
 // TestUnclaimed reads ports and addresses where nothing is, 1, 2 and 4 bytes
 // of each, and 8 of memory.
 func TestUnclaimed(t *testing.T) {
@@ -311,25 +277,6 @@ func TestEvents(t *testing.T) {
 			if err := p.Notify(n); err == nil {
 				t.Errorf("Notify(%d) of a machine with 2 events succeeded", n)
 			}
-		}
-	})
-}
-
-func TestCancel(t *testing.T) {
-	eachEngine(t, func(t *testing.T, e vmm.Engine) {
-		p := newPC(t, e, "l")
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
-		defer cancel()
-		start := time.Now()
-		_, err := p.Run(ctx, 1<<62, nil)
-		if !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("Run with a context that ended = %v", err)
-		}
-		if d := time.Since(start); d > time.Second {
-			t.Errorf("Run returned %v after a context of 20 ms", d)
-		}
-		if got := p.State(); got != vmm.Running {
-			t.Errorf("state = %v, want running", got)
 		}
 	})
 }
