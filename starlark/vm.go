@@ -64,7 +64,7 @@ vendor_id, device_id, revision, serial, handle and physical_id are what the NFIT
 			return nil, v.v.Boot(c.ctx(), timeout)
 		}},
 	{name: "run", sig: `(command, *, check=True, stdin=None, timeout="60s")`,
-		doc:  `Runs a command in the guest → result. A string runs under sh -c, a list runs as it is. stdin is text or bytes. With check an exit status other than 0 fails the test and shows both streams. A panic, a hang or an oops fails it as well.`,
+		doc:  `Runs a command in the guest → result. A string runs under sh -c, a list runs as it is; a program that cannot be started ends in status 127 or 126, as under a shell. stdin is text or bytes. With check an exit status other than 0 fails the test and shows both streams. A panic, a hang or an oops fails it as well.`,
 		call: runCommand},
 	{name: "ndctl", sig: `(*args, check=True)`,
 		doc:  `Runs the guest's ndctl and returns its JSON decoded; None if it printed none.`,
@@ -123,7 +123,7 @@ vendor_id, device_id, revision, serial, handle and physical_id are what the NFIT
 		get: func(v *vm) (starlark.Value, error) { return text(string(v.v.State())), nil }},
 	{name: "engine", doc: `The engine in use: "soft" or "kvm".`,
 		get: func(v *vm) (starlark.Value, error) { return text(v.v.Engine()), nil }},
-	{name: "clock", doc: `Guest time since power-on, in seconds (a float).`,
+	{name: "clock", doc: `Guest time since the last power-on or reset, in seconds (a float).`,
 		get: func(v *vm) (starlark.Value, error) { return starlark.Float(v.v.Clock().Seconds()), nil }},
 	{name: "acpi", sig: `(signature)`,
 		doc: `An ACPI table as the guest gets it, by its signature such as "NFIT" → bytes. A second table of one signature is "SSDT#2".`,
