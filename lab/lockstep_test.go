@@ -250,7 +250,7 @@ func (s *side) memory(line uint64) []byte {
 // seen, on the interpreter, and compiled. They agree all the while, and the
 // programs print what they print on the host.
 //
-// NVLAB_LOCKSTEP=1 has two CPUs as well, and programs that take longer.
+// NVLAB_LOCKSTEP=1 has two CPUs as well, and ten times the programs' rounds.
 func TestLockstep(t *testing.T) {
 	vmExperiment(t) // builds the guest, or skips
 	if err := soft.Compiles(); err != nil {
@@ -262,7 +262,7 @@ func TestLockstep(t *testing.T) {
 	for _, p := range programs.All {
 		rounds[p.Name] = p.Few
 		if long {
-			rounds[p.Name] = p.Rounds
+			rounds[p.Name] += "0"
 		}
 		paths[p.Name] = p.Build(t)
 		want[p.Name] = programs.Native(t, paths[p.Name], rounds[p.Name])

@@ -13,7 +13,7 @@ import (
 
 // most is what nvlab's process may have resident at its peak beyond what the
 // guest has touched of its RAM and DIMMs, in bytes.
-const most = 80 << 20
+const most = 80e6
 
 // usage is what the job's process says of its memory at its end, in bytes.
 const usage = "guest memory touched: %d, peak resident: %d\n"
@@ -75,7 +75,7 @@ func TestPeakResident(t *testing.T) {
 	}
 	t.Logf("nvlab: %d MB resident at the peak, %d MB of the guest's", peak/1e6, touched/1e6)
 	if own := peak - touched; own > most {
-		t.Errorf("nvlab itself has %d MB resident at the peak, beside %d MB that its guest touched; want at most %d", own/1e6, touched/1e6, most/1000000)
+		t.Errorf("nvlab itself has %d MB resident at the peak, beside %d MB that its guest touched; want at most %d", own/1e6, touched/1e6, int(most/1e6))
 	}
 	peak = max(peak, m.resident)
 	t.Run("QEMU", func(t *testing.T) {
