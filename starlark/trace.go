@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"iter"
 	"math"
-	"math/big"
 	"slices"
 
 	"go.starlark.net/starlark"
@@ -54,18 +53,16 @@ var traceClass = newClass("trace", "What vm.trace recorded.", []member[*trace]{
 		}},
 	{name: "missing_flushes", sig: "()", doc: `Stores of the command that nothing had made durable at its end: a list of structs, one for each instruction of the guest, of nvdimm, offset and length (of the first store), kind, pc, symbol, process, stores and bytes (how many there are), why, and lint: True if only an instruction that orders by the way, such as one with LOCK, made them durable.`,
 		call: func(c *call, x *trace) (starlark.Value, error) { return listOf(x.t.Missing(), x.missing), nil }},
-	{name: "crash_states", sig: `(*, at="fence", limit=None, seed=0)`, doc: `Iterates the distinct legal crash images → state. at is the events before which power may fail: "fence" (whatever is about to make stores durable, label writes and the end), "store", "flush", "label_write", "flush_hint" or "end". Up to 4,096 states of one event are all visited; of more, as many, chosen by the seed. A limit is shared between the events. What was covered is printed at the end.`,
+	{name: "crash_states", sig: `(*, at="fence", limit=None, seed=0, platform=None, policy="arch")`, doc: `Iterates the distinct legal crash images → state. at is the events before which power may fail: "fence" (whatever is about to make stores durable, label writes and the end), "store", "flush", "label_write", "flush_hint" or "end". Up to 4,096 states of one event are all visited; of more, as many, chosen by the seed. A limit is shared between the events. What was covered, and what not, is printed at the end.
+
+The trace may be looked at under other rules than the VM's: platform is "adr", "eadr", "hints" or "none" (nothing is durable, the strict reading where there are no capabilities); policy="explicit" counts only fences that are asked for by name, and of a program only its own.`,
 		call: crashStates},
+	{name: "judge_btt", sig: `(*, at="fence", limit=None, seed=0, platform=None, policy="arch")`, doc: `Judges, on the host, the crash states of namespaces that are in sector mode when the trace begins: the table must attach, every block must be in one place, and a sector must hold what it held at some time of the command, whole → struct(states, failed, findings); a finding is struct(state, why), and there are at most 100 of the failed. What was covered is printed.`,
+		call: judgeBTT},
 	{name: "judge_labels", sig: `()`, doc: `Judges, on the host, every state in which power fails within one of the command's label writes: the namespaces in force must be those before the write or those after it, and what the command does not change must be there all the time → struct(states, findings); a finding is struct(state, why).`,
 		call: func(c *call, x *trace) (starlark.Value, error) {
 			n, findings := x.t.JudgeLabels()
-			findings = x.wanted(c, findings)
-			return record(starlark.StringDict{
-				"states": starlark.MakeInt(n),
-				"findings": listOf(findings, func(f lab.Finding) starlark.Value {
-					return record(starlark.StringDict{"state": &state{x, f.State}, "why": text(f.Why)})
-				}),
-			}), nil
+			return record(starlark.StringDict{"states": starlark.MakeInt(n), "findings": x.findings(c, findings)}), nil
 		}},
 	{name: "crash_state", sig: `(id)`, doc: `The state of that id → state, in this run or another of the same scenario, seed and guest.`,
 		call: func(c *call, x *trace) (starlark.Value, error) {
@@ -81,6 +78,28 @@ var traceClass = newClass("trace", "What vm.trace recorded.", []member[*trace]{
 		}},
 })
 
+func judgeBTT(c *call, x *trace) (starlark.Value, error) {
+	at, s := c.search()
+	if c.err != nil {
+		return nil, c.err
+	}
+	failed, findings, err := x.t.JudgeBTT(&s)
+	if err != nil {
+		return nil, err
+	}
+	c.thread.Print(c.thread, fmt.Sprintf("judge_btt(at = %q): %s", at, s.Coverage(false)))
+	return record(starlark.StringDict{
+		"states": starlark.MakeInt(s.Visited), "failed": starlark.MakeInt(failed), "findings": x.findings(c, findings),
+	}), nil
+}
+
+// findings are those whose state was asked for.
+func (x *trace) findings(c *call, list []lab.Finding) starlark.Value {
+	return listOf(x.wanted(c, list), func(f lab.Finding) starlark.Value {
+		return record(starlark.StringDict{"state": &state{x, f.State}, "why": text(f.Why)})
+	})
+}
+
 // wanted are the findings whose state was asked for.
 func (x *trace) wanted(c *call, findings []lab.Finding) []lab.Finding {
 	t := activityOf(c.thread).t
@@ -91,7 +110,7 @@ func (x *trace) wanted(c *call, findings []lab.Finding) []lab.Finding {
 	if len(found) > 0 {
 		t.reach(nil)
 	} else {
-		t.reach(fmt.Errorf("state %q: the judge of label areas finds nothing in it", t.env.State))
+		t.reach(fmt.Errorf("state %q: the judge finds nothing in it", t.env.State))
 	}
 	return found
 }
@@ -152,13 +171,23 @@ var crashPoints = map[string]persist.What{
 	"label_write": persist.AtLabel, "flush_hint": persist.AtHint, "end": persist.AtEnd,
 }
 
-func crashStates(c *call, x *trace) (starlark.Value, error) {
-	at := c.oneOf("at", "fence", "store", "flush", "label_write", "flush_hint", "end")
-	s := persist.Search{At: crashPoints[at]}
+// search is what crash_states and judge_btt are asked for.
+func (c *call) search() (at string, s persist.Search) {
+	at = c.oneOf("at", "fence", "store", "flush", "label_write", "flush_hint", "end")
+	s.At = crashPoints[at]
 	if limit := c.optional("limit", 1, math.MaxInt32); limit != nil {
 		s.Limit = int(*limit)
 	}
 	s.Seed = uint64(c.number("seed", 0, math.MaxInt64))
+	if p, ok := persist.PlatformNamed(c.oneOf("platform", "adr", "eadr", "hints", "none")); ok {
+		s.Platform = &p
+	}
+	s.Explicit = c.oneOf("policy", "arch", "explicit") == "explicit"
+	return at, s
+}
+
+func crashStates(c *call, x *trace) (starlark.Value, error) {
+	at, s := c.search()
 	if c.err != nil {
 		return nil, c.err
 	}
@@ -213,17 +242,7 @@ func (i *statesIterator) Done() {
 	if q.Legal == nil {
 		return
 	}
-	line := fmt.Sprintf("crash_states(at = %q): %d distinct of %s legal states at %s", i.s.at, q.Visited, magnitude(q.Legal), plural(q.Points, "event"))
-	switch {
-	case !i.done:
-		line += "; the loop ended it"
-	case q.Cut:
-		line += fmt.Sprintf("; limit = %d, shared between the events, left the others out", q.Limit)
-	case q.Sampled > 0:
-		line += fmt.Sprintf("; of %s only a choice by seed = %d", plural(q.Sampled, "event"), q.Seed)
-	default:
-		line += "; that is all"
-	}
+	line := fmt.Sprintf("crash_states(at = %q): %s", i.s.at, q.Coverage(!i.done))
 	i.s.thread.Print(i.s.thread, line)
 }
 
@@ -272,14 +291,6 @@ func (t *T) missed() {
 		why = t.elsewhere
 	}
 	t.fail(fmt.Errorf("--state %s: the test has no such crash state: %s", t.env.State, why))
-}
-
-// magnitude is a number, or its power of ten.
-func magnitude(n *big.Int) string {
-	if text := n.String(); len(text) > 12 {
-		return fmt.Sprintf("about 10^%d", len(text)-1)
-	}
-	return n.String()
 }
 
 // A state is a crash state.

@@ -36,7 +36,7 @@ func (m *Model) Cut(keep Keep, seed uint64) *Cut {
 		for _, l := range d.sorted() {
 			chosen := content{bytes: l.durable}
 			if keep != KeepNone {
-				list, _ := l.contents(m.Config.TearVectors)
+				list := l.contents(m.Config.TearVectors).list
 				chosen = list[len(list)-1]
 				if keep == KeepRandom {
 					chosen = list[random.below(uint64(len(list)))]
@@ -68,6 +68,7 @@ func (m *Model) Abandon(e *observe.Store) {
 		return
 	}
 	l := d.lines[n]
+	l.known = nil
 	l.ops = slices.DeleteFunc(l.ops, func(o op) bool { return o.group == e.Group && o.whole(m.Config.TearVectors) })
 }
 

@@ -17,6 +17,7 @@ type Search struct {
 	At    What // the events before which power may fail
 	Limit int  // of states, shared between the events; 0 for none
 	Seed  uint64
+	Reading
 
 	// What was found, when the states ran out.
 	Points     int      // events looked at, with states of their own
@@ -25,6 +26,7 @@ type Search struct {
 	Sampled    int      // points of which not all states were visited
 	Legal      *big.Int // states of all points, duplicates included
 	Cut        bool     // the limit left states out
+	Joined     int      // stores whose own states were given up for space: see maxOps
 
 	left int // events to look at
 }
@@ -40,6 +42,7 @@ type State struct {
 	Torn       int    // bytes of a label write that were done, -1 without one
 
 	j       *Journal
+	reading Reading
 	changes []change
 	label   *labelWrite
 }
@@ -58,6 +61,7 @@ type point struct {
 	lists [][]content
 	label *labelWrite // in progress
 	whole bool        // lists are complete
+	rest  hash        // of all that the state does not decide
 	total *big.Int
 }
 
@@ -78,13 +82,15 @@ func (r *replay) settle() {
 func (r *replay) point() *point {
 	r.settle()
 	tear := r.model.Config.TearVectors
-	p := &point{r: r, whole: true, total: big.NewInt(1)}
+	p := &point{r: r, whole: true, total: big.NewInt(1), rest: r.hash}
 	for _, d := range r.model.media {
+		p.rest = p.rest.xor(d.hash)
 		for _, l := range d.sorted() {
-			list, whole := l.contents(tear)
-			p.whole = p.whole && whole
-			p.lines, p.lists = append(p.lines, l), append(p.lists, list)
-			p.total.Mul(p.total, big.NewInt(int64(len(list))))
+			known := l.contents(tear)
+			p.whole = p.whole && known.whole
+			p.lines, p.lists = append(p.lines, l), append(p.lists, known.list)
+			p.rest = p.rest.xor(known.durable)
+			p.total.Mul(p.total, big.NewInt(int64(len(known.list))))
 		}
 	}
 	if r.at < r.j.events.n && r.j.events.at(r.at).what == AtLabel {
@@ -147,12 +153,9 @@ func (p *point) sample(k int, seed uint64) choice {
 }
 
 func (p *point) hash(c choice) hash {
-	h := p.r.hash
-	for _, d := range p.r.model.media {
-		h = h.xor(d.hash)
-	}
-	for i, l := range p.lines {
-		h = h.xor(hashLine(l.medium.index, l.n, &l.durable)).xor(p.lists[i][c.lines[i]].hash)
+	h := p.rest
+	for i := range p.lines {
+		h = h.xor(p.lists[i][c.lines[i]].hash)
 	}
 	if p.label != nil {
 		h = h.xor(p.r.labelChange(*p.label, min(c.tear*atomBytes, len(p.label.data))))
@@ -160,8 +163,8 @@ func (p *point) hash(c choice) hash {
 	return h
 }
 
-func (p *point) state(id string, c choice) *State {
-	s := &State{ID: id, Event: p.r.at, At: AtEnd, Torn: -1, j: p.r.j}
+func (p *point) state(id string, x Reading, c choice) *State {
+	s := &State{ID: id, reading: x, Event: p.r.at, At: AtEnd, Torn: -1, j: p.r.j}
 	if p.r.at < p.r.j.events.n {
 		e := p.r.j.events.at(p.r.at)
 		s.At, s.Seq, s.PC, s.Process = e.what, e.Seq, e.PC, e.process
@@ -233,10 +236,21 @@ func (e *event) within(before *event, tear bool) bool {
 // States visits the distinct states in order.
 func (s *Search) States(j *Journal) iter.Seq[*State] {
 	return func(yield func(*State) bool) {
-		s.Points, s.Visited, s.Duplicates, s.Sampled, s.Legal, s.Cut = 0, 0, 0, 0, new(big.Int), false
+		for v := range s.Views(j) {
+			if !yield(v.State()) {
+				return
+			}
+		}
+	}
+}
+
+// Views visits the same states as States does, at less cost.
+func (s *Search) Views(j *Journal) iter.Seq[*View] {
+	return func(yield func(*View) bool) {
+		s.Points, s.Visited, s.Duplicates, s.Sampled, s.Joined, s.Legal, s.Cut = 0, 0, 0, 0, 0, new(big.Int), false
 		seen := map[hash]bool{}
 		if s.left = 0; s.Limit > 0 {
-			r := j.replay()
+			r := j.replayAs(s.Reading)
 			for ; r.at < j.events.n; r.step() {
 				if s.wants(r) {
 					s.left++
@@ -244,7 +258,7 @@ func (s *Search) States(j *Journal) iter.Seq[*State] {
 			}
 			s.left++ // the end
 		}
-		for r := j.replay(); ; r.step() {
+		for r := j.replayAs(s.Reading); ; r.step() {
 			if s.wants(r) && !s.visit(r, seen, yield) || r.at == j.events.n {
 				return
 			}
@@ -252,9 +266,13 @@ func (s *Search) States(j *Journal) iter.Seq[*State] {
 	}
 }
 
-func (s *Search) visit(r *replay, seen map[hash]bool, yield func(*State) bool) bool {
+func (s *Search) visit(r *replay, seen map[hash]bool, yield func(*View) bool) bool {
 	p := r.point()
 	s.Points++
+	s.Joined = 0
+	for _, d := range r.model.media {
+		s.Joined += d.Truncated
+	}
 	s.Legal.Add(s.Legal, p.total)
 	n, method := maxExhaustive, 'r'
 	if p.total.IsInt64() && p.total.Int64() <= maxExhaustive {
@@ -272,6 +290,7 @@ func (s *Search) visit(r *replay, seen map[hash]bool, yield func(*State) bool) b
 		s.Sampled++
 	}
 	visited := 0
+	v := &View{p: p}
 	for k := range n {
 		if visited == share {
 			s.Cut = true
@@ -286,9 +305,14 @@ func (s *Search) visit(r *replay, seen map[hash]bool, yield func(*State) bool) b
 		seen[h] = true
 		s.Visited++
 		visited++
-		if !yield(p.state(stateID(r.at, method, k, seed, h), c)) {
+		v.c, v.name, v.hash = c, name{r.at, method, k, seed, s.Reading}, h
+		if !yield(v) {
 			return false
 		}
+		v.later = true
+	}
+	if v.later {
+		r.fresh = r.fresh[:0]
 	}
 	return true
 }
@@ -310,41 +334,29 @@ func (p *point) choose(method rune, k int, seed uint64) (choice, uint64) {
 	return c, seed
 }
 
-// stateID names a state: the event, how it was chosen, and a hash of the image
-// that tells whether another run is the same.
-func stateID(event int, method rune, k int, seed uint64, h hash) string {
-	id := fmt.Sprintf("%d.%c%d", event, method, k)
-	if seed != 0 {
-		id += fmt.Sprintf(".s%x", seed)
-	}
-	return fmt.Sprintf("%s-%08x", id, uint32(h[0]))
-}
-
 // Find is the state of an id.
 func (j *Journal) Find(id string) (*State, error) {
-	var event, k int
-	var method rune
-	var seed uint64
-	if n, _ := fmt.Sscanf(id, "%d.%c%d.s%x-", &event, &method, &k, &seed); n < 3 {
+	n, ok := parseID(id)
+	if !ok {
 		return nil, fmt.Errorf("state %q: want the id of a crash state, such as 12.x3-0123abcd", id)
 	}
-	if event < 0 || event > j.events.n {
+	if n.event > j.events.n {
 		return nil, fmt.Errorf("state %q: the trace has %d events", id, j.events.n)
 	}
-	r := j.replay()
-	for r.at < event {
+	r := j.replayAs(n.Reading)
+	for r.at < n.event {
 		r.step()
 	}
 	p := r.point()
-	if k < 0 || method != 'x' && method != 'r' && method != 't' ||
-		method == 'x' && p.total.Cmp(big.NewInt(int64(k))) <= 0 || method == 't' && k >= p.tears() {
-		return nil, fmt.Errorf("state %q: there are %v states before event %d", id, p.total, event)
+	if n.method == 'x' && p.total.Cmp(big.NewInt(int64(n.k))) <= 0 || n.method == 't' && n.k >= p.tears() {
+		return nil, fmt.Errorf("state %q: there are %v states before event %d", id, p.total, n.event)
 	}
-	c, seed := p.choose(method, k, seed)
-	if got := stateID(event, method, k, seed, p.hash(c)); got != id {
+	c, seed := p.choose(n.method, n.k, n.seed)
+	n.seed = seed
+	if got := n.id(p.hash(c)); got != id {
 		return nil, fmt.Errorf("state %q: here it is %q: the run that named it was another", id, got)
 	}
-	return p.state(id, c), nil
+	return p.state(id, n.Reading, c), nil
 }
 
 // A Line is a line of a medium as a state leaves it.
@@ -357,7 +369,7 @@ type Line struct {
 // Image lists the lines that the journal's machine wrote to, as the state
 // leaves them, and the label areas. All else is as it was at the beginning.
 func (s *State) Image() (lines []Line, labels [][]byte) {
-	r := s.j.replay()
+	r := s.j.replayAs(s.reading)
 	for r.at < s.Event {
 		r.step()
 	}

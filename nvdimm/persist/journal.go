@@ -208,7 +208,7 @@ func (m *Model) clone(base map[place]*[LineSize]byte) *Model {
 		n.media = append(n.media, e)
 		for k, l := range d.lines {
 			c := *l
-			c.medium, c.ops = e, slices.Clone(l.ops)
+			c.medium, c.ops, c.known = e, slices.Clone(l.ops), nil
 			e.lines[k], lines[l] = &c, &c
 			if d.accepted[l] {
 				e.accepted[&c] = true
@@ -246,8 +246,9 @@ type replay struct {
 	model  *Model
 	media  map[*Medium]*Medium // of the live model, to those here
 	labels [][]byte
-	hash   hash // of the labels
-	at     int  // events done
+	hash   hash    // of the labels
+	at     int     // events done
+	fresh  []place // lines stored to since a View told of them
 }
 
 func (j *Journal) replay() *replay {
@@ -295,6 +296,9 @@ func (r *replay) step() {
 		d, n := r.model.find(e.Base, e.Offset)
 		o := makeOp(&e.Store)
 		o.apply((*[LineSize]byte)(d.mem.Line(n)))
+		if p := (place{d, n}); len(r.fresh) == 0 || r.fresh[len(r.fresh)-1] != p {
+			r.fresh = append(r.fresh, p)
+		}
 	case AtFlush:
 		r.model.Flush(&observe.Flush{At: e.At, Base: e.Base, Offset: e.Offset, Op: e.flush})
 	case AtFence, AtOrder:

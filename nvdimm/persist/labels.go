@@ -55,5 +55,5 @@ func (j *Journal) LabelState(n, torn int) *State {
 	if !p.total.IsInt64() || p.total.Int64() > maxExhaustive {
 		method = 't' // by the tear alone
 	}
-	return p.state(stateID(r.at, method, k, 0, p.hash(c)), c)
+	return p.state(name{event: r.at, method: method, k: k}.id(p.hash(c)), Reading{}, c)
 }

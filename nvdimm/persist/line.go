@@ -72,6 +72,8 @@ type line struct {
 	n       uint64
 	durable [LineSize]byte // without ops
 	ops     []op           // by id
+
+	known *contents // of the ops as they are; nil if not looked at
 }
 
 // maxOps bounds the ops of a line. Beyond it the oldest join, and survive all
@@ -79,6 +81,7 @@ type line struct {
 const maxOps = 64
 
 func (l *line) add(o op) {
+	l.known = nil
 	if len(l.ops) >= maxOps {
 		l.join()
 	}
@@ -118,6 +121,7 @@ func (l *line) join() {
 // fold makes the ops that take picks durable. An older op that stays must not
 // overwrite them.
 func (l *line) fold(take func(*op) bool) {
+	l.known = nil
 	if !l.medium.hashed && l.all(take) {
 		l.medium.drop(l) // what is visible is durable
 		return
@@ -211,7 +215,7 @@ func (d *Medium) drop(l *line) {
 	if d.last == l {
 		d.last = nil
 	}
-	l.ops = l.ops[:0]
+	l.ops, l.known = l.ops[:0], nil
 	if len(d.spare) < maxSpare {
 		d.spare = append(d.spare, l)
 	}

@@ -93,8 +93,7 @@ func (j *Journal) Missing() []Missing {
 }
 
 func (j *Journal) missing(explicit bool) []Missing {
-	r := j.replay()
-	r.model.Config.Explicit = r.model.Config.Explicit || explicit
+	r := j.replayAs(Reading{Explicit: explicit})
 	for r.at < j.events.n {
 		r.step()
 	}
@@ -143,7 +142,7 @@ func (j *Journal) missing(explicit bool) []Missing {
 
 // Why says what the store lacks to be durable.
 func (o *Op) Why() string {
-	switch p := o.Medium.Platform; {
+	switch p := o.Promise; {
 	case p == Nothing:
 		return "the platform promises nothing"
 	case o.Kind&observe.NonTemporal != 0:

@@ -40,11 +40,29 @@ func (l *line) units(tear bool) []unit {
 	return list
 }
 
-// contents lists what the line may hold: what is durable and, on top, any set
+// contents is what a line may hold.
+type contents struct {
+	list    []content
+	whole   bool // the list is complete
+	durable hash
+	tear    bool
+}
+
+// contents lists what the line may hold, unless that was done since the line
+// changed.
+func (l *line) contents(tear bool) *contents {
+	if l.known == nil || l.known.tear != tear {
+		list, whole := l.enumerate(tear)
+		l.known = &contents{list, whole, hashLine(l.medium.index, l.n, &l.durable), tear}
+	}
+	return l.known
+}
+
+// enumerate lists what the line may hold: what is durable and, on top, any set
 // of units that with each holds all that must come before it (R1, R7, R8,
 // R10). The first has none of them and the last has all. whole says that the
 // list is complete.
-func (l *line) contents(tear bool) (list []content, whole bool) {
+func (l *line) enumerate(tear bool) (list []content, whole bool) {
 	e := enumeration{line: l, units: l.units(tear), seen: map[[LineSize]byte]bool{}, left: 4 * maxLineStates}
 	e.walk(0, l.durable, order{})
 	// Sets of several sizes may give the same contents; that of all of them is
@@ -109,7 +127,8 @@ func (e *enumeration) walk(i int, bytes [LineSize]byte, o order) {
 // An Op is a store in a report.
 type Op struct {
 	Medium  *Medium
-	Offset  uint64 // in bytes
+	Promise Platform // what the medium was taken for
+	Offset  uint64   // in bytes
 	Size    int
 	Kind    observe.Kind
 	PC, CR3 uint64
@@ -135,7 +154,7 @@ func (l *line) report(ops []int) []Op {
 				n = b + 1 - first
 			}
 		}
-		list = append(list, Op{l.medium, l.n*LineSize + uint64(o.chunk)*8 + uint64(first), n, o.kind, o.pc, o.cr3, int(o.vcpu), o.process, o.flushed})
+		list = append(list, Op{l.medium, l.medium.Platform, l.n*LineSize + uint64(o.chunk)*8 + uint64(first), n, o.kind, o.pc, o.cr3, int(o.vcpu), o.process, o.flushed})
 	}
 	return list
 }

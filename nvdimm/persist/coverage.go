@@ -1,0 +1,49 @@
+package persist
+
+import (
+	"fmt"
+	"math/big"
+	"strings"
+)
+
+// Coverage says how many of the legal states were visited, and why not the
+// others, once the search has ended. Stopped says that it was ended before.
+func (s *Search) Coverage(stopped bool) string {
+	if s.Legal == nil {
+		return "no states were visited"
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s distinct of %s legal states at %s", fmt.Sprint(s.Visited), magnitude(s.Legal), plural(s.Points, "event"))
+	if s.Duplicates > 0 {
+		fmt.Fprintf(&b, ", %d others with images visited before", s.Duplicates)
+	}
+	switch {
+	case stopped:
+		b.WriteString("; the loop ended it")
+	case s.Cut:
+		fmt.Fprintf(&b, "; limit = %d, shared between the events, left the others out", s.Limit)
+	case s.Sampled > 0:
+		fmt.Fprintf(&b, "; of %s with more than %d states only as many, chosen by seed = %d", plural(s.Sampled, "event"), maxExhaustive, s.Seed)
+	case s.Joined == 0:
+		b.WriteString("; that is all")
+	}
+	if s.Joined > 0 {
+		fmt.Fprintf(&b, "; not among the legal are states that part %s from others of lines with more than %d undecided", plural(s.Joined, "store"), maxOps)
+	}
+	return b.String()
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// magnitude is a number, or its power of ten.
+func magnitude(n *big.Int) string {
+	if text := n.String(); len(text) > 12 {
+		return fmt.Sprintf("about 10^%d", len(text)-1)
+	}
+	return n.String()
+}
