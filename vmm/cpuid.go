@@ -74,6 +74,7 @@ const (
 // Features of leaf 7.
 const (
 	cpuidSMEP       = 1 << 7 // EBX
+	cpuidSMAP       = 1 << 20
 	cpuidERMS       = 1 << 9
 	cpuidCLFLUSHOPT = 1 << 23
 	cpuidCLWB       = 1 << 24
@@ -117,7 +118,7 @@ func CPUIDModel() CPUIDTable {
 			EDX:  features,
 		},
 		{Leaf: 6, EAX: 1 << 2}, // the APIC timer always runs
-		{Leaf: 7, Subleaf: 0, EBX: cpuidSMEP | cpuidERMS | cpuidCLFLUSHOPT | cpuidCLWB, ECX: cpuidUMIP, EDX: cpuidFSRM},
+		{Leaf: 7, Subleaf: 0, EBX: cpuidSMEP | cpuidSMAP | cpuidERMS | cpuidCLFLUSHOPT | cpuidCLWB, ECX: cpuidUMIP, EDX: cpuidFSRM},
 		{Leaf: 0x80000000, EAX: cpuidMaxExtended, EBX: 0x68747541, EDX: 0x69746e65, ECX: 0x444d4163},
 		{
 			Leaf: 0x80000001, EAX: 0x00020f10, ECX: cpuidLAHF,

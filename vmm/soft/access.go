@@ -12,7 +12,7 @@ type span struct {
 
 // span translates n bytes, 1 to 16, at a linear address.
 func (c *cpu) span(seg uint8, va uint64, n uint8, kind access) (s span, ok bool) {
-	if c.flags&flagAC != 0 && c.alignCheck(va, n) {
+	if c.aligned() && c.alignCheck(va, n) {
 		return s, false
 	}
 	if c.breakpoints() {
@@ -39,10 +39,12 @@ func (c *cpu) spanAs(set int, seg uint8, va uint64, n uint8, kind access) (s spa
 	return s, true
 }
 
-// alignCheck raises #AC for a misaligned access by user code that asked for
-// it (SDM 3A, 6.15, "Interrupt 17").
+// aligned says that this is user code that asked for #AC.
+func (c *cpu) aligned() bool { return c.flags&flagAC != 0 && c.cpl == 3 && c.cr0&cr0AM != 0 }
+
+// alignCheck raises #AC for a misaligned access (SDM 3A, 6.15, "Interrupt 17").
 func (c *cpu) alignCheck(va uint64, n uint8) bool {
-	if canonical(va) && c.cpl == 3 && c.cr0&cr0AM != 0 && n <= 8 && n&(n-1) == 0 && va&uint64(n-1) != 0 {
+	if canonical(va) && n <= 8 && n&(n-1) == 0 && va&uint64(n-1) != 0 {
 		c.raiseErr(excAC, 0)
 		return true
 	}
@@ -112,7 +114,7 @@ func (c *cpu) store(seg uint8, va uint64, n uint8, v uint64) bool {
 // and the TSS, which are supervisor accesses at any CPL.
 
 func (c *cpu) loadSys(va uint64, n uint8) (uint64, bool) {
-	s, ok := c.spanAs(0, segDS, va, n, accessRead)
+	s, ok := c.spanSys(va, n, accessRead)
 	if !ok {
 		return 0, false
 	}
@@ -120,11 +122,18 @@ func (c *cpu) loadSys(va uint64, n uint8) (uint64, bool) {
 }
 
 func (c *cpu) storeSys(va uint64, n uint8, v uint64) bool {
-	s, ok := c.spanAs(0, segDS, va, n, accessWrite)
+	s, ok := c.spanSys(va, n, accessWrite)
 	if ok {
 		c.write(&s, v)
 	}
 	return ok
+}
+
+func (c *cpu) spanSys(va uint64, n uint8, kind access) (span, bool) {
+	c.implicit = true
+	s, ok := c.spanAs(0, segDS, va, n, kind)
+	c.implicit = false
+	return s, ok
 }
 
 // loadBytes reads a larger operand.

@@ -78,9 +78,10 @@ const (
 	cr4OSXMMEXCPT = 1 << 10
 	cr4UMIP       = 1 << 11
 	cr4SMEP       = 1 << 20
+	cr4SMAP       = 1 << 21
 
 	cr4Valid = cr4TSD | cr4DE | cr4PSE | cr4PAE | cr4MCE | cr4PGE | cr4PCE |
-		cr4OSFXSR | cr4OSXMMEXCPT | cr4UMIP | cr4SMEP
+		cr4OSFXSR | cr4OSXMMEXCPT | cr4UMIP | cr4SMEP | cr4SMAP
 
 	eferSCE = 1 << 0
 	eferLME = 1 << 8
@@ -146,6 +147,7 @@ type cpu struct {
 	long      bool // CS is 64-bit code
 	nmi       bool // pending
 	nmiMasked bool // until IRET
+	implicit  bool // the access at hand is the processor's own: see loadSys
 	cpl       uint8
 	id        uint8  // its number, and its APIC's id at the start
 	others    uint64 // instructions that all others have retired

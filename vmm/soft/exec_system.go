@@ -141,10 +141,17 @@ func execOUT(c *cpu, in *inst) bool {
 	return true
 }
 
-// execGroup7 is SGDT, SIDT, LGDT, LIDT, SMSW, LMSW, INVLPG, SWAPGS, RDTSCP.
+// execGroup7 is SGDT, SIDT, LGDT, LIDT, SMSW, LMSW, INVLPG, SWAPGS, RDTSCP,
+// CLAC, STAC.
 func execGroup7(c *cpu, in *inst) bool {
 	op := in.modrm >> 3 & 7
 	switch {
+	case (in.modrm == 0xca || in.modrm == 0xcb) && in.prefix() == 0: // CLAC, STAC
+		if c.cpl != 0 {
+			return c.ud()
+		}
+		c.setAC(in.modrm == 0xcb)
+		return true
 	case in.modrm == 0xf8: // SWAPGS
 		if c.cpl != 0 {
 			return c.gp(0)
@@ -332,7 +339,7 @@ func (c *cpu) setCR4(v uint64) bool {
 	}
 	old := c.cr4
 	c.cr4 = v
-	if (old^v)&(cr4PSE|cr4PGE|cr4SMEP) != 0 {
+	if (old^v)&(cr4PSE|cr4PGE|cr4SMEP|cr4SMAP) != 0 {
 		c.flushTLB(false)
 	}
 	c.setMode()

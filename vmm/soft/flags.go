@@ -90,6 +90,7 @@ func (c *cpu) rflags() uint64 {
 // setRFLAGS sets the whole register; callers have masked what may change.
 func (c *cpu) setRFLAGS(f uint64) {
 	c.setArith(f)
+	c.setAC(f&flagAC != 0)
 	c.flags = f &^ (flagsArith | flagOne | 1<<3 | 1<<5 | 1<<15 | ^uint64(1<<22-1))
 	c.attn = true
 }

@@ -55,7 +55,7 @@ func (c *cpu) pageFault(va uint64, set int, kind access, bits uint32) bool {
 // (0 supervisor, 1 user), or raises #PF. va is canonical.
 func (c *cpu) translate(va uint64, set int, kind access) (uint64, bool) {
 	m := &c.tlbs[set].meta[va>>pageShift&(tlbSize-1)]
-	if m.vtag == va&^pageMask {
+	if m.vtag == va&^pageMask && (m.pa&tlbUser == 0 || kind == accessFetch || !c.guarded()) {
 		switch {
 		case kind == accessRead,
 			kind == accessWrite && m.pa&tlbWritable != 0,
@@ -120,7 +120,8 @@ func (c *cpu) walk(va uint64, set int, kind access) (uint64, bool) {
 	if set == 0 && user && c.cr4&cr4SMEP != 0 {
 		exec = false
 	}
-	if set == 1 && !user || kind == accessWrite && !writable || kind == accessFetch && !exec {
+	if set == 1 && !user || kind == accessWrite && !writable || kind == accessFetch && !exec ||
+		set == 0 && user && kind != accessFetch && c.guarded() {
 		return 0, c.pageFault(va, set, kind, pfPresent)
 	}
 	for l := 3; l >= pageLevel; l-- {
@@ -149,6 +150,9 @@ func (c *cpu) walk(va uint64, set int, kind access) (uint64, bool) {
 	}
 	if entry&pteG != 0 {
 		flags |= tlbGlobal
+	}
+	if set == 0 && user && c.cr4&cr4SMAP != 0 {
+		flags |= tlbUser
 	}
 	c.fill(set, va, base|off, flags)
 	return base | off, true

@@ -81,7 +81,7 @@ func (c *cpu) turn(end, deadline uint64) (vmm.Exit, bool) {
 // by a trap, holds interrupts or traps off, checks its alignment, or is not
 // 64-bit code.
 func (c *cpu) singly() bool {
-	return !c.long || c.shadow || c.flags&(flagTF|flagRF) != 0 || c.breakpoints() || c.flags&flagAC != 0 && c.cr0&cr0AM != 0 && c.cpl == 3
+	return !c.long || c.shadow || c.flags&(flagTF|flagRF) != 0 || c.breakpoints() || c.aligned()
 }
 
 // asleep says whether no processor has anything to do.

@@ -105,7 +105,7 @@ func execMOVS(c *cpu, in *inst) bool {
 // plainPage is the memory from va to the end of its page, and from the start
 // of its page to va, if an access reaches ordinary memory without a fault.
 func (c *cpu) plainPage(va uint64, kind access) (page []byte, ok bool) {
-	if !canonical(va) || c.flags&flagAC != 0 || c.traced() {
+	if !canonical(va) || c.aligned() || c.traced() {
 		return nil, false
 	}
 	pa, ok := c.translate(va, c.privilege(), kind)

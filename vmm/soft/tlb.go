@@ -22,6 +22,7 @@ const (
 	tlbExec
 	tlbGlobal
 	tlbLarge // from a page above 4 KiB
+	tlbUser  // SMAP guards it
 )
 
 // tlbMeta is what the exact executor looks at.
@@ -35,6 +36,7 @@ type tlbSet struct {
 	fast   [tlbSize]tlbEntry
 	meta   [tlbSize]tlbMeta
 	filled []uint16 // indexes that may hold something
+	users  []uint16 // indexes that may hold what SMAP guards
 	listed [tlbSize]bool
 	large  uint64 // a bit per 2 MiB of address space mod 64: tlbLarge there
 }
@@ -51,6 +53,7 @@ func (s *tlbSet) reset() {
 		s.listed[i] = false
 	}
 	s.filled = s.filled[:0]
+	s.users = s.users[:0]
 	s.large = 0
 }
 
@@ -103,6 +106,12 @@ func (c *cpu) fill(set int, va, pa, flags uint64) {
 		s.listed[i] = true
 		s.filled = append(s.filled, i)
 	}
+	if flags&tlbUser != 0 {
+		if len(s.users) == tlbSize {
+			s.dropUsers()
+		}
+		s.users = append(s.users, i)
+	}
 	page := va &^ pageMask
 	m.vtag = page
 	m.pa = pa&^pageMask | flags
@@ -110,6 +119,9 @@ func (c *cpu) fill(set int, va, pa, flags uint64) {
 		s.large |= 1 << (va >> 21 & 63)
 	}
 	e.rtag, e.wtag, e.native = noTag, noTag, noTag
+	if flags&tlbUser != 0 && c.guarded() {
+		return // a fetch
+	}
 	if pa&^pageMask == c.apic.base&^pageMask && c.apic.enabled() {
 		return
 	}
