@@ -23,6 +23,7 @@ type step struct {
 	clflush bool // else the flush is ordered by fences only
 
 	full  bool // of a fence: flushes complete
+	named bool // of a fence: it is asked for by its name
 	drain bool // of a fence: write-combining buffers empty
 	all   bool // of a fence: WBINVD
 }
@@ -31,25 +32,28 @@ const (
 	adr = iota
 	eadr
 	hints
+	nothing
 )
 
 type rules struct {
 	platform int
 	tear     bool // power failure tears vector stores
+	weak     bool // CLFLUSH is ordered by fences only
+	explicit bool // only fences count that are asked for by name
 }
 
 func (s *step) line() [2]int { return [2]int{s.dimm, s.off / 64} }
 
 // onItsWay says from which step on a store has reached the memory controller
 // for sure; len(prog) if it has not.
-func onItsWay(prog []step, i int) int {
+func (r rules) onItsWay(prog []step, i int) int {
 	s := &prog[i]
 	first := len(prog)
 	for g := i + 1; g < len(prog); g++ {
 		switch {
 		case prog[g].what == "fence" && prog[g].all && !s.nt:
 			first = min(first, g)
-		case s.nt && prog[g].what == "fence" && prog[g].cpu == s.cpu && (prog[g].drain || prog[g].full):
+		case s.nt && prog[g].what == "fence" && prog[g].cpu == s.cpu && (prog[g].named || !r.explicit && (prog[g].drain || prog[g].full)):
 			first = min(first, g) // R7
 		}
 	}
@@ -64,8 +68,8 @@ func onItsWay(prog []step, i int) int {
 			if prog[g].cpu != prog[f].cpu {
 				continue
 			}
-			done := prog[g].what == "fence" && prog[g].full // R4, R5, R6
-			if prog[f].clflush {
+			done := prog[g].what == "fence" && (prog[g].named || !r.explicit && prog[g].full) // R3, R4, R5, R6
+			if prog[f].clflush && !r.weak {                                                   // R11
 				done = done || prog[g].what == "store" && !prog[g].device || prog[g].what == "flush" && prog[g].clflush // R2
 			}
 			if done {
@@ -80,7 +84,7 @@ func onItsWay(prog []step, i int) int {
 // It is before step next, or at the end if that is nil.
 func (r rules) guaranteed(prog []step, i int, next *step) bool {
 	s := &prog[i]
-	arrived := onItsWay(prog, i)
+	arrived := r.onItsWay(prog, i)
 	switch r.platform {
 	case eadr:
 		if s.nt {
@@ -105,6 +109,8 @@ func (r rules) guaranteed(prog []step, i int, next *step) bool {
 				return true // R13
 			}
 		}
+		return false
+	case nothing:
 		return false
 	}
 	return arrived < len(prog)

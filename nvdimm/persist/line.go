@@ -30,7 +30,7 @@ type op struct {
 func (o *op) unordered() bool { return o.kind&(observe.NonTemporal|observe.Device) != 0 }
 
 // whole says that power failure does not come between the ops of its
-// instruction in one line.
+// instruction in one line (R9).
 func (o *op) whole(tear bool) bool {
 	return o.kind&observe.Locked != 0 || o.kind&observe.Vector != 0 && !tear
 }

@@ -92,6 +92,9 @@ var litmus = []struct {
 	{name: "log and commit, right", program: code(mov(A, 1), clwb(A), sfence, mov(B, 2), clwb(B), sfence), watch: []int{A, B}, adr: "12", eadr: "12", hints: "00 02 10 12"},
 	{name: "bytes of a place", program: code(movb(A, 1), movb(A+1, 2), movb(A, 3)), watch: []int{A, A + 1}, adr: "00 10 12 32", eadr: "32", hints: "00 10 12 32"},
 
+	{name: "the kernel's durable write", program: code(nt(A, 1), mov(A+8, 2), clwb(A), sfence, mov(H0, 1), sfence), watch: []int{A, A + 8}, adr: "12", eadr: "12", hints: "12"}, // R16
+	{name: "the kernel's durable write, without its first fence", program: code(mov(A, 1), clwb(A), mov(H0, 1), sfence), watch: []int{A}, adr: "1", eadr: "1", hints: "0 1"},
+
 	{name: "another CPU's fence", events: events(st(0, A, 1), fl(0, A, observe.CLWB), fe(1, observe.SFENCE)), watch: []int{A}, adr: "0 1", eadr: "1", hints: "0 1"},
 	{name: "another CPU's write-back and fence", events: events(st(0, A, 1), fl(1, A, observe.CLWB), fe(1, observe.SFENCE)), watch: []int{A}, adr: "1", eadr: "1", hints: "0 1"},
 	{name: "another CPU's fence after a movnti", events: events(kind(st(0, A, 1), observe.NonTemporal), fe(1, observe.MFENCE)), watch: []int{A}, adr: "0 1", eadr: "0 1", hints: "0 1"},
@@ -200,6 +203,10 @@ func TestLitmus(t *testing.T) {
 		{"eADR", persist.EADR, rules{platform: eadr}, persist.Config{}},
 		{"hints", persist.Hints, rules{platform: hints}, persist.Config{}},
 		{"ADR, torn vectors", persist.ADR, rules{platform: adr, tear: true}, persist.Config{TearVectors: true}},
+		{"ADR, CLFLUSH as AMD's", persist.ADR, rules{platform: adr, weak: true}, persist.Config{WeakCLFLUSH: true}},
+		{"ADR, fences by name only", persist.ADR, rules{platform: adr, explicit: true}, persist.Config{Explicit: true}},
+		{"hints, fences by name only", persist.Hints, rules{platform: hints, explicit: true}, persist.Config{Explicit: true}},
+		{"no promise", persist.Nothing, rules{platform: nothing}, persist.Config{}},
 	}
 	for _, tt := range litmus {
 		t.Run(tt.name, func(t *testing.T) {

@@ -130,7 +130,7 @@ func (c *collector) Flush(e *observe.Flush) {
 
 func (c *collector) Fence(e *observe.Fence) {
 	full := e.Order & (observe.SFENCE | observe.MFENCE | observe.Lock | observe.Serializing | observe.PortIO)
-	c.steps = append(c.steps, step{what: "fence", cpu: int(e.VCPU), full: full != 0, drain: true, all: e.Order&observe.WBINVD != 0})
+	c.steps = append(c.steps, step{what: "fence", cpu: int(e.VCPU), full: full != 0, drain: true, all: e.Order&observe.WBINVD != 0, named: e.Order&observe.Explicit != 0})
 	c.events = append(c.events, *e)
 }
 

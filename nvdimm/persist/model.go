@@ -176,9 +176,9 @@ func (l *line) reach(take func(*op) bool) {
 func (m *Model) Flush(e *observe.Flush) {
 	c := m.cpu(m.slot(&e.At))
 	m.endString(c)
-	strong := e.Op == observe.CLFLUSH && !m.Config.WeakCLFLUSH
+	strong := e.Op == observe.CLFLUSH && !m.Config.WeakCLFLUSH // R11
 	if strong {
-		m.commit(c.clf) // R2: CLFLUSHes are ordered with each other
+		m.commit(c.clf) // R2: CLFLUSHes are ordered with each other; R3: not with the others
 	}
 	d, n := m.find(e.Base, e.Offset)
 	if d == nil {
@@ -271,7 +271,8 @@ func (m *Model) endString(c *cpu) {
 	c.str = c.str[:0]
 }
 
-// Hint is a store to a flush hint of a medium (R13).
+// Hint is a store to a flush hint of a medium (R13). What the kernel fenced
+// before it is in; its second fence adds nothing (R16).
 func (m *Model) Hint(d *Medium) {
 	for l := range d.accepted {
 		l.fold(func(o *op) bool { return o.accepted })

@@ -64,15 +64,15 @@ func (p Platform) String() string {
 
 var platformNames = []string{"ADR", "eADR", "flush hints only", "no promise"}
 
-// PlatformOf is what capabilities and flush hints promise (R13 to R15).
+// PlatformOf is what capabilities and flush hints promise.
 func PlatformOf(capabilities uint32, hints int) Platform {
 	switch {
-	case capabilities&1 != 0:
+	case capabilities&1 != 0: // R14
 		return EADR
-	case capabilities&2 != 0, hints == 0:
+	case capabilities&2 != 0, hints == 0: // R14, R15
 		return ADR
 	}
-	return Hints
+	return Hints // R13
 }
 
 // Config chooses between readings of the rules.

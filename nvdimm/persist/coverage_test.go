@@ -1,0 +1,122 @@
+package persist_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"nvlab/nvdimm/persist"
+	"nvlab/vmm/observe"
+)
+
+// lines stores to n lines and flushes none of them.
+func lines(n int) (list []any) {
+	for i := range n {
+		list = append(list, st(0, 64*i, i+1))
+	}
+	return list
+}
+
+// TestCoverage: up to 4,096 states of an event are all visited, of more as
+// many; equal images once; and what was visited and what not is told.
+func TestCoverage(t *testing.T) {
+	flushed := events(st(0, A, 1), fl(0, A, observe.CLWB), fe(0, observe.SFENCE), st(0, B, 1), fl(0, B, observe.CLWB), fe(0, observe.SFENCE))
+	var crowded []any
+	for i := range 70 {
+		crowded = append(crowded, st(0, A+8*(i%8), i+1))
+	}
+	for _, tt := range []struct {
+		name   string
+		events []any
+		search persist.Search
+		states int // visited; -1 for at most 4,096 and many
+		stop   int // after so many states
+		want   string
+	}{
+		{"4,096 states", lines(12), persist.Search{At: persist.AtEnd}, 4096, 0, "4096 distinct of 4096 legal states at 1 event; that is all"},
+		{"8,192 states", lines(13), persist.Search{At: persist.AtEnd, Seed: 9}, -1, 0, "distinct of 8192 legal states at 1 event, N others with images visited before; of 1 event with more than 4096 states only as many, chosen by seed = 9"},
+		{"10^18 states", lines(60), persist.Search{At: persist.AtEnd}, -1, 0, "distinct of about 10^18 legal states at 1 event; of 1 event with more"},
+		{"equal images", flushed, persist.Search{At: persist.AtFence}, 3, 0, "3 distinct of 5 legal states at 3 events, 2 others with images visited before; that is all"},
+		{"a limit", lines(12), persist.Search{At: persist.AtEnd, Limit: 100}, 100, 0, "100 distinct of 4096 legal states at 1 event, 2 others with images visited before; limit = 100, shared between the events, left the others out"},
+		{"a loop that ends", lines(12), persist.Search{At: persist.AtEnd}, 4096, 7, "7 distinct of 4096 legal states at 1 event; the loop ended it"},
+		{"a line with 70 stores", crowded, persist.Search{At: persist.AtEnd}, 66, 0, "66 distinct of 66 legal states at 1 event; not among the legal are states that part 6 stores from others of lines with more than 64 undecided"},
+		{"no promise", flushed, persist.Search{At: persist.AtEnd, Reading: reading(persist.Nothing)}, 4, 0, "4 distinct of 4 legal states at 1 event; that is all"},
+		{"eADR", flushed, persist.Search{At: persist.AtEnd, Reading: reading(persist.EADR)}, 1, 0, "1 distinct of 1 legal states at 1 event; that is all"},
+	} {
+		_, j, media, _ := feed(tt.events, len(tt.events), persist.ADR, persist.Config{}, true)
+		seen, n := map[string]bool{}, 0
+		for s := range tt.search.States(j) {
+			if n++; n < 200 {
+				img := imageOf(s, media)
+				if seen[img] {
+					t.Errorf("%s: the image of state %s was visited before", tt.name, s.ID)
+				}
+				seen[img] = true
+			}
+			if again, err := j.Find(s.ID); n < 20 && (err != nil || imageOf(again, media) != imageOf(s, media)) {
+				t.Errorf("%s: Find(%s) is another state (%v)", tt.name, s.ID, err)
+			}
+			if n == tt.stop {
+				break
+			}
+		}
+		if tt.stop > 0 && n != tt.stop || tt.stop == 0 && tt.states >= 0 && n != tt.states || tt.states < 0 && (n > 4096 || n < 2000) {
+			t.Errorf("%s: %d states were visited, want %d", tt.name, n, tt.states)
+		}
+		got := regexp.MustCompile(`, \d{3,} others`).ReplaceAllString(tt.search.Coverage(tt.stop > 0), ", N others")
+		if !strings.Contains(got, tt.want) {
+			t.Errorf("%s: coverage %q, want %q", tt.name, got, tt.want)
+		}
+	}
+	if got := (&persist.Search{}).Coverage(true); got != "no states were visited" {
+		t.Errorf("coverage of nothing is %q", got)
+	}
+}
+
+func reading(p persist.Platform) persist.Reading { return persist.Reading{Platform: &p} }
+
+// TestExplicitReading: a fence that is there for another reason counts for
+// the processor and not for a careful reader; the ids tell the two apart.
+func TestExplicitReading(t *testing.T) {
+	list := events(st(0, A, 1), fl(0, A, observe.CLWB), fe(0, observe.Lock))
+	_, j, _, _ := feed(list, len(list), persist.ADR, persist.Config{}, true)
+	arch := ids(j, persist.Search{At: persist.AtEnd})
+	lint := ids(j, persist.Search{At: persist.AtEnd, Reading: persist.Reading{Explicit: true}})
+	if len(arch) != 1 || len(lint) != 2 || !strings.Contains(lint[0], ".explicit-") {
+		t.Errorf("states %v, with fences by name only %v; want one and two, whose ids say so", arch, lint)
+	}
+	for _, id := range []string{"", "1", "1.x0", "1.y0-0", "1.x-0", "a.x0-0", "1.x0.szz-0", "1.x0.pmem-0", "-1.x0-0", "1.x99-0"} {
+		if s, err := j.Find(id); err == nil {
+			t.Errorf("Find(%q) = %v, want an error", id, s.ID)
+		}
+	}
+}
+
+// TestRulesAreCited: every rule of the package's page has a place in the code
+// that keeps it.
+func TestRulesAreCited(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := ""
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasSuffix(f, "_test.go") {
+			_, body, _ := strings.Cut(string(text), "package persist\n")
+			code += body
+		}
+	}
+	code = regexp.MustCompile(`R3 to R6`).ReplaceAllString(code, "R3 R4 R5 R6")
+	for n := 1; n <= 16; n++ {
+		if !regexp.MustCompile(fmt.Sprintf(`\bR%d\b`, n)).MatchString(code) {
+			t.Errorf("no code says that it keeps R%d", n)
+		}
+	}
+}
