@@ -12,10 +12,10 @@ type op struct {
 	scale uint8
 	disp  int32  // of headers: executions before the block is compiled
 	pc    uint16 // offset in the page of the instruction's first byte
-	sel   uint8  // which of cpu.gens guards link
+	sel   uint8  // which of cpu.gens guards link; of stores: their observe.Kind; of headers: not 0 with an observer
 	more  uint8  // instructions that it stands for beyond the first
 	imm   int64  // of branches: the target's distance from the page in the upper half
-	link  uint32 // of branches: header of the target's block; of headers: number of the block
+	link  uint32 // of branches: header of the target's block; of headers: number of the block; of others: see translator.resumes
 	gen   uint32 // link is good while cpu.gens[sel] has this value; of headers: where its code is, or 0
 }
 
@@ -268,7 +268,7 @@ func (c *cpu) translateBlock(rip, pa uint64) *block {
 	}
 	id := uint32(len(b.blocks))
 	k := block{pa: pa, page: t.page, header: uint32(len(b.ops)), mode: c.mode}
-	b.ops = append(b.ops, op{pc: uint16(rip & pageMask), imm: int64(t.page), link: id, disp: b.heat})
+	b.ops = append(b.ops, op{pc: uint16(rip & pageMask), imm: int64(t.page), link: id, disp: b.heat, sel: b2u(c.observing)})
 	r := c.p.mem.find(pa)
 	if r == nil {
 		// Code outside memory: always by the executor.

@@ -118,3 +118,10 @@ func (c *cpu) cond(cc uint8) bool {
 	}
 	return v != (cc&1 != 0)
 }
+
+func b2u(v bool) uint8 {
+	if v {
+		return 1
+	}
+	return 0
+}

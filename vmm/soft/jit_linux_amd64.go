@@ -209,6 +209,7 @@ func (n *compiler) compile(c *cpu, header uint32) uint32 {
 	if mode&modeUser != 0 {
 		t.set = 1
 	}
+	t.watch = b.ops[header].sel != 0
 	t.sse, t.masked = mode&modeSSE != 0, mode&modeMasked != 0
 	if !t.block() {
 		h.disp = cold
@@ -314,6 +315,14 @@ func (c *cpu) runNative() {
 		f := c.arith()
 		x.flags = f>>11&1 | (f&0xff|flagOne)<<8
 		c.enterCode(addrOf(n.exec)+uintptr(thunk), addrOf(n.exec)+uintptr(at))
+		for c.observing && x.why == leftOp && c.storeObserved(&b.ops[x.op]) {
+			if c.attn {
+				c.rip = c.nativePage() + uint64(b.ops[x.op+1].pc)
+				x.why = leftRun
+				break
+			}
+			c.enterCode(addrOf(n.exec)+uintptr(n.thunk), addrOf(n.exec)+uintptr(b.ops[x.op].link))
+		}
 		c.setArith(x.flags>>8&(flagsArith&^flagOF) | x.flags&1<<11)
 		at = 0
 		if x.why == leftOp {

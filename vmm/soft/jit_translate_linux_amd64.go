@@ -13,6 +13,7 @@ type translator struct {
 	set    int  // privilege
 	sse    bool // SSE instructions do not fault
 	masked bool // nor do their results
+	watch  bool // stores may be observed
 
 	live   []bool // somebody reads the flags after op i
 	sets   []bool // op i sets all of them
@@ -198,7 +199,7 @@ func (t *translator) block() bool {
 		o := &t.ops[i]
 		if t.op(i, o) {
 			known++
-			if o.code == opGENERIC {
+			if o.code == opGENERIC || t.watch && plainStores[o.code] != 0 {
 				t.resumes = append(t.resumes, stub{site: a.pos, op: i, flags: t.flags})
 			}
 			continue

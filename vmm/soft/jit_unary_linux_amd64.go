@@ -335,10 +335,3 @@ func (t *translator) bitTest(i int, o *op, size uint8, c opcode) {
 	t.wrote(o.dst)
 	t.defineWord(0)
 }
-
-func b2u(v bool) uint8 {
-	if v {
-		return 1
-	}
-	return 0
-}

@@ -1,6 +1,9 @@
 package soft
 
-import "nvlab/vmm/soft/fp"
+import (
+	"nvlab/vmm/observe"
+	"nvlab/vmm/soft/fp"
+)
 
 //go:generate go run ./genfast
 
@@ -726,7 +729,7 @@ func (t *lowering) lower0F(in *inst) bool {
 		if in.mod == 3 || in.prefix() != 0 {
 			return false
 		}
-		return t.withMem(in, op{code: in.pick(opMOVMR32, opMOVMR64), src: in.reg})
+		return t.withMem(in, op{code: in.pick(opMOVMR32, opMOVMR64), src: in.reg, sel: uint8(observe.NonTemporal)})
 	}
 	if t.sse {
 		return t.lowerSSE(in)

@@ -1,6 +1,9 @@
 package soft
 
-import "nvlab/vmm/soft/fp"
+import (
+	"nvlab/vmm/observe"
+	"nvlab/vmm/soft/fp"
+)
 
 // slotVec is a vector register in the making.
 const slotVec = 16
@@ -57,7 +60,7 @@ func (t *lowering) lowerSSE(in *inst) bool {
 		}
 		return t.emitIf(true, op{code: opMOVX, dst: in.rm, src: in.reg})
 	case 0x002b, 0x662b, 0x66e7: // MOVNTPS, MOVNTPD, MOVNTDQ
-		return mem && store(op{code: opMOVAMX})
+		return mem && store(op{code: opMOVAMX, sel: uint8(observe.NonTemporal)})
 	case 0xf310: // MOVSS
 		return mem && load(op{code: opMOVXM32})
 	case 0xf210, 0xf37e: // MOVSD, MOVQ

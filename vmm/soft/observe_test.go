@@ -1,8 +1,10 @@
 package soft
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -129,6 +131,101 @@ func TestObserve(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// keeper keeps all events whole.
+type keeper struct{ events []any }
+
+func (k *keeper) Store(e *observe.Store) { k.events = append(k.events, *e) }
+func (k *keeper) Flush(e *observe.Flush) { k.events = append(k.events, *e) }
+func (k *keeper) Fence(e *observe.Fence) { k.events = append(k.events, *e) }
+
+// TestObserveTiers runs random programs on observed memory by the executor, by
+// the fast path and compiled: all must tell the same, to the last field.
+func TestObserveTiers(t *testing.T) {
+	r := rand.New(rand.NewPCG(41, 42))
+	encodings := scalarEncodings()
+	programs := 60
+	if testing.Short() {
+		programs = 10
+	}
+	var o [3]keeper
+	var machines [3]*testMachine
+	var memory [3][]byte
+	for i := range machines {
+		machines[i], memory[i] = observed(t, &o[i])
+	}
+	machines[2].compileAll()
+	stores := 0
+	for range programs {
+		var code []byte
+		for len(code) < 150 {
+			// mov [rdi+d], rax or cl; movnti; movdqu; movntdq; rep movsb; rep stosd; else anything
+			switch d := byte(r.IntN(128)); r.IntN(10) {
+			case 0, 1, 2:
+				code = append(code, 0x48, 0x89, 0x47, d)
+			case 3:
+				code = append(code, 0x88, 0x4f, d, 0xc7, 0x47, d, 1, 2, 3, 4)
+			case 4:
+				code = append(code, 0x48, 0x0f, 0xc3, 0x47, d, 0x66, 0x0f, 0xe7, 0x47, d&^15)
+			case 5:
+				code = append(code, 0xf3, 0x0f, 0x7f, 0x47, d, 0x66, 0x0f, 0xd6, 0x47, d)
+			case 6:
+				code = append(code, 0x57, 0xb9, d, 0, 0, 0, 0xf3, 0xa4, 0x5f, 0xbe, 0, 0, byte(testData>>16), 0) // rdi and rsi as they were
+			case 7:
+				code = append(code, 0x57, 0xb9, d, 0, 0, 0, 0xf3, 0xab, 0x5f, 0x0f, 0xae, 0xf8) // and sfence
+			default:
+				code = append(code, randomCode(r, encodings, 1)...)
+			}
+		}
+		code = append(code, 0xe9)
+		code = le32(code, uint32(-len(code)-4))
+		rdi, seed := uint64(pmBase+r.IntN(pageSize)), r.Uint64()
+		for i, m := range machines {
+			m.reset(t)
+			m.stubs()
+			m.p.exact = i == 0
+			clear(memory[i])
+			for off := uint64(0); off < 2*pageSize; off += pageSize {
+				m.mapPage(pmBase+off, pmBase+off, pteP|pteW|pteU)
+			}
+			m.put(testCode, code...)
+			g := rand.New(rand.NewPCG(seed, 1))
+			for n := range 16 {
+				if n != rSP {
+					m.c.r[n] = interesting(g)
+				}
+			}
+			m.c.r[rDI], m.c.r[rSI] = rdi, testData
+			m.p.Observe(&o[i])
+			o[i].events = nil
+			if _, err := m.p.Run(t.Context(), 2000); err != nil {
+				t.Fatal(err)
+			}
+		}
+		stores += len(o[0].events)
+		for i, tier := range []string{1: "the fast path", 2: "compiled code"} {
+			if i == 0 {
+				continue
+			}
+			for n := range o[0].events {
+				if n >= len(o[i].events) || o[0].events[n] != o[i].events[n] {
+					var got any = "nothing"
+					if n < len(o[i].events) {
+						got = o[i].events[n]
+					}
+					t.Fatalf("% x: event %d of %s is %+v, of the executor %+v", code, n, tier, got, o[0].events[n])
+				}
+			}
+			if len(o[i].events) != len(o[0].events) || !bytes.Equal(memory[i], memory[0]) {
+				t.Fatalf("% x: %s tells of %d events, the executor of %d; memory equal: %v", code, tier, len(o[i].events), len(o[0].events), bytes.Equal(memory[i], memory[0]))
+			}
+		}
+	}
+	t.Logf("%d events of %d programs are equal", stores, programs)
+	if stores < 100*programs {
+		t.Errorf("%d programs make %d events, want more", programs, stores)
 	}
 }
 

@@ -131,8 +131,8 @@ func (c *cpu) plainPage(va uint64, kind access) (page []byte, ok bool) {
 	return r.mem[off : off+pageSize], true
 }
 
-// moveBytes does n elements of MOVS within one page each, and returns n, or 0
-// if that cannot be done in bulk.
+// moveBytes does n elements of MOVS within one page each, and returns how many
+// it did, or 0 if that cannot be done in bulk.
 func (c *cpu) moveBytes(seg uint8, src, dst, n uint64, size uint8) uint64 {
 	if n < 2 {
 		return 0
@@ -143,7 +143,7 @@ func (c *cpu) moveBytes(seg uint8, src, dst, n uint64, size uint8) uint64 {
 	}
 	to, ok := c.plainPage(dst, accessWrite)
 	if !ok {
-		return 0
+		return c.storeEach(dst, n, size, func(i uint64) uint64 { return getLE(from[src&pageMask+i:], size) })
 	}
 	s, d, len := src&pageMask, dst&pageMask, n*uint64(size)
 	if c.flags&flagDF == 0 {
@@ -175,7 +175,9 @@ func execSTOS(c *cpu, in *inst) bool {
 	}
 	dst := c.dest(in)
 	piece := min(n, c.inPage(dst, in.size))
-	if !c.fillBytes(dst, piece, in.size) {
+	if done := c.fillBytes(dst, piece, in.size); done != 0 {
+		piece = done
+	} else {
 		piece = 1
 		if !c.store(segES, dst, in.size, c.reg(in, rAX, in.size)) {
 			return false
@@ -188,14 +190,15 @@ func execSTOS(c *cpu, in *inst) bool {
 	return true
 }
 
-// fillBytes does n elements of STOS within a page, if it can.
-func (c *cpu) fillBytes(dst, n uint64, size uint8) bool {
+// fillBytes does n elements of STOS within a page, and returns n, or what
+// moveBytes would.
+func (c *cpu) fillBytes(dst, n uint64, size uint8) uint64 {
 	if n < 2 {
-		return false
+		return 0
 	}
 	to, ok := c.plainPage(dst, accessWrite)
 	if !ok {
-		return false
+		return c.storeEach(dst, n, size, func(uint64) uint64 { return c.r[rAX] })
 	}
 	len := n * uint64(size)
 	d := dst & pageMask
@@ -206,13 +209,41 @@ func (c *cpu) fillBytes(dst, n uint64, size uint8) bool {
 	v := c.r[rAX] & sizeMask(size)
 	if v == 0 {
 		clear(to)
-		return true
+		return n
 	}
 	putLE(to, size, v)
 	for done := int(size); done < int(len); done *= 2 {
 		copy(to[done:], to[:done])
 	}
-	return true
+	return n
+}
+
+// storeEach does up to n elements of a repeated store, upwards within a page of
+// memory that has an observer, and tells of each. It returns how many, fewer if
+// the observer wants the machine to stop, and 0 for any other memory.
+func (c *cpu) storeEach(dst, n uint64, size uint8, value func(at uint64) uint64) uint64 {
+	if !c.observing || c.flags&(flagAC|flagDF) != 0 || !canonical(dst) {
+		return 0
+	}
+	pa, ok := c.translate(dst, c.privilege(), accessWrite)
+	if !ok {
+		return 0
+	}
+	r := c.p.mem.find(pa)
+	if r == nil || !r.watched || r.readOnly || r.firstBlock(pa-r.base) != 0 {
+		return 0
+	}
+	off := pa - r.base
+	for i := range n {
+		at := i * uint64(size)
+		v := value(at)
+		c.observeStore(r, off+at, size, v)
+		putLE(r.mem[off+at:], size, v)
+		if c.p.stopping {
+			return i + 1
+		}
+	}
+	return n
 }
 
 func execLODS(c *cpu, in *inst) bool {
