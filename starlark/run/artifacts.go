@@ -45,7 +45,12 @@ func (a *artifacts) folder(scenario, test string) (string, error) {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return "", err
 	}
-	for name, n := dir, 2; ; name, n = fmt.Sprintf("%s-%d", dir, n), n+1 {
+	return newFolder(dir)
+}
+
+// newFolder makes a folder, with a number to its name if it is there already.
+func newFolder(path string) (string, error) {
+	for name, n := path, 2; ; name, n = fmt.Sprintf("%s-%d", path, n), n+1 {
 		if err := os.Mkdir(name, 0o755); !errors.Is(err, os.ErrExist) {
 			return name, err
 		}

@@ -126,9 +126,9 @@ func (r *runner) run(ctx context.Context) error {
 			return r.unprepared(ctx, err)
 		}
 	}
-	if r.dir, err = os.MkdirTemp(os.Getenv("TEST_TMPDIR"), "nvlab-"); err != nil {
+	if r.dir, err = tempFolder(); err != nil {
 		r.worst(ExitHost)
-		return err
+		return fmt.Errorf("no folder for the tests' own: %w", err)
 	}
 	if !r.o.Keep {
 		defer os.RemoveAll(r.dir)
@@ -515,12 +515,24 @@ func (w *watcher) Match(name string) bool   { return w.r.match.match(name) }
 func (w *watcher) Start(name string)        { w.it.report.start(name) }
 func (w *watcher) Output(name, text string) { w.it.report.log(name, text) }
 
+// tempFolder makes the folder of the tests' directories, as an absolute path.
+func tempFolder() (string, error) {
+	parent, err := filepath.Abs(cmp.Or(os.Getenv("TEST_TMPDIR"), os.TempDir()))
+	if err != nil {
+		return "", err
+	}
+	return os.MkdirTemp(parent, "nvlab-")
+}
+
 // Dir makes a fresh directory whose last parts are the scenario's and the
 // test's name.
 func (w *watcher) Dir(name string) (string, error) {
 	base := strings.TrimSuffix(filepath.Base(w.it.file.path), ".star")
-	dir := filepath.Join(w.r.dir, fmt.Sprintf("%s-%d", fileName(base), w.it.place), strings.Join(fileNames(name), "."))
-	return dir, os.MkdirAll(dir, 0o755)
+	parent := filepath.Join(w.r.dir, fmt.Sprintf("%s-%d", fileName(base), w.it.place))
+	if err := os.MkdirAll(parent, 0o755); err != nil {
+		return "", err
+	}
+	return newFolder(filepath.Join(parent, fileName(strings.Join(fileNames(name), "."))))
 }
 
 // consoleLines is how much of a console a failure shows.
