@@ -75,6 +75,8 @@ var tolerated = map[string]*regexp.Regexp{
 	"faults/bugs.star/test_index_block": regexp.MustCompile(`probe of nmem1 failed with error -5`),
 	"faults/bugs.star/test_free_blocks": regexp.MustCompile(`nfree 1 smaller than lane count|error in arena_discover: -19|probe of btt0\.1 failed|io error in WRITE sector|WARNING: .* nsio_rw_bytes`),
 	"faults/filesystem.star/test_xfs":   regexp.MustCompile(`DAX enabled. Warning: EXPERIMENTAL`),
+	"faults/recovery.star/test_xfs":     regexp.MustCompile(`DAX enabled. Warning: EXPERIMENTAL|log mount(/recovery)? failed`),
+	"faults/recovery.star/test_ext4":    regexp.MustCompile(`error loading journal|invalid superblock checksum`),
 }
 
 var unarmed = []string{
@@ -92,7 +94,7 @@ func TestScenarios(t *testing.T) {
 	machines := 0
 	var out bytes.Buffer
 	exit := run.Run(t.Context(), run.Options{
-		Paths: []string{"."}, Verbose: true, Engine: "auto", Artifacts: t.ArtifactDir(),
+		Paths: []string{os.Getenv("P")}, Run: os.Getenv("R"), Verbose: true, Engine: "auto", Artifacts: t.ArtifactDir(),
 		Stdout: &out, Stderr: os.Stderr, Progress: guest.NewProgress(os.Stderr, false),
 		Ended: func(scenario, test string, x *lab.Experiment) {
 			mu.Lock()
