@@ -3,7 +3,6 @@ package nvstar
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"go.starlark.net/starlark"
 
@@ -34,7 +33,7 @@ func (r *result) exitCode() starlark.Value {
 }
 
 func (r *result) stream(data []byte) starlark.Value {
-	return starlark.String(strings.ToValidUTF8(string(data), "\ufffd"))
+	return readable(string(data))
 }
 
 var resultClass = newClass("result", "How a command in the guest ended.", []member[*result]{

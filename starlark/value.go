@@ -73,6 +73,12 @@ func listOf[E any](in []E, convert func(E) starlark.Value) *starlark.List {
 
 func text(s string) starlark.Value { return starlark.String(s) }
 
+// readable is what a guest wrote as text: bytes that are not UTF-8 become
+// U+FFFD.
+func readable(s string) starlark.Value {
+	return starlark.String(strings.ToValidUTF8(s, "\ufffd"))
+}
+
 // textOrNone is None for "".
 func textOrNone(s string) starlark.Value {
 	if s == "" {

@@ -109,15 +109,17 @@ vendor_id, device_id, revision, serial, handle and physical_id are what the NFIT
 		call: func(c *call, v *vm) (starlark.Value, error) { return nil, v.v.Reboot(c.ctx()) }},
 	{name: "kill", sig: `()`, doc: `Ends the VM as kill -9 of its process would.`,
 		call: func(c *call, v *vm) (starlark.Value, error) { return nil, v.v.Kill() }},
-	{name: "console", sig: `()`, doc: `What the guest printed on its console so far, over all boots.`,
-		call: func(c *call, v *vm) (starlark.Value, error) { return text(v.v.Console()), nil }},
+	{name: "console", sig: `()`, doc: `What the guest printed on its console so far, over all boots; lines end in "\n".`,
+		call: func(c *call, v *vm) (starlark.Value, error) {
+			return readable(strings.ReplaceAll(v.v.Console(), "\r\n", "\n")), nil
+		}},
 	{name: "dmesg", sig: `()`, doc: `The kernel's log of the running guest.`,
 		call: func(c *call, v *vm) (starlark.Value, error) {
 			log, err := v.v.Dmesg(c.ctx())
 			if err != nil {
 				return nil, err
 			}
-			return text(log), nil
+			return readable(log), nil
 		}},
 	{name: "state", doc: `"off", "running", "paused" or "crashed".`,
 		get: func(v *vm) (starlark.Value, error) { return text(string(v.v.State())), nil }},
