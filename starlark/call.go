@@ -192,13 +192,14 @@ func (c *call) texts(name string) []string {
 	if v == nil {
 		return nil
 	}
-	seq, ok := v.(starlark.Sequence)
-	if _, isSet := v.(*starlark.Set); !ok || isSet {
+	switch v.(type) {
+	case *starlark.List, starlark.Tuple:
+	default:
 		c.wrong(name, v, "list of strings")
 		return nil
 	}
 	var texts []string
-	for e := range starlark.Elements(seq) {
+	for e := range starlark.Elements(v.(starlark.Sequence)) {
 		s, ok := e.(starlark.String)
 		if !ok {
 			c.refuse(name, v, "every element must be a string, got %s", e.Type())

@@ -1,11 +1,15 @@
 // Package spell finds the name that somebody meant.
 package spell
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Nearest is the candidate closest to word, and "" if none is close enough to
-// be what was meant: at most one letter in three wrong, or the one a
-// prefix of the other. Of equals the first wins.
+// be what was meant: at most one letter in three wrong, or the one a prefix of
+// the other, a part of it between underscores, or short for it, as cmd is for
+// command. Of equals the first wins.
 func Nearest(word string, candidates []string) string {
 	best, limit := "", len(word)/3+1
 	for _, c := range candidates {
@@ -21,7 +25,26 @@ func Nearest(word string, candidates []string) string {
 			return c
 		}
 	}
+	for _, c := range candidates {
+		if slices.Contains(strings.Split(word, "_"), c) || slices.Contains(strings.Split(c, "_"), word) || shortFor(word, c) {
+			return c
+		}
+	}
 	return ""
+}
+
+// shortFor says that word has letters of c in their order, the first among
+// them.
+func shortFor(word, c string) bool {
+	if c == "" || word[0] != c[0] {
+		return false
+	}
+	for i := range len(c) {
+		if word != "" && c[i] == word[0] {
+			word = word[1:]
+		}
+	}
+	return word == ""
 }
 
 // distance counts the letters to insert, drop, change or swap with their

@@ -19,6 +19,10 @@ func TestNearest(t *testing.T) {
 		{"x", params, ""},
 		{"", params, ""},
 		{"ran", []string{"run", "guest", "label"}, "run"},
+		{"mem_path", []string{"path", "size"}, "path"},
+		{"cap", []string{"slots", "nvdimm_cap"}, "nvdimm_cap"},
+		{"cmd", []string{"check", "command"}, "command"},
+		{"cmdz", []string{"", "command"}, ""},
 		{"anything", nil, ""},
 	} {
 		if got := Nearest(test.word, test.candidates); got != test.want {
