@@ -70,8 +70,8 @@ type point struct {
 func (r *replay) settle() {
 	for i := range r.model.cpus {
 		c := &r.model.cpus[i]
-		if r.at < r.j.events.n {
-			if e := r.j.events.at(r.at); e.what == AtStore && r.model.slot(&e.At) == i && e.Group == c.group {
+		if r.more {
+			if e := &r.event; e.what == AtStore && r.model.slot(&e.At) == i && e.Group == c.group {
 				continue
 			}
 		}
@@ -93,8 +93,8 @@ func (r *replay) point() *point {
 			p.total.Mul(p.total, big.NewInt(int64(len(known.list))))
 		}
 	}
-	if r.at < r.j.events.n && r.j.events.at(r.at).what == AtLabel {
-		w := r.j.writes[r.j.events.at(r.at).number]
+	if r.more && r.event.what == AtLabel {
+		w := r.j.writes[r.event.number]
 		p.label = &w
 		p.total.Mul(p.total, big.NewInt(int64(p.tears())))
 	}
@@ -165,8 +165,8 @@ func (p *point) hash(c choice) hash {
 
 func (p *point) state(id string, x Reading, c choice) *State {
 	s := &State{ID: id, reading: x, Event: p.r.at, At: AtEnd, Torn: -1, j: p.r.j}
-	if p.r.at < p.r.j.events.n {
-		e := p.r.j.events.at(p.r.at)
+	if p.r.more {
+		e := &p.r.event
 		s.At, s.Seq, s.PC, s.Process = e.what, e.Seq, e.PC, e.process
 	}
 	for i, l := range p.lines {
@@ -192,7 +192,7 @@ func (p *point) state(id string, x Reading, c choice) *State {
 // live gives ops the media of the machine instead of the copies.
 func (p *point) live(ops []Op) []Op {
 	for i := range ops {
-		ops[i].Medium = p.r.j.model.media[ops[i].Medium.index]
+		ops[i].Medium = p.r.j.media[ops[i].Medium.index]
 	}
 	return ops
 }
@@ -200,11 +200,11 @@ func (p *point) live(ops []Op) []Op {
 // wants says that power may fail before the next event, and that the states
 // there are not all among those of a later one.
 func (s *Search) wants(r *replay) bool {
-	if r.at == r.j.events.n {
+	if !r.more {
 		return true
 	}
-	e := r.j.events.at(r.at)
-	if r.at > 0 && e.within(r.j.events.at(r.at-1), r.model.Config.TearVectors) {
+	e := &r.event
+	if r.at > 0 && e.within(&r.last, r.model.Config.TearVectors) {
 		return false
 	}
 	switch {
@@ -251,7 +251,7 @@ func (s *Search) Views(j *Journal) iter.Seq[*View] {
 		seen := map[hash]bool{}
 		if s.left = 0; s.Limit > 0 {
 			r := j.replayAs(s.Reading)
-			for ; r.at < j.events.n; r.step() {
+			for ; r.more; r.step() {
 				if s.wants(r) {
 					s.left++
 				}
@@ -259,7 +259,7 @@ func (s *Search) Views(j *Journal) iter.Seq[*View] {
 			s.left++ // the end
 		}
 		for r := j.replayAs(s.Reading); ; r.step() {
-			if s.wants(r) && !s.visit(r, seen, yield) || r.at == j.events.n {
+			if s.wants(r) && !s.visit(r, seen, yield) || !r.more {
 				return
 			}
 		}
@@ -344,7 +344,7 @@ func (j *Journal) Find(id string) (*State, error) {
 		return nil, fmt.Errorf("state %q: the trace has %d events", id, j.events.n)
 	}
 	r := j.replayAs(n.Reading)
-	for r.at < n.event {
+	for r.at < n.event && r.more {
 		r.step()
 	}
 	p := r.point()
@@ -377,9 +377,10 @@ func (s *State) Image() (lines []Line, labels [][]byte) {
 	decided := map[place]*change{}
 	for i := range s.changes {
 		c := &s.changes[i]
-		decided[place{s.j.model.media[c.medium], c.n}] = c
+		decided[place{s.j.media[c.medium], c.n}] = c
 	}
-	for live, d := range r.media {
+	for i, d := range r.model.media {
+		live := s.j.media[i]
 		for n, bytes := range d.mem.(copies) {
 			l := Line{live, n, *bytes}
 			if c := decided[place{live, n}]; c != nil {
@@ -389,7 +390,7 @@ func (s *State) Image() (lines []Line, labels [][]byte) {
 		}
 	}
 	slices.SortFunc(lines, func(x, y Line) int {
-		return cmp.Or(cmp.Compare(slices.Index(s.j.model.media, x.Medium), slices.Index(s.j.model.media, y.Medium)), cmp.Compare(x.N, y.N))
+		return cmp.Or(cmp.Compare(slices.Index(s.j.media, x.Medium), slices.Index(s.j.media, y.Medium)), cmp.Compare(x.N, y.N))
 	})
 	if s.label != nil {
 		copy(r.labels[s.label.area][s.label.off:], s.label.data)

@@ -12,12 +12,13 @@ import (
 // must be told of an event before the model is.
 type Journal struct {
 	model  *Model
-	start  *Model // as it was, with contents of its own
-	base   map[place]*[LineSize]byte
+	start  *Model       // as it was, with contents of its own
+	media  []*Medium    // of the model when it began
+	base   []*originals // of each
 	labels []*Labels
-	events events
-	kept   place // the latest line of base
-	root   hash  // of the lines of base, as many as rooted
+	events log
+	next   event // to be added
+	root   hash  // of the lines of base, one less than rooted
 	rooted int
 	writes []labelWrite
 
@@ -29,18 +30,8 @@ type Journal struct {
 	Dropped int
 }
 
-// maxEvents bounds the memory of a journal to about 2 GiB.
-const maxEvents = 20_000_000
-
-// event is one of the five kinds. What it has not is zero.
-type event struct {
-	observe.Store // a flush uses Offset and Base
-	what          What
-	flush         observe.FlushOp
-	order         observe.Order
-	process       uint32
-	number        int32 // of a label write, in writes; of a hint's medium, in media
-}
+// maxBytes bounds the memory of a journal's events.
+const maxBytes = 2 << 30
 
 // What is a kind of event.
 type What uint8
@@ -81,7 +72,7 @@ const atomBytes = 8
 // Record begins a journal.
 func (m *Model) Record(labels []*Labels) (*Journal, error) {
 	m.Settle()
-	j := &Journal{model: m, base: map[place]*[LineSize]byte{}, labels: labels}
+	j := newJournal(m, labels)
 	for _, a := range labels {
 		var err error
 		if a.start, err = a.Read(); err != nil {
@@ -89,49 +80,37 @@ func (m *Model) Record(labels []*Labels) (*Journal, error) {
 		}
 	}
 	for _, d := range m.media {
-		for _, l := range d.lines {
-			j.keep(d, l.n)
+		for _, l := range d.sorted() {
+			d.keep(l.n)
 		}
 	}
-	j.start = m.clone(nil)
+	j.start = m.clone(false)
 	return j, nil
 }
 
+func newJournal(m *Model, labels []*Labels) *Journal {
+	j := &Journal{model: m, media: slices.Clone(m.media), labels: labels}
+	for _, d := range j.media {
+		d.originals = &originals{}
+		j.base = append(j.base, d.originals)
+	}
+	return j
+}
+
 // keep notes what a line holds before the journal's first store to it.
-func (j *Journal) keep(d *Medium, n uint64) {
-	p := place{d, n}
-	if p == j.kept {
-		return
-	}
-	if j.kept = p; j.base[p] == nil {
-		j.base[p] = (*[LineSize]byte)(slices.Clone(d.mem.Line(n)))
+func (d *Medium) keep(n uint64) {
+	if d.originals != nil && d.originals.new(n) {
+		d.originals.add(n, d.mem.Line(n))
 	}
 }
 
-// events is a list in pieces, which never move.
-type events struct {
-	pieces [][]event
-	n      int
-}
-
-const pieceEvents = 1 << 14
-
-func (l *events) at(i int) *event { return &l.pieces[i/pieceEvents][i%pieceEvents] }
-
-func (l *events) add(e *event) {
-	if l.n%pieceEvents == 0 {
-		l.pieces = append(l.pieces, make([]event, 0, pieceEvents))
-	}
-	last := &l.pieces[len(l.pieces)-1]
-	*last = append(*last, *e)
-	l.n++
-}
-
-func (j *Journal) add(e *event) bool {
+// add appends the event that was put together in j.next.
+func (j *Journal) add() bool {
+	e := &j.next
 	if j.Process != nil {
 		e.process = j.Process(&e.At)
 	}
-	if j.events.n >= maxEvents {
+	if j.events.bytes >= maxBytes {
 		j.Dropped++
 		return false
 	}
@@ -142,15 +121,20 @@ func (j *Journal) add(e *event) bool {
 // Store records a store about to become visible.
 func (j *Journal) Store(e *observe.Store) {
 	d, n := j.model.find(e.Base, e.Offset)
-	if d != nil && j.add(&event{Store: *e, what: AtStore}) {
-		j.keep(d, n)
+	if d == nil {
+		return
+	}
+	j.next.Store, j.next.what = *e, AtStore
+	if j.add() {
+		d.keep(n)
 		j.Stores++
 	}
 }
 
 // Flush records a flush.
 func (j *Journal) Flush(e *observe.Flush) {
-	if j.add(&event{Store: observe.Store{At: e.At, Base: e.Base, Offset: e.Offset, Size: LineSize}, what: AtFlush, flush: e.Op}) {
+	j.next.At, j.next.Base, j.next.Offset, j.next.what, j.next.flush = e.At, e.Base, e.Offset, AtFlush, e.Op
+	if j.add() {
 		j.Flushes++
 	}
 }
@@ -162,22 +146,27 @@ func (j *Journal) Fence(e *observe.Fence) {
 		what = AtFence
 		j.Fences++
 	}
-	if n := j.events.n; what == AtOrder && n > 0 && j.events.at(n-1).what == AtOrder && j.events.at(n-1).VCPU == e.VCPU {
-		j.events.at(n - 1).order |= e.Order // nothing came between
+	if last := &j.events.last; what == AtOrder && j.events.n > 0 && last.what == AtOrder && last.VCPU == e.VCPU {
+		j.events.orders(e.Order) // nothing came between
 		return
 	}
-	j.add(&event{Store: observe.Store{At: e.At}, what: what, order: e.Order})
+	j.next.At, j.next.what, j.next.order = e.At, what, e.Order
+	j.add()
 }
 
 // Hint records a store to a flush hint of a medium.
 func (j *Journal) Hint(d *Medium, at observe.At) {
-	j.add(&event{Store: observe.Store{At: at}, what: AtHint, number: int32(slices.Index(j.model.media, d))})
+	if n := slices.Index(j.media, d); n >= 0 {
+		j.next.At, j.next.Offset, j.next.what, j.next.number = at, 0, AtHint, int32(n)
+		j.add()
+	}
 }
 
 // Label records a write of data at off of label area i.
 func (j *Journal) Label(i int, off uint64, data []byte, at observe.At) {
 	j.writes = append(j.writes, labelWrite{i, off, slices.Clone(data)})
-	j.add(&event{Store: observe.Store{At: at, Offset: off}, what: AtLabel, number: int32(len(j.writes) - 1)})
+	j.next.At, j.next.Offset, j.next.what, j.next.number = at, off, AtLabel, int32(len(j.writes)-1)
+	j.add()
 }
 
 // LabelWrites counts the label writes.
@@ -191,16 +180,16 @@ type copies map[uint64]*[LineSize]byte
 
 func (c copies) Line(n uint64) []byte { return c[n][:] }
 
-// clone copies the model. Its media get the memory that a journal's base has,
-// or that of the original.
-func (m *Model) clone(base map[place]*[LineSize]byte) *Model {
+// clone copies the model. Its media share the memory of the original, or have
+// none yet, for a replay.
+func (m *Model) clone(replay bool) *Model {
 	n := NewModel(m.Config)
 	n.nextID = m.nextID
 	media := map[*Medium]*Medium{}
 	lines := map[*line]*line{}
 	for i, d := range m.media {
 		e := NewMedium(d.Name, d.Platform, d.mem)
-		if base != nil {
+		if replay {
 			e.mem, e.hashed = copies{}, true
 		}
 		e.index = i
@@ -244,36 +233,44 @@ func remap(set map[*line]uint64, lines map[*line]*line) map[*line]uint64 {
 type replay struct {
 	j      *Journal
 	model  *Model
-	media  map[*Medium]*Medium // of the live model, to those here
 	labels [][]byte
-	hash   hash    // of the labels
-	at     int     // events done
+	hash   hash  // of the labels
+	at     int   // events done
+	last   event // the latest of them
+	event  event // the next, if there is more
+	more   bool
+	cursor cursor
 	fresh  []place // lines stored to since a View told of them
 }
 
 func (j *Journal) replay() *replay {
-	r := &replay{j: j, model: j.start.clone(j.base), media: map[*Medium]*Medium{}, hash: j.origin()}
-	for i, d := range j.model.media {
-		r.media[d] = r.model.media[i]
-	}
-	for p, bytes := range j.base {
-		if d := r.media[p.medium]; d != nil {
-			b := *bytes
-			d.mem.(copies)[p.n] = &b
-		}
+	r := &replay{j: j, model: j.start.clone(true), hash: j.origin()}
+	for i, o := range j.base {
+		mem := make(copies, o.n)
+		o.all(func(l *original) {
+			b := l.bytes
+			mem[l.n] = &b
+		})
+		r.model.media[i].mem = mem
 	}
 	for _, a := range j.labels {
 		r.labels = append(r.labels, slices.Clone(a.start))
 	}
+	r.cursor = j.events.read()
+	r.more = r.cursor.next(&r.event)
 	return r
 }
 
 // origin hashes what is there at the beginning, as far as the journal knows it.
 func (j *Journal) origin() hash {
-	if j.rooted != len(j.base) {
-		j.root, j.rooted = hash{}, len(j.base)
-		for p, bytes := range j.base {
-			j.root = j.root.xor(hashLine(slices.Index(j.model.media, p.medium), p.n, bytes))
+	n := 0
+	for _, o := range j.base {
+		n += o.n
+	}
+	if j.rooted != n+1 {
+		j.root, j.rooted = hash{}, n+1
+		for i, o := range j.base {
+			o.all(func(l *original) { j.root = j.root.xor(hashLine(i, l.n, &l.bytes)) })
 		}
 		for i, a := range j.labels {
 			for off := 0; off < len(a.start); off += LineSize {
@@ -288,12 +285,15 @@ func (j *Journal) origin() hash {
 
 // step does the event that is next.
 func (r *replay) step() {
-	e := r.j.events.at(r.at)
+	e := &r.event
 	switch e.what {
 	case AtStore:
+		d, n := r.model.find(e.Base, e.Offset)
+		if d == nil {
+			break // it came after the journal began
+		}
 		r.model.process = e.process
 		r.model.Store(&e.Store)
-		d, n := r.model.find(e.Base, e.Offset)
 		o := makeOp(&e.Store)
 		o.apply((*[LineSize]byte)(d.mem.Line(n)))
 		if p := (place{d, n}); len(r.fresh) == 0 || r.fresh[len(r.fresh)-1] != p {
@@ -311,6 +311,8 @@ func (r *replay) step() {
 		copy(r.labels[w.area][w.off:], w.data)
 	}
 	r.at++
+	r.last = r.event
+	r.more = r.cursor.next(&r.event)
 }
 
 // labelChange is how the first n bytes of a label write change the hash.

@@ -45,7 +45,7 @@ func (j *Journal) TornLabels() iter.Seq[TornLabel] {
 // was undecided survived.
 func (j *Journal) LabelState(n, torn int) *State {
 	r := j.replay()
-	for r.at < j.events.n && (j.events.at(r.at).what != AtLabel || j.events.at(r.at).number != int32(n)) {
+	for r.more && (r.event.what != AtLabel || r.event.number != int32(n)) {
 		r.step()
 	}
 	p := r.point()

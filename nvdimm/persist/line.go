@@ -166,14 +166,15 @@ type Medium struct {
 	Platform  Platform
 	Truncated int // stores whose states were given up for space
 
-	mem      Memory
-	index    int
-	lines    map[uint64]*line
-	last     *line   // that was touched
-	spare    []*line // for reuse: ids tell their stores from older ones
-	hash     hash    // of durable, kept where hashed is set
-	hashed   bool
-	accepted map[*line]bool
+	mem       Memory
+	index     int
+	originals *originals // of the journal that records, or recorded last
+	lines     map[uint64]*line
+	last      *line   // that was touched
+	spare     []*line // for reuse: ids tell their stores from older ones
+	hash      hash    // of durable, kept where hashed is set
+	hashed    bool
+	accepted  map[*line]bool
 }
 
 // NewMedium is a medium whose contents are durable now.

@@ -25,12 +25,15 @@ type Entry struct {
 // for other reasons are left out.
 func (j *Journal) Entries(limit int) []Entry {
 	var list []Entry
-	for i := range j.events.n {
+	var e event
+	for c := j.events.read(); c.next(&e); {
 		if limit > 0 && len(list) == limit {
 			break
 		}
-		e := j.events.at(i)
-		d, n := j.model.find(e.Base, e.Offset)
+		d, n := j.start.find(e.Base, e.Offset)
+		if d != nil {
+			d = j.media[d.index]
+		}
 		entry := Entry{Seq: e.Seq, What: e.what, Medium: d, Offset: n*LineSize + e.Offset%LineSize, Length: int(e.Size), PC: e.PC, CR3: e.CR3, CPL: e.CPL, Process: e.process}
 		switch e.what {
 		case AtStore:
@@ -40,7 +43,7 @@ func (j *Journal) Entries(limit int) []Entry {
 		case AtFence:
 			entry.Kind, entry.Medium, entry.Offset = e.order.String(), nil, 0
 		case AtHint:
-			entry.Kind, entry.Medium, entry.Offset = "flush_hint", j.model.media[e.number], 0
+			entry.Kind, entry.Medium, entry.Offset = "flush_hint", j.media[e.number], 0
 		case AtLabel:
 			w := j.writes[e.number]
 			entry.Kind, entry.Medium, entry.Label, entry.Offset, entry.Length = "label_write", nil, w.area, w.off, len(w.data)
@@ -55,8 +58,8 @@ func (j *Journal) Entries(limit int) []Entry {
 // Epochs counts the fences that made stores durable, or could have.
 func (j *Journal) Epochs() int {
 	n := 0
-	for r := j.replay(); r.at < j.events.n; r.step() {
-		if e := j.events.at(r.at); (e.what == AtFence || e.what == AtOrder) && r.model.pending(&e.At, e.order) {
+	for r := j.replay(); r.more; r.step() {
+		if e := &r.event; (e.what == AtFence || e.what == AtOrder) && r.model.pending(&e.At, e.order) {
 			n++
 		}
 	}
@@ -94,7 +97,7 @@ func (j *Journal) Missing() []Missing {
 
 func (j *Journal) missing(explicit bool) []Missing {
 	r := j.replayAs(Reading{Explicit: explicit})
-	for r.at < j.events.n {
+	for r.more {
 		r.step()
 	}
 	r.settle()
@@ -116,7 +119,7 @@ func (j *Journal) missing(explicit bool) []Missing {
 			}
 			var covered [LineSize]bool
 			for _, o := range l.report(ops) {
-				o.Medium = j.model.media[i]
+				o.Medium = j.media[i]
 				k := key{o.PC, o.CR3, o.Process, o.Kind, o.Flushed}
 				n, ok := index[k]
 				if !ok {
@@ -135,7 +138,7 @@ func (j *Journal) missing(explicit bool) []Missing {
 		}
 	}
 	slices.SortStableFunc(list, func(x, y Missing) int {
-		return cmp.Or(cmp.Compare(slices.Index(j.model.media, x.Medium), slices.Index(j.model.media, y.Medium)), cmp.Compare(x.Offset, y.Offset))
+		return cmp.Or(cmp.Compare(slices.Index(j.media, x.Medium), slices.Index(j.media, y.Medium)), cmp.Compare(x.Offset, y.Offset))
 	})
 	return list
 }

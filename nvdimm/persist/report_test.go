@@ -219,3 +219,26 @@ func TestLimitIsShared(t *testing.T) {
 		t.Errorf("a search with limit 90 visits %d states at events %v, cut=%v; want at most 90 at each of 3 events", search.Visited, at, search.Cut)
 	}
 }
+
+// BenchmarkJournal records what BenchmarkStore does. It reports ns per store.
+func BenchmarkJournal(b *testing.B) {
+	mem := make([]byte, 64<<20)
+	m := persist.NewModel(persist.Config{})
+	m.Map(0, persist.NewMedium("nvdimm", persist.ADR, persist.Bytes(mem)), 0)
+	j, err := m.Record(nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for i := range b.N {
+		if i%(32<<20) == 0 {
+			j, _ = m.Record(nil)
+		}
+		e := observe.Store{Offset: uint64(i) * 8 % (64 << 20), Size: 8, Value: uint64(i), Kind: observe.NonTemporal, Group: uint64(i)}
+		e.Seq, e.PC = uint64(i)*2, 0xffffffff81000000+uint64(i)%4*5
+		j.Store(&e)
+		if i%512 == 511 {
+			j.Fence(&observe.Fence{At: e.At, Order: observe.SFENCE})
+		}
+	}
+}

@@ -24,7 +24,7 @@ func (v *View) Fresh(visit func(d *Medium, n uint64, visible []byte)) {
 		return
 	}
 	for _, p := range v.p.r.fresh {
-		visit(v.p.r.j.model.media[p.medium.index], p.n, p.medium.mem.Line(p.n))
+		visit(v.p.r.j.media[p.medium.index], p.n, p.medium.mem.Line(p.n))
 	}
 }
 
@@ -34,7 +34,7 @@ func (v *View) Fresh(visit func(d *Medium, n uint64, visible []byte)) {
 func (v *View) Undecided(visit func(d *Medium, n uint64, visible, left []byte, key uint64)) {
 	for i, l := range v.p.lines {
 		chosen := &v.p.lists[i][v.c.lines[i]]
-		visit(v.p.r.j.model.media[l.medium.index], l.n, l.medium.mem.Line(l.n), chosen.bytes[:], chosen.hash[0])
+		visit(v.p.r.j.media[l.medium.index], l.n, l.medium.mem.Line(l.n), chosen.bytes[:], chosen.hash[0])
 	}
 }
 
@@ -50,7 +50,7 @@ func (j *Journal) Stored() iter.Seq2[*Medium, Line] {
 		r := j.replay()
 		tell := func() bool {
 			for _, p := range r.fresh {
-				m := j.model.media[p.medium.index]
+				m := j.media[p.medium.index]
 				if !yield(m, Line{m, p.n, [LineSize]byte(p.medium.mem.Line(p.n))}) {
 					return false
 				}
@@ -58,8 +58,8 @@ func (j *Journal) Stored() iter.Seq2[*Medium, Line] {
 			r.fresh = r.fresh[:0]
 			return true
 		}
-		for r.at < j.events.n {
-			if r.at > 0 && j.events.at(r.at-1).what != AtStore && !tell() {
+		for r.more {
+			if r.at > 0 && r.last.what != AtStore && !tell() {
 				return
 			}
 			r.step()

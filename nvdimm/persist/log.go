@@ -1,0 +1,265 @@
+package persist
+
+import (
+	"encoding/binary"
+
+	"nvlab/vmm/observe"
+)
+
+// event is one of the five kinds. What it has not is zero.
+type event struct {
+	observe.Store // a flush uses Offset and Base
+	what          What
+	flush         observe.FlushOp
+	order         observe.Order
+	process       uint32
+	number        int32 // of a label write, in writes; of a hint's medium, in media
+}
+
+// A log is a list of events, each as what it has beyond the one before: a
+// store of 8 bytes is about 14.
+//
+// A record begins with a byte: the kind of event in bits 0 to 2; in bit 3
+// that CPU, privilege level, page tables, process and region are those of the
+// event before, else they follow; in bits 4 to 6 a store's size minus 1, or
+// which flush it is; in bit 7 that the store's group is that of the one
+// before. What follows is in the order of encode. Numbers are LEB128, those
+// that may fall zigzag.
+type log struct {
+	pieces [][]byte
+	bytes  int
+	n      int
+	last   context
+}
+
+const (
+	pieceBytes = 1 << 20
+	maxRecord  = 96 // bytes, more than the longest
+)
+
+const (
+	recordSame  = 1 << 3
+	recordGroup = 1 << 7
+)
+
+// add appends an event.
+func (l *log) add(e *event) {
+	k := len(l.pieces) - 1
+	if k < 0 || cap(l.pieces[k])-len(l.pieces[k]) < maxRecord {
+		l.pieces = append(l.pieces, make([]byte, 0, pieceBytes))
+		k++
+	}
+	p := l.pieces[k]
+	q := encode(p, &l.last, e)
+	l.bytes += len(q) - len(p)
+	l.pieces[k] = q
+	l.n++
+	l.last.follow(e)
+}
+
+// orders adds to the order of the last event, which is AtOrder or AtFence.
+func (l *log) orders(o observe.Order) {
+	p := l.pieces[len(l.pieces)-1]
+	p = p[len(p)-2:]
+	binary.LittleEndian.PutUint16(p, binary.LittleEndian.Uint16(p)|uint16(o))
+}
+
+// context is what a record is compared with: what the events before had. Only
+// stores and flushes have a region and an offset, only stores a group.
+type context struct {
+	observe.At
+	base, offset, group uint64
+	process             uint32
+	what                What
+}
+
+func (c *context) follow(e *event) {
+	c.At, c.process, c.what = e.At, e.process, e.what
+	switch e.what {
+	case AtStore:
+		c.group = e.Group
+		c.base, c.offset = e.Base, e.Offset
+	case AtFlush:
+		c.base, c.offset = e.Base, e.Offset
+	}
+}
+
+func zigzag(d uint64) uint64   { return d<<1 ^ uint64(int64(d)>>63) }
+func unzigzag(z uint64) uint64 { return z>>1 ^ -(z & 1) }
+
+// encode appends the record of e after last.
+func encode(p []byte, last *context, e *event) []byte {
+	head := byte(e.what)
+	placed := e.what <= AtFlush
+	same := e.CR3 == last.CR3 && (!placed || e.Base == last.base) && e.VCPU == last.VCPU && e.CPL == last.CPL && e.process == last.process
+	if same {
+		head |= recordSame
+	}
+	switch e.what {
+	case AtStore:
+		head |= (e.Size - 1) << 4
+		if e.Group == last.group {
+			head |= recordGroup
+		}
+	case AtFlush:
+		head |= byte(e.flush) << 4
+	}
+	p = append(p, head)
+	if !same {
+		p = append(p, e.VCPU, e.CPL)
+		p = binary.AppendUvarint(p, e.CR3)
+		p = binary.AppendUvarint(p, e.Base)
+		p = binary.AppendUvarint(p, uint64(e.process))
+	}
+	p = number(p, zigzag(e.Seq-last.Seq))
+	p = number(p, zigzag(e.PC-last.PC))
+	switch e.what {
+	case AtStore:
+		p = number(p, zigzag(e.Offset-last.offset))
+		p = append(p, byte(e.Kind))
+		if e.Group != last.group {
+			p = number(p, zigzag(e.Group-last.group))
+		}
+		p = binary.LittleEndian.AppendUint64(p, e.Value)
+		p = p[:len(p)-8+int(e.Size)]
+	case AtFlush:
+		p = number(p, zigzag(e.Offset-last.offset))
+	case AtHint, AtLabel:
+		p = binary.AppendUvarint(p, uint64(uint32(e.number)))
+		p = binary.AppendUvarint(p, e.Offset)
+	case AtFence, AtOrder:
+		p = binary.LittleEndian.AppendUint16(p, uint16(e.order))
+	}
+	return p
+}
+
+// number appends a LEB128 number, which is small most of the time.
+func number(p []byte, v uint64) []byte {
+	if v < 0x80 {
+		return append(p, byte(v))
+	}
+	return binary.AppendUvarint(p, v)
+}
+
+// A cursor reads a log from its beginning.
+type cursor struct {
+	log   *log
+	piece int
+	at    int // in the piece
+	left  int // events
+	last  context
+	bad   bool // the log is no log
+}
+
+func (l *log) read() cursor { return cursor{log: l, left: l.n} }
+
+// next decodes an event, and is false at the end.
+func (c *cursor) next(e *event) bool {
+	if c.left == 0 || c.bad {
+		return false
+	}
+	for c.piece < len(c.log.pieces) && c.at == len(c.log.pieces[c.piece]) {
+		c.piece, c.at = c.piece+1, 0
+	}
+	if c.piece == len(c.log.pieces) {
+		c.bad = true
+		return false
+	}
+	n := decode(c.log.pieces[c.piece][c.at:], &c.last, e)
+	if n == 0 {
+		c.bad = true
+		return false
+	}
+	c.at += n
+	c.left--
+	c.last.follow(e)
+	return true
+}
+
+// decode reads a record and gives its length, 0 if it is none.
+func decode(p []byte, last *context, e *event) int {
+	r := record{p: p}
+	head := r.byte()
+	*e = event{what: What(head & 7)}
+	if head&recordSame != 0 {
+		e.VCPU, e.CPL, e.CR3, e.process = last.VCPU, last.CPL, last.CR3, last.process
+		if e.what <= AtFlush {
+			e.Base = last.base
+		}
+	} else {
+		e.VCPU, e.CPL = r.byte(), r.byte()
+		e.CR3, e.Base, e.process = r.number(), r.number(), uint32(r.number())
+	}
+	e.Seq = last.Seq + unzigzag(r.number())
+	e.PC = last.PC + unzigzag(r.number())
+	switch e.what {
+	case AtStore:
+		e.Size = head>>4&7 + 1
+		e.Offset = last.offset + unzigzag(r.number())
+		e.Kind = observe.Kind(r.byte())
+		e.Group = last.group
+		if head&recordGroup == 0 {
+			e.Group += unzigzag(r.number())
+		}
+		for i, b := range r.bytes(int(e.Size)) {
+			e.Value |= uint64(b) << (8 * i)
+		}
+		if e.Offset&7+uint64(e.Size) > 8 {
+			return 0
+		}
+	case AtFlush:
+		e.flush, e.Size = observe.FlushOp(head>>4&7), LineSize
+		e.Offset = last.offset + unzigzag(r.number())
+	case AtHint, AtLabel:
+		e.number = int32(uint32(r.number()))
+		e.Offset = r.number()
+	case AtFence, AtOrder:
+		if b := r.bytes(2); b != nil {
+			e.order = observe.Order(binary.LittleEndian.Uint16(b))
+		}
+	default:
+		return 0
+	}
+	if r.short {
+		return 0
+	}
+	return len(p) - len(r.p)
+}
+
+// record is what is left of a record.
+type record struct {
+	p     []byte
+	short bool
+}
+
+func (r *record) bytes(n int) []byte {
+	if len(r.p) < n {
+		r.short, r.p = true, nil
+		return nil
+	}
+	b := r.p[:n]
+	r.p = r.p[n:]
+	return b
+}
+
+func (r *record) byte() byte {
+	if b := r.bytes(1); b != nil {
+		return b[0]
+	}
+	return 0
+}
+
+func (r *record) number() uint64 {
+	if len(r.p) > 0 && r.p[0] < 0x80 {
+		v := r.p[0]
+		r.p = r.p[1:]
+		return uint64(v)
+	}
+	v, n := binary.Uvarint(r.p)
+	if n <= 0 {
+		r.short, r.p = true, nil
+		return 0
+	}
+	r.p = r.p[n:]
+	return v
+}
