@@ -64,7 +64,7 @@ var tClass = newClass("t", "The test that runs. Every top-level function whose n
 	{name: "backend_file", sig: `(*, path, size, share=True, align=None, readonly=False, offset=0, pmem=False, partial=False)`,
 		doc: `A file that stores an NVDIMM's bytes (memory-backend-file) → backend. The file is created when absent. One that has data is never truncated or extended: if it is smaller than offset+size that is an error, and if it is larger as well, unless partial=True. With share=False guest writes stay in memory. A relative path is relative to t.dir.
 
-align: a power of two, of the address and size of what is plugged; 4 KiB if None. readonly: neither guest nor host writes; the file must be there, and vm.plug needs unarmed=True. offset: of the backend within the file, a multiple of 4 KiB. pmem: map with MAP_SYNC, with share=True on a file system with DAX; elsewhere a warning. path may be a device-DAX device such as "/dev/dax0.0", which needs share=True and the device's align, mostly "2MiB".`,
+align: a power of two, of the address and size of what is plugged; 4 KiB if None. readonly: neither guest nor host writes; the file must be there, and vm.plug needs unarmed=True. offset: of the backend within the file, a multiple of 4 KiB. pmem: map with MAP_SYNC, with share=True on a file system with DAX; elsewhere a warning. path may be a device-DAX device such as "/dev/dax0.0", which needs share=True and the device's align, mostly "2MiB"; a file on hugetlbfs is aligned to its pages and made of whole ones.`,
 		call: backendFile},
 	{name: "backend_ram", sig: `(*, size, share=False, align=None)`,
 		doc:  `Memory that stores an NVDIMM's bytes (memory-backend-ram) → backend. It survives a reboot, not a power-off.`,
