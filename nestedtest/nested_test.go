@@ -42,7 +42,7 @@ func steps(t *testing.T) []step {
 		{"leaks", "NVLAB_BOOTS=30 " + lab + "-test.run NothingIsLeft"},
 		{"exits", "/kvm.test -test.run '^$' -test.bench . -test.benchtime 1000x"},
 		{"bandwidth", lab + "-test.run '^$' -test.bench Bandwidth/kvm -test.benchtime 1x"},
-		{"quickstart's time", lab + "-test.run '^$' -test.bench Quickstart/kvm -test.benchtime 1x"},
+		{"quickstart timed", lab + "-test.run '^$' -test.bench Quickstart/kvm -test.benchtime 1x"},
 		{"bytes", run + "/scenarios/bytes.star"},
 	}
 	names := slices.Clone(scenarios)

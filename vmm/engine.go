@@ -18,9 +18,10 @@ type Engine interface {
 
 // ProcessorSpec is what a machine asks of an engine.
 type ProcessorSpec struct {
-	Count   int     // virtual CPUs, at least 1
-	Seed    uint64  // of RDRAND and of the interleaving of CPUs
-	Parking Parking // of the CPUs beyond the first, if they start by a mailbox
+	Count   int       // virtual CPUs, at least 1
+	Seed    uint64    // of RDRAND and of the interleaving of CPUs
+	Date    time.Time // of the wall clock at power-on, for engines that tell guests
+	Parking Parking   // of the CPUs beyond the first, if they start by a mailbox
 }
 
 // Parking is how CPUs beyond the first wait for their start, as firmware with

@@ -122,6 +122,9 @@ func New(cfg Config) (_ *Machine, err error) {
 	if len(cfg.Events) > maxEvents {
 		return nil, fmt.Errorf("%d ACPI events: at most %d", len(cfg.Events), maxEvents)
 	}
+	if cfg.Date.IsZero() {
+		cfg.Date = time.Date(2025, time.January, 1, 0, 0, 0, 0, time.UTC)
+	}
 	m := &Machine{
 		layout:  NewLayout(cfg.Memory),
 		cpus:    max(cfg.CPUs, 1),
@@ -147,7 +150,7 @@ func New(cfg Config) (_ *Machine, err error) {
 	if err != nil {
 		return nil, err
 	}
-	spec := ProcessorSpec{Count: m.cpus, Seed: binary.LittleEndian.Uint64(derive(cfg.Seed, "processors")), Parking: m.placeParking()}
+	spec := ProcessorSpec{Count: m.cpus, Seed: binary.LittleEndian.Uint64(derive(cfg.Seed, "processors")), Date: cfg.Date, Parking: m.placeParking()}
 	if m.procs, err = cfg.Engine.New(spec, bus{m}); err != nil {
 		return nil, err
 	}
@@ -178,11 +181,7 @@ func (m *Machine) addDevices(cfg Config) {
 	m.ownPorts(portEvents, ged.Ports, m.ged)
 	m.ownPorts(portSleepControl, 3, powerPorts{m.setState})
 	m.ownPorts(portTimer, 1, noTimer{})
-	date := cfg.Date
-	if date.IsZero() {
-		date = time.Date(2025, time.January, 1, 0, 0, 0, 0, time.UTC)
-	}
-	m.ownPorts(portRTC, rtc.Ports, rtc.New(func() time.Time { return date.Add(m.procs.Clock()) }))
+	m.ownPorts(portRTC, rtc.Ports, rtc.New(func() time.Time { return cfg.Date.Add(m.procs.Clock()) }))
 
 	channel, dev := vconsole.New(channelName, m.ram, m.line(pinVirtio), m.Attention)
 	m.channel = channel

@@ -21,6 +21,9 @@ const (
 	reqSetMemory      = 0x4020ae46
 	reqSetTSSAddr     = 0xae47
 	reqSetIdentityMap = 0x4008ae48
+	reqSetClock       = 0x4030ae7b
+	reqGetClock       = 0x8030ae7c
+	reqFilterMSRs     = 0x4188aec6
 	reqSetRouting     = 0x4008ae6a
 	reqEnableCap      = 0x4068aea3
 	reqSignalMSI      = 0x4020aea5
@@ -47,6 +50,7 @@ const (
 	capNrMemslots    = 10
 	capMPState       = 14
 	capIRQRouting    = 25
+	capAdjustClock   = 39
 	capGetTSCKHz     = 61
 	capMaxVCPUs      = 66
 	capTSCDeadline   = 72
@@ -55,6 +59,8 @@ const (
 	capEnableCapVM   = 98
 	capSplitIRQChip  = 121
 	capImmediateExit = 136
+	capUserSpaceMSR  = 188
+	capFilterMSRs    = 189
 )
 
 // Exit reasons.
@@ -68,11 +74,19 @@ const (
 	exitIntr          = 10
 	exitInternalError = 17
 	exitIOAPICEOI     = 26
+	exitWriteMSR      = 30
 )
 
 // internalEmulation is the suberror of exitInternalError that says that KVM
 // cannot emulate an instruction.
 const internalEmulation = 1
+
+// filteredMSRs is the reason of an exit for an MSR that a filter denies, and
+// deniesWrites a range of a filter.
+const (
+	filteredMSRs = 1 << 2
+	deniesWrites = 1 << 1
+)
 
 // Memory slot flags.
 const (
@@ -104,6 +118,7 @@ const (
 	msrMTRR4K      = 0x268
 	msrMTRRDef     = 0x2ff
 	msrTSCDeadline = 0x6e0
+	msrWallClock   = 0x4b564d00 // of KVM: where to put the date
 	msrEFER        = 0xc0000080
 	msrSTAR        = 0xc0000081
 	msrLSTAR       = 0xc0000082
@@ -162,6 +177,14 @@ type msrEntry struct {
 type msrEntries struct {
 	n, _    uint32
 	entries [16]msrEntry
+}
+
+type clockData struct {
+	clock    uint64 // ns
+	flags, _ uint32
+	realtime uint64
+	tsc      uint64
+	_        [4]uint32
 }
 
 type registers struct {

@@ -15,6 +15,8 @@ const (
 	_ = -uint(unsafe.Offsetof(cpuidEntries{}.entries) ^ 8)
 	_ = -uint(unsafe.Sizeof(msrEntry{}) ^ 16)
 	_ = -uint(unsafe.Offsetof(msrEntries{}.entries) ^ 8)
+	_ = -uint(unsafe.Sizeof(clockData{}) ^ 48)
+	_ = -uint(unsafe.Sizeof(msrFilter{}) ^ 392)
 	_ = -uint(unsafe.Sizeof(registers{}) ^ 144)
 	_ = -uint(unsafe.Sizeof(segment{}) ^ 24)
 	_ = -uint(unsafe.Sizeof(table{}) ^ 16)

@@ -2,9 +2,9 @@
 // KVM's own local APICs and the machine's I/O APIC (KVM_CAP_SPLIT_IRQCHIP).
 //
 // The processor is the model of package vmm, cut to what the host has. Time is
-// wall time while the guest runs: between two runs it stands still, the
-// time-stamp counter included. KVM's paravirtual clock is not offered, for it
-// would tell the guest the host's date.
+// wall time while the guest runs: between two runs it stands still, and so do
+// the time-stamp counter and KVM's paravirtual clock. That clock's date is the
+// machine's, not the host's.
 //
 // Processors are not to be trusted with a host that other programs use hard:
 // what a guest does in a time depends on it.

@@ -26,9 +26,13 @@ func (e Engine) New(spec vmm.ProcessorSpec, bus vmm.Bus) (_ vmm.Processors, err 
 	if most, err := dev.do(reqCheckExtension, capMaxVCPUs); err == nil && most > 0 && spec.Count > most {
 		return nil, &unusable{why: fmt.Sprintf("the host's KVM runs %d processors at most, not %d", most, spec.Count)}
 	}
-	if p.model, err = supported(dev); err != nil {
+	host, err := supported(dev)
+	if err != nil {
 		return nil, err
 	}
+	p.clock.offered = offersClock(dev, host)
+	p.clock.date = spec.Date
+	p.model = processorModel(host, spec.Count, p.clock.offered)
 	return p, p.assemble()
 }
 

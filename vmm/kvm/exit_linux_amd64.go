@@ -24,6 +24,13 @@ func (v *vcpu) exit(r *round) bool {
 		r.p.busy.Lock()
 		defer r.p.busy.Unlock()
 		r.p.bus.EndOfInterrupt(e[0])
+	case exitWriteMSR:
+		const refused = 0 // run.msr.error: the guest gets a #GP
+		e[refused] = 1
+		index, value := binary.LittleEndian.Uint32(e[12:]), binary.LittleEndian.Uint64(e[16:])
+		if index == msrWallClock && r.p.tellDate(value) {
+			e[refused] = 0
+		}
 	case exitShutdown:
 		r.end(vmm.ExitTripleFault)
 		return false

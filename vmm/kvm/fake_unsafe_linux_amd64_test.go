@@ -15,16 +15,17 @@ import (
 // fake is a host whose KVM has everything and runs nothing; fail makes
 // requests fail. It counts what is open.
 type fake struct {
-	openErr error
-	lacks   uintptr                         // a capability
-	fail    map[uint32]error                // by request
-	storms  int                             // EINTRs before each request succeeds
-	enter   func(f *fake, a *runArea) error // KVM_RUN
-	cs      uint16                          // what the processor always has
-	spent   map[uint32]int
-	files   int
-	maps    map[*byte][]byte
-	next    int
+	openErr  error
+	lacks    uintptr                         // a capability
+	features uint32                          // for guests of KVM
+	fail     map[uint32]error                // by request
+	storms   int                             // EINTRs before each request succeeds
+	enter    func(f *fake, a *runArea) error // KVM_RUN
+	cs       uint16                          // what the processor always has
+	spent    map[uint32]int
+	files    int
+	maps     map[*byte][]byte
+	next     int
 }
 
 func (f *fake) open() (int, error) {
@@ -86,7 +87,8 @@ func (f *fake) ioctlPointer(_ int, r uint32, arg unsafe.Pointer) (int, error) {
 	case reqSetMSRs, reqGetMSRs:
 		return int((*msrEntries)(arg).n), nil
 	case reqSupportedCPUID:
-		(*cpuidEntries)(arg).n = 0
+		t := (*cpuidEntries)(arg)
+		t.n, t.entries[0] = 1, cpuidEntry{leaf: leafFeatures, eax: f.features}
 	case reqGetSregs:
 		*(*specialRegisters)(arg) = specialRegisters{cs: segment{selector: f.cs}}
 	}
@@ -158,8 +160,8 @@ func TestTooManyProcessors(t *testing.T) {
 
 // TestHalfMade has every request of New fail in turn.
 func TestHalfMade(t *testing.T) {
-	for _, r := range []uint32{reqSupportedCPUID, reqRunSize, reqCreateVM, reqSetIdentityMap, reqSetTSSAddr, reqEnableCap, reqCreateVCPU, reqSetCPUID, reqSetMSRs} {
-		f := &fake{fail: map[uint32]error{r: unix.ENOMEM}}
+	for _, r := range []uint32{reqSupportedCPUID, reqRunSize, reqCreateVM, reqSetIdentityMap, reqSetTSSAddr, reqEnableCap, reqFilterMSRs, reqCreateVCPU, reqSetCPUID, reqSetMSRs} {
+		f := &fake{features: featureClock, fail: map[uint32]error{r: unix.ENOMEM}}
 		_, err := Engine{host: f}.New(vmm.ProcessorSpec{Count: 2}, &testBus{})
 		if !errors.Is(err, unix.ENOMEM) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("New where request %#x fails = %v, want one line with %q", r, err, unix.ENOMEM)

@@ -98,6 +98,13 @@ type (
 		attr     uint64
 		at       unsafe.Pointer
 	}
+	msrFilter struct {
+		flags  uint32
+		ranges [16]struct {
+			flags, n, base uint32
+			bitmap         unsafe.Pointer // a bit that is set allows
+		}
+	}
 	dirtyLog struct {
 		slot, _ uint32
 		bitmap  unsafe.Pointer
@@ -111,6 +118,15 @@ func (f file) tscOffset() (v uint64, err error) {
 
 func (f file) setTSCOffset(v uint64) error {
 	return pass(f, reqSetDeviceAttr, &deviceAttr{group: attrGroupTSC, attr: attrTSCOffset, at: unsafe.Pointer(&v)})
+}
+
+// denyWrites has KVM ask this program about each store to an MSR.
+func (f file) denyWrites(msr uint32) error {
+	var none [8]byte
+	var filter msrFilter
+	r := &filter.ranges[0]
+	r.flags, r.n, r.base, r.bitmap = deniesWrites, 1, msr, unsafe.Pointer(&none)
+	return pass(f, reqFilterMSRs, &filter)
 }
 
 // dirty fills a bitmap with the pages of a slot that were written since it was

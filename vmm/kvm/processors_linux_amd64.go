@@ -16,7 +16,7 @@ import (
 type processors struct {
 	dev   file
 	count int
-	model *cpuidEntries // what the host can present
+	model *cpuidEntries // of every processor
 	bus   vmm.Bus
 	busy  sync.Mutex // held around every call to the bus
 
@@ -24,6 +24,7 @@ type processors struct {
 	cpus  []*vcpu
 	watch stopwatch
 	tsc   counters
+	clock guestClock
 
 	started bool
 	ended   error // what every further Run returns
@@ -49,6 +50,11 @@ func (p *processors) assemble() (err error) {
 	}
 	if err := p.vm.splitChip(); err != nil {
 		return err
+	}
+	if p.clock.offered {
+		if err := p.vm.watchWallClock(); err != nil {
+			return err
+		}
 	}
 	for id := range p.count {
 		v, err := newVCPU(p.vm, id, runSize, p.model)
@@ -113,7 +119,7 @@ func (p *processors) Start(e vmm.Entry) error {
 		return err
 	}
 	p.watch.reset()
-	p.tsc = counters{}
+	p.tsc, p.clock.at = counters{}, 0
 	p.started, p.ended, p.triple = true, nil, false
 	return nil
 }
@@ -174,6 +180,9 @@ func (p *processors) Run(ctx context.Context, deadline time.Duration) (vmm.Exit,
 	if err := p.startTSC(); err != nil {
 		return 0, err
 	}
+	if err := p.startClock(); err != nil { // computed from the counters
+		return 0, err
+	}
 	p.watch.start()
 	exit, err := p.rounds(ctx, deadline)
 	p.watch.stop()
@@ -181,7 +190,7 @@ func (p *processors) Run(ctx context.Context, deadline time.Duration) (vmm.Exit,
 		p.ended = err
 	}
 	if p.ended == nil {
-		p.ended = p.stopTSC()
+		p.ended = errors.Join(p.stopTSC(), p.stopClock())
 	}
 	if err = cmp.Or(p.ended, err); err != nil {
 		return 0, err

@@ -38,7 +38,7 @@ func newVCPU(m *virtualMachine, id, runSize int, model *cpuidEntries) (_ *vcpu, 
 		return nil, fmt.Errorf("mapping a processor: %w", err)
 	}
 	v.area = area(v.mem)
-	if err := pass(v.file, reqSetCPUID, processorModel(model, id)); err != nil {
+	if err := pass(v.file, reqSetCPUID, model.of(id)); err != nil {
 		return nil, fmt.Errorf("KVM_SET_CPUID2: %w", err)
 	}
 	if err := v.memoryTypes(); err != nil {
