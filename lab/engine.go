@@ -19,7 +19,13 @@ type EngineProbe struct {
 
 // Probe looks at each engine. The look at KVM is one for the whole process.
 func Probe() []EngineProbe {
-	r := kvm.Probe()
+	return []EngineProbe{
+		{Engine: "soft", OK: true, Detail: "x86-64 CPU in software: runs anywhere, repeats exactly; " + speed()},
+		ofKVM(kvm.Probe()),
+	}
+}
+
+func ofKVM(r kvm.Report) EngineProbe {
 	k := EngineProbe{Engine: "kvm", OK: r.OK(), Detail: r.Why(), Advice: r.Advice}
 	if r.Slow != "" && r.Broken != "" {
 		k.Detail += "; " + r.Broken
@@ -27,10 +33,7 @@ func Probe() []EngineProbe {
 	if k.OK {
 		k.Detail = "the host's KVM runs a guest's kernel and programs in hardware"
 	}
-	return []EngineProbe{
-		{Engine: "soft", OK: true, Detail: "x86-64 CPU in software: runs anywhere, repeats exactly; " + speed()},
-		k,
-	}
+	return k
 }
 
 // speed says how the software engine executes on this host.

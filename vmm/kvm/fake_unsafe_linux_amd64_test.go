@@ -150,6 +150,17 @@ func TestUnusable(t *testing.T) {
 	}
 }
 
+// TestOldKernels takes away each capability that the engine needs, in turn.
+func TestOldKernels(t *testing.T) {
+	for _, r := range required {
+		f := &fake{lacks: r.cap}
+		want := "the host's KVM lacks " + r.name
+		if got := probed(f); got.Why() != want || got.Advice != "a newer kernel has it" || f.files != 0 {
+			t.Errorf("the probe says %q, advises %q and leaves %d files, want %q and advice", got.Why(), got.Advice, f.files, want)
+		}
+	}
+}
+
 func TestTooManyProcessors(t *testing.T) {
 	f := &fake{}
 	_, err := Engine{host: f}.New(vmm.ProcessorSpec{Count: 65}, &testBus{})
