@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -11,9 +12,9 @@ import (
 	"nvlab/internal/held"
 )
 
-// TestNothingIsLeft boots and kills machines in one process: a few to the end
-// of their boot, the others to anywhere in it. With NVLAB_SOAK set all boot to
-// the end; NVLAB_BOOTS is how many there are.
+// TestNothingIsLeft boots and kills 200 machines in one process: 3 to the end
+// of their boot, the others to anywhere in it. NVLAB_BOOTS=WHOLE,ALL has other
+// numbers.
 func TestNothingIsLeft(t *testing.T) {
 	vmExperiment(t) // skips with -short, and makes the guest
 	l, err := shared()
@@ -53,11 +54,10 @@ func TestNothingIsLeft(t *testing.T) {
 	}
 
 	boots, whole := 200, 3
-	if n, err := strconv.Atoi(os.Getenv("NVLAB_BOOTS")); err == nil {
-		boots = n
-	}
-	if os.Getenv("NVLAB_SOAK") != "" {
-		whole = boots
+	if text := os.Getenv("NVLAB_BOOTS"); text != "" {
+		if _, err := fmt.Sscanf(text, "%d,%d", &whole, &boots); err != nil {
+			t.Fatalf("NVLAB_BOOTS=%q: want WHOLE,ALL: %v", text, err)
+		}
 	}
 	before := held.Now(t)
 	for i := range boots {

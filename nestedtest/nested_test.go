@@ -39,7 +39,7 @@ func steps(t *testing.T) []step {
 		{"engine", "/kvm.test -test.v -test.timeout 5m"},
 		{"machine", "/vmm.test -test.v -test.timeout 5m -test.run /kvm"},
 		{"lab", lab + "-test.run 'CommandsEnd|PanicIs|GuestMay|Truncated'"},
-		{"leaks", "NVLAB_BOOTS=30 " + lab + "-test.run NothingIsLeft"},
+		{"leaks", "NVLAB_BOOTS=3,30 " + lab + "-test.run NothingIsLeft"},
 		{"exits", "/kvm.test -test.run '^$' -test.bench . -test.benchtime 1000x"},
 		{"bandwidth", lab + "-test.run '^$' -test.bench Bandwidth/kvm -test.benchtime 1x"},
 		{"quickstart timed", lab + "-test.run '^$' -test.bench Quickstart/kvm -test.benchtime 1x"},
