@@ -1,6 +1,7 @@
 package nestedtest
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"fmt"
@@ -123,8 +124,10 @@ func TestNested(t *testing.T) {
 		"-kernel", l.image.KernelPath, "-initrd", l.initrd,
 		"-append", "console=ttyS0 quiet cryptomgr.notests panic=-1 nohz=off highres=off nvlab.script=/script",
 	)
-	out, err := cmd.CombinedOutput()
-	console := strings.ReplaceAll(string(out), "\r", "")
+	out := &follower{t: t}
+	cmd.Stdout, cmd.Stderr = out, out
+	err := cmd.Run()
+	console := strings.ReplaceAll(out.all.String(), "\r", "")
 	if err != nil {
 		t.Errorf("%s: %v", program, err)
 	}
@@ -140,7 +143,6 @@ func TestNested(t *testing.T) {
 		case !strings.HasPrefix(status, "0,"):
 			t.Errorf("%s: status %s:\n%s", s.name, status, tail(text))
 		default:
-			t.Logf("%s: status %s", s.name, status)
 			for _, line := range told.FindAllString(text, -1) {
 				t.Logf("%s: %s", s.name, strings.TrimSpace(line))
 			}
@@ -151,6 +153,27 @@ func TestNested(t *testing.T) {
 	}
 	if strings.Contains(console, "== bytes\n") {
 		sameBytes(t, dir, console)
+	}
+}
+
+// A follower keeps level 1's console, and tells which step it is at.
+type follower struct {
+	t    *testing.T
+	all  bytes.Buffer
+	told int // bytes of all
+}
+
+func (f *follower) Write(b []byte) (int, error) {
+	f.all.Write(b)
+	for {
+		line, _, whole := bytes.Cut(f.all.Bytes()[f.told:], []byte("\n"))
+		if !whole {
+			return len(b), nil
+		}
+		f.told += len(line) + 1
+		if bytes.HasPrefix(line, []byte("== ")) {
+			f.t.Logf("%s", bytes.TrimSpace(line))
+		}
 	}
 }
 

@@ -42,8 +42,10 @@ func (r *round) end(exit vmm.Exit) { r.finish(false, func() { r.exit = exit }) }
 func (r *round) fail(err error)    { r.finish(false, func() { r.err = err }) }
 func (r *round) pause()            { r.finish(true, func() {}) }
 
-// A halted processor with interrupts off sleeps within KVM, so the engine
-// looks for one: soon at first, then seldom.
+// A halted processor with interrupts off sleeps within KVM, and so does one
+// with interrupts on that needs memory which is gone (an asynchronous page
+// fault, which is tried for ever). The engine looks for both: soon at first,
+// then seldom.
 const (
 	firstLook = 5 * time.Millisecond
 	lastLook  = 320 * time.Millisecond
@@ -58,6 +60,9 @@ func (p *processors) rounds(ctx context.Context, deadline time.Duration) (vmm.Ex
 		}
 		if look, exit, err := p.round(ctx, min(wait, left)); !look {
 			return exit, err
+		}
+		if err := p.lost(); err != nil {
+			return 0, err
 		}
 		for i, v := range p.cpus {
 			if asleep, err := v.asleep(); err != nil {
@@ -114,12 +119,20 @@ func (p *processors) failure(x any) error {
 // runError says why KVM_RUN failed. EFAULT is memory that KVM could not reach:
 // that which someone truncated, if there is any.
 func (p *processors) runError(v *vcpu, err error) error {
+	if lost := p.lost(); lost != nil {
+		return lost
+	}
+	return fmt.Errorf("KVM_RUN at rip=%#x: %w", v.rip(), err)
+}
+
+// lost is a *vmm.LostMemoryError if memory went away.
+func (p *processors) lost() error {
 	for _, s := range p.vm.slots {
 		if off, lost := firstLost(s); lost {
 			return &vmm.LostMemoryError{Base: s.Base, Offset: off}
 		}
 	}
-	return fmt.Errorf("KVM_RUN at rip=%#x: %w", v.rip(), err)
+	return nil
 }
 
 // firstLost is the first page of a slot that its file has no more: a file is
@@ -140,8 +153,9 @@ func firstLost(s slot) (offset uint64, lost bool) {
 	return uint64(low) * 4096, true
 }
 
-// readable looks at a page, on a goroutine whose faults panic.
+// readable looks at a page.
 func readable(mem []byte, page int) (ok bool) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() { ok = recover() == nil }()
 	sink.Store(uint32(mem[page*4096]))
 	return true
