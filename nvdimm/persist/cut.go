@@ -64,10 +64,10 @@ func (c *Cut) add(l *line, chosen content) {
 // be the next store, if power failure does not tear it there.
 func (m *Model) Abandon(e *observe.Store) {
 	d, n := m.find(e.Base, e.Offset)
-	if d == nil || d.lines[n] == nil {
+	if d == nil || d.lines.get(n) == nil {
 		return
 	}
-	l := d.lines[n]
+	l := d.lines.get(n)
 	l.known = nil
 	l.ops = slices.DeleteFunc(l.ops, func(o op) bool { return o.group == e.Group && o.whole(m.Config.TearVectors) })
 }

@@ -17,8 +17,8 @@ const fileMagic = "nvlab journal 1\n"
 // have begun when all was durable.
 func (j *Journal) Save() ([]byte, error) {
 	for _, d := range j.start.media {
-		if len(d.lines) > 0 {
-			return nil, fmt.Errorf("a journal that begins with %d lines undecided cannot be saved", len(d.lines))
+		if d.lines.n > 0 {
+			return nil, fmt.Errorf("a journal that begins with %d lines undecided cannot be saved", d.lines.n)
 		}
 	}
 	b := []byte(fileMagic)

@@ -195,10 +195,11 @@ func (m *Model) clone(replay bool) *Model {
 		e.index = i
 		media[d] = e
 		n.media = append(n.media, e)
-		for k, l := range d.lines {
+		for k, l := range d.lines.all() {
 			c := *l
 			c.medium, c.ops, c.known = e, slices.Clone(l.ops), nil
-			e.lines[k], lines[l] = &c, &c
+			e.lines.put(k, &c)
+			lines[l] = &c
 			if d.accepted[l] {
 				e.accepted[&c] = true
 			}

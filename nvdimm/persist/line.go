@@ -169,7 +169,7 @@ type Medium struct {
 	mem       Memory
 	index     int
 	originals *originals // of the journal that records, or recorded last
-	lines     map[uint64]*line
+	lines     table[line]
 	last      *line   // that was touched
 	spare     []*line // for reuse: ids tell their stores from older ones
 	hash      hash    // of durable, kept where hashed is set
@@ -179,7 +179,7 @@ type Medium struct {
 
 // NewMedium is a medium whose contents are durable now.
 func NewMedium(name string, platform Platform, mem Memory) *Medium {
-	return &Medium{Name: name, Platform: platform, mem: mem, lines: map[uint64]*line{}, accepted: map[*line]bool{}}
+	return &Medium{Name: name, Platform: platform, mem: mem, accepted: map[*line]bool{}}
 }
 
 // touch is line n, before a store to it.
@@ -187,7 +187,7 @@ func (d *Medium) touch(n uint64) *line {
 	if d.last != nil && d.last.n == n {
 		return d.last
 	}
-	l := d.lines[n]
+	l := d.lines.get(n)
 	if l == nil {
 		if k := len(d.spare); k > 0 {
 			l, d.spare = d.spare[k-1], d.spare[:k-1]
@@ -196,7 +196,7 @@ func (d *Medium) touch(n uint64) *line {
 			l = &line{medium: d, n: n, ops: make([]op, 0, 8)}
 		}
 		copy(l.durable[:], d.mem.Line(n))
-		d.lines[n] = l
+		d.lines.put(n, l)
 	}
 	d.last = l
 	return l
@@ -206,10 +206,10 @@ func (d *Medium) touch(n uint64) *line {
 const maxSpare = 1 << 14
 
 func (d *Medium) drop(l *line) {
-	if d.lines[l.n] != l {
+	if d.lines.get(l.n) != l {
 		return
 	}
-	delete(d.lines, l.n)
+	d.lines.drop(l.n)
 	if len(d.accepted) > 0 {
 		delete(d.accepted, l)
 	}
@@ -223,7 +223,7 @@ func (d *Medium) drop(l *line) {
 }
 
 // Undecided is the number of lines that hold more than what is durable.
-func (d *Medium) Undecided() int { return len(d.lines) }
+func (d *Medium) Undecided() int { return d.lines.n }
 
 // hashOf and changed keep the medium's hash.
 

@@ -111,7 +111,7 @@ func (m *Model) Store(e *observe.Store) {
 		return
 	}
 	weak := e.Kind&(observe.NonTemporal|observe.Device) != 0
-	if d.Platform == EADR && !weak && e.Kind&observe.String == 0 && d.lines[n] == nil {
+	if d.Platform == EADR && !weak && e.Kind&observe.String == 0 && d.lines.get(n) == nil {
 		// R12: durable at once, so that the memory itself says it all.
 		m.nextID++
 		d.direct(n, e)
@@ -184,7 +184,7 @@ func (m *Model) Flush(e *observe.Flush) {
 	if d == nil {
 		return
 	}
-	l := d.lines[n]
+	l := d.lines.get(n)
 	if l == nil {
 		return
 	}
@@ -297,7 +297,7 @@ func (m *Model) Reset() {
 // Clean tells that the machine powered off cleanly: all is durable.
 func (m *Model) Clean() {
 	for _, d := range m.media {
-		clear(d.lines)
+		d.lines.clear()
 		clear(d.accepted)
 		d.last, d.spare = nil, nil
 	}
@@ -306,8 +306,8 @@ func (m *Model) Clean() {
 
 // sorted lists the undecided lines by number.
 func (d *Medium) sorted() []*line {
-	list := make([]*line, 0, len(d.lines))
-	for _, l := range d.lines {
+	list := make([]*line, 0, d.lines.n)
+	for _, l := range d.lines.all() {
 		list = append(list, l)
 	}
 	slices.SortFunc(list, func(x, y *line) int { return cmp.Compare(x.n, y.n) })

@@ -29,7 +29,7 @@ type region struct {
 }
 
 // direct says whether the fast path may store to the region's pages.
-func (r *region) direct() bool { return !r.readOnly && !r.observed }
+func (r *region) direct() bool { return !r.readOnly && !r.watched }
 
 func (r *region) firstBlock(off uint64) uint32 {
 	if p := r.code[off>>21]; p != nil {

@@ -60,6 +60,9 @@ func TestStoreKinds(t *testing.T) {
 			kind.Mem = make([]byte, 2*pageSize)
 			m := withRegion(t, kind)
 			kind.Mem[0] = 1
+			if kind.Observed {
+				m.p.Observe(&counter{})
+			}
 			m.put(testCode, s.code...)
 			m.ram[testCode+len(s.code)] = 0xf4
 			m.run()

@@ -222,7 +222,7 @@ func (c *cpu) fillBytes(dst, n uint64, size uint8) uint64 {
 // memory that has an observer, and tells of each. It returns how many, fewer if
 // the observer wants the machine to stop, and 0 for any other memory.
 func (c *cpu) storeEach(dst, n uint64, size uint8, value func(at uint64) uint64) uint64 {
-	if !c.observing || c.flags&(flagAC|flagDF) != 0 || !canonical(dst) {
+	if !c.observing || c.flags&flagDF != 0 || !canonical(dst) || c.aligned() || c.traced() {
 		return 0
 	}
 	pa, ok := c.translate(dst, c.privilege(), accessWrite)
