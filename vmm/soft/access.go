@@ -12,6 +12,9 @@ type span struct {
 
 // span translates n bytes, 1 to 16, at a linear address.
 func (c *cpu) span(seg uint8, va uint64, n uint8, kind access) (s span, ok bool) {
+	if !c.long && !c.withinLimit(seg, va, n, kind) {
+		return s, false
+	}
 	if c.aligned() && c.alignCheck(va, n) {
 		return s, false
 	}
@@ -168,21 +171,50 @@ func (c *cpu) storeBytes(seg uint8, va uint64, b []byte) bool {
 }
 
 // operandAddr is the linear address of an instruction's memory operand.
-func (c *cpu) operandAddr(in *inst) uint64 {
+func (c *cpu) operandAddr(in *inst) uint64 { return c.linear(in.seg, c.effective(in)) }
+
+// effective is the operand's offset in its segment.
+func (c *cpu) effective(in *inst) uint64 {
 	a := c.r[in.base] + c.r[in.index]<<(in.scale&63) + in.disp
 	if in.flags&instRIP != 0 {
 		a += c.next
 	}
-	if in.asize == 4 {
-		a = uint64(uint32(a))
-	}
-	switch in.seg {
-	case segFS:
-		a += c.r[slotFS]
-	case segGS:
-		a += c.r[slotGS]
+	return in.wrap(a)
+}
+
+// wrap cuts an offset, or a count, to the address size.
+func (in *inst) wrap(a uint64) uint64 {
+	switch in.asize {
+	case 2:
+		return uint64(uint16(a))
+	case 4:
+		return uint64(uint32(a))
 	}
 	return a
+}
+
+// linear adds the base of a segment. In 64-bit code only FS and GS have one.
+func (c *cpu) linear(seg uint8, off uint64) uint64 {
+	if !c.long {
+		return uint64(uint32(c.segBase(seg) + off))
+	}
+	switch seg {
+	case segFS:
+		off += c.r[slotFS]
+	case segGS:
+		off += c.r[slotGS]
+	}
+	return off
+}
+
+func (c *cpu) segBase(seg uint8) uint64 {
+	switch seg {
+	case segFS:
+		return c.r[slotFS]
+	case segGS:
+		return c.r[slotGS]
+	}
+	return c.seg[seg].base
 }
 
 // reg reads a register operand; byte registers 4 to 7 without REX are AH to
@@ -259,21 +291,53 @@ func (c *cpu) modify(in *inst, size uint8, s *span, v uint64) {
 
 // push stores below the stack pointer and moves it.
 func (c *cpu) push(size uint8, v uint64) bool {
-	sp := c.r[rSP] - uint64(size)
-	if !c.store(segSS, sp, size, v) {
+	if !c.store(segSS, c.stack(-uint64(size)), size, v) {
 		return false
 	}
-	c.r[rSP] = sp
+	c.moveSP(-uint64(size))
 	return true
 }
 
 // pop loads from the stack and moves the stack pointer.
 func (c *cpu) pop(size uint8) (uint64, bool) {
-	v, ok := c.load(segSS, c.r[rSP], size)
+	v, ok := c.load(segSS, c.stack(0), size)
 	if ok {
-		c.r[rSP] += uint64(size)
+		c.moveSP(uint64(size))
 	}
 	return v, ok
+}
+
+// stack is the linear address that is off bytes above the top of the stack.
+func (c *cpu) stack(off uint64) uint64 { return c.stackAt(c.r[rSP] + off) }
+
+// stackAt is the linear address of an offset in the stack segment.
+func (c *cpu) stackAt(sp uint64) uint64 {
+	if c.long {
+		return sp
+	}
+	return c.linear(segSS, sp&c.stackMask())
+}
+
+// stackMask is what of RSP is the stack pointer (SDM 1, 6.2.3).
+func (c *cpu) stackMask() uint64 {
+	switch {
+	case c.long:
+		return ^uint64(0)
+	case c.seg[segSS].attr&attrD != 0:
+		return 1<<32 - 1
+	}
+	return 1<<16 - 1
+}
+
+func (c *cpu) moveSP(n uint64) { c.setSP(c.r[rSP] + n) }
+
+func (c *cpu) setSP(sp uint64) {
+	m := c.stackMask()
+	if m == 1<<32-1 {
+		c.r[rSP] = sp & m
+		return
+	}
+	c.r[rSP] = c.r[rSP]&^m | sp&m
 }
 
 // readCode copies instruction bytes from a physical address within a page.

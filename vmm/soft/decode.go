@@ -12,7 +12,7 @@ type inst struct {
 	reg    uint8 // extended by REX.R
 	rm     uint8 // extended by REX.B
 	size   uint8 // operand size: 1, 2, 4, 8
-	asize  uint8 // address size: 4, 8
+	asize  uint8 // address size: 2, 4, 8
 	seg    uint8 // of the memory operand
 	base   uint8 // slot
 	index  uint8 // slot
@@ -189,6 +189,9 @@ prefixes:
 			in.flags |= inst66
 		case 0x67:
 			in.asize = 4
+			if !long {
+				in.asize = 2
+			}
 			in.flags |= inst67
 		case 0xf0:
 			in.flags |= instLock
@@ -199,6 +202,9 @@ prefixes:
 		case 0x65:
 			in.seg, in.flags = segGS, in.flags|instOverride
 		case 0x26, 0x2e, 0x36, 0x3e:
+			if !long {
+				in.seg, in.flags = op>>3&3, in.flags|instOverride
+			}
 		default:
 			if op&0xf0 != 0x40 || !long {
 				break prefixes
@@ -211,6 +217,9 @@ prefixes:
 		in.flags &^= instREX
 	}
 	attr := attr1[op]
+	if !long {
+		attr = attr1Legacy[op]
+	}
 	if op == 0x0f {
 		if i >= len(b) {
 			return short()
@@ -226,14 +235,7 @@ prefixes:
 	in.op |= uint16(op)
 	in.opcode = op
 	if !long {
-		if op == opFarJMP && in.op < 0x100 {
-			attr = aFar
-		} else {
-			attr &^= a64 | aForce64
-		}
-		if !legacyOps[in.op] || in.flags&inst67 != 0 {
-			return decodeInvalid
-		}
+		attr &^= a64 | aForce64
 	}
 	if attr&aInvalid != 0 {
 		return decodeInvalid
@@ -342,6 +344,9 @@ func decodeModRM(b []byte, in *inst) (int, bool) {
 	in.rm = in.modrm&7 | in.rex&1<<3
 	if in.mod == 3 {
 		return 0, true
+	}
+	if in.asize == 2 {
+		return decodeModRM16(b, in)
 	}
 	i := 0
 	n := 0

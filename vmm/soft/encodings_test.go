@@ -19,6 +19,7 @@ type encoding struct {
 	mem    bool
 	ext    int8 // member of a group, or -1
 	rm     int8 // ModRM.rm of an x87 instruction without a memory operand, or -1
+	in32   bool // in 32-bit code
 }
 
 var encodingPrefixes = []string{"", "\x66", "\xf3", "\xf2", "\x66\xf3", "\x66\xf2"}
@@ -41,22 +42,29 @@ func isPrefix(op uint16) bool {
 	case 0x0f, 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3:
 		return true
 	}
-	return op >= 0x40 && op <= 0x4f
+	return false
 }
 
-func allEncodings() (list []encoding) {
+// allEncodings are those of 64-bit code, encodings32 those of 32-bit code.
+
+func allEncodings() []encoding { return encodingsBy(&attr1, false) }
+
+func encodings32() []encoding { return encodingsBy(&attr1Legacy, true) }
+
+func encodingsBy(one *[256]uint16, in32 bool) (list []encoding) {
 	for op := range uint16(0x200) {
-		if isPrefix(op) {
+		if isPrefix(op) || !in32 && op >= 0x40 && op <= 0x4f {
 			continue
 		}
-		attr := attr1[op&0xff]
+		attr := one[op&0xff]
 		if op >= 0x100 {
 			attr = attr2[op&0xff]
 		}
 		for prefix := range uint8(len(encodingPrefixes)) {
 			for _, w := range []bool{false, true} {
-				e := encoding{op: op, prefix: prefix, w: w, ext: -1, rm: -1}
+				e := encoding{op: op, prefix: prefix, w: w, ext: -1, rm: -1, in32: in32}
 				switch {
+				case w && in32:
 				case attr&aModRM == 0:
 					list = append(list, e)
 				case isX87(op) && (prefix > 0 || w):
@@ -92,6 +100,9 @@ func (e encoding) operands(list []encoding) []encoding {
 
 func (e *encoding) String() string {
 	s := ""
+	if e.in32 {
+		s = "in 32-bit code "
+	}
 	for _, b := range []byte(encodingPrefixes[e.prefix]) {
 		s += fmt.Sprintf("%02x ", b)
 	}
@@ -238,7 +249,7 @@ const (
 func (e *encoding) instance(r *rand.Rand) (code []byte, in inst) {
 	for {
 		code = e.random(r)
-		if decode(code, &in, true) != decodeOK {
+		if decode(code, &in, !e.in32) != decodeOK {
 			return code[:12], inst{}
 		}
 		if in.mod != 3 && in.base == in.index && in.base != slotZero {
@@ -270,11 +281,11 @@ func (e *encoding) random(r *rand.Rand) []byte {
 	if r.IntN(8) == 0 && !flow(e.op, e.ext) {
 		code = append(code, 0x67)
 	}
-	if e.mem && r.IntN(8) == 0 {
+	if e.mem && r.IntN(8) == 0 && !e.in32 {
 		code = append(code, 0x65)
 	}
 	rex := byte(0)
-	if r.IntN(2) == 0 {
+	if r.IntN(2) == 0 && !e.in32 {
 		rex = 0x40 | byte(r.IntN(8))
 	}
 	if e.w {
@@ -362,6 +373,9 @@ func (e *encoding) appendModRM(r *rand.Rand, code []byte) []byte {
 		return le32(append(code, 0x80|reg|4, scale|index|base), disp32)
 	case 6:
 		return le32(append(code, reg|4, scale|index|5), absolute)
+	}
+	if e.in32 {
+		return le32(append(code, reg|5), absolute)
 	}
 	// Relative to RIP: the length is not known yet, and so the address is not
 	// exact.

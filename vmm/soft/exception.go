@@ -9,6 +9,8 @@ const (
 	excNMI = 2
 	excNM  = 7
 	excBP  = 3
+	excOF  = 4
+	excBR  = 5
 	excUD  = 6
 	excDF  = 8
 	excTS  = 10

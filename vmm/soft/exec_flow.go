@@ -25,6 +25,9 @@ func registerFlow() {
 
 // branch makes target the next instruction.
 func (c *cpu) branch(target uint64) bool {
+	if !c.long {
+		target = uint64(uint32(target))
+	}
 	if !canonical(target) {
 		return c.gp(0)
 	}
@@ -34,56 +37,59 @@ func (c *cpu) branch(target uint64) bool {
 
 func execJcc(c *cpu, in *inst) bool {
 	if c.cond(in.opcode & 15) {
-		return c.branch(c.next + in.imm)
+		return c.near(in, c.next+in.imm)
 	}
 	return true
 }
 
-func execJMP(c *cpu, in *inst) bool { return c.branch(c.next + in.imm) }
+// near branches within the segment; 32-bit code may branch to a word.
+func (c *cpu) near(in *inst, target uint64) bool {
+	if !c.long && in.size == 2 {
+		target &= 0xffff
+	}
+	return c.branch(target)
+}
+
+// nearSize is the size of a near branch's target in memory.
+func (c *cpu) nearSize(in *inst) uint8 {
+	if c.long {
+		return 8
+	}
+	return in.size
+}
+
+func execJMP(c *cpu, in *inst) bool { return c.near(in, c.next+in.imm) }
 
 // call pushes the next instruction's address and branches.
-func (c *cpu) call(target uint64) bool {
-	if !canonical(target) {
-		return c.gp(0)
-	}
-	if !c.push(8, c.next) {
+func (c *cpu) call(in *inst, target uint64) bool {
+	after := c.next
+	if !c.near(in, target) {
 		return false
 	}
-	c.next = target
-	return true
+	return c.push(c.nearSize(in), after)
 }
 
-func execCALL(c *cpu, in *inst) bool { return c.call(c.next + in.imm) }
+func execCALL(c *cpu, in *inst) bool { return c.call(in, c.next+in.imm) }
 
 func execRET(c *cpu, in *inst) bool {
-	v, ok := c.load(segSS, c.r[rSP], 8)
-	if !ok || !c.branch(v) {
+	n := c.nearSize(in)
+	v, ok := c.load(segSS, c.stack(0), n)
+	if !ok || !c.near(in, v) {
 		return false
 	}
-	c.r[rSP] += 8 + in.imm
+	c.moveSP(uint64(n) + in.imm)
 	return true
 }
 
 // count is rCX as LOOP and string operations use it.
 func (c *cpu) count(in *inst) uint64 {
-	if in.asize == 4 {
-		return uint64(uint32(c.r[rCX]))
-	}
-	return c.r[rCX]
+	return in.wrap(c.r[rCX])
 }
 
-func (c *cpu) setCount(in *inst, n uint64) {
-	if in.asize == 4 {
-		n = uint64(uint32(n))
-	}
-	c.r[rCX] = n
-}
+func (c *cpu) setCount(in *inst, n uint64) { c.setReg(in, rCX, in.asize, n) }
 
 func execLOOP(c *cpu, in *inst) bool {
-	n := c.count(in) - 1
-	if in.asize == 4 {
-		n = uint64(uint32(n))
-	}
+	n := in.wrap(c.count(in) - 1)
 	take := n != 0
 	switch in.opcode {
 	case 0xe0:
@@ -91,7 +97,7 @@ func execLOOP(c *cpu, in *inst) bool {
 	case 0xe1:
 		take = take && c.fz == 0
 	}
-	if take && !c.branch(c.next+in.imm) {
+	if take && !c.near(in, c.next+in.imm) {
 		return false
 	}
 	c.setCount(in, n)
@@ -100,7 +106,7 @@ func execLOOP(c *cpu, in *inst) bool {
 
 func execJRCXZ(c *cpu, in *inst) bool {
 	if c.count(in) == 0 {
-		return c.branch(c.next + in.imm)
+		return c.near(in, c.next+in.imm)
 	}
 	return true
 }
@@ -110,14 +116,14 @@ func execGroup5(c *cpu, in *inst) bool {
 	case 0, 1:
 		return execIncDec(c, in)
 	case 2, 4:
-		v, ok := c.readRM(in, 8)
+		v, ok := c.readRM(in, c.nearSize(in))
 		if !ok {
 			return false
 		}
 		if in.modrm>>3&7 == 2 {
-			return c.call(v)
+			return c.call(in, v)
 		}
-		return c.branch(v)
+		return c.near(in, v)
 	case 3, 5:
 		if in.mod == 3 {
 			return c.ud()
@@ -126,7 +132,7 @@ func execGroup5(c *cpu, in *inst) bool {
 		return ok && c.farBranch(sel, off, in.modrm>>3&7 == 3, in.size)
 	case 6:
 		size := in.size
-		if size == 4 {
+		if size == 4 && c.long {
 			size = 8
 		}
 		v, ok := c.readRM(in, size)
@@ -180,8 +186,12 @@ func execSYSCALL(c *cpu, _ *inst) bool {
 		return c.ud()
 	}
 	f := c.rflags()
-	if !canonical(c.msr.lstar) {
-		return c.gp(0)
+	target := c.msr.lstar
+	if !c.long {
+		if c.efer&eferLMA == 0 {
+			return c.ud()
+		}
+		target = c.msr.cstar
 	}
 	c.r[rCX] = c.next
 	c.r[11] = f &^ flagRF
@@ -189,8 +199,9 @@ func execSYSCALL(c *cpu, _ *inst) bool {
 	sel := uint16(c.msr.star>>32) &^ 3
 	c.seg[segCS] = segment{sel: sel, attr: attrCode64, limit: ^uint32(0)}
 	c.seg[segSS] = segment{sel: sel + 8, attr: attrData, limit: ^uint32(0)}
+	c.setLong()
 	c.setCPL(0)
-	c.next = c.msr.lstar
+	c.next = target
 	c.attn = true
 	return true
 }
@@ -200,16 +211,21 @@ func execSYSRET(c *cpu, in *inst) bool {
 	if c.efer&eferSCE == 0 {
 		return c.ud()
 	}
-	if c.cpl != 0 || in.size != 8 || !canonical(c.r[rCX]) {
-		// A return to compatibility mode is refused: it is not built.
+	if c.cpl != 0 || !c.long || in.size == 8 && !canonical(c.r[rCX]) {
 		return c.gp(0)
 	}
 	c.setRFLAGS(c.r[11] &^ (flagRF | flagVM))
 	sel := uint16(c.msr.star>>48) | 3
-	c.seg[segCS] = segment{sel: sel + 16, attr: attrCode64 | 3<<5, limit: ^uint32(0)}
-	c.seg[segSS] = segment{sel: sel + 8, attr: attrData | 3<<5, limit: ^uint32(0)}
-	c.setCPL(3)
 	c.next = c.r[rCX]
+	if in.size == 8 {
+		c.seg[segCS] = segment{sel: sel + 16, attr: attrCode64 | 3<<5, limit: ^uint32(0)}
+	} else { // to compatibility mode
+		c.seg[segCS] = segment{sel: sel, attr: attrCode32 | 3<<5, limit: ^uint32(0)}
+		c.next = uint64(uint32(c.next))
+	}
+	c.seg[segSS] = segment{sel: sel + 8, attr: attrData | 3<<5, limit: ^uint32(0)}
+	c.setLong()
+	c.setCPL(3)
 	c.attn = true
 	if c.flags&flagTF != 0 {
 		// A step over a system call ends here. Neither instruction looks at

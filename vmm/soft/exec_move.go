@@ -10,7 +10,7 @@ func registerMove() {
 	register(execMoffsStore, 0xa2, 0xa3)
 	register(execXCHG, 0x86, 0x87)
 	registerRange(execXCHGAX, 0x90, 0x97)
-	register(execMOVSXD, 0x63)
+	register(execMOVSXD, opMOVSXD)
 	register(execMOVZX, 0x1b6, 0x1b7)
 	register(execMOVSX, 0x1be, 0x1bf)
 	registerRange(execSETcc, 0x190, 0x19f)
@@ -45,9 +45,7 @@ func execLEA(c *cpu, in *inst) bool {
 	if in.mod == 3 {
 		return c.ud()
 	}
-	a := *in
-	a.seg = segDS
-	c.setReg(in, in.reg, in.size, c.operandAddr(&a))
+	c.setReg(in, in.reg, in.size, c.effective(in))
 	return true
 }
 
@@ -97,6 +95,9 @@ func execXCHGAX(c *cpu, in *inst) bool {
 }
 
 func execMOVSXD(c *cpu, in *inst) bool {
+	if !c.long {
+		return c.arpl(in)
+	}
 	n := min(in.size, 4)
 	v, ok := c.readRM(in, n)
 	if ok {
@@ -175,40 +176,40 @@ func execENTER(c *cpu, in *inst) bool {
 	size := uint64(in.size)
 	sp, bp := c.r[rSP], c.r[rBP]
 	sp -= size
-	if !c.store(segSS, sp, in.size, bp) {
+	if !c.store(segSS, c.stackAt(sp), in.size, bp) {
 		return false
 	}
 	frame := sp
 	for i := uint64(1); i < level; i++ {
 		bp -= size
-		v, ok := c.load(segSS, bp, in.size)
+		v, ok := c.load(segSS, c.stackAt(bp), in.size)
 		if !ok {
 			return false
 		}
 		sp -= size
-		if !c.store(segSS, sp, in.size, v) {
+		if !c.store(segSS, c.stackAt(sp), in.size, v) {
 			return false
 		}
 	}
 	if level > 0 {
 		sp -= size
-		if !c.store(segSS, sp, in.size, frame) {
+		if !c.store(segSS, c.stackAt(sp), in.size, frame) {
 			return false
 		}
 	}
 	sp -= uint64(in.imm2)
-	if _, ok := c.span(segSS, sp, in.size, accessWrite); !ok {
+	if _, ok := c.span(segSS, c.stackAt(sp), in.size, accessWrite); !ok {
 		return false
 	}
 	c.setReg(in, rBP, in.size, frame)
-	c.r[rSP] = sp
+	c.setSP(sp)
 	return true
 }
 
 func execLEAVE(c *cpu, in *inst) bool {
-	v, ok := c.load(segSS, c.r[rBP], in.size)
+	v, ok := c.load(segSS, c.stackAt(c.r[rBP]), in.size)
 	if ok {
-		c.r[rSP] = c.r[rBP] + uint64(in.size)
+		c.setSP(c.r[rBP] + uint64(in.size))
 		c.setReg(in, rBP, in.size, v)
 	}
 	return ok

@@ -193,10 +193,11 @@ func execGroup7(c *cpu, in *inst) bool {
 			t = c.idt
 		}
 		va := c.operandAddr(in)
-		if _, ok := c.span(in.seg, va, 10, accessWrite); !ok {
+		n := c.tableSize()
+		if _, ok := c.span(in.seg, va, 2+n, accessWrite); !ok {
 			return false
 		}
-		return c.store(in.seg, va, 2, uint64(t.limit)) && c.store(in.seg, va+2, 8, t.base)
+		return c.store(in.seg, va, 2, uint64(t.limit)) && c.store(in.seg, va+2, n, t.base)
 	case op < 4: // LGDT, LIDT
 		if c.cpl != 0 {
 			return c.gp(0)
@@ -206,7 +207,7 @@ func execGroup7(c *cpu, in *inst) bool {
 		if !ok {
 			return false
 		}
-		base, ok := c.load(in.seg, va+2, 8)
+		base, ok := c.load(in.seg, va+2, c.tableSize())
 		if !ok {
 			return false
 		}
@@ -230,6 +231,14 @@ func execGroup7(c *cpu, in *inst) bool {
 		return true
 	}
 	return c.ud()
+}
+
+// tableSize is the size of a descriptor table's base in memory.
+func (c *cpu) tableSize() uint8 {
+	if c.long {
+		return 8
+	}
+	return 4
 }
 
 func execCLTS(c *cpu, _ *inst) bool {

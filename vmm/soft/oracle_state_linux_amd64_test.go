@@ -12,6 +12,14 @@ import (
 func (e *encoding) exempt() bool {
 	p := e.mandatory()
 	reg := e.modrm && !e.mem
+	if e.in32 {
+		switch e.op {
+		case 0x07, 0x17, 0x1f, 0x9a, 0xea: // loads of segment registers
+			return true
+		case 0x62, 0xc4, 0xc5:
+			return !e.mem || e.op != 0x62
+		}
+	}
 	switch o := e.op; o {
 	case 0x62, 0xc4, 0xc5, 0x138, 0x13a, 0x10e, 0x10f: // VEX, EVEX, later maps, 3DNow
 		return true
@@ -60,7 +68,7 @@ func (e *encoding) exempt() bool {
 		return !e.w && (e.prefix == 1 || e.prefix > 3) // BSWAP of a word
 	}
 	// A near branch of a word: makers do not agree on it.
-	return flow(e.op, e.ext) && (e.prefix == 1 || e.prefix > 3)
+	return flow(e.op, e.ext) && (e.prefix == 1 || e.prefix > 3) && !e.in32
 }
 
 // privileged says that the instruction is tried at CPL 3 only, as the host
@@ -79,6 +87,11 @@ func (o *oracle) state(r *rand.Rand, x *trial) {
 	s, in := &x.s, &x.in
 	for i := range s.R {
 		s.R[i] = interesting(r)
+	}
+	if x.e.in32 {
+		for i := range s.R {
+			s.R[i] = uint64(uint32(s.R[i]))
+		}
 	}
 	s.R[rSP] = oracleData + 2048 + uint64(r.IntN(64))*8
 	s.Flags = flagOne | flagIF | r.Uint64()&(flagsArith|flagDF)
@@ -100,6 +113,11 @@ func (o *oracle) state(r *rand.Rand, x *trial) {
 	o.operands(r, x)
 	if in.mod != 3 && x.e.modrm && in.len != 0 {
 		o.address(r, x)
+	}
+	if x.e.in32 {
+		for i := range s.R {
+			s.R[i] = uint64(uint32(s.R[i]))
+		}
 	}
 }
 
@@ -157,8 +175,8 @@ func (o *oracle) poke(at uint64, size uint8, v uint64) {
 }
 
 // somewhere is an address to branch to.
-func somewhere(r *rand.Rand) uint64 {
-	if r.IntN(64) == 0 {
+func somewhere(r *rand.Rand, e *encoding) uint64 {
+	if r.IntN(64) == 0 && !e.in32 {
 		return 1 << 63 >> r.IntN(16)
 	}
 	return oracleCode + 600 + uint64(r.IntN(3000))
@@ -172,7 +190,7 @@ func (o *oracle) operands(r *rand.Rand, x *trial) {
 		if r.IntN(64) == 0 {
 			a = oracleData + oracleSize - uint64(r.IntN(40))
 		}
-		if in.asize == 4 {
+		if in.asize == 4 && !x.e.in32 {
 			a |= r.Uint64() << 32
 		}
 		return a
@@ -213,11 +231,11 @@ func (o *oracle) operands(r *rand.Rand, x *trial) {
 			s.R[rCX] |= r.Uint64() << 32
 		}
 	case op == 0xc2, op == 0xc3:
-		o.poke(s.R[rSP], 8, somewhere(r))
+		o.poke(s.R[rSP], 8, somewhere(r, x.e))
 	case op == 0x9d: // POPF: no trap, no alignment check, no nested task
 		o.poke(s.R[rSP], 8, r.Uint64()&(flagsArith|flagDF|flagIF|flagOne|0x28|1<<15))
 	case op == 0xff && in.mod == 3 && (x.e.ext == 2 || x.e.ext == 4):
-		s.R[in.rm] = somewhere(r)
+		s.R[in.rm] = somewhere(r, x.e)
 	case op == 0xf6 || op == 0xf7:
 		if x.e.ext > 5 && r.IntN(4) != 0 { // a quotient that fits
 			s.R[rDX] = uint64(int64(r.IntN(3) - 1))
@@ -244,12 +262,13 @@ func (o *oracle) address(r *rand.Rand, x *trial) {
 	case 1, 2, 3, 4, 5, 6, 7, 8:
 		to += uint64(r.IntN(16))
 	case 9:
-		if in.asize == 4 {
+		if in.asize <= 4 {
 			break // a large operand may wrap
 		}
 		to = 1 << 47 >> r.IntN(2) * uint64(r.IntN(4))
 	}
 	c := o.machines[0].c
+	o.load(c, s, x)
 	at := func() uint64 {
 		c.rip = o.runner.Addr()
 		c.next = c.rip + uint64(in.len)
@@ -259,14 +278,14 @@ func (o *oracle) address(r *rand.Rand, x *trial) {
 	}
 	if in.base != slotZero && in.flags&instRIP == 0 {
 		s.R[in.base] += to - at()
-		if in.asize == 4 {
+		if in.asize == 4 && !x.e.in32 {
 			s.R[in.base] |= r.Uint64() << 32
 		}
 	}
 	x.at = at()
 	switch op := in.op; {
 	case op == 0xff && (x.e.ext == 2 || x.e.ext == 4):
-		o.poke(x.at, 8, somewhere(r))
+		o.poke(x.at, 8, somewhere(r, x.e))
 	case op == 0x1b0 || op == 0x1b1:
 		if r.IntN(2) == 0 {
 			o.poke(x.at, in.size, s.R[rAX])

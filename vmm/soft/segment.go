@@ -6,7 +6,9 @@ const (
 	attrCode64 = 0xa09b // execute, read, accessed; present; L, G
 	attrData   = 0xc093 // read, write, accessed; present; D, G
 	attrTSS    = 0x008b
+	attrCode32 = 0xc09b // as attrCode64, but D instead of L
 	attrL      = 1 << 13
+	attrD      = 1 << 14
 	attrG      = 1 << 15
 )
 
@@ -100,9 +102,6 @@ func (c *cpu) loadSeg(n uint8, sel uint16) bool {
 			return c.raiseErr(excNP, err)
 		}
 	}
-	if !c.long && makeSegment(sel, d).base != 0 {
-		return c.gp(err) // see flat32
-	}
 	if !c.setAccessed(sel, d) {
 		return false
 	}
@@ -155,7 +154,10 @@ func (c *cpu) inhibit() {
 }
 
 func pushedSeg(in *inst) uint8 {
-	if in.opcode >= 0xa8 {
+	switch op := in.opcode; {
+	case op < 0x20: // ES to DS, of 32-bit code
+		return op >> 3
+	case op >= 0xa8:
 		return segGS
 	}
 	return segFS
@@ -166,11 +168,20 @@ func execPushSeg(c *cpu, in *inst) bool {
 }
 
 func execPopSeg(c *cpu, in *inst) bool {
-	v, ok := c.load(segSS, c.r[rSP], in.size)
-	if !ok || !c.loadSeg(pushedSeg(in), uint16(v)) {
+	v, ok := c.load(segSS, c.stack(0), in.size)
+	if !ok {
 		return false
 	}
-	c.r[rSP] += uint64(in.size)
+	mask := c.stackMask() // before SS changes
+	n := pushedSeg(in)
+	if !c.loadSeg(n, uint16(v)) {
+		return false
+	}
+	c.r[rSP] = c.r[rSP]&^mask | (c.r[rSP]+uint64(in.size))&mask
+	if n == segSS {
+		c.inhibit()
+		c.held = true
+	}
 	return true
 }
 
@@ -181,7 +192,10 @@ func execLoadFar(c *cpu, in *inst) bool {
 	}
 	sel, off, ok := c.loadFar(in)
 	n := uint8(segSS)
-	if in.opcode != 0xb2 {
+	switch in.op {
+	case 0xc4, 0xc5: // of 32-bit code
+		n = segES + (in.opcode-0xc4)*segDS
+	case 0x1b4, 0x1b5:
 		n = in.opcode - 0xb4 + segFS
 	}
 	if !ok || !c.loadSeg(n, sel) {
@@ -368,8 +382,8 @@ func (c *cpu) ltr(sel uint16) bool {
 func (c *cpu) umip() bool { return c.cr4&cr4UMIP != 0 && c.cpl == 3 }
 
 // codeSegment checks a selector for CS of a far transfer that keeps the
-// privilege, or for a return to cpl. May32 lets 32-bit code in.
-func (c *cpu) codeSegment(sel uint16, cpl uint8, isReturn, may32 bool) (s segment, ok bool) {
+// privilege, or for a return to cpl.
+func (c *cpu) codeSegment(sel uint16, cpl uint8, isReturn bool) (s segment, ok bool) {
 	if sel&^3 == 0 {
 		return s, c.gp(0)
 	}
@@ -379,8 +393,7 @@ func (c *cpu) codeSegment(sel uint16, cpl uint8, isReturn, may32 bool) (s segmen
 	}
 	err := uint32(sel &^ 3)
 	typ, dpl := d>>40&0x1f, uint8(d>>45&3)
-	if typ&0x18 != 0x18 || d>>53&3 != 1 && !(may32 && flat32(d)) {
-		// Not code, or not 64-bit code: there are no 32-bit programs.
+	if typ&0x18 != 0x18 || d>>53&3 != 1 && !flat32(d) {
 		return s, c.gp(err)
 	}
 	conforming := typ&4 != 0
@@ -400,11 +413,11 @@ func (c *cpu) codeSegment(sel uint16, cpl uint8, isReturn, may32 bool) (s segmen
 
 // farBranch is a far JMP or CALL to a code segment; call gates raise #GP.
 func (c *cpu) farBranch(sel uint16, off uint64, call bool, size uint8) bool {
-	s, ok := c.codeSegment(sel, c.cpl, false, !call && c.cpl == 0)
+	s, ok := c.codeSegment(sel, c.cpl, false)
 	if !ok {
 		return false
 	}
-	if !canonical(off) {
+	if !s.holds(off) {
 		return c.gp(0)
 	}
 	if call {
@@ -426,30 +439,48 @@ func (c *cpu) farBranch(sel uint16, off uint64, call bool, size uint8) bool {
 func execRETF(c *cpu, in *inst) bool {
 	sp := c.r[rSP]
 	n := uint64(in.size)
-	off, ok := c.load(segSS, sp, in.size)
+	off, ok := c.load(segSS, c.stackAt(sp), in.size)
 	if !ok {
 		return false
 	}
-	sel, ok := c.load(segSS, sp+n, in.size)
+	sel, ok := c.load(segSS, c.stackAt(sp+n), in.size)
 	if !ok {
 		return false
 	}
 	sp += 2*n + in.imm
 	if uint8(sel&3) == c.cpl {
-		s, ok := c.codeSegment(uint16(sel), c.cpl, true, false)
-		if !ok || !c.branch(off) {
-			return false
-		}
-		c.seg[segCS] = s
-		c.r[rSP] = sp
-		return true
+		return c.innerReturn(uint16(sel), off, sp)
 	}
-	newSP, ok := c.load(segSS, sp, in.size)
+	newSP, ok := c.load(segSS, c.stackAt(sp), in.size)
 	if !ok {
 		return false
 	}
-	ss, ok := c.load(segSS, sp+n, in.size)
+	ss, ok := c.load(segSS, c.stackAt(sp+n), in.size)
 	return ok && c.outerReturn(uint16(sel), off, uint16(ss), newSP+in.imm)
+}
+
+// holds says whether the segment has code at an offset.
+func (s *segment) holds(off uint64) bool {
+	if s.attr&attrL == 0 {
+		return off>>32 == 0
+	}
+	return canonical(off)
+}
+
+// innerReturn keeps the privilege.
+func (c *cpu) innerReturn(sel uint16, rip, sp uint64) bool {
+	s, ok := c.codeSegment(sel, c.cpl, true)
+	if !ok {
+		return false
+	}
+	if !s.holds(rip) {
+		return c.gp(0)
+	}
+	c.setSP(sp)
+	c.next = rip
+	c.seg[segCS] = s
+	c.setLong()
+	return true
 }
 
 // outerReturn leaves for a lower privilege.
@@ -458,16 +489,21 @@ func (c *cpu) outerReturn(sel uint16, rip uint64, ss uint16, sp uint64) bool {
 	if cpl < c.cpl {
 		return c.gp(uint32(sel &^ 3))
 	}
-	code, ok := c.codeSegment(sel, cpl, true, false)
+	code, ok := c.codeSegment(sel, cpl, true)
 	if !ok {
 		return false
 	}
-	stack, ok := c.stackSegment(ss, cpl)
-	if !ok || !c.branch(rip) {
+	stack, ok := c.stackSegment(ss, cpl, code.attr&attrL != 0)
+	if !ok {
 		return false
 	}
+	if !code.holds(rip) {
+		return c.gp(0)
+	}
+	c.next = rip
 	c.seg[segCS], c.seg[segSS] = code, stack
 	c.r[rSP] = sp
+	c.setLong()
 	if cpl != c.cpl {
 		c.dropSegments(cpl)
 		c.setCPL(cpl)
@@ -476,9 +512,9 @@ func (c *cpu) outerReturn(sel uint16, rip uint64, ss uint16, sp uint64) bool {
 }
 
 // stackSegment checks a selector for SS of a return to cpl.
-func (c *cpu) stackSegment(ss uint16, cpl uint8) (s segment, ok bool) {
+func (c *cpu) stackSegment(ss uint16, cpl uint8, long bool) (s segment, ok bool) {
 	if ss&^3 == 0 {
-		if cpl == 3 || uint8(ss&3) != cpl {
+		if cpl == 3 || !long || uint8(ss&3) != cpl {
 			return s, c.gp(0)
 		}
 		return segment{sel: ss}, true
@@ -519,16 +555,24 @@ func execIRET(c *cpu, in *inst) bool {
 	}
 	var f [5]uint64
 	n := uint64(in.size)
-	for i := range f {
-		v, ok := c.load(segSS, c.r[rSP]+uint64(i)*n, in.size)
+	words := 5
+	for i := 0; i < words; i++ {
+		v, ok := c.load(segSS, c.stack(uint64(i)*n), in.size)
 		if !ok {
 			return false
 		}
 		f[i] = v
+		if i == 1 && !c.long && uint8(v&3) == c.cpl {
+			words = 3 // 32-bit code keeps its stack
+		}
 	}
 	cpl := c.cpl
 	flags := c.rflags()
-	if !c.outerReturn(uint16(f[1]), f[0], uint16(f[4]), f[3]) {
+	if words == 3 {
+		if !c.innerReturn(uint16(f[1]), f[0], c.r[rSP]+3*n) {
+			return false
+		}
+	} else if !c.outerReturn(uint16(f[1]), f[0], uint16(f[4]), f[3]) {
 		return false
 	}
 	// What the old privilege could not change stays.

@@ -20,24 +20,11 @@ func registerString() {
 // source and dest are the linear addresses of the operands.
 
 func (c *cpu) source(in *inst) uint64 {
-	a := c.r[rSI]
-	if in.asize == 4 {
-		a = uint64(uint32(a))
-	}
-	switch in.seg {
-	case segFS:
-		a += c.r[slotFS]
-	case segGS:
-		a += c.r[slotGS]
-	}
-	return a
+	return c.linear(in.seg, in.wrap(c.r[rSI]))
 }
 
 func (c *cpu) dest(in *inst) uint64 {
-	if in.asize == 4 {
-		return uint64(uint32(c.r[rDI]))
-	}
-	return c.r[rDI]
+	return c.linear(segES, in.wrap(c.r[rDI]))
 }
 
 // advance moves an index register by n elements.
@@ -46,11 +33,7 @@ func (c *cpu) advance(in *inst, r uint8, size uint8, n uint64) {
 	if c.flags&flagDF != 0 {
 		d = -d
 	}
-	v := c.r[r] + d
-	if in.asize == 4 {
-		v = uint64(uint32(v))
-	}
-	c.r[r] = v
+	c.setReg(in, r, in.asize, c.r[r]+d)
 }
 
 // inPage is how many whole elements from va on, in the direction of DF, lie
@@ -105,7 +88,7 @@ func execMOVS(c *cpu, in *inst) bool {
 // plainPage is the memory from va to the end of its page, and from the start
 // of its page to va, if an access reaches ordinary memory without a fault.
 func (c *cpu) plainPage(va uint64, kind access) (page []byte, ok bool) {
-	if !canonical(va) || c.aligned() || c.traced() {
+	if !canonical(va) || !c.long || c.aligned() || c.traced() {
 		return nil, false
 	}
 	pa, ok := c.translate(va, c.privilege(), kind)

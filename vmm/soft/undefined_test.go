@@ -5,6 +5,12 @@ package soft
 func undefinedFlags(in *inst, rcx uint64) uint64 {
 	ext := in.modrm >> 3 & 7
 	switch op := in.op; {
+	case op == 0x27, op == 0x2f: // DAA, DAS
+		return flagOF
+	case op == 0x37, op == 0x3f: // AAA, AAS
+		return flagOF | flagSF | flagZF | flagPF
+	case op == 0xd4, op == 0xd5: // AAM, AAD
+		return flagOF | flagAF | flagCF
 	case op < 0x40:
 		return undefinedLogic(uint8(op >> 3))
 	case op == 0x80, op == 0x81, op == 0x83:

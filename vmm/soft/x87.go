@@ -202,6 +202,14 @@ const (
 	fxUsed   = 416 // what follows is the software's
 )
 
+// xmmCount is how many XMM registers the code has.
+func (c *cpu) xmmCount() int {
+	if c.long {
+		return 16
+	}
+	return 8
+}
+
 func (c *cpu) fxsave(in *inst) bool {
 	if !c.x87Ready() {
 		return false
@@ -220,11 +228,14 @@ func (c *cpu) fxsave(in *inst) bool {
 	le.PutUint32(b[fxMask:], mxcsrMask)
 	n := fxXMM
 	if c.cr4&cr4OSFXSR != 0 {
-		for i, v := range c.fpu.xmm[:16] {
+		for i, v := range c.fpu.xmm[:c.xmmCount()] {
 			le.PutUint64(b[fxXMM+16*i:], v[0])
 			le.PutUint64(b[fxXMM+16*i+8:], v[1])
 		}
-		n = fxUsed
+		n = fxXMM + 16*c.xmmCount()
+		if c.long {
+			n = fxUsed
+		}
 	}
 	return c.storeBytes(in.seg, va, b[:n])
 }
@@ -253,7 +264,7 @@ func (c *cpu) fxrstor(in *inst) bool {
 	}
 	if c.cr4&cr4OSFXSR != 0 {
 		c.setMXCSR(mxcsr)
-		for i := range c.fpu.xmm[:16] {
+		for i := range c.fpu.xmm[:c.xmmCount()] {
 			c.fpu.xmm[i] = fp.Vec{le.Uint64(b[fxXMM+16*i:]), le.Uint64(b[fxXMM+16*i+8:])}
 		}
 	}

@@ -13,7 +13,7 @@ var faultSignals = []unix.Signal{unix.SIGILL, unix.SIGTRAP, unix.SIGBUS, unix.SI
 
 // Catcher turns exceptions that code in a range of addresses raises into jumps
 // to a landing, without Go's runtime: a handler of its own changes the saved
-// instruction pointer and nothing else. So no Go code ever runs with what the
+// CS and RIP and nothing else. So no Go code ever runs with what the
 // exception left in MXCSR or in the x87 unit. Exceptions elsewhere reach the
 // handlers that were there before. There may be one at a time.
 type Catcher struct {
@@ -37,9 +37,17 @@ const (
 // Offsets in the kernel's struct ucontext (arch/x86/include/uapi/asm).
 const (
 	ucRIP    = 168
+	ucCS     = 184
 	ucError  = 192
 	ucVector = 200
 	ucAddr   = 216
+)
+
+// Selectors of Linux's user programs (arch/x86/include/asm/segment.h).
+const (
+	userCS32 = 0x23
+	userDS   = 0x2b
+	userCS   = 0x33
 )
 
 // Flags of the kernel's struct sigaction.
@@ -85,6 +93,9 @@ func Catch(low, size uint64) (*Catcher, error) {
 	a.bytes(0x48, 0x8b, 0x41, recLanding)            // mov rax, [rcx+recLanding]
 	a.bytes(0x48, 0x89, 0x82)                        // mov [rdx+ucRIP], rax
 	a.disp(ucRIP)
+	a.bytes(0x66, 0xc7, 0x82) // mov word [rdx+ucCS], userCS
+	a.disp(ucCS)
+	a.bytes(userCS, 0)
 	a.bytes(0xc3) // ret
 	code[outside-1], code[unarmed-1] = byte(len(a.b)-outside), byte(len(a.b)-unarmed)
 	a.bytes(0x89, 0xf8, 0xff, 0x64, 0xc1, recOld) // mov eax, edi; jmp [rcx+rax*8+recOld]

@@ -22,7 +22,8 @@ func Map(addr uint64, n int, exec bool) ([]byte, error) {
 	return unsafe.Slice((*byte)(p), n), nil
 }
 
-func unmap(b []byte) error {
+// Unmap unmaps what Map mapped.
+func Unmap(b []byte) error {
 	return unix.MunmapPtr(unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b)))
 }
 

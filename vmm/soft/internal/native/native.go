@@ -20,6 +20,10 @@ const (
 	WithXMM      // XMM registers and MXCSR
 	WithFPU      // the image in FPU, which holds those too
 	kinds
+
+	// In32 runs the instruction in compatibility mode, to an exception. The
+	// upper halves of registers must be zero.
+	In32 Kind = 4
 )
 
 // Lead is the offset of the instruction in its page, whose other bytes are

@@ -18,6 +18,7 @@ const (
 	offFlags = 16 * 8
 	offMXCSR = offFlags + 8
 	offHost  = offMXCSR + 8 // the host's RSP, RBP, MXCSR
+	offFar   = offHost + 24 // a far pointer to the instruction
 	offXMM   = 256
 	offFPU   = 1024
 )
@@ -36,7 +37,7 @@ type Runner struct {
 	codeAddr    uint64
 	stateAddr   uint64
 	catcher     *Catcher
-	entry, exit [kinds]uint64
+	entry, exit [In32 + kinds]uint64
 	kind        Kind
 	end         int // offset of the byte after the instruction
 }
@@ -49,24 +50,26 @@ func New(addr uint64) (*Runner, error) {
 		return nil, err
 	}
 	if r.state, err = Map(r.stateAddr, stateSize, false); err != nil {
-		return nil, errors.Join(err, unmap(r.code))
+		return nil, errors.Join(err, Unmap(r.code))
 	}
 	if r.catcher, err = Catch(0, ^uint64(0)); err != nil {
-		return nil, errors.Join(err, unmap(r.code), unmap(r.state))
+		return nil, errors.Join(err, Unmap(r.code), Unmap(r.state))
 	}
 	a := assembler{b: r.code[pageSize:pageSize]}
-	for k := range kinds {
+	for k := range In32 + kinds {
 		r.entry[k] = addr + pageSize + uint64(len(a.b))
 		r.enter(&a, k)
 		r.exit[k] = addr + pageSize + uint64(len(a.b))
-		r.leave(&a, k)
+		r.leave(&a, k&^In32)
 	}
+	binary.LittleEndian.PutUint32(r.state[offFar:], uint32(r.Addr()))
+	binary.LittleEndian.PutUint16(r.state[offFar+4:], userCS32)
 	return r, nil
 }
 
 // Close unmaps all.
 func (r *Runner) Close() error {
-	return errors.Join(r.catcher.Close(), unmap(r.code), unmap(r.state))
+	return errors.Join(r.catcher.Close(), Unmap(r.code), Unmap(r.state))
 }
 
 // enter assembles what loads the state and jumps to the instruction.
@@ -76,7 +79,10 @@ func (r *Runner) enter(a *assembler, k Kind) {
 	a.store(0, 5, offHost+8)
 	a.bytes(0x0f, 0xae, 0x98) // stmxcsr [rax+disp32]
 	a.disp(offHost + 16)
-	switch k {
+	if k&In32 != 0 {
+		a.bytes(0xb9, userDS, 0, 0, 0, 0x8e, 0xd9, 0x8e, 0xc1) // mov ecx, userDS; mov ds, ecx; mov es, ecx
+	}
+	switch k &^ In32 {
 	case WithXMM:
 		a.bytes(0x0f, 0xae, 0x90) // ldmxcsr
 		a.disp(offMXCSR)
@@ -92,6 +98,11 @@ func (r *Runner) enter(a *assembler, k Kind) {
 	a.bytes(0x9d) // popfq
 	for i := 15; i >= 0; i-- {
 		a.load(0, i, 8*i)
+	}
+	if k&In32 != 0 {
+		a.bytes(0xff, 0x2c, 0x25) // jmp far dword [disp32]
+		a.disp(int(r.stateAddr + offFar))
+		return
 	}
 	a.jump(r, r.Addr())
 }
@@ -160,7 +171,7 @@ func (r *Runner) Run(s *State, trap bool) Fault {
 		le.PutUint64(r.state[8*i:], v)
 	}
 	le.PutUint64(r.state[offFlags:], s.Flags)
-	switch r.kind {
+	switch r.kind &^ In32 {
 	case WithXMM:
 		le.PutUint32(r.state[offMXCSR:], s.MXCSR)
 		for i, v := range s.XMM {
@@ -176,7 +187,7 @@ func (r *Runner) Run(s *State, trap bool) Fault {
 		s.R[i] = le.Uint64(r.state[8*i:])
 	}
 	s.Flags = le.Uint64(r.state[offFlags:])
-	switch r.kind {
+	switch r.kind &^ In32 {
 	case WithXMM:
 		s.MXCSR = le.Uint32(r.state[offMXCSR:])
 		for i := range s.XMM {
