@@ -11,10 +11,9 @@ import (
 
 // faultStage is where TestFaultRestart keeps what it runs.
 type faultStage struct {
-	m      *testMachine
-	exact  bool
-	name   string
-	before faultState
+	m     *testMachine
+	exact bool
+	name  string
 }
 
 // faultState is what an instruction that did not complete must not change.
