@@ -26,6 +26,9 @@ func (b *Backend) Kind() string {
 	return "file"
 }
 
+// maxBytes is how much of a backend is read at once.
+const maxBytes = 1 << 30
+
 // Bytes reads what the guest sees while a VM runs, the file's content
 // otherwise.
 func (b *Backend) Bytes(offset, length uint64) ([]byte, error) {
@@ -34,6 +37,9 @@ func (b *Backend) Bytes(offset, length uint64) ([]byte, error) {
 	}
 	if size := b.Size(); offset > size || length > size-offset {
 		return nil, fmt.Errorf("offset %#x with length %#x is outside of the backend, which has %#x bytes", offset, length, size)
+	}
+	if length > maxBytes {
+		return nil, fmt.Errorf("length=%d: at most %d bytes at once: sha256() and diff() take any number", length, maxBytes)
 	}
 	p := make([]byte, length)
 	_, err := b.ReadAt(p, int64(offset))

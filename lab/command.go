@@ -133,7 +133,7 @@ func (v *VM) call(ctx context.Context, request proto.Request, doing string, time
 		if ok {
 			answer = r
 		}
-		return ok
+		return ok || v.client.Over(id) != nil
 	}
 	stop, err := v.run(ctx, timeout, answered)
 	switch {
@@ -144,6 +144,10 @@ func (v *VM) call(ctx context.Context, request proto.Request, doing string, time
 		err := &Error{Class: ClassGuest, Err: fmt.Errorf("%s: %w", doing, v.client.Err()), Console: v.console.tail(tailLines)}
 		v.crash()
 		return answer, err
+	case v.client.Over(id) != nil:
+		err := fmt.Errorf("%s: %w", doing, v.client.Over(id))
+		v.cancel(ctx, id)
+		return nil, err
 	case answer == nil && stop == vmm.StopDeadline:
 		err := soFar(v.guestError(stop, doing, timeout), v.client, id)
 		v.cancel(ctx, id)

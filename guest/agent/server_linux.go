@@ -61,13 +61,14 @@ func (s *server) serve() error {
 	}
 }
 
-// send writes a frame of a request that is under way; a final one ends it.
-func (r *request) send(kind proto.Kind, payload []byte) {
+// send writes a frame of a request that is under way; a final one ends it. It
+// returns false if the request has ended already.
+func (r *request) send(kind proto.Kind, payload []byte) bool {
 	s := r.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open[r.id] != r {
-		return
+		return false
 	}
 	if kind.Final() {
 		delete(s.open, r.id)
@@ -76,6 +77,7 @@ func (r *request) send(kind proto.Kind, payload []byte) {
 	if _, err := s.rw.Write(s.out); err != nil {
 		report(fmt.Errorf("cannot answer: %w", err))
 	}
+	return true
 }
 
 func (r *request) fail(err error) {
@@ -170,8 +172,8 @@ func readFile(r *request, name string) error {
 	buf := make([]byte, proto.ChunkSize)
 	for {
 		n, err := f.Read(buf)
-		if n > 0 {
-			r.send(proto.KindData, buf[:n])
+		if n > 0 && !r.send(proto.KindData, buf[:n]) {
+			return nil // cancelled: the file may have no end
 		}
 		if err == io.EOF {
 			return nil

@@ -245,6 +245,15 @@ func (c *Client) Output(id uint32) (stdout, stderr []byte) {
 	return nil, nil
 }
 
+// Over returns the error of a request under way that has brought back more
+// than its limit, else nil.
+func (c *Client) Over(id uint32) error {
+	if k := c.calls[id]; k != nil {
+		return k.over
+	}
+	return nil
+}
+
 func (k *call) finish(err error) {
 	k.done = true
 	if k.over != nil {
