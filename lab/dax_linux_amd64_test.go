@@ -32,8 +32,8 @@ const (
 // runs TestOnDeviceDAX there. Then the power fails.
 func TestRealDeviceDAX(t *testing.T) {
 	x := vmExperiment(t)
-	const namespace = 64 << 20
-	v, b := daxVM(t, x, namespace)
+	const namespace, fine = 64 << 20, 16 << 20
+	v, b := daxVM(t, x, namespace+fine)
 	mustBoot(t, v)
 	mustRun(t, v, "ndctl disable-region region0 && ndctl init-labels -V 1.2 -f nmem0 && ndctl enable-region region0")
 	var made struct {
@@ -49,8 +49,6 @@ func TestRealDeviceDAX(t *testing.T) {
 		t.Fatalf("ndctl made %+v, want one device dax0.0", list)
 	}
 	inGuest(t, v, "TestOnDeviceDAX", "write", "/dev/dax0.0")
-
-	// The file has it at the device's place, before the guest lets go of it.
 	area, err := b.Labels(0)
 	if err != nil || len(area.Active) != 1 {
 		t.Fatalf("Labels() = %+v, %v, want one active label", area, err)
@@ -74,6 +72,10 @@ func TestRealDeviceDAX(t *testing.T) {
 		}
 	}
 	check("while the guest runs")
+
+	// Another device maps by 4 KiB.
+	mustRun(t, v, fmt.Sprintf("ndctl create-namespace -m devdax -r region0 -s %d -a 4K", fine))
+	inGuest(t, v, "TestOnDeviceDAXOfPages", "write", "/dev/dax0.1")
 
 	// All of it had been flushed: a power cut takes none.
 	if v.Engine() == "soft" {
@@ -223,6 +225,30 @@ func TestOnDeviceDAX(t *testing.T) {
 	if err := fixed.Write(0, []byte{1}); err == nil {
 		t.Error("a read-only device is written")
 	}
+}
+
+// TestOnDeviceDAXOfPages is what a guest runs on a device whose alignment is
+// the page's: no option says so.
+func TestOnDeviceDAXOfPages(t *testing.T) {
+	_, path := innerTest(t)
+	size := sysfsSize(t, path)
+	for _, align := range []uint64{0, 4096, 2 << 20} {
+		b, err := nvdimm.OpenFile(nvdimm.FileConfig{Path: path, Size: size, Share: true, Align: align})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := max(align, 4096); b.Align() != want {
+			t.Errorf("align is %#x, want %#x", b.Align(), want)
+		}
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	part, err := nvdimm.OpenFile(nvdimm.FileConfig{Path: path, Size: size - 3*4096, Offset: 3 * 4096, Share: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeLabel(t, part)
 }
 
 // sysfsSize is what the kernel says of a device's size in bytes.
