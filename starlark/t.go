@@ -108,7 +108,7 @@ memory, maxmem: sizes; slots: how many memory devices fit. cpus: 1 to 8; on engi
 With the name of a kernel's package, kernel="linux-image-6.1.0-53-cloud-amd64" or PACKAGE=VERSION, it skips if that can be had neither from the store of guests nor from the archive; t.vm(kernel=...) then takes the same name.`,
 		call: needs},
 	{name: "defer", sig: `(fn)`,
-		doc: `Calls fn() when the test ends, however it ends; the last deferred is called first.`,
+		doc: `Calls fn() when the test ends, however it ends but for an end of the whole run; the last deferred is called first.`,
 		call: func(c *call, t *T) (starlark.Value, error) {
 			fn := c.function("fn")
 			if c.err != nil {
