@@ -99,7 +99,7 @@ type (
 		at       unsafe.Pointer
 	}
 	msrFilter struct {
-		flags  uint32
+		_      uint32 // flags: what no range denies is allowed
 		ranges [16]struct {
 			flags, n, base uint32
 			bitmap         unsafe.Pointer // a bit that is set allows
