@@ -185,7 +185,7 @@ func (t *trial) run(d time.Duration) outcome {
 const (
 	slice     = 40 * time.Millisecond
 	maxSlices = 8
-	tries     = 3
+	tries     = 8
 	slowAfter = 2 * time.Millisecond
 )
 

@@ -9,24 +9,23 @@ import (
 // few, for others use the host, too.
 func TestProbeIsQuick(t *testing.T) {
 	least := time.Hour
-	var r Report
-	for range 5 {
+	for range 20 {
 		start := time.Now()
-		got, end := probe(linux{})
+		r, end := probe(linux{})
 		least = min(least, time.Since(start))
 		end()
-		r = got
+		limit := 10 * time.Millisecond
+		switch {
+		case r.Err != nil:
+			t.Skip(r.Err)
+		case r.Slow != "":
+			limit = 150 * time.Millisecond
+		}
+		if least <= limit {
+			return
+		}
 	}
-	if r.Err != nil {
-		t.Skip(r.Err)
-	}
-	limit := 10 * time.Millisecond
-	if r.Slow != "" {
-		limit = 150 * time.Millisecond
-	}
-	if least > limit {
-		t.Errorf("the probe takes %v, want %v at most where it says %q", least, limit, r.Why())
-	}
+	t.Errorf("the probe takes %v at least, want 10 ms at most, and 150 ms where kernel mode is emulated", least)
 }
 
 // BenchmarkProbe is what the first line of a run waits for.
