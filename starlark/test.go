@@ -16,9 +16,10 @@ import (
 type Env struct {
 	Lab     *lab.Lab
 	Watcher Watcher
-	Verbose bool   // tell of what a user may want to know, besides what fails
-	Steps   uint64 // a test may take; 0 is DefaultSteps
-	State   string // id of the one crash state to look at; "" for all
+	Verbose bool                            // tell of what a user may want to know, besides what fails
+	Steps   uint64                          // a test may take; 0 is DefaultSteps
+	Repeat  func(test, state string) string // the command that runs a test again, with one crash state; may be nil
+	State   string                          // id of the one crash state to look at; "" for all
 }
 
 // A Watcher is told what happens in a test and its subtests, named

@@ -43,7 +43,7 @@ var traceClass = newClass("trace", "What vm.trace recorded.", []member[*trace]{
 		get: func(x *trace) (starlark.Value, error) { return count(x.t.Epochs()) }},
 	{name: "label_writes", doc: "Writes to label areas: a count.",
 		get: func(x *trace) (starlark.Value, error) { return count(x.t.LabelWrites()) }},
-	{name: "ops", sig: "(limit)", doc: `The first operations: structs of seq (instructions so far), op ("store", "flush", "fence", "flush_hint" or "label_write"), kind, nvdimm (its id; None of a fence), offset, length, pc, symbol and process, such as "cp[213]" (None where they are not known).`,
+	{name: "ops", sig: "(limit)", doc: `The first operations: structs of seq (instructions so far), op ("store", "flush", "fence", "flush_hint" or "label_write"), kind, nvdimm (its id; None of a fence), offset, length, addr (guest-physical; None of what is neither store nor flush), pc, symbol and process, such as "cp[213]" (None where they are not known).`,
 		call: func(c *call, x *trace) (starlark.Value, error) {
 			limit := int(c.number("limit", 1, math.MaxInt32))
 			if c.err != nil {
@@ -51,7 +51,7 @@ var traceClass = newClass("trace", "What vm.trace recorded.", []member[*trace]{
 			}
 			return listOf(x.t.Entries(limit), x.entry), nil
 		}},
-	{name: "missing_flushes", sig: "()", doc: `Stores of the command that nothing had made durable at its end: a list of structs, one for each instruction of the guest, of nvdimm, offset and length (of the first store), kind, pc, symbol, process, stores and bytes (how many there are), why, and lint: True if only an instruction that orders by the way, such as one with LOCK, made them durable.`,
+	{name: "missing_flushes", sig: "()", doc: `Stores of the command that nothing had made durable at its end: a list of structs, one for each instruction of the guest, of nvdimm, offset and length (of the first store), kind, pc, symbol, process, stores and bytes (how many there are), why, and lint: True if only an instruction that orders by the way, such as one with LOCK, made them durable, and state, a crash state at the end that lost the first of them.`,
 		call: func(c *call, x *trace) (starlark.Value, error) { return listOf(x.t.Missing(), x.missing), nil }},
 	{name: "crash_states", sig: `(*, at="fence", limit=None, seed=0, platform=None, policy="arch")`, doc: `Iterates the distinct legal crash images → state. at is the events before which power may fail: "fence" (whatever is about to make stores durable, label writes and the end), "store", "flush", "label_write", "flush_hint" or "end". Up to 4,096 states of one event are all visited; of more, as many, chosen by the seed. A limit is shared between the events. What was covered, and what not, is printed at the end.
 
@@ -141,10 +141,14 @@ func (x *trace) entry(e persist.Entry) starlark.Value {
 	if e.What == persist.AtLabel {
 		id = text(x.t.Area(e.Label).ID())
 	}
+	addr := starlark.Value(starlark.None)
+	if e.What == persist.AtStore || e.What == persist.AtFlush {
+		addr = unsigned(e.Addr)
+	}
 	return record(starlark.StringDict{
 		"seq": unsigned(e.Seq), "op": text(e.What.String()), "kind": text(e.Kind), "nvdimm": id,
 		"offset": unsigned(e.Offset), "length": starlark.MakeInt(e.Length),
-		"pc": unsigned(e.PC), "symbol": textOrNone(x.t.Symbol(e.PC)), "process": x.process(e.Process),
+		"addr": addr, "pc": unsigned(e.PC), "symbol": textOrNone(x.t.Symbol(e.PC)), "process": x.process(e.Process),
 	})
 }
 
@@ -162,7 +166,7 @@ func (x *trace) process(n uint32) starlark.Value { return textOrNone(x.t.Process
 func (x *trace) missing(m persist.Missing) starlark.Value {
 	fields := x.op(m.Op)
 	fields["stores"], fields["bytes"] = starlark.MakeInt(m.Stores), starlark.MakeInt(m.Bytes)
-	fields["why"], fields["lint"] = text(m.Why), starlark.Bool(m.Lint)
+	fields["why"], fields["lint"], fields["state"] = text(m.Why), starlark.Bool(m.Lint), &state{x, m.State}
 	return record(fields)
 }
 
@@ -332,6 +336,14 @@ var stateClass = newClass("state", "What a power failure may leave, after trace.
 				return starlark.None, nil
 			}
 			return starlark.MakeInt(s.s.Torn), nil
+		}},
+	{name: "command", doc: "What shows it again: nvlab run --state=ID and all that the run was given.",
+		get: func(s *state) (starlark.Value, error) {
+			t := s.x.vm.t
+			if t.env.Repeat == nil {
+				return starlark.None, nil
+			}
+			return text(t.env.Repeat(t.name, s.s.ID)), nil
 		}},
 	{name: "apply", sig: "()", doc: "With the VM off, makes it the backends' contents, for the rest of the test, so that vm.boot() recovers from it. Files stay as they are, however the run ends: what host and guests write from then on goes to a copy. If the test fails, its report tells of the state, the copy is kept beside the file as FILE.crash, and nvlab run --state=ID comes back to it.",
 		call: func(c *call, s *state) (starlark.Value, error) {

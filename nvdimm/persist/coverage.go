@@ -13,7 +13,11 @@ func (s *Search) Coverage(stopped bool) string {
 		return "no states were visited"
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s distinct of %s legal states at %s", fmt.Sprint(s.Visited), magnitude(s.Legal), plural(s.Points, "event"))
+	least := ""
+	if s.AtLeast {
+		least = "at least "
+	}
+	fmt.Fprintf(&b, "%s distinct of %s%s legal states at %s", fmt.Sprint(s.Visited), least, magnitude(s.Legal), plural(s.Points, "event"))
 	if s.Duplicates > 0 {
 		fmt.Fprintf(&b, ", %d others with images visited before", s.Duplicates)
 	}

@@ -120,3 +120,38 @@ func TestRulesAreCited(t *testing.T) {
 		}
 	}
 }
+
+// TestManyLines: a program that copied a megabyte by REP MOVSB and flushed
+// nothing has more states than memory could hold; some of each line are
+// looked at, and that there are more is told.
+func TestManyLines(t *testing.T) {
+	const n = 1 << 14
+	mem := make(persist.Bytes, n*persist.LineSize)
+	m := persist.NewModel(persist.Config{})
+	m.Map(0, persist.NewMedium("nvdimm1", persist.ADR, mem), 0)
+	j, err := m.Record(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range len(mem) / 4 {
+		e := observe.Store{Offset: uint64(i) * 4, Value: 0xffffffff, Size: 4, Kind: observe.String, Group: 1}
+		j.Store(&e)
+		m.Store(&e)
+		copy(mem[i*4:], "\xff\xff\xff\xff")
+	}
+	s := persist.Search{At: persist.AtEnd, Limit: 10}
+	visited := 0
+	for range s.Views(j) {
+		visited++
+	}
+	if got := s.Coverage(false); visited != 10 || !strings.Contains(got, "10 distinct of at least about 10^") {
+		t.Errorf("%d states, coverage %q", visited, got)
+	}
+	m.Cut(persist.KeepRandom, 1).Apply(m)
+	if kept := strings.Count(string(mem), "\xff\xff\xff\xff"); kept == 0 || kept == len(mem)/4 {
+		t.Errorf("a random cut keeps %d of %d stores, want some", kept, len(mem)/4)
+	}
+	if list := j.Missing(); len(list) != 1 || list[0].Bytes != len(mem) {
+		t.Errorf("missing: %d findings, want one of all bytes", len(list))
+	}
+}

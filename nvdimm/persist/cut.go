@@ -32,15 +32,19 @@ func (m *Model) Cut(keep Keep, seed uint64) *Cut {
 	m.Settle()
 	c := &Cut{lines: map[place][LineSize]byte{}}
 	random := generator(seed)
+	n := 0
+	for _, d := range m.media {
+		n += d.Undecided()
+	}
 	for _, d := range m.media {
 		for _, l := range d.sorted() {
 			chosen := content{bytes: l.durable}
-			if keep != KeepNone {
-				list := l.contents(m.Config.TearVectors).list
-				chosen = list[len(list)-1]
-				if keep == KeepRandom {
-					chosen = list[random.below(uint64(len(list)))]
-				}
+			switch keep {
+			case KeepAll:
+				chosen = l.everything()
+			case KeepRandom:
+				list := l.contents(m.Config.TearVectors, lineStates(n)).list
+				chosen = list[random.below(uint64(len(list)))]
 			}
 			c.add(l, chosen)
 		}

@@ -26,6 +26,7 @@ type Search struct {
 	Sampled    int      // points of which not all states were visited
 	Legal      *big.Int // states of all points, duplicates included
 	Cut        bool     // the limit left states out
+	AtLeast    bool     // there are more legal states than Legal, of lines with too many
 	Joined     int      // stores whose own states were given up for space: see maxOps
 
 	left int // events to look at
@@ -83,10 +84,15 @@ func (r *replay) point() *point {
 	r.settle()
 	tear := r.model.Config.TearVectors
 	p := &point{r: r, whole: true, total: big.NewInt(1), rest: r.hash}
+	n := 0
+	for _, d := range r.model.media {
+		n += d.Undecided()
+	}
+	most := lineStates(n)
 	for _, d := range r.model.media {
 		p.rest = p.rest.xor(d.hash)
 		for _, l := range d.sorted() {
-			known := l.contents(tear)
+			known := l.contents(tear, most)
 			p.whole = p.whole && known.whole
 			p.lines, p.lists = append(p.lines, l), append(p.lists, known.list)
 			p.rest = p.rest.xor(known.durable)
@@ -247,7 +253,7 @@ func (s *Search) States(j *Journal) iter.Seq[*State] {
 // Views visits the same states as States does, at less cost.
 func (s *Search) Views(j *Journal) iter.Seq[*View] {
 	return func(yield func(*View) bool) {
-		s.Points, s.Visited, s.Duplicates, s.Sampled, s.Joined, s.Legal, s.Cut = 0, 0, 0, 0, 0, new(big.Int), false
+		s.Points, s.Visited, s.Duplicates, s.Sampled, s.Joined, s.Legal, s.Cut, s.AtLeast = 0, 0, 0, 0, 0, new(big.Int), false, false
 		seen := map[hash]bool{}
 		if s.left = 0; s.Limit > 0 {
 			r := j.replayAs(s.Reading)
@@ -289,6 +295,7 @@ func (s *Search) visit(r *replay, seen map[hash]bool, yield func(*View) bool) bo
 	if method == 'r' || !p.whole {
 		s.Sampled++
 	}
+	s.AtLeast = s.AtLeast || !p.whole
 	visited := 0
 	v := &View{p: p}
 	for k := range n {

@@ -144,7 +144,9 @@ func (j *Journal) Fence(e *observe.Fence) {
 	what := AtOrder
 	if e.Order&observe.Explicit != 0 {
 		what = AtFence
-		j.Fences++
+		if e.Order&(observe.SFENCE|observe.MFENCE) != 0 {
+			j.Fences++
+		}
 	}
 	if last := &j.events.last; what == AtOrder && j.events.n > 0 && last.what == AtOrder && last.VCPU == e.VCPU {
 		j.events.orders(e.Order) // nothing came between

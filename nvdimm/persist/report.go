@@ -15,6 +15,7 @@ type Entry struct {
 	Label   int     // the label area's number, of a label write
 	Offset  uint64  // in bytes, of the medium or of the label area
 	Length  int
+	Addr    uint64 // guest-physical, of a store or flush
 	Kind    string // of the store, flush or fence
 	PC, CR3 uint64
 	CPL     uint8
@@ -37,9 +38,9 @@ func (j *Journal) Entries(limit int) []Entry {
 		entry := Entry{Seq: e.Seq, What: e.what, Medium: d, Offset: n*LineSize + e.Offset%LineSize, Length: int(e.Size), PC: e.PC, CR3: e.CR3, CPL: e.CPL, Process: e.process}
 		switch e.what {
 		case AtStore:
-			entry.Kind = e.Kind.String()
+			entry.Kind, entry.Addr = e.Kind.String(), e.Base+e.Offset
 		case AtFlush:
-			entry.Kind = e.flush.String()
+			entry.Kind, entry.Addr = e.flush.String(), e.Base+e.Offset
 		case AtFence:
 			entry.Kind, entry.Medium, entry.Offset = e.order.String(), nil, 0
 		case AtHint:
@@ -76,6 +77,9 @@ type Missing struct {
 	// Lint says that only an instruction that orders by the way, such as one
 	// with LOCK, made them durable: see Config.Explicit.
 	Lint bool
+	// State is a crash state at the journal's end in which all survived but
+	// the line of the first of them.
+	State *State
 }
 
 // Missing lists what is not durable at the end though it was stored since the
@@ -100,7 +104,6 @@ func (j *Journal) missing(explicit bool) []Missing {
 	for r.more {
 		r.step()
 	}
-	r.settle()
 	type key struct {
 		pc, cr3 uint64
 		process uint32
@@ -109,8 +112,11 @@ func (j *Journal) missing(explicit bool) []Missing {
 	}
 	index := map[key]int{}
 	var list []Missing
+	p := r.point()
+	at := -1 // the line, of p.lines
 	for i, d := range r.model.media {
 		for _, l := range d.sorted() {
+			at++
 			var ops []int
 			for k := range l.ops {
 				if l.ops[k].id >= j.start.nextID {
@@ -125,7 +131,7 @@ func (j *Journal) missing(explicit bool) []Missing {
 				if !ok {
 					n = len(list)
 					index[k] = n
-					list = append(list, Missing{Op: o, Why: o.Why()})
+					list = append(list, Missing{Op: o, Why: o.Why(), State: p.without(at, Reading{Explicit: explicit})})
 				}
 				list[n].Stores++
 				for b := range o.Size {
@@ -141,6 +147,13 @@ func (j *Journal) missing(explicit bool) []Missing {
 		return cmp.Or(cmp.Compare(slices.Index(j.media, x.Medium), slices.Index(j.media, y.Medium)), cmp.Compare(x.Offset, y.Offset))
 	})
 	return list
+}
+
+// without is the state in which all survived but a line.
+func (p *point) without(line int, x Reading) *State {
+	n := name{event: p.r.at, method: 'r', k: 2 + line, Reading: x}
+	c, _ := p.choose(n.method, n.k, 0)
+	return p.state(n.id(p.hash(c)), x, c)
 }
 
 // Why says what the store lacks to be durable.

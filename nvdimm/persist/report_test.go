@@ -48,6 +48,9 @@ func TestMissing(t *testing.T) {
 		_, j, _, _ := feed(tt.events, len(tt.events), tt.platform, persist.Config{}, true)
 		var got []string
 		for _, m := range j.Missing() {
+			if again, err := j.Find(m.State.ID); err != nil || len(again.Lost) == 0 || again.Lost[0].Offset != m.Offset {
+				t.Errorf("%s: state %s does not lose the store at %d (%v)", tt.name, m.State.ID, m.Offset, err)
+			}
 			s := fmt.Sprintf("%d %d %d %s", m.Offset, m.Stores, m.Bytes, m.Why)
 			if m.Lint {
 				s += " lint"

@@ -13,8 +13,16 @@ type content struct {
 	kept  []int // ops of the line, by index
 }
 
-// maxLineStates bounds the contents of one line that are looked at.
-const maxLineStates = 4096
+// maxLineStates bounds the contents of one line that are looked at, and
+// maxPointStates those of all lines of an event, of each of which a few are.
+const (
+	maxLineStates  = 4096
+	maxPointStates = 1 << 15
+	minLineStates  = 4
+)
+
+// lineStates is how many contents are looked at of each of n lines.
+func lineStates(n int) int { return min(max(maxPointStates/max(n, 1), minLineStates), maxLineStates) }
 
 // unit is ops that survive together.
 type unit struct {
@@ -46,14 +54,15 @@ type contents struct {
 	whole   bool // the list is complete
 	durable hash
 	tear    bool
+	most    int // contents that the list may have
 }
 
 // contents lists what the line may hold, unless that was done since the line
 // changed.
-func (l *line) contents(tear bool) *contents {
-	if l.known == nil || l.known.tear != tear {
-		list, whole := l.enumerate(tear)
-		l.known = &contents{list, whole, hashLine(l.medium.index, l.n, &l.durable), tear}
+func (l *line) contents(tear bool, most int) *contents {
+	if k := l.known; k == nil || k.tear != tear || k.most != most && !(k.whole && len(k.list) <= most) {
+		list, whole := l.enumerate(tear, most)
+		l.known = &contents{list, whole, hashLine(l.medium.index, l.n, &l.durable), tear, most}
 	}
 	return l.known
 }
@@ -62,19 +71,25 @@ func (l *line) contents(tear bool) *contents {
 // of units that with each holds all that must come before it (R1, R7, R8,
 // R10). The first has none of them and the last has all. whole says that the
 // list is complete.
-func (l *line) enumerate(tear bool) (list []content, whole bool) {
-	e := enumeration{line: l, units: l.units(tear), seen: map[[LineSize]byte]bool{}, left: 4 * maxLineStates}
+func (l *line) enumerate(tear bool, most int) (list []content, whole bool) {
+	e := enumeration{line: l, units: l.units(tear), seen: map[[LineSize]byte]bool{}, most: most, left: 4 * most}
 	e.walk(0, l.durable, order{})
 	// Sets of several sizes may give the same contents; that of all of them is
 	// the last, and there even if the enumeration was cut short.
+	all := l.everything()
+	list = slices.DeleteFunc(e.list, func(c content) bool { return c.bytes == all.bytes })
+	return append(list, all), e.left > 0 && !e.full
+}
+
+// everything is the content with every op.
+func (l *line) everything() content {
 	all := content{bytes: l.durable}
 	for i := range l.ops {
 		l.ops[i].apply(&all.bytes)
 		all.kept = append(all.kept, i)
 	}
 	all.hash = hashLine(l.medium.index, l.n, &all.bytes)
-	list = slices.DeleteFunc(e.list, func(c content) bool { return c.bytes == all.bytes })
-	return append(list, all), e.left > 0
+	return all
 }
 
 // order is what the ordered units that are left out say of later ones.
@@ -90,7 +105,9 @@ type enumeration struct {
 	seen  map[[LineSize]byte]bool
 	list  []content
 	kept  []int
-	left  int // contents to look at
+	most  int  // contents that the list may have
+	left  int  // contents to look at
+	full  bool // the list has no room for more
 }
 
 func (e *enumeration) walk(i int, bytes [LineSize]byte, o order) {
@@ -99,7 +116,10 @@ func (e *enumeration) walk(i int, bytes [LineSize]byte, o order) {
 	}
 	if i == len(e.units) {
 		e.left--
-		if !e.seen[bytes] && len(e.list) < maxLineStates {
+		if e.seen[bytes] {
+			return
+		}
+		if e.full = len(e.list) == e.most; !e.full {
 			e.seen[bytes] = true
 			e.list = append(e.list, content{bytes, hashLine(e.line.medium.index, e.line.n, &bytes), append([]int(nil), e.kept...)})
 		}

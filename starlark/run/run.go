@@ -416,7 +416,8 @@ func (r *runner) test(ctx context.Context, it *item) {
 	it.file.begin(&it.report.stream)
 	name := it.file.path + " " + it.test.Name
 	r.note(name, true)
-	outcome := it.test.Run(ctx, nvstar.Env{Lab: r.lab, Watcher: &watcher{r, it}, Verbose: r.o.Verbose, Steps: r.o.Steps, State: r.o.State})
+	outcome := it.test.Run(ctx, nvstar.Env{Lab: r.lab, Watcher: &watcher{r, it}, Verbose: r.o.Verbose, Steps: r.o.Steps, State: r.o.State,
+		Repeat: func(test, state string) string { return r.o.repeat(it.file.path, test, r.engine, state) }})
 	r.note(name, false)
 	if outcome.Status == nvstar.Failed {
 		r.failed.Store(true)
