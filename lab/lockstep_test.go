@@ -114,20 +114,9 @@ func newStores() *stores { return &stores{seen: make([]bool, (4<<30+256<<20)/64)
 
 func (s *stores) Store(e *observe.Store) {
 	s.count++
-	s.line(e.Base + e.Offset)
-}
-
-func (s *stores) line(addr uint64) {
-	if i := addr / 64; !s.seen[i] {
+	if i := (e.Base + e.Offset) / 64; !s.seen[i] {
 		s.seen[i] = true
 		s.lines = append(s.lines, i*64)
-	}
-}
-
-// Page is any of its lines.
-func (s *stores) Page(base, offset uint64) {
-	for at := offset; at < offset+4096; at += 64 {
-		s.line(base + at)
 	}
 }
 

@@ -16,17 +16,6 @@ type Observer interface {
 	Fence(*Fence)
 }
 
-// A PageObserver wants to know of repeated string instructions what pages they
-// store to, and no more. Each store that an Observer is told of takes an
-// instruction's time; a PageObserver's guest takes no more time than one that
-// nobody observes.
-type PageObserver interface {
-	Observer
-	// Page is called instead of Store for stores to the page of 4 KiB at an
-	// offset within the observed region at base.
-	Page(base, offset uint64)
-}
-
 // At is where and when an event happens.
 type At struct {
 	Seq  uint64 // instructions retired before this one, over all CPUs

@@ -6,7 +6,6 @@ import "nvlab/vmm/observe"
 // fence. Nil tells nobody. It must not be called within Run.
 func (p *processors) Observe(o observe.Observer) {
 	p.observer = o
-	p.pages, _ = o.(observe.PageObserver)
 	for _, c := range p.cpus {
 		c.observing = o != nil
 	}
@@ -198,16 +197,6 @@ func (c *cpu) observeStore(r *region, off uint64, n uint8, v uint64) {
 		e.Offset, e.Size, e.Value = off+uint64(first), n, v>>(8*first)&sizeMask(n)
 	}
 	c.p.observer.Store(e)
-}
-
-// tellPage tells that a piece of a repeated string instruction is stored to the
-// page at off of r, if the observer wants no more of it.
-func (c *cpu) tellPage(r *region, off uint64) bool {
-	if r.readOnly || c.p.pages == nil {
-		return false
-	}
-	c.p.pages.Page(r.base, off)
-	return true
 }
 
 // observeFlush tells of the line at pa, if it is observed.

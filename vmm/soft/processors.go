@@ -27,8 +27,7 @@ type processors struct {
 	cache   blockCache
 	lastGen uint32 // see cpu.gens
 
-	observer observe.Observer     // nil if nobody looks
-	pages    observe.PageObserver // the same, if it is one
+	observer observe.Observer // nil if nobody looks
 
 	started     bool
 	stopping    bool // end Run after this instruction

@@ -104,7 +104,7 @@ func (c *cpu) plainPage(va uint64, kind access) (page []byte, ok bool) {
 	}
 	off := pa&^pageMask - r.base
 	if kind == accessWrite {
-		if !r.direct() && !c.tellPage(r, off) {
+		if !r.direct() {
 			return nil, false
 		}
 		if r.firstBlock(off) != 0 {
@@ -132,9 +132,6 @@ func (c *cpu) moveBytes(seg uint8, src, dst, n uint64, size uint8) uint64 {
 	if c.flags&flagDF == 0 {
 		// Bytes that the copy itself writes must be read as written.
 		if &from[0] == &to[0] && d > s && d < s+len {
-			if d-s < uint64(size) {
-				return 0
-			}
 			for i := uint64(0); i < len; i += uint64(size) {
 				putLE(to[d+i:], size, getLE(from[s+i:], size))
 			}
@@ -201,11 +198,12 @@ func (c *cpu) fillBytes(dst, n uint64, size uint8) uint64 {
 	return n
 }
 
-// storeEach does up to n elements of a repeated store, upwards within a page of
-// memory that has an observer, and tells of each. It returns how many, fewer if
-// the observer wants the machine to stop, and 0 for any other memory.
+// storeEach does up to n elements of a repeated store within a page of memory
+// that has an observer, and tells of each. It returns how many, fewer if the
+// observer wants the machine to stop, and 0 for any other memory. They take the
+// time that they take in memory without an observer.
 func (c *cpu) storeEach(dst, n uint64, size uint8, value func(at uint64) uint64) uint64 {
-	if !c.observing || c.flags&flagDF != 0 || !canonical(dst) || c.aligned() || c.traced() {
+	if !c.observing || c.aligned() || c.traced() || !canonical(dst) {
 		return 0
 	}
 	pa, ok := c.translate(dst, c.privilege(), accessWrite)
@@ -213,12 +211,18 @@ func (c *cpu) storeEach(dst, n uint64, size uint8, value func(at uint64) uint64)
 		return 0
 	}
 	r := c.p.mem.find(pa)
-	if r == nil || !r.watched || r.readOnly || r.firstBlock(pa-r.base) != 0 {
+	if r == nil || !r.watched || r.readOnly {
 		return 0
 	}
-	off := pa - r.base
+	off, step := pa-r.base, uint64(size)
+	if r.firstBlock(off) != 0 {
+		c.dropPage(r, off)
+	}
+	if c.flags&flagDF != 0 {
+		step = -step
+	}
 	for i := range n {
-		at := i * uint64(size)
+		at := i * step
 		v := value(at)
 		c.observeStore(r, off+at, size, v)
 		putLE(r.mem[off+at:], size, v)
