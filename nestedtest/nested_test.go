@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -114,6 +115,9 @@ func TestNested(t *testing.T) {
 		}
 		t.Skipf("%s is not there: install Debian's qemu-system-x86", program)
 	}
+	if runtime.GOARCH != "amd64" {
+		t.Skip("nvlab's engines are for x86-64")
+	}
 	dir, list := programs(t), steps(t)
 	l := newLevel1(t, dir, script(list))
 
@@ -128,7 +132,7 @@ func TestNested(t *testing.T) {
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio",
 		"-machine", "q35,accel=tcg", "-cpu", "EPYC,+svm,+npt", "-m", "3G",
 		"-kernel", l.image.KernelPath, "-initrd", l.initrd,
-		"-append", "console=ttyS0 quiet cryptomgr.notests panic=-1 nohz=off highres=off nvlab.script=/script",
+		"-append", fmt.Sprintf("console=ttyS0 quiet cryptomgr.notests panic=-1 nohz=off highres=off tsc=reliable tsc_early_khz=%d nvlab.script=/script", tscKHz()),
 	)
 	out := &follower{t: t}
 	cmd.Stdout, cmd.Stderr = out, out
