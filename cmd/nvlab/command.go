@@ -8,8 +8,10 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/term"
 
@@ -145,7 +147,7 @@ func (c *command) parse(fs *flag.FlagSet, args []string) (operands []string, sta
 			c.help(os.Stdout, fs)
 			return nil, exitOK, false
 		case err != nil:
-			return nil, c.misused("%s%s", dashes(err.Error()), meantFlag(fs, err.Error())), false
+			return nil, c.misused("%s", flagError(fs, err.Error())), false
 		}
 		rest := fs.Args()
 		if len(rest) == 0 {
@@ -158,9 +160,23 @@ func (c *command) parse(fs *flag.FlagSet, args []string) (operands []string, sta
 	}
 }
 
-// dashes writes flags in an error of package flag the way the usage does.
-func dashes(msg string) string {
-	return strings.Replace(msg, "flag provided but not defined:", "there is no flag", 1)
+var badValue = regexp.MustCompile(`^invalid (?:boolean )?value (".*") for (?:flag )?-(\S+): parse error$`)
+
+// flagError says what package flag says of an error, and what would be right.
+func flagError(fs *flag.FlagSet, msg string) string {
+	if m := badValue.FindStringSubmatch(msg); m != nil {
+		want := "a number of 0 or more"
+		switch fs.Lookup(m[2]).Value.(flag.Getter).Get().(type) {
+		case int:
+			want = "a whole number"
+		case bool:
+			want = "true or false"
+		case time.Duration:
+			want = `a duration such as "90s" or "5m"`
+		}
+		return fmt.Sprintf("-%s %s: want %s", m[2], m[1], want)
+	}
+	return strings.Replace(msg, "flag provided but not defined:", "there is no flag", 1) + meantFlag(fs, msg)
 }
 
 func meantFlag(fs *flag.FlagSet, msg string) string {
