@@ -3,7 +3,6 @@ package soft
 import (
 	"context"
 	"encoding/binary"
-	"fmt"
 	"testing"
 	"time"
 
@@ -56,19 +55,24 @@ var toUser = []byte{
 	0x48, 0xcf, // iretq
 }
 
+// exceptionCase is code that ends in an exception.
+type exceptionCase struct {
+	name  string
+	code  []byte
+	user  bool
+	setup func(*testMachine)
+	vec   uint8
+	err   int // error code, or none
+	cr2   uint64
+	off   uint64 // of the saved RIP
+	cs    uint64 // saved, if not the code's
+}
+
+const none = -1
+
 func TestExceptions(t *testing.T) {
-	const none = -1
 	setNX := func(m *testMachine) { m.c.efer |= eferNXE }
-	for _, tt := range []struct {
-		name  string
-		code  []byte
-		user  bool
-		setup func(*testMachine)
-		vec   uint8
-		err   int
-		cr2   uint64
-		off   uint64 // of the saved RIP
-	}{
+	raise(t, []exceptionCase{
 		{name: "ud2", code: []byte{0x0f, 0x0b}, vec: excUD, err: none},
 		{name: "divide by zero", code: []byte{0x31, 0xc9, 0xf7, 0xf1}, vec: excDE, err: none, off: 2},
 		{name: "quotient too large", code: []byte{0xb2, 0x05, 0xb1, 0x02, 0xf7, 0xf1}, vec: excDE, err: none, off: 4},
@@ -128,46 +132,59 @@ func TestExceptions(t *testing.T) {
 		{name: "misaligned user load with AC", user: true, code: []byte{0x9c, 0x81, 0x0c, 0x24, 0, 0, 4, 0, 0x9d, 0x8b, 0x04, 0x25, 1, 0, 0x29, 0}, vec: excAC, err: 0, off: 9,
 			setup: func(m *testMachine) { m.c.cr0 |= cr0AM }},
 		{name: "single step", code: []byte{0x9c, 0x81, 0x0c, 0x24, 0, 1, 0, 0, 0x9d, 0x90, 0x90}, vec: excDB, err: none, off: 10},
-	} {
-		for _, exact := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s/exact=%v", tt.name, exact), func(t *testing.T) {
-				m := newTestMachine(t)
-				m.stubs()
-				at := uint64(testCode)
-				if tt.user {
-					m.put(testCode, toUser...)
-					at = testUser
+	})
+}
+
+// raise runs each case by the executor, by the fast path and compiled.
+func raise(t *testing.T, list []exceptionCase) {
+	ways := []struct {
+		name  string
+		m     *testMachine
+		exact bool
+	}{
+		{"executor", newTestMachineWith(t, Engine{Interpreter: true}), true},
+		{"fast path", newTestMachineWith(t, Engine{Interpreter: true}), false},
+		{"compiled code", newCompiled(t), false},
+	}
+	for _, tt := range list {
+		for _, way := range ways {
+			m := way.m
+			m.reset(t)
+			m.stubs()
+			m.p.exact = way.exact
+			at, cs := uint64(testCode), uint64(0x10)
+			if tt.user {
+				m.put(testCode, toUser...)
+				at, cs = testUser, 0x2b
+			}
+			if tt.cs != 0 {
+				cs = tt.cs
+			}
+			m.put(at, tt.code...)
+			if tt.setup != nil {
+				tt.setup(m)
+				m.c.setMode()
+			}
+			if got := m.run(); got != int(tt.vec) {
+				t.Errorf("%s, %s: vector %d, want %d", tt.name, way.name, got, tt.vec)
+				continue
+			}
+			sp := m.c.r[rSP]
+			if tt.err != none {
+				if got := m.word(sp); got != uint64(tt.err) {
+					t.Errorf("%s, %s: error code %#x, want %#x", tt.name, way.name, got, tt.err)
 				}
-				m.put(at, tt.code...)
-				if tt.setup != nil {
-					tt.setup(m)
-					m.c.setMode()
-				}
-				m.p.exact = exact
-				if got := m.run(); got != int(tt.vec) {
-					t.Fatalf("vector %d, want %d", got, tt.vec)
-				}
-				sp := m.c.r[rSP]
-				if tt.err != none {
-					if got := m.word(sp); got != uint64(tt.err) {
-						t.Errorf("error code %#x, want %#x", got, tt.err)
-					}
-					sp += 8
-				}
-				if got := m.word(sp); got != at+tt.off {
-					t.Errorf("saved rip is %#x, want %#x", got, at+tt.off)
-				}
-				cs := uint64(0x10)
-				if tt.user {
-					cs = 0x2b
-				}
-				if got := m.word(sp + 8); got != cs {
-					t.Errorf("saved cs is %#x, want %#x", got, cs)
-				}
-				if tt.vec == excPF && m.c.cr2 != tt.cr2 {
-					t.Errorf("cr2 is %#x, want %#x", m.c.cr2, tt.cr2)
-				}
-			})
+				sp += 8
+			}
+			if got := m.word(sp); got != at+tt.off {
+				t.Errorf("%s, %s: saved rip is %#x, want %#x", tt.name, way.name, got, at+tt.off)
+			}
+			if got := m.word(sp + 8); got != cs {
+				t.Errorf("%s, %s: saved cs is %#x, want %#x", tt.name, way.name, got, cs)
+			}
+			if tt.vec == excPF && m.c.cr2 != tt.cr2 {
+				t.Errorf("%s, %s: cr2 is %#x, want %#x", tt.name, way.name, m.c.cr2, tt.cr2)
+			}
 		}
 	}
 }

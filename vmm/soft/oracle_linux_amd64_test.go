@@ -439,7 +439,7 @@ func TestOracle(t *testing.T) {
 	o := newOracle(t)
 	instances, states := 4, 4
 	if !testing.Short() {
-		instances, states = 40, 40
+		instances, states = 38, 38
 	}
 	s := o.try(allEncodings(), instances, states)
 	if t.Failed() {
