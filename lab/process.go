@@ -89,8 +89,10 @@ type running struct {
 	seq, cr3 uint64
 	pointer  uint64 // guest-physical, of the current task's address; 0 if not known yet
 	task     uint64 // guest-virtual
-	pid      uint64 // guest-physical, of its number
+	pid      uint64 // guest-physical, of its number; 0 if not known
+	name     uint64 // and of its name
 	lastPID  uint32
+	lastName [taskNameSize]byte
 	process  uint32
 	looked   bool
 }
@@ -117,7 +119,7 @@ func (p *processes) at(e *observe.At) uint32 {
 		return c.process
 	}
 	if e.CR3 != c.cr3 {
-		c.task = 0 // a program may have become another
+		c.task = 0
 	}
 	c.seq, c.cr3, c.looked = e.Seq, e.CR3, true
 	c.process = p.look(c, e)
@@ -142,7 +144,9 @@ func (p *processes) look(c *running, e *observe.At) uint32 {
 		return 0
 	}
 	if task == c.task && c.pid != 0 {
-		if pid, ok := p.half(c.pid); ok && pid == c.lastPID {
+		// The number and the name: a program becomes another some time after
+		// it has other page tables.
+		if pid, ok := p.half(c.pid); ok && pid == c.lastPID && p.read(p.buf[:], c.name) && p.buf == c.lastName {
 			return c.process
 		}
 	}
@@ -151,6 +155,7 @@ func (p *processes) look(c *running, e *observe.At) uint32 {
 	if !ok || !p.read(p.buf[:], name) {
 		return 0
 	}
+	c.name, c.lastName = name, p.buf
 	text, _, _ := bytes.Cut(p.buf[:], []byte{0})
 	process := Process{Name: string(bytes.ToValidUTF8(text, []byte("?")))}
 	at, ok := p.translate(e.CR3, task+p.layout.pid)

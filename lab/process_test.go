@@ -87,6 +87,8 @@ func TestProcesses(t *testing.T) {
 		m.put(0x7000+8*i, binary.LittleEndian.Uint64(m[kernelTables+8*i:]))
 	}
 	look(0, 0x7000, 10, "cp[100]")
+	m.task(0x20000, "mkdir", 100) // its name comes later than the tables
+	look(0, 0x7000, 500, "mkdir[100]")
 	m.run(0, 0x30000) // a kernel thread borrows the tables
 	look(0, 0x7000, 500, "jbd2/pmem0-8[55]")
 	m.run(0, 0x200000+0x40000) // by the large page
