@@ -67,7 +67,7 @@ func encodingsBy(one *[256]uint16, in32 bool) (list []encoding) {
 				case w && in32:
 				case attr&aModRM == 0:
 					list = append(list, e)
-				case isX87(op) && (prefix > 0 || w):
+				case isX87(op) && (prefix > 1 || w):
 				default:
 					e.modrm = true
 					list = e.operands(list)
@@ -87,6 +87,9 @@ func (e encoding) operands(list []encoding) []encoding {
 		e.mem, e.rm = true, -1
 		list = append(list, e)
 		e.mem = false
+		if isX87(e.op) && e.prefix > 0 {
+			continue
+		}
 		if !isX87(e.op) {
 			list = append(list, e)
 			continue

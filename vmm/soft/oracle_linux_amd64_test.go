@@ -218,6 +218,9 @@ func (o *oracle) mayDiffer(x *trial, at uint64, fault bool) bool {
 		pointers, mask := off >= 6 && off < 24, off >= fxMask && off < fxMask+4
 		return pointers || mask || off >= fxUsed
 	case (x.in.op == 0xd9 || x.in.op == 0xdd) && x.e.mem && x.e.ext == 6:
+		if x.in.size == 2 {
+			return fault || off >= 6 && off < 14
+		}
 		return fault || off >= 12 && off < 28
 	}
 	return false

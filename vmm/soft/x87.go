@@ -76,6 +76,10 @@ func execX87(c *cpu, in *inst) bool {
 	va := c.operandAddr(in)
 	var buf [128]byte
 	data := buf[:size]
+	words := in.size == 2 && size > 16 // an environment
+	if words {
+		size -= x87Env / 2
+	}
 	if store {
 		for off := 0; off < size; off += 8 {
 			if _, ok := c.span(in.seg, va+uint64(off), uint8(min(size-off, 8)), accessWrite); !ok {
@@ -84,6 +88,9 @@ func execX87(c *cpu, in *inst) bool {
 		}
 		switch fault := x.Store(op, reg, data); fault {
 		case fp.None:
+			if words {
+				data = narrowEnv(data)
+			}
 			if !c.storeBytes(in.seg, va, data) {
 				return false
 			}
@@ -92,8 +99,11 @@ func execX87(c *cpu, in *inst) bool {
 			return c.x87Fault(fault)
 		}
 	} else {
-		if !c.loadBytes(in.seg, va, data) {
+		if !c.loadBytes(in.seg, va, data[len(data)-size:]) {
 			return false
+		}
+		if words {
+			widenEnv(data)
 		}
 		if fault := x.Load(op, reg, data); fault != fp.None {
 			return c.x87Fault(fault)
@@ -101,6 +111,27 @@ func execX87(c *cpu, in *inst) bool {
 	}
 	c.noteX87(in, true, va)
 	return true
+}
+
+// x87Env is the length of an environment of doublewords, of which each holds a
+// word of the one that FSTENV and its kin store with an operand size of 16 (SDM
+// 1, figures 8-9 and 8-11).
+const x87Env = 28
+
+// narrowEnv makes an environment of words, and what follows it.
+func narrowEnv(data []byte) []byte {
+	for i := x87Env - 4; i >= 0; i -= 4 {
+		copy(data[x87Env-(x87Env-i)/2:], data[i:i+2])
+	}
+	return data[x87Env/2:]
+}
+
+// widenEnv undoes that, in place.
+func widenEnv(data []byte) {
+	for i := 0; i < x87Env; i += 4 {
+		w := le.Uint16(data[(x87Env+i)/2:])
+		le.PutUint32(data[i:], uint32(w))
+	}
 }
 
 // comparesToFlags says whether the instruction is FCOMI, FUCOMI or one that
