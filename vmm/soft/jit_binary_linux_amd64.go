@@ -163,6 +163,10 @@ func (t *translator) compare(i int, o *op, kind uint8, form int, size uint8, imm
 	}
 	t.prepare(i, true)
 	m := t.locate(i, o, size, false, false)
+	if t.shown(i) {
+		t.keep(i, kind, form, size, m, o, imm)
+		return
+	}
 	switch form {
 	case formRM:
 		if s := t.slot(o.dst); s.mem {
@@ -194,6 +198,53 @@ func (t *translator) compare(i int, o *op, kind uint8, form int, size uint8, imm
 		}
 	}
 	t.define(i, kind == againTest, again{})
+}
+
+// shown says that an op may leave with the flags of op i.
+func (t *translator) shown(i int) bool {
+	for j := i + 1; j < len(t.ops); j++ {
+		if t.leaves[j] {
+			return true
+		}
+		if t.sets[j] {
+			break
+		}
+	}
+	return false
+}
+
+// keep compares what is at m, and keeps it: this costs less than the flags
+// do.
+func (t *translator) keep(i int, kind uint8, form int, size uint8, m arg, o *op, imm int64) {
+	a := &t.asm
+	if size < 4 {
+		a.insn(0x0fb5+uint32(size), 4, hB, m) // movzx
+	} else {
+		a.load(size, hB, m)
+	}
+	a.store(8, hB, t.slot(slotKept))
+	g := again{kind: kind, size: size, dst: slotKept, src: o.src, imm: imm}
+	switch {
+	case form == formRM:
+		g.dst, g.src = o.dst, slotKept
+		if s := t.slot(o.dst); s.mem {
+			a.aluTo(aluCMP, size, s, hB)
+		} else {
+			a.alu(aluCMP, size, s.reg, inReg(hB))
+		}
+	case form == formMR && kind == againCmp:
+		a.alu(aluCMP, size, hB, t.slot(o.src))
+	case form == formMR:
+		a.insn(byteOp(0x85, size), size, hB, t.slot(o.src))
+	case kind == againCmp:
+		g.src = slotZero
+		a.aluImm(aluCMP, size, inReg(hB), imm)
+	default:
+		g.src = slotZero
+		a.insn(byteOp(0xf7, size), size, 0, inReg(hB))
+		a.immediate(size, imm)
+	}
+	t.define(i, kind == againTest, g)
 }
 
 // fusedForms describes the fused comparisons, 16 opcodes each.
