@@ -69,8 +69,8 @@ func (v *VM) Unplug(d *NVDIMM) error {
 	switch {
 	case v.x.closed:
 		return ErrClosed
-	case !slices.Contains(v.dimms, d):
-		return fmt.Errorf("nvdimm %q is not plugged into this VM", d.ID())
+	case v.has(d) != nil:
+		return v.has(d)
 	case v.state != Off:
 		return fmt.Errorf("nvdimm device hot unplug is not supported yet: power the VM off to take %q out", d.ID())
 	case d.Interleaved():
@@ -78,6 +78,14 @@ func (v *VM) Unplug(d *NVDIMM) error {
 	}
 	v.root.Withdraw(d.DIMM)
 	v.dimms = slices.DeleteFunc(v.dimms, func(o *NVDIMM) bool { return o == d })
+	return nil
+}
+
+// has returns an error if a DIMM was taken out, or is another VM's.
+func (v *VM) has(d *NVDIMM) error {
+	if !slices.Contains(v.dimms, d) {
+		return fmt.Errorf("nvdimm %q is not plugged into this VM", d.ID())
+	}
 	return nil
 }
 

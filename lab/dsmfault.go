@@ -47,7 +47,7 @@ func (d *NVDIMM) faulty() error {
 	if d.vm.x.closed {
 		return ErrClosed
 	}
-	return nil
+	return d.vm.has(d)
 }
 
 // fitHandle is the handle that _FIT's calls have.

@@ -393,6 +393,9 @@ func (c *PowerCut) inReach() error {
 	if c.NVDIMM == nil {
 		return nil
 	}
+	if err := c.NVDIMM.vm.has(c.NVDIMM); err != nil {
+		return err
+	}
 	size, what := c.NVDIMM.Size(), "memory"
 	if c.Event == EventLabelWrite {
 		size, what = c.NVDIMM.LabelSize(), "label area"
