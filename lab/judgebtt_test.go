@@ -2,6 +2,7 @@ package lab
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"os"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"nvlab/nvdimm"
+	"nvlab/nvdimm/label"
 	"nvlab/nvdimm/persist"
 	"nvlab/vmm/observe"
 )
@@ -111,7 +113,7 @@ func TestJudgeBTT(t *testing.T) {
 	bad := persist.Search{At: persist.AtFence, Limit: 2000, Reading: persist.Reading{Platform: &none}}
 	failed, findings, err = trace.JudgeBTT(&bad)
 	if err != nil || failed == 0 || len(findings) == 0 || !strings.Contains(findings[0].Why, "sector") {
-		t.Errorf("where no flush counts, of %d states %d are bad (%v): %s", bad.Visited, failed, err, first(findings))
+		t.Errorf("where no flush counts, of %d states %d are bad (%v): %s", bad.Visited, failed, err, firstFinding(findings))
 	}
 
 	samples := 2
@@ -196,7 +198,7 @@ func tornEntry(t *Trace, s *persist.State) bool {
 	return len(s.Kept) > 0 && len(s.Lost) > 0
 }
 
-func first(findings []Finding) string {
+func firstFinding(findings []Finding) string {
 	if len(findings) == 0 {
 		return "no finding"
 	}
@@ -220,4 +222,73 @@ func BenchmarkJudgeBTT(b *testing.B) {
 		states += search.Visited
 	}
 	b.ReportMetric(float64(states)/b.Elapsed().Seconds(), "states/s")
+}
+
+// TestJudgeInfo: while a namespace is made, its info block is not there, or
+// whole.
+func TestJudgeInfo(t *testing.T) {
+	x := vmExperiment(t)
+	v, _ := labelledVM(t, x)
+	mustBoot(t, v)
+	mustRun(t, v, "ndctl disable-region region0 && ndctl init-labels -f nmem0 && ndctl enable-region region0")
+	for _, mode := range []string{"fsdax", "devdax --align=4K"} {
+		trace, err := v.Trace(t.Context(), Command{Shell: "ndctl create-namespace -r region0 -s 16M -m " + mode, Timeout: DefaultTimeout, Check: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		search := persist.Search{At: persist.AtFence, Limit: 3000}
+		failed, findings, err := trace.JudgeInfo(&search)
+		if err != nil || failed != 0 || search.Visited < 50 {
+			t.Errorf("%s: of %d states %d are bad (%v): %s", mode, search.Visited, failed, err, firstFinding(findings))
+		}
+	}
+	trace, err := v.Trace(t.Context(), Command{Shell: "true", Timeout: DefaultTimeout, Check: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := trace.JudgeInfo(&persist.Search{}); err == nil {
+		t.Error("a command that writes no info block is judged")
+	}
+}
+
+// TestInfoBlockVerdict: a block with a valid checksum that says what cannot be
+// is found; one that is no block is none.
+func TestInfoBlockVerdict(t *testing.T) {
+	x := newExperiment(t)
+	b, err := x.RAMBackend(RAMBackendOptions{Size: 32 << 20, Align: 4096})
+	if err != nil {
+		t.Fatal(err)
+	}
+	trace := storedTrace(t, x, b)
+	block := func(align uint32, torn bool) *infoBlock {
+		i := &infoBlock{dimm: trace.dimms[0], at: 4096, others: map[uint64]*infoBlock{}}
+		p := i.bytes[:]
+		copy(p, "NVDIMM_PFN_INFO")
+		le := binary.LittleEndian
+		le.PutUint16(p[52:], 1)
+		le.PutUint16(p[54:], 4)
+		le.PutUint64(p[56:], 2<<20)
+		le.PutUint64(p[64:], 7680)
+		le.PutUint32(p[72:], 1)
+		le.PutUint32(p[84:], align)
+		le.PutUint64(p[4088:], label.ChecksumOf(p, 4088))
+		if torn {
+			p[100]++
+		}
+		return i
+	}
+	for _, tt := range []struct {
+		name string
+		b    *infoBlock
+		ok   bool
+	}{
+		{"sound", block(2<<20, false), true},
+		{"torn", block(2<<20, true), true},
+		{"an align that cannot be, torn", block(3<<20, true), true},
+		{"an align that cannot be", block(3<<20, false), false},
+	} {
+		if err := tt.b.check(); (err == nil) != tt.ok {
+			t.Errorf("%s: check() = %v", tt.name, err)
+		}
+	}
 }

@@ -58,7 +58,9 @@ var traceClass = newClass("trace", "What vm.trace recorded.", []member[*trace]{
 The trace may be looked at under other rules than the VM's: platform is "adr", "eadr", "hints" or "none" (nothing is durable, the strict reading where there are no capabilities); policy="explicit" counts only fences that are asked for by name, and of a program only its own.`,
 		call: crashStates},
 	{name: "judge_btt", sig: `(*, at="fence", limit=None, seed=0, platform=None, policy="arch")`, doc: `Judges, on the host, the crash states of namespaces that are in sector mode when the trace begins: the table must attach, every block must be in one place, and a sector must hold what it held at some time of the command, whole → struct(states, failed, findings); a finding is struct(state, why), and there are at most 100 of the failed. What was covered is printed.`,
-		call: judgeBTT},
+		call: judgeBy("judge_btt", (*lab.Trace).JudgeBTT)},
+	{name: "judge_info", sig: `(*, at="fence", limit=None, seed=0, platform=None, policy="arch")`, doc: `Judges, on the host, the crash states of the info blocks of fsdax, devdax and sector mode that the command wrote: a block must be as it was, or none that the kernel takes for one, or sound → struct(states, failed, findings), as of judge_btt.`,
+		call: judgeBy("judge_info", (*lab.Trace).JudgeInfo)},
 	{name: "judge_labels", sig: `()`, doc: `Judges, on the host, every state in which power fails within one of the command's label writes: the namespaces in force must be those before the write or those after it, and what the command does not change must be there all the time → struct(states, findings); a finding is struct(state, why).`,
 		call: func(c *call, x *trace) (starlark.Value, error) {
 			n, findings := x.t.JudgeLabels()
@@ -78,19 +80,22 @@ The trace may be looked at under other rules than the VM's: platform is "adr", "
 		}},
 })
 
-func judgeBTT(c *call, x *trace) (starlark.Value, error) {
-	at, s := c.search()
-	if c.err != nil {
-		return nil, c.err
+// judgeBy looks at crash states with a judge on the host.
+func judgeBy(what string, judge func(*lab.Trace, *persist.Search) (int, []lab.Finding, error)) func(*call, *trace) (starlark.Value, error) {
+	return func(c *call, x *trace) (starlark.Value, error) {
+		at, s := c.search()
+		if c.err != nil {
+			return nil, c.err
+		}
+		failed, findings, err := judge(x.t, &s)
+		if err != nil {
+			return nil, err
+		}
+		c.thread.Print(c.thread, fmt.Sprintf("%s(at = %q): %s", what, at, s.Coverage(false)))
+		return record(starlark.StringDict{
+			"states": starlark.MakeInt(s.Visited), "failed": starlark.MakeInt(failed), "findings": x.findings(c, findings),
+		}), nil
 	}
-	failed, findings, err := x.t.JudgeBTT(&s)
-	if err != nil {
-		return nil, err
-	}
-	c.thread.Print(c.thread, fmt.Sprintf("judge_btt(at = %q): %s", at, s.Coverage(false)))
-	return record(starlark.StringDict{
-		"states": starlark.MakeInt(s.Visited), "failed": starlark.MakeInt(failed), "findings": x.findings(c, findings),
-	}), nil
 }
 
 // findings are those whose state was asked for.

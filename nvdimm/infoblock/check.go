@@ -57,3 +57,13 @@ func (p *PFN) Check(addr, size uint64) error {
 	}
 	return nil
 }
+
+// Begins says that bytes begin as an info block does.
+func Begins(p []byte) bool {
+	for _, s := range []string{bttSignature, pfnSignature, daxSignature} {
+		if len(p) >= 16 && string(p[:len(s)]) == s && p[len(s)] == 0 {
+			return true
+		}
+	}
+	return false
+}
