@@ -19,7 +19,7 @@ func (s *Search) Coverage(stopped bool) string {
 	}
 	fmt.Fprintf(&b, "%s distinct of %s%s legal states at %s", fmt.Sprint(s.Visited), least, magnitude(s.Legal), plural(s.Points, "event"))
 	if s.Duplicates > 0 {
-		fmt.Fprintf(&b, ", %d others with images visited before", s.Duplicates)
+		fmt.Fprintf(&b, ", %s with images visited before", plural(s.Duplicates, "other"))
 	}
 	switch {
 	case stopped:
