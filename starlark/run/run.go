@@ -536,8 +536,12 @@ func (w *watcher) Dir(name string) (string, error) {
 	return newFolder(filepath.Join(parent, fileName(strings.Join(fileNames(name), "."))))
 }
 
-// consoleLines is how much of a console a failure shows.
-const consoleLines = 40
+// A failure shows so many lines of a console: few if the guest did what it was
+// told, and more if it may say what went wrong. The artifacts have all of it.
+const (
+	consoleLines     = 40
+	calmConsoleLines = 8
+)
 
 func (w *watcher) End(name string, o *nvstar.Outcome, x *lab.Experiment) {
 	if w.r.o.Ended != nil && x != nil {
@@ -567,13 +571,16 @@ func (w *watcher) End(name string, o *nvstar.Outcome, x *lab.Experiment) {
 // evidence adds the console's end, where artifacts are and how to repeat the
 // test.
 func (w *watcher) evidence(b io.Writer, name string, o *nvstar.Outcome, x *lab.Experiment) {
-	text := ""
+	text, lines := "", calmConsoleLines
 	for _, f := range o.Failures {
 		text += f.Text + "\n"
+		if f.Class != nvstar.Check && f.Class != nvstar.Scenario {
+			lines = consoleLines
+		}
 	}
 	if x != nil {
 		for _, v := range x.VMs() {
-			if tail := lastLines(v.Console(), consoleLines); tail != "" {
+			if tail := lastLines(v.Console(), lines); tail != "" {
 				fmt.Fprintf(b, "console of VM %d:\n%s", v.Number(), indent(tail, "  | "))
 			}
 		}
