@@ -315,13 +315,11 @@ func (c *cpu) runNative() {
 		f := c.arith()
 		x.flags = f>>11&1 | (f&0xff|flagOne)<<8
 		c.enterCode(addrOf(n.exec)+uintptr(thunk), addrOf(n.exec)+uintptr(at))
-		for c.observing && x.why == leftOp && c.storeObserved(&b.ops[x.op]) {
-			if c.attn {
-				c.rip = c.nativePage() + uint64(b.ops[x.op+1].pc)
-				x.why = leftRun
+		for c.observing {
+			if at = c.storesObserved(); at == 0 {
 				break
 			}
-			c.enterCode(addrOf(n.exec)+uintptr(n.thunk), addrOf(n.exec)+uintptr(b.ops[x.op].link))
+			c.enterCode(addrOf(n.exec)+uintptr(n.thunk), addrOf(n.exec)+uintptr(at))
 		}
 		c.setArith(x.flags>>8&(flagsArith&^flagOF) | x.flags&1<<11)
 		at = 0

@@ -2,42 +2,57 @@ package soft
 
 import "nvlab/vmm/observe"
 
-// plainStores has the size of what an op stores that does nothing else: 1, 2,
-// 4, 8 or 16 bytes; 0 for other ops.
-var plainStores = func() (sizes [opCount]uint8) {
+// plainStore is an op that stores and does nothing else.
+type plainStore struct {
+	size uint8 // in bytes, 1 to 16; 0 for other ops
+	from uint8 // where the value is
+}
+
+const (
+	fromRegister = iota
+	fromImmediate
+	fromLow  // a vector's
+	fromHigh // half
+	fromBoth // at an aligned address
+)
+
+// plainStores is indexed by opcode.
+var plainStores = func() (stores [opCount]plainStore) {
 	for w, size := range opSizes {
-		sizes[opMOVMR8+opcode(w)*movStride] = size
-		sizes[opMOVMI8+opcode(w)*movStride] = size
+		stores[opMOVMR8+opcode(w)*movStride] = plainStore{size, fromRegister}
+		stores[opMOVMI8+opcode(w)*movStride] = plainStore{size, fromImmediate}
 	}
-	sizes[opMOVMX32], sizes[opMOVMX64], sizes[opMOVHMX] = 4, 8, 8
-	sizes[opMOVMX], sizes[opMOVAMX] = 16, 16
+	stores[opMOVMX32], stores[opMOVMX64], stores[opMOVHMX] = plainStore{4, fromLow}, plainStore{8, fromLow}, plainStore{8, fromHigh}
+	stores[opMOVMX], stores[opMOVAMX] = plainStore{16, fromLow}, plainStore{16, fromBoth}
 	for i, full := range fullOps {
 		if full != opcode(i) {
-			sizes[i] = sizes[full]
+			stores[i] = stores[full]
 		}
 	}
-	return sizes
+	return stores
 }()
 
 // storeObserved does op k, at which code was left, if it is a plain store to
 // observed memory, and tells of it. Where it can, this spares decoding and
 // looking the instruction up again; what it says is what the executor would.
 func (c *cpu) storeObserved(k *op) bool {
-	n := plainStores[k.code]
+	form := plainStores[k.code]
+	n := form.size
 	if n == 0 || k.link == 0 {
 		return false
 	}
 	va := c.r[k.base] + c.r[k.index]<<(k.scale&63) + uint64(int64(k.disp))
 	m := &c.tlbs[c.privilege()].meta[va>>pageShift&(tlbSize-1)]
-	if (va+uint64(n)-1)&^pageMask != m.vtag || va&^pageMask != m.vtag || m.pa&tlbWritable == 0 {
+	if (va+uint64(n)-1)&^pageMask != m.vtag || va&^pageMask != m.vtag || m.pa&tlbWritable == 0 || form.from == fromBoth && va&15 != 0 {
 		return false
 	}
 	pa := m.pa&^pageMask | va&pageMask
 	r := c.p.mem.find(pa)
-	if r == nil || !r.watched || r.readOnly || r.firstBlock(pa-r.base) != 0 {
+	if r == nil || !r.watched || r.readOnly {
 		return false
 	}
-	if n == 16 && va&15 != 0 && fullOps[k.code] == opMOVAMX {
+	off := pa - r.base
+	if r.firstBlock(off) != 0 {
 		return false
 	}
 	x := &c.native
@@ -45,14 +60,12 @@ func (c *cpu) storeObserved(k *op) bool {
 	c.now = x.limit - x.left + uint64(k.n)
 	c.kind = observe.Kind(k.sel)
 	c.group = c.now | uint64(c.id)<<56
-	off := pa - r.base
-	var v uint64
-	switch full := fullOps[k.code]; {
-	case full < opMOVX && (full-opMOVRR8)%movStride == opMOVMR8-opMOVRR8:
-		v = c.r[k.src]
-	case full < opMOVX:
+	v := c.r[k.src]
+	switch form.from {
+	case fromRegister:
+	case fromImmediate:
 		v = uint64(k.imm)
-	case full == opMOVHMX:
+	case fromHigh:
 		v = c.fpu.xmm[k.src&31][1]
 	default:
 		v = c.fpu.xmm[k.src&31][0]
@@ -64,6 +77,30 @@ func (c *cpu) storeObserved(k *op) bool {
 		n, off, v = 8, off+8, c.fpu.xmm[k.src&31][1]
 	}
 	c.observeStore(r, off, n, v)
-	putLE(r.mem[off:], n, v)
+	if n == 8 {
+		le.PutUint64(r.mem[off:], v)
+	} else {
+		putLE(r.mem[off:], n, v)
+	}
 	return true
+}
+
+// storesObserved does the op at which code was left, and those right after it,
+// as long as they are plain stores to observed memory. It returns where code
+// goes on, or 0.
+func (c *cpu) storesObserved() uint32 {
+	x := &c.native
+	ops := c.p.cache.ops
+	if x.why != leftOp || !c.storeObserved(&ops[x.op]) {
+		return 0
+	}
+	for !c.attn && c.storeObserved(&ops[x.op+1]) {
+		x.op++
+	}
+	if c.attn {
+		c.rip = c.nativePage() + uint64(ops[x.op+1].pc)
+		x.why = leftRun
+		return 0
+	}
+	return ops[x.op].link
 }

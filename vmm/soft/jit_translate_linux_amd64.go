@@ -199,7 +199,7 @@ func (t *translator) block() bool {
 		o := &t.ops[i]
 		if t.op(i, o) {
 			known++
-			if o.code == opGENERIC || t.watch && plainStores[o.code] != 0 {
+			if o.code == opGENERIC || t.watch && plainStores[o.code].size != 0 {
 				t.resumes = append(t.resumes, stub{site: a.pos, op: i, flags: t.flags})
 			}
 			continue

@@ -265,13 +265,17 @@ func (c *counter) Store(*observe.Store) { c.stores++ }
 func (c *counter) Flush(*observe.Flush) { c.flushes++ }
 func (c *counter) Fence(*observe.Fence) { c.fences++ }
 
-// BenchmarkObservedStore is a loop of eight stores and a jump.
-func BenchmarkObservedStore(b *testing.B) {
-	var code []byte
+// eightStores is a loop of eight stores and a jump.
+func eightStores() (code []byte) {
 	for i := range byte(8) {
 		code = append(code, 0x48, 0x89, 0x47, 8*i) // mov [rdi+8i], rax
 	}
-	code = append(code, 0xeb, 0xde)
+	return append(code, 0xeb, 0xde)
+}
+
+// BenchmarkObservedStore is ns per store.
+func BenchmarkObservedStore(b *testing.B) {
+	code := eightStores()
 	for _, on := range []bool{false, true} {
 		b.Run(fmt.Sprintf("observed=%v", on), func(b *testing.B) {
 			c := &counter{}
