@@ -47,7 +47,7 @@ func (c *cpu) aligned() bool { return c.flags&flagAC != 0 && c.cpl == 3 && c.cr0
 
 // alignCheck raises #AC for a misaligned access (SDM 3A, 6.15, "Interrupt 17").
 func (c *cpu) alignCheck(va uint64, n uint8) bool {
-	if canonical(va) && n <= 8 && n&(n-1) == 0 && va&uint64(n-1) != 0 {
+	if canonical(va) && n <= 16 && n&(n-1) == 0 && va&uint64(n-1) != 0 {
 		c.raiseErr(excAC, 0)
 		return true
 	}
@@ -139,10 +139,11 @@ func (c *cpu) spanSys(va uint64, n uint8, kind access) (span, bool) {
 	return s, ok
 }
 
-// loadBytes reads a larger operand.
-func (c *cpu) loadBytes(seg uint8, va uint64, b []byte) bool {
+// loadBytes reads a larger operand, in pieces of up to 8 bytes, which are what
+// is checked for alignment.
+func (c *cpu) loadBytes(seg uint8, va uint64, b []byte, piece int) bool {
 	for len(b) > 0 {
-		n := min(len(b), 8)
+		n := min(len(b), piece)
 		v, ok := c.load(seg, va, uint8(n))
 		if !ok {
 			return false
@@ -154,14 +155,14 @@ func (c *cpu) loadBytes(seg uint8, va uint64, b []byte) bool {
 }
 
 // storeBytes writes a larger operand: all of it or, on a fault, nothing.
-func (c *cpu) storeBytes(seg uint8, va uint64, b []byte) bool {
-	for off := 0; off < len(b); off += 8 {
-		if _, ok := c.span(seg, va+uint64(off), uint8(min(len(b)-off, 8)), accessWrite); !ok {
+func (c *cpu) storeBytes(seg uint8, va uint64, b []byte, piece int) bool {
+	for off := 0; off < len(b); off += piece {
+		if _, ok := c.span(seg, va+uint64(off), uint8(min(len(b)-off, piece)), accessWrite); !ok {
 			return false
 		}
 	}
 	for len(b) > 0 {
-		n := min(len(b), 8)
+		n := min(len(b), piece)
 		if !c.store(seg, va, uint8(n), getLE(b, uint8(n))) {
 			return false
 		}

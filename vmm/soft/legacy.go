@@ -139,7 +139,7 @@ func execPUSHA(c *cpu, in *inst) bool {
 	for i := range 8 {
 		putLE(b[(7-i)*n:], in.size, c.r[i])
 	}
-	if !c.storeBytes(segSS, c.stack(-uint64(8*n)), b[:8*n]) {
+	if !c.storeBytes(segSS, c.stack(-uint64(8*n)), b[:8*n], n) {
 		return false
 	}
 	c.moveSP(-uint64(8 * n))
@@ -149,7 +149,7 @@ func execPUSHA(c *cpu, in *inst) bool {
 func execPOPA(c *cpu, in *inst) bool {
 	var b [32]byte
 	n := int(in.size)
-	if !c.loadBytes(segSS, c.stack(0), b[:8*n]) {
+	if !c.loadBytes(segSS, c.stack(0), b[:8*n], n) {
 		return false
 	}
 	for i := range uint8(8) {

@@ -71,6 +71,26 @@ func (e *encoding) exempt() bool {
 	return flow(e.op, e.ext) && (e.prefix == 1 || e.prefix > 3) && !e.in32
 }
 
+// varies says that makers do not agree on the x87 state after it: conversions
+// that enter MMX or do not, and encodings that are in no manual.
+func (e *encoding) varies() bool {
+	switch e.op {
+	case 0x12a, 0x12c, 0x12d:
+		return true
+	case 0xd9:
+		return !e.mem && e.ext == 3
+	case 0xdc:
+		return !e.mem && (e.ext == 2 || e.ext == 3)
+	case 0xdd:
+		return !e.mem && e.ext < 2
+	case 0xde:
+		return !e.mem && e.ext == 2
+	case 0xdf:
+		return !e.mem && e.ext < 4
+	}
+	return false
+}
+
 // privileged says that the instruction is tried at CPL 3 only, as the host
 // does.
 func (e *encoding) privileged() bool {
@@ -95,6 +115,10 @@ func (o *oracle) state(r *rand.Rand, x *trial) {
 	}
 	s.R[rSP] = oracleData + 2048 + uint64(r.IntN(64))*8
 	s.Flags = flagOne | flagIF | r.Uint64()&(flagsArith|flagDF)
+	// FXSAVE may raise #AC or #GP; masked stores differ, too.
+	if o.amd && x.cpl == 3 && in.op != 0x1ae && in.op != 0x1f7 && r.IntN(16) == 0 {
+		s.Flags |= flagAC
+	}
 	s.MXCSR = mxcsrReset | uint32(r.IntN(4))<<13
 	if r.IntN(4) == 0 {
 		s.MXCSR |= uint32(r.IntN(2))<<15 | uint32(r.IntN(2))<<6

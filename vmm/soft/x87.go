@@ -76,13 +76,17 @@ func execX87(c *cpu, in *inst) bool {
 	va := c.operandAddr(in)
 	var buf [128]byte
 	data := buf[:size]
-	words := in.size == 2 && size > 16 // an environment
-	if words {
-		size -= x87Env / 2
+	piece := 8
+	words := false
+	if size > 16 { // an environment
+		piece = min(int(in.size), 4)
+		if words = piece == 2; words {
+			size -= x87Env / 2
+		}
 	}
 	if store {
-		for off := 0; off < size; off += 8 {
-			if _, ok := c.span(in.seg, va+uint64(off), uint8(min(size-off, 8)), accessWrite); !ok {
+		for off := 0; off < size; off += piece {
+			if _, ok := c.span(in.seg, va+uint64(off), uint8(min(size-off, piece)), accessWrite); !ok {
 				return false
 			}
 		}
@@ -91,7 +95,7 @@ func execX87(c *cpu, in *inst) bool {
 			if words {
 				data = narrowEnv(data)
 			}
-			if !c.storeBytes(in.seg, va, data) {
+			if !c.storeBytes(in.seg, va, data, piece) {
 				return false
 			}
 		case fp.NoStore:
@@ -99,7 +103,7 @@ func execX87(c *cpu, in *inst) bool {
 			return c.x87Fault(fault)
 		}
 	} else {
-		if !c.loadBytes(in.seg, va, data[len(data)-size:]) {
+		if !c.loadBytes(in.seg, va, data[len(data)-size:], piece) {
 			return false
 		}
 		if words {
@@ -268,7 +272,7 @@ func (c *cpu) fxsave(in *inst) bool {
 			n = fxUsed
 		}
 	}
-	return c.storeBytes(in.seg, va, b[:n])
+	return c.storeBytes(in.seg, va, b[:n], 8)
 }
 
 func (c *cpu) fxrstor(in *inst) bool {
@@ -280,7 +284,7 @@ func (c *cpu) fxrstor(in *inst) bool {
 		return c.gp(0)
 	}
 	var b [fxLength]byte
-	if !c.loadBytes(in.seg, va, b[:]) {
+	if !c.loadBytes(in.seg, va, b[:], 8) {
 		return false
 	}
 	mxcsr := le.Uint32(b[fxMXCSR:])

@@ -134,7 +134,7 @@ func (r *Runner) leave(a *assembler, k Kind) {
 	}
 	a.bytes(0x0f, 0xae, 0x90)
 	a.disp(offHost + 16)
-	a.bytes(0xfc, 0xc3) // cld; ret
+	a.bytes(0x6a, 0x02, 0x9d, 0xc3) // push 2; popfq; ret: no DF, no AC
 }
 
 // Prepare takes the instruction to run, and returns its page for what else it
@@ -197,6 +197,22 @@ func (r *Runner) Run(s *State, trap bool) Fault {
 		copy(s.FPU[:], r.state[offFPU:])
 	}
 	return r.catcher.Fault()
+}
+
+// OnlyFaults blocks all signals of the thread but those of exceptions, and
+// returns what undoes that: Go's handlers cannot run with EFLAGS.AC set.
+func OnlyFaults() (undo func() error, err error) {
+	var block, before unix.Sigset_t
+	for i := range block.Val {
+		block.Val[i] = ^uint64(0)
+	}
+	for _, s := range faultSignals {
+		block.Val[0] &^= 1 << (s - 1)
+	}
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &block, &before); err != nil {
+		return nil, fmt.Errorf("block signals: %w", err)
+	}
+	return func() error { return unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil) }, nil
 }
 
 // SetGSBase sets the base of GS of the thread, which Go does not use.
