@@ -164,7 +164,8 @@ func together(t *testing.T, sides []*side, do func(*side) error) {
 					t.Errorf("%s: %v", s.name, s.failed)
 				}
 			}
-			t.Logf("%d comparisons; %d lines of %d stores, of %d instructions in %v of guest time", compared, lines, first.stores.count, first.states()[0].Retired, clock)
+			t.Logf("%d comparisons; %d lines of %d stores, of %d instructions in %v of guest time",
+				compared, lines, first.stores.count, first.procs.Stats().Instructions, clock)
 			return
 		}
 		if differ == "" {
@@ -245,23 +246,28 @@ func TestLockstep(t *testing.T) {
 	if err := soft.Compiles(); err != nil {
 		t.Skipf("there is nothing to compare the interpreter with: %v", err)
 	}
-	long := os.Getenv("NVLAB_LOCKSTEP") == "1"
-	paths, want := map[string]string{}, map[string]string{}
-	rounds := map[string]string{}
+	paths := map[string]string{}
 	for _, p := range programs.All {
-		rounds[p.Name] = p.Few
-		if long {
-			rounds[p.Name] += "0"
-		}
 		paths[p.Name] = p.Build(t)
-		want[p.Name] = programs.Native(t, paths[p.Name], rounds[p.Name])
 	}
-	cpus := []int{1}
-	if long {
-		cpus = append(cpus, 2)
-	}
-	for _, n := range cpus {
-		t.Run(fmt.Sprintf("%d CPUs", n), func(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		cpus int
+		more string // zeros after the number of rounds
+		long bool
+	}{
+		{name: "1 CPU", cpus: 1},
+		{name: "2 CPUs", cpus: 2, long: true},
+		{name: "1 CPU for long", cpus: 1, more: "0", long: true},
+	} {
+		if c.long && os.Getenv("NVLAB_LOCKSTEP") != "1" {
+			continue
+		}
+		want := map[string]string{}
+		for _, p := range programs.All {
+			want[p.Name] = programs.Native(t, paths[p.Name], p.Few+c.more)
+		}
+		t.Run(c.name, func(t *testing.T) {
 			sides := []*side{
 				{name: "the interpreter that sees all stores", Engine: soft.Engine{Interpreter: true}, stores: newStores()},
 				{name: "the interpreter", Engine: soft.Engine{Interpreter: true}},
@@ -270,7 +276,7 @@ func TestLockstep(t *testing.T) {
 			machines := map[*side]*VM{}
 			for _, s := range sides {
 				v, _ := labelledVM(t, vmExperiment(t))
-				v.engine, v.opts.CPUs = s, n
+				v.engine, v.opts.CPUs = s, c.cpus
 				machines[s] = v
 			}
 			together(t, sides, func(s *side) error {
@@ -297,12 +303,12 @@ func TestLockstep(t *testing.T) {
 					if err := v.WriteFile(ctx, name, text); err != nil {
 						return err
 					}
-					got, err := do("chmod +x " + name + " && " + name + " " + rounds[p.Name] + " && rm " + name)
+					got, err := do("chmod +x " + name + " && " + name + " " + p.Few + c.more + " && rm " + name)
 					if err != nil {
 						return err
 					}
 					if got != want[p.Name] {
-						return fmt.Errorf("%s %s prints %q, natively %q", p.Name, rounds[p.Name], got, want[p.Name])
+						return fmt.Errorf("%s %s prints %q, natively %q", p.Name, p.Few+c.more, got, want[p.Name])
 					}
 				}
 				return v.PowerOff(ctx)
@@ -314,8 +320,8 @@ func TestLockstep(t *testing.T) {
 			if len(consoles) != 1 {
 				t.Errorf("there are %d different consoles, want 1", len(consoles))
 			}
-			if up := strings.Contains(machines[sides[0]].Console(), "2 CPUs"); up != (n == 2) {
-				t.Errorf("on %d CPUs the kernel says that it has 2: %v", n, up)
+			if up := strings.Contains(machines[sides[0]].Console(), "2 CPUs"); up != (c.cpus == 2) {
+				t.Errorf("on %d CPUs the kernel says that it has 2: %v", c.cpus, up)
 			}
 		})
 	}
