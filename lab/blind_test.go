@@ -114,6 +114,18 @@ func TestBlindPowerCut(t *testing.T) {
 	if flushed, not := word(t, b, 4096), word(t, b, 2*4096); flushed != "durable" || not != "\x00\x00\x00\x00\x00\x00\x00" {
 		t.Errorf("after the power cut the flushed write reads %q, the other %q; want it, and zeros", flushed, not)
 	}
+	mustBoot(t, v)
+	if err := v.PowerCutOn(PowerCut{Event: EventFlushHint, Nth: 1}); err != nil {
+		t.Fatal(err)
+	}
+	mustRun(t, v, "echo visible | dd of=/dev/pmem0 bs=4096 seek=2 conv=sync oflag=direct")
+	r, err := v.Run(t.Context(), Command{Shell: "sync /dev/pmem0", Timeout: DefaultTimeout})
+	if err != nil || r.Ended || v.State() != Off {
+		t.Errorf("a flush whose hint the power fails before: %+v, %v, VM %s", r, err, v.State())
+	}
+	if flushed, not := word(t, b, 4096), word(t, b, 2*4096); flushed != "durable" || not == "visible" {
+		t.Errorf("after a cut before a flush hint the earlier write reads %q, the later %q", flushed, not)
+	}
 
 	v, b = blindVM(t, x, "labels.img", 1, 128<<10)
 	mustBoot(t, v)
@@ -125,7 +137,7 @@ func TestBlindPowerCut(t *testing.T) {
 	if err := v.PowerCutOn(PowerCut{Event: EventLabelWrite, Nth: 1}); err != nil {
 		t.Fatal(err)
 	}
-	r, err := v.Run(t.Context(), Command{Shell: "ndctl destroy-namespace -f namespace0.0", Timeout: DefaultTimeout})
+	r, err = v.Run(t.Context(), Command{Shell: "ndctl destroy-namespace -f namespace0.0", Timeout: DefaultTimeout})
 	if err != nil || r.Ended || v.State() != Off {
 		t.Errorf("the command that a power cut ends: %+v, %v, VM %s", r, err, v.State())
 	}

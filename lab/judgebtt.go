@@ -7,6 +7,7 @@ import (
 
 	"nvlab/nvdimm"
 	"nvlab/nvdimm/btt"
+	"nvlab/nvdimm/infoblock"
 	"nvlab/nvdimm/label"
 	"nvlab/nvdimm/persist"
 )
@@ -37,7 +38,9 @@ func (t *Trace) JudgeBTT(s *persist.Search) (failed int, findings []Finding, err
 		}
 	}
 	for _, x := range tables {
-		x.rewind()
+		if err := x.rewind(); err != nil {
+			return 0, nil, &Error{Class: ClassHost, Err: err}
+		}
 	}
 	for v := range s.Views(t.Journal) {
 		for _, x := range tables {
@@ -76,7 +79,7 @@ func (t *Trace) sectorMode(d *NVDIMM) ([]*sectors, error) {
 	for _, sp := range spans {
 		x, err := openSectors(s, sp.base, sp.size)
 		if err != nil {
-			return nil, &Error{Class: ClassHost, Err: err}
+			return nil, err
 		}
 		if x != nil {
 			x.dimm = d
@@ -91,9 +94,9 @@ func (t *Trace) sectorMode(d *NVDIMM) ([]*sectors, error) {
 type sectors struct {
 	dimm   *NVDIMM
 	medium func(*persist.Medium) bool
-	base   uint64 // of the namespace, in the backend
-	start  []byte // its bytes at the beginning
-	ns     []byte // and now
+	base   uint64           // of the namespace, in the backend
+	start  *nvdimm.Snapshot // of the backend, at the beginning
+	ns     []byte           // its bytes now
 	table  *btt.Table
 
 	touched []int       // sectors that the command wrote
@@ -115,17 +118,37 @@ type verdict struct {
 
 var contentSeed = maphash.MakeSeed()
 
+// maxJudged is the size of the largest namespace that is held in memory.
+const maxJudged = 2 << 30
+
 // openSectors is nil for a namespace in another mode.
 func openSectors(s *nvdimm.Snapshot, base, size uint64) (*sectors, error) {
-	x := &sectors{base: base, ns: make([]byte, size), legal: map[int]set{}, event: -1}
-	if _, err := s.ReadAt(x.ns, int64(base)); err != nil {
+	block := make([]byte, infoblock.Size)
+	found := false
+	for _, at := range []uint64{0, infoblock.Size} {
+		if at+infoblock.Size > size {
+			break
+		}
+		if _, err := s.ReadAt(block, int64(base+at)); err != nil {
+			return nil, err
+		}
+		_, err := infoblock.ParseBTT(block)
+		found = found || err == nil
+	}
+	if !found {
+		return nil, nil
+	}
+	if size > maxJudged {
+		return nil, fmt.Errorf("a namespace of %#x bytes is too large to be judged: the largest has %#x", size, uint64(maxJudged))
+	}
+	x := &sectors{base: base, start: s, ns: make([]byte, size), legal: map[int]set{}, event: -1}
+	if err := x.rewind(); err != nil {
 		return nil, err
 	}
 	var err error
 	if x.table, err = btt.Open(x.ns); err != nil {
 		return nil, nil
 	}
-	x.start = append([]byte(nil), x.ns...)
 	return x, nil
 }
 
@@ -175,7 +198,11 @@ func (x *sectors) contents(at int) uint64 {
 	return maphash.Bytes(contentSeed, x.ns[at:end])
 }
 
-func (x *sectors) rewind() { copy(x.ns, x.start) }
+// rewind makes the namespace what it was at the beginning.
+func (x *sectors) rewind() error {
+	_, err := x.start.ReadAt(x.ns, int64(x.base))
+	return err
+}
 
 // judge looks at one crash state.
 func (x *sectors) judge(v *persist.View) error {
