@@ -118,7 +118,7 @@ func scalarEncodings() (list []encoding) {
 func TestCompiledLockstep(t *testing.T) {
 	n := 150
 	if !testing.Short() {
-		n = 3000
+		n = 2000
 	}
 	pair := interpretedAndCompiled(t)
 	r := rand.New(rand.NewPCG(17, 18))
