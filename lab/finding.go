@@ -42,12 +42,12 @@ func (t *Trace) list(b *strings.Builder, word string, ops []persist.Op) {
 			fmt.Fprintf(b, "  %s: %d more\n", word, len(ops)-i)
 			break
 		}
-		fmt.Fprintf(b, "  %s: %s\n", word, t.Store(o))
+		fmt.Fprintf(b, "  %s: %s\n", word, t.DescribeStore(o))
 	}
 }
 
-// Store describes a store.
-func (t *Trace) Store(o persist.Op) string {
+// DescribeStore tells of a store.
+func (t *Trace) DescribeStore(o persist.Op) string {
 	id := "?"
 	if d := t.DIMM(o.Medium); d != nil {
 		id = d.ID()

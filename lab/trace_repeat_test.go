@@ -20,7 +20,7 @@ func told(t *testing.T, trace *Trace) string {
 		fmt.Fprintln(&b, e.Seq, e.What, e.Kind, e.Offset, e.Length, e.PC, trace.Symbol(e.PC), trace.Process(e.Process))
 	}
 	for _, m := range trace.Missing() {
-		fmt.Fprintln(&b, trace.Store(m.Op), m.Stores, m.Bytes, m.Lint)
+		fmt.Fprintln(&b, trace.DescribeStore(m.Op), m.Stores, m.Bytes, m.Lint)
 	}
 	search := persist.Search{At: persist.AtFence, Limit: 300, Seed: 7}
 	for s := range search.States(trace.Journal) {

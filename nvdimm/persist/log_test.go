@@ -140,3 +140,21 @@ func TestJournalOutlivesItsMachine(t *testing.T) {
 		t.Errorf("%d states, events %v, want 2 and %v", n, got, want)
 	}
 }
+
+// TestJournalIsBounded: what does not fit is counted, and the journal stays
+// one.
+func TestJournalIsBounded(t *testing.T) {
+	m := NewModel(Config{})
+	m.Map(0, NewMedium("nvdimm1", ADR, make(Bytes, 4096)), 0)
+	j, err := m.Record(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.Store(&observe.Store{Value: 7, Size: 8, Group: 1})
+	j.events.bytes = maxBytes
+	j.Store(&observe.Store{Value: 8, Size: 8, Group: 2})
+	j.Flush(&observe.Flush{Op: observe.CLWB})
+	if j.Dropped != 2 || j.Stores != 1 || j.Flushes != 0 || len(j.Entries(0)) != 1 {
+		t.Errorf("a full journal dropped %d events and has %d stores, %d flushes, %d entries; want 2, 1, 0, 1", j.Dropped, j.Stores, j.Flushes, len(j.Entries(0)))
+	}
+}
