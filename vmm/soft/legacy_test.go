@@ -1,7 +1,9 @@
 package soft
 
 import (
+	"context"
 	"encoding/binary"
+	"math/rand/v2"
 	"testing"
 )
 
@@ -134,14 +136,60 @@ var to32 = []byte{
 // user32 readies a machine to run a 32-bit program.
 func user32(t *testing.T, code string) *testMachine {
 	m := newTestMachine(t)
+	m.program32([]byte(code))
+	return m
+}
+
+func (m *testMachine) program32(code []byte) {
 	m.stubs()
 	m.gate(0x80, testStubs+16*0x80, 3, 0)
 	m.gate(excBP, testStubs+16*excBP, 3, 0)
 	copy(m.ram[testGDT+0x40:], le64(0x00cffb000000ffff, 0x0040f3000000000f|testData<<16, 0x00c0f70000000000|0x29f, 0x00cff1000000ffff))
 	m.c.gdt.limit = 0x5f
 	m.put(testCode, to32...)
-	m.put(testUser, []byte(code)...)
-	return m
+	m.put(testUser, code...)
+}
+
+// FuzzProgram32 runs any bytes as a 32-bit program: it ends in an exception, or
+// goes on, and the engine has no defect.
+func FuzzProgram32(f *testing.F) {
+	r := rand.New(rand.NewPCG(21, 22))
+	var list []encoding
+	for _, e := range encodings32() {
+		if !e.redundant() {
+			list = append(list, e)
+		}
+	}
+	for range 20 {
+		f.Add(randomCode(r, list, 60), r.Uint64())
+	}
+	f.Add([]byte{0x60, 0x61, 0xc8, 0x10, 0x00, 0x03, 0xc9, 0x9a, 0, 0, 0x22, 0, 0x2b, 0}, uint64(1))
+	m := newTestMachine(f)
+	f.Fuzz(func(t *testing.T, code []byte, seed uint64) {
+		if len(code) > 256 {
+			return
+		}
+		m.reset(t)
+		m.program32(code)
+		r := rand.New(rand.NewPCG(seed, 23))
+		for i := range 16 {
+			if m.c.r[i] = interesting(r); r.IntN(2) == 0 {
+				m.c.r[i] = testData + uint64(r.IntN(pageSize))
+			}
+		}
+		m.c.r[rSP] = testStack
+		if _, err := m.p.Run(context.Background(), 2000); err != nil {
+			t.Fatalf("Run() of % x: %v", code, err)
+		}
+		if m.c.long {
+			return
+		}
+		for i, v := range m.c.r[:8] {
+			if v>>32 != 0 {
+				t.Errorf("% x: register %d is %#x in 32-bit code", code, i, v)
+			}
+		}
+	})
 }
 
 // TestProgram32 has what a 32-bit program may not do.
