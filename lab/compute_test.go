@@ -52,6 +52,9 @@ func TestCompute(t *testing.T) {
 		native, guest := w.medians()
 		ratio := native.Seconds() / guest.Seconds()
 		t.Logf("%-10s native %v, guest %v: %.2f of native", w.name, native, guest, ratio)
+		if w.more {
+			continue
+		}
 		if ratio < wantComputeLeast {
 			t.Errorf("%s runs at %.2f of native, want at least %.2f", w.name, ratio, wantComputeLeast)
 		}
@@ -72,6 +75,7 @@ type computing struct {
 type computation struct {
 	name          string
 	host, inGuest []string
+	more          bool // than the speeds aimed at are for
 	native, guest []time.Duration
 }
 
@@ -127,7 +131,8 @@ func newComputing(t testing.TB) *computing {
 			t.Fatal(err)
 		}
 		mustRun(t, v, "chmod +x /tmp/"+name)
-		c.work = append(c.work, &computation{name: name, host: []string{path, p.Rounds}, inGuest: []string{"/tmp/" + name, p.Rounds}})
+		c.work = append(c.work, &computation{name: name, host: []string{path, p.Rounds}, inGuest: []string{"/tmp/" + name, p.Rounds},
+			more: name != "sort.go" && name != "matmul.c"})
 	}
 	return c
 }
