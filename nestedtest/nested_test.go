@@ -208,7 +208,18 @@ func sameBytes(t *testing.T, dir, console string) {
 	}
 }
 
+// tail is the end of a step: of one that tells which tests failed, theirs.
 func tail(s string) string {
+	const most = 60
+	var failed []string
+	for i, test := range strings.Split(s, "=== RUN ") {
+		if i > 0 && strings.Contains(test, "--- FAIL: ") {
+			failed = append(failed, strings.Split(test, "\n")...)
+		}
+	}
+	if failed != nil {
+		return strings.Join(failed[:min(len(failed), most)], "\n")
+	}
 	lines := strings.Split(s, "\n")
-	return strings.Join(lines[max(0, len(lines)-60):], "\n")
+	return strings.Join(lines[max(0, len(lines)-most):], "\n")
 }
