@@ -297,12 +297,17 @@ func (s *Search) visit(r *replay, seen map[hash]bool, yield func(*View) bool) bo
 	}
 	s.AtLeast = s.AtLeast || !p.whole
 	visited := 0
+	order := func(i int) int { return i }
+	if share < n {
+		order = p.walk(n, s.Seed)
+	}
 	v := &View{p: p}
-	for k := range n {
+	for i := range n {
 		if visited == share {
 			s.Cut = true
 			break
 		}
+		k := order(i)
 		c, seed := p.choose(method, k, s.Seed)
 		h := p.hash(c)
 		if seen[h] {
@@ -322,6 +327,28 @@ func (s *Search) visit(r *replay, seen map[hash]bool, yield func(*View) bool) bo
 		r.fresh = r.fresh[:0]
 	}
 	return true
+}
+
+// walk is an order of n states of which a limit leaves most out: with seed 0 the
+// plainest first, else as the seed says, each once, by a step prime to n.
+func (p *point) walk(n int, seed uint64) func(i int) int {
+	if seed == 0 {
+		return func(i int) int { return i }
+	}
+	g := generator(seed ^ uint64(p.r.at)<<32)
+	g.next()
+	first, stride := int(g.below(uint64(n))), n
+	for gcd(stride, n) != 1 {
+		stride = 1 + int(g.below(uint64(n)))
+	}
+	return func(i int) int { return (first + i*stride) % n }
+}
+
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
 }
 
 // choose is state k by a method, and the seed if that counts.

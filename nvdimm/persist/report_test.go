@@ -223,6 +223,20 @@ func TestLimitIsShared(t *testing.T) {
 	}
 }
 
+// TestLimitIsSeeded: what a limit too small for the plain states leaves in is
+// the seed's choice.
+func TestLimitIsSeeded(t *testing.T) {
+	_, j, _, _ := feed(big(), len(big()), persist.ADR, persist.Config{}, true)
+	chosen := map[string]uint64{}
+	for seed := range uint64(4) {
+		got := strings.Join(ids(j, persist.Search{At: persist.AtFence, Limit: 12, Seed: seed}), " ")
+		if other, ok := chosen[got]; ok {
+			t.Errorf("a search with limit 12 visits the same states with seeds %d and %d: %s", other, seed, got)
+		}
+		chosen[got] = seed
+	}
+}
+
 // BenchmarkJournal records what BenchmarkStore does. It reports ns per store.
 func BenchmarkJournal(b *testing.B) {
 	mem := make([]byte, 64<<20)
