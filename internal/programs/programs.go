@@ -67,7 +67,8 @@ func (p Program) Compiles() bool {
 }
 
 // Build compiles p for linux/amd64, static, and returns the executable's path.
-// It skips the test where the compiler is missing.
+// It skips the test where the compiler is missing, or fails it with
+// NVLAB_REQUIRE_GCC=1.
 func (p Program) Build(t testing.TB) string {
 	t.Helper()
 	text, err := source.ReadFile("source/" + p.Name)
@@ -84,6 +85,9 @@ func (p Program) Build(t testing.TB) string {
 		args = []string{"build", "-trimpath", "-o", to, from}
 	}
 	if !p.Compiles() {
+		if os.Getenv("NVLAB_REQUIRE_GCC") == "1" {
+			t.Fatalf("%s takes %s, which is missing", p.Name, compiler)
+		}
 		t.Skipf("%s takes %s, which is missing", p.Name, compiler)
 	}
 	c := exec.Command(compiler, args...)
