@@ -28,11 +28,14 @@ func (s *Search) Coverage(stopped bool) string {
 		fmt.Fprintf(&b, "; limit = %d, shared between the events, left the others out", s.Limit)
 	case s.Sampled > 0:
 		fmt.Fprintf(&b, "; of %s with more than %d states only as many, chosen by seed = %d", plural(s.Sampled, "event"), maxExhaustive, s.Seed)
-	case s.Joined == 0:
+	case s.Joined == 0 && s.Spilled == 0:
 		b.WriteString("; that is all")
 	}
 	if s.Joined > 0 {
 		fmt.Fprintf(&b, "; not among the legal are states that part %s from others of lines with more than %d undecided", plural(s.Joined, "store"), maxOps)
+	}
+	if s.Spilled > 0 {
+		fmt.Fprintf(&b, "; taken for written back, as a cache does that is full, are the oldest %s of too many undecided", plural(s.Spilled, "store"))
 	}
 	return b.String()
 }

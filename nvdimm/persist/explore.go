@@ -28,6 +28,7 @@ type Search struct {
 	Cut        bool     // the limit left states out
 	AtLeast    bool     // there are more legal states than Legal, of lines with too many
 	Joined     int      // stores whose own states were given up for space: see maxOps
+	Spilled    int      // stores taken for written back, for space: see maxUndecided
 
 	left int // events to look at
 }
@@ -253,7 +254,7 @@ func (s *Search) States(j *Journal) iter.Seq[*State] {
 // Views visits the same states as States does, at less cost.
 func (s *Search) Views(j *Journal) iter.Seq[*View] {
 	return func(yield func(*View) bool) {
-		s.Points, s.Visited, s.Duplicates, s.Sampled, s.Joined, s.Legal, s.Cut, s.AtLeast = 0, 0, 0, 0, 0, new(big.Int), false, false
+		s.Points, s.Visited, s.Duplicates, s.Sampled, s.Joined, s.Spilled, s.Legal, s.Cut, s.AtLeast = 0, 0, 0, 0, 0, 0, new(big.Int), false, false
 		seen := map[hash]bool{}
 		if s.left = 0; s.Limit > 0 {
 			r := j.replayAs(s.Reading)
@@ -275,9 +276,10 @@ func (s *Search) Views(j *Journal) iter.Seq[*View] {
 func (s *Search) visit(r *replay, seen map[hash]bool, yield func(*View) bool) bool {
 	p := r.point()
 	s.Points++
-	s.Joined = 0
+	s.Joined, s.Spilled = 0, 0
 	for _, d := range r.model.media {
 		s.Joined += d.Truncated
+		s.Spilled += d.Spilled
 	}
 	s.Legal.Add(s.Legal, p.total)
 	n, method := maxExhaustive, 'r'

@@ -165,6 +165,9 @@ type Medium struct {
 	Name      string
 	Platform  Platform
 	Truncated int // stores whose states were given up for space
+	Spilled   int // stores taken for written back, for space
+
+	added int // what spill bounds, estimated
 
 	mem       Memory
 	index     int
@@ -197,6 +200,7 @@ func (d *Medium) touch(n uint64) *line {
 		}
 		copy(l.durable[:], d.mem.Line(n))
 		d.lines.put(n, l)
+		d.added += lineCost
 	}
 	d.last = l
 	return l

@@ -117,6 +117,9 @@ func (m *Model) Store(e *observe.Store) {
 		d.direct(n, e)
 		return
 	}
+	if d.added++; d.added >= maxUndecided {
+		d.spill()
+	}
 	l := d.touch(n)
 	o := makeOp(e)
 	o.id, o.process = m.nextID, m.process

@@ -1,0 +1,56 @@
+package persist
+
+import "slices"
+
+// maxUndecided bounds the ops that a medium keeps undecided, and with them the
+// memory of a model, to a few hundred MB. It is what 16 MiB of lines have that
+// are stored to once, in chunks of 8 bytes.
+const maxUndecided = 1 << 22
+
+// lineCost is what a line takes besides its ops, in ops.
+const lineCost = 8
+
+// spill lets the lines that have been undecided longest reach the memory
+// controller, half of them, if the medium has too many: no cache holds more
+// and more dirty lines, though a real one may choose others. It gives states
+// up and adds none. Where reaching the controller decides nothing, all stays.
+func (d *Medium) spill() {
+	cost := d.cost()
+	if cost > maxUndecided/2 {
+		lines := d.sorted()
+		newest := make([]uint64, len(lines))
+		for i, l := range lines {
+			newest[i] = l.newest()
+		}
+		ids := slices.Clone(newest)
+		slices.Sort(ids)
+		for i, l := range lines {
+			if newest[i] <= ids[len(ids)/2] {
+				l.reach(func(o *op) bool {
+					if !o.accepted {
+						d.Spilled++
+					}
+					return true
+				})
+			}
+		}
+		cost = d.cost()
+	}
+	d.added = min(cost, maxUndecided/2) // not to look too often
+}
+
+func (d *Medium) cost() int {
+	n := 0
+	for _, l := range d.lines.all() {
+		n += lineCost + len(l.ops)
+	}
+	return n
+}
+
+// newest is the id of the line's last op.
+func (l *line) newest() uint64 {
+	if n := len(l.ops); n > 0 {
+		return l.ops[n-1].id
+	}
+	return 0
+}
