@@ -98,16 +98,7 @@ func daxVM(t *testing.T, x *Experiment, namespace uint64) (*VM, *Backend) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := DefaultVMOptions()
-	o.Slots, o.MaxMem = 1, 4<<30
-	v, err := x.VM(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := v.Plug(PlugOptions{Backend: b, LabelSize: 128 << 10}); err != nil {
-		t.Fatal(err)
-	}
-	return v, b
+	return pluggedVM(t, x, b, 128<<10), b
 }
 
 // inGuest runs a test of this binary in a guest, with a mode and a path.

@@ -60,16 +60,22 @@ func labelledVM(t testing.TB, x *Experiment) (*VM, *Backend) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return pluggedVM(t, x, b, 128<<10), b
+}
+
+// pluggedVM is a machine whose one DIMM has a backend.
+func pluggedVM(t testing.TB, x *Experiment, b *Backend, labelSize uint64) *VM {
+	t.Helper()
 	o := DefaultVMOptions()
 	o.Slots, o.MaxMem = 1, 4<<30
 	v, err := x.VM(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := v.Plug(PlugOptions{Backend: b, ID: "nvdimm1", LabelSize: 128 << 10}); err != nil {
+	if _, err := v.Plug(PlugOptions{Backend: b, ID: "nvdimm1", LabelSize: labelSize}); err != nil {
 		t.Fatal(err)
 	}
-	return v, b
+	return v
 }
 
 func mustBoot(t testing.TB, v *VM) {

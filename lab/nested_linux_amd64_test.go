@@ -116,15 +116,7 @@ func TestWholeJobOnDeviceDAX(t *testing.T) {
 	if b.Durability() != nvdimm.DeviceDAX {
 		t.Errorf("durability is %v, want device-dax", b.Durability())
 	}
-	o := DefaultVMOptions()
-	o.Slots, o.MaxMem = 1, 4<<30
-	v, err := x.VM(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := v.Plug(PlugOptions{Backend: b, LabelSize: 128 << 10}); err != nil {
-		t.Fatal(err)
-	}
+	v := pluggedVM(t, x, b, 128<<10)
 	mustBoot(t, v)
 	mustRun(t, v, "ndctl disable-region region0 && ndctl init-labels -f nmem0 && ndctl enable-region region0")
 	var made struct{ UUID, Blockdev string }

@@ -26,15 +26,7 @@ func newCopying(t testing.TB) *copying {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := DefaultVMOptions()
-	o.Slots, o.MaxMem = 1, 4<<30
-	v, err := x.VM(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := v.Plug(PlugOptions{Backend: b, ID: "nvdimm1"}); err != nil {
-		t.Fatal(err)
-	}
+	v := pluggedVM(t, x, b, 0)
 	mustBoot(t, v)
 	mustRun(t, v, `set -e
 ndctl create-namespace -f -e namespace0.0 -m fsdax -M mem >/dev/null
