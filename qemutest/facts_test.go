@@ -6,6 +6,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"nvlab/acpi"
@@ -47,6 +48,10 @@ func collect(s side) (facts, error) {
 		sections[name] = body
 	}
 	n := newNames(sections["handles"], sections["mappings"])
+	seeds := newSeeds(sections["sysfs"])
+	for name, text := range sections {
+		sections[name] = seeds.canonical(text)
+	}
 	for _, name := range []string{"list", "idle"} {
 		if err := f.addJSON(name, n.canonical(sections[name])); err != nil {
 			return nil, fmt.Errorf("ndctl list in section %s: %w", name, err)
@@ -226,6 +231,45 @@ func (n *names) canonical(text string) string {
 			return s
 		}
 		return "(random)"
+	})
+}
+
+// seeds translates the names of the devices that wait to be a region's next
+// BTT, page map or DAX device: the kernel's asynchronous probing may use a
+// number up and give the device the next.
+type seeds map[string]string
+
+var seedName = regexp.MustCompile(`\b(btt|pfn|dax)(\d+)\.(\d+)\b`)
+
+// newSeeds numbers the devices of each kind and region that there are, from 0.
+func newSeeds(sysfs string) seeds {
+	numbers := map[string][]int{}
+	for line := range strings.Lines(sysfs) {
+		m := seedName.FindStringSubmatch(line)
+		if m == nil || !strings.HasPrefix(line, m[0]) {
+			continue
+		}
+		number, err := strconv.Atoi(m[3])
+		if of := m[1] + m[2]; err == nil && !slices.Contains(numbers[of], number) {
+			numbers[of] = append(numbers[of], number)
+		}
+	}
+	s := seeds{}
+	for of, list := range numbers {
+		slices.Sort(list)
+		for i, number := range list {
+			s[fmt.Sprintf("%s.%d", of, number)] = fmt.Sprintf("%s.%d", of, i)
+		}
+	}
+	return s
+}
+
+func (s seeds) canonical(text string) string {
+	return seedName.ReplaceAllStringFunc(text, func(name string) string {
+		if other, ok := s[name]; ok {
+			return other
+		}
+		return name
 	})
 }
 
