@@ -387,16 +387,7 @@ func BenchmarkTwoProcessors(b *testing.B) {
 					c.r[rSI], c.r[rDI] = testData, testData+pageSize
 					c.parked, c.halted = i >= n, i >= n
 				}
-				at := time.Duration(0)
-				const step = 1_000_000
-				b.ResetTimer()
-				for range b.N {
-					at += step
-					if _, err := m.p.Run(context.Background(), at); err != nil {
-						b.Fatal(err)
-					}
-				}
-				b.ReportMetric(float64(m.p.Stats().Instructions)/b.Elapsed().Seconds()/1e6, "MIPS")
+				reportMIPS(b, m.p)
 			})
 		}
 	}
