@@ -1,18 +1,13 @@
 package nvstar
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-
-	"nvlab/lab"
 )
 
 // TestNotes: with -v a plug says what the backend can guarantee, and what the
 // document suggests where that is little. A warning needs no -v.
 func TestNotes(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "x.star")
 	src := `
 def test_x(t):
     vm = t.vm(slots = 3, maxmem = "1GiB")
@@ -20,17 +15,7 @@ def test_x(t):
     vm.plug(backend = t.backend_file(path = "b.img", size = "4MiB", share = False, pmem = True), unarmed = True)
     vm.plug(backend = t.backend_ram(size = "4MiB"), id = "ram", label_size = "128KiB")
 `
-	if err := os.WriteFile(path, []byte(src), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	file, failure := NewLoader().Load(t.Context(), path)
-	if failure != nil {
-		t.Fatal(failure.Text)
-	}
-	l, err := lab.New(lab.Options{Engine: "soft", Cache: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	file, l := scenario(t, src)
 	for _, verbose := range []bool{false, true} {
 		r := &recorder{t: t}
 		if o := file.Tests[0].Run(t.Context(), Env{Lab: l, Watcher: r, Verbose: verbose}); o.Status != Passed {

@@ -164,10 +164,10 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// TestStop stops a run while a test computes.
-func TestStop(t *testing.T) {
+// scenario loads a text, and makes a lab that has no guest.
+func scenario(t *testing.T, src string) (*File, *lab.Lab) {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "x.star")
-	src := "def test_x(t):\n    for i in range(1 << 60):\n        x = i\n"
 	if err := os.WriteFile(path, []byte(src), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -179,6 +179,13 @@ func TestStop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return file, l
+}
+
+// TestStop stops a run while a test computes.
+func TestStop(t *testing.T) {
+	src := "def test_x(t):\n    for i in range(1 << 60):\n        x = i\n"
+	file, l := scenario(t, src)
 	ctx, stop := context.WithCancelCause(t.Context())
 	stop(ErrInterrupted)
 	o := file.Tests[0].Run(ctx, Env{Lab: l, Watcher: &recorder{t: t}, Steps: 1 << 62})
