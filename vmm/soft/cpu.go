@@ -17,7 +17,7 @@ const (
 	slotFS   = 17 // FS base
 	slotGS   = 18 // GS base
 	slotTmp  = 19 // an address in the making
-	slotKept = 20 // what compiled code compared with
+	slotKept = 20 // what compiled code needs for the flags: dst, and then src, of translator.again
 )
 
 // Segment registers, in the encoding of MOV Sreg.

@@ -156,7 +156,17 @@ func byteOp(opcode uint32, size uint8) uint32 {
 	return opcode
 }
 
-func (a *assembler) load(size, r uint8, m arg)  { a.insn(byteOp(0x8b, size), size, r, m) }
+func (a *assembler) load(size, r uint8, m arg) { a.insn(byteOp(0x8b, size), size, r, m) }
+
+// loadLow clears what is above.
+func (a *assembler) loadLow(size, r uint8, m arg) {
+	if size < 4 {
+		a.insn(0x0fb5+uint32(size), 4, r, m) // movzx
+	} else {
+		a.load(size, r, m)
+	}
+}
+
 func (a *assembler) store(size, r uint8, m arg) { a.insn(byteOp(0x89, size), size, r, m) }
 func (a *assembler) lea(r uint8, m arg)         { a.insn(0x8d, 8, r, m) }
 

@@ -64,14 +64,15 @@ func (t *translator) arith(i int, o *op, form int, size, op uint8) bool {
 	a := &t.asm
 	logic := op == aluOR || op == aluAND || op == aluXOR
 	carry := op == aluADC || op == aluSBB
+	shown := t.shown(i)
 	g := again{size: size, dst: o.dst, src: o.src}
-	if form == formRI {
+	if form == formRI || form == formMI {
 		g.src, g.imm = slotZero, o.imm
 	}
 	switch {
 	case logic:
 		g.kind, g.src, g.imm = againTest, o.dst, 0
-	case carry || form > formRI || o.dst == o.src && form == formRR:
+	case carry || form > formRI && !shown || o.dst == o.src && form == formRR:
 	case op == aluADD:
 		g.kind = againAdd
 	case op == aluSUB:
@@ -93,10 +94,15 @@ func (t *translator) arith(i int, o *op, form int, size, op uint8) bool {
 			t.carry()
 		}
 		d := t.target(hA, o.dst)
-		if form == formRM && d == hA {
+		keep := form == formRM && g.kind >= againAdd
+		if form == formRM && (d == hA || keep) {
 			// hA may be part of the address.
-			a.load(size, hB, m)
+			a.loadLow(size, hB, m)
 			m = inReg(hB)
+		}
+		if keep {
+			g.src = slotKept + 1
+			a.store(8, hB, t.slot(g.src))
 		}
 		if d == hA {
 			a.load(8, hA, t.slot(o.dst))
@@ -126,7 +132,16 @@ func (t *translator) arith(i int, o *op, form int, size, op uint8) bool {
 	} else {
 		a.aluTo(op, size, m, t.into(hA, o.src))
 	}
-	t.define(i, logic, again{})
+	if shown && g.kind != againNot {
+		t.keepResult(size, m)
+		g.dst = slotKept
+		if logic {
+			g.src = slotKept
+		}
+	} else {
+		g.kind = againNot
+	}
+	t.define(i, logic, g)
 	return true
 }
 
@@ -217,16 +232,16 @@ func (t *translator) shown(i int) bool {
 // do.
 func (t *translator) keep(i int, kind uint8, form int, size uint8, m arg, o *op, imm int64) {
 	a := &t.asm
-	if size < 4 {
-		a.insn(0x0fb5+uint32(size), 4, hB, m) // movzx
-	} else {
-		a.load(size, hB, m)
-	}
-	a.store(8, hB, t.slot(slotKept))
+	a.loadLow(size, hB, m)
 	g := again{kind: kind, size: size, dst: slotKept, src: o.src, imm: imm}
+	if form == formRM {
+		a.store(8, hB, t.slot(slotKept+1))
+	} else {
+		a.store(8, hB, t.slot(slotKept))
+	}
 	switch {
 	case form == formRM:
-		g.dst, g.src = o.dst, slotKept
+		g.dst, g.src = o.dst, slotKept+1
 		if s := t.slot(o.dst); s.mem {
 			a.aluTo(aluCMP, size, s, hB)
 		} else {

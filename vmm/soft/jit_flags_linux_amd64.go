@@ -27,7 +27,13 @@ const (
 	againTest // TEST dst, src
 	againAdd  // dst is the sum of itself and src
 	againSub  // dst is the difference of itself and src
+	againNeg  // dst is what it negated
+	againInc  // dst is more by one, and CF is the word's
+	againDec  // dst is less by one, and CF is the word's
 )
+
+// counted says that it is INC or DEC, which have CF in the word.
+func (g *again) counted() bool { return g.kind == againInc || g.kind == againDec }
 
 func (g *again) uses(slot uint8) bool {
 	return g.kind != againNot && slot != slotZero && (g.dst == slot || g.src == slot)
@@ -92,6 +98,16 @@ func (t *translator) repeat(g again) (noAF bool) {
 		a.load(8, hA, t.slot(g.dst))
 		operate(aluADD, hA)
 		operate(aluSUB, hA)
+	case againNeg:
+		a.load(8, hA, t.slot(g.dst))
+		a.insn(byteOp(0xf7, g.size), g.size, 3, inReg(hA))
+		a.insn(byteOp(0xf7, g.size), g.size, 3, inReg(hA))
+	case againInc, againDec:
+		ext := g.kind - againInc // of INC, and of DEC
+		a.load(8, hA, t.slot(g.dst))
+		a.insn(byteOp(0xff, g.size), g.size, ext^1, inReg(hA))
+		t.carryOfWord()
+		a.insn(byteOp(0xff, g.size), g.size, ext, inReg(hA))
 	}
 	return false
 }
@@ -123,13 +139,32 @@ func (t *translator) prepare(i int, clobbers bool, slots ...uint8) {
 	case !after && !t.leaves[i]:
 		// Nobody reads them any more, but the operation itself.
 	case f.word:
-	case lost && after && (clobbers || f.host != flagsArith):
-		t.toWord()
+	case lost && after && (clobbers || f.host != flagsArith || t.shown(i)):
+		t.keepOperands(slots)
 	case clobbers && f.kind == againNot:
 		t.toWord()
 	}
 	if clobbers {
 		f.host = 0
+	}
+}
+
+// keepOperands copies what of slots gives the flags again.
+func (t *translator) keepOperands(slots []uint8) {
+	f := &t.flags
+	for _, s := range slots {
+		switch {
+		case !f.uses(s):
+		case f.dst == s:
+			t.asm.store(8, t.into(hA, s), t.slot(slotKept))
+			f.dst = slotKept
+			if f.src == s {
+				f.src = slotKept
+			}
+		default:
+			t.asm.store(8, t.into(hA, s), t.slot(slotKept+1))
+			f.src = slotKept + 1
+		}
 	}
 }
 
@@ -149,6 +184,31 @@ func (t *translator) define(i int, noAF bool, g again) {
 	if !t.live[i] {
 		t.flags.word = true // nobody looks
 	}
+}
+
+// keepCarry makes the word hold CF for INC or DEC, op i, which keeps it.
+func (t *translator) keepCarry(i int) {
+	f := &t.flags
+	if !t.live[i] || f.word || f.counted() {
+		return
+	}
+	t.carry()
+	t.asm.insn(0x0f92, 1, 0, inCPU(offFlagWord+1)) // setc
+	f.host |= flagCF
+}
+
+// defineCount says that EFLAGS now hold the flags of op i, INC or DEC, whose
+// result is in slot dst. CF was kept.
+func (t *translator) defineCount(i int, ext, size, dst uint8) {
+	cf := t.flags.host & flagCF
+	t.define(i, false, again{kind: againInc + ext, size: size, dst: dst, src: slotZero})
+	t.flags.host = flagsArith&^flagCF | cf
+}
+
+// keepResult copies what an op made at m. It needs hB.
+func (t *translator) keepResult(size uint8, m arg) {
+	t.asm.loadLow(size, hB, m)
+	t.asm.store(8, hB, t.slot(slotKept))
 }
 
 // defineWord says that the word now holds op i's flags, and EFLAGS some.
@@ -187,11 +247,15 @@ func (t *translator) carry() {
 	f := &t.flags
 	switch {
 	case f.host&flagCF != 0:
-	case f.word:
-		t.asm.insn(0x0fba, 2, 4, inCPU(offFlagWord)) // BT word, 8
-		t.asm.byte(8)
+	case f.word || f.counted():
+		t.carryOfWord()
 		f.host = 0
 	default:
 		t.repeat(f.again)
 	}
+}
+
+func (t *translator) carryOfWord() {
+	t.asm.insn(0x0fba, 2, 4, inCPU(offFlagWord)) // BT word, 8
+	t.asm.byte(8)
 }

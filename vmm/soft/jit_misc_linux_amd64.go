@@ -46,7 +46,12 @@ func (t *translator) other(i int, o *op) bool {
 		r := t.into(hA, o.src)
 		a.insn(0x0fc1, size, r, m)
 		t.finish(r, o.src)
-		t.define(i, false, again{})
+		g := again{}
+		if t.shown(i) && o.src != o.base && o.src != o.index {
+			t.keepResult(size, m)
+			g = again{kind: againAdd, size: size, dst: slotKept, src: o.src}
+		}
+		t.define(i, false, g)
 	case opCMPXCHGMR32, opCMPXCHGMR64:
 		return t.compareExchange(i, o)
 	case opCMPXCHG16B:

@@ -208,24 +208,25 @@ func (t *translator) unary(i int, o *op) bool {
 	}
 	switch c {
 	case opINCR32, opDECR32:
-		t.prepare(i, false, o.dst)
-		if t.live[i] {
-			t.carry()
-		}
+		t.keepCarry(i)
 		d := t.target(hA, o.dst)
 		if d == hA {
 			a.load(8, hA, t.slot(o.dst))
 		}
 		a.insn(0xff, size, b2u(c == opDECR32), inReg(d))
 		t.finish(d, o.dst)
-		t.define(i, false, again{})
+		t.defineCount(i, b2u(c == opDECR32), size, o.dst)
 	case opINCM32, opDECM32:
+		if t.flags.kind != againNot {
+			t.keepCarry(i)
+		}
 		t.prepare(i, true)
-		t.toWord()
 		m := t.locate(i, o, size, true, false)
-		t.carry()
 		a.insn(0xff, size, b2u(c == opDECM32), m)
-		t.define(i, false, again{})
+		if t.live[i] {
+			t.keepResult(size, m)
+		}
+		t.defineCount(i, b2u(c == opDECM32), size, slotKept)
 	case opNEGR32, opNOTR32:
 		t.prepare(i, false, o.dst)
 		d := t.target(hA, o.dst)
@@ -240,7 +241,7 @@ func (t *translator) unary(i int, o *op) bool {
 		}
 		a.insn(0xf7, size, 3, inReg(d))
 		t.finish(d, o.dst)
-		t.define(i, false, again{})
+		t.define(i, false, again{kind: againNeg, size: size, dst: o.dst, src: slotZero})
 	case opIMULRR32, opIMULRI32:
 		t.prepare(i, false, o.dst)
 		d := t.target(hB, o.dst)
