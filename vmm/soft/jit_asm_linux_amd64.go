@@ -37,6 +37,8 @@ type assembler struct {
 	b   []byte // the writable view of the code
 	pos int
 	ok  bool // it fitted
+
+	touched bool // hB was an operand
 }
 
 func (a *assembler) byte(v byte) {
@@ -71,6 +73,9 @@ func (a *assembler) imm64(v uint64) {
 // insn writes an instruction with a ModRM byte. Bits 8 and up of opcode are
 // 0x0f for the 0F map and a mandatory prefix above. immBytes follow.
 func (a *assembler) insn(opcode uint32, size, reg uint8, m arg) {
+	if reg == hB || !m.mem && m.reg == hB {
+		a.touched = true
+	}
 	if size == 2 {
 		a.byte(0x66)
 	}
@@ -193,6 +198,7 @@ func (a *assembler) aluImm(op uint8, size uint8, m arg, v int64) {
 
 // movImm loads a constant.
 func (a *assembler) movImm(r uint8, v uint64) {
+	a.touched = a.touched || r == hB
 	switch {
 	case v == uint64(uint32(v)):
 		if r >= 8 {

@@ -9,17 +9,20 @@ type crossing struct {
 	rip         uint64
 	ops, code   uint64 // addresses of the ops and of the code
 	spill       uint64
-	mxcsr       uint32 // the host's
-	vectors     uint32 // not 0: the host's registers have the vectors and MXCSR
+	page        uint64            // of the last byte of a group of accesses that missed
+	near        [maxGroups]uint64 // what such groups found
+	mxcsr       uint32            // the host's
+	vectors     uint32            // not 0: the host's registers have the vectors and MXCSR
 }
 
 // Why generated code was left.
 const (
-	leftOp     = iota // op is to be interpreted
-	leftTaken         // op's branch is taken, and not linked
-	leftHeader        // the block of header is to be entered
-	leftJump          // rip is to be looked for
-	leftRun           // the executor did an instruction after which all is open
+	leftOp       = iota // op is to be interpreted
+	leftTaken           // op's branch is taken, and not linked
+	leftHeader          // the block of header is to be entered
+	leftJump            // rip is to be looked for
+	leftStrained        // as leftOp, and op leads a group of accesses
+	leftRun             // the executor did an instruction after which all is open
 )
 
 // Executions of a block before it is compiled, and a count that is never
@@ -29,11 +32,14 @@ const (
 	cold = 1<<31 - 1
 )
 
+// maxGroups is how many groups of accesses a block may have at a time.
+const maxGroups = 8
+
 // nativePage is the page of the block that was left.
 func (c *cpu) nativePage() uint64 { return uint64(c.p.cache.ops[c.native.header].imm) }
 
 // compilerStats counts what a compiler did.
 type compilerStats struct {
-	blocks, entries, flushes uint64
-	size                     int // bytes of code
+	blocks, entries, flushes, twins uint64
+	size                            int // bytes of code
 }

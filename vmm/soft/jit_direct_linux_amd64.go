@@ -150,6 +150,10 @@ func (t *translator) memory(i int, in *inst) op {
 		a.lea(hA, arg{mem: true, reg: hA, index: t.into(hB, m.index), scale: m.scale & 3})
 	}
 	a.store(8, hA, inCPU(offR+8*slotTmp))
+	t.slots[slotTmp] = t.unknown()
+	if m.base == slotZero && seg == slotZero && m.index == slotZero {
+		t.slots[slotTmp] = value{off: int64(disp)}
+	}
 	return op{base: slotTmp, index: slotZero}
 }
 
@@ -298,6 +302,7 @@ func (t *translator) directBit(i int, in *inst) {
 		a.shiftImm(7, 8, hB, shift)
 		a.lea(hA, arg{mem: true, reg: hA, index: hB, scale: shift - 3})
 		a.store(8, hA, inCPU(offR+8*slotTmp))
+		t.slots[slotTmp] = t.unknown()
 		a.lea(hB, t.locate(i, &op{base: slotTmp, index: slotZero}, size, write, false))
 		m = inMem(hB, 0)
 	}

@@ -130,6 +130,7 @@ func (t *translator) toWord() {
 // changes EFLAGS before it may leave; slots are those it writes.
 func (t *translator) prepare(i int, clobbers bool, slots ...uint8) {
 	f := &t.flags
+	t.writes = append(t.writes, slots...)
 	after := t.live[i] && !t.sets[i] // of what is there before
 	lost := false
 	for _, s := range slots {

@@ -32,6 +32,8 @@ const (
 	offHostMXCSR  = offNative + unsafe.Offsetof(crossing{}.mxcsr)
 	offVectors    = offNative + unsafe.Offsetof(crossing{}.vectors)
 	offSpill      = offNative + unsafe.Offsetof(crossing{}.spill)
+	offPage       = offNative + unsafe.Offsetof(crossing{}.page)
+	offNear       = offNative + unsafe.Offsetof(crossing{}.near)
 
 	offOpGen  = int32(unsafe.Offsetof(op{}.gen))
 	offOpLink = int32(unsafe.Offsetof(op{}.link))

@@ -19,11 +19,13 @@ type compiler struct {
 	pos    int     // free from here
 	fixed  int     // where the code of blocks starts
 	edges  []int32 // by op: the jump that its branch, within a page, ends in
+	misses []int32 // by op that leads a group: the jump to offStrained
 	dirty  bool    // code was written since it last ran
 	follow uint32  // op whose branch left code unlinked, or 0
 
 	thunk, serialize, vectors           int
 	offBail, offTaken, offEnter, offFnd int
+	offStrained                         int
 	offJump, offLink                    [2]int
 
 	t translator
@@ -41,7 +43,7 @@ func newCompiler(b *blockCache) (*compiler, error) {
 	if err := unix.Ftruncate(fd, codeSize); err != nil {
 		return nil, fmt.Errorf("memory for code: %w", err)
 	}
-	n := &compiler{cache: b, edges: make([]int32, maxOps)}
+	n := &compiler{cache: b, edges: make([]int32, maxOps), misses: make([]int32, maxOps)}
 	if n.write, err = unix.Mmap(fd, 0, codeSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
 		return nil, fmt.Errorf("memory for code: %w", err)
 	}
@@ -117,6 +119,7 @@ func (n *compiler) common() {
 	n.offTaken = leave(leftTaken)
 	n.offEnter = leave(leftHeader)
 	n.offFnd = leave(leftJump)
+	n.offStrained = leave(leftStrained)
 	for set := range n.offJump {
 		n.offJump[set] = a.pos
 		entry := func(off uintptr) arg {
@@ -189,10 +192,25 @@ func (n *compiler) common() {
 }
 
 // compile translates the block of a header, and says where its code is.
-func (n *compiler) compile(c *cpu, header uint32) uint32 {
+func (n *compiler) compile(header uint32) uint32 {
 	if codeSize-n.pos < 64<<10 {
 		n.flush()
 	}
+	t := n.begin(header)
+	h := &n.cache.ops[header]
+	if !t.block() {
+		h.disp = cold
+		return 0
+	}
+	n.count.blocks++
+	h.gen = uint32(n.pos)
+	h.more = 0
+	n.end(t)
+	return h.gen
+}
+
+// begin readies the translator for the block of a header.
+func (n *compiler) begin(header uint32) *translator {
 	b := n.cache
 	h := &b.ops[header]
 	end := header + 1
@@ -201,7 +219,7 @@ func (n *compiler) compile(c *cpu, header uint32) uint32 {
 	}
 	mode := b.blocks[h.link].mode
 	t := &n.t
-	*t = translator{n: n, asm: assembler{b: n.write, pos: n.pos, ok: true}, stubs: t.stubs[:0], resumes: t.resumes[:0], live: t.live, sets: t.sets, leaves: t.leaves,
+	*t = translator{n: n, asm: assembler{b: n.write, pos: n.pos, ok: true}, stubs: t.stubs[:0], resumes: t.resumes[:0], live: t.live, sets: t.sets, leaves: t.leaves, grouping: t.grouping,
 		ops: append(t.ops[:0], b.ops[header+1:end+1]...), first: header + 1, header: header, page: uint64(h.imm)}
 	for i := range t.ops {
 		t.ops[i].code = fullOps[t.ops[i].code]
@@ -209,24 +227,22 @@ func (n *compiler) compile(c *cpu, header uint32) uint32 {
 	if mode&modeUser != 0 {
 		t.set = 1
 	}
-	t.watch = b.ops[header].sel != 0
+	t.watch = h.sel != 0
 	t.sse, t.masked = mode&modeSSE != 0, mode&modeMasked != 0
-	if !t.block() {
-		h.disp = cold
-		return 0
-	}
-	at := uint32(n.pos)
+	t.grouping.reset(len(t.ops))
+	return t
+}
+
+// end keeps what t wrote, and links branches within the page whose targets
+// have code.
+func (n *compiler) end(t *translator) {
 	n.pos = (t.asm.pos + 15) &^ 15
-	n.count.blocks++
 	n.dirty = true
-	h.gen = at
-	// Branches within the page whose targets have code.
-	for k := header + 1; k <= end; k++ {
-		if o := &b.ops[k]; o.sel == genSame && o.gen == 0 && n.edges[k] != 0 {
+	for k := t.first; k < t.first+uint32(len(t.ops)); k++ {
+		if o := &n.cache.ops[k]; o.sel == genSame && o.gen == 0 && n.edges[k] != 0 {
 			n.link(k, o.link)
 		}
 	}
-	return at
 }
 
 // link makes op k's branch, within its page, lead to a block's code.
@@ -262,6 +278,7 @@ func (n *compiler) drop(header uint32) {
 func (n *compiler) forget() {
 	n.pos = n.fixed
 	clear(n.edges)
+	clear(n.misses)
 	n.follow = 0
 	n.dirty = true
 }
@@ -293,7 +310,7 @@ func (c *cpu) runNative() {
 		if n == nil {
 			return
 		}
-		if at = n.compile(c, header); at == 0 {
+		if at = n.compile(header); at == 0 {
 			return
 		}
 	}
@@ -315,11 +332,13 @@ func (c *cpu) runNative() {
 		f := c.arith()
 		x.flags = f>>11&1 | (f&0xff|flagOne)<<8
 		c.enterCode(addrOf(n.exec)+uintptr(thunk), addrOf(n.exec)+uintptr(at))
+		n.left(c)
 		for c.observing {
 			if at = c.storesObserved(); at == 0 {
 				break
 			}
 			c.enterCode(addrOf(n.exec)+uintptr(n.thunk), addrOf(n.exec)+uintptr(at))
+			n.left(c)
 		}
 		c.setArith(x.flags>>8&(flagsArith&^flagOF) | x.flags&1<<11)
 		at = 0
@@ -340,6 +359,14 @@ func (c *cpu) runNative() {
 		return
 	}
 	c.at = uintptr(next) << opShift
+}
+
+// left notes why code was left.
+func (n *compiler) left(c *cpu) {
+	if c.native.why == leftStrained {
+		c.native.why = leftOp
+		n.strained(c)
+	}
 }
 
 // between does op k, at which code was left, if it is for the executor, and

@@ -21,6 +21,8 @@ func TestCompilerEffects(t *testing.T) {
 		for _, reg := range []uint8{rAX, rSP, rSI, 13} {
 			o := op{code: code, dst: reg, src: rCX, base: rBX, index: slotZero, imm: 1, n: 1, sel: genUpper}
 			tr := translator{n: n, asm: assembler{b: n.write, pos: n.pos, ok: true}, ops: []op{o, {code: opJMP, n: 1}}}
+			tr.grouping.reset(2)
+			tr.values.forget()
 			tr.analyse()
 			tr.flags = inWord
 			ok := tr.op(0, &tr.ops[0])
@@ -62,6 +64,8 @@ func TestDirectEffects(t *testing.T) {
 			m.p.cache.insts[1] = in
 			o := op{code: opGENERIC, imm: 1, n: 1, disp: int32(in.len)}
 			tr := translator{n: n, asm: assembler{b: n.write, pos: n.pos, ok: true}, sse: true, masked: true, ops: []op{o, {code: opJMP, n: 1}}}
+			tr.grouping.reset(2)
+			tr.values.forget()
 			tr.analyse()
 			tr.flags = inWord
 			if !tr.op(0, &tr.ops[0]) {

@@ -36,7 +36,7 @@ func (m *testMachine) compileAll() {
 }
 
 // agree runs code interpreted and compiled, with a timer ticking, and compares.
-func agree(t *testing.T, pair *[2]*testMachine, code []byte, seed uint64) {
+func agree(t *testing.T, pair *[2]*testMachine, code []byte, seed uint64, setup ...func(*testMachine)) {
 	var states [2]State
 	for i, m := range pair {
 		m.reset(t)
@@ -74,6 +74,9 @@ func agree(t *testing.T, pair *[2]*testMachine, code []byte, seed uint64) {
 		}
 		m.c.setMXCSR(mxcsr)
 		m.c.setRFLAGS(r.Uint64()&flagsArith | flagIF)
+		for _, f := range setup {
+			f(m)
+		}
 		at := copy(m.ram[testCode:], code)
 		m.put(testCode+uint64(at), append([]byte{0xe9}, le32(nil, uint32(-at-5))...)...)
 		if _, err := m.p.Run(context.Background(), 6000); err != nil {

@@ -22,6 +22,10 @@ type translator struct {
 	flags   flagState
 	stubs   []stub
 	resumes []stub // site is where to go on
+
+	values
+	grouping
+	held int16 // hB has what this group's first access found, unless touched
 }
 
 // stub is code out of line.
@@ -29,6 +33,7 @@ type stub struct {
 	site  int // the branch to it
 	op    int
 	edge  bool // a taken branch; else the op is left to the interpreter
+	leads bool // it leads a group: see miss
 	flags flagState
 }
 
@@ -98,67 +103,9 @@ func (t *translator) simple(o *op) bool {
 	return (o.base == slotZero || !t.slot(o.base).mem) && (o.index == slotZero || !t.slot(o.index).mem) && o.disp < 1<<31-16
 }
 
-// locate looks o's memory operand of op i up in the TLB, and returns where the
-// host has it. It uses hA and hB, and the flags of EFLAGS.
-func (t *translator) locate(i int, o *op, size uint8, write, aligned bool) arg {
-	a := &t.asm
-	tag := offReadTag
-	if write {
-		tag = offWriteTag
-	}
-	tag += uintptr(t.set) * tlbSetSize
-	simple := t.simple(o)
-	m := t.address(o)
-	if simple {
-		a.lea(hB, m)
-		last := m
-		last.disp += int32(size) - 1
-		if aligned {
-			last.disp = m.disp
-		}
-		a.lea(hA, last)
-	} else {
-		a.lea(hA, m)
-		a.load(8, hB, inReg(hA))
-	}
-	if aligned {
-		a.insn(0xf6, 1, 0, inReg(hA)) // test r14b, 15
-		a.byte(15)
-		t.bail(i, a.jcc(5))
-	} else if !simple && size > 1 {
-		a.aluImm(aluADD, 8, inReg(hA), int64(size)-1)
-	}
-	a.shiftImm(5, 8, hB, pageShift-tlbShift)
-	a.aluImm(aluAND, 4, inReg(hB), tlbIndex)
-	a.aluImm(aluAND, 8, inReg(hA), -pageSize)
-	a.alu(aluCMP, 8, hA, arg{mem: true, reg: hCPU, index: hB, disp: int32(tag)})
-	t.bail(i, a.jcc(5))
-	a.load(8, hB, arg{mem: true, reg: hCPU, index: hB, disp: int32(offAddend + uintptr(t.set)*tlbSetSize)})
-	switch {
-	case o.base == slotZero && o.index == slotZero:
-		return inMem(hB, o.disp)
-	case o.index == slotZero:
-		return arg{mem: true, reg: t.into(hA, o.base), index: hB, disp: o.disp}
-	case o.base != slotZero && t.slot(o.base).mem && t.slot(o.index).mem:
-		a.load(8, hA, t.slot(o.index))
-		if o.scale != 0 {
-			a.shiftImm(4, 8, hA, o.scale&3)
-		}
-		a.alu(aluADD, 8, hA, t.slot(o.base))
-		return arg{mem: true, reg: hA, index: hB, disp: o.disp}
-	case t.slot(o.index).mem:
-		a.load(8, hA, t.slot(o.index))
-		m.index = hA
-	case o.base != slotZero:
-		m.reg = t.into(hA, o.base)
-	}
-	m.disp = 0
-	a.lea(hA, m)
-	return arg{mem: true, reg: hA, index: hB, disp: o.disp}
-}
-
 // bail makes the branch at site leave before op i.
 func (t *translator) bail(i, site int) {
+	t.others[i] = true
 	t.stubs = append(t.stubs, stub{site: site, op: i, flags: t.flags})
 }
 
@@ -181,8 +128,23 @@ func (t *translator) exit(i, to int) {
 // entrySize is the length of what every block starts with.
 const entrySize = 10
 
-// block translates; it returns false if nothing is gained.
+// block translates; it returns false if nothing is gained. What accesses there
+// are is known only when all is translated: if groups can be made of them, it
+// is done again.
 func (t *translator) block() bool {
+	start := t.asm.pos
+	if !t.code() {
+		return false
+	}
+	if !t.grouping.make() {
+		return true
+	}
+	t.asm.pos = start
+	t.stubs, t.resumes = t.stubs[:0], t.resumes[:0]
+	return t.code()
+}
+
+func (t *translator) code() bool {
 	t.analyse()
 	a := &t.asm
 	n := t.ops[len(t.ops)-1].n
@@ -193,15 +155,17 @@ func (t *translator) block() bool {
 		return false
 	}
 	t.flags = inWord
+	t.values.forget()
+	t.held = 0
 	t.needVectors(0)
 	known := 0
 	for i := range t.ops {
 		o := &t.ops[i]
+		t.enterTwin(i)
 		if t.op(i, o) {
 			known++
-			if o.code == opGENERIC || t.watch && plainStores[o.code].size != 0 {
-				t.resumes = append(t.resumes, stub{site: a.pos, op: i, flags: t.flags})
-			}
+			t.resume(i, o)
+			t.values.after(o)
 			continue
 		}
 		t.leave(i)
@@ -212,17 +176,50 @@ func (t *translator) block() bool {
 		t.flags = inWord
 		t.n.cache.ops[t.first+uint32(i)].link = uint32(a.pos)
 		t.needVectors(i + 1)
+		t.values.forget()
+		t.held = 0
 	}
 	if known == 0 {
 		return false
 	}
+	t.outOfLine()
+	a.here(enter)
+	a.storeImm(4, inCPU(offExitHeader), int64(t.header))
+	a.jmpTo(t.n.offEnter)
+	return a.ok
+}
+
+// resume makes a place to go on at after op i was done in Go. There is none if
+// later ops rely on what code found for it.
+func (t *translator) resume(i int, o *op) {
+	if o.code != opGENERIC && (!t.watch || plainStores[o.code].size == 0) {
+		return
+	}
+	if t.leads(i) != nil || t.sure(i) {
+		t.n.cache.ops[t.first+uint32(i)].link = 0
+		return
+	}
+	t.resumes = append(t.resumes, stub{site: t.asm.pos, op: i, flags: t.flags})
+	t.held = 0
+}
+
+// outOfLine writes what the block branches to.
+func (t *translator) outOfLine() {
+	a := &t.asm
 	for _, s := range t.stubs {
 		a.here(s.site)
 		t.flags = s.flags
+		if s.leads {
+			a.store(8, hA, inCPU(offPage))
+		}
 		t.toWord()
-		if s.edge {
+		switch {
+		case s.edge:
 			t.edge(s.op)
-		} else {
+		case s.leads:
+			t.exit(s.op, t.n.offStrained)
+			t.n.misses[t.first+uint32(s.op)] = int32(a.pos - 4)
+		default:
 			t.exit(s.op, t.n.offBail)
 		}
 	}
@@ -236,10 +233,6 @@ func (t *translator) block() bool {
 		}
 		a.jmpTo(s.site)
 	}
-	a.here(enter)
-	a.storeImm(4, inCPU(offExitHeader), int64(t.header))
-	a.jmpTo(t.n.offEnter)
-	return a.ok
 }
 
 // edge takes the direct branch of op i. The flags are in the word.
@@ -314,7 +307,7 @@ func (t *translator) analyse() {
 		e := t.effect(o)
 		t.live[i] = before || e&effEdge != 0
 		t.sets[i] = e&effSets != 0
-		t.leaves[i] = e&effLeaves != 0
+		t.leaves[i] = e&effLeaves != 0 && !t.sure(i)
 		before = t.leaves[i] || e&effReads != 0 || t.live[i] && !t.sets[i]
 	}
 }

@@ -209,6 +209,7 @@ func (t *translator) unary(i int, o *op) bool {
 	switch c {
 	case opINCR32, opDECR32:
 		t.keepCarry(i)
+		t.writes = append(t.writes, o.dst)
 		d := t.target(hA, o.dst)
 		if d == hA {
 			a.load(8, hA, t.slot(o.dst))

@@ -1,0 +1,321 @@
+package soft
+
+import "slices"
+
+// Where a block reads and writes memory at several distances from one value,
+// all of it is on one page as a rule: the first such access looks the whole
+// stretch up in the TLB, and the others take what it found. A stretch that
+// straddles two pages, or part of which may not be written, leaves code as a
+// miss does; a block to which this happens often gets a twin without groups, in
+// which it goes on.
+
+const (
+	// maxStretch bounds the bytes of a group: longer ones straddle pages too
+	// often.
+	maxStretch = 256
+
+	// maxStrains is how often the stretches of a block fail to be on one page
+	// before it gets a twin.
+	maxStrains = 16
+)
+
+// stretch is memory that is accessed: the bytes from low up to high, distances
+// from base+index<<scale.
+type stretch struct {
+	base, index    value
+	scale          uint8
+	low, high      int64
+	write, aligned bool
+	align          int64 // if aligned: a distance that is to be a multiple of 16 bytes
+	alone          bool  // it joins no group
+}
+
+// group is the accesses that one look into the TLB serves.
+type group struct {
+	stretch
+	first, last int // ops
+	spill       uintptr
+}
+
+// grouping is the accesses of a block, and the groups made of them.
+type grouping struct {
+	accesses []stretch // by op; those without have none
+	others   []bool    // op may leave for more than its access
+	groups   []group
+	of       []int16 // by op: number of its group and 1, or 0
+	entries  []int   // by op that leads a group elsewhere: where a twin is entered; nil if this is none
+}
+
+func (g *grouping) reset(ops int) {
+	if cap(g.accesses) < ops {
+		g.accesses, g.others, g.of = make([]stretch, 2*ops), make([]bool, 2*ops), make([]int16, 2*ops)
+	}
+	g.accesses, g.others, g.of = g.accesses[:ops], g.others[:ops], g.of[:ops]
+	clear(g.accesses)
+	clear(g.others)
+	clear(g.of)
+	g.groups = g.groups[:0]
+	g.entries = nil
+}
+
+// sure says that op i finds its memory where an earlier op found its own, and
+// so never leaves.
+func (g *grouping) sure(i int) bool {
+	return g.of[i] != 0 && g.groups[g.of[i]-1].first != i && !g.others[i]
+}
+
+// leads returns the group whose first access is op i's, or nil.
+func (g *grouping) leads(i int) *group {
+	if n := g.of[i]; n != 0 && g.groups[n-1].first == i {
+		return &g.groups[n-1]
+	}
+	return nil
+}
+
+// make makes groups, and says whether there are any.
+func (g *grouping) make() bool {
+	for i := range g.accesses {
+		a := &g.accesses[i]
+		if a.high == a.low {
+			continue
+		}
+		k := 0
+		for k < len(g.groups) && !g.groups[k].join(i, a) {
+			k++
+		}
+		if k == len(g.groups) {
+			g.groups = append(g.groups, group{stretch: *a, first: i, last: i})
+		}
+		g.of[i] = int16(k + 1)
+	}
+	var busy [maxGroups]int // up to which op
+	made := false
+	for k := range g.groups {
+		x := &g.groups[k]
+		for n := range busy {
+			if x.first != x.last && busy[n] <= x.first {
+				busy[n] = x.last
+				x.spill = offNear + 8*uintptr(n)
+				made = true
+				break
+			}
+		}
+		if x.aligned {
+			x.low -= (x.low - x.align) & 15
+		}
+	}
+	for i, n := range g.of {
+		if n != 0 && g.groups[n-1].spill == 0 {
+			g.of[i] = 0
+		}
+	}
+	return made
+}
+
+// join takes a, op i's, in.
+func (g *group) join(i int, a *stretch) bool {
+	low, high := min(g.low, a.low), max(g.high, a.high)
+	switch {
+	case g.alone || a.alone || g.base != a.base || g.index != a.index || g.scale != a.scale || high-low > maxStretch:
+		return false
+	case g.constant() && !onePage(low, high):
+		return false
+	case g.aligned && a.aligned && (g.align-a.align)&15 != 0:
+		return false
+	case a.aligned && !g.aligned:
+		g.aligned, g.align = true, a.align
+	}
+	g.low, g.high, g.write, g.last = low, high, g.write || a.write, i
+	return true
+}
+
+// constant says that the distances are addresses.
+func (s *stretch) constant() bool { return s.base.id == 0 && s.index.id == 0 }
+
+func onePage(low, high int64) bool { return low&^pageMask == (high-1)&^pageMask }
+
+// access is what op i does at operand o.
+func (t *translator) access(o *op, size uint8, write, aligned bool) stretch {
+	base, index := t.values.slots[o.base], t.values.slots[o.index]
+	scale := o.scale & 3
+	at := base.off + index.off<<scale + int64(o.disp)
+	base.off, index.off = 0, 0
+	s := stretch{base: base, index: index, scale: scale, low: at, high: at + int64(size), write: write, aligned: aligned, align: at}
+	if s.constant() {
+		s.alone = !onePage(s.low, s.high) || aligned && at&15 != 0
+	} else {
+		s.alone = o.disp >= 1<<30 || o.disp < -1<<30 // so that what is near can be said as well
+	}
+	return s
+}
+
+// locate looks o's memory operand of op i up in the TLB, and returns where the
+// host has it. It uses hA and hB, and the flags of EFLAGS.
+func (t *translator) locate(i int, o *op, size uint8, write, aligned bool) arg {
+	a := &t.asm
+	s := t.access(o, size, write, aligned)
+	own := s.low
+	if n := t.of[i]; n != 0 {
+		g := &t.groups[n-1]
+		if g.first != i {
+			if t.held != n || a.touched {
+				a.load(8, hB, inCPU(g.spill))
+				t.held, a.touched = n, false
+			}
+			return t.at(o)
+		}
+		s = g.stretch
+	}
+	t.accesses[i] = s
+	if s.constant() && !s.alone {
+		t.lookUpConstant(i, &s)
+	} else {
+		t.lookUp(i, o, &s, own)
+	}
+	if g := t.leads(i); g != nil {
+		a.store(8, hB, inCPU(g.spill))
+		t.held, a.touched = t.of[i], false
+	}
+	return t.at(o)
+}
+
+// tlbTag is where the entries of the TLB have the tag for s.
+func (t *translator) tlbTag(s *stretch) uintptr {
+	if s.write {
+		return offWriteTag + uintptr(t.set)*tlbSetSize
+	}
+	return offReadTag + uintptr(t.set)*tlbSetSize
+}
+
+// lookUp makes hB the distance from the guest's to the host's addresses of s,
+// to which own is the distance of operand o.
+func (t *translator) lookUp(i int, o *op, s *stretch, own int64) {
+	a := &t.asm
+	simple := t.simple(o)
+	first := t.address(o)
+	last := first
+	first.disp += int32(s.low - own)
+	last.disp += int32(s.high - own - 1)
+	if simple {
+		a.lea(hB, first)
+		a.lea(hA, last)
+	} else {
+		a.lea(hA, first)
+		a.load(8, hB, inReg(hA))
+	}
+	if s.aligned {
+		a.insn(0xf6, 1, 0, inReg(hB)) // test r15b, 15
+		a.byte(15)
+		t.bail(i, a.jcc(5))
+	}
+	if !simple && s.high-s.low > 1 {
+		a.aluImm(aluADD, 8, inReg(hA), s.high-s.low-1)
+	}
+	a.shiftImm(5, 8, hB, pageShift-tlbShift)
+	a.aluImm(aluAND, 4, inReg(hB), tlbIndex)
+	a.aluImm(aluAND, 8, inReg(hA), -pageSize)
+	a.alu(aluCMP, 8, hA, arg{mem: true, reg: hCPU, index: hB, disp: int32(t.tlbTag(s))})
+	t.miss(i, a.jcc(5))
+	a.load(8, hB, arg{mem: true, reg: hCPU, index: hB, disp: int32(offAddend + uintptr(t.set)*tlbSetSize)})
+}
+
+// lookUpConstant is lookUp of addresses that are known, all on one page.
+func (t *translator) lookUpConstant(i int, s *stretch) {
+	a := &t.asm
+	page := s.low &^ pageMask
+	entry := uintptr(page>>pageShift&(tlbSize-1)) << tlbShift
+	if page == int64(int32(page)) && t.leads(i) == nil {
+		a.aluImm(aluCMP, 8, inCPU(t.tlbTag(s)+entry), page)
+	} else {
+		a.movImm(hA, uint64(page))
+		a.alu(aluCMP, 8, hA, inCPU(t.tlbTag(s)+entry))
+	}
+	t.miss(i, a.jcc(5))
+	a.load(8, hB, inCPU(offAddend+uintptr(t.set)*tlbSetSize+entry))
+}
+
+// miss makes the branch at site leave before op i, whose access the TLB does
+// not answer. The page of its last byte is in hA if the op leads a group.
+func (t *translator) miss(i, site int) {
+	t.stubs = append(t.stubs, stub{site: site, op: i, flags: t.flags, leads: t.leads(i) != nil})
+}
+
+// at is operand o, for which hB is the distance from the guest's to the host's
+// addresses.
+func (t *translator) at(o *op) arg {
+	a := &t.asm
+	base, index := t.slot(o.base), t.slot(o.index)
+	m := arg{mem: true, reg: base.reg, index: index.reg, scale: o.scale & 3}
+	switch {
+	case o.base == slotZero && o.index == slotZero:
+		return inMem(hB, o.disp)
+	case o.index == slotZero:
+		return arg{mem: true, reg: t.into(hA, o.base), index: hB, disp: o.disp}
+	case o.base != slotZero && base.mem && index.mem:
+		a.load(8, hA, index)
+		if o.scale&3 != 0 {
+			a.shiftImm(4, 8, hA, o.scale&3)
+		}
+		a.alu(aluADD, 8, hA, base)
+		return arg{mem: true, reg: hA, index: hB, disp: o.disp}
+	case index.mem:
+		a.load(8, hA, index)
+		m.index = hA
+	}
+	switch {
+	case o.base == slotZero:
+		m.reg = hNo
+	case base.mem:
+		a.load(8, hA, base)
+		m.reg = hA
+	}
+	a.lea(hA, m)
+	return arg{mem: true, reg: hA, index: hB, disp: o.disp}
+}
+
+// strained notes that code was left at an op that leads a group. If the page
+// of the group's last byte is in the TLB for what the op asks, then another
+// part of the group was to blame; where that is usual, the block gets a twin.
+func (n *compiler) strained(c *cpu) {
+	x := &c.native
+	h := &n.cache.ops[x.header]
+	if c.tlbs[c.privilege()].fast[x.page>>pageShift&(tlbSize-1)].native != x.page {
+		return
+	}
+	if h.more++; h.more == maxStrains && codeSize-n.pos >= 64<<10 {
+		n.twin(x.header)
+	}
+}
+
+// twin translates a block once more, without groups. There it goes on where
+// the first access of a group is not good for all.
+func (n *compiler) twin(header uint32) {
+	t := n.begin(header)
+	own := slices.Clone(n.edges[t.first:][:len(t.ops)])
+	t.entries = make([]int, len(t.ops))
+	if !t.code() {
+		return
+	}
+	n.end(t)
+	n.count.twins++
+	for i, site := range own {
+		if site != 0 {
+			n.edges[t.first+uint32(i)] = site
+		}
+	}
+	for i, entry := range t.entries {
+		if site := &n.misses[t.first+uint32(i)]; *site != 0 {
+			t.asm.patch(int(*site), entry)
+			*site = 0
+		}
+	}
+}
+
+// enterTwin makes a twin's op a place to go on at, with the flags in the word.
+func (t *translator) enterTwin(i int) {
+	if t.entries != nil && t.n.misses[t.first+uint32(i)] != 0 {
+		t.toWord()
+		t.flags = inWord
+		t.entries[i] = t.asm.pos
+	}
+}
