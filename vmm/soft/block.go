@@ -210,10 +210,12 @@ func (c *cpu) newGen(i int) {
 		c.p.restartGens()
 	}
 	c.gens[i] = c.p.lastGen
+	c.forgetLandings(i)
 }
 
 func (p *processors) restartGens() {
 	p.cache.reset(&p.mem)
+	p.forgetLandings()
 	p.lastGen = 1
 	for _, c := range p.cpus {
 		c.jcs = [2][jcSize]jumpEntry{}

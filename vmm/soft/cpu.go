@@ -190,6 +190,9 @@ type cpu struct {
 
 	tlbs [2]tlbSet
 	jcs  [2][jcSize]jumpEntry
+
+	landings [2]landings // by privilege
+
 	step inst // of stepOne, to spare an allocation
 	buf  [16]byte
 }

@@ -14,6 +14,7 @@ const (
 	hA    = 14 // scratch
 	hB    = 15
 	hNo   = 255 // no register
+	hCode = 254 // RIP: the displacement is an offset of the code
 )
 
 // arg is an r/m operand: a register, or memory at base+index<<scale+disp.
@@ -28,6 +29,9 @@ type arg struct {
 func inReg(r uint8) arg { return arg{reg: r, index: hNo} }
 
 func inMem(base uint8, disp int32) arg { return arg{mem: true, reg: base, index: hNo, disp: disp} }
+
+// inCode is a place among the code, for instructions without an immediate.
+func inCode(off int) arg { return inMem(hCode, int32(off)) }
 
 // inCPU is a field of the processor.
 func inCPU(off uintptr) arg { return inMem(hCPU, int32(off)) }
@@ -92,7 +96,7 @@ func (a *assembler) insn(opcode uint32, size, reg uint8, m arg) {
 	if reg >= 8 {
 		rex |= 0x44
 	}
-	if m.reg != hNo && m.reg >= 8 {
+	if m.reg&^7 == 8 {
 		rex |= 0x41
 	}
 	if m.mem && m.index != hNo && m.index >= 8 {
@@ -117,6 +121,11 @@ func (a *assembler) insn(opcode uint32, size, reg uint8, m arg) {
 		}
 		a.bytes(reg|4, m.scale<<6|x<<3|5)
 		a.imm32(uint32(m.disp))
+		return
+	}
+	if m.reg == hCode {
+		a.byte(reg | 5)
+		a.imm32(uint32(m.disp) - uint32(a.pos+4))
 		return
 	}
 	mod := byte(0x80)

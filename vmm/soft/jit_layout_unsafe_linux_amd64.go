@@ -19,6 +19,9 @@ const (
 	tlbSetSize    = unsafe.Sizeof(tlbSet{})
 	offJumps      = unsafe.Offsetof(cpu{}.jcs)
 	jumpsSize     = unsafe.Sizeof([jcSize]jumpEntry{})
+	offLandings   = unsafe.Offsetof(cpu{}.landings)
+	offFilled     = unsafe.Offsetof(landings{}.filled)
+	landingsSize  = unsafe.Sizeof(landings{})
 	offNative     = unsafe.Offsetof(cpu{}.native)
 	offLeft       = offNative + unsafe.Offsetof(crossing{}.left)
 	offLimit      = offNative + unsafe.Offsetof(crossing{}.limit)
@@ -44,12 +47,16 @@ const (
 	offJumpGen  = unsafe.Offsetof(jumpEntry{}.gen)
 	offJumpLink = unsafe.Offsetof(jumpEntry{}.link)
 	jumpShift   = 4
+
+	offLandingRIP  = unsafe.Offsetof(landing{}.rip)
+	offLandingCode = unsafe.Offsetof(landing{}.code)
 )
 
 // Sizes that shifts stand for.
 var (
 	_ [0]struct{} = [opSize - 1<<opShift]struct{}{}
 	_ [0]struct{} = [unsafe.Sizeof(jumpEntry{}) - 1<<jumpShift]struct{}{}
+	_ [0]struct{} = [unsafe.Sizeof(landing{}) - 16]struct{}{}
 	_ [0]struct{} = [unsafe.Sizeof(tlbEntry{}) - 1<<tlbShift]struct{}{}
 )
 

@@ -8,17 +8,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const codeSize = 32 << 20
+const (
+	codeSize = 32 << 20
+	linkSize = 4 << 20
+	linkStep = 16
+)
 
 // compiler makes host code of blocks and holds its code. The code is mapped twice, writable and
-// executable, and is never both at one address.
+// executable, and is never both at one address. Behind it are links, which are not executable: each is
+// a generation and, 8 bytes on, the address of the code to which a direct branch to another page leads under it.
 type compiler struct {
 	cache  *blockCache
-	write  []byte  // the writable view
+	write  []byte  // the writable view, with the links
 	exec   []byte  // the executable one
 	pos    int     // free from here
 	fixed  int     // where the code of blocks starts
-	edges  []int32 // by op: the jump that its branch, within a page, ends in
+	links  int     // bytes of them used
+	edges  []int32 // by op: the jump that its branch, within a page, ends in; else its link
 	misses []int32 // by op that leads a group: the jump to offStrained
 	dirty  bool    // code was written since it last ran
 	follow uint32  // op whose branch left code unlinked, or 0
@@ -26,7 +32,7 @@ type compiler struct {
 	thunk, serialize, vectors           int
 	offBail, offTaken, offEnter, offFnd int
 	offStrained                         int
-	offJump, offLink                    [2]int
+	offJump, offCall, offLink           [2]int
 
 	t translator
 
@@ -40,14 +46,17 @@ func newCompiler(b *blockCache) (*compiler, error) {
 		return nil, fmt.Errorf("memory for code: %w", err)
 	}
 	defer unix.Close(fd)
-	if err := unix.Ftruncate(fd, codeSize); err != nil {
+	if err := unix.Ftruncate(fd, codeSize+linkSize); err != nil {
 		return nil, fmt.Errorf("memory for code: %w", err)
 	}
 	n := &compiler{cache: b, edges: make([]int32, maxOps), misses: make([]int32, maxOps)}
-	if n.write, err = unix.Mmap(fd, 0, codeSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
+	if n.write, err = unix.Mmap(fd, 0, codeSize+linkSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
 		return nil, fmt.Errorf("memory for code: %w", err)
 	}
-	if n.exec, err = unix.Mmap(fd, 0, codeSize, unix.PROT_READ|unix.PROT_EXEC, unix.MAP_SHARED); err != nil {
+	if n.exec, err = unix.Mmap(fd, 0, codeSize+linkSize, unix.PROT_READ|unix.PROT_EXEC, unix.MAP_SHARED); err == nil {
+		err = unix.Mprotect(n.exec[codeSize:], unix.PROT_READ|unix.PROT_WRITE)
+	}
+	if err != nil {
 		n.close()
 		return nil, fmt.Errorf("the host refuses memory with code: %w", err)
 	}
@@ -120,71 +129,8 @@ func (n *compiler) common() {
 	n.offEnter = leave(leftHeader)
 	n.offFnd = leave(leftJump)
 	n.offStrained = leave(leftStrained)
-	for set := range n.offJump {
-		n.offJump[set] = a.pos
-		entry := func(off uintptr) arg {
-			return arg{mem: true, reg: hCPU, index: hB, disp: int32(offJumps + uintptr(set)*jumpsSize + off)}
-		}
-		a.load(8, hB, inReg(hA))
-		a.shiftImm(5, 8, hB, 11)
-		a.alu(aluXOR, 8, hB, inReg(hA))
-		a.aluImm(aluAND, 4, inReg(hB), jcSize-1)
-		a.shiftImm(4, 4, hB, jumpShift)
-		a.alu(aluCMP, 8, hA, entry(offJumpRIP))
-		miss := a.jcc(5)
-		a.shiftImm(5, 8, hA, 63)
-		a.load(4, hA, arg{mem: true, reg: hCPU, index: hA, scale: 2, disp: int32(offGens + 4*genLower)})
-		a.alu(aluCMP, 4, hA, entry(offJumpGen))
-		stale := a.jcc(5)
-		a.load(4, hA, entry(offJumpLink))
-		a.shiftImm(4, 8, hA, opShift)
-		a.alu(aluADD, 8, hA, inCPU(offOps))
-		a.load(4, hA, inMem(hA, offOpGen))
-		a.insn(0x85, 4, hA, inReg(hA))
-		none := a.jcc(4)
-		a.alu(aluADD, 8, hA, inCPU(offCode))
-		a.insn(0xff, 4, 4, inReg(hA))
-		a.here(stale)
-		a.here(none)
-		a.load(8, hA, entry(offJumpRIP))
-		a.here(miss)
-		a.store(8, hA, inCPU(offExitRIP))
-		a.jmpTo(n.offFnd)
-
-		// The same for the branch of an op, the exit's, which then is linked.
-		n.offLink[set] = a.pos
-		a.load(8, hB, inReg(hA))
-		a.shiftImm(5, 8, hB, 11)
-		a.alu(aluXOR, 8, hB, inReg(hA))
-		a.aluImm(aluAND, 4, inReg(hB), jcSize-1)
-		a.shiftImm(4, 4, hB, jumpShift)
-		a.alu(aluCMP, 8, hA, entry(offJumpRIP))
-		miss = a.jcc(5)
-		a.shiftImm(5, 8, hA, 63)
-		a.load(4, hA, arg{mem: true, reg: hCPU, index: hA, scale: 2, disp: int32(offGens + 4*genLower)})
-		a.alu(aluCMP, 4, hA, entry(offJumpGen))
-		stale = a.jcc(5)
-		a.load(8, hA, entry(offJumpGen)) // and link, above it
-		a.insn(0xc1, 8, 1, inReg(hA))    // ror r14, 32: as in an op
-		a.byte(32)
-		a.load(4, hB, inCPU(offExitOp))
-		a.shiftImm(4, 8, hB, opShift)
-		a.alu(aluADD, 8, hB, inCPU(offOps))
-		a.store(8, hA, inMem(hB, offOpLink))
-		a.load(4, hA, inReg(hA))
-		a.shiftImm(4, 8, hA, opShift)
-		a.alu(aluADD, 8, hA, inCPU(offOps))
-		a.load(4, hA, inMem(hA, offOpGen))
-		a.insn(0x85, 4, hA, inReg(hA))
-		none = a.jcc(4)
-		a.insn(0x0fb6, 4, hB, inMem(hB, offOpN))
-		a.alu(aluSUB, 8, hLeft, inReg(hB))
-		a.alu(aluADD, 8, hA, inCPU(offCode))
-		a.insn(0xff, 4, 4, inReg(hA))
-		a.here(stale)
-		a.here(none)
-		a.here(miss)
-		a.jmpTo(n.offTaken)
+	for t.set = range n.offJump {
+		t.commonJumps()
 	}
 	n.pos = (a.pos + 63) &^ 63
 	n.fixed = n.pos
@@ -192,9 +138,10 @@ func (n *compiler) common() {
 }
 
 // compile translates the block of a header, and says where its code is.
-func (n *compiler) compile(header uint32) uint32 {
-	if codeSize-n.pos < 64<<10 {
+func (n *compiler) compile(c *cpu, header uint32) uint32 {
+	if codeSize-n.pos < 64<<10 || linkSize-n.links < 2*maxBlock*linkStep {
 		n.flush()
+		c.p.forgetLandings()
 	}
 	t := n.begin(header)
 	h := &n.cache.ops[header]
@@ -219,7 +166,7 @@ func (n *compiler) begin(header uint32) *translator {
 	}
 	mode := b.blocks[h.link].mode
 	t := &n.t
-	*t = translator{n: n, asm: assembler{b: n.write, pos: n.pos, ok: true}, stubs: t.stubs[:0], resumes: t.resumes[:0], live: t.live, sets: t.sets, leaves: t.leaves, grouping: t.grouping,
+	*t = translator{n: n, asm: assembler{b: n.write[:codeSize], pos: n.pos, ok: true}, stubs: t.stubs[:0], seeks: t.seeks[:0], resumes: t.resumes[:0], live: t.live, sets: t.sets, leaves: t.leaves, grouping: t.grouping,
 		ops: append(t.ops[:0], b.ops[header+1:end+1]...), first: header + 1, header: header, page: uint64(h.imm)}
 	for i := range t.ops {
 		t.ops[i].code = fullOps[t.ops[i].code]
@@ -236,7 +183,7 @@ func (n *compiler) begin(header uint32) *translator {
 // end keeps what t wrote, and links branches within the page whose targets
 // have code.
 func (n *compiler) end(t *translator) {
-	n.pos = (t.asm.pos + 15) &^ 15
+	n.pos = t.asm.pos // not aligned: hosts tell the paths to an indirect jump by low bits of addresses
 	n.dirty = true
 	for k := t.first; k < t.first+uint32(len(t.ops)); k++ {
 		if o := &n.cache.ops[k]; o.sel == genSame && o.gen == 0 && n.edges[k] != 0 {
@@ -245,11 +192,16 @@ func (n *compiler) end(t *translator) {
 	}
 }
 
-// link makes op k's branch, within its page, lead to a block's code.
+// link makes op k's branch lead to a block's code.
 func (n *compiler) link(k, header uint32) {
 	site := n.edges[k]
 	at := n.cache.ops[header].gen
 	if site == 0 || at == 0 {
+		return
+	}
+	if o := &n.cache.ops[k]; o.sel != genSame {
+		binary.LittleEndian.PutUint32(n.write[site:], o.gen)
+		binary.LittleEndian.PutUint64(n.write[site+8:], uint64(addrOf(n.exec))+uint64(at))
 		return
 	}
 	a := assembler{b: n.write, ok: true}
@@ -279,6 +231,7 @@ func (n *compiler) forget() {
 	n.pos = n.fixed
 	clear(n.edges)
 	clear(n.misses)
+	n.links = 0
 	n.follow = 0
 	n.dirty = true
 }
@@ -303,6 +256,7 @@ func (c *cpu) runNative() {
 	x := &c.native
 	header := uint32(c.at >> opShift)
 	o := &b.ops[header]
+	jumped := x.why == leftJump
 	x.why = leftHeader
 	at := o.gen
 	if at == 0 {
@@ -310,7 +264,7 @@ func (c *cpu) runNative() {
 		if n == nil {
 			return
 		}
-		if at = n.compile(header); at == 0 {
+		if at = n.compile(c, header); at == 0 {
 			return
 		}
 	}
@@ -322,6 +276,9 @@ func (c *cpu) runNative() {
 		n.follow = 0
 	}
 	x.ops, x.code = uint64(b.opsAddr()), uint64(addrOf(n.exec))
+	if jumped {
+		c.landAt(header, x.code+uint64(at))
+	}
 	thunk := n.thunk
 	if n.dirty {
 		n.dirty = false
@@ -352,9 +309,7 @@ func (c *cpu) runNative() {
 	case leftHeader:
 		next = x.header
 	case leftTaken:
-		if b.ops[next].sel == genSame {
-			n.follow = next
-		}
+		n.follow = next
 	case leftJump, leftRun:
 		return
 	}

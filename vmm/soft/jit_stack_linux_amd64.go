@@ -53,9 +53,7 @@ func (t *translator) stack(i int, o *op) bool {
 		t.popFlags(i, &pop)
 	case opCALL:
 		t.prepare(i, true, rSP)
-		m := t.locate(i, &push, 8, true, false)
-		t.storeAddress(m, int64(o.disp))
-		drop(-8)
+		t.push(i, int64(o.disp))
 		t.toWord()
 		t.edge(i)
 	case opJMP:
@@ -66,26 +64,17 @@ func (t *translator) stack(i int, o *op) bool {
 		t.toWord()
 		m := t.locate(i, &pop, 8, false, false)
 		a.load(8, hA, m)
-		t.canonical(i)
-		a.lea(hSP, inMem(hSP, 8+int32(o.imm)))
-		t.jump(o)
+		t.jump(i)
 	case opJMPR:
 		t.prepare(i, true)
 		t.toWord()
 		a.load(8, hA, t.slot(o.src))
-		t.canonical(i)
-		t.jump(o)
+		t.jump(i)
 	case opCALLR:
 		t.prepare(i, true, rSP)
 		t.toWord()
 		a.load(8, hA, t.slot(o.src))
-		t.canonical(i)
-		a.store(8, hA, inCPU(offSpill))
-		m := t.locate(i, &push, 8, true, false)
-		t.storeAddress(m, o.imm)
-		drop(-8)
-		a.load(8, hA, inCPU(offSpill))
-		t.jump(o)
+		t.callTo(i)
 	case opPUSH2:
 		t.prepare(i, true, rSP)
 		push.disp = -16
@@ -112,16 +101,17 @@ func (t *translator) stack(i int, o *op) bool {
 	return true
 }
 
-// storeAddress stores an address of this page to the located stack slot.
-func (t *translator) storeAddress(m arg, off int64) {
+// push pushes an address of this page, for op i.
+func (t *translator) push(i int, off int64) {
 	a := &t.asm
-	v := t.page + uint64(off)
-	if v == uint64(int32(v)) {
+	m := t.locate(i, &op{base: rSP, index: slotZero, disp: -8}, 8, true, false)
+	if v := t.page + uint64(off); v == uint64(int32(v)) {
 		a.storeImm(8, m, int64(v))
-		return
+	} else {
+		a.movImm(hA, v)
+		a.store(8, hA, m)
 	}
-	a.movImm(hA, v)
-	a.store(8, hA, m)
+	a.lea(hSP, inMem(hSP, -8))
 }
 
 // popFlags is POPF where it changes no flag that the executor must see.

@@ -22,6 +22,7 @@ type translator struct {
 	flags   flagState
 	stubs   []stub
 	resumes []stub // site is where to go on
+	seeks   []stub // of addresses without a landing
 
 	values
 	grouping
@@ -34,6 +35,7 @@ type stub struct {
 	op    int
 	edge  bool // a taken branch; else the op is left to the interpreter
 	leads bool // it leads a group: see miss
+	back  int  // of a seek: where to go on, or 0
 	flags flagState
 }
 
@@ -140,7 +142,7 @@ func (t *translator) block() bool {
 		return true
 	}
 	t.asm.pos = start
-	t.stubs, t.resumes = t.stubs[:0], t.resumes[:0]
+	t.stubs, t.resumes, t.seeks = t.stubs[:0], t.resumes[:0], t.seeks[:0]
 	return t.code()
 }
 
@@ -206,6 +208,9 @@ func (t *translator) resume(i int, o *op) {
 // outOfLine writes what the block branches to.
 func (t *translator) outOfLine() {
 	a := &t.asm
+	for _, s := range t.seeks {
+		t.seek(s)
+	}
 	for _, s := range t.stubs {
 		a.here(s.site)
 		t.flags = s.flags
@@ -249,49 +254,22 @@ func (t *translator) edge(i int) {
 		t.exit(i, t.n.offTaken)
 		return
 	}
-	// What the interpreter's op knows is good here as well.
-	at := int32(k * uint32(opSize))
-	a.load(8, hB, inCPU(offOps))
-	a.load(4, hA, inMem(hB, at+offOpGen))
-	a.alu(aluCMP, 4, hA, inCPU(offGens+4*uintptr(o.sel)))
+	link := t.n.linkOf(k)
+	a.load(4, hA, inCPU(offGens+4*uintptr(o.sel)))
+	a.alu(aluCMP, 4, hA, inCode(link))
 	stale := a.jcc(5)
-	a.load(4, hA, inMem(hB, at+offOpLink))
-	a.shiftImm(4, 8, hA, opShift)
-	a.load(4, hA, arg{mem: true, reg: hB, index: hA, disp: offOpGen})
-	a.insn(0x85, 4, hA, inReg(hA))
-	cold := a.jcc(4)
 	a.aluImm(aluSUB, 8, inReg(hLeft), int64(o.n))
-	a.alu(aluADD, 8, hA, inCPU(offCode))
-	a.insn(0xff, 4, 4, inReg(hA))
+	a.insn(0xff, 4, 4, inCode(link+8))
 	a.here(stale)
-	a.storeImm(4, inCPU(offExitOp), int64(k))
-	a.storeImm(4, inCPU(offExitHeader), int64(t.header))
+	a.lea(hA, inCode(link))
+	a.store(8, hA, inCPU(offSpill))
 	a.movImm(hA, t.page+uint64(o.imm>>32))
-	a.jmpTo(t.n.offLink[t.set])
-	a.here(cold)
-	t.exit(i, t.n.offTaken)
+	t.exit(i, t.n.offLink[t.set])
 }
 
 // branch takes op i's edge if cc holds.
 func (t *translator) branch(i int, cc uint8) {
 	t.stubs = append(t.stubs, stub{site: t.asm.jcc(cc), op: i, edge: true, flags: t.flags})
-}
-
-// jump goes to the address in hA, which was found canonical.
-func (t *translator) jump(o *op) {
-	a := &t.asm
-	a.aluImm(aluSUB, 8, inReg(hLeft), int64(o.n))
-	a.jmpTo(t.n.offJump[t.set])
-}
-
-// canonical leaves before op i if hA is no canonical address. It needs hB.
-func (t *translator) canonical(i int) {
-	a := &t.asm
-	a.load(8, hB, inReg(hA))
-	a.shiftImm(4, 8, hB, 16)
-	a.shiftImm(7, 8, hB, 16)
-	a.alu(aluCMP, 8, hB, inReg(hA))
-	t.bail(i, a.jcc(5))
 }
 
 // analyse finds out where the flags are needed.
