@@ -40,6 +40,6 @@ func (c *cpu) nativePage() uint64 { return uint64(c.p.cache.ops[c.native.header]
 
 // compilerStats counts what a compiler did.
 type compilerStats struct {
-	blocks, entries, flushes, twins uint64
-	size                            int // bytes of code
+	blocks, entries, flushes, twins, bridges uint64
+	size                                     int // bytes of code
 }

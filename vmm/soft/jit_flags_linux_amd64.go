@@ -117,13 +117,14 @@ func (t *translator) toWord() {
 	f := &t.flags
 	switch {
 	case f.word:
+		return
 	case f.host == flagsArith:
 		t.save(f.noAF)
 	default:
 		t.save(t.repeat(f.again))
 		f.host = 0
 	}
-	f.word = true
+	f.word, t.saved = true, true
 }
 
 // prepare gets the flags out of op i's way. clobbers says that the op's code
@@ -185,6 +186,7 @@ func (t *translator) define(i int, noAF bool, g again) {
 	if !t.live[i] {
 		t.flags.word = true // nobody looks
 	}
+	t.joinHere(i)
 }
 
 // keepCarry makes the word hold CF for INC or DEC, op i, which keeps it.

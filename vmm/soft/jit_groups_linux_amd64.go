@@ -1,6 +1,6 @@
 package soft
 
-import "slices"
+import "maps"
 
 // Where a block reads and writes memory at several distances from one value,
 // all of it is on one page as a rule: the first such access looks the whole
@@ -282,7 +282,7 @@ func (n *compiler) strained(c *cpu) {
 	if c.tlbs[c.privilege()].fast[x.page>>pageShift&(tlbSize-1)].native != x.page {
 		return
 	}
-	if h.more++; h.more == maxStrains && codeSize-n.pos >= 64<<10 {
+	if h.more++; h.more == maxStrains && !n.full() {
 		n.twin(x.header)
 	}
 }
@@ -291,21 +291,24 @@ func (n *compiler) strained(c *cpu) {
 // the first access of a group is not good for all.
 func (n *compiler) twin(header uint32) {
 	t := n.begin(header)
-	own := slices.Clone(n.edges[t.first:][:len(t.ops)])
-	t.entries = make([]int, len(t.ops))
+	a := assembler{b: n.write, ok: true}
+	own := map[uint32]edge{}
+	for k := range uint32(len(t.ops)) {
+		if e, ok := n.edges[t.first+k]; ok {
+			own[t.first+k] = e
+		}
+	}
+	entries := make([]int, len(t.ops))
+	t.entries = entries
 	if !t.code() {
 		return
 	}
 	n.end(t)
 	n.count.twins++
-	for i, site := range own {
-		if site != 0 {
-			n.edges[t.first+uint32(i)] = site
-		}
-	}
-	for i, entry := range t.entries {
-		if site := &n.misses[t.first+uint32(i)]; *site != 0 {
-			t.asm.patch(int(*site), entry)
+	maps.Copy(n.edges, own)
+	for i, entry := range entries {
+		if site := &n.misses[header+1+uint32(i)]; *site != 0 {
+			a.patch(int(*site), entry)
 			*site = 0
 		}
 	}

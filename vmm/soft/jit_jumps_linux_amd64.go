@@ -124,13 +124,13 @@ func (t *translator) codeOf() (none int) {
 
 // linkOf is where op k's link is: none yet, the first time.
 func (n *compiler) linkOf(k uint32) int {
-	if n.edges[k] == 0 {
+	if n.across[k] == 0 {
 		at := codeSize + n.links
 		n.links += linkStep
 		binary.LittleEndian.PutUint32(n.write[at:], noGen)
-		n.edges[k] = int32(at)
+		n.across[k] = int32(at)
 	}
-	return int(n.edges[k])
+	return int(n.across[k])
 }
 
 // commonJumps writes the code of jumps to what has no landing yet.

@@ -19,15 +19,17 @@ const (
 // a generation and, 8 bytes on, the address of the code to which a direct branch to another page leads under it.
 type compiler struct {
 	cache  *blockCache
-	write  []byte  // the writable view, with the links
-	exec   []byte  // the executable one
-	pos    int     // free from here
-	fixed  int     // where the code of blocks starts
-	links  int     // bytes of them used
-	edges  []int32 // by op: the jump that its branch, within a page, ends in; else its link
-	misses []int32 // by op that leads a group: the jump to offStrained
-	dirty  bool    // code was written since it last ran
-	follow uint32  // op whose branch left code unlinked, or 0
+	write  []byte          // the writable view, with the links
+	exec   []byte          // the executable one
+	pos    int             // free from here
+	fixed  int             // where the code of blocks starts
+	links  int             // bytes of them used
+	edges  map[uint32]edge // by op
+	joins  map[uint32]join // by header
+	across []int32         // by op whose branch leads to another page: its link
+	misses []int32         // by op that leads a group: the jump to offStrained
+	dirty  bool            // code was written since it last ran
+	follow uint32          // op whose branch left code unlinked, or 0
 
 	thunk, serialize, vectors           int
 	offBail, offTaken, offEnter, offFnd int
@@ -49,7 +51,7 @@ func newCompiler(b *blockCache) (*compiler, error) {
 	if err := unix.Ftruncate(fd, codeSize+linkSize); err != nil {
 		return nil, fmt.Errorf("memory for code: %w", err)
 	}
-	n := &compiler{cache: b, edges: make([]int32, maxOps), misses: make([]int32, maxOps)}
+	n := &compiler{cache: b, edges: map[uint32]edge{}, joins: map[uint32]join{}, across: make([]int32, maxOps), misses: make([]int32, maxOps)}
 	if n.write, err = unix.Mmap(fd, 0, codeSize+linkSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
 		return nil, fmt.Errorf("memory for code: %w", err)
 	}
@@ -139,7 +141,7 @@ func (n *compiler) common() {
 
 // compile translates the block of a header, and says where its code is.
 func (n *compiler) compile(c *cpu, header uint32) uint32 {
-	if codeSize-n.pos < 64<<10 || linkSize-n.links < 2*maxBlock*linkStep {
+	if n.full() || linkSize-n.links < 2*maxBlock*linkStep {
 		n.flush()
 		c.p.forgetLandings()
 	}
@@ -152,9 +154,12 @@ func (n *compiler) compile(c *cpu, header uint32) uint32 {
 	n.count.blocks++
 	h.gen = uint32(n.pos)
 	h.more = 0
+	n.keepJoin(t)
 	n.end(t)
 	return h.gen
 }
+
+func (n *compiler) full() bool { return codeSize-n.pos < 64<<10 }
 
 // begin readies the translator for the block of a header.
 func (n *compiler) begin(header uint32) *translator {
@@ -185,29 +190,26 @@ func (n *compiler) begin(header uint32) *translator {
 func (n *compiler) end(t *translator) {
 	n.pos = t.asm.pos // not aligned: hosts tell the paths to an indirect jump by low bits of addresses
 	n.dirty = true
-	for k := t.first; k < t.first+uint32(len(t.ops)); k++ {
-		if o := &n.cache.ops[k]; o.sel == genSame && o.gen == 0 && n.edges[k] != 0 {
-			n.link(k, o.link)
+	for k, end := t.first, t.first+uint32(len(t.ops)); k < end; k++ {
+		if _, ok := n.edges[k]; ok && n.cache.ops[k].gen == 0 {
+			n.link(k, n.cache.ops[k].link)
 		}
 	}
 }
 
 // link makes op k's branch lead to a block's code.
 func (n *compiler) link(k, header uint32) {
-	site := n.edges[k]
 	at := n.cache.ops[header].gen
-	if site == 0 || at == 0 {
+	if at == 0 {
 		return
 	}
-	if o := &n.cache.ops[k]; o.sel != genSame {
-		binary.LittleEndian.PutUint32(n.write[site:], o.gen)
+	if e, ok := n.edges[k]; ok {
+		n.linkWithin(k, header, &e)
+		delete(n.edges, k)
+	} else if site := n.across[k]; site != 0 {
+		binary.LittleEndian.PutUint32(n.write[site:], n.cache.ops[k].gen)
 		binary.LittleEndian.PutUint64(n.write[site+8:], uint64(addrOf(n.exec))+uint64(at))
-		return
 	}
-	a := assembler{b: n.write, ok: true}
-	a.patch(int(site), int(at))
-	n.edges[k] = 0
-	n.dirty = true
 }
 
 // drop makes the code of a block, if it has any, lead out.
@@ -230,6 +232,8 @@ func (n *compiler) drop(header uint32) {
 func (n *compiler) forget() {
 	n.pos = n.fixed
 	clear(n.edges)
+	clear(n.joins)
+	clear(n.across)
 	clear(n.misses)
 	n.links = 0
 	n.follow = 0

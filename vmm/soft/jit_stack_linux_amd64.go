@@ -54,11 +54,9 @@ func (t *translator) stack(i int, o *op) bool {
 	case opCALL:
 		t.prepare(i, true, rSP)
 		t.push(i, int64(o.disp))
-		t.toWord()
-		t.edge(i)
+		t.edge(i, 0)
 	case opJMP:
-		t.toWord()
-		t.edge(i)
+		t.edge(i, 0)
 	case opRET:
 		t.prepare(i, true, rSP)
 		t.toWord()

@@ -20,6 +20,10 @@ type translator struct {
 	leaves []bool // op i may leave with the flags from before
 
 	flags   flagState
+	saved   bool // they were, to the word
+	vectors bool // the host has them
+	bridge  bool // all this is a bridge
+	join    join
 	stubs   []stub
 	resumes []stub // site is where to go on
 	seeks   []stub // of addresses without a landing
@@ -31,12 +35,13 @@ type translator struct {
 
 // stub is code out of line.
 type stub struct {
-	site  int // the branch to it
-	op    int
-	edge  bool // a taken branch; else the op is left to the interpreter
-	leads bool // it leads a group: see miss
-	back  int  // of a seek: where to go on, or 0
-	flags flagState
+	site    int // the branch to it
+	op      int
+	edge    bool // a taken branch; else the op is left to the interpreter
+	leads   bool // it leads a group: see miss
+	back    int  // of a seek: where to go on, or 0
+	flags   flagState
+	vectors bool
 }
 
 // sizes are operand sizes in the order of opcodes.
@@ -108,7 +113,7 @@ func (t *translator) simple(o *op) bool {
 // bail makes the branch at site leave before op i.
 func (t *translator) bail(i, site int) {
 	t.others[i] = true
-	t.stubs = append(t.stubs, stub{site: site, op: i, flags: t.flags})
+	t.stubs = append(t.stubs, stub{site: site, op: i, flags: t.flags, vectors: t.vectors})
 }
 
 // leave leaves before op i, always.
@@ -160,12 +165,14 @@ func (t *translator) code() bool {
 	t.values.forget()
 	t.held = 0
 	t.needVectors(0)
+	t.join = join{op: t.joinOp()}
 	known := 0
 	for i := range t.ops {
 		o := &t.ops[i]
 		t.enterTwin(i)
 		if t.op(i, o) {
 			known++
+			t.joinHere(i)
 			t.resume(i, o)
 			t.values.after(o)
 			continue
@@ -186,9 +193,14 @@ func (t *translator) code() bool {
 	}
 	t.outOfLine()
 	a.here(enter)
-	a.storeImm(4, inCPU(offExitHeader), int64(t.header))
-	a.jmpTo(t.n.offEnter)
+	t.notEntered()
 	return a.ok
+}
+
+// notEntered leaves where too few instructions are left for the block.
+func (t *translator) notEntered() {
+	t.asm.storeImm(4, inCPU(offExitHeader), int64(t.header))
+	t.asm.jmpTo(t.n.offEnter)
 }
 
 // resume makes a place to go on at after op i was done in Go. There is none if
@@ -201,7 +213,7 @@ func (t *translator) resume(i int, o *op) {
 		t.n.cache.ops[t.first+uint32(i)].link = 0
 		return
 	}
-	t.resumes = append(t.resumes, stub{site: t.asm.pos, op: i, flags: t.flags})
+	t.resumes = append(t.resumes, stub{site: t.asm.pos, op: i, flags: t.flags, vectors: t.vectors})
 	t.held = 0
 }
 
@@ -213,14 +225,18 @@ func (t *translator) outOfLine() {
 	}
 	for _, s := range t.stubs {
 		a.here(s.site)
-		t.flags = s.flags
+		t.flags, t.vectors = s.flags, s.vectors
+		if s.edge {
+			t.edge(s.op, s.site)
+			continue
+		}
 		if s.leads {
 			a.store(8, hA, inCPU(offPage))
 		}
 		t.toWord()
-		switch {
-		case s.edge:
-			t.edge(s.op)
+		switch site := t.n.misses[t.first+uint32(s.op)]; {
+		case s.leads && t.bridge:
+			t.exit(s.op, int(site)-1) // as the block does
 		case s.leads:
 			t.exit(s.op, t.n.offStrained)
 			t.n.misses[t.first+uint32(s.op)] = int32(a.pos - 4)
@@ -231,8 +247,9 @@ func (t *translator) outOfLine() {
 	// After what the executor did in an op's place.
 	for _, s := range t.resumes {
 		t.n.cache.ops[t.first+uint32(s.op)].link = uint32(a.pos)
-		t.flags = inWord
-		t.needVectors(s.op + 1)
+		if s.vectors {
+			t.haveVectors()
+		}
 		if !s.flags.word && s.flags.host != 0 {
 			t.restore()
 		}
@@ -240,16 +257,19 @@ func (t *translator) outOfLine() {
 	}
 }
 
-// edge takes the direct branch of op i. The flags are in the word.
-func (t *translator) edge(i int) {
+// edge takes the direct branch of op i, to which the conditional branch at
+// site leads, if it is not 0.
+func (t *translator) edge(i, site int) {
 	a := &t.asm
 	o := &t.ops[i]
 	k := t.first + uint32(i)
+	e := edge{site: site, start: a.pos, flags: t.flags, vectors: t.vectors}
+	t.toWord()
 	if o.sel == genSame {
 		a.aluImm(aluSUB, 8, inReg(hLeft), int64(o.n))
-		site := a.jmp()
-		a.here(site)
-		t.n.edges[k] = int32(site)
+		e.jump = a.jmp()
+		a.here(e.jump)
+		t.n.edges[k] = e
 		a.aluImm(aluADD, 8, inReg(hLeft), int64(o.n))
 		t.exit(i, t.n.offTaken)
 		return
@@ -269,7 +289,7 @@ func (t *translator) edge(i int) {
 
 // branch takes op i's edge if cc holds.
 func (t *translator) branch(i int, cc uint8) {
-	t.stubs = append(t.stubs, stub{site: t.asm.jcc(cc), op: i, edge: true, flags: t.flags})
+	t.stubs = append(t.stubs, stub{site: t.asm.jcc(cc), op: i, edge: true, flags: t.flags, vectors: t.vectors})
 }
 
 // analyse finds out where the flags are needed.

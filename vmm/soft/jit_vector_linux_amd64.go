@@ -88,18 +88,24 @@ func (t *translator) putVectors() {
 }
 
 // needVectors makes the registers hold the vectors if an op from i on uses
-// them. The flags are in the word.
+// them. The flags are in the word, or to be had again.
 func (t *translator) needVectors(i int) {
+	t.vectors = false
 	for _, o := range t.ops[i:] {
 		if o.code >= opMOVX && o.code <= opPCMPEQBM || o.code == opGENERIC && t.direct(&o).vectors {
-			a := &t.asm
-			a.aluImm(aluCMP, 4, inCPU(offVectors), 0)
-			there := a.jcc(5)
-			a.patch(a.call(), t.n.vectors)
-			a.here(there)
+			t.haveVectors()
 			return
 		}
 	}
+}
+
+func (t *translator) haveVectors() {
+	a := &t.asm
+	a.aluImm(aluCMP, 4, inCPU(offVectors), 0)
+	there := a.jcc(5)
+	a.patch(a.call(), t.n.vectors)
+	a.here(there)
+	t.vectors = true
 }
 
 // finishVector gives the interpreter the operand of op o.

@@ -1,0 +1,135 @@
+package soft
+
+import "slices"
+
+// A branch within its page leads to its target over a bridge: the target's
+// first ops once more, up to the one that sets the flags. On it the flags are
+// the branch's, to be had again from its operands, and need not be in the word.
+
+// edge is the branch of an op to another block of the page, before it is
+// linked.
+type edge struct {
+	site    int // the rel32 of the conditional branch to start, or 0
+	start   int // of the code that takes the branch
+	jump    int // the rel32 that leads to the target
+	flags   flagState
+	vectors bool // the host has them
+}
+
+// join is where a block's code goes on after op op, the first that sets the
+// flags.
+type join struct {
+	op, pos, stubs int
+	state          joinState
+	grouping       grouping
+}
+
+// joinState is what a translator knows there.
+type joinState struct {
+	flags flagState
+	held  int16
+}
+
+// maxBridge bounds the ops of a bridge.
+const maxBridge = 12
+
+// joinOp finds the op after which a bridge may end, or -1.
+func (t *translator) joinOp() int {
+	for i := range t.ops[:min(len(t.ops), maxBridge)] {
+		o := &t.ops[i]
+		switch {
+		case t.sets[i]:
+			return i
+		case o.code >= opJO && o.code <= opJG || o.ends():
+			return -1
+		}
+	}
+	return -1
+}
+
+// joinHere says that op i has set the flags, and all but branched.
+func (t *translator) joinHere(i int) {
+	if j := &t.join; i == j.op && j.pos == 0 {
+		j.pos, j.stubs = t.asm.pos, len(t.stubs)
+		j.state = joinState{flags: t.flags}
+		if !t.asm.touched {
+			j.state.held = t.held
+		}
+	}
+}
+
+// keepJoin notes where bridges to the block that t translated may end.
+func (n *compiler) keepJoin(t *translator) {
+	if j := t.join; j.pos != 0 {
+		j.grouping = grouping{groups: slices.Clone(t.groups), of: slices.Clone(t.of), others: slices.Clone(t.others)}
+		n.joins[t.header] = j
+	}
+}
+
+// linkWithin makes op k's branch, within its page, lead to a block's code.
+func (n *compiler) linkWithin(k, header uint32, e *edge) {
+	n.dirty = true
+	to := n.bridge(k, header, e)
+	a := assembler{b: n.write, pos: e.start, ok: true}
+	switch {
+	case to == 0:
+		a.patch(e.jump, int(n.cache.ops[header].gen))
+	case e.site != 0:
+		a.patch(e.site, to)
+	default:
+		a.jmpTo(to)
+	}
+}
+
+// bridge makes the bridge from op k's branch to a block, and returns where it
+// is, or 0 if there is none, as where the flags are in the word at its start or
+// come there on the way.
+func (n *compiler) bridge(k, header uint32, e *edge) int {
+	j, ok := n.joins[header]
+	if !ok || e.flags.word || e.flags.kind == againNot || n.full() || n.cache.ops[header].more >= maxStrains {
+		return 0
+	}
+	t := n.begin(header)
+	t.bridge, t.join = true, join{op: j.op}
+	t.groups = append(t.groups, j.grouping.groups...)
+	copy(t.of, j.grouping.of)
+	copy(t.others, j.grouping.others)
+	t.analyse()
+	t.values.forget()
+	a := &t.asm
+	a.aluImm(aluSUB, 8, inReg(hLeft), int64(n.cache.ops[k].n))
+	a.aluImm(aluCMP, 8, inReg(hLeft), int64(t.ops[len(t.ops)-1].n))
+	enter := a.jcc(12)
+	entry := flagState{again: e.flags.again}
+	t.flags, t.vectors = entry, e.vectors
+	if !t.vectors {
+		t.needVectors(0)
+	}
+	for i := range j.op + 1 {
+		o := &t.ops[i]
+		if !t.op(i, o) || t.saved {
+			return 0
+		}
+		t.joinHere(i)
+		t.resume(i, o)
+		t.values.after(o)
+	}
+	if t.join.state != j.state {
+		return 0
+	}
+	// After what is done in an op's place, it is the block that goes on.
+	a.pos, t.stubs, t.resumes = t.join.pos, t.stubs[:t.join.stubs], nil
+	a.jmpTo(j.pos)
+	t.outOfLine()
+	a.here(enter)
+	t.flags = entry
+	t.toWord()
+	t.notEntered()
+	if !a.ok {
+		return 0
+	}
+	n.count.bridges++
+	at := n.pos
+	n.pos = a.pos
+	return at
+}

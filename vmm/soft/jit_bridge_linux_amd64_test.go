@@ -1,0 +1,50 @@
+package soft
+
+import (
+	"math/rand/v2"
+	"testing"
+)
+
+// tangled is random instructions with branches between them.
+func tangled(r *rand.Rand, encodings []encoding, n int) (code []byte) {
+	var starts, branches []int
+	for len(code) < n {
+		starts = append(starts, len(code))
+		if r.IntN(4) == 0 {
+			branches = append(branches, len(code))
+			code = append(code, 0x70|byte(r.IntN(16)), 0)
+			continue
+		}
+		b, _ := encodings[r.IntN(len(encodings))].instance(r)
+		code = append(code, b...)
+	}
+	for _, at := range branches {
+		if to := starts[r.IntN(len(starts))] - (at + 2); to == int(int8(to)) {
+			code[at+1] = byte(to)
+		}
+	}
+	return code
+}
+
+// TestCompiledBranches runs random programs of many branches interpreted and
+// compiled, and checks that there were bridges.
+func TestCompiledBranches(t *testing.T) {
+	n := 200
+	if !testing.Short() {
+		n = 2000
+	}
+	pair := interpretedAndCompiled(t)
+	c := pair[1].p.cache.native
+	r := rand.New(rand.NewPCG(25, 26))
+	for _, list := range [][]encoding{usualEncodings(), scalarEncodings()} {
+		for range n / 2 {
+			agree(t, pair, tangled(r, list, 20+r.IntN(150)), r.Uint64())
+			if t.Failed() {
+				return
+			}
+		}
+	}
+	if c.count.bridges < uint64(n)/2 {
+		t.Errorf("%d bridges in %d programs, want one in two at least", c.count.bridges, n)
+	}
+}
