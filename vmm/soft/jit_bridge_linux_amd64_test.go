@@ -44,6 +44,12 @@ func TestCompiledBranches(t *testing.T) {
 			}
 		}
 	}
+	// A block without vectors before one with them.
+	// sub ecx, 1; jne B; hlt; B: paddq xmm0, xmm1; test ecx, ecx
+	vectors := []byte{0x83, 0xe9, 0x01, 0x75, 0x01, 0xf4, 0x66, 0x0f, 0xd4, 0xc1, 0x85, 0xc9}
+	for seed := range uint64(10) {
+		agree(t, pair, vectors, seed)
+	}
 	if c.count.bridges < uint64(n)/2 {
 		t.Errorf("%d bridges in %d programs, want one in two at least", c.count.bridges, n)
 	}
