@@ -23,10 +23,15 @@ type lowering struct {
 	jumped bool   // the instruction at hand is a jump to target
 	target uint16 // in the page
 	jumps  int    // that the block goes along with
+	start  uint16 // of the block
+	turns  int    // that the block goes back there
+	turn   uint8  // instructions before the last time
 }
 
-// maxJumps bounds the jumps that a block follows.
-const maxJumps = 4
+const (
+	maxJumps = 4 // jumps that a block follows
+	maxTurns = 7 // turns of a loop that it has beyond the first
+)
 
 // flagEffect is what an op does to the arithmetic flags. The zero value is for
 // ops that read them, or that may leave the block or raise an exception, which
@@ -58,7 +63,7 @@ func quieten(ops []op) {
 
 // block makes ops of the page's code from pc on.
 func (t *lowering) block(code []byte, pc uint16) {
-	t.first = len(t.cache.ops)
+	t.first, t.start = len(t.cache.ops), pc
 	defer func() { quieten(t.cache.ops[t.first:]) }()
 	var in, after inst
 	for !t.done {
@@ -71,11 +76,10 @@ func (t *lowering) block(code []byte, pc uint16) {
 		if t.watch && (in.flags&instLock != 0 || in.op|1 == 0x87 && in.mod != 3) {
 			t.emit(op{code: opORDER})
 		}
-		if fusable(&in) && decode(code[end:], &after, true) == decodeOK && isJcc(&after) && t.fuse(&in, &after) {
-			pc = end + uint16(after.len)
-			continue
-		}
-		if !t.lower(&in) {
+		switch {
+		case fusable(&in) && decode(code[end:], &after, true) == decodeOK && isJcc(&after) && t.fuse(&in, &after):
+			end += uint16(after.len)
+		case !t.lower(&in):
 			t.generic(&in)
 		}
 		pc = end
@@ -394,12 +398,34 @@ func (t *lowering) jump(in *inst, o op) bool {
 }
 
 func (t *lowering) lowerJcc(in *inst) bool {
-	o := op{code: opJO + opcode(in.opcode&15)}
-	if !t.branch(&o, t.page+uint64(t.pc)+uint64(in.len)+in.imm) {
+	cc, target := t.another(in.opcode&15, t.pc+uint16(in.len), in.imm)
+	o := op{code: opJO + opcode(cc)}
+	if !t.branch(&o, target) {
 		return false
 	}
 	t.emit(o)
 	return true
+}
+
+// another is the condition and the target of a conditional branch, whose
+// instruction ends at end. If the branch goes back to where the block starts,
+// and there is room, the block goes on there for another turn of the loop, and
+// the contrary leaves it. That a block starts there means that the loop had a
+// second turn: blocks do not start behind branches that were never taken.
+func (t *lowering) another(cc uint8, end uint16, distance uint64) (uint8, uint64) {
+	behind := t.page + uint64(end)
+	target := behind + distance
+	if target != t.page+uint64(t.start) || t.turns == maxTurns || end >= pageSize {
+		return cc, target
+	}
+	turn := t.n - t.turn
+	if int(t.n)+int(turn) >= maxBlock {
+		return cc, target
+	}
+	t.turns++
+	t.turn = t.n
+	t.jumped, t.target = true, t.start
+	return cc ^ 1, behind
 }
 
 // source is the slot of the r/m operand, loaded into slotTmp if in memory.
@@ -815,19 +841,20 @@ func (t *lowering) fuse(in, j *inst) bool {
 		return false
 	}
 	last := t.cache.ops[len(t.cache.ops)-1]
-	code, ok := fusedCode(last.code, opcode(cc))
-	imm := last.imm
 	o := last
-	o.imm = imm & 0xffffffff
-	end := t.pc + uint16(in.len) + uint16(j.len)
-	if !ok || !t.branch(&o, t.page+uint64(end)+j.imm) {
+	o.imm = last.imm & 0xffffffff
+	old := *t
+	t.n++
+	cc, target := t.another(cc, t.pc+uint16(in.len)+uint16(j.len), j.imm)
+	code, ok := fusedCode(last.code, opcode(cc))
+	if !ok || !t.branch(&o, target) {
+		*t = old
 		t.cache.ops = t.cache.ops[:start]
 		return false
 	}
 	o.code = code
 	o.more = 1
 	t.cache.ops = t.cache.ops[:len(t.cache.ops)-1]
-	t.n++
 	t.emit(o)
 	return true
 }
