@@ -3,18 +3,22 @@ package soft
 import "encoding/binary"
 
 // Host registers, by number. Guest rAX to r10 live in the registers of the
-// same number but for rSP, which lives in hSP; guest r11 to r15 stay in memory.
+// same number but for rSP, which lives in hSP; guest r11 to r15 live in memory
+// but for one at a time, in hHome.
 const (
 	hAX   = 0
 	hCX   = 1
 	hDX   = 2
-	hLeft = 11 // instructions left
+	hCPU  = 4 // the processor: code uses no stack
+	hLeft = 11
 	hSP   = 12 // guest rSP
-	hCPU  = 13 // the processor
+	hHome = 13 // see homed
 	hA    = 14 // scratch
 	hB    = 15
 	hNo   = 255 // no register
 	hCode = 254 // RIP: the displacement is an offset of the code
+
+	ownRegister = 11 // guest registers below have one
 )
 
 // arg is an r/m operand: a register, or memory at base+index<<scale+disp.
@@ -245,12 +249,6 @@ func (a *assembler) jcc(cc uint8) int {
 
 func (a *assembler) jmp() int {
 	a.byte(0xe9)
-	a.imm32(0)
-	return a.pos - 4
-}
-
-func (a *assembler) call() int {
-	a.byte(0xe8)
 	a.imm32(0)
 	return a.pos - 4
 }

@@ -13,6 +13,7 @@ type edge struct {
 	start   int // of the code that takes the branch
 	jump    int // the rel32 that leads to the target
 	flags   flagState
+	home    homed
 	vectors bool // the host has them
 }
 
@@ -27,6 +28,7 @@ type join struct {
 // joinState is what a translator knows there.
 type joinState struct {
 	flags flagState
+	home  homed
 	held  int16
 }
 
@@ -51,7 +53,7 @@ func (t *translator) joinOp() int {
 func (t *translator) joinHere(i int) {
 	if j := &t.join; i == j.op && j.pos == 0 {
 		j.pos, j.stubs = t.asm.pos, len(t.stubs)
-		j.state = joinState{flags: t.flags}
+		j.state = joinState{flags: t.flags, home: t.home}
 		if !t.asm.touched {
 			j.state.held = t.held
 		}
@@ -73,7 +75,7 @@ func (n *compiler) linkWithin(k, header uint32, e *edge) {
 	a := assembler{b: n.write, pos: e.start, ok: true}
 	switch {
 	case to == 0:
-		a.patch(e.jump, int(n.cache.ops[header].gen))
+		a.patch(e.jump, int(n.cache.ops[header].gen)+entrySize)
 	case e.site != 0:
 		a.patch(e.site, to)
 	default:
@@ -97,9 +99,11 @@ func (n *compiler) bridge(k, header uint32, e *edge) int {
 	t.analyse()
 	t.values.forget()
 	a := &t.asm
+	t.home = e.home
+	t.leaveHome()
+	t.home = homed{}
 	a.aluImm(aluSUB, 8, inReg(hLeft), int64(n.cache.ops[k].n))
-	a.aluImm(aluCMP, 8, inReg(hLeft), int64(t.ops[len(t.ops)-1].n))
-	enter := a.jcc(12)
+	enter := a.jcc(8)
 	entry := flagState{again: e.flags.again}
 	t.flags, t.vectors = entry, e.vectors
 	if !t.vectors {
@@ -107,9 +111,11 @@ func (n *compiler) bridge(k, header uint32, e *edge) int {
 	}
 	for i := range j.op + 1 {
 		o := &t.ops[i]
+		t.settle(i)
 		if !t.op(i, o) || t.saved {
 			return 0
 		}
+		t.wroteHome(i)
 		t.joinHere(i)
 		t.resume(i, o)
 		t.values.after(o)
@@ -122,7 +128,7 @@ func (n *compiler) bridge(k, header uint32, e *edge) int {
 	a.jmpTo(j.pos)
 	t.outOfLine()
 	a.here(enter)
-	t.flags = entry
+	t.flags, t.home = entry, homed{}
 	t.toWord()
 	t.notEntered()
 	if !a.ok {

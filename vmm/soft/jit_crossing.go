@@ -9,6 +9,7 @@ type crossing struct {
 	rip         uint64
 	ops, code   uint64 // addresses of the ops and of the code
 	spill       uint64
+	hostSP      uint64
 	page        uint64            // of the last byte of a group of accesses that missed
 	near        [maxGroups]uint64 // what such groups found
 	mxcsr       uint32            // the host's

@@ -237,7 +237,7 @@ func (t *translator) lookUpConstant(i int, s *stretch) {
 // miss makes the branch at site leave before op i, whose access the TLB does
 // not answer. The page of its last byte is in hA if the op leads a group.
 func (t *translator) miss(i, site int) {
-	t.stubs = append(t.stubs, stub{site: site, op: i, flags: t.flags, leads: t.leads(i) != nil})
+	t.stubs = append(t.stubs, stub{site: site, op: i, flags: t.flags, home: t.home, leads: t.leads(i) != nil})
 }
 
 // at is operand o, for which hB is the distance from the guest's to the host's
@@ -318,7 +318,8 @@ func (n *compiler) twin(header uint32) {
 func (t *translator) enterTwin(i int) {
 	if t.entries != nil && t.n.misses[t.first+uint32(i)] != 0 {
 		t.toWord()
-		t.flags = inWord
+		t.leaveHome()
+		t.flags, t.home = inWord, homed{}
 		t.entries[i] = t.asm.pos
 	}
 }

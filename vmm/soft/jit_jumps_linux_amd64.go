@@ -26,6 +26,7 @@ func (t *translator) toLanding() {
 
 // jump takes the indirect branch of op i, to the address in hA.
 func (t *translator) jump(i int) {
+	t.leaveHome()
 	t.orSeek(i, t.find())
 	t.land(i)
 	t.asm.insn(0xff, 4, 4, t.landing(offLandingCode))
@@ -46,6 +47,7 @@ func (t *translator) land(i int) {
 // may be stored for an address that is not canonical.
 func (t *translator) callTo(i int) {
 	a := &t.asm
+	t.leaveHome()
 	t.orSeek(i, t.find())
 	a.load(8, hA, t.landing(offLandingCode))
 	t.seeks[len(t.seeks)-1].back = a.pos
@@ -57,7 +59,7 @@ func (t *translator) callTo(i int) {
 
 // orSeek says that the branch at site is taken when op i's address is not found.
 func (t *translator) orSeek(i, site int) {
-	t.seeks = append(t.seeks, stub{site: site, op: i, flags: t.flags})
+	t.seeks = append(t.seeks, stub{site: site, op: i, flags: t.flags, home: t.home})
 }
 
 // seek is what follows then: an exit before the op for an address that is not canonical, else
@@ -65,7 +67,7 @@ func (t *translator) orSeek(i, site int) {
 func (t *translator) seek(s stub) {
 	a := &t.asm
 	a.here(s.site)
-	t.flags = s.flags
+	t.flags, t.home = s.flags, s.home
 	t.canonical(s.op)
 	if s.back != 0 {
 		a.store(8, hA, inCPU(offExitRIP))

@@ -24,6 +24,7 @@ const (
 	landingsSize  = unsafe.Sizeof(landings{})
 	offNative     = unsafe.Offsetof(cpu{}.native)
 	offLeft       = offNative + unsafe.Offsetof(crossing{}.left)
+	offHostSP     = offNative + unsafe.Offsetof(crossing{}.hostSP)
 	offLimit      = offNative + unsafe.Offsetof(crossing{}.limit)
 	offFlagWord   = offNative + unsafe.Offsetof(crossing{}.flags)
 	offExitOp     = offNative + unsafe.Offsetof(crossing{}.op)
@@ -65,8 +66,12 @@ var (
 //go:noescape
 func enterCode(c unsafe.Pointer, thunk, target uintptr)
 
+// Code has left less maxBlock: a branch to a block, whatever its length, need
+// but look at the sign.
 func (c *cpu) enterCode(thunk, target uintptr) {
+	c.native.left -= maxBlock
 	enterCode(unsafe.Pointer(c), thunk, target)
+	c.native.left += maxBlock
 }
 
 func (b *blockCache) opsAddr() uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(b.ops))) }

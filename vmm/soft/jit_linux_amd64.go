@@ -100,7 +100,10 @@ func (n *compiler) common() {
 	a.imm32(3)                //
 	a.bytes(0x51, 0x48, 0xcf) // push rcx; iretq
 	n.thunk = a.pos
-	for r := uint8(0); r < hLeft; r++ {
+	const from, stack = 13, 4 // where enterCode has the processor
+	a.store(8, stack, inMem(from, int32(offHostSP)))
+	a.load(8, hCPU, inReg(from))
+	for r := uint8(0); r < ownRegister; r++ {
 		s := t.slot(r)
 		a.load(8, s.reg, inCPU(offR+8*uintptr(r)))
 	}
@@ -109,12 +112,12 @@ func (n *compiler) common() {
 
 	n.vectors = a.pos
 	t.getVectors()
-	a.byte(0xc3)
+	a.insn(0xff, 4, 4, inReg(hA))
 
 	leave := func(why int64) (at int) {
 		at = a.pos
 		a.storeImm(4, inCPU(offExitWhy), why)
-		for r := uint8(0); r < hLeft; r++ {
+		for r := uint8(0); r < ownRegister; r++ {
 			s := t.slot(r)
 			a.store(8, s.reg, inCPU(offR+8*uintptr(r)))
 		}
@@ -123,6 +126,7 @@ func (n *compiler) common() {
 		integers := a.jcc(4)
 		t.putVectors()
 		a.here(integers)
+		a.load(8, stack, inCPU(offHostSP))
 		a.byte(0xc3)
 		return at
 	}
@@ -171,7 +175,7 @@ func (n *compiler) begin(header uint32) *translator {
 	}
 	mode := b.blocks[h.link].mode
 	t := &n.t
-	*t = translator{n: n, asm: assembler{b: n.write[:codeSize], pos: n.pos, ok: true}, stubs: t.stubs[:0], seeks: t.seeks[:0], resumes: t.resumes[:0], live: t.live, sets: t.sets, leaves: t.leaves, grouping: t.grouping,
+	*t = translator{n: n, asm: assembler{b: n.write[:codeSize], pos: n.pos, ok: true}, stubs: t.stubs[:0], seeks: t.seeks[:0], resumes: t.resumes[:0], named: t.named[:0], live: t.live, sets: t.sets, leaves: t.leaves, grouping: t.grouping,
 		ops: append(t.ops[:0], b.ops[header+1:end+1]...), first: header + 1, header: header, page: uint64(h.imm)}
 	for i := range t.ops {
 		t.ops[i].code = fullOps[t.ops[i].code]
@@ -182,6 +186,9 @@ func (n *compiler) begin(header uint32) *translator {
 	t.watch = h.sel != 0
 	t.sse, t.masked = mode&modeSSE != 0, mode&modeMasked != 0
 	t.grouping.reset(len(t.ops))
+	for i := range t.ops {
+		t.named = append(t.named, t.naming(&t.ops[i]))
+	}
 	return t
 }
 
@@ -219,10 +226,11 @@ func (n *compiler) drop(header uint32) {
 		h.disp = cold
 		return
 	}
-	// The code starts with a comparison and a conditional branch out.
-	at := int(h.gen)
+	// Behind a comparison and a conditional branch out is where branches within
+	// the page lead.
+	at := int(h.gen) + entrySize
 	a := assembler{b: n.write, pos: at, ok: true}
-	a.jmpTo(at + entrySize + int(int32(binary.LittleEndian.Uint32(n.write[at+entrySize-4:]))))
+	a.jmpTo(at + int(int32(binary.LittleEndian.Uint32(n.write[at-4:]))))
 	n.dirty = true
 	h.gen = 0
 	h.disp = cold

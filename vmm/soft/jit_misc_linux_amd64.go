@@ -120,7 +120,7 @@ func (t *translator) other(i int, o *op) bool {
 		a.load(8, hA, inCPU(offLimit))
 		a.alu(aluSUB, 8, hA, inReg(hLeft))
 		a.alu(aluADD, 8, hA, inCPU(offTSC))
-		a.aluImm(aluADD, 8, inReg(hA), int64(o.n)-1)
+		a.aluImm(aluADD, 8, inReg(hA), int64(o.n)-1-maxBlock)
 		a.load(4, hAX, inReg(hA))
 		a.shiftImm(5, 8, hA, 32)
 		a.load(4, hDX, inReg(hA))

@@ -24,6 +24,8 @@ type translator struct {
 	vectors bool // the host has them
 	bridge  bool // all this is a bridge
 	join    join
+	home    homed
+	named   []naming
 	stubs   []stub
 	resumes []stub // site is where to go on
 	seeks   []stub // of addresses without a landing
@@ -41,6 +43,7 @@ type stub struct {
 	leads   bool // it leads a group: see miss
 	back    int  // of a seek: where to go on, or 0
 	flags   flagState
+	home    homed
 	vectors bool
 }
 
@@ -61,8 +64,11 @@ func (t *translator) slot(s uint8) arg {
 	switch {
 	case s == rSP:
 		return inReg(hSP)
-	case s < hLeft:
+	case s < ownRegister:
 		return inReg(s)
+	}
+	if s == t.home.slot {
+		return inReg(hHome)
 	}
 	return inCPU(offR + 8*uintptr(s))
 }
@@ -113,7 +119,7 @@ func (t *translator) simple(o *op) bool {
 // bail makes the branch at site leave before op i.
 func (t *translator) bail(i, site int) {
 	t.others[i] = true
-	t.stubs = append(t.stubs, stub{site: site, op: i, flags: t.flags, vectors: t.vectors})
+	t.stubs = append(t.stubs, stub{site: site, op: i, flags: t.flags, home: t.home, vectors: t.vectors})
 }
 
 // leave leaves before op i, always.
@@ -127,6 +133,7 @@ func (t *translator) leave(i int) {
 // exit leaves at op i.
 func (t *translator) exit(i, to int) {
 	a := &t.asm
+	t.leaveHome()
 	a.storeImm(4, inCPU(offExitOp), int64(t.first)+int64(i))
 	a.storeImm(4, inCPU(offExitHeader), int64(t.header))
 	a.jmpTo(to)
@@ -156,12 +163,12 @@ func (t *translator) code() bool {
 	a := &t.asm
 	n := t.ops[len(t.ops)-1].n
 	start := a.pos
-	a.aluImm(aluCMP, 8, inReg(hLeft), int64(n))
+	a.aluImm(aluCMP, 8, inReg(hLeft), int64(n)-maxBlock)
 	enter := a.jcc(12)
 	if a.pos-start != entrySize {
 		return false
 	}
-	t.flags = inWord
+	t.flags, t.home = inWord, homed{}
 	t.values.forget()
 	t.held = 0
 	t.needVectors(0)
@@ -170,8 +177,10 @@ func (t *translator) code() bool {
 	for i := range t.ops {
 		o := &t.ops[i]
 		t.enterTwin(i)
+		t.settle(i)
 		if t.op(i, o) {
 			known++
+			t.wroteHome(i)
 			t.joinHere(i)
 			t.resume(i, o)
 			t.values.after(o)
@@ -182,7 +191,7 @@ func (t *translator) code() bool {
 			break
 		}
 		// The executor comes back here.
-		t.flags = inWord
+		t.flags, t.home = inWord, homed{}
 		t.n.cache.ops[t.first+uint32(i)].link = uint32(a.pos)
 		t.needVectors(i + 1)
 		t.values.forget()
@@ -213,7 +222,7 @@ func (t *translator) resume(i int, o *op) {
 		t.n.cache.ops[t.first+uint32(i)].link = 0
 		return
 	}
-	t.resumes = append(t.resumes, stub{site: t.asm.pos, op: i, flags: t.flags, vectors: t.vectors})
+	t.resumes = append(t.resumes, stub{site: t.asm.pos, op: i, flags: t.flags, home: t.home, vectors: t.vectors})
 	t.held = 0
 }
 
@@ -225,7 +234,7 @@ func (t *translator) outOfLine() {
 	}
 	for _, s := range t.stubs {
 		a.here(s.site)
-		t.flags, t.vectors = s.flags, s.vectors
+		t.flags, t.home, t.vectors = s.flags, s.home, s.vectors
 		if s.edge {
 			t.edge(s.op, s.site)
 			continue
@@ -250,6 +259,8 @@ func (t *translator) outOfLine() {
 		if s.vectors {
 			t.haveVectors()
 		}
+		t.home = s.home
+		t.goHome()
 		if !s.flags.word && s.flags.host != 0 {
 			t.restore()
 		}
@@ -263,11 +274,12 @@ func (t *translator) edge(i, site int) {
 	a := &t.asm
 	o := &t.ops[i]
 	k := t.first + uint32(i)
-	e := edge{site: site, start: a.pos, flags: t.flags, vectors: t.vectors}
+	e := edge{site: site, start: a.pos, flags: t.flags, home: t.home, vectors: t.vectors}
 	t.toWord()
+	t.leaveHome()
 	if o.sel == genSame {
 		a.aluImm(aluSUB, 8, inReg(hLeft), int64(o.n))
-		e.jump = a.jmp()
+		e.jump = a.jcc(9)
 		a.here(e.jump)
 		t.n.edges[k] = e
 		a.aluImm(aluADD, 8, inReg(hLeft), int64(o.n))
@@ -289,7 +301,7 @@ func (t *translator) edge(i, site int) {
 
 // branch takes op i's edge if cc holds.
 func (t *translator) branch(i int, cc uint8) {
-	t.stubs = append(t.stubs, stub{site: t.asm.jcc(cc), op: i, edge: true, flags: t.flags, vectors: t.vectors})
+	t.stubs = append(t.stubs, stub{site: t.asm.jcc(cc), op: i, edge: true, flags: t.flags, home: t.home, vectors: t.vectors})
 }
 
 // analyse finds out where the flags are needed.

@@ -103,7 +103,9 @@ func (t *translator) haveVectors() {
 	a := &t.asm
 	a.aluImm(aluCMP, 4, inCPU(offVectors), 0)
 	there := a.jcc(5)
-	a.patch(a.call(), t.n.vectors)
+	a.bytes(0x4c, 0x8d, 0x35) // lea r14, [rip+5]: there
+	a.imm32(5)
+	a.jmpTo(t.n.vectors)
 	a.here(there)
 	t.vectors = true
 }

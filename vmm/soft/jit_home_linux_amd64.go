@@ -1,0 +1,152 @@
+package soft
+
+import "math/bits"
+
+// Guest r11 to r15, and the bases of FS and GS, live in memory. Within a block
+// one host register holds the one of them that is used next; what was written
+// there goes to memory where code is left, or where another takes the register.
+
+// homed is the slot that hHome holds, and whether memory has something else.
+// Slot 0, which has a register of its own, is none.
+type homed struct {
+	slot  uint8
+	dirty bool
+}
+
+// holdable are the slots that may be held.
+const holdable = 1<<11 | 1<<12 | 1<<13 | 1<<14 | 1<<15 | 1<<slotFS | 1<<slotGS
+
+// naming is which slots an op names: a bit per slot that may be held.
+type naming struct {
+	reads, writes, address uint32
+	lost                   bool // the executor does the op
+}
+
+// naming finds out what op o names. It may say too much, but for what an op
+// only writes, that it reads it.
+func (t *translator) naming(o *op) (u naming) {
+	bit := func(s uint8) uint32 { return 1 << (s & 31) & holdable }
+	u.address = bit(o.base) | bit(o.index)
+	u.reads = u.address
+	dst, src := bit(o.dst), bit(o.src)
+	switch c := o.code; {
+	case c == opGENERIC:
+		d := t.direct(o)
+		if d.emit == nil {
+			return naming{lost: true}
+		}
+		in := &t.n.cache.insts[o.imm]
+		u = naming{}
+		if in.mod != 3 {
+			u.address = bit(in.base) | bit(in.index)
+			u.reads = u.address
+		} else if !d.vectors || in.opcode == 0x2a {
+			u.reads |= bit(in.rm)
+			u.writes |= bit(in.rm)
+		}
+		if !d.vectors || in.opcode&0xfe == 0x2c || in.opcode == 0x50 || in.opcode == 0xc5 {
+			u.reads |= bit(in.reg)
+			u.writes |= bit(in.reg)
+		}
+	case c >= opMOVX && c <= opPCMPEQBM:
+		switch c {
+		case opMOVXR32, opMOVXR64:
+			u.reads |= src
+		case opMOVRX32, opMOVRX64, opPMOVMSKB:
+			u.writes |= dst
+		}
+	case c < opTESTRR8 && (c-opADDRR8)%8 == aluCMP, c >= opTESTRR8 && c < opMOVRR8, c == opPUSH2:
+		u.reads |= dst | src
+	case c >= opMOVRR8 && c < opMOVZXRR8:
+		size := opSizes[(c-opMOVRR8)/movStride]
+		u.reads |= src
+		u.writes |= dst
+		if size < 4 {
+			u.reads |= dst
+		}
+	case c >= opMOVZXRR8 && c <= opLEA32, c == opPOP:
+		u.reads |= src
+		u.writes |= dst
+		if c >= opLEA64B {
+			u.address = 0 // not of memory
+		}
+	case c >= opSHLI32 && c < opINCR32 && shiftKinds[c].size != 0, c >= opBTRI32 && c <= opBTRRI32, c >= opBTRI64 && c <= opBTRRI64:
+		u.reads |= dst
+		u.writes |= dst
+		if c >= opINCR32 {
+			u.reads |= src
+		}
+	case c == opXCHGRR32, c == opXCHGRR64, c == opXCHGMR32, c == opXCHGMR64, c == opXADDMR32, c == opXADDMR64, c == opPOP2:
+		u.reads |= dst | src
+		u.writes |= dst | src
+	default:
+		u.reads |= dst | src
+		u.writes |= dst
+	}
+	return u
+}
+
+// settle chooses what hHome holds while op i is done, and loads it.
+func (t *translator) settle(i int) {
+	u := &t.named[i]
+	named := u.reads | u.writes
+	h := &t.home
+	if named == 0 || named>>h.slot&1 != 0 {
+		return
+	}
+	next, best := len(t.ops), uint8(0)
+	if h.slot != 0 {
+		next = t.nextUse(i, h.slot)
+	}
+	for ; named != 0; named &= named - 1 {
+		s := uint8(bits.TrailingZeros32(named))
+		n := t.nextUse(i, s)
+		if n < next || n == len(t.ops) && n == next && u.address>>s&1 != 0 { // else memory is as good
+			next, best = n, s
+		}
+	}
+	if best == 0 {
+		return
+	}
+	t.leaveHome()
+	h.slot = best
+	if u.reads>>best&1 != 0 || t.flags.uses(best) {
+		t.goHome()
+	}
+}
+
+// nextUse is the next op after i that reads what slot s has then, or the number
+// of ops.
+func (t *translator) nextUse(i int, s uint8) int {
+	for j := i + 1; j < len(t.ops); j++ {
+		switch u := &t.named[j]; {
+		case u.reads>>s&1 != 0:
+			return j
+		case u.lost, u.writes>>s&1 != 0:
+			return len(t.ops)
+		}
+	}
+	return len(t.ops)
+}
+
+// wroteHome notes what op i wrote.
+func (t *translator) wroteHome(i int) {
+	if t.named[i].writes>>t.home.slot&1 != 0 {
+		t.home.dirty = true
+	}
+}
+
+// leaveHome makes memory have what hHome holds.
+func (t *translator) leaveHome() {
+	if t.home.dirty {
+		t.asm.store(8, hHome, inCPU(offR+8*uintptr(t.home.slot)))
+		t.home.dirty = false
+	}
+}
+
+// goHome makes hHome have what memory holds.
+func (t *translator) goHome() {
+	if t.home.slot != 0 {
+		t.asm.load(8, hHome, inCPU(offR+8*uintptr(t.home.slot)))
+	}
+}
