@@ -73,9 +73,9 @@ func (n *compiler) linkWithin(k, header uint32, e *edge) {
 	n.dirty = true
 	to := n.bridge(k, header, e)
 	a := assembler{b: n.write, pos: e.start, ok: true}
+	a.patch(e.jump, int(n.cache.ops[header].gen)+entrySize) // a twin's branch may lead there
 	switch {
 	case to == 0:
-		a.patch(e.jump, int(n.cache.ops[header].gen)+entrySize)
 	case e.site != 0:
 		a.patch(e.site, to)
 	default:

@@ -1,7 +1,5 @@
 package soft
 
-import "maps"
-
 // Where a block reads and writes memory at several distances from one value,
 // all of it is on one page as a rule: the first such access looks the whole
 // stretch up in the TLB, and the others take what it found. A stretch that
@@ -305,7 +303,12 @@ func (n *compiler) twin(header uint32) {
 	}
 	n.end(t)
 	n.count.twins++
-	maps.Copy(n.edges, own)
+	for k, e := range own {
+		if its, ok := n.edges[k]; ok {
+			a.patch(its.jump, e.jump-2) // as the block does, also when that will be linked
+		}
+		n.edges[k] = e
+	}
 	for i, entry := range entries {
 		if site := &n.misses[header+1+uint32(i)]; *site != 0 {
 			a.patch(int(*site), entry)

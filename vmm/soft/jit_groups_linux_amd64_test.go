@@ -93,3 +93,27 @@ func TestCompilerWrites(t *testing.T) {
 		t.Errorf("%d instructions were checked, want 2000 at least", checked)
 	}
 }
+
+// TestTwinBranches has a block go on in its twin before it ever takes a branch,
+// which then must not leave code every time.
+func TestTwinBranches(t *testing.T) {
+	m := newCompiled(t)
+	m.stubs()
+	code := le32([]byte{0xbe}, testData+pageSize-8)                   // mov esi, imm
+	code = le32(append(code, 0xb9), 20000)                            // mov ecx, imm
+	code = append(code, 0x48, 0x8b, 6)                                // L: mov rax, [rsi]
+	code = append(code, 0x48, 0x8b, 0x56, 8)                          // mov rdx, [rsi+8]
+	code = le32(append(code, 0x81, 0xf9), 10000)                      // cmp ecx, imm
+	code = append(code, 0x72, 6)                                      // jb M
+	code = append(code, 0x83, 0xe9, 1, 0x75, 0xec)                    // sub ecx, 1; jne L
+	code = append(code, 0xf4)                                         // hlt
+	m.put(testCode, append(code, 0x83, 0xe9, 1, 0x75, 0xe6, 0xf4)...) // M: sub ecx, 1; jne L; hlt
+	m.run()
+	s := m.p.cache.native.stats()
+	if s.twins != 1 || s.entries > 1000 {
+		t.Errorf("there are %d twins, and code was entered %d times, want 1, and 1000 at most", s.twins, s.entries)
+	}
+	if m.c.r[rCX] != 0 {
+		t.Errorf("rcx = %d, want 0", m.c.r[rCX])
+	}
+}
