@@ -22,14 +22,15 @@ type again struct {
 }
 
 const (
-	againNot  = iota
-	againCmp  // CMP dst, src
-	againTest // TEST dst, src
-	againAdd  // dst is the sum of itself and src
-	againSub  // dst is the difference of itself and src
-	againNeg  // dst is what it negated
-	againInc  // dst is more by one, and CF is the word's
-	againDec  // dst is less by one, and CF is the word's
+	againNot   = iota
+	againCmp   // CMP dst, src
+	againTest  // TEST dst, src
+	againAdd   // dst is the sum of itself and src
+	againSub   // dst is the difference of itself and src
+	againNeg   // dst is what it negated
+	againInc   // dst is more by one, and CF is the word's
+	againDec   // dst is less by one, and CF is the word's
+	againShift // dst is what was shifted, by imm; OF takes more: see toWord
 )
 
 // counted says that it is INC or DEC, which have CF in the word.
@@ -102,6 +103,10 @@ func (t *translator) repeat(g again) (noAF bool) {
 		a.load(8, hA, t.slot(g.dst))
 		a.insn(byteOp(0xf7, g.size), g.size, 3, inReg(hA))
 		a.insn(byteOp(0xf7, g.size), g.size, 3, inReg(hA))
+	case againShift:
+		a.load(8, hA, t.slot(g.dst))
+		a.shiftImm(g.op, g.size, hA, uint8(g.imm))
+		return true
 	case againInc, againDec:
 		ext := g.kind - againInc // of INC, and of DEC
 		a.load(8, hA, t.slot(g.dst))
@@ -118,6 +123,10 @@ func (t *translator) toWord() {
 	switch {
 	case f.word:
 		return
+	case f.kind == againShift:
+		t.repeat(f.again)
+		t.shifted(f.size, f.op, t.slot(f.dst))
+		f.host = 0
 	case f.host == flagsArith:
 		t.save(f.noAF)
 	default:
@@ -227,6 +236,9 @@ func (t *translator) cond(cc uint8) uint8 {
 	f := &t.flags
 	want := condFlags[cc>>1]
 	a := &t.asm
+	if f.kind == againShift && want&flagOF != 0 {
+		t.toWord()
+	}
 	switch {
 	case f.host&want == want:
 		return cc
@@ -242,6 +254,9 @@ func (t *translator) cond(cc uint8) uint8 {
 		f.noAF = t.repeat(f.again)
 	}
 	f.host = flagsArith
+	if f.kind == againShift && !f.word {
+		f.host &^= flagOF
+	}
 	return cc
 }
 

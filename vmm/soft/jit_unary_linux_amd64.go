@@ -46,6 +46,14 @@ func (t *translator) shift(i int, o *op) bool {
 		t.define(i, false, again{})
 		return true
 	}
+	if !cl && !rotate {
+		a.store(8, d, t.slot(slotKept))
+		a.shiftImm(op, size, d, o.src)
+		t.finish(d, o.dst)
+		t.define(i, true, again{kind: againShift, op: op, size: size, dst: slotKept, src: slotZero, imm: int64(o.src)})
+		t.flags.host &^= flagOF
+		return true
+	}
 	skip, end := 0, 0
 	if cl {
 		a.insn(0xf6, 1, 0, inReg(hCX)) // test cl, imm8
