@@ -9,7 +9,7 @@ import (
 // ends in a loop.
 func upperCode(r *rand.Rand) []byte {
 	code := []byte{0xbb, 0, 0, 0, 0, 0xb9, byte(3 + r.IntN(60)), 0, 0, 0} // mov ebx, testData; mov ecx, n
-	putLE(code[1:], 4, testData)
+	putLE(code[1:], 4, testData+uint64(r.IntN(2))*(pageSize-64))
 	start := len(code)
 	upper := func() byte { return byte(3 + r.IntN(5)) } // r11 to r15, with a bit of REX
 	if pair := byte(3 + r.IntN(4)); r.IntN(2) == 0 {
@@ -62,9 +62,9 @@ func upperCode(r *rand.Rand) []byte {
 	return append(code, 0x74, 9, 0x48, 0x8d, 0x15, byte(start-len(code)-9), byte((start-len(code)-9)>>8), 0xff, 0xff, 0xff, 0xe2)
 }
 
-// TestHeldLockstep runs loops of slots that live in memory, and are held in
-// host registers at times, interpreted and compiled.
-func TestHeldLockstep(t *testing.T) {
+// TestHomeLockstep runs loops of slots that live in memory, and in a host
+// register at times, interpreted and compiled.
+func TestHomeLockstep(t *testing.T) {
 	n := 300
 	if !testing.Short() {
 		n = 4000
