@@ -244,8 +244,8 @@ func TestCompiledStress(t *testing.T) {
 					return
 				}
 				n := until / 5
-				if rax, rcx := m.c.r[rAX], m.c.r[rCX]; rax != 3*n || rcx != 3*(n*(n+1)/2) {
-					t.Errorf("after %d turns rax = %d, rcx = %d, want %d and %d", n, rax, rcx, 3*n, 3*(n*(n+1)/2))
+				if rax, rcx := m.c.r[rAX], m.c.r[rCX]; rax != 3*n || rcx != 3*(n/2*(n+1)) {
+					t.Errorf("after %d turns rax = %d, rcx = %d, want %d and %d", n, rax, rcx, 3*n, 3*(n/2*(n+1)))
 					return
 				}
 			}
