@@ -263,5 +263,12 @@ func (a *assembler) patch(at, to int) {
 	}
 }
 
+// patchImm changes the immediate of 4 bytes at an offset.
+func (a *assembler) patchImm(at int, v uint32) {
+	if a.ok {
+		binary.LittleEndian.PutUint32(a.b[at:], v)
+	}
+}
+
 // here makes the rel32 at an offset lead to the next instruction.
 func (a *assembler) here(at int) { a.patch(at, a.pos) }

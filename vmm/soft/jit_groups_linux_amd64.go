@@ -22,6 +22,7 @@ const (
 type stretch struct {
 	base, index    value
 	scale          uint8
+	since          uint32 // see values
 	low, high      int64
 	write, aligned bool
 	align          int64 // if aligned: a distance that is to be a multiple of 16 bytes
@@ -114,7 +115,7 @@ func (g *grouping) make() bool {
 func (g *group) join(i int, a *stretch) bool {
 	low, high := min(g.low, a.low), max(g.high, a.high)
 	switch {
-	case g.alone || a.alone || g.base != a.base || g.index != a.index || g.scale != a.scale || high-low > maxStretch:
+	case g.alone || a.alone || g.since != a.since || g.base != a.base || g.index != a.index || g.scale != a.scale || high-low > maxStretch:
 		return false
 	case g.constant() && !onePage(low, high):
 		return false
@@ -138,7 +139,7 @@ func (t *translator) access(o *op, size uint8, write, aligned bool) stretch {
 	scale := o.scale & 3
 	at := base.off + index.off<<scale + int64(o.disp)
 	base.off, index.off = 0, 0
-	s := stretch{base: base, index: index, scale: scale, low: at, high: at + int64(size), write: write, aligned: aligned, align: at}
+	s := stretch{base: base, index: index, scale: scale, since: t.since, low: at, high: at + int64(size), write: write, aligned: aligned, align: at}
 	if s.constant() {
 		s.alone = !onePage(s.low, s.high) || aligned && at&15 != 0
 	} else {
@@ -151,8 +152,8 @@ func (t *translator) access(o *op, size uint8, write, aligned bool) stretch {
 // host has it. It uses hA and hB, and the flags of EFLAGS.
 func (t *translator) locate(i int, o *op, size uint8, write, aligned bool) arg {
 	a := &t.asm
-	s := t.access(o, size, write, aligned)
-	own := s.low
+	own := t.access(o, size, write, aligned)
+	s := own
 	if n := t.of[i]; n != 0 {
 		g := &t.groups[n-1]
 		if g.first != i {
@@ -166,9 +167,9 @@ func (t *translator) locate(i int, o *op, size uint8, write, aligned bool) arg {
 	}
 	t.accesses[i] = s
 	if s.constant() && !s.alone {
-		t.lookUpConstant(i, &s)
+		t.lookUpConstant(i, &s, &own)
 	} else {
-		t.lookUp(i, o, &s, own)
+		t.lookUp(i, o, &s, &own)
 	}
 	if g := t.leads(i); g != nil {
 		a.store(8, hB, inCPU(g.spill))
@@ -185,15 +186,16 @@ func (t *translator) tlbTag(s *stretch) uintptr {
 	return offReadTag + uintptr(t.set)*tlbSetSize
 }
 
-// lookUp makes hB the distance from the guest's to the host's addresses of s,
-// to which own is the distance of operand o.
-func (t *translator) lookUp(i int, o *op, s *stretch, own int64) {
+// lookUp makes hB the distance from the guest's to the host's addresses of s.
+// The access of op i, at operand o, is own.
+func (t *translator) lookUp(i int, o *op, s, own *stretch) {
 	a := &t.asm
+	m := miss{start: a.pos, write: own.write, tag: s.write}
 	simple := t.simple(o)
 	first := t.address(o)
 	last := first
-	first.disp += int32(s.low - own)
-	last.disp += int32(s.high - own - 1)
+	first.disp += int32(s.low - own.low)
+	last.disp += int32(s.high - own.low - 1)
 	if simple {
 		a.lea(hB, first)
 		a.lea(hA, last)
@@ -213,29 +215,24 @@ func (t *translator) lookUp(i int, o *op, s *stretch, own int64) {
 	a.aluImm(aluAND, 4, inReg(hB), tlbIndex)
 	a.aluImm(aluAND, 8, inReg(hA), -pageSize)
 	a.alu(aluCMP, 8, hA, arg{mem: true, reg: hCPU, index: hB, disp: int32(t.tlbTag(s))})
-	t.miss(i, a.jcc(5))
+	t.miss(i, a.jcc(5), m)
 	a.load(8, hB, arg{mem: true, reg: hCPU, index: hB, disp: int32(offAddend + uintptr(t.set)*tlbSetSize)})
 }
 
 // lookUpConstant is lookUp of addresses that are known, all on one page.
-func (t *translator) lookUpConstant(i int, s *stretch) {
+func (t *translator) lookUpConstant(i int, s, own *stretch) {
 	a := &t.asm
+	m := miss{start: a.pos, write: own.write, tag: s.write, known: true, page: s.low &^ pageMask}
 	page := s.low &^ pageMask
 	entry := uintptr(page>>pageShift&(tlbSize-1)) << tlbShift
-	if page == int64(int32(page)) && t.leads(i) == nil {
+	if page == int64(int32(page)) {
 		a.aluImm(aluCMP, 8, inCPU(t.tlbTag(s)+entry), page)
 	} else {
 		a.movImm(hA, uint64(page))
 		a.alu(aluCMP, 8, hA, inCPU(t.tlbTag(s)+entry))
 	}
-	t.miss(i, a.jcc(5))
+	t.miss(i, a.jcc(5), m)
 	a.load(8, hB, inCPU(offAddend+uintptr(t.set)*tlbSetSize+entry))
-}
-
-// miss makes the branch at site leave before op i, whose access the TLB does
-// not answer. The page of its last byte is in hA if the op leads a group.
-func (t *translator) miss(i, site int) {
-	t.stubs = append(t.stubs, stub{site: site, op: i, flags: t.flags, home: t.home, leads: t.leads(i) != nil})
 }
 
 // at is operand o, for which hB is the distance from the guest's to the host's
@@ -271,17 +268,13 @@ func (t *translator) at(o *op) arg {
 	return arg{mem: true, reg: hA, index: hB, disp: o.disp}
 }
 
-// strained notes that code was left at an op that leads a group. If the page
-// of the group's last byte is in the TLB for what the op asks, then another
-// part of the group was to blame; where that is usual, the block gets a twin.
-func (n *compiler) strained(c *cpu) {
-	x := &c.native
-	h := &n.cache.ops[x.header]
-	if c.tlbs[c.privilege()].fast[x.page>>pageShift&(tlbSize-1)].native != x.page {
-		return
-	}
+// strained notes that the first access of a group found its page and not the
+// others': they are on another, or may not be written. Where that is usual, the
+// block gets a twin.
+func (n *compiler) strained(header uint32) {
+	h := &n.cache.ops[header]
 	if h.more++; h.more == maxStrains && !n.full() {
-		n.twin(x.header)
+		n.twin(header)
 	}
 }
 

@@ -117,3 +117,24 @@ func TestTwinBranches(t *testing.T) {
 		t.Errorf("rcx = %d, want 0", m.c.r[rCX])
 	}
 }
+
+// TestCompiledMiss has a call through a register, between instructions that
+// use vectors, whose push misses the TLB: code goes on by itself.
+func TestCompiledMiss(t *testing.T) {
+	m := newCompiled(t)
+	m.stubs()
+	// mov ecx, 100; L: invlpg [rsp-8]; addsd xmm0, xmm1; add r12, 3; call rdi; addsd xmm2, xmm1; sub ecx, 1; jne L; hlt
+	m.put(testCode, 0xb9, 100, 0, 0, 0, 0x0f, 0x01, 0x7c, 0x24, 0xf8, 0xf2, 0x0f, 0x58, 0xc1, 0x49, 0x83, 0xc4, 0x03,
+		0xff, 0xd7, 0xf2, 0x0f, 0x58, 0xd1, 0x83, 0xe9, 0x01, 0x75, 0xe8, 0xf4)
+	m.put(testCode+0x80, 0x48, 0x83, 0xc3, 0x01, 0xc3) // add rbx, 1; ret
+	m.c.r[rDI] = testCode + 0x80
+	m.c.fpu.xmm[1][0] = 0x3ff0000000000000
+	m.run()
+	const hundred = 0x4059000000000000
+	if x := &m.c.fpu.xmm; m.c.r[rBX] != 100 || m.c.r[12] != 300 || x[0][0] != hundred || x[2][0] != hundred {
+		t.Errorf("100 calls: rbx = %d, r12 = %d, xmm0 = %#x, xmm2 = %#x, want 100, 300, %#x, %#x", m.c.r[rBX], m.c.r[12], x[0][0], x[2][0], uint64(hundred), uint64(hundred))
+	}
+	if n := m.p.cache.native.stats().refills; n < 90 {
+		t.Errorf("code went on after %d misses, want 90 at least", n)
+	}
+}

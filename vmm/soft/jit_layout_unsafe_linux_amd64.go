@@ -36,7 +36,10 @@ const (
 	offHostMXCSR  = offNative + unsafe.Offsetof(crossing{}.mxcsr)
 	offVectors    = offNative + unsafe.Offsetof(crossing{}.vectors)
 	offSpill      = offNative + unsafe.Offsetof(crossing{}.spill)
-	offPage       = offNative + unsafe.Offsetof(crossing{}.page)
+	offScratch    = offNative + unsafe.Offsetof(crossing{}.scratch)
+	offMissPage   = offNative + unsafe.Offsetof(crossing{}.missPage)
+	offMissEntry  = offNative + unsafe.Offsetof(crossing{}.missEntry)
+	offMissWhat   = offNative + unsafe.Offsetof(crossing{}.missWhat)
 	offNear       = offNative + unsafe.Offsetof(crossing{}.near)
 
 	offOpGen  = int32(unsafe.Offsetof(op{}.gen))

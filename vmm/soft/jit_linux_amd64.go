@@ -27,13 +27,13 @@ type compiler struct {
 	edges  map[uint32]edge // by op
 	joins  map[uint32]join // by header
 	across []int32         // by op whose branch leads to another page: its link
-	misses []int32         // by op that leads a group: the jump to offStrained
+	misses []int32         // by op that leads a group: the jump to offMissed
 	dirty  bool            // code was written since it last ran
 	follow uint32          // op whose branch left code unlinked, or 0
 
 	thunk, serialize, vectors           int
 	offBail, offTaken, offEnter, offFnd int
-	offStrained                         int
+	offMissed                           int
 	offJump, offCall, offLink           [2]int
 
 	t translator
@@ -134,7 +134,7 @@ func (n *compiler) common() {
 	n.offTaken = leave(leftTaken)
 	n.offEnter = leave(leftHeader)
 	n.offFnd = leave(leftJump)
-	n.offStrained = leave(leftStrained)
+	n.offMissed = leave(leftMissed)
 	for t.set = range n.offJump {
 		t.commonJumps()
 	}
@@ -291,31 +291,24 @@ func (c *cpu) runNative() {
 	if jumped {
 		c.landAt(header, x.code+uint64(at))
 	}
-	thunk := n.thunk
-	if n.dirty {
-		n.dirty = false
-		thunk = n.serialize
-	}
 	n.count.entries++
+	c.showFlags()
 	for at != 0 {
-		f := c.arith()
-		x.flags = f>>11&1 | (f&0xff|flagOne)<<8
-		c.enterCode(addrOf(n.exec)+uintptr(thunk), addrOf(n.exec)+uintptr(at))
-		n.left(c)
-		for c.observing {
-			if at = c.storesObserved(); at == 0 {
-				break
-			}
-			c.enterCode(addrOf(n.exec)+uintptr(n.thunk), addrOf(n.exec)+uintptr(at))
-			n.left(c)
-		}
-		c.setArith(x.flags>>8&(flagsArith&^flagOF) | x.flags&1<<11)
+		c.enterCode(addrOf(n.exec)+uintptr(n.way()), addrOf(n.exec)+uintptr(at))
 		at = 0
-		if x.why == leftOp {
-			at = c.between(&b.ops[x.op])
+		if x.why == leftMissed {
+			at = c.missed()
 		}
-		thunk = n.thunk
+		if at == 0 && c.observing {
+			at = c.storesObserved()
+		}
+		if at == 0 && x.why == leftOp {
+			c.takeFlags()
+			at = c.between(&b.ops[x.op])
+			c.showFlags()
+		}
 	}
+	c.takeFlags()
 	next := x.op
 	switch x.why {
 	case leftHeader:
@@ -328,12 +321,24 @@ func (c *cpu) runNative() {
 	c.at = uintptr(next) << opShift
 }
 
-// left notes why code was left.
-func (n *compiler) left(c *cpu) {
-	if c.native.why == leftStrained {
-		c.native.why = leftOp
-		n.strained(c)
+// way is the code that enters code.
+func (n *compiler) way() int {
+	if n.dirty {
+		n.dirty = false
+		return n.serialize
 	}
+	return n.thunk
+}
+
+// showFlags and takeFlags move the flags to the word of code, and back.
+func (c *cpu) showFlags() {
+	f := c.arith()
+	c.native.flags = f>>11&1 | (f&0xff|flagOne)<<8
+}
+
+func (c *cpu) takeFlags() {
+	f := c.native.flags
+	c.setArith(f>>8&(flagsArith&^flagOF) | f&1<<11)
 }
 
 // between does op k, at which code was left, if it is for the executor, and

@@ -40,8 +40,8 @@ type stub struct {
 	site    int // the branch to it
 	op      int
 	edge    bool // a taken branch; else the op is left to the interpreter
-	leads   bool // it leads a group: see miss
-	back    int  // of a seek: where to go on, or 0
+	miss    miss
+	back    int // of a seek: where to go on, or 0
 	flags   flagState
 	home    homed
 	vectors bool
@@ -239,19 +239,12 @@ func (t *translator) outOfLine() {
 			t.edge(s.op, s.site)
 			continue
 		}
-		if s.leads {
-			a.store(8, hA, inCPU(offPage))
+		if s.miss.start != 0 {
+			t.missed(&s)
+			continue
 		}
 		t.toWord()
-		switch site := t.n.misses[t.first+uint32(s.op)]; {
-		case s.leads && t.bridge:
-			t.exit(s.op, int(site)-1) // as the block does
-		case s.leads:
-			t.exit(s.op, t.n.offStrained)
-			t.n.misses[t.first+uint32(s.op)] = int32(a.pos - 4)
-		default:
-			t.exit(s.op, t.n.offBail)
-		}
+		t.exit(s.op, t.n.offBail)
 	}
 	// After what the executor did in an op's place.
 	for _, s := range t.resumes {

@@ -12,6 +12,7 @@ type value struct {
 type values struct {
 	slots  [slotKept + 1]value
 	last   uint32  // number given out
+	since  uint32  // the last one before the executor did an instruction: the TLB may have changed
 	writes []uint8 // slots that the op at hand writes
 }
 
@@ -23,6 +24,7 @@ func (v *values) unknown() value {
 
 // forget makes all slots hold something new.
 func (v *values) forget() {
+	v.since = v.last
 	for s := range v.slots {
 		v.slots[s] = v.unknown()
 	}

@@ -67,8 +67,8 @@ func (t *translator) getVectors() {
 	a.insn(0x0fae, 4, 3, inCPU(offHostMXCSR)) // stmxcsr
 	a.load(4, hB, inCPU(offMXCSR))
 	a.aluImm(aluOR, 4, inReg(hB), mxcsrMasks)
-	a.store(4, hB, inCPU(offSpill))
-	a.insn(0x0fae, 4, 2, inCPU(offSpill)) // ldmxcsr
+	a.store(4, hB, inCPU(offScratch))
+	a.insn(0x0fae, 4, 2, inCPU(offScratch)) // ldmxcsr
 	a.storeImm(4, inCPU(offVectors), 1)
 }
 
@@ -79,8 +79,8 @@ func (t *translator) putVectors() {
 			a.insn(storeups, 4, n, vectorInCPU(n))
 		}
 	}
-	a.insn(0x0fae, 4, 3, inCPU(offSpill))
-	a.load(4, hA, inCPU(offSpill))
+	a.insn(0x0fae, 4, 3, inCPU(offScratch))
+	a.load(4, hA, inCPU(offScratch))
 	a.aluImm(aluAND, 4, inReg(hA), mxcsrFlags)
 	a.aluTo(aluOR, 4, inCPU(offMXCSR), hA)
 	a.insn(0x0fae, 4, 2, inCPU(offHostMXCSR))
