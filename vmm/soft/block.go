@@ -103,15 +103,15 @@ func (b *blockCache) reset(m *memory) {
 	if b.redone != nil {
 		clear(b.redone[:len(b.ops)])
 	}
+	if b.native != nil {
+		b.native.forget()
+	}
 	b.ops = b.ops[:1]
 	b.insts = b.insts[:1]
 	b.blocks = b.blocks[:1]
 	clear(b.hash)
 	for _, r := range m.regions {
 		clear(r.code)
-	}
-	if b.native != nil {
-		b.native.forget()
 	}
 	b.epoch++
 }

@@ -9,10 +9,11 @@ import "slices"
 // edge is the branch of an op to another block of the page, before it is
 // linked.
 type edge struct {
-	site    int // the rel32 of the conditional branch to start, or 0
-	start   int // of the code that takes the branch
-	jump    int // the rel32 that leads to the target
-	flags   flagState
+	site    int32 // the rel32 of the conditional branch to start, or 0
+	start   int32 // of the code that takes the branch
+	jump    int32 // the rel32 that leads to the target
+	word    bool  // has the flags; else they are to be had again, if they can
+	again   again
 	home    homed
 	vectors bool // the host has them
 }
@@ -22,7 +23,10 @@ type edge struct {
 type join struct {
 	op, pos, stubs int
 	state          joinState
-	grouping       grouping
+
+	groups  []group // up to op
+	of      []int16
+	certain []bool // of all ops
 }
 
 // joinState is what a translator knows there.
@@ -63,7 +67,11 @@ func (t *translator) joinHere(i int) {
 // keepJoin notes where bridges to the block that t translated may end.
 func (n *compiler) keepJoin(t *translator) {
 	if j := t.join; j.pos != 0 {
-		j.grouping = grouping{groups: slices.Clone(t.groups), of: slices.Clone(t.of), others: slices.Clone(t.others)}
+		groups := 0
+		for groups < len(t.groups) && t.groups[groups].first <= j.op {
+			groups++
+		}
+		j.groups, j.of, j.certain = slices.Clone(t.groups[:groups]), slices.Clone(t.of[:j.op+1]), slices.Clone(t.certain)
 		n.joins[t.header] = j
 	}
 }
@@ -72,12 +80,12 @@ func (n *compiler) keepJoin(t *translator) {
 func (n *compiler) linkWithin(k, header uint32, e *edge) {
 	n.dirty = true
 	to := n.bridge(k, header, e)
-	a := assembler{b: n.write, pos: e.start, ok: true}
-	a.patch(e.jump, int(n.cache.ops[header].gen)+entrySize) // a twin's branch may lead there
+	a := assembler{b: n.write, pos: int(e.start), ok: true}
+	a.patch(int(e.jump), int(n.cache.ops[header].gen)+entrySize) // a twin's branch may lead there
 	switch {
 	case to == 0:
 	case e.site != 0:
-		a.patch(e.site, to)
+		a.patch(int(e.site), to)
 	default:
 		a.jmpTo(to)
 	}
@@ -88,14 +96,14 @@ func (n *compiler) linkWithin(k, header uint32, e *edge) {
 // come there on the way.
 func (n *compiler) bridge(k, header uint32, e *edge) int {
 	j, ok := n.joins[header]
-	if !ok || e.flags.word || e.flags.kind == againNot || n.full() || n.cache.ops[header].more >= maxStrains {
+	if !ok || e.word || e.again.kind == againNot || n.full() || n.cache.ops[header].more >= maxStrains {
 		return 0
 	}
 	t := n.begin(header)
 	t.bridge, t.join = true, join{op: j.op}
-	t.groups = append(t.groups, j.grouping.groups...)
-	copy(t.of, j.grouping.of)
-	copy(t.others, j.grouping.others)
+	t.groups = append(t.groups, j.groups...)
+	copy(t.of, j.of)
+	copy(t.certain, j.certain)
 	t.analyse()
 	t.values.forget()
 	a := &t.asm
@@ -104,7 +112,7 @@ func (n *compiler) bridge(k, header uint32, e *edge) int {
 	t.home = homed{}
 	a.aluImm(aluSUB, 8, inReg(hLeft), int64(n.cache.ops[k].n))
 	enter := a.jcc(8)
-	entry := flagState{again: e.flags.again}
+	entry := flagState{again: e.again}
 	t.flags, t.vectors = entry, e.vectors
 	if !t.vectors {
 		t.needVectors(0)

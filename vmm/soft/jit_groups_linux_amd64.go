@@ -42,25 +42,21 @@ type grouping struct {
 	others   []bool    // op may leave for more than its access
 	groups   []group
 	of       []int16 // by op: number of its group and 1, or 0
+	certain  []bool  // op finds its memory where an earlier op found its own, and never leaves
 	entries  []int   // by op that leads a group elsewhere: where a twin is entered; nil if this is none
 }
 
 func (g *grouping) reset(ops int) {
 	if cap(g.accesses) < ops {
-		g.accesses, g.others, g.of = make([]stretch, 2*ops), make([]bool, 2*ops), make([]int16, 2*ops)
+		g.accesses, g.others, g.of, g.certain = make([]stretch, 2*ops), make([]bool, 2*ops), make([]int16, 2*ops), make([]bool, 2*ops)
 	}
-	g.accesses, g.others, g.of = g.accesses[:ops], g.others[:ops], g.of[:ops]
+	g.accesses, g.others, g.of, g.certain = g.accesses[:ops], g.others[:ops], g.of[:ops], g.certain[:ops]
 	clear(g.accesses)
 	clear(g.others)
 	clear(g.of)
+	clear(g.certain)
 	g.groups = g.groups[:0]
 	g.entries = nil
-}
-
-// sure says that op i finds its memory where an earlier op found its own, and
-// so never leaves.
-func (g *grouping) sure(i int) bool {
-	return g.of[i] != 0 && g.groups[g.of[i]-1].first != i && !g.others[i]
 }
 
 // leads returns the group whose first access is op i's, or nil.
@@ -104,8 +100,12 @@ func (g *grouping) make() bool {
 		}
 	}
 	for i, n := range g.of {
-		if n != 0 && g.groups[n-1].spill == 0 {
+		switch {
+		case n == 0:
+		case g.groups[n-1].spill == 0:
 			g.of[i] = 0
+		default:
+			g.certain[i] = g.groups[n-1].first != i && !g.others[i]
 		}
 	}
 	return made
@@ -298,7 +298,7 @@ func (n *compiler) twin(header uint32) {
 	n.count.twins++
 	for k, e := range own {
 		if its, ok := n.edges[k]; ok {
-			a.patch(its.jump, e.jump-2) // as the block does, also when that will be linked
+			a.patch(int(its.jump), int(e.jump)-2) // as the block does, also when that will be linked
 		}
 		n.edges[k] = e
 	}

@@ -236,13 +236,14 @@ func (n *compiler) drop(header uint32) {
 	h.disp = cold
 }
 
-// forget drops all code; the cache has forgotten all blocks.
+// forget drops all code.
 func (n *compiler) forget() {
 	n.pos = n.fixed
 	clear(n.edges)
 	clear(n.joins)
-	clear(n.across)
-	clear(n.misses)
+	used := len(n.cache.ops)
+	clear(n.across[:used])
+	clear(n.misses[:used])
 	n.links = 0
 	n.follow = 0
 	n.dirty = true

@@ -218,7 +218,7 @@ func (t *translator) resume(i int, o *op) {
 	if o.code != opGENERIC && (!t.watch || plainStores[o.code].size == 0) {
 		return
 	}
-	if t.leads(i) != nil || t.sure(i) {
+	if t.leads(i) != nil || t.certain[i] {
 		t.n.cache.ops[t.first+uint32(i)].link = 0
 		return
 	}
@@ -267,13 +267,14 @@ func (t *translator) edge(i, site int) {
 	a := &t.asm
 	o := &t.ops[i]
 	k := t.first + uint32(i)
-	e := edge{site: site, start: a.pos, flags: t.flags, home: t.home, vectors: t.vectors}
+	e := edge{site: int32(site), start: int32(a.pos), word: t.flags.word, again: t.flags.again, home: t.home, vectors: t.vectors}
 	t.toWord()
 	t.leaveHome()
 	if o.sel == genSame {
 		a.aluImm(aluSUB, 8, inReg(hLeft), int64(o.n))
-		e.jump = a.jcc(9)
-		a.here(e.jump)
+		jump := a.jcc(9)
+		a.here(jump)
+		e.jump = int32(jump)
 		t.n.edges[k] = e
 		a.aluImm(aluADD, 8, inReg(hLeft), int64(o.n))
 		t.exit(i, t.n.offTaken)
@@ -310,7 +311,7 @@ func (t *translator) analyse() {
 		e := t.effect(o)
 		t.live[i] = before || e&effEdge != 0
 		t.sets[i] = e&effSets != 0
-		t.leaves[i] = e&effLeaves != 0 && !t.sure(i)
+		t.leaves[i] = e&effLeaves != 0 && !t.certain[i]
 		before = t.leaves[i] || e&effReads != 0 || t.live[i] && !t.sets[i]
 	}
 }
