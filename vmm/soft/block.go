@@ -46,15 +46,21 @@ const (
 	maxBlock = 64
 )
 
-// block is a run of instructions in one page, entered at its start only.
+// block is a run of instructions in one page, entered at its start only, or one
+// instruction that reaches into the next page.
 type block struct {
 	pa     uint64 // of its first byte; noTag when dropped
 	page   uint64 // virtual
+	second uint64 // the physical page that it reaches into, and 1; or 0
 	header uint32 // index of its header op, after which its first op is
 	next   uint32 // in its hash chain
 	inPage uint32 // next block of the same physical page
+	behind uint32 // next block of the second physical page
 	mode   uint8
 }
+
+// anyPage is no block's second.
+const anyPage = ^uint64(0)
 
 // blockCache holds the blocks of all code. Index 0 of its arrays is unused.
 type blockCache struct {
@@ -126,15 +132,16 @@ func blockHash(pa, page uint64) uint64 {
 }
 
 // find returns the block of those bytes, or nil, and takes blocks that were
-// dropped out of the hash chain.
-func (b *blockCache) find(pa, page uint64, mode uint8) *block {
+// dropped out of the hash chain. If second is anyPage, what the block reaches
+// into does not matter.
+func (b *blockCache) find(pa, page, second uint64, mode uint8) *block {
 	for link := &b.hash[blockHash(pa, page)]; *link != 0; {
 		k := &b.blocks[*link]
 		switch {
 		case k.pa == noTag:
 			*link = k.next
 			continue
-		case k.pa == pa && k.page == page && k.mode == mode:
+		case k.pa == pa && k.page == page && k.mode == mode && (second == anyPage || k.second == second):
 			return k
 		}
 		link = &k.next
@@ -148,12 +155,15 @@ func (c *cpu) dropPage(r *region, off uint64) {
 	b := &c.p.cache
 	for i := r.firstBlock(off); i != 0; {
 		k := &b.blocks[i]
+		i = k.inPage
+		if k.second == r.base+off&^pageMask|1 {
+			i = k.behind
+		}
 		k.pa = noTag
 		b.ops[k.header+1].code = opDEAD
 		if b.native != nil {
 			b.native.drop(k.header)
 		}
-		i = k.inPage
 	}
 	r.setFirstBlock(off, 0)
 	for _, c := range c.p.cpus {
@@ -241,51 +251,90 @@ func (c *cpu) lookup(rip uint64) uint32 {
 	}
 	b := &c.p.cache
 	page := rip &^ pageMask
-	k := b.find(pa, page, c.mode)
-	if k == nil {
-		if b.full() {
-			b.reset(&c.p.mem)
-			for _, c := range c.p.cpus {
-				c.forgetJumps()
-			}
+	k := b.find(pa, page, anyPage, c.mode)
+	if k == nil || k.second != 0 {
+		second, ok := c.secondPage(rip, pa)
+		if !ok {
+			return 0
 		}
-		k = c.translateBlock(rip, pa)
+		if k != nil && k.second != second {
+			k = b.find(pa, page, second, c.mode)
+		}
+		if k == nil {
+			k = c.newBlock(rip, pa, second)
+		}
 	}
-	upper := rip >> 63
-	if m := &c.tlbs[c.privilege()].meta[rip>>pageShift&(tlbSize-1)]; m.pa&tlbGlobal == 0 && upper != 0 {
-		c.upperLocal = true
+	c.fetchedFrom(rip)
+	if k.second != 0 {
+		c.fetchedFrom(rip + pageSize)
 	}
-	i := fetchedBit(rip)
-	c.fetched[upper][i>>6] |= 1 << (i & 63)
-	c.jc[jumpHash(rip)] = jumpEntry{rip: rip, gen: c.gens[genLower+upper], link: k.header}
+	c.jc[jumpHash(rip)] = jumpEntry{rip: rip, gen: c.gens[genLower+rip>>63], link: k.header}
 	return k.header
 }
 
-// translateBlock makes the block at rip, whose first byte is at pa.
-func (c *cpu) translateBlock(rip, pa uint64) *block {
+// fetchedFrom notes that links lead to the page of va.
+func (c *cpu) fetchedFrom(va uint64) {
+	upper := va >> 63
+	if m := &c.tlbs[c.privilege()].meta[va>>pageShift&(tlbSize-1)]; m.pa&tlbGlobal == 0 && upper != 0 {
+		c.upperLocal = true
+	}
+	i := fetchedBit(va)
+	c.fetched[upper][i>>6] |= 1 << (i & 63)
+}
+
+// secondPage is block.second for the instruction at rip, whose first byte is at
+// pa. It is false if fetching the rest raised an exception.
+func (c *cpu) secondPage(rip, pa uint64) (uint64, bool) {
+	r := c.p.mem.find(pa)
+	if rip&pageMask <= pageSize-maxInst || r == nil {
+		return 0, true
+	}
+	var in inst
+	if decode(r.mem[pa-r.base:][:pageSize-rip&pageMask], &in, true) != decodeShort {
+		return 0, true
+	}
+	next := rip&^pageMask + pageSize
+	if !canonical(next) {
+		return 0, true // as the executor will find
+	}
+	pb, ok := c.translate(next, c.privilege(), accessFetch)
+	if !ok {
+		return 0, false
+	}
+	if c.p.mem.find(pb) == nil || pb == pa&^pageMask {
+		return 0, true
+	}
+	return pb | 1, true
+}
+
+// newBlock makes the block at rip, whose first byte is at pa.
+func (c *cpu) newBlock(rip, pa, second uint64) *block {
 	b := &c.p.cache
+	if b.full() {
+		b.reset(&c.p.mem)
+		for _, c := range c.p.cpus {
+			c.forgetJumps()
+		}
+	}
 	t := lowering{page: rip &^ pageMask, sse: c.mode&modeSSE != 0, user: c.mode&modeUser != 0, watch: c.observing, several: len(c.p.cpus) > 1, cache: b}
 	if len(b.ops)%2 != 0 {
 		b.ops = append(b.ops, op{}) // header and first op in one cache line
 	}
 	id := uint32(len(b.blocks))
-	k := block{pa: pa, page: t.page, header: uint32(len(b.ops)), mode: c.mode}
+	k := block{pa: pa, page: t.page, second: second, header: uint32(len(b.ops)), mode: c.mode}
 	b.ops = append(b.ops, op{pc: uint16(rip & pageMask), imm: int64(t.page), link: id, disp: b.heat, sel: b2u(c.observing)})
-	r := c.p.mem.find(pa)
-	if r == nil {
+	switch code := c.p.mem.page(pa); {
+	case code == nil:
 		// Code outside memory: always by the executor.
 		t.pc = uint16(rip & pageMask)
 		t.slow()
-	} else {
-		t.block(r.mem[pa&^pageMask-r.base:][:pageSize], uint16(rip&pageMask))
-		off := pa - r.base
-		k.inPage = r.firstBlock(off)
-		if k.inPage == 0 {
-			for _, c := range c.p.cpus {
-				c.protectPage(pa)
-			}
-		}
-		r.setFirstBlock(off, id)
+	case second == 0:
+		t.block(code, uint16(rip&pageMask))
+		k.inPage = c.listBlock(pa, id)
+	default:
+		t.single = true
+		t.block(append(code[:pageSize:pageSize], c.p.mem.page(second)[:maxInst]...), uint16(rip&pageMask))
+		k.inPage, k.behind = c.listBlock(pa, id), c.listBlock(second, id)
 	}
 	b.ops = append(b.ops, op{pc: noPC}) // what follows is not the block's
 	b.ops[k.header].n = t.n
@@ -294,4 +343,19 @@ func (c *cpu) translateBlock(rip, pa uint64) *block {
 	b.hash[h] = id
 	b.blocks = append(b.blocks, k)
 	return &b.blocks[id]
+}
+
+// listBlock makes block id the first of those of the page of pa, and returns
+// the one that was.
+func (c *cpu) listBlock(pa uint64, id uint32) uint32 {
+	r := c.p.mem.find(pa)
+	off := pa - r.base
+	first := r.firstBlock(off)
+	if first == 0 {
+		for _, c := range c.p.cpus {
+			c.protectPage(pa)
+		}
+	}
+	r.setFirstBlock(off, id)
+	return first
 }

@@ -118,7 +118,7 @@ func TestLockstep(t *testing.T) {
 			code = append(code, b...)
 		}
 		lockstep(t, &pair, code, r.Uint64())
-		lockstep(t, &pair, nearCode(r, 30+r.IntN(100)), r.Uint64())
+		lockstep(t, &pair, nearCode(r, 30+r.IntN(100), testData+pageSize), r.Uint64())
 		if t.Failed() {
 			return
 		}

@@ -24,7 +24,7 @@ func TestGroupedAccesses(t *testing.T) {
 	}
 	twins := uint64(0)
 	for range n {
-		agree(t, pair, nearCode(r, 30+r.IntN(100)), r.Uint64(), second[r.IntN(len(second))])
+		agree(t, pair, nearCode(r, 30+r.IntN(100), testData+pageSize), r.Uint64(), second[r.IntN(len(second))])
 		if t.Failed() {
 			return
 		}

@@ -18,6 +18,7 @@ type lowering struct {
 	watch   bool // LOCK is noted
 	several bool // there are several processors
 	done    bool // the block has ended
+	single  bool // it is one instruction, which reaches into the next page
 
 	first  int    // index of the block's first op
 	jumped bool   // the instruction at hand is a jump to target
@@ -68,7 +69,7 @@ func (t *lowering) block(code []byte, pc uint16) {
 	var in, after inst
 	for !t.done {
 		t.pc = pc
-		if t.n >= maxBlock-1 || decode(code[pc:], &in, true) != decodeOK {
+		if t.n >= maxBlock-1 || t.single && t.n > 0 || decode(code[pc:], &in, true) != decodeOK {
 			break
 		}
 		t.n++
@@ -77,7 +78,7 @@ func (t *lowering) block(code []byte, pc uint16) {
 			t.emit(op{code: opORDER})
 		}
 		switch {
-		case fusable(&in) && decode(code[end:], &after, true) == decodeOK && isJcc(&after) && t.fuse(&in, &after):
+		case !t.single && fusable(&in) && decode(code[end:], &after, true) == decodeOK && isJcc(&after) && t.fuse(&in, &after):
 			end += uint16(after.len)
 		case !t.lower(&in):
 			t.generic(&in)
@@ -165,7 +166,9 @@ func (t *lowering) end() {
 	t.done = true
 }
 
-// branch sets a direct branch's target. It is false for one out of reach.
+// branch sets a direct branch's target. It is false for one out of reach. An
+// instruction at the end of the page may reach into the next one: then that
+// one's mapping matters, as for a target there.
 func (t *lowering) branch(o *op, target uint64) bool {
 	d := int64(target - t.page)
 	if d != int64(int32(d)) || !canonical(target) {
@@ -174,7 +177,7 @@ func (t *lowering) branch(o *op, target uint64) bool {
 	o.imm = o.imm&0xffffffff | d<<32
 	o.gen = noGen
 	switch {
-	case target&^pageMask == t.page:
+	case target&^pageMask == t.page && target&pageMask <= pageSize-maxInst:
 		o.sel = genSame
 	case target>>63 != 0:
 		o.sel = genUpper

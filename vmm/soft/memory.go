@@ -31,6 +31,15 @@ type region struct {
 // direct says whether the fast path may store to the region's pages.
 func (r *region) direct() bool { return !r.readOnly && !r.watched }
 
+// page is the page of memory in which pa is, or nil.
+func (m *memory) page(pa uint64) []byte {
+	r := m.find(pa)
+	if r == nil {
+		return nil
+	}
+	return r.mem[pa&^pageMask-r.base:][:pageSize]
+}
+
 func (r *region) firstBlock(off uint64) uint32 {
 	if p := r.code[off>>21]; p != nil {
 		return p[off>>pageShift&511]

@@ -2,20 +2,20 @@ package soft
 
 import "math/rand/v2"
 
-// nearCode is instructions, some of them loops, whose memory is near the end of
-// the page at testData.
-func nearCode(r *rand.Rand, n int) (code []byte) {
+// nearCode is instructions, some of them loops, whose memory is near an
+// address, the end of a page.
+func nearCode(r *rand.Rand, n int, end uint32) (code []byte) {
 	bases := []uint8{rBX, rBP, rSI, 10, 12, 13}
 	base := func() uint8 { return bases[r.IntN(len(bases))] }
 	other := func() uint8 { return []uint8{rAX, rCX, rDX, 8, 11, 15}[r.IntN(6)] }
 	rex := func(w, reg, x, b uint8) byte { return 0x40 | w<<3 | reg>>3<<2 | x>>3<<1 | b>>3 }
 	for _, b := range bases {
 		if r.IntN(4) != 0 { // mov r, imm32
-			code = le32(append(code, rex(0, 0, 0, b), 0xb8|b&7), testData+pageSize-160+uint32(r.IntN(24))*8)
+			code = le32(append(code, rex(0, 0, 0, b), 0xb8|b&7), end-160+uint32(r.IntN(24))*8)
 		}
 	}
 	if r.IntN(2) == 0 { // mov esp, imm32
-		code = le32(append(code, 0xbc), testData+pageSize-32+uint32(r.IntN(10))*8)
+		code = le32(append(code, 0xbc), end-32+uint32(r.IntN(10))*8)
 	}
 	// memory is [base+disp8], or [base+index+disp8] now and then.
 	memory := func(reg, w uint8, prefix []byte, opcode ...byte) {
