@@ -173,7 +173,7 @@ func (w *computation) report(b *testing.B) {
 func median[T time.Duration | float64](v []T) T {
 	v = slices.Clone(v)
 	slices.Sort(v)
-	return v[len(v)/2]
+	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
 }
 
 // prose is text that compresses about as well as people's.

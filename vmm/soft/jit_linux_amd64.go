@@ -12,11 +12,28 @@ const (
 	codeSize = 32 << 20
 	linkSize = 4 << 20
 	linkStep = 16
+	maxLinks = 4 * maxBlock // of a block: it has no more ops
 )
 
-// compiler makes host code of blocks and holds its code. The code is mapped twice, writable and
-// executable, and is never both at one address. Behind it are links, which are not executable: each is
-// a generation and, 8 bytes on, the address of the code to which a direct branch to another page leads under it.
+// compiler makes host code of blocks and holds its code. The code is mapped
+// twice, writable and executable, and is never both at one address. Behind it
+// are links, which are not executable: each is a generation and, 8 bytes on, the
+// address of the code to which a direct branch to another page leads under it.
+//
+// Its parts, a file each:
+//
+//	jit_translate  a block, from its ops; the ops are in jit_binary, jit_unary,
+//	               jit_misc, jit_stack and jit_vector, instructions that have
+//	               no op in jit_direct
+//	jit_asm        host instructions
+//	jit_flags      where the arithmetic flags are, and how to have them again
+//	jit_home       the register that r11 to r15 share
+//	jit_values     what registers hold, as far as it is known, for
+//	jit_groups     memory accesses that share one look into the TLB
+//	jit_miss       what the TLB does not answer
+//	jit_bridge     branches within a page, with flags that need not be saved
+//	jit_jumps      branches to other pages, and to addresses in registers
+//	jit_observe    stores that somebody sees
 type compiler struct {
 	cache  *blockCache
 	write  []byte          // the writable view, with the links
@@ -27,7 +44,7 @@ type compiler struct {
 	edges  map[uint32]edge // by op
 	joins  map[uint32]join // by header
 	across []int32         // by op whose branch leads to another page: its link
-	misses []int32         // by op that leads a group: the jump to offMissed
+	misses []int32         // by op that leads a group: the jump to offMissed, until there is a twin
 	dirty  bool            // code was written since it last ran
 	follow uint32          // op whose branch left code unlinked, or 0
 
@@ -163,7 +180,10 @@ func (n *compiler) compile(c *cpu, header uint32) uint32 {
 	return h.gen
 }
 
-func (n *compiler) full() bool { return codeSize-n.pos < 64<<10 }
+// full says that there may not be room for another block.
+func (n *compiler) full() bool {
+	return codeSize-n.pos < 64<<10 || linkSize-n.links < maxLinks*linkStep
+}
 
 // begin readies the translator for the block of a header.
 func (n *compiler) begin(header uint32) *translator {
