@@ -107,14 +107,27 @@ func (d *Medium) keep(n uint64) {
 // add appends the event that was put together in j.next.
 func (j *Journal) add() bool {
 	e := &j.next
-	if j.Process != nil {
-		e.process = j.Process(&e.At)
-	}
-	if j.events.bytes >= maxBytes {
-		j.Dropped++
+	e.process = j.processOf(&e.At)
+	if j.full() {
 		return false
 	}
 	j.events.add(e)
+	return true
+}
+
+func (j *Journal) processOf(at *observe.At) uint32 {
+	if j.Process == nil {
+		return 0
+	}
+	return j.Process(at)
+}
+
+// full says that an event has to be left out.
+func (j *Journal) full() bool {
+	if j.events.bytes < maxBytes {
+		return false
+	}
+	j.Dropped++
 	return true
 }
 
@@ -124,11 +137,13 @@ func (j *Journal) Store(e *observe.Store) {
 	if d == nil {
 		return
 	}
-	j.next.Store, j.next.what = *e, AtStore
-	if j.add() {
-		d.keep(n)
-		j.Stores++
+	process := j.processOf(&e.At)
+	if j.full() {
+		return
 	}
+	j.events.store(e, process)
+	d.keep(n)
+	j.Stores++
 }
 
 // Flush records a flush.
@@ -297,8 +312,7 @@ func (r *replay) step() {
 		}
 		r.model.process = e.process
 		r.model.Store(&e.Store)
-		o := makeOp(&e.Store)
-		o.apply((*[LineSize]byte)(d.mem.Line(n)))
+		apply(&e.Store, (*[LineSize]byte)(d.mem.Line(n)))
 		if p := (place{d, n}); len(r.fresh) == 0 || r.fresh[len(r.fresh)-1] != p {
 			r.fresh = append(r.fresh, p)
 		}

@@ -35,19 +35,28 @@ func (o *op) whole(tear bool) bool {
 	return o.kind&observe.Locked != 0 || o.kind&observe.Vector != 0 && !tear
 }
 
-// makeOp puts a store in place. It crosses no multiple of 8.
-func makeOp(e *observe.Store) op {
+// set makes o, whatever it was, a store in place. It crosses no multiple of 8.
+// Field by field: a processor waits where it copies what it just wrote.
+func (o *op) set(e *observe.Store, id uint64, process uint32) {
 	shift := e.Offset & 7
-	return op{
-		value: e.Value << (8 * shift),
-		group: e.Group,
-		pc:    e.PC,
-		cr3:   e.CR3,
-		chunk: uint8(e.Offset % LineSize / 8),
-		mask:  uint8((1<<e.Size - 1) << shift),
-		kind:  e.Kind,
-		vcpu:  e.VCPU,
-	}
+	o.id = id
+	o.value = e.Value << (8 * shift)
+	o.group = e.Group
+	o.pc = e.PC
+	o.cr3 = e.CR3
+	o.chunk = uint8(e.Offset % LineSize / 8)
+	o.mask = uint8((1<<e.Size - 1) << shift)
+	o.kind = e.Kind
+	o.vcpu = e.VCPU
+	o.process = process
+	o.flushed, o.accepted, o.joined = false, false, false
+}
+
+// apply stores e into a line.
+func apply(e *observe.Store, line *[LineSize]byte) {
+	var o op
+	o.set(e, 0, 0)
+	o.apply(line)
 }
 
 // bytesOf spreads the bits of a mask over the bytes of a chunk.
@@ -80,12 +89,19 @@ type line struct {
 // or not at all.
 const maxOps = 64
 
-func (l *line) add(o op) {
+// add makes room for an op, which the caller sets.
+func (l *line) add() *op {
 	l.known = nil
-	if len(l.ops) >= maxOps {
+	n := len(l.ops)
+	if n >= maxOps {
 		l.join()
+		n = len(l.ops)
 	}
-	l.ops = append(l.ops, o)
+	if n == cap(l.ops) {
+		l.ops = slices.Grow(l.ops, 1)
+	}
+	l.ops = l.ops[:n+1]
+	return &l.ops[n]
 }
 
 // join makes the oldest op one with those that joined before. It gives states

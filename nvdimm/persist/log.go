@@ -23,7 +23,7 @@ type event struct {
 // that CPU, privilege level, page tables, process and region are those of the
 // event before, else they follow; in bits 4 to 6 a store's size minus 1, or
 // which flush it is; in bit 7 that the store's group is that of the one
-// before. What follows is in the order of encode. Numbers are LEB128, those
+// before. What follows is in the order of encode and encodeStore. Numbers are LEB128, those
 // that may fall zigzag.
 type log struct {
 	pieces [][]byte
@@ -44,17 +44,36 @@ const (
 
 // add appends an event.
 func (l *log) add(e *event) {
+	if e.what == AtStore {
+		l.store(&e.Store, e.process)
+		return
+	}
+	p := l.room()
+	l.added(p, encode(*p, &l.last, e))
+	l.last.follow(e)
+}
+
+// store appends a store: most events are, and have no use for an event.
+func (l *log) store(e *observe.Store, process uint32) {
+	p := l.room()
+	l.added(p, encodeStore(*p, &l.last, e, process))
+	l.last.followStore(e, process)
+}
+
+// room is the piece for the next record.
+func (l *log) room() *[]byte {
 	k := len(l.pieces) - 1
 	if k < 0 || cap(l.pieces[k])-len(l.pieces[k]) < maxRecord {
 		l.pieces = append(l.pieces, make([]byte, 0, pieceBytes))
 		k++
 	}
-	p := l.pieces[k]
-	q := encode(p, &l.last, e)
-	l.bytes += len(q) - len(p)
-	l.pieces[k] = q
+	return &l.pieces[k]
+}
+
+func (l *log) added(p *[]byte, with []byte) {
+	l.bytes += len(with) - len(*p)
+	*p = with
 	l.n++
-	l.last.follow(e)
 }
 
 // orders adds to the order of the last event, which is AtOrder or AtFence.
@@ -74,54 +93,40 @@ type context struct {
 }
 
 func (c *context) follow(e *event) {
+	if e.what == AtStore {
+		c.followStore(&e.Store, e.process)
+		return
+	}
 	c.At, c.process, c.what = e.At, e.process, e.what
-	switch e.what {
-	case AtStore:
-		c.group = e.Group
-		c.base, c.offset = e.Base, e.Offset
-	case AtFlush:
+	if e.what == AtFlush {
 		c.base, c.offset = e.Base, e.Offset
 	}
+}
+
+// followStore goes field by field, see op.set.
+func (c *context) followStore(e *observe.Store, process uint32) {
+	c.Seq, c.PC, c.CR3, c.VCPU, c.CPL = e.Seq, e.PC, e.CR3, e.VCPU, e.CPL
+	c.process, c.what = process, AtStore
+	c.base, c.offset, c.group = e.Base, e.Offset, e.Group
+}
+
+// same says that a record need not say whose the event is.
+func (c *context) same(at *observe.At, process uint32) bool {
+	return at.CR3 == c.CR3 && at.VCPU == c.VCPU && at.CPL == c.CPL && process == c.process
 }
 
 func zigzag(d uint64) uint64   { return d<<1 ^ uint64(int64(d)>>63) }
 func unzigzag(z uint64) uint64 { return z>>1 ^ -(z & 1) }
 
-// encode appends the record of e after last.
+// encode appends the record of e, which is no store, after last.
 func encode(p []byte, last *context, e *event) []byte {
 	head := byte(e.what)
-	placed := e.what <= AtFlush
-	same := e.CR3 == last.CR3 && (!placed || e.Base == last.base) && e.VCPU == last.VCPU && e.CPL == last.CPL && e.process == last.process
-	if same {
-		head |= recordSame
-	}
-	switch e.what {
-	case AtStore:
-		head |= (e.Size - 1) << 4
-		if e.Group == last.group {
-			head |= recordGroup
-		}
-	case AtFlush:
+	if e.what == AtFlush {
 		head |= byte(e.flush) << 4
 	}
-	p = append(p, head)
-	if !same {
-		p = append(p, e.VCPU, e.CPL)
-		p = binary.AppendUvarint(p, e.CR3)
-		p = binary.AppendUvarint(p, e.Base)
-		p = binary.AppendUvarint(p, uint64(e.process))
-	}
-	p = number(p, zigzag(e.Seq-last.Seq))
-	p = number(p, zigzag(e.PC-last.PC))
+	same := last.same(&e.At, e.process) && (e.what != AtFlush || e.Base == last.base)
+	p = begin(p, last, head, same, &e.At, e.Base, e.process)
 	switch e.what {
-	case AtStore:
-		p = number(p, zigzag(e.Offset-last.offset))
-		p = append(p, byte(e.Kind))
-		if e.Group != last.group {
-			p = number(p, zigzag(e.Group-last.group))
-		}
-		p = binary.LittleEndian.AppendUint64(p, e.Value)
-		p = p[:len(p)-8+int(e.Size)]
 	case AtFlush:
 		p = number(p, zigzag(e.Offset-last.offset))
 	case AtHint, AtLabel:
@@ -131,6 +136,36 @@ func encode(p []byte, last *context, e *event) []byte {
 		p = binary.LittleEndian.AppendUint16(p, uint16(e.order))
 	}
 	return p
+}
+
+// encodeStore appends the record of a store after last.
+func encodeStore(p []byte, last *context, e *observe.Store, process uint32) []byte {
+	head := byte(AtStore) | (e.Size-1)<<4
+	if e.Group == last.group {
+		head |= recordGroup
+	}
+	p = begin(p, last, head, last.same(&e.At, process) && e.Base == last.base, &e.At, e.Base, process)
+	p = number(p, zigzag(e.Offset-last.offset))
+	p = append(p, byte(e.Kind))
+	if e.Group != last.group {
+		p = number(p, zigzag(e.Group-last.group))
+	}
+	p = binary.LittleEndian.AppendUint64(p, e.Value)
+	return p[:len(p)-8+int(e.Size)]
+}
+
+// begin appends what all records have.
+func begin(p []byte, last *context, head byte, same bool, at *observe.At, base uint64, process uint32) []byte {
+	if same {
+		p = append(p, head|recordSame)
+	} else {
+		p = append(p, head, at.VCPU, at.CPL)
+		p = binary.AppendUvarint(p, at.CR3)
+		p = binary.AppendUvarint(p, base)
+		p = binary.AppendUvarint(p, uint64(process))
+	}
+	p = number(p, zigzag(at.Seq-last.Seq))
+	return number(p, zigzag(at.PC-last.PC))
 }
 
 // number appends a LEB128 number, which is small most of the time.

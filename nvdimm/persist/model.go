@@ -121,22 +121,21 @@ func (m *Model) Store(e *observe.Store) {
 		d.spill()
 	}
 	l := d.touch(n)
-	o := makeOp(e)
-	o.id, o.process = m.nextID, m.process
+	id := m.nextID
 	m.nextID++
-	l.add(o)
+	l.add().set(e, id, m.process)
 	switch {
 	case e.Kind&observe.Device != 0:
 		if d.Platform == EADR {
-			l.foldOne(o.id) // at its completion, which is its visibility
+			l.foldOne(id) // at its completion, which is its visibility
 		}
 	case e.Kind&observe.NonTemporal != 0:
-		c.combine(l, o.id) // R7
+		c.combine(l, id) // R7
 	case d.Platform != EADR:
 	case e.Kind&observe.String != 0:
-		c.str, c.group = append(c.str, ref{l, o.id}), e.Group // R8
+		c.str, c.group = append(c.str, ref{l, id}), e.Group // R8
 	default:
-		l.foldOne(o.id)
+		l.foldOne(id)
 	}
 }
 
@@ -146,8 +145,7 @@ func (d *Medium) direct(n uint64, e *observe.Store) {
 		l := line{medium: d, n: n}
 		copy(l.durable[:], d.mem.Line(n))
 		before := d.hashOf(&l)
-		o := makeOp(e)
-		o.apply(&l.durable)
+		apply(e, &l.durable)
 		d.changed(&l, before)
 	}
 }
