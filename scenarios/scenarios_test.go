@@ -67,6 +67,9 @@ var provoked = map[string][]string{
 		`NVDIMM nmem1 flags: map_fail`,
 		`region0 read-only, marking pmem0 read-only`,
 	},
+	"faults/torn.star/test_group_descriptor": {`Checksum for group \d failed`},
+	"faults/torn.star/test_superblock":       {`invalid superblock checksum`},
+
 	"document/persistence.star/test_unarmed_makes_the_guest_read_only": unarmed,
 }
 
