@@ -382,6 +382,8 @@ func (o *op) effect() uint8 {
 	case opNEGR32, opNEGR64, opIMULRR32, opIMULRR64, opIMULRI32, opIMULRI64, opMUL32, opMUL64,
 		opSHLI32, opSHLI64, opSHRI32, opSHRI64, opSARI32, opSARI64:
 		return effSets
+	case opPUSHF:
+		return effReads | effLeaves
 	case opXADDMR32, opXADDMR64, opCMPXCHGMR32, opCMPXCHGMR64:
 		return effSets | effLeaves
 	}

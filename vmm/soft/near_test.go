@@ -76,6 +76,9 @@ func nearCode(r *rand.Rand, n int, end uint32) (code []byte) {
 				b := other()
 				code = append(code, rex(0, 0, 0, b), opcode|b&7)
 			}
+			if r.IntN(3) == 0 {
+				code = append(code, 0x9c) // pushf
+			}
 		case 14:
 			code = append(code, 0x70|byte(r.IntN(16)), 4) // jcc
 			code = append(code, 0x48, 0x83, 0xc7, byte(r.IntN(9)))
