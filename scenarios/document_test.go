@@ -9,12 +9,12 @@ import (
 )
 
 var (
-	scenarioName = regexp.MustCompile("`((?:\\w+/|\\.\\./)?\\w+\\.star)/(test_\\w+)`")
+	scenarioName = regexp.MustCompile("`((?:\\w+/|\\.\\./)?\\w+\\.star)/(test_\\w+(?:/\\w+)?)`")
 	goName       = regexp.MustCompile("`([\\w/]+)\\.((?:Test|Fuzz)\\w+)`")
-	definition   = regexp.MustCompile(`(?m)^def (test_\w+)\(`)
+	definition   = regexp.MustCompile(`(?m)^def (test_\w+)\(|^ +t\.run\("(\w+)"`)
 )
 
-// defined lists the tests of a scenario.
+// defined lists the tests of a scenario, and what they run as subtests.
 func defined(t *testing.T, path string) map[string]bool {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -22,8 +22,14 @@ func defined(t *testing.T, path string) map[string]bool {
 		t.Fatal(err)
 	}
 	tests := make(map[string]bool)
-	for _, m := range definition.FindAllSubmatch(text, -1) {
-		tests[string(m[1])] = true
+	var test string
+	for _, m := range definition.FindAllStringSubmatch(string(text), -1) {
+		if m[1] != "" {
+			test = m[1]
+			tests[test] = true
+		} else {
+			tests[test+"/"+m[2]] = true
+		}
 	}
 	return tests
 }

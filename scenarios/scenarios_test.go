@@ -34,17 +34,17 @@ var noisy = regexp.MustCompile(`(?i)ACPI[^:]* (error|warning|exception)|(bios|fi
 var provoked = map[string][]string{
 	"capabilities.star/test_unarmed_is_read_only": unarmed,
 
-	"labels_damaged.star/test_a_label_of_zeros_in_slot_0": {`probe of nmem0 failed with error -16`},
+	"labels_damaged.star/test_damage/a_label_of_zeros_in_slot_0": {`probe of nmem0 failed with error -16`},
 
 	"beyond/backends.star/test_readonly": unarmed,
-	"beyond/malformed.star/test_checksum_and_length": {
+	"beyond/malformed.star/test_nfit/checksum_and_length": {
 		`Incorrect checksum in table \[NFIT\]`,
 	},
-	"beyond/malformed.star/test_structures": {
+	"beyond/malformed.star/test_nfit/structures": {
 		`unknown table '99' parsing nfit`,
 		`failed to register spa range 2`,
 	},
-	"beyond/malformed.star/test_ranges": {
+	"beyond/malformed.star/test_nfit/ranges": {
 		`probe of namespace1.0 failed with error -16`,
 		`failed to insert pmem resource to iomem: -16`,
 		`failed to register spa range 2`,
