@@ -19,6 +19,7 @@ type builder struct {
 	store    *Store
 	work     string // scratch, removed at the end
 	extra    []string
+	closure  []string // extra and what it depends on, as NAME=VERSION
 	progress Progress
 	update   bool // fetch package lists however fresh they are
 	stale    bool // package lists were not fetched for this build
@@ -49,6 +50,22 @@ func (b *builder) start(ctx context.Context) error {
 	}
 	if err != nil {
 		b.progress.Note("warning: " + err.Error())
+	}
+	return nil
+}
+
+// resolve finds what the extra packages need. It comes before anything is
+// unpacked, for their names are the user's.
+func (b *builder) resolve(ctx context.Context, noApt error) error {
+	if len(b.extra) == 0 {
+		return nil
+	}
+	err := noApt
+	if err == nil {
+		b.closure, err = b.apt.Closure(ctx, b.extra)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot resolve packages %s: %w", strings.Join(b.extra, ", "), err)
 	}
 	return nil
 }

@@ -90,7 +90,7 @@ func (s *Store) lock(ctx context.Context, progress Progress) (*os.File, error) {
 // build makes a guest. The caller holds the lock, so whatever lies in tmp was
 // left by a build that died.
 func (s *Store) build(ctx context.Context, spec Spec, progress Progress) (*Image, error) {
-	if err := spec.check(); err != nil {
+	if err := spec.Check(); err != nil {
 		return nil, err
 	}
 	if err := os.RemoveAll(s.tmp()); err != nil {
@@ -135,6 +135,9 @@ func (b *builder) compose(ctx context.Context, spec Spec) (*rootfs.Tree, *Manife
 	if noApt != nil && !errors.Is(noApt, debian.ErrNoApt) {
 		return nil, nil, nil, noApt
 	}
+	if err := b.resolve(ctx, noApt); err != nil {
+		return nil, nil, nil, err
+	}
 	k, err := b.kernel(ctx, spec.Kernel, noApt)
 	if err != nil {
 		return nil, nil, nil, err
@@ -148,8 +151,6 @@ func (b *builder) compose(ctx context.Context, spec Spec) (*rootfs.Tree, *Manife
 			return nil, nil, nil, err
 		}
 		noApt = err
-	} else if len(b.extra) > 0 {
-		return nil, nil, nil, fmt.Errorf("packages %s: %w", strings.Join(b.extra, ", "), noApt)
 	}
 	b.packages = nil
 	if k.pkg.Name != "" {

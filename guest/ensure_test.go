@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -448,6 +449,34 @@ func TestMissingPackage(t *testing.T) {
 		}
 	}
 	checkClean(t, s)
+}
+
+// phases is a Progress that remembers its phases.
+type phases struct {
+	quiet
+	names []string
+}
+
+func (p *phases) Phase(name string, total int64) { p.names = append(p.names, name) }
+
+// TestPackagesAreResolvedFirst: a package that is not there is said before a
+// kernel is fetched and unpacked, however often the lists are asked.
+func TestPackagesAreResolvedFirst(t *testing.T) {
+	r := newRepo(t)
+	s := open(t, t.TempDir())
+	ensure(t, s, Spec{})
+	downloads := r.commands("download")
+	var p phases
+	_, err := s.Ensure(context.Background(), Spec{Packages: []string{"no-such-package"}}, &p)
+	if err == nil || !strings.Contains(err.Error(), "no-such-package") {
+		t.Errorf("Ensure of a package that is not there = %v, want an error with its name", err)
+	}
+	if n := r.commands("download"); n != downloads || !slices.Equal(p.names, []string{"updating package lists"}) {
+		t.Errorf("it downloads %d times and says %q, want nothing fetched nor unpacked", n-downloads, p.names)
+	}
+	if n := r.commands("update"); n != 2 {
+		t.Errorf("the lists are fetched %d times in all, want twice", n)
+	}
 }
 
 func TestStaleListsAreFetchedAgain(t *testing.T) {

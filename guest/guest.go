@@ -63,7 +63,8 @@ func (s Spec) String() string {
 	return strings.Join(append([]string{name}, s.extra()...), "+")
 }
 
-func (s Spec) check() error {
+// Check says whether a spec could name a guest.
+func (s Spec) Check() error {
 	for _, p := range s.Packages {
 		if len(debian.ParseDepends(p)) != 1 || debian.ParseDepends(p)[0][0] != p {
 			return fmt.Errorf("package %q is no name of a Debian package", p)

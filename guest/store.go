@@ -153,7 +153,7 @@ func (s *Store) Lookup(spec Spec) (*Image, error) {
 }
 
 func (s *Store) find(spec Spec) (*Image, error) {
-	if err := spec.check(); err != nil {
+	if err := spec.Check(); err != nil {
 		return nil, err
 	}
 	kernel, extra := spec.Kernel, spec.extra()

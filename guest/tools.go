@@ -311,11 +311,7 @@ var libcParts = []string{"libc", "libm", "libdl", "libpthread", "librt", "libres
 // addExtra adds all files of the packages the user named and of what they
 // depend on.
 func (b *builder) addExtra(ctx context.Context, t *rootfs.Tree, pool *packagePool) error {
-	closure, err := b.apt.Closure(ctx, b.extra)
-	if err != nil {
-		return fmt.Errorf("cannot resolve packages %s: %w", strings.Join(b.extra, ", "), err)
-	}
-	list, err := b.apt.Show(ctx, closure...)
+	list, err := b.apt.Show(ctx, b.closure...)
 	if err != nil {
 		return err
 	}

@@ -36,8 +36,9 @@ func (i *image) open() (*os.File, int64, error) {
 // images are those that a run has used, so that the thousandth boot costs no
 // more than its own work. Kernels are kept parsed: they are read only.
 type images struct {
-	mu   sync.Mutex
-	made map[string]*image
+	mu          sync.Mutex
+	made        map[string]*image
+	unreachable map[string]error // is not tried again: apt takes its time to give up
 }
 
 // image returns a guest with nvlab's agent in it, and builds what is missing.
@@ -51,6 +52,9 @@ func (l *Lab) image(ctx context.Context, kernel string, packages []string) (*ima
 	if i := l.images.made[spec.String()]; i != nil {
 		return i, nil
 	}
+	if err := l.images.unreachable[spec.String()]; err != nil {
+		return nil, err
+	}
 	i, err := l.build(ctx, spec)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -59,6 +63,12 @@ func (l *Lab) image(ctx context.Context, kernel string, packages []string) (*ima
 		var classed *Error
 		if !errors.As(err, &classed) {
 			err = &Error{Class: ClassHost, Err: err}
+		}
+		if guest.Unreachable(err) {
+			if l.images.unreachable == nil {
+				l.images.unreachable = map[string]error{}
+			}
+			l.images.unreachable[spec.String()] = err
 		}
 		return nil, err
 	}

@@ -3,6 +3,8 @@ package lab
 import (
 	"fmt"
 	"strings"
+
+	"nvlab/guest"
 )
 
 // FileBackendOptions describe a backend on a file: memory-backend-file.
@@ -63,5 +65,5 @@ func (o *VMOptions) check() error {
 	case strings.ContainsAny(o.Cmdline, "\n\x00"):
 		return fmt.Errorf("cmdline=%q: a kernel command line is one line", o.Cmdline)
 	}
-	return nil
+	return guest.Spec{Kernel: o.Kernel, Packages: o.Packages}.Check()
 }

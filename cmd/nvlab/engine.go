@@ -3,8 +3,17 @@ package main
 import (
 	"fmt"
 
+	"nvlab/guest"
 	"nvlab/starlark/spell"
 )
+
+// checkMachine looks at the values of machineFlags that need no host for it.
+func checkMachine(engine, kernel string) error {
+	if err := checkEngine(engine); err != nil {
+		return err
+	}
+	return guest.Spec{Kernel: kernel}.Check()
+}
 
 func checkEngine(name string) error {
 	engines := []string{"auto", "soft", "kvm"}

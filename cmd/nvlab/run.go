@@ -66,7 +66,7 @@ func init() {
 		case o.Timeout < 0:
 			return c.misused("-timeout %v: want 0 or more", o.Timeout)
 		}
-		if err := checkEngine(o.Engine); err != nil {
+		if err := checkMachine(o.Engine, o.Kernel); err != nil {
 			return c.misused("%v", err)
 		}
 		o.Paths = files

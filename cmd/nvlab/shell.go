@@ -55,7 +55,7 @@ func init() {
 		case len(operands) > 0:
 			return c.misused("it takes flags only")
 		}
-		if err := checkEngine(o.lab.Engine); err != nil {
+		if err := checkMachine(o.lab.Engine, o.lab.Kernel); err != nil {
 			return c.misused("%v", err)
 		}
 		dimms, err := o.complete()
@@ -63,12 +63,20 @@ func init() {
 			return c.misused("%v", err)
 		}
 		if err := o.interact(ctx, dimms); err != nil {
-			status = nvstar.ExitOf(err)
-			return c.failed(ctx, status, err)
+			var bad *refusedError
+			if errors.As(err, &bad) {
+				return c.misused("%v", err)
+			}
+			return c.failed(ctx, nvstar.ExitOf(err), err)
 		}
 		return exitOK
 	}
 }
+
+// refusedError is of flags whose values no machine can have together.
+type refusedError struct{ error }
+
+func (e *refusedError) Unwrap() error { return e.error }
 
 // A shellDIMM is one flag --nvdimm.
 type shellDIMM struct {
@@ -183,24 +191,19 @@ func (o *shellOptions) interact(ctx context.Context, dimms []shellDIMM) error {
 	if err != nil {
 		return err
 	}
+	x := l.Experiment("shell", dir)
+	defer x.Close()
+	vm, err := o.machine(x, dimms)
+	switch {
+	case err != nil && lab.ClassOf(err) == lab.ClassScenario:
+		return &refusedError{err}
+	case err != nil:
+		return err
+	}
 	engine, why := l.Engine()
 	fmt.Fprintf(os.Stderr, "engine: %s (%s); Ctrl-A X leaves\n", engine, why)
 	if err := l.Prepare(ctx); err != nil {
 		return err
-	}
-	x := l.Experiment("shell", dir)
-	defer x.Close()
-	vm, err := x.VM(o.vm)
-	if err != nil {
-		return err
-	}
-	for _, d := range dimms {
-		if d.plug.Backend, err = x.FileBackend(d.backend); err != nil {
-			return err
-		}
-		if _, err := vm.Plug(d.plug); err != nil {
-			return err
-		}
 	}
 	if in := int(os.Stdin.Fd()); term.IsTerminal(in) {
 		before, err := term.MakeRaw(in)
@@ -210,4 +213,21 @@ func (o *shellOptions) interact(ctx context.Context, dimms []shellDIMM) error {
 		defer term.Restore(in, before)
 	}
 	return vm.Interact(ctx, os.Stdin, os.Stdout)
+}
+
+// machine is the VM with its DIMMs, off.
+func (o *shellOptions) machine(x *lab.Experiment, dimms []shellDIMM) (*lab.VM, error) {
+	vm, err := x.VM(o.vm)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range dimms {
+		if d.plug.Backend, err = x.FileBackend(d.backend); err != nil {
+			return nil, err
+		}
+		if _, err := vm.Plug(d.plug); err != nil {
+			return nil, err
+		}
+	}
+	return vm, nil
 }
