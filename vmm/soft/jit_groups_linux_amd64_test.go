@@ -35,6 +35,54 @@ func TestGroupedAccesses(t *testing.T) {
 	}
 }
 
+// TestGroupedInstructions has every instruction with a memory operand behind
+// another access to the same page, so that it cannot leave compiled code, and
+// before one that sets the flags: nothing but itself keeps those it reads.
+func TestGroupedInstructions(t *testing.T) {
+	pair := interpretedAndCompiled(t)
+	r := rand.New(rand.NewPCG(41, 42))
+	n, done := 1, 0
+	if !testing.Short() {
+		n = 2
+	}
+	for _, e := range append(usualEncodings(), encoding{op: 0x9c, ext: -1, rm: -1}) {
+		for range n {
+			var code []byte
+			for try := 0; try < 400 && code == nil; try++ {
+				b, in := e.instance(r)
+				switch {
+				case in.len == 0 || in.asize != 8 || in.seg != segDS || in.op == 0xf4:
+				case in.mod == 1 && in.base == rSI && in.index == slotZero, !e.modrm && try > 20:
+					code = b
+				case !e.mem && e.modrm:
+					try = 400
+				}
+			}
+			if code == nil {
+				break
+			}
+			done++
+			program := le32([]byte{0xbe}, testData+uint32(r.IntN(pageSize-300))+150) // mov esi, imm
+			program = append(program, 0x48, 0x8b, 0x16, 0x6a, 0x05, 0x39, 0xd8)      // mov rdx, [rsi]; push 5; cmp eax, ebx
+			program = append(program, code...)
+			switch r.IntN(4) {
+			case 0:
+				program = append(program, 0x41, 0x0f, 0x92, 0xc0) // setc r8b
+			case 1:
+				program = append(program, 0x9c, 0x41, 0x59) // pushf; pop r9
+			}
+			agree(t, pair, append(program, 0x85, 0xc9, 0x58), r.Uint64()) // test ecx, ecx; pop rax
+			if t.Failed() {
+				t.Fatalf("with %v", &e)
+			}
+		}
+	}
+	t.Logf("%d programs", done)
+	if done < 500 {
+		t.Errorf("%d programs were run, want 500 at least", done)
+	}
+}
+
 // TestCompilerWrites checks that translating an instruction tells of every
 // register that the executor changes: groups rely on it.
 func TestCompilerWrites(t *testing.T) {
