@@ -20,7 +20,7 @@ type memoryGate struct {
 
 // newMemoryGate leaves a quarter of what is available to the host.
 func newMemoryGate() *memoryGate {
-	return &memoryGate{free: availableMemory() / 4 * 3, change: make(chan struct{})}
+	return &memoryGate{free: AvailableMemory() / 4 * 3, change: make(chan struct{})}
 }
 
 // acquire takes n bytes for an experiment that holds `held`. It waits while
@@ -58,9 +58,9 @@ func (g *memoryGate) release(n, held int64) {
 	g.change = make(chan struct{})
 }
 
-// availableMemory is MemAvailable of /proc/meminfo (proc(5)), in bytes; 4 GiB
+// AvailableMemory is MemAvailable of /proc/meminfo (proc(5)), in bytes; 4 GiB
 // where the host has no such file.
-func availableMemory() int64 {
+func AvailableMemory() int64 {
 	text, err := os.ReadFile("/proc/meminfo")
 	if err == nil {
 		for line := range strings.SplitSeq(string(text), "\n") {

@@ -49,6 +49,7 @@ func (a *activity) newThread(name string) *starlark.Thread {
 	}
 	thread.SetLocal(activityKey, a)
 	thread.SetMaxExecutionSteps(min(stride, a.limit))
+	a.watch(thread)
 	return thread
 }
 

@@ -102,11 +102,12 @@ type Failure struct {
 func classify(err error) Class {
 	var check *checkError
 	var guest *lab.Error
-	var limit *stepLimitError
+	var steps *stepLimitError
+	var memory *memoryLimitError
 	switch {
 	case errors.Is(err, ErrInterrupted):
 		return Interrupted
-	case errors.As(err, new(*TimeoutError)), errors.As(err, &limit):
+	case errors.As(err, new(*TimeoutError)), errors.As(err, &steps), errors.As(err, &memory):
 		return Scenario
 	case errors.As(err, &guest):
 		switch guest.Class {
