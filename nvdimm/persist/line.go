@@ -184,6 +184,7 @@ type Medium struct {
 	Spilled   int // stores taken for written back, for space
 
 	added int // what spill bounds, estimated
+	most  int // of that: maxUndecided, less in a test
 
 	mem       Memory
 	index     int
@@ -198,7 +199,7 @@ type Medium struct {
 
 // NewMedium is a medium whose contents are durable now.
 func NewMedium(name string, platform Platform, mem Memory) *Medium {
-	return &Medium{Name: name, Platform: platform, mem: mem, accepted: map[*line]bool{}}
+	return &Medium{Name: name, Platform: platform, mem: mem, most: maxUndecided, accepted: map[*line]bool{}}
 }
 
 // touch is line n, before a store to it.

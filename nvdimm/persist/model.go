@@ -117,7 +117,7 @@ func (m *Model) Store(e *observe.Store) {
 		d.direct(n, e)
 		return
 	}
-	if d.added++; d.added >= maxUndecided {
+	if d.added++; d.added >= d.most {
 		d.spill()
 	}
 	l := d.touch(n)

@@ -16,7 +16,7 @@ const lineCost = 8
 // up and adds none. Where reaching the controller decides nothing, all stays.
 func (d *Medium) spill() {
 	cost := d.cost()
-	if cost > maxUndecided/2 {
+	if cost > d.most/2 {
 		lines := d.sorted()
 		newest := make([]uint64, len(lines))
 		for i, l := range lines {
@@ -36,7 +36,7 @@ func (d *Medium) spill() {
 		}
 		cost = d.cost()
 	}
-	d.added = min(cost, maxUndecided/2) // not to look too often
+	d.added = min(cost, d.most/2) // not to look too often
 }
 
 func (d *Medium) cost() int {

@@ -11,10 +11,12 @@ import (
 // TestFullCache: a guest that stores without a flush to all of a large NVDIMM
 // does not fill the host's memory, and what was given up for that is told.
 func TestFullCache(t *testing.T) {
-	const size, room = 20 << 20, 17 << 20
+	const shrink = 16
+	const size, room = 20 << 20 / shrink, 17 << 20 / shrink
 	mem := make([]byte, size)
 	m := persist.NewModel(persist.Config{})
 	d := persist.NewMedium("nvdimm", persist.ADR, persist.Bytes(mem))
+	d.Shrink(shrink)
 	m.Map(0, d, 0)
 	j, err := m.Record(nil)
 	if err != nil {
