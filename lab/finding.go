@@ -19,7 +19,7 @@ func (t *Trace) Describe(s *persist.State) string {
 	if s.At == persist.AtEnd {
 		fmt.Fprintf(&b, "at the end of %s\n", t.command)
 	} else {
-		what := "a " + s.At.String()
+		what := "a " + strings.ReplaceAll(s.At.String(), "_", " ")
 		if s.At == persist.AtOrder {
 			what = "what orders like a fence"
 		}
@@ -57,6 +57,9 @@ func (t *Trace) DescribeStore(o persist.Op) string {
 
 // place is where in the guest an instruction is, as far as that is known.
 func (t *Trace) place(pc uint64, process uint32) string {
+	if pc == 0 { // a label write is the host's
+		return ""
+	}
 	at := t.Symbol(pc)
 	if at == "" {
 		at = fmt.Sprintf("%#x", pc)

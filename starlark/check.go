@@ -88,13 +88,37 @@ func compare(name string, op syntax.Token, doc string) member[checkModule] {
 			if err != nil {
 				return nil, err
 			}
-			return nil, c.judge(ok, "got", "want")
+			return nil, c.compared(ok, op)
 		}}
 }
 
 // judge is nil if ok, else the failed check that shows the arguments of these
-// names.
+// names, and where got and want differ that should be equal.
 func (c *call) judge(ok bool, shown ...string) error {
+	err := c.shown(ok, shown...)
+	var e *checkError
+	if errors.As(err, &e) && len(shown) == 2 && shown[0] == "got" {
+		for _, line := range difference(c.value("got"), c.value("want")) {
+			e.detail = append(e.detail, "  "+line)
+		}
+	}
+	return err
+}
+
+// compared is judge of two values and a relation.
+func (c *call) compared(ok bool, op syntax.Token) error {
+	if op == syntax.EQL {
+		return c.judge(ok, "got", "want")
+	}
+	err := c.shown(ok, "got", "want")
+	var e *checkError
+	if errors.As(err, &e) {
+		e.detail[1] = strings.Replace(e.detail[1], "  want  ", "  want  "+op.String()+" ", 1)
+	}
+	return err
+}
+
+func (c *call) shown(ok bool, shown ...string) error {
 	msg := c.message()
 	if ok || c.err != nil {
 		return c.err
@@ -111,11 +135,6 @@ func (c *call) judge(ok bool, shown ...string) error {
 			limit = bytesLimit
 		}
 		e.detail = append(e.detail, fmt.Sprintf("  %-*s  %s (%s)", width, name, abridged(v, limit), v.Type()))
-	}
-	if len(shown) == 2 && shown[0] == "got" {
-		for _, line := range difference(c.value("got"), c.value("want")) {
-			e.detail = append(e.detail, "  "+line)
-		}
 	}
 	return e
 }
@@ -174,17 +193,20 @@ func checkFails(c *call, _ checkModule) (starlark.Value, error) {
 		return nil, err
 	}
 	raised, full := err.Error(), err.Error()
+	said := raised
 	var ev *starlark.EvalError
 	if errors.As(err, &ev) {
 		raised = message(ev)
+		said = named(raiser(ev), raised)
 	}
-	if re.MatchString(raised) || re.MatchString(full) {
+	said = classify(err).String() + ": " + said // as a report has it
+	if re.MatchString(raised) || re.MatchString(full) || re.MatchString(said) {
 		return text(raised), nil
 	}
 	e := &checkError{head: "the error does not match"}
 	if msg := c.message(); msg != "" {
 		e.head = msg + ": " + e.head
 	}
-	e.detail = []string{"  error   " + shorten(raised, valueLimit), "  regexp  " + c.value("regexp").String()}
+	e.detail = []string{"  error   " + shorten(strings.TrimPrefix(said, Scenario.String()+": "), valueLimit), "  regexp  " + c.value("regexp").String()}
 	return nil, e
 }

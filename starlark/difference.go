@@ -103,13 +103,33 @@ func textDiff(got, want string) []string {
 	for line < min(len(g), len(w)) && g[line] == w[line] {
 		line++
 	}
-	side := func(lines []string) string {
-		if line < len(lines) {
-			return shorten(starlark.String(lines[line]).String(), briefLimit)
+	where := fmt.Sprintf("line %d", line+1)
+	skip := 0
+	if line < min(len(g), len(w)) {
+		if at := commonPrefix(g[line], w[line]); at >= briefLimit/2 {
+			where += fmt.Sprintf(", byte %d", at)
+			skip = at - briefLimit/4
 		}
-		return "nothing"
 	}
-	return []string{fmt.Sprintf("line %d: got %s, want %s", line+1, side(g), side(w))}
+	side := func(lines []string) string {
+		if line >= len(lines) {
+			return "nothing"
+		}
+		text := lines[line]
+		if skip > 0 {
+			text = "..." + strings.ToValidUTF8(text[skip:], "")
+		}
+		return shorten(starlark.String(text).String(), briefLimit)
+	}
+	return []string{fmt.Sprintf("%s: got %s, want %s", where, side(g), side(w))}
+}
+
+func commonPrefix(a, b string) int {
+	n := 0
+	for n < min(len(a), len(b)) && a[n] == b[n] {
+		n++
+	}
+	return n
 }
 
 // firstDifference walks lists, tuples, dicts and structs to the first place

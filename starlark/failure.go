@@ -166,11 +166,7 @@ func (s *sources) describe(class Class, err error) string {
 		}
 		return strings.Join(texts, "\n")
 	case *starlark.EvalError:
-		name := ""
-		if n := len(e.CallStack); n > 0 && isBuiltin(e.CallStack[n-1]) {
-			name = e.CallStack[n-1].Name
-		}
-		return s.traced(class, name, message(e), e.CallStack)
+		return s.traced(class, raiser(e), message(e), e.CallStack)
 	}
 	return class.String() + ": " + err.Error()
 }
@@ -179,13 +175,32 @@ func (s *sources) describe(class Class, err error) string {
 // the caller prints.
 func message(e *starlark.EvalError) string {
 	msg := e.Msg
-	if n := len(e.CallStack); n > 0 && isBuiltin(e.CallStack[n-1]) {
-		msg = strings.TrimPrefix(msg, e.CallStack[n-1].Name+": ")
+	if name := raiser(e); name != "" {
+		msg = strings.TrimPrefix(msg, name+": ")
 	}
 	return msg
 }
 
 func isBuiltin(f starlark.CallFrame) bool { return f.Pos.Filename() == "<builtin>" }
+
+// named is a message behind the name of the built-in it is of, if there is one.
+func named(name, msg string) string {
+	switch {
+	case msg == "" || strings.HasPrefix(msg, "\n"): // a check without a message
+		return name + msg
+	case name != "":
+		return name + ": " + msg
+	}
+	return msg
+}
+
+// raiser is the built-in that raised an error, "" if the scenario did.
+func raiser(e *starlark.EvalError) string {
+	if n := len(e.CallStack); n > 0 && isBuiltin(e.CallStack[n-1]) {
+		return e.CallStack[n-1].Name
+	}
+	return ""
+}
 
 // traced is a message with the position, source and stack it has.
 func (s *sources) traced(class Class, name, msg string, stack starlark.CallStack) string {
@@ -195,12 +210,7 @@ func (s *sources) traced(class Class, name, msg string, stack starlark.CallStack
 			frames = append(frames, f)
 		}
 	}
-	switch {
-	case msg == "" || strings.HasPrefix(msg, "\n"): // a check without a message
-		msg = name + msg
-	case name != "":
-		msg = name + ": " + msg
-	}
+	msg = named(name, msg)
 	if len(frames) == 0 {
 		return class.String() + ": " + msg
 	}

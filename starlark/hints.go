@@ -50,6 +50,8 @@ var loadHints = []hint{
 var runHints = []hint{
 	{regexp.MustCompile(`cannot .* frozen (list|set)|cannot .* (frozen )?hash table|frozen (dict|list|set)`), nil,
 		`values at the top level are frozen once their file is loaded: copy it with list(x) or dict(x), and keep state in the test`},
+	{regexp.MustCompile(`unknown conversion %`), nil,
+		`Starlark's % knows %s %r %d %x %o %c %e %f %g, without widths; %% is a percent sign`},
 	{regexp.MustCompile(`called recursively`), nil,
 		`Starlark has no recursion: write a loop over a list of what is left to do`},
 	{regexp.MustCompile(`unknown binary op: string \+ |unknown binary op: \w+ \+ string`), nil,

@@ -29,7 +29,7 @@ def test_x(t):
 				want[0],
 				`x.star:5: nvdimm1: t.backend_file(path = "b.img", size = "4MiB", share = False, pmem = True), volatile: guest writes are lost at power-off`,
 				`x.star:6: ram: t.backend_ram(size = "4MiB"), volatile: guest writes are lost at power-off; unarmed=True tells the guest`,
-				`x.star:6: ram: 1920KiB of it are out of the guest's reach: memory is a multiple of 2MiB`,
+				`x.star:6: ram: 1920KiB at the end of its memory are out of the guest's reach: what the guest sees is a multiple of 2MiB`,
 			}
 		}
 		if len(lines) != len(want) {

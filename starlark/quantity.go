@@ -70,6 +70,14 @@ func FormatSize(n uint64) string {
 	return strconv.FormatUint(n, 10)
 }
 
+// sizeOrBytes is a size for a sentence, which has a unit in any case.
+func sizeOrBytes(n uint64) string {
+	if n%1024 != 0 {
+		return strconv.FormatUint(n, 10) + " bytes"
+	}
+	return FormatSize(n)
+}
+
 // parseDuration reads a duration such as "250ms", "30s" or "1m30s".
 func parseDuration(text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)

@@ -133,7 +133,7 @@ func (c *call) reason() string {
 
 // print writes text to the test's output, with the line that asked for it.
 func (t *T) print(thread *starlark.Thread, text string) {
-	t.env.Watcher.Output(t.name, located(thread, text)+"\n")
+	t.env.Watcher.Output(t.name, strings.ToValidUTF8(located(thread, text), "\ufffd")+"\n") // print writes bytes as they are
 }
 
 // located is text behind the line that called a built-in.

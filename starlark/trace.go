@@ -153,7 +153,7 @@ func (x *trace) entry(e persist.Entry) starlark.Value {
 	return record(starlark.StringDict{
 		"seq": unsigned(e.Seq), "op": text(e.What.String()), "kind": text(e.Kind), "nvdimm": id,
 		"offset": unsigned(e.Offset), "length": starlark.MakeInt(e.Length),
-		"addr": addr, "pc": unsigned(e.PC), "symbol": textOrNone(x.t.Symbol(e.PC)), "process": x.process(e.Process),
+		"addr": addr, "pc": pcOrNone(e.PC), "symbol": textOrNone(x.t.Symbol(e.PC)), "process": x.process(e.Process),
 	})
 }
 
@@ -163,6 +163,15 @@ func (x *trace) op(o persist.Op) starlark.StringDict {
 		"kind": text(o.Kind.String()), "pc": unsigned(o.PC), "symbol": textOrNone(x.t.Symbol(o.PC)),
 		"process": x.process(o.Process),
 	}
+}
+
+// pcOrNone is an instruction's address; what no instruction of the guest does
+// has none.
+func pcOrNone(pc uint64) starlark.Value {
+	if pc == 0 {
+		return starlark.None
+	}
+	return unsigned(pc)
 }
 
 // process is a process as "name[pid]", or None.

@@ -1,6 +1,8 @@
 package nvstar
 
 import (
+	"errors"
+
 	"maps"
 	"sync"
 
@@ -25,5 +27,10 @@ var universe = sync.OnceValue(func() starlark.StringDict {
 })
 
 func decodeJSON(thread *starlark.Thread, text string) (starlark.Value, error) {
-	return starlark.Call(thread, jsonlib.Module.Members["decode"], starlark.Tuple{starlark.String(text)}, nil)
+	v, err := starlark.Call(thread, jsonlib.Module.Members["decode"], starlark.Tuple{starlark.String(text)}, nil)
+	var ev *starlark.EvalError
+	if errors.As(err, &ev) {
+		err = errors.New(message(ev)) // its position is of the scenario's call, not of this one
+	}
+	return v, err
 }

@@ -234,7 +234,7 @@ func plug(c *call, v *vm) (starlark.Value, error) {
 	}
 	v.t.note(c.thread, "%s: %s, %s: guest writes %s%s", d.ID(), b.made, durability, durability.Promise(), suggestion)
 	if lost := b.b.Size() - o.LabelSize - d.Size(); lost > 0 {
-		v.t.note(c.thread, "%s: %s of it are out of the guest's reach: memory is a multiple of %s", d.ID(), FormatSize(lost), FormatSize(b.b.Align()))
+		v.t.note(c.thread, "%s: %s at the end of its memory are out of the guest's reach: what the guest sees is a multiple of %s", d.ID(), sizeOrBytes(lost), FormatSize(b.b.Align()))
 	}
 	return &dimm{v, d, b, c.paste("vm.plug")}, nil
 }

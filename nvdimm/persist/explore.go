@@ -385,7 +385,7 @@ func (j *Journal) Find(id string) (*State, error) {
 	}
 	p := r.point()
 	if n.method == 'x' && p.total.Cmp(big.NewInt(int64(n.k))) <= 0 || n.method == 't' && n.k >= p.tears() {
-		return nil, fmt.Errorf("state %q: there are %v states before event %d", id, p.total, n.event)
+		return nil, fmt.Errorf("state %q: before event %d the trace has only %v", id, n.event, p.total)
 	}
 	c, seed := p.choose(n.method, n.k, n.seed)
 	n.seed = seed
