@@ -36,7 +36,7 @@ type pair struct {
 // region, uuid N its Nth identifier.
 const prelude = `
 H=%d
-for d in /sys/bus/nd/devices/nmem*; do [ $(($(cat $d/nfit/handle))) = $H ] && D=${d##*/}; done
+for d in /sys/bus/nd/devices/nmem*; do read h < $d/nfit/handle; [ $((h)) = $H ] && D=${d##*/}; done
 R=$(ndctl list -R -d $D | sed -n 's/.*"dev":"\(region[0-9]*\)".*/\1/p' | head -n 1)
 try() { echo "\$ $*"; "$@" 2>&1; echo "status $?"; }
 uuid() { printf '` + fixedUUID + `0000-4000-8000-%%06d%%06d' $H $1; }
