@@ -36,6 +36,14 @@ var zeroChunk = make([]byte, chunkSize)
 // walk visits the parts of [from, to) that may hold anything but zeros, in
 // order, in pieces of at most 1 MiB that are valid during the visit.
 func (b *Backend) walk(from, to int64, visit func(off int64, p []byte)) error {
+	return b.pieces(from, to, func(off int64, p []byte) bool {
+		visit(off, p)
+		return false
+	})
+}
+
+// pieces is walk for a visit that may keep a piece: it says whether it did.
+func (b *Backend) pieces(from, to int64, visit func(off int64, p []byte) (kept bool)) error {
 	extents, err := b.store.data(from, to)
 	if err != nil {
 		return err
@@ -47,15 +55,20 @@ func (b *Backend) walk(from, to int64, visit func(off int64, p []byte)) error {
 		}
 		extents = union(extents, own)
 	}
-	chunk := make([]byte, chunkSize)
+	var chunk []byte
 	for _, e := range extents {
 		for at := e.start; at < e.end; {
 			// Pieces end at multiples of their size, so that pages are whole.
 			n := min(e.end, (at/chunkSize+1)*chunkSize) - at
+			if int64(len(chunk)) < n {
+				chunk = make([]byte, min(chunkSize, to-from))
+			}
 			if err := b.read(chunk[:n], at); err != nil {
 				return err
 			}
-			visit(at, chunk[:n])
+			if visit(at, chunk[:n:n]) {
+				chunk = nil
+			}
 			at += n
 		}
 	}

@@ -31,17 +31,34 @@ func (b *Backend) Snapshot() (*Snapshot, error) {
 		return nil, err
 	}
 	s := &Snapshot{size: b.size, pages: make(map[int64][]byte)}
-	err := b.walk(0, b.size, func(off int64, p []byte) {
-		for ; len(p) > 0; off, p = off+PageSize, p[PageSize:] {
-			if !bytes.Equal(p[:PageSize], zeroPage) {
-				s.pages[off] = bytes.Clone(p[:PageSize])
-			}
-		}
-	})
+	err := b.pieces(0, b.size, s.add)
 	if err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// add has the snapshot hold the pages of a piece that are not zero, and says
+// that it keeps the piece for it: one that is full of them is not copied.
+func (s *Snapshot) add(off int64, piece []byte) (kept bool) {
+	used := 0
+	for at := 0; at < len(piece); at += PageSize {
+		if !bytes.Equal(piece[at:at+PageSize], zeroPage) {
+			used++
+		}
+	}
+	kept = len(piece) == chunkSize && used > len(piece)/PageSize*3/4
+	for at := 0; at < len(piece); at += PageSize {
+		page := piece[at : at+PageSize : at+PageSize]
+		switch {
+		case bytes.Equal(page, zeroPage):
+		case kept:
+			s.pages[off+int64(at)] = page
+		default:
+			s.pages[off+int64(at)] = bytes.Clone(page)
+		}
+	}
+	return kept
 }
 
 // ReadAt reads from the copy.
