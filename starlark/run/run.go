@@ -163,6 +163,12 @@ func (r *runner) plan() (*rand.Rand, int64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
+	if r.o.JUnit != "" {
+		folder := filepath.Dir(r.o.JUnit)
+		if info, err := os.Stat(folder); err != nil || !info.IsDir() {
+			return nil, 0, fmt.Errorf("-junit %s: there is no folder %s", r.o.JUnit, folder)
+		}
+	}
 	paths, err := discover(r.o.Paths)
 	if err != nil {
 		return nil, 0, err
