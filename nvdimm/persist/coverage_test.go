@@ -28,6 +28,10 @@ func TestCoverage(t *testing.T) {
 	for i := range 70 {
 		crowded = append(crowded, st(0, A+8*(i%8), i+1))
 	}
+	var again []any
+	for range 10 {
+		again = append(again, st(0, A, 1))
+	}
 	for _, tt := range []struct {
 		name   string
 		events []any
@@ -41,6 +45,7 @@ func TestCoverage(t *testing.T) {
 		{"10^18 states", lines(60), persist.Search{At: persist.AtEnd}, -1, 0, "distinct of about 10^18 legal states at 1 event; of 1 event with more"},
 		{"equal images", flushed, persist.Search{At: persist.AtFence}, 3, 0, "3 distinct of 5 legal states at 3 events, 2 others with images visited before; that is all"},
 		{"a limit", lines(12), persist.Search{At: persist.AtEnd, Limit: 100}, 100, 0, "100 distinct of 4096 legal states at 1 event, 2 others with images visited before; limit = 100, shared between the events, left the others out"},
+		{"a limit that leaves nothing out", again, persist.Search{At: persist.AtStore, Limit: 3}, 2, 0, "2 distinct of 21 legal states at 11 events, 19 others with images visited before; that is all"},
 		{"a loop that ends", lines(12), persist.Search{At: persist.AtEnd}, 4096, 7, "7 distinct of 4096 legal states at 1 event; the loop ended it"},
 		{"a line with 70 stores", crowded, persist.Search{At: persist.AtEnd}, 66, 0, "66 distinct of 66 legal states at 1 event; not among the legal are states that part 6 stores from others of lines with more than 64 undecided"},
 		{"no promise", flushed, persist.Search{At: persist.AtEnd, Reading: reading(persist.Nothing)}, 4, 0, "4 distinct of 4 legal states at 1 event; that is all"},

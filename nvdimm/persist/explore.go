@@ -286,16 +286,17 @@ func (s *Search) visit(r *replay, seen map[hash]bool, yield func(*View) bool) bo
 	if p.total.IsInt64() && p.total.Int64() <= maxExhaustive {
 		n, method = int(p.total.Int64()), 'x'
 	}
+	if method == 'r' || !p.whole {
+		s.Sampled++
+	}
 	share := n
 	if s.Limit > 0 {
 		share = (s.Limit - s.Visited + s.left - 1) / s.left
 		s.left--
 		if share < n && method == 'x' {
 			method = 'r'
+			s.Cut = s.Cut || n > 2 // none and all are everything, or the walk misses some
 		}
-	}
-	if method == 'r' || !p.whole {
-		s.Sampled++
 	}
 	s.AtLeast = s.AtLeast || !p.whole
 	visited := 0
