@@ -87,3 +87,32 @@ func TestDocument(t *testing.T) {
 		}
 	}
 }
+
+// TestRationaleNamesDependencies: docs/rationale.md says of each module that
+// go.mod requires why it is there, and of no other.
+func TestRationaleNamesDependencies(t *testing.T) {
+	mod, err := os.ReadFile("../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rationale, err := os.ReadFile("../docs/rationale.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	required := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^\t(\S+) v\S+$`).FindAllSubmatch(mod, -1) {
+		required[string(m[1])] = true
+	}
+	if len(required) == 0 {
+		t.Fatal("go.mod requires nothing: is its form another one?")
+	}
+	for _, m := range regexp.MustCompile(`(?m)^\| ([\w.-]+\.\w+\S*) \|`).FindAllSubmatch(rationale, -1) {
+		if name := string(m[1]); !required[name] {
+			t.Errorf("docs/rationale.md has a line for %s, which go.mod does not require", name)
+		}
+		delete(required, string(m[1]))
+	}
+	for name := range required {
+		t.Errorf("docs/rationale.md has no line for %s, which go.mod requires", name)
+	}
+}
