@@ -34,8 +34,10 @@ func (v *VM) Trace(ctx context.Context, c Command) (*Trace, error) {
 	if err := p.unseen(); err != nil {
 		return nil, err
 	}
-	if err := v.readSymbols(ctx); err != nil {
-		return nil, err
+	if v.symbols == nil { // else those of the last trace will do until the end of this
+		if err := v.readSymbols(ctx); err != nil {
+			return nil, err
+		}
 	}
 	t := &Trace{vm: v, command: shorten(c.String()), dimms: slices.Clone(v.dimms), snapshots: map[*Backend]*nvdimm.Snapshot{}, names: map[*persist.Medium]*NVDIMM{}}
 	p.areas = map[*nvdimm.DIMM]int{}

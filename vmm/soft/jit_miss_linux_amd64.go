@@ -73,14 +73,16 @@ func (c *cpu) missed() uint32 {
 	answers := func() bool {
 		return e.native == x.missPage && (x.missWhat&missWritable == 0 || e.wtag == x.missPage)
 	}
-	if x.missEntry == uint32(i)<<tlbShift && canonical(x.missPage) { // one page
+	kind := accessRead
+	if x.missWhat&missWrites != 0 {
+		kind = accessWrite
+	}
+	m := &c.tlbs[set].meta[i]
+	known := m.vtag == x.missPage && (kind == accessRead || m.pa&tlbWritable != 0) // and not for code: it is observed, say
+	if !known && x.missEntry == uint32(i)<<tlbShift && canonical(x.missPage) {     // one page
 		k := &n.cache.ops[x.op]
 		c.rip = c.nativePage() + uint64(k.pc)
 		c.now = x.limit - x.left + uint64(k.n-1)
-		kind := accessRead
-		if x.missWhat&missWrites != 0 {
-			kind = accessWrite
-		}
 		if _, ok := c.translate(x.missPage, set, kind); ok && answers() && !c.attn {
 			n.count.refills++
 			return x.missWhat & missCode
