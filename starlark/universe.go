@@ -2,7 +2,6 @@ package nvstar
 
 import (
 	"errors"
-
 	"maps"
 	"sync"
 

@@ -118,15 +118,9 @@ func (n *compiler) bridge(k, header uint32, e *edge) int {
 		t.needVectors(0)
 	}
 	for i := range j.op + 1 {
-		o := &t.ops[i]
-		t.settle(i)
-		if !t.op(i, o) || t.saved {
+		if !t.whole(i, &t.ops[i]) || t.saved {
 			return 0
 		}
-		t.wroteHome(i)
-		t.joinHere(i)
-		t.resume(i, o)
-		t.values.after(o)
 	}
 	if t.join.state != j.state {
 		return 0

@@ -36,14 +36,7 @@ func TestCompiledBranches(t *testing.T) {
 	pair := interpretedAndCompiled(t)
 	c := pair[1].p.cache.native
 	r := rand.New(rand.NewPCG(25, 26))
-	for _, list := range [][]encoding{usualEncodings(), scalarEncodings()} {
-		for range n / 2 {
-			agree(t, pair, tangled(r, list, 20+r.IntN(150)), r.Uint64())
-			if t.Failed() {
-				return
-			}
-		}
-	}
+	agreeOnEncodings(t, pair, r, n/2, tangled)
 	// A block without vectors before one with them.
 	// sub ecx, 1; jne B; hlt; B: paddq xmm0, xmm1; test ecx, ecx
 	vectors := []byte{0x83, 0xe9, 0x01, 0x75, 0x01, 0xf4, 0x66, 0x0f, 0xd4, 0xc1, 0x85, 0xc9}

@@ -162,7 +162,7 @@ func (n *compiler) common() {
 
 // compile translates the block of a header, and says where its code is.
 func (n *compiler) compile(c *cpu, header uint32) uint32 {
-	if n.full() || linkSize-n.links < 2*maxBlock*linkStep {
+	if n.full() {
 		n.flush()
 		c.p.forgetLandings()
 	}

@@ -117,26 +117,33 @@ func TestCompiledRevocable(t *testing.T) {
 	}
 }
 
+// fill fills the code cache and runs what is at testCode for another 1000 turns,
+// after which rbx has counted 2000.
+func (m *testMachine) fill() {
+	m.t.Helper()
+	n := m.p.cache.native
+	n.pos = codeSize - 1
+	m.put(testCode+0x100, 0xeb, 0x00, 0x81, 0xc1, 0xe8, 0x03, 0, 0, 0xe9, 0xf3, 0xfe, 0xff, 0xff) // jmp; add ecx, 1000; jmp testCode
+	m.c.rip = testCode + 0x100
+	m.run()
+	if m.c.r[rBX] != 2000 {
+		m.t.Errorf("rbx = %d after the code was dropped midway, want 2000", m.c.r[rBX])
+	}
+	if n.stats().flushes != 1 {
+		m.t.Errorf("%d flushes, want 1", n.stats().flushes)
+	}
+}
+
 // TestCompilerFlush fills the code cache.
 func TestCompilerFlush(t *testing.T) {
 	m := newCompiled(t)
 	m.stubs()
 	m.put(testCode, 0x83, 0xc3, 0x01, 0x83, 0xe9, 0x01, 0x75, 0xf8, 0xf4) // add ebx, 1; sub ecx, 1; jne; hlt
 	m.c.r[rCX] = 1000
-	n := m.p.cache.native
 	if _, err := m.p.Run(t.Context(), 999); err != nil {
 		t.Fatal(err)
 	}
-	n.pos = codeSize - 1
-	m.put(testCode+0x100, 0xeb, 0x00, 0x81, 0xc1, 0xe8, 0x03, 0, 0, 0xe9, 0xf3, 0xfe, 0xff, 0xff) // jmp; add ecx, 1000; jmp testCode
-	m.c.rip = testCode + 0x100
-	m.run()
-	if m.c.r[rBX] != 2000 {
-		t.Errorf("rbx = %d after the code was dropped midway, want 2000", m.c.r[rBX])
-	}
-	if n.stats().flushes != 1 {
-		t.Errorf("%d flushes, want 1", n.stats().flushes)
-	}
+	m.fill()
 }
 
 // TestCompilerFlushJumps fills the code cache when compiled code has jumped.
@@ -146,24 +153,13 @@ func TestCompilerFlushJumps(t *testing.T) {
 	// L: call f; sub ecx, 1; jne L; hlt; f: add ebx, 1; ret
 	m.put(testCode, 0xe8, 6, 0, 0, 0, 0x83, 0xe9, 0x01, 0x75, 0xf6, 0xf4, 0x83, 0xc3, 0x01, 0xc3)
 	m.c.r[rCX] = 1000
-	n := m.p.cache.native
 	if _, err := m.p.Run(t.Context(), 999); err != nil {
 		t.Fatal(err)
 	}
 	if m.filledLandings() == 0 {
 		t.Error("compiled code jumped nowhere")
 	}
-	n.pos = codeSize - 1
-	// jmp; add ecx, 1000; jmp testCode
-	m.put(testCode+0x100, 0xeb, 0x00, 0x81, 0xc1, 0xe8, 0x03, 0, 0, 0xe9, 0xf3, 0xfe, 0xff, 0xff)
-	m.c.rip = testCode + 0x100
-	m.run()
-	if m.c.r[rBX] != 2000 {
-		t.Errorf("rbx = %d after the code was dropped midway, want 2000", m.c.r[rBX])
-	}
-	if n.stats().flushes != 1 {
-		t.Errorf("%d flushes, want 1", n.stats().flushes)
-	}
+	m.fill()
 	m.p.lastGen = noGen - 1
 	m.c.newGen(genUpper)
 	if n := m.filledLandings(); n != 0 {

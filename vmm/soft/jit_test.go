@@ -131,6 +131,16 @@ func scalarEncodings() (list []encoding) {
 	return list
 }
 
+// agreeOnEncodings runs n programs each of the usual and of the scalar
+// encodings, interpreted and compiled.
+func agreeOnEncodings(t *testing.T, pair *[2]*testMachine, r *rand.Rand, n int, program func(r *rand.Rand, list []encoding, n int) []byte) {
+	for _, list := range [][]encoding{usualEncodings(), scalarEncodings()} {
+		for range n {
+			agree(t, pair, program(r, list, 20+r.IntN(150)), r.Uint64())
+		}
+	}
+}
+
 // TestCompiledLockstep runs random programs interpreted and compiled.
 func TestCompiledLockstep(t *testing.T) {
 	n := 150
@@ -139,14 +149,7 @@ func TestCompiledLockstep(t *testing.T) {
 	}
 	pair := interpretedAndCompiled(t)
 	r := rand.New(rand.NewPCG(17, 18))
-	for _, list := range [][]encoding{usualEncodings(), scalarEncodings()} {
-		for range n {
-			agree(t, pair, randomCode(r, list, 20+r.IntN(150)), r.Uint64())
-			if t.Failed() {
-				return
-			}
-		}
-	}
+	agreeOnEncodings(t, pair, r, n, randomCode)
 	if s := pair[1].p.cache.native.stats(); s.blocks == 0 || s.entries == 0 {
 		t.Errorf("%d blocks were compiled and %d times entered, want more than 0", s.blocks, s.entries)
 	}

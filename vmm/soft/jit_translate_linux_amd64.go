@@ -177,13 +177,8 @@ func (t *translator) code() bool {
 	for i := range t.ops {
 		o := &t.ops[i]
 		t.enterTwin(i)
-		t.settle(i)
-		if t.op(i, o) {
+		if t.whole(i, o) {
 			known++
-			t.wroteHome(i)
-			t.joinHere(i)
-			t.resume(i, o)
-			t.values.after(o)
 			continue
 		}
 		t.leave(i)
@@ -204,6 +199,19 @@ func (t *translator) code() bool {
 	a.here(enter)
 	t.notEntered()
 	return a.ok
+}
+
+// whole translates op i with all that goes with it, or says that it cannot.
+func (t *translator) whole(i int, o *op) bool {
+	t.settle(i)
+	if !t.op(i, o) {
+		return false
+	}
+	t.wroteHome(i)
+	t.joinHere(i)
+	t.resume(i, o)
+	t.values.after(o)
+	return true
 }
 
 // notEntered leaves where too few instructions are left for the block.
