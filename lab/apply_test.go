@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"nvlab/nvdimm"
+	"nvlab/nvdimm/backend"
 	"nvlab/nvdimm/persist"
 	"nvlab/vmm/observe"
 )
@@ -62,7 +62,7 @@ func storedTrace(t *testing.T, x *Experiment, b *Backend) *Trace {
 			t.Fatalf("event %d is none", i)
 		}
 	}
-	return &Trace{Journal: j, vm: v, dimms: v.dimms, snapshots: map[*Backend]*nvdimm.Snapshot{b: s}, names: map[*persist.Medium]*NVDIMM{medium: d}}
+	return &Trace{Journal: j, vm: v, dimms: v.dimms, snapshots: map[*Backend]*backend.Snapshot{b: s}, names: map[*persist.Medium]*NVDIMM{medium: d}}
 }
 
 // TestApplyLeavesTheFile: crash states come and go, and what others see of
@@ -71,11 +71,11 @@ func TestApplyLeavesTheFile(t *testing.T) {
 	for _, share := range []bool{true, false} {
 		x := newExperiment(t)
 		path := filepath.Join(x.dir, "pmem0.img")
-		file := bytes.Repeat([]byte{0xee}, 3*nvdimm.PageSize)
+		file := bytes.Repeat([]byte{0xee}, 3*backend.PageSize)
 		if err := os.WriteFile(path, file, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		options := FileBackendOptions{Path: "pmem0.img", Size: nvdimm.PageSize, Offset: nvdimm.PageSize, Share: share, Partial: true}
+		options := FileBackendOptions{Path: "pmem0.img", Size: backend.PageSize, Offset: backend.PageSize, Share: share, Partial: true}
 		open := func() *Backend {
 			b, err := x.FileBackend(options)
 			if err != nil {
@@ -126,10 +126,10 @@ func TestApplyLeavesTheFile(t *testing.T) {
 func TestApplyRefuses(t *testing.T) {
 	x := newExperiment(t)
 	path := filepath.Join(x.dir, "pmem0.img")
-	if err := os.WriteFile(path, make([]byte, 3*nvdimm.PageSize), 0o644); err != nil {
+	if err := os.WriteFile(path, make([]byte, 3*backend.PageSize), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	options := FileBackendOptions{Path: "pmem0.img", Size: nvdimm.PageSize, Offset: nvdimm.PageSize, Share: true, Partial: true}
+	options := FileBackendOptions{Path: "pmem0.img", Size: backend.PageSize, Offset: backend.PageSize, Share: true, Partial: true}
 	b, err := x.FileBackend(options)
 	if err != nil {
 		t.Fatal(err)

@@ -5,14 +5,14 @@ import (
 	"fmt"
 	"os"
 
-	"nvlab/nvdimm"
+	"nvlab/nvdimm/backend"
 	"nvlab/nvdimm/label"
 )
 
 // A Backend is the storage of a DIMM, in an experiment. After the experiment
 // its methods that can fail return ErrClosed.
 type Backend struct {
-	*nvdimm.Backend
+	*backend.Backend
 	x      *Experiment
 	real   string // path of the file, without symbolic links; "" of memory
 	offset uint64 // of the backend within it
@@ -82,8 +82,14 @@ func (b *Backend) SHA256(offset uint64, length *uint64) (string, error) {
 	return hex.EncodeToString(sum[:]), err
 }
 
+// What a backend held at a moment, and where it differs from that.
+type (
+	Snapshot = backend.Snapshot
+	Change   = backend.Change
+)
+
 // Snapshot copies what the backend holds now.
-func (b *Backend) Snapshot() (*nvdimm.Snapshot, error) {
+func (b *Backend) Snapshot() (*Snapshot, error) {
 	if b.x.closed {
 		return nil, ErrClosed
 	}
@@ -91,7 +97,7 @@ func (b *Backend) Snapshot() (*nvdimm.Snapshot, error) {
 }
 
 // Diff lists where the backend differs from a snapshot of it.
-func (b *Backend) Diff(s *nvdimm.Snapshot) ([]nvdimm.Change, error) {
+func (b *Backend) Diff(s *Snapshot) ([]Change, error) {
 	if b.x.closed {
 		return nil, ErrClosed
 	}

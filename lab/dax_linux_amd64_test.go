@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"nvlab/nvdimm"
+	"nvlab/nvdimm/backend"
 	"nvlab/nvdimm/infoblock"
 	"nvlab/nvdimm/persist"
 )
@@ -191,12 +192,12 @@ func TestOnDeviceDAX(t *testing.T) {
 				t.Errorf("a backend with %+v: %v, want %q", c.options, err, c.want)
 			}
 		}
-		fillDevice(t, nvdimm.FileConfig{Path: path, Size: size, Align: align, Share: true})
+		fillDevice(t, backend.FileConfig{Path: path, Size: size, Align: align, Share: true})
 	}
 	b := mustOpen(FileBackendOptions{Size: size, Align: align, Share: true})
 	rest := mustOpen(FileBackendOptions{Size: size - align, Offset: align, Align: align, Share: true})
 	fixed := mustOpen(FileBackendOptions{Size: size, Align: align, Share: true, ReadOnly: true})
-	if b.Durability() != nvdimm.DeviceDAX || b.Warning() != "" {
+	if b.Durability() != backend.DeviceDAX || b.Warning() != "" {
 		t.Errorf("durability %v, warning %q, want device-dax and none", b.Durability(), b.Warning())
 	}
 	for _, c := range daxContents(size) {
@@ -224,7 +225,7 @@ func TestOnDeviceDAXOfPages(t *testing.T) {
 	_, path := innerTest(t)
 	size := sysfsSize(t, path)
 	for _, align := range []uint64{0, 4096, 2 << 20} {
-		b, err := nvdimm.OpenFile(nvdimm.FileConfig{Path: path, Size: size, Share: true, Align: align})
+		b, err := backend.OpenFile(backend.FileConfig{Path: path, Size: size, Share: true, Align: align})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -235,7 +236,7 @@ func TestOnDeviceDAXOfPages(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	part, err := nvdimm.OpenFile(nvdimm.FileConfig{Path: path, Size: size - 3*4096, Offset: 3 * 4096, Share: true})
+	part, err := backend.OpenFile(backend.FileConfig{Path: path, Size: size - 3*4096, Offset: 3 * 4096, Share: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,9 +258,9 @@ func sysfsSize(t *testing.T, path string) (size uint64) {
 
 // fillDevice has a DIMM on the device, and a guest of it that nvlab's own
 // memory stands for. The device stays mapped until the process ends.
-func fillDevice(t *testing.T, c nvdimm.FileConfig) {
+func fillDevice(t *testing.T, c backend.FileConfig) {
 	t.Helper()
-	b, err := nvdimm.OpenFile(c)
+	b, err := backend.OpenFile(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,7 +305,7 @@ func newRoot(t *testing.T) *nvdimm.Root {
 
 // writeLabel plugs a DIMM, as at power-on, and has a guest of it write a
 // label. The DIMM stays mapped.
-func writeLabel(t *testing.T, b *nvdimm.Backend) {
+func writeLabel(t *testing.T, b *backend.Backend) {
 	t.Helper()
 	root := newRoot(t)
 	d, err := root.Plug(nvdimm.PlugConfig{Backend: b, LabelSize: daxLabelSize})

@@ -3,7 +3,7 @@ package lab
 import (
 	"fmt"
 
-	"nvlab/nvdimm"
+	"nvlab/nvdimm/backend"
 	"nvlab/nvdimm/persist"
 )
 
@@ -20,7 +20,7 @@ func (p *power) track(d *NVDIMM) error {
 		return &Error{Class: ClassHost, Err: err}
 	}
 	if p.epochs == nil {
-		p.epochs = map[*NVDIMM]*nvdimm.Snapshot{}
+		p.epochs = map[*NVDIMM]*backend.Snapshot{}
 	}
 	p.epochs[d] = s
 	return nil

@@ -4,11 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"nvlab/nvdimm/backend"
 	"os"
 	"path/filepath"
 	"strings"
-
-	"nvlab/nvdimm"
 )
 
 // An Experiment is one test's machines and backends.
@@ -40,7 +39,7 @@ func (x *Experiment) FileBackend(o FileBackendOptions) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := nvdimm.OpenFile(nvdimm.FileConfig{
+	b, err := backend.OpenFile(backend.FileConfig{
 		Path: path, Size: o.Size, Share: o.Share, Align: o.Align,
 		ReadOnly: o.ReadOnly, Offset: o.Offset, PMem: o.PMem, Partial: o.Partial,
 	})
@@ -61,7 +60,7 @@ func (x *Experiment) FileBackend(o FileBackendOptions) (*Backend, error) {
 		return nil, err
 	}
 	handle := &Backend{x: x, Backend: b, real: real, offset: o.Offset}
-	if err := x.follow(handle); err != nil {
+	if err := x.shareCopies(handle); err != nil {
 		b.Close()
 		return nil, err
 	}
@@ -73,7 +72,7 @@ func (x *Experiment) RAMBackend(o RAMBackendOptions) (*Backend, error) {
 	if x.closed {
 		return nil, ErrClosed
 	}
-	b, err := nvdimm.NewRAM(nvdimm.RAMConfig{Size: o.Size, Share: o.Share, Align: o.Align})
+	b, err := backend.NewRAM(backend.RAMConfig{Size: o.Size, Share: o.Share, Align: o.Align})
 	if err != nil {
 		return nil, err
 	}

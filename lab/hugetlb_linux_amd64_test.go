@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"nvlab/nvdimm"
+	"nvlab/nvdimm/backend"
 )
 
 // TestHugePages has nvlab itself in a guest that has a hugetlbfs.
@@ -28,14 +29,14 @@ func TestOnHugePages(t *testing.T) {
 	_, path := innerTest(t)
 	const mib = 1 << 20
 	for _, c := range []struct {
-		config nvdimm.FileConfig
+		config backend.FileConfig
 		want   string
 	}{
-		{nvdimm.FileConfig{Size: 3 * mib}, "backend 'memory-backend-file' memory size must be multiple of 2MiB, the page size of its hugetlbfs: it is 3MiB, the nearest are 2MiB and 4MiB"},
-		{nvdimm.FileConfig{Size: 2 * mib, Offset: 4096}, "offset must be multiple of 2MiB, the page size of its hugetlbfs: it is 4KiB, the nearest are 0 and 2MiB"},
+		{backend.FileConfig{Size: 3 * mib}, "backend 'memory-backend-file' memory size must be multiple of 2MiB, the page size of its hugetlbfs: it is 3MiB, the nearest are 2MiB and 4MiB"},
+		{backend.FileConfig{Size: 2 * mib, Offset: 4096}, "offset must be multiple of 2MiB, the page size of its hugetlbfs: it is 4KiB, the nearest are 0 and 2MiB"},
 	} {
 		c.config.Path = path
-		if _, err := nvdimm.OpenFile(c.config); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := backend.OpenFile(c.config); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("a backend on hugetlbfs with %+v: %v, want %q", c.config, err, c.want)
 		}
 	}
@@ -43,7 +44,7 @@ func TestOnHugePages(t *testing.T) {
 		t.Errorf("what was refused left %v, %v", list, err)
 	}
 	for _, share := range []bool{true, false} {
-		b, err := nvdimm.OpenFile(nvdimm.FileConfig{Path: path, Size: 8 * mib, Share: share})
+		b, err := backend.OpenFile(backend.FileConfig{Path: path, Size: 8 * mib, Share: share})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,7 +82,7 @@ func TestOnHugePages(t *testing.T) {
 		}
 	}
 	// One page is left, and takes no 8 MiB.
-	b, err := nvdimm.OpenFile(nvdimm.FileConfig{Path: path + "2", Size: 8 * mib, Share: true})
+	b, err := backend.OpenFile(backend.FileConfig{Path: path + "2", Size: 8 * mib, Share: true})
 	if err != nil {
 		t.Fatal(err)
 	}

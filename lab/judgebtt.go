@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"hash/maphash"
 
-	"nvlab/nvdimm"
+	"nvlab/nvdimm/backend"
 	"nvlab/nvdimm/btt"
 	"nvlab/nvdimm/infoblock"
 	"nvlab/nvdimm/label"
@@ -94,9 +94,9 @@ func (t *Trace) sectorMode(d *NVDIMM) ([]*sectors, error) {
 type sectors struct {
 	dimm   *NVDIMM
 	medium func(*persist.Medium) bool
-	base   uint64           // of the namespace, in the backend
-	start  *nvdimm.Snapshot // of the backend, at the beginning
-	ns     []byte           // its bytes now
+	base   uint64            // of the namespace, in the backend
+	start  *backend.Snapshot // of the backend, at the beginning
+	ns     []byte            // its bytes now
 	table  *btt.Table
 
 	touched []int       // sectors that the command wrote
@@ -122,7 +122,7 @@ var contentSeed = maphash.MakeSeed()
 const maxJudged = 2 << 30
 
 // openSectors is nil for a namespace in another mode.
-func openSectors(s *nvdimm.Snapshot, base, size uint64) (*sectors, error) {
+func openSectors(s *backend.Snapshot, base, size uint64) (*sectors, error) {
 	block := make([]byte, infoblock.Size)
 	found := false
 	for _, at := range []uint64{0, infoblock.Size} {

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"nvlab/nvdimm"
+	"nvlab/nvdimm/backend"
 	"nvlab/nvdimm/label"
 	"nvlab/nvdimm/persist"
 	"nvlab/vmm/observe"
@@ -40,7 +40,7 @@ func hostSectors(t *testing.T, v *VM, b *Backend) (string, error) {
 		t.Fatal(err)
 	}
 	trace := &Trace{vm: v, dimms: v.dimms}
-	trace.snapshots = map[*Backend]*nvdimm.Snapshot{b: s}
+	trace.snapshots = map[*Backend]*backend.Snapshot{b: s}
 	list, err := trace.sectorMode(v.dimms[0])
 	if err != nil || len(list) != 1 {
 		t.Fatalf("%d namespaces in sector mode, %v", len(list), err)

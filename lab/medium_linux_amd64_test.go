@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"nvlab/nvdimm"
+	"nvlab/nvdimm/backend"
 	"nvlab/nvdimm/persist"
 )
 
@@ -47,7 +47,7 @@ func TestLabelWritesReachTheMedium(t *testing.T) {
 // The backend's folder is named for what it has to guarantee.
 func TestOnAFileSystem(t *testing.T) {
 	mode, path := innerTest(t)
-	b, err := nvdimm.OpenFile(nvdimm.FileConfig{Path: path, Size: mediumSize, Share: true, PMem: true})
+	b, err := backend.OpenFile(backend.FileConfig{Path: path, Size: mediumSize, Share: true, PMem: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"nvlab/guest/rootfs"
-	"nvlab/nvdimm"
+	"nvlab/nvdimm/backend"
 )
 
 // TestGuestInAGuestOnDeviceDAX has nvlab boot a guest within a guest, whose
@@ -113,7 +113,7 @@ func TestWholeJobOnDeviceDAX(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b.Durability() != nvdimm.DeviceDAX {
+	if b.Durability() != backend.DeviceDAX {
 		t.Errorf("durability is %v, want device-dax", b.Durability())
 	}
 	v := pluggedVM(t, x, b, 128<<10)

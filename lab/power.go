@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 
 	"nvlab/nvdimm"
+	"nvlab/nvdimm/backend"
 	"nvlab/nvdimm/persist"
 	"nvlab/vmm/observe"
 )
@@ -23,8 +24,8 @@ type power struct {
 	came    int          // events that the armed cut counted
 	cut     *persist.Cut // the power has failed
 	calls   []*callFault
-	epochs  map[*NVDIMM]*nvdimm.Snapshot // what each held at its latest flush hint, if blind
-	back    bool                         // the cut goes back to those
+	epochs  map[*NVDIMM]*backend.Snapshot // what each held at its latest flush hint, if blind
+	back    bool                          // the cut goes back to those
 }
 
 // Events that a power cut can strike before.

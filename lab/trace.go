@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"nvlab/nvdimm"
+	"nvlab/nvdimm/backend"
 	"nvlab/nvdimm/persist"
 )
 
@@ -18,8 +19,8 @@ type Trace struct {
 	vm        *VM
 	command   string
 	dimms     []*NVDIMM
-	snapshots map[*Backend]*nvdimm.Snapshot // of the beginning
-	areas     []*NVDIMM                     // with label areas, by number
+	snapshots map[*Backend]*backend.Snapshot // of the beginning
+	areas     []*NVDIMM                      // with label areas, by number
 	names     map[*persist.Medium]*NVDIMM
 	symbols   *symbols
 	processes []Process // by number
@@ -39,7 +40,7 @@ func (v *VM) Trace(ctx context.Context, c Command) (*Trace, error) {
 			return nil, err
 		}
 	}
-	t := &Trace{vm: v, command: shorten(c.String()), dimms: slices.Clone(v.dimms), snapshots: map[*Backend]*nvdimm.Snapshot{}, names: map[*persist.Medium]*NVDIMM{}}
+	t := &Trace{vm: v, command: shorten(c.String()), dimms: slices.Clone(v.dimms), snapshots: map[*Backend]*backend.Snapshot{}, names: map[*persist.Medium]*NVDIMM{}}
 	p.areas = map[*nvdimm.DIMM]int{}
 	var labels []*persist.Labels
 	for _, d := range v.dimms {
@@ -112,7 +113,7 @@ func (t *Trace) Apply(s *persist.State) error {
 		return errOn
 	}
 	for _, d := range t.dimms {
-		if err := v.x.divert(d.backend); err != nil {
+		if err := v.x.useCopy(d.backend); err != nil {
 			return err
 		}
 	}

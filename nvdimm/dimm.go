@@ -2,6 +2,7 @@ package nvdimm
 
 import (
 	"nvlab/acpi"
+	"nvlab/nvdimm/backend"
 	"nvlab/nvdimm/label"
 )
 
@@ -12,7 +13,8 @@ const MinLabelSize = label.MinSize
 type DIMM struct {
 	id        string
 	slot      int
-	backend   *Backend
+	backend   *backend.Backend
+	mapped    *backend.Mapping // from Map to Unmap
 	addr      uint64
 	size      uint64
 	labelSize uint64
@@ -34,7 +36,7 @@ func (d *DIMM) ID() string { return d.id }
 func (d *DIMM) Slot() int { return d.slot }
 
 // Backend is the storage.
-func (d *DIMM) Backend() *Backend { return d.backend }
+func (d *DIMM) Backend() *backend.Backend { return d.backend }
 
 // Addr is the guest-physical address, of the whole set if the DIMM is
 // interleaved.
@@ -88,16 +90,26 @@ func (d *DIMM) Cookie(v label.Version) uint64 {
 // It is called at power-on; further calls until Unmap give the same memory, so
 // that contents survive a reset.
 func (d *DIMM) Map() ([]byte, error) {
-	mem, err := d.backend.attach(d)
-	if err != nil {
-		return nil, err
+	if d.mapped == nil {
+		m, err := d.backend.Map()
+		if err != nil {
+			return nil, err
+		}
+		d.mapped = m
 	}
-	return mem[:d.size:d.size], nil
+	return d.mapped.Bytes()[:d.size:d.size], nil
 }
 
 // Unmap ends the use of the memory, at power-off, whether it was mapped or
 // not. The memory must not be touched any more; what was not shared is lost.
-func (d *DIMM) Unmap() error { return d.backend.detach(d) }
+func (d *DIMM) Unmap() error {
+	m := d.mapped
+	if m == nil {
+		return nil
+	}
+	d.mapped = nil
+	return m.Close()
+}
 
 // spaIndex is the index of the structures of the DIMM in a slot, as QEMU
 // numbers them; that of its control region is one more.

@@ -150,7 +150,7 @@ func (d *DIMM) labelAt(offset uint32) int64 {
 }
 
 func (d *DIMM) writeLabel(data []byte, offset uint32) error {
-	return d.backend.put(data, d.labelAt(offset))
+	return d.backend.Put(data, d.labelAt(offset))
 }
 
 // labelCall serves a DIMM. Linux asks for functions 0 to 10 with revision 1

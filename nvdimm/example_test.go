@@ -5,6 +5,7 @@ import (
 	"log"
 
 	"nvlab/nvdimm"
+	"nvlab/nvdimm/backend"
 )
 
 func Example() {
@@ -14,7 +15,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	disk, err := nvdimm.NewRAM(nvdimm.RAMConfig{Size: 64 << 20})
+	disk, err := backend.NewRAM(backend.RAMConfig{Size: 64 << 20})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"nvlab/acpi"
+	"nvlab/nvdimm/backend"
 )
 
 // FuzzFIT lets DIMMs come at any moment of a guest's reading of _FIT. A byte
@@ -25,9 +26,9 @@ func FuzzFIT(f *testing.F) {
 	f.Add([]byte{66, 65, 5, 64, 70, 64, 64, 3, 3, 64, 64})
 	f.Add(slices.Concat(many(0, 30), []byte{64, 40, 64, 64, 35, 64, 64, 64}))
 	f.Add(slices.Concat(many(10, 60), []byte{64, 64, 2, 64, 65, 64, 66, 64, 64, 64, 200}))
-	var backends []*Backend
+	var backends []*backend.Backend
 	for range 64 {
-		b, err := NewRAM(RAMConfig{Size: PageSize, Align: PageSize})
+		b, err := backend.NewRAM(backend.RAMConfig{Size: backend.PageSize, Align: backend.PageSize})
 		if err != nil {
 			f.Fatal(err)
 		}

@@ -5,13 +5,14 @@ import (
 	"sync/atomic"
 
 	"nvlab/acpi"
+	"nvlab/nvdimm/backend"
 )
 
 // Flush hints are addresses of which a write drains what is on its way to a
 // DIMM (ACPI 6.5 section 5.2.25.8). Each slot has a page of them.
 const (
 	hintStep = 8 // bytes between two hints, of which Linux writes all
-	maxHints = PageSize / hintStep
+	maxHints = backend.PageSize / hintStep
 )
 
 type hintCount struct{ writes atomic.Uint64 }
@@ -32,7 +33,7 @@ func (r *Root) hintStructure(d *DIMM) *acpi.FlushHint {
 	if r.config.FlushHints == 0 {
 		return nil
 	}
-	base := r.config.HintBase + uint64(d.slot)*PageSize
+	base := r.config.HintBase + uint64(d.slot)*backend.PageSize
 	s := &acpi.FlushHint{Handle: d.Handle()}
 	for i := range r.config.FlushHints {
 		s.Addresses = append(s.Addresses, base+uint64(i)*hintStep)
@@ -53,14 +54,14 @@ func (r *Root) Hints() *Hints {
 }
 
 // Size is the device's size in bytes.
-func (h *Hints) Size() uint64 { return uint64(h.root.config.Slots) * PageSize }
+func (h *Hints) Size() uint64 { return uint64(h.root.config.Slots) * backend.PageSize }
 
 // Read reads as zero: what is read there means nothing.
 func (h *Hints) Read(offset uint64, size int) uint64 { return 0 }
 
 // Write is a flush of the DIMM whose page it hits, whatever is written.
 func (h *Hints) Write(offset uint64, size int, v uint64) {
-	slot, hint := int(offset/PageSize), int(offset%PageSize/hintStep)
+	slot, hint := int(offset/backend.PageSize), int(offset%backend.PageSize/hintStep)
 	if hint >= h.root.config.FlushHints {
 		return
 	}

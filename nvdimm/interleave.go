@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"nvlab/acpi"
+	"nvlab/internal/units"
+	"nvlab/nvdimm/backend"
 )
 
 // set is an interleave set: DIMMs that share a range of addresses, of which
@@ -47,10 +49,10 @@ func (r *Root) Interleave(dimms []*DIMM, line uint64) error {
 		align = max(align, d.backend.Align())
 	}
 	switch {
-	case line < PageSize || line&(line-1) != 0 || line > 1<<31:
+	case line < backend.PageSize || line&(line-1) != 0 || line > 1<<31:
 		return fmt.Errorf("an interleave line of %#x bytes: want a power of two from 4KiB to 2GiB", line)
 	case first.size%line != 0:
-		return fmt.Errorf("an interleave line of %#x bytes does not divide the %#x bytes of a DIMM: the largest that does is %s", line, first.size, sizeText(first.size&-first.size))
+		return fmt.Errorf("an interleave line of %#x bytes does not divide the %#x bytes of a DIMM: the largest that does is %s", line, first.size, units.Size(first.size&-first.size))
 	case first.size/line > MaxLines:
 		return fmt.Errorf("an interleave line of %#x bytes makes %d lines of a DIMM: at most %d", line, first.size/line, MaxLines)
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"nvlab/acpi"
+	"nvlab/nvdimm/backend"
 	"nvlab/nvdimm/label"
 )
 
@@ -151,7 +152,7 @@ func TestHints(t *testing.T) {
 		}
 	}
 	dev := r.Hints()
-	if dev.Size() != 4*PageSize || dev.Read(0, 8) != 0 {
+	if dev.Size() != 4*backend.PageSize || dev.Read(0, 8) != 0 {
 		t.Errorf("the device has %#x bytes and reads as %#x", dev.Size(), dev.Read(0, 8))
 	}
 	for _, at := range []uint64{0x2000, 0x2008, 0x2010, 0x2018, 0x1000, 0x2ff8, 0x3000} { // the last four are no hints

@@ -3,6 +3,7 @@ package nvdimm
 import (
 	"encoding/binary"
 	"io"
+	"nvlab/nvdimm/backend"
 )
 
 // The mailbox is a port and a page of guest memory. AML puts a request into
@@ -18,8 +19,8 @@ const (
 const (
 	requestArgument = 12
 	replyResult     = 4
-	maxArgument     = PageSize - requestArgument
-	maxResult       = PageSize - replyResult
+	maxArgument     = backend.PageSize - requestArgument
+	maxResult       = backend.PageSize - replyResult
 
 	// maxTransfer is the most label bytes a call moves: a write has its
 	// offset and length before them.
@@ -58,7 +59,7 @@ func (m *Mailbox) Out(port uint16, size int, value uint32) {
 	}
 	// The copy is what is checked and obeyed, so that another CPU cannot
 	// change a request between the two.
-	var page [PageSize]byte
+	var page [backend.PageSize]byte
 	if _, err := m.mem.ReadAt(page[:], int64(m.page)); err != nil {
 		m.root.fail(err)
 		return

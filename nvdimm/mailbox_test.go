@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"nvlab/nvdimm/backend"
 	"os"
 	"path/filepath"
 	"slices"
@@ -56,7 +57,7 @@ func newGuest(t testing.TB, r *Root) *guest {
 	return g
 }
 
-func (g *guest) page() []byte { return g.ram.bytes[testPage-guestBase:][:PageSize] }
+func (g *guest) page() []byte { return g.ram.bytes[testPage-guestBase:][:backend.PageSize] }
 
 // send makes a call and gives its result: the 32-bit mask or status, and what
 // follows.
@@ -70,7 +71,7 @@ func (g *guest) send(t testing.TB, handle, revision, function uint32, argument [
 	copy(page[12:], argument)
 	g.box.Out(MailboxPort, 4, testPage)
 	n := binary.LittleEndian.Uint32(page)
-	if n < 8 || n > PageSize {
+	if n < 8 || n > backend.PageSize {
 		t.Fatalf("call %d of handle %#x: reply of %d bytes", function, handle, n)
 	}
 	return binary.LittleEndian.Uint32(page[4:]), bytes.Clone(page[8:n])
@@ -85,9 +86,9 @@ func words(v ...uint32) (p []byte) {
 
 // labelled is a guest with a label area of 128 KiB in slot 0, and none in
 // slot 1.
-func labelled(t testing.TB) (*guest, *Backend) {
+func labelled(t testing.TB) (*guest, *backend.Backend) {
 	r := newRoot(t, Config{})
-	b := openFile(t, FileConfig{Path: filepath.Join(t.TempDir(), "labelled"), Size: 4 * mib, Share: true})
+	b := openFile(t, backend.FileConfig{Path: filepath.Join(t.TempDir(), "labelled"), Size: 4 * mib, Share: true})
 	plug(t, r, PlugConfig{Backend: b, LabelSize: 128 * kib})
 	plug(t, r, PlugConfig{Backend: newRAM(t, 4*mib)})
 	return newGuest(t, r), b
@@ -194,7 +195,7 @@ func TestPortReachesOnlyItsOwnPage(t *testing.T) {
 		value uint32
 	}{
 		{MailboxPort, 1, testPage}, {MailboxPort, 2, testPage}, {MailboxPort, 8, testPage}, {MailboxPort + 1, 4, testPage},
-		{MailboxPort, 4, 0}, {MailboxPort, 4, testPage + 4}, {MailboxPort, 4, testPage + PageSize}, {MailboxPort, 4, testPage - PageSize},
+		{MailboxPort, 4, 0}, {MailboxPort, 4, testPage + 4}, {MailboxPort, 4, testPage + backend.PageSize}, {MailboxPort, 4, testPage - backend.PageSize},
 		{MailboxPort, 4, 0xfee00000}, {MailboxPort, 4, 0xffffffff}, {MailboxPort, 4, 0xfffff000},
 	} {
 		g.box.Out(c.port, c.size, c.value)
@@ -245,7 +246,7 @@ func TestFITIsAtomicAgainstHotplug(t *testing.T) {
 	r := newRoot(t, Config{Slots: 64, MaxMem: 8 * gib})
 	g := newGuest(t, r)
 	add := func() {
-		b, err := NewRAM(RAMConfig{Size: mib, Align: 4096})
+		b, err := backend.NewRAM(backend.RAMConfig{Size: mib, Align: 4096})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -343,7 +344,7 @@ func TestTruncatedLabels(t *testing.T) {
 			t.Errorf("function %d of a truncated backend = status %d with %d bytes, want 4 with none", function, code, len(data))
 		}
 	}
-	if len(failures) != 2 || !errors.Is(failures[0], ErrTruncated) || !errors.Is(failures[1], ErrTruncated) {
+	if len(failures) != 2 || !errors.Is(failures[0], backend.ErrTruncated) || !errors.Is(failures[1], backend.ErrTruncated) {
 		t.Errorf("errors reported: %v, want two of truncation", failures)
 	}
 }
@@ -368,13 +369,13 @@ func FuzzDSM(f *testing.F) {
 			copy(g.page(), request)
 			g.box.Out(MailboxPort, size, value)
 			if size == 4 && value == testPage {
-				if n := binary.LittleEndian.Uint32(g.page()); n < 8 || n > PageSize {
+				if n := binary.LittleEndian.Uint32(g.page()); n < 8 || n > backend.PageSize {
 					t.Errorf("request % x: reply of %d bytes", request, n)
 				}
 			}
 		}
 		outside := bytes.Clone(g.ram.bytes[:])
-		clear(outside[testPage-guestBase:][:PageSize])
+		clear(outside[testPage-guestBase:][:backend.PageSize])
 		outside[0], outside[64*kib-1] = outside[0]^0x55, outside[64*kib-1]^0x55
 		if !bytes.Equal(outside, make([]byte, len(outside))) {
 			t.Error("the device wrote outside of its page")

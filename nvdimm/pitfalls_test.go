@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"nvlab/acpi"
+	"nvlab/nvdimm/backend"
 )
 
 // The tests of this file are named for bugs that QEMU had or has.
@@ -25,9 +26,9 @@ func TestFileWithDataIsNotTruncated(t *testing.T) {
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, size := range []uint64{PageSize, 4 * mib, 16 * mib, 64 * mib} {
+	for _, size := range []uint64{backend.PageSize, 4 * mib, 16 * mib, 64 * mib} {
 		for _, partial := range []bool{false, true} {
-			b, err := OpenFile(FileConfig{Path: path, Size: size, Share: true, Partial: partial})
+			b, err := backend.OpenFile(backend.FileConfig{Path: path, Size: size, Share: true, Partial: partial})
 			if ok := partial && size < 8*mib; ok != (err == nil) {
 				t.Errorf("a file of 8 MiB with size %#x, partial %v: %v", size, partial, err)
 			}
@@ -53,7 +54,7 @@ func TestOpeningAndMappingWriteNothing(t *testing.T) {
 	if err := errors.Join(os.WriteFile(path, data, 0o600), os.Chtimes(path, then, then)); err != nil {
 		t.Fatal(err)
 	}
-	b := openFile(t, FileConfig{Path: path, Size: 4 * mib, Share: true})
+	b := openFile(t, backend.FileConfig{Path: path, Size: 4 * mib, Share: true})
 	d := plugged(t, b, 128*kib)
 	if mem := mapped(t, d); !bytes.Equal(mem, data[:len(mem)]) {
 		t.Error("the guest sees other bytes than the file's")
@@ -72,8 +73,8 @@ func TestOpeningAndMappingWriteNothing(t *testing.T) {
 
 // QEMU 8360668e69, d2f39add.
 func TestSizeNeedsOnlyThePage(t *testing.T) {
-	for n, size := range []uint64{PageSize, 3 * PageSize, 2*mib - PageSize, 2*mib + PageSize, 33*mib + PageSize} {
-		b := openFile(t, FileConfig{Path: filepath.Join(t.TempDir(), fmt.Sprint(n)), Size: size, Share: true})
+	for n, size := range []uint64{backend.PageSize, 3 * backend.PageSize, 2*mib - backend.PageSize, 2*mib + backend.PageSize, 33*mib + backend.PageSize} {
+		b := openFile(t, backend.FileConfig{Path: filepath.Join(t.TempDir(), fmt.Sprint(n)), Size: size, Share: true})
 		if d := plugged(t, b, 0); d.Size() != size {
 			t.Errorf("a DIMM on %#x bytes has %#x", size, d.Size())
 		}
@@ -179,7 +180,7 @@ func TestReadOnlyNeedsUnarmed(t *testing.T) {
 	}
 	for _, readOnly := range []bool{false, true} {
 		for _, unarmed := range []bool{false, true} {
-			b := openFile(t, FileConfig{Path: path, Size: mib, ReadOnly: readOnly})
+			b := openFile(t, backend.FileConfig{Path: path, Size: mib, ReadOnly: readOnly})
 			_, err := newRoot(t, Config{}).Plug(PlugConfig{Backend: b, Unarmed: unarmed})
 			if refused := readOnly && !unarmed; refused != (err != nil) {
 				t.Errorf("readonly=%v, unarmed=%v: %v", readOnly, unarmed, err)
@@ -195,7 +196,7 @@ func TestLabelWriteToReadOnlyMemoryFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := newRoot(t, Config{})
-	d := plug(t, r, PlugConfig{Backend: openFile(t, FileConfig{Path: path, Size: mib, Share: true, ReadOnly: true}), LabelSize: 128 * kib, Unarmed: true})
+	d := plug(t, r, PlugConfig{Backend: openFile(t, backend.FileConfig{Path: path, Size: mib, Share: true, ReadOnly: true}), LabelSize: 128 * kib, Unarmed: true})
 	mapped(t, d)
 	if code, _ := newGuest(t, r).send(t, 1, 1, FuncSetLabel, words(0, 4, 1)); code != statusNotSupported {
 		t.Errorf("a label write to read-only memory = status %d, want 1", code)
@@ -206,7 +207,7 @@ func TestLabelWriteToReadOnlyMemoryFails(t *testing.T) {
 func TestReadOnlyCreatesNothing(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"file", "folder/file"} {
-		if _, err := OpenFile(FileConfig{Path: filepath.Join(dir, name), Size: mib, ReadOnly: true}); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := backend.OpenFile(backend.FileConfig{Path: filepath.Join(dir, name), Size: mib, ReadOnly: true}); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("readonly on an absent %s: %v", name, err)
 		}
 	}
@@ -217,8 +218,8 @@ func TestReadOnlyCreatesNothing(t *testing.T) {
 
 // QEMU 61362b71c1.
 func TestAlignThatIsNoPowerOfTwoIsAnError(t *testing.T) {
-	for _, align := range []uint64{3 * mib, 1, 100, 2048, 4097, 6 * kib, 1<<63 + PageSize, ^uint64(0)} {
-		if _, err := NewRAM(RAMConfig{Size: 64 * mib, Align: align}); err == nil {
+	for _, align := range []uint64{3 * mib, 1, 100, 2048, 4097, 6 * kib, 1<<63 + backend.PageSize, ^uint64(0)} {
+		if _, err := backend.NewRAM(backend.RAMConfig{Size: 64 * mib, Align: align}); err == nil {
 			t.Errorf("align=%#x is taken", align)
 		}
 	}
@@ -252,9 +253,9 @@ func TestLabelCallsOfNoOrHugeLength(t *testing.T) {
 }
 
 // newPage is memory of one page.
-func newPage(t testing.TB) *Backend {
+func newPage(t testing.TB) *backend.Backend {
 	t.Helper()
-	b, err := NewRAM(RAMConfig{Size: PageSize, Align: PageSize})
+	b, err := backend.NewRAM(backend.RAMConfig{Size: backend.PageSize, Align: backend.PageSize})
 	if err != nil {
 		t.Fatal(err)
 	}

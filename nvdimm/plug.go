@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"nvlab/internal/units"
+	"nvlab/nvdimm/backend"
 	"slices"
 )
 
 // PlugConfig is -device nvdimm, or device_add of one.
 type PlugConfig struct {
-	Backend   *Backend
+	Backend   *backend.Backend
 	ID        string // "" for a name of the slot
 	LabelSize uint64 // 0, or at least 128 KiB
 	Unarmed   bool
@@ -71,7 +73,7 @@ func (r *Root) Plug(c PlugConfig) (*DIMM, error) {
 		id: id, slot: slot, backend: c.Backend, addr: addr, size: size, labelSize: c.LabelSize,
 		unarmed: c.Unarmed, node: c.Node, uuid: c.UUID, identity: c.Identity, regions: max(c.Regions, 1),
 	}
-	if err := c.Backend.plug(c.LabelSize); err != nil {
+	if err := c.Backend.SetLabelSize(c.LabelSize); err != nil {
 		return nil, err
 	}
 	r.dimms = append(r.dimms, d)
@@ -93,7 +95,7 @@ func checkRegions(n int, size uint64) error {
 	switch {
 	case n < 0 || n > maxRegions:
 		return fmt.Errorf("regions=%d: a DIMM has 1 to %d", n, maxRegions)
-	case n > 1 && size%(uint64(n)*PageSize) != 0:
+	case n > 1 && size%(uint64(n)*backend.PageSize) != 0:
 		return fmt.Errorf("regions=%d: %#x bytes of persistent memory do not divide into %d parts of whole pages", n, size, n)
 	}
 	return nil
@@ -123,7 +125,7 @@ func (r *Root) Nodes() int {
 	return n
 }
 
-func (r *Root) checkBusy(b *Backend) error {
+func (r *Root) checkBusy(b *backend.Backend) error {
 	for _, d := range r.dimms {
 		if d.backend == b {
 			return fmt.Errorf("can't use already busy memdev: %s: it is plugged as %s; a DIMM needs a backend of its own", b, d.id)
@@ -134,18 +136,18 @@ func (r *Root) checkBusy(b *Backend) error {
 
 // pmemSize is what a label area leaves (QEMU hw/mem/nvdimm.c,
 // nvdimm_prepare_memory_region).
-func pmemSize(b *Backend, labelSize uint64) (uint64, error) {
+func pmemSize(b *backend.Backend, labelSize uint64) (uint64, error) {
 	if labelSize > 0 && labelSize < MinLabelSize {
-		return 0, fmt.Errorf("label_size=%d: Property 'nvdimm.label-size' (%#x) is required at least %#x: the nearest is %s", labelSize, labelSize, MinLabelSize, sizeText(MinLabelSize))
+		return 0, fmt.Errorf("label_size=%d: Property 'nvdimm.label-size' (%#x) is required at least %#x: the nearest is %s", labelSize, labelSize, MinLabelSize, units.Size(MinLabelSize))
 	}
 	size := uint64(0)
 	if labelSize < b.Size() {
-		size = alignDown(b.Size()-labelSize, b.Align())
+		size = units.Down(b.Size()-labelSize, b.Align())
 	}
 	if size == 0 {
 		err := fmt.Errorf("the size of memdev %s (%#x) is too small to contain nvdimm label (%#x) and aligned PMEM (%#x)", b, b.Size(), labelSize, b.Align())
 		if room := b.Size() - min(b.Size(), b.Align()); room >= MinLabelSize {
-			err = fmt.Errorf("%w: label_size is at most %s", err, sizeText(room))
+			err = fmt.Errorf("%w: label_size is at most %s", err, units.Size(room))
 		}
 		return 0, err
 	}

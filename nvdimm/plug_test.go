@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"nvlab/acpi"
+	"nvlab/nvdimm/backend"
 	"nvlab/nvdimm/label"
 )
 
@@ -15,12 +16,12 @@ func ptr[T any](v T) *T { return &v }
 // TestPlugAt: addresses that the user chooses, in QEMU's words where refused.
 func TestPlugAt(t *testing.T) {
 	dir := t.TempDir()
-	file := func(name string, size, align uint64) *Backend {
-		return openFile(t, FileConfig{Path: filepath.Join(dir, name), Size: size, Align: align, Share: true})
+	file := func(name string, size, align uint64) *backend.Backend {
+		return openFile(t, backend.FileConfig{Path: filepath.Join(dir, name), Size: size, Align: align, Share: true})
 	}
 	small, large := file("small", 64*mib, 0), file("large", 64*mib, 2*mib)
 	for _, c := range []struct {
-		b    *Backend
+		b    *backend.Backend
 		addr uint64
 		want string // "" if it is taken
 	}{
@@ -59,7 +60,7 @@ func TestPlugAt(t *testing.T) {
 func TestAddressLimit(t *testing.T) {
 	r := newRoot(t, Config{MaxMem: 4 << 40})
 	r.config.Limit = 1 << 40
-	b := openFile(t, FileConfig{Path: filepath.Join(t.TempDir(), "file"), Size: 1 << 40})
+	b := openFile(t, backend.FileConfig{Path: filepath.Join(t.TempDir(), "file"), Size: 1 << 40})
 	_, err := r.Plug(PlugConfig{Backend: b})
 	sentence(t, "Plug beyond the limit", err, "", "could not find position in guest address space for memory device - memory fragmented due to alignments: 0x10000000000 bytes at a multiple of 0x1000000 within [0x100000000:0x10000000000]")
 }

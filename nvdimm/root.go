@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"nvlab/acpi"
+	"nvlab/internal/units"
+	"nvlab/nvdimm/backend"
 )
 
 // Config is what a machine is told about its memory devices.
@@ -70,15 +72,15 @@ func (c Config) checkMemory() error {
 		return fmt.Errorf("slots specified but no max-size: slots=%d needs maxmem, at least memory and all NVDIMMs together", c.Slots)
 	case c.MaxMem == 0:
 		return nil
-	case c.MaxMem%PageSize != 0:
-		down := alignDown(c.MaxMem, PageSize)
-		return fmt.Errorf("maximum memory size must by aligned to multiple of %d bytes: maxmem is %d, the nearest are %s and %s", PageSize, c.MaxMem, sizeText(down), sizeText(down+PageSize))
+	case c.MaxMem%backend.PageSize != 0:
+		down := units.Down(c.MaxMem, backend.PageSize)
+		return fmt.Errorf("maximum memory size must by aligned to multiple of %d bytes: maxmem is %d, the nearest are %s and %s", backend.PageSize, c.MaxMem, units.Size(down), units.Size(down+backend.PageSize))
 	case c.MaxMem < c.Memory:
 		return fmt.Errorf("invalid value of maxmem: maximum memory size (%#x) must be at least the initial memory size (%#x)", c.MaxMem, c.Memory)
 	case c.MaxMem == c.Memory && c.Slots > 0:
 		return fmt.Errorf("invalid value of maxmem: memory slots were specified but maximum memory size (%#x) is equal to the initial memory size (%#x)", c.MaxMem, c.Memory)
-	case c.MaxMem > maxSize:
-		return fmt.Errorf("unsupported amount of maximum memory: maxmem is %d, the largest is %s", c.MaxMem, sizeText(maxSize))
+	case c.MaxMem > backend.MaxSize:
+		return fmt.Errorf("unsupported amount of maximum memory: maxmem is %d, the largest is %s", c.MaxMem, units.Size(backend.MaxSize))
 	}
 	return nil
 }

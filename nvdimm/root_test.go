@@ -2,6 +2,7 @@ package nvdimm
 
 import (
 	"fmt"
+	"nvlab/nvdimm/backend"
 	"path/filepath"
 	"testing"
 )
@@ -87,8 +88,8 @@ func TestCapabilities(t *testing.T) {
 // fits goes to the same place after it.
 func TestPlugRefuses(t *testing.T) {
 	dir := t.TempDir()
-	file := func(name string, size, align uint64) *Backend {
-		return openFile(t, FileConfig{Path: filepath.Join(dir, name), Size: size, Align: align, Share: true})
+	file := func(name string, size, align uint64) *backend.Backend {
+		return openFile(t, backend.FileConfig{Path: filepath.Join(dir, name), Size: size, Align: align, Share: true})
 	}
 	small, busy := file("small", 64*mib, 0), file("busy", 64*mib, 0)
 	slot := func(n int) *int { return &n }
@@ -169,7 +170,7 @@ func TestSizes(t *testing.T) {
 		{64 * mib, 2 * mib, 128 * kib, 62 * mib},
 		{64 * mib, 0, 64*mib - 4096, 4096},
 	} {
-		b := openFile(t, FileConfig{Path: filepath.Join(dir, fmt.Sprint(i)), Size: c.size, Align: c.align})
+		b := openFile(t, backend.FileConfig{Path: filepath.Join(dir, fmt.Sprint(i)), Size: c.size, Align: c.align})
 		if d := plugged(t, b, c.label); d.Size() != c.want {
 			t.Errorf("size of a DIMM of %#x with align %#x and label %#x = %#x, want %#x", c.size, c.align, c.label, d.Size(), c.want)
 		}
@@ -193,7 +194,7 @@ func TestAddresses(t *testing.T) {
 		{gib, gib, 0, 0x140000000},
 		{16 * mib, 0, 0, 0x110000000}, // before it
 	} {
-		b := openFile(t, FileConfig{Path: filepath.Join(dir, fmt.Sprint(i)), Size: c.size, Align: c.align})
+		b := openFile(t, backend.FileConfig{Path: filepath.Join(dir, fmt.Sprint(i)), Size: c.size, Align: c.align})
 		d, err := r.Plug(PlugConfig{Backend: b, LabelSize: c.label})
 		if c.want == 0 {
 			if err == nil {
@@ -206,7 +207,7 @@ func TestAddresses(t *testing.T) {
 		}
 	}
 	huge := newRoot(t, Config{Slots: 1, MaxMem: gib})
-	b := openFile(t, FileConfig{Path: dir + "/huge", Size: 512 * mib, Align: 512 * mib})
+	b := openFile(t, backend.FileConfig{Path: dir + "/huge", Size: 512 * mib, Align: 512 * mib})
 	huge.config.Base = 1<<64 - 600*mib
 	_, err := huge.Plug(PlugConfig{Backend: b})
 	if err == nil {
@@ -219,7 +220,7 @@ func TestTablesOf256Slots(t *testing.T) {
 	r := newRoot(t, Config{Slots: 256, MaxMem: 16 * gib})
 	for i := range 256 {
 		slot := i * 37 % 256
-		b, err := NewRAM(RAMConfig{Size: 4096, Align: 4096})
+		b, err := backend.NewRAM(backend.RAMConfig{Size: 4096, Align: 4096})
 		if err != nil {
 			t.Fatal(err)
 		}

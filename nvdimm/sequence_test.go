@@ -3,6 +3,7 @@ package nvdimm
 import (
 	"bytes"
 	"encoding/binary"
+	"nvlab/nvdimm/backend"
 	"path/filepath"
 	"testing"
 )
@@ -19,14 +20,14 @@ func FuzzSequence(f *testing.F) {
 	f.Add(join(op('x', 1, 1|FuncSetLabel<<8), words(16, 4, 0x55555555, 0), op('r', 0, 64)))
 	f.Add(join(op('x', 1, 1|FuncGetLabel<<8), words(0, 0xffffffff, 0, 0), op('x', 2, 1|FuncSetLabel<<8), words(0, 4, 1, 0)))
 	f.Add(join(op('x', fitHandle, 1|FuncReadFIT<<8), words(184, 0, 0, 0), op('x', 0, 1), words(0, 0, 0, 0), op('x', 3, 2|4<<8)))
-	f.Add(join(op('w', 0, 64), op('t', 0, 0), op('r', 0, 64), op('o', 2, testPage), op('o', 4, testPage+PageSize), op('o', 4, guestBase)))
+	f.Add(join(op('w', 0, 64), op('t', 0, 0), op('r', 0, 64), op('o', 2, testPage), op('o', 4, testPage+backend.PageSize), op('o', 4, guestBase)))
 	path := filepath.Join(f.TempDir(), "labels")
 	const size, labelSize = 256 * kib, 128 * kib
-	labels := openFile(f, FileConfig{Path: path, Size: size, Share: true})
+	labels := openFile(f, backend.FileConfig{Path: path, Size: size, Share: true})
 	f.Fuzz(func(t *testing.T, script []byte) {
 		r := newRoot(t, Config{Slots: 4})
 		d := plug(t, r, PlugConfig{Backend: labels, LabelSize: labelSize})
-		bare, err := NewRAM(RAMConfig{Size: PageSize, Align: PageSize})
+		bare, err := backend.NewRAM(backend.RAMConfig{Size: backend.PageSize, Align: backend.PageSize})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -42,7 +43,7 @@ func FuzzSequence(f *testing.F) {
 		if _, err := labels.ReadAt(want[size-labelSize:], size-labelSize); err != nil {
 			t.Fatal(err)
 		}
-		area, whole := want[size-labelSize:], labels.mem
+		area, whole := want[size-labelSize:], d.mapped.Bytes()
 		for steps := 0; len(script) >= 9 && steps < 64; steps++ {
 			kind, a, b := script[0], binary.LittleEndian.Uint32(script[1:]), binary.LittleEndian.Uint32(script[5:])
 			script = script[9:]

@@ -3,6 +3,8 @@ package nvdimm
 import (
 	"cmp"
 	"fmt"
+	"nvlab/internal/units"
+	"nvlab/nvdimm/backend"
 	"slices"
 )
 
@@ -75,8 +77,8 @@ func (r *Root) place(size, align uint64, want *uint64) (uint64, error) {
 	}
 	if total := r.total(); size > total-used {
 		err := fmt.Errorf("not enough space, currently %#x in use of total space for memory devices %#x", used, total)
-		if want, fits := alignUp(r.config.Memory+used+size, PageSize); fits {
-			err = fmt.Errorf("%w: this DIMM of %#x bytes needs maxmem of at least %s", err, size, sizeText(want))
+		if want, fits := units.Up(r.config.Memory+used+size, backend.PageSize); fits {
+			err = fmt.Errorf("%w: this DIMM of %#x bytes needs maxmem of at least %s", err, size, units.Size(want))
 		}
 		return 0, err
 	}
@@ -89,12 +91,12 @@ func (r *Root) place(size, align uint64, want *uint64) (uint64, error) {
 // lowest is the first address at which a range fits between others.
 func (r *Root) lowest(size, align uint64, taken []Span) (uint64, error) {
 	base, end := r.window()
-	addr, ok := alignUp(base, align)
+	addr, ok := units.Up(base, align)
 	for _, s := range taken {
 		if !ok || addr+size <= s.Addr {
 			break
 		}
-		addr, ok = alignUp(max(addr, s.Addr+s.Size), align)
+		addr, ok = units.Up(max(addr, s.Addr+s.Size), align)
 	}
 	if !ok || addr > end || size > end-addr {
 		return 0, fmt.Errorf("could not find position in guest address space for memory device - memory fragmented due to alignments: %#x bytes at a multiple of %#x within [%#x:%#x]", size, align, base, end)
@@ -107,11 +109,11 @@ func (r *Root) lowest(size, align uint64, taken []Span) (uint64, error) {
 func (r *Root) checkAddress(addr, size, align uint64) error {
 	base, end := r.window()
 	if addr%align != 0 {
-		down := alignDown(addr, align)
+		down := units.Down(addr, align)
 		return fmt.Errorf("address must be aligned to %#x bytes: addr is %#x, the nearest are %#x and %#x", align, addr, down, down+align)
 	}
 	if addr < base || addr > end || size > end-addr {
-		return fmt.Errorf("can't add memory device [%#x:%#x], usable range for memory devices [%#x:%#x]: addr is at least %#x and at most %#x", addr, size, base, end-base, base, alignDown(end-min(size, end-base), align))
+		return fmt.Errorf("can't add memory device [%#x:%#x], usable range for memory devices [%#x:%#x]: addr is at least %#x and at most %#x", addr, size, base, end-base, base, units.Down(end-min(size, end-base), align))
 	}
 	for _, s := range r.taken() {
 		if addr < s.Addr+s.Size && s.Addr < addr+size {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"nvlab/acpi/aml"
+	"nvlab/nvdimm/backend"
 )
 
 // RootPath is the root device in the ACPI namespace. NotifyFIT is the event
@@ -37,14 +38,14 @@ const shortField = 16
 // SSDT describes the root device and a child for every slot, plugged or not,
 // so that a DIMM may come later. The mailbox is a page of memory below 4 GiB.
 func (r *Root) SSDT(mailbox uint64) ([]byte, error) {
-	if mailbox%PageSize != 0 || mailbox == 0 || mailbox > 0xffffffff {
+	if mailbox%backend.PageSize != 0 || mailbox == 0 || mailbox > 0xffffffff {
 		return nil, fmt.Errorf("NVDIMM mailbox at %#x: it is a page below 4 GiB", mailbox)
 	}
 	body := []aml.Term{
 		aml.Name("_HID", aml.String("ACPI0012")),
 		aml.OperationRegion("NPIO", aml.SystemIO, aml.Int(MailboxPort), aml.Int(MailboxPorts)),
 		aml.Field("NPIO", aml.DWordAcc, aml.NoLock, aml.Preserve, aml.Unit("NTFI", 32)),
-		aml.OperationRegion("NRAM", aml.SystemMemory, aml.Int(mailbox), aml.Int(PageSize)),
+		aml.OperationRegion("NRAM", aml.SystemMemory, aml.Int(mailbox), aml.Int(backend.PageSize)),
 		pageField(aml.Unit("HDLE", 32), aml.Unit("REVS", 32), aml.Unit("FUNC", 32), aml.Unit("FARG", 8*maxArgument)),
 		pageField(aml.Skip(8*requestArgument), aml.Unit("FARS", 8*shortField)),
 		pageField(aml.Unit("RLEN", 32), aml.Unit("ODAT", 8*maxResult)),
@@ -104,7 +105,7 @@ func mailboxMethod(page uint64) aml.Term {
 		),
 		aml.Store(aml.Int(page), aml.Path("NTFI")),
 		aml.Store(aml.Path("RLEN"), length),
-		aml.If(aml.LOr(aml.LLess(length, aml.Int(replyResult+4)), aml.LGreater(length, aml.Int(PageSize))),
+		aml.If(aml.LOr(aml.LLess(length, aml.Int(replyResult+4)), aml.LGreater(length, aml.Int(backend.PageSize))),
 			aml.Return(aml.Buffer(status(statusNotSupported)))),
 		aml.Subtract(length, aml.Int(replyResult), length),
 		aml.If(aml.LGreater(length, aml.Int(shortField)),
@@ -189,7 +190,7 @@ func labelMethods() []aml.Term {
 			call(FuncGetLabel, aml.Concatenate(dword(aml.Arg1), dword(aml.Arg2), nil)),
 			aml.Store(aml.Package{aml.Int(labelFailure), aml.Buffer{}}, result),
 			aml.Store(aml.Call("NLST", reply), element(0)),
-			aml.Store(aml.Mid(reply, aml.Int(4), aml.Int(PageSize), nil), element(1)),
+			aml.Store(aml.Mid(reply, aml.Int(4), aml.Int(backend.PageSize), nil), element(1)),
 			aml.Return(result)),
 
 		// NLSW (handle, offset, length, data): status.

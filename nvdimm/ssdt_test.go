@@ -9,6 +9,7 @@ import (
 
 	"nvlab/acpi/acpitest"
 	"nvlab/acpi/aml"
+	"nvlab/nvdimm/backend"
 )
 
 func testSSDT(t *testing.T, slots int) []byte {
@@ -139,7 +140,7 @@ func TestShortResultsStayBuffers(t *testing.T) {
 	argument := "000102030405060708090a0b0c0d0e0f1011121314151617"
 	page := "01000000" + "05000000" + argument
 	want := func(n int) string {
-		if n < 8 || n > PageSize {
+		if n < 8 || n > backend.PageSize {
 			return "01000000" // no reply can be that long: not supported
 		}
 		return (page + strings.Repeat("00", 8))[:2*(n-4)]

@@ -9,6 +9,7 @@ import (
 
 	"nvlab/lab"
 	"nvlab/nvdimm"
+	"nvlab/nvdimm/backend"
 	"nvlab/vmm"
 	"nvlab/vmm/boot"
 	"nvlab/vmm/soft"
@@ -51,7 +52,7 @@ func (j *job) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	backend, err := nvdimm.OpenFile(nvdimm.FileConfig{Path: j.Backend, Size: j.Size, Share: true})
+	backend, err := backend.OpenFile(backend.FileConfig{Path: j.Backend, Size: j.Size, Share: true})
 	if err != nil {
 		return err
 	}

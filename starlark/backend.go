@@ -6,7 +6,6 @@ import (
 	"go.starlark.net/starlark"
 
 	"nvlab/lab"
-	"nvlab/nvdimm"
 	"nvlab/nvdimm/label"
 )
 
@@ -95,7 +94,7 @@ var backendClass = newClass("backend", "What stores an NVDIMM's bytes: a file or
 			if err != nil {
 				return nil, err
 			}
-			return listOf(changes, func(c nvdimm.Change) starlark.Value { return record(fieldsOf(c)) }), nil
+			return listOf(changes, func(c lab.Change) starlark.Value { return record(fieldsOf(c)) }), nil
 		}},
 	{name: "labels", sig: `(*, label_size=None)`,
 		doc: `The label area at the backend's end, read on the host: struct(version, current, index, active, slots, errors).
@@ -117,7 +116,7 @@ label_size is known once the backend is plugged. version is "1.1" or "1.2", None
 // A snapshot is a backend's bytes at some moment.
 type snapshot struct {
 	of *backend
-	s  *nvdimm.Snapshot
+	s  *lab.Snapshot
 }
 
 func (s *snapshot) alive() error          { return s.of.alive() }

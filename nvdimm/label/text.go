@@ -1,10 +1,12 @@
 package label
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
 	"nvlab/acpi/guid"
+	"nvlab/internal/units"
 )
 
 // Text is the area for people: index blocks, active labels, other labels
@@ -101,11 +103,6 @@ func guidText(g guid.GUID) string {
 
 // sizeText is a size in the largest binary unit that divides it.
 func sizeText(n uint64) string {
-	units := []string{"bytes", "KiB", "MiB", "GiB", "TiB"}
-	i := 0
-	for n != 0 && n%1024 == 0 && i < len(units)-1 {
-		n /= 1024
-		i++
-	}
-	return fmt.Sprintf("%d %s", n, units[i])
+	count, unit := units.Binary(n)
+	return fmt.Sprintf("%d %s", count, cmp.Or(unit, "bytes"))
 }

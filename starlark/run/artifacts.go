@@ -123,7 +123,7 @@ func (a *artifacts) keep(scenario, test, text string, failures []*nvstar.Failure
 			saved[path] = to
 			err = errors.Join(err, saveBackend(path, to, x.Dir()))
 		}
-		if b.Diverted() { // the file is what it was before crash states
+		if b.Copied() { // the file is what it was before crash states
 			err = errors.Join(err, b.Save(unused(to+".crash")))
 		}
 	}

@@ -1,4 +1,4 @@
-package nvdimm
+package backend
 
 import (
 	"cmp"
@@ -48,8 +48,8 @@ func (b *Backend) pieces(from, to int64, visit func(off int64, p []byte) (kept b
 	if err != nil {
 		return err
 	}
-	if b.mem != nil && b.kind == private {
-		own, err := privatePages(b.mem, from, to)
+	if m := b.overlay(); m != nil {
+		own, err := privatePages(m.mem, from, to)
 		if err != nil {
 			return err
 		}

@@ -1,28 +1,33 @@
-package nvdimm
+package backend
 
 import (
 	"fmt"
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
 
-// attach maps the memory for a DIMM whose VM powers on. A shared file may be
-// mapped for several DIMMs, any other backend for one.
-func (b *Backend) attach(d *DIMM) ([]byte, error) {
+// Mapping is a backend's bytes in this process's memory: what the guest of one
+// VM sees. Mappings of a shared file show the same pages; a private overlay or
+// anonymous memory has one mapping at a time, and ends with it.
+type Mapping struct {
+	backend *Backend
+	mem     []byte // nil once closed
+}
+
+// Map maps the whole backend. It fails if the file was truncated, or if a
+// backend that is not shared is mapped already.
+func (b *Backend) Map() (*Mapping, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := b.check(0, 0); err != nil {
 		return nil, err
 	}
-	if b.mem != nil {
-		if b.kind != shared && !b.users[d] {
-			return nil, fmt.Errorf("can't use already busy memdev: %s: another running VM maps it, and only a file with share=on has room for two", b)
-		}
-		b.users[d] = true
-		return b.mem, nil
+	if len(b.mappings) > 0 && b.kind != shared {
+		return nil, fmt.Errorf("can't use already busy memdev: %s: another running VM maps it, and only a file with share=on has room for two", b)
 	}
 	if err := b.intact(); err != nil {
 		return nil, err
@@ -34,24 +39,43 @@ func (b *Backend) attach(d *DIMM) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: cannot map %#x bytes: %w", b, b.size, err)
 	}
-	b.mem, b.users = mem, map[*DIMM]bool{d: true}
-	return mem, nil
+	m := &Mapping{b, mem}
+	b.mappings = append(b.mappings, m)
+	return m, nil
 }
 
-// detach ends an attach. What a private overlay or anonymous memory held is
-// gone with the last one.
-func (b *Backend) detach(d *DIMM) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.users, d)
-	if b.mem == nil || len(b.users) > 0 {
+// Bytes is the memory. If the backend is Revocable, reading it may raise
+// SIGBUS at any time.
+func (m *Mapping) Bytes() []byte { return m.mem }
+
+// put is Put of a backend that is mapped. The backend is locked.
+func (m *Mapping) put(p []byte, off int64) error {
+	b := m.backend
+	if err := guardedCopy(m.mem[off:], p); err != nil {
+		return b.lost(err)
+	}
+	if b.durability == DeviceDAX {
+		flushCache(m.mem[off : off+int64(len(p))])
 		return nil
 	}
+	return b.sync()
+}
+
+// Close unmaps. The memory must not be touched any more; what a private
+// overlay or anonymous memory held is gone. Closing twice does nothing.
+func (m *Mapping) Close() error {
+	b := m.backend
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if m.mem == nil {
+		return nil
+	}
+	b.mappings = slices.DeleteFunc(b.mappings, func(o *Mapping) bool { return o == m })
 	if b.durability == DeviceDAX && !b.readOnly {
 		b.store.sync()
 	}
-	err := b.store.munmap(b.mem)
-	b.mem = nil
+	err := b.store.munmap(m.mem)
+	m.mem = nil
 	if b.kind == anonymous && err == nil {
 		err = b.store.discard(b.size)
 	}
@@ -65,7 +89,23 @@ func (b *Backend) detach(d *DIMM) error {
 func (b *Backend) Mapped() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.mem != nil
+	return len(b.mappings) > 0
+}
+
+// unmapped refuses what cannot be done below a running VM.
+func (b *Backend) unmapped(when string) error {
+	if len(b.mappings) > 0 {
+		return fmt.Errorf("%s: a running VM maps this backend: power it off %s", b, when)
+	}
+	return nil
+}
+
+// overlay is the mapping that holds what the store does not, nil if none does.
+func (b *Backend) overlay() *Mapping {
+	if b.kind == private && len(b.mappings) > 0 {
+		return b.mappings[0]
+	}
+	return nil
 }
 
 // mapFile maps n bytes of a file from an offset on.

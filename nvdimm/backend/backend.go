@@ -1,4 +1,4 @@
-package nvdimm
+package backend
 
 import (
 	"crypto/sha256"
@@ -11,9 +11,9 @@ import (
 )
 
 // Backend is the storage of one DIMM: QEMU's memory-backend-file or
-// memory-backend-ram. Its bytes are what the guest sees while a VM maps it,
-// and the file's otherwise; anonymous memory reads as zeros, or as what was
-// written to it, until a VM maps it. Offsets are in bytes from its start.
+// memory-backend-ram. Its bytes are what the guest sees while a [Mapping] of
+// it is open, and the file's otherwise; anonymous memory reads as zeros, or as
+// what was written to it, until then. Offsets are in bytes from its start.
 //
 // Methods may be called from any goroutine.
 type Backend struct {
@@ -29,9 +29,8 @@ type Backend struct {
 	warning    string
 
 	mu        sync.Mutex
-	mem       []byte         // the mapping, nil if no VM maps it
-	users     map[*DIMM]bool // of the mapping
-	labelSize uint64         // as last plugged
+	mappings  []*Mapping // those that are open; more than one of shared ones only
+	labelSize uint64     // as last plugged
 	plugged   bool
 	closed    bool
 }
@@ -101,8 +100,8 @@ func (b *Backend) ReadAt(p []byte, off int64) (int, error) {
 }
 
 func (b *Backend) read(p []byte, off int64) error {
-	if b.mem != nil && b.kind == private {
-		return b.lost(guardedCopy(p, b.mem[off:]))
+	if m := b.overlay(); m != nil {
+		return b.lost(guardedCopy(p, m.mem[off:]))
 	}
 	_, err := b.store.ReadAt(p, off)
 	if errors.Is(err, io.EOF) {
@@ -139,8 +138,8 @@ func (b *Backend) WriteAt(p []byte, off int64) (int, error) {
 	if b.readOnly {
 		return 0, fmt.Errorf("%s: the backend is read-only", b)
 	}
-	if b.mem != nil {
-		return 0, fmt.Errorf("%s: a running VM maps this backend: power it off before writing", b)
+	if err := b.unmapped("before writing"); err != nil {
+		return 0, err
 	}
 	if err := b.intact(); err != nil {
 		return 0, err
@@ -160,31 +159,22 @@ func (b *Backend) intact() error {
 	return nil
 }
 
-// put writes on behalf of the guest, to what the guest sees, and has it on
-// the medium when it returns if the backend is durable.
-func (b *Backend) put(p []byte, off int64) error {
+// Put writes to what the guest sees, on behalf of its firmware, and returns
+// when the bytes are on the medium, as far as Durability goes.
+func (b *Backend) Put(p []byte, off int64) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := b.check(uint64(off), uint64(len(p))); err != nil {
 		return err
 	}
-	if b.mem != nil {
-		if err := guardedCopy(b.mem[off:], p); err != nil {
-			return b.lost(err)
-		}
-	} else {
-		if err := b.intact(); err != nil {
-			return err
-		}
-		if _, err := b.store.WriteAt(p, off); err != nil {
-			return err
-		}
+	if len(b.mappings) > 0 {
+		return b.mappings[0].put(p, off)
 	}
-	if b.durability == DeviceDAX {
-		if b.mem != nil {
-			flushCache(b.mem[off : off+int64(len(p))])
-		}
-		return nil
+	if err := b.intact(); err != nil {
+		return err
+	}
+	if _, err := b.store.WriteAt(p, off); err != nil || b.durability == DeviceDAX {
+		return err
 	}
 	return b.sync()
 }
@@ -200,7 +190,7 @@ func (b *Backend) Sync() error {
 }
 
 func (b *Backend) sync() error {
-	if b.kind == anonymous || b.readOnly || b.kind == private && b.mem != nil {
+	if b.kind == anonymous || b.readOnly || b.overlay() != nil {
 		return nil
 	}
 	return b.store.sync()
@@ -235,8 +225,9 @@ func (b *Backend) SHA256(off, length uint64) ([sha256.Size]byte, error) {
 	return [sha256.Size]byte(h.Sum(nil)), nil
 }
 
-// plug notes the size of the label area.
-func (b *Backend) plug(labelSize uint64) error {
+// SetLabelSize notes the size of the label area, in bytes, of the DIMM that
+// the backend is plugged as.
+func (b *Backend) SetLabelSize(labelSize uint64) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := b.check(0, 0); err != nil {
@@ -284,8 +275,8 @@ func (b *Backend) Close() error {
 	if b.closed {
 		return nil
 	}
-	if b.mem != nil {
-		return fmt.Errorf("%s: a running VM maps this backend: power it off before closing", b)
+	if err := b.unmapped("before closing"); err != nil {
+		return err
 	}
 	b.closed = true
 	return b.store.Close()

@@ -1,4 +1,4 @@
-package nvdimm
+package backend
 
 import (
 	"bytes"
@@ -63,8 +63,9 @@ func TestDiff(t *testing.T) {
 		}
 		defer b.Close()
 		b.WriteAt(bytes.Repeat([]byte("old"), 4000), 2*mib)
-		d := plugged(t, b, 128*kib)
-		mem := mapped(t, d)
+		b.SetLabelSize(128 * kib)
+		m := mapped(t, b)
+		mem := m.Bytes()
 		before := snapshot(t, b)
 		if got := diff(t, b, before); got != nil {
 			t.Errorf("%s: diff of nothing = %v", c.name, got)
@@ -84,7 +85,7 @@ func TestDiff(t *testing.T) {
 		if got := string(changes[4].Before[:6]) + string(changes[3].After); got != "oldoldover" {
 			t.Errorf("%s: contents of changes = %q", c.name, got)
 		}
-		d.Unmap()
+		m.Close()
 		want = nil
 		if b.Share() {
 			want = diff(t, b, before)
@@ -100,7 +101,7 @@ func TestDiff(t *testing.T) {
 // TestDiffNames names structures before and after the change.
 func TestDiffNames(t *testing.T) {
 	b := newRAM(t, 64*mib)
-	plugged(t, b, 128*kib)
+	b.SetLabelSize(128 * kib)
 	labels := int64(64*mib - 128*kib)
 	write := func(p []byte, off int64) {
 		t.Helper()
@@ -200,7 +201,8 @@ func TestSparse(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	for _, share := range []bool{false, true} {
 		b := openFile(t, FileConfig{Path: path, Size: 16 * gib, Share: share})
-		mem := mapped(t, plug(t, newRoot(t, Config{MaxMem: 32 * gib}), PlugConfig{Backend: b, LabelSize: 128 * kib}))
+		b.SetLabelSize(128 * kib)
+		mem := mapped(t, b).Bytes()
 		start := time.Now()
 		before := snapshot(t, b)
 		copy(mem[9*gib:], strings.Repeat("x", 100))

@@ -1,70 +1,12 @@
-package nvdimm
+package backend
 
 import (
 	"bytes"
-	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 )
-
-func TestReadOnly(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "file")
-	data := bytes.Repeat([]byte("data"), mib/4)
-	if err := os.WriteFile(path, data, 0o444); err != nil {
-		t.Fatal(err)
-	}
-	_, err := OpenFile(FileConfig{Path: dir + "/absent", Size: mib, ReadOnly: true})
-	sentence(t, "OpenFile of an absent file", err, dir, "stat {dir}/absent: no such file or directory")
-	if _, err := os.Stat(dir + "/absent"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("readonly created a file")
-	}
-	os.WriteFile(dir+"/empty", nil, 0o644)
-	_, err = OpenFile(FileConfig{Path: dir + "/empty", Size: mib, ReadOnly: true})
-	sentence(t, "OpenFile of an empty file", err, dir, "{dir}/empty: backing store size 0x0 does not match 'size' option 0x100000: an empty file cannot be opened read-only; give another path")
-
-	// All four combinations with unarmed (QEMU once had the error inverted).
-	for _, share := range []bool{true, false} {
-		for _, c := range []struct {
-			readOnly, unarmed, ok bool
-		}{{false, false, true}, {false, true, true}, {true, true, true}, {true, false, false}} {
-			b := openFile(t, FileConfig{Path: path, Size: mib, Share: share, ReadOnly: c.readOnly})
-			r := newRoot(t, Config{})
-			d, err := r.Plug(PlugConfig{Backend: b, LabelSize: 128 * kib, Unarmed: c.unarmed})
-			if !c.ok {
-				sentence(t, "Plug of a read-only backend", err, dir, "'unarmed' property must be 'on' since memdev {dir}/file is read-only: give unarmed=True")
-				continue
-			}
-			if err != nil {
-				t.Errorf("readonly=%v, unarmed=%v: %v", c.readOnly, c.unarmed, err)
-				continue
-			}
-			if !c.readOnly {
-				continue
-			}
-			mem := mapped(t, d)
-			if string(mem[:4]) != "data" {
-				t.Errorf("share=%v: the guest sees %q", share, mem[:4])
-			}
-			g := newGuest(t, r)
-			if code, got := g.send(t, 1, 1, FuncGetLabel, words(0, 4)); code != 0 || string(got) != "data" {
-				t.Errorf("share=%v: reading a label = %d, %q", share, code, got)
-			}
-			if code, _ := g.send(t, 1, 1, FuncSetLabel, words(0, 4, 1)); code != statusNotSupported {
-				t.Errorf("share=%v: writing a label = %d, want %d", share, code, statusNotSupported)
-			}
-			d.Unmap()
-			_, err = b.WriteAt([]byte("x"), 0)
-			sentence(t, "WriteAt", err, dir, "{dir}/file: the backend is read-only")
-		}
-	}
-	if got, _ := os.ReadFile(path); !bytes.Equal(got, data) {
-		t.Errorf("the file changed")
-	}
-}
 
 func TestOffset(t *testing.T) {
 	dir := t.TempDir()
@@ -77,8 +19,8 @@ func TestOffset(t *testing.T) {
 		b := openFile(t, FileConfig{Path: path, Size: mib, Offset: 64 * kib, Share: share})
 		b.WriteAt([]byte("start"), 0)
 		b.WriteAt([]byte("end"), mib-3)
-		d := plugged(t, b, 128*kib)
-		mem := mapped(t, d)
+		m := mapped(t, b)
+		mem := m.Bytes()
 		if string(mem[:5]) != "start" {
 			t.Errorf("share=%v: the guest sees %q", share, mem[:5])
 		}
@@ -87,7 +29,7 @@ func TestOffset(t *testing.T) {
 			t.Fatal(err)
 		}
 		copy(mem[8192:], "guest")
-		b.put([]byte("label"), mib-100)
+		b.Put([]byte("label"), mib-100)
 		if got := readBack(t, b, 8192, 5) + readBack(t, b, mib-100, 5) + readBack(t, b, mib-3, 3); got != "guestlabelend" {
 			t.Errorf("share=%v: the backend has %q", share, got)
 		}
@@ -95,7 +37,7 @@ func TestOffset(t *testing.T) {
 		if err != nil || len(changes) != 2 || changes[0].Offset != 8192 || string(changes[0].After) != "guest" {
 			t.Errorf("share=%v: changes %+v, %v", share, changes, err)
 		}
-		d.Unmap()
+		m.Close()
 		got, _ := os.ReadFile(path)
 		want := "\x00\x00\x00\x00\x00"
 		if share {
@@ -142,7 +84,7 @@ func TestPMem(t *testing.T) {
 	if b.Warning() != warning {
 		t.Errorf("warning %q, want %q", b.Warning(), warning)
 	}
-	mapped(t, plugged(t, b, 0))[0] = 1
+	mapped(t, b).Bytes()[0] = 1
 	if private := openFile(t, FileConfig{Path: dir + "/private", Size: mib, PMem: true}); private.Durability() != Volatile || private.Warning() == "" {
 		t.Errorf("pmem with share=off: %v, warning %q", private.Durability(), private.Warning())
 	}

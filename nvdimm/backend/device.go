@@ -1,8 +1,9 @@
-package nvdimm
+package backend
 
 import (
 	"fmt"
 	"io/fs"
+	"nvlab/internal/units"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -76,7 +77,7 @@ func (c FileConfig) openDAX(info fs.FileInfo) (*Backend, error) {
 	case c.Offset%d.align != 0:
 		return nil, fmt.Errorf("%s: offset %#x must be a multiple of the device's alignment %#x", c.Path, c.Offset, d.align)
 	case d.align > align:
-		return nil, fmt.Errorf("%s: backing store align %#x is larger than 'align' option %#x: give align=%s", c.Path, d.align, align, sizeText(d.align))
+		return nil, fmt.Errorf("%s: backing store align %#x is larger than 'align' option %#x: give align=%s", c.Path, d.align, align, units.Size(d.align))
 	case c.Size%d.align != 0:
 		return nil, fmt.Errorf("%s: size %#x must be a multiple of the device's alignment %#x", c.Path, c.Size, d.align)
 	}

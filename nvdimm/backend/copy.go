@@ -1,4 +1,4 @@
-package nvdimm
+package backend
 
 import (
 	"bytes"
@@ -22,21 +22,21 @@ func (s copyStore) Close() error {
 	return s.original.Close()
 }
 
-// Divert has all that guest and host write from now on go to a copy of the
+// UseCopy has all that guest and host write from now on go to a copy of the
 // backend in memory, which guest and host also read. The file stays as it is,
 // however the program ends. Anonymous memory, and what nobody writes, need no
-// copy.
-func (b *Backend) Divert() error {
+// copy. A backend that is mapped cannot change to one.
+func (b *Backend) UseCopy() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := b.check(0, 0); err != nil {
 		return err
 	}
-	if b.kind == anonymous || b.readOnly || b.diverted() {
+	if b.kind == anonymous || b.readOnly || b.copied() {
 		return nil
 	}
-	if b.mem != nil {
-		return fmt.Errorf("%s: a running VM maps this backend: power it off first", b)
+	if err := b.unmapped("first"); err != nil {
+		return err
 	}
 	f, err := anonymousFile(b.size)
 	if err != nil {
@@ -53,29 +53,29 @@ func (b *Backend) Divert() error {
 	return nil
 }
 
-// DivertLike has the backend share the copy of another on the same part of
-// the same file.
-func (b *Backend) DivertLike(other *Backend) {
+// ShareCopy has the backend use the copy of another on the same part of the
+// same file. It does nothing if that one has none, or b has one already.
+func (b *Backend) ShareCopy(other *Backend) {
 	other.mu.Lock()
 	s, ok := other.store.(copyStore)
 	other.mu.Unlock()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !ok || b.diverted() || b.size != other.size {
+	if !ok || b.copied() || b.size != other.size {
 		return
 	}
 	s.users.Add(1)
 	b.store, b.durability = copyStore{s.fileStore, b.store, s.users}, Volatile
 }
 
-// Diverted says that the backend no longer is its file.
-func (b *Backend) Diverted() bool {
+// Copied says that the backend no longer is its file.
+func (b *Backend) Copied() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.diverted()
+	return b.copied()
 }
 
-func (b *Backend) diverted() bool {
+func (b *Backend) copied() bool {
 	_, ok := b.store.(copyStore)
 	return ok
 }

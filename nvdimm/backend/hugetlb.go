@@ -1,9 +1,10 @@
-package nvdimm
+package backend
 
 import (
 	"errors"
 	"fmt"
 	"io"
+	"nvlab/internal/units"
 	"syscall"
 )
 
@@ -21,9 +22,9 @@ func (c FileConfig) checkHuge(page uint64) error {
 		what  string
 		value uint64
 	}{{"memory size", c.Size}, {"offset", c.Offset}} {
-		if down := alignDown(n.value, page); down != n.value {
+		if down := units.Down(n.value, page); down != n.value {
 			return fmt.Errorf("%s: backend '%s' %s must be multiple of %s, the page size of its hugetlbfs: it is %s, the nearest are %s and %s",
-				c.Path, fileObject, n.what, sizeText(page), sizeText(n.value), sizeText(down), sizeText(down+page))
+				c.Path, fileObject, n.what, units.Size(page), units.Size(n.value), units.Size(down), units.Size(down+page))
 		}
 	}
 	return nil
@@ -54,7 +55,7 @@ func (s hugeStore) mmap(n int64, m mapping) ([]byte, error) {
 func (s hugeStore) mapPages(from, n int64, m mapping) ([]byte, error) {
 	mem, err := mapFile(s.File, s.base+from, n, m)
 	if errors.Is(err, syscall.ENOMEM) {
-		err = fmt.Errorf("hugetlbfs has less than %d free pages of %s, see /proc/sys/vm/nr_hugepages: %w", n/s.page, sizeText(uint64(s.page)), err)
+		err = fmt.Errorf("hugetlbfs has less than %d free pages of %s, see /proc/sys/vm/nr_hugepages: %w", n/s.page, units.Size(uint64(s.page)), err)
 	}
 	return mem, err
 }

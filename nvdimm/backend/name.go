@@ -1,4 +1,4 @@
-package nvdimm
+package backend
 
 import (
 	"io"

@@ -1,4 +1,4 @@
-package nvdimm
+package backend
 
 // Durability is what a backend can guarantee for data that the guest has
 // flushed, from the least to the most.

@@ -1,9 +1,10 @@
-package nvdimm
+package backend
 
 import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"nvlab/internal/units"
 	"os"
 )
 
@@ -86,11 +87,11 @@ func (c FileConfig) check() error {
 	if err := checkAlign(c.Align); err != nil {
 		return fmt.Errorf("%s: %w", c.Path, err)
 	}
-	if down := alignDown(c.Offset, PageSize); down != c.Offset {
-		return fmt.Errorf("%s: offset %#x must be a multiple of page size %#x: the nearest are %s and %s", c.Path, c.Offset, PageSize, sizeText(down), sizeText(down+PageSize))
+	if down := units.Down(c.Offset, PageSize); down != c.Offset {
+		return fmt.Errorf("%s: offset %#x must be a multiple of page size %#x: the nearest are %s and %s", c.Path, c.Offset, PageSize, units.Size(down), units.Size(down+PageSize))
 	}
-	if c.Offset > maxSize {
-		return fmt.Errorf("%s: offset %#x is beyond any file: the largest is %s", c.Path, c.Offset, sizeText(maxSize))
+	if c.Offset > MaxSize {
+		return fmt.Errorf("%s: offset %#x is beyond any file: the largest is %s", c.Path, c.Offset, units.Size(MaxSize))
 	}
 	return nil
 }
@@ -138,20 +139,20 @@ func (c FileConfig) fits(have uint64, why string) error {
 	if have == want || have > want && c.Partial {
 		return nil
 	}
-	room := alignDown(have-min(have, c.Offset), PageSize)
+	room := units.Down(have-min(have, c.Offset), PageSize)
 	mismatch := fmt.Sprintf("%s: backing store size %#x does not match 'size' option %#x", c.Path, have, c.Size)
 	if c.Offset > 0 {
 		mismatch += fmt.Sprintf(" plus 'offset' option %#x", c.Offset)
 	}
 	switch {
 	case have > want:
-		return fmt.Errorf("%s: the file has data and is never truncated; give size %s, or partial to use a part of it", mismatch, sizeText(room))
+		return fmt.Errorf("%s: the file has data and is never truncated; give size %s, or partial to use a part of it", mismatch, units.Size(room))
 	case have == 0:
 		return fmt.Errorf("%s: an empty file cannot be opened read-only; give another path", mismatch)
 	case room == 0:
 		return fmt.Errorf("%s: %s; give another path or offset", mismatch, why)
 	}
-	return fmt.Errorf("%s: %s; give size %s", mismatch, why, sizeText(room))
+	return fmt.Errorf("%s: %s; give size %s", mismatch, why, units.Size(room))
 }
 
 // RAMConfig is a memory-backend-ram.

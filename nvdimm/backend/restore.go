@@ -1,4 +1,4 @@
-package nvdimm
+package backend
 
 import (
 	"bytes"
@@ -43,8 +43,8 @@ func (b *Backend) differing(s *Snapshot, limit int64, visit func(off int64, old,
 func (b *Backend) Restore(s *Snapshot) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.mem != nil {
-		return fmt.Errorf("%s: a running VM maps this backend: power it off before writing", b)
+	if err := b.unmapped("before writing"); err != nil {
+		return err
 	}
 	return b.differing(s, b.size, func(off int64, old, _ []byte) error {
 		_, err := b.store.WriteAt(old, off)
@@ -57,11 +57,12 @@ func (b *Backend) Restore(s *Snapshot) error {
 func (b *Backend) Revert(s *Snapshot, limit uint64) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.mem == nil || b.readOnly {
+	if len(b.mappings) == 0 || b.readOnly {
 		return nil
 	}
+	mem := b.mappings[0].mem
 	return b.differing(s, int64(limit), func(off int64, old, _ []byte) error {
-		return guardedCopy(b.mem[off:min(off+PageSize, int64(limit))], old)
+		return guardedCopy(mem[off:min(off+PageSize, int64(limit))], old)
 	})
 }
 

@@ -1,6 +1,6 @@
 //go:build !amd64
 
-package nvdimm
+package backend
 
 // flushCache does nothing: device DAX is for amd64.
 func flushCache([]byte) {}

@@ -1,4 +1,4 @@
-package nvdimm
+package backend
 
 import (
 	"bytes"
@@ -151,24 +151,15 @@ func TestOpenFileCreatesSparse(t *testing.T) {
 	}
 }
 
-// plugged is a DIMM of its own machine on b.
-func plugged(t testing.TB, b *Backend, labelSize uint64) *DIMM {
+// mapped is a mapping of b until the test ends.
+func mapped(t testing.TB, b *Backend) *Mapping {
 	t.Helper()
-	d, err := newRoot(t, Config{}).Plug(PlugConfig{Backend: b, LabelSize: labelSize})
+	m, err := b.Map()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return d
-}
-
-func mapped(t testing.TB, d *DIMM) []byte {
-	t.Helper()
-	mem, err := d.Map()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { d.Unmap() })
-	return mem
+	t.Cleanup(func() { m.Close() })
+	return m
 }
 
 func readBack(t testing.TB, b *Backend, off int64, n int) string {
@@ -203,9 +194,8 @@ func TestLifetimes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d := plugged(t, b, 0)
-		mem := mapped(t, d)
-		copy(mem[5000:], "guest")
+		m := mapped(t, b)
+		copy(m.Bytes()[5000:], "guest")
 		if got := readBack(t, b, 5000, 5); got != "guest" {
 			t.Errorf("%s: read while mapped = %q, want what the guest wrote", c.name, got)
 		}
@@ -218,12 +208,8 @@ func TestLifetimes(t *testing.T) {
 		if _, err := b.WriteAt([]byte("host"), 0); err == nil {
 			t.Errorf("%s: a write while a VM runs succeeded", c.name)
 		}
-		again, err := d.Map() // a reset
-		if err != nil || string(again[5000:5005]) != "guest" {
-			t.Errorf("%s: after a reset the memory has %q, %v", c.name, again[5000:5005], err)
-		}
-		if err := d.Unmap(); err != nil {
-			t.Errorf("%s: Unmap: %v", c.name, err)
+		if err := m.Close(); err != nil {
+			t.Errorf("%s: Close of the mapping: %v", c.name, err)
 		}
 		if got := readBack(t, b, 5000, 5); got != c.afterPowerOff {
 			t.Errorf("%s: after power-off the backend has %q, want %q", c.name, got, c.afterPowerOff)
@@ -231,17 +217,17 @@ func TestLifetimes(t *testing.T) {
 		if _, err := b.WriteAt([]byte("host"), 100); err != nil {
 			t.Errorf("%s: a write after power-off: %v", c.name, err)
 		}
-		if got := string(mapped(t, d)[100:104]); got != "host" {
-			t.Errorf("%s: the next power-on has %q, want what the host wrote", c.name, got)
+		m = mapped(t, b)
+		if got := string(m.Bytes()[100:104]); got != "host" {
+			t.Errorf("%s: the next mapping has %q, want what the host wrote", c.name, got)
 		}
 		if b.Revocable() != c.revocable || b.Durability() != c.durability {
 			t.Errorf("%s: revocable %v, durability %v", c.name, b.Revocable(), b.Durability())
 		}
-		d.Unmap()
-		if err := b.Close(); err != nil {
+		if err := errors.Join(m.Close(), m.Close(), b.Close()); err != nil {
 			t.Errorf("%s: Close: %v", c.name, err)
 		}
-		if _, err := d.Map(); err == nil {
+		if _, err := b.Map(); err == nil {
 			t.Errorf("%s: a closed backend was mapped", c.name)
 		}
 	}
@@ -254,7 +240,7 @@ func TestTwoGuests(t *testing.T) {
 	one := openFile(t, FileConfig{Path: path, Size: mib, Share: true})
 	two := openFile(t, FileConfig{Path: path, Size: mib, Share: true})
 	alone := openFile(t, FileConfig{Path: path, Size: mib})
-	first, same, other, private := mapped(t, plugged(t, one, 0)), mapped(t, plugged(t, one, 0)), mapped(t, plugged(t, two, 0)), mapped(t, plugged(t, alone, 0))
+	first, same, other, private := mapped(t, one).Bytes(), mapped(t, one).Bytes(), mapped(t, two).Bytes(), mapped(t, alone).Bytes()
 	copy(private[8192:], "private") // takes the page for itself
 	copy(first[8200:], "shared")
 	if got := string(same[8200:8206]) + string(other[8200:8206]); got != "sharedshared" {
@@ -266,8 +252,7 @@ func TestTwoGuests(t *testing.T) {
 	if got := readBack(t, one, 8192, 7); got != "\x00\x00\x00\x00\x00\x00\x00" {
 		t.Errorf("the file has %q of the guest with share=off", got)
 	}
-	d := plugged(t, alone, 0)
-	_, err := d.Map()
+	_, err := alone.Map()
 	sentence(t, "mapping a share=off backend for two machines", err, path, "can't use already busy memdev: {dir}: another running VM maps it, and only a file with share=on has room for two")
 }
 
@@ -276,8 +261,8 @@ func TestTruncated(t *testing.T) {
 	for _, share := range []bool{true, false} {
 		path := filepath.Join(t.TempDir(), "file")
 		b := openFile(t, FileConfig{Path: path, Size: mib, Share: share})
-		d := plugged(t, b, 128*kib)
-		mapped(t, d)
+		b.SetLabelSize(128 * kib)
+		m := mapped(t, b)
 		if err := os.Truncate(path, 64*kib); err != nil {
 			t.Fatal(err)
 		}
@@ -290,7 +275,7 @@ func TestTruncated(t *testing.T) {
 		}
 		_, err := b.ReadAt(make([]byte, 100), 512*kib)
 		check("ReadAt", err)
-		check("put", b.put([]byte("label"), mib-5))
+		check("Put", b.Put([]byte("label"), mib-5))
 		_, err = b.SHA256(0, mib)
 		check("SHA256", err)
 		_, err = b.Snapshot()
@@ -303,8 +288,8 @@ func TestTruncated(t *testing.T) {
 		if got := readBack(t, b, 0, 4); got != "\x00\x00\x00\x00" {
 			t.Errorf("share %v: what is left reads as %q", share, got)
 		}
-		d.Unmap()
-		_, err = d.Map()
+		m.Close()
+		_, err = b.Map()
 		check("Map", err)
 		_, err = b.WriteAt([]byte("x"), mib-1)
 		check("WriteAt", err)
@@ -347,7 +332,7 @@ func TestSHA256(t *testing.T) {
 		check(1, 8*mib-1)
 		check(3*mib+78, 5)
 		check(5, 0)
-		mem := mapped(t, plugged(t, b, 0))
+		mem := mapped(t, b).Bytes()
 		copy(mem[5*mib+1:], "guest")
 		copy(want[5*mib+1:], "guest")
 		check(0, 8*mib)
@@ -364,17 +349,16 @@ func TestLabelSizeUnknown(t *testing.T) {
 	}
 	_, err = b.Labels(5 * mib)
 	sentence(t, "Labels beyond the backend", err, "", "memory-backend-ram: label_size 0x500000 is not within the backend, which has 0x400000 bytes")
-	plugged(t, b, 0)
+	b.SetLabelSize(0)
 	_, err = b.Labels(0)
 	sentence(t, "Labels after plugging without", err, "", "memory-backend-ram: it was plugged without a label area: give label_size to read one")
 }
 
 func TestCloseMapped(t *testing.T) {
 	b := newRAM(t, 4*mib)
-	d := plugged(t, b, 0)
-	mapped(t, d)
+	m := mapped(t, b)
 	sentence(t, "Close while mapped", b.Close(), "", "memory-backend-ram: a running VM maps this backend: power it off before closing")
-	d.Unmap()
+	m.Close()
 	if err := errors.Join(b.Close(), b.Close()); err != nil {
 		t.Errorf("Close twice: %v", err)
 	}

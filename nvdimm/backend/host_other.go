@@ -1,6 +1,6 @@
 //go:build !linux
 
-package nvdimm
+package backend
 
 import (
 	"io/fs"

@@ -1,4 +1,4 @@
-package nvdimm
+package backend
 
 import (
 	"bytes"
@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestDivert: from then on nothing reaches the file, whoever writes.
-func TestDivert(t *testing.T) {
+// TestUseCopy: from then on nothing reaches the file, whoever writes.
+func TestUseCopy(t *testing.T) {
 	for _, share := range []bool{true, false} {
 		path := filepath.Join(t.TempDir(), "f")
 		file := bytes.Repeat([]byte("neighbour"), 3*PageSize)[:3*PageSize]
@@ -25,13 +25,13 @@ func TestDivert(t *testing.T) {
 		b, other := open(), open()
 		before := snapshot(t, b)
 		for range 2 { // the second changes nothing
-			if err := b.Divert(); err != nil {
+			if err := b.UseCopy(); err != nil {
 				t.Fatal(err)
 			}
 		}
-		other.DivertLike(b)
-		if !b.Diverted() || !other.Diverted() || b.Durability() != Volatile {
-			t.Errorf("share=%v: diverted backends: %v, %v, durability %v", share, b.Diverted(), other.Diverted(), b.Durability())
+		other.ShareCopy(b)
+		if !b.Copied() || !other.Copied() || b.Durability() != Volatile {
+			t.Errorf("share=%v: backends with a copy: %v, %v, durability %v", share, b.Copied(), other.Copied(), b.Durability())
 		}
 		if got := diff(t, b, before); got != nil {
 			t.Errorf("share=%v: the copy differs: %v", share, got)
@@ -39,25 +39,22 @@ func TestDivert(t *testing.T) {
 		if _, err := b.WriteAt([]byte("host"), 8); err != nil {
 			t.Fatal(err)
 		}
-		d := &DIMM{}
-		mem, err := b.attach(d)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := b.Divert(); err != nil {
-			t.Errorf("share=%v: a backend that is diverted cannot be again while a VM runs: %v", share, err)
+		m := mapped(t, b)
+		mem := m.Bytes()
+		if err := b.UseCopy(); err != nil {
+			t.Errorf("share=%v: UseCopy of a backend that has one while a VM runs: %v", share, err)
 		}
 		if err := b.Restore(before); err == nil {
 			t.Errorf("share=%v: a backend is restored below a running VM", share)
 		}
 		copy(mem[64:], "guest")
-		if err := b.put([]byte("label"), 128); err != nil {
+		if err := b.Put([]byte("label"), 128); err != nil {
 			t.Fatal(err)
 		}
 		if err := b.Sync(); err != nil {
 			t.Fatal(err)
 		}
-		if err := b.detach(d); err != nil {
+		if err := m.Close(); err != nil {
 			t.Fatal(err)
 		}
 		got := make([]byte, 256)
@@ -91,20 +88,17 @@ func TestDivert(t *testing.T) {
 	}
 }
 
-// TestDivertWhileMapped: a running VM's memory cannot be exchanged.
-func TestDivertWhileMapped(t *testing.T) {
+// TestUseCopyWhileMapped: a running VM's memory cannot be exchanged.
+func TestUseCopyWhileMapped(t *testing.T) {
 	b, err := OpenFile(FileConfig{Path: filepath.Join(t.TempDir(), "f"), Size: PageSize, Share: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &DIMM{}
-	if _, err := b.attach(d); err != nil {
-		t.Fatal(err)
+	m := mapped(t, b)
+	if err := b.UseCopy(); err == nil {
+		t.Error("a backend changes to a copy below a running VM")
 	}
-	if err := b.Divert(); err == nil {
-		t.Error("a backend is diverted below a running VM")
-	}
-	b.detach(d)
+	m.Close()
 	b.Close()
 }
 
@@ -116,11 +110,8 @@ func TestRevert(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d := &DIMM{}
-		mem, err := b.attach(d)
-		if err != nil {
-			t.Fatal(err)
-		}
+		m := mapped(t, b)
+		mem := m.Bytes()
 		mem[0], mem[PageSize] = 1, 1
 		s := snapshot(t, b)
 		mem[PageSize], mem[2*PageSize], mem[3*PageSize] = 0, 2, 2
@@ -139,7 +130,7 @@ func TestRevert(t *testing.T) {
 		if got := [5]byte{mem[0], mem[PageSize], mem[2*PageSize], mem[3*PageSize], mem[3*PageSize+100]}; got != [5]byte{1, 0, 2, 2, 9} {
 			t.Errorf("share=%v: after Revert the pages begin with %v", share, got)
 		}
-		b.detach(d)
+		m.Close()
 		b.Close()
 	}
 }

@@ -5,10 +5,10 @@ import (
 	"fmt"
 )
 
-// divert has the experiment go on with a copy of a backend, so that a crash
+// useCopy has the experiment go on with a copy of a backend, so that a crash
 // state never reaches the file. Other backends on the same part of the file
 // see the copy as well.
-func (x *Experiment) divert(b *Backend) error {
+func (x *Experiment) useCopy(b *Backend) error {
 	if b.Kind() == "ram" || b.ReadOnly() {
 		return nil
 	}
@@ -25,13 +25,13 @@ func (x *Experiment) divert(b *Backend) error {
 		same = append(same, o)
 	}
 	for _, o := range same {
-		b.DivertLike(o.Backend)
+		b.ShareCopy(o.Backend)
 	}
-	if err := b.Divert(); err != nil {
+	if err := b.UseCopy(); err != nil {
 		return &Error{Class: ClassHost, Err: err}
 	}
 	for _, o := range same {
-		o.DivertLike(b.Backend)
+		o.ShareCopy(b.Backend)
 	}
 	return nil
 }
@@ -41,15 +41,15 @@ func (b *Backend) overlaps(o *Backend) bool {
 	return b.real != "" && b.real == o.real && b.offset < o.offset+o.Size() && o.offset < b.offset+b.Size()
 }
 
-// follow has a new backend see the copies that the experiment goes on with.
-func (x *Experiment) follow(b *Backend) error {
+// shareCopies has a new backend see the copies that the experiment goes on with.
+func (x *Experiment) shareCopies(b *Backend) error {
 	for _, o := range x.backends {
 		switch {
-		case !o.Diverted() || !o.overlaps(b):
+		case !o.Copied() || !o.overlaps(b):
 		case o.offset != b.offset || o.Size() != b.Size():
 			return fmt.Errorf("%s: a crash state is applied to %#x bytes from %#x of this file: give the same offset and size", b, o.Size(), o.offset)
 		default:
-			b.DivertLike(o.Backend)
+			b.ShareCopy(o.Backend)
 		}
 	}
 	return nil
