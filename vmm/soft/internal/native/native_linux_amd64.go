@@ -60,7 +60,7 @@ func New(addr uint64) (*Runner, error) {
 		r.entry[k] = addr + pageSize + uint64(len(a.b))
 		r.enter(&a, k)
 		r.exit[k] = addr + pageSize + uint64(len(a.b))
-		r.leave(&a, k&^In32)
+		r.leave(&a, k)
 	}
 	binary.LittleEndian.PutUint32(r.state[offFar:], uint32(r.Addr()))
 	binary.LittleEndian.PutUint16(r.state[offFar+4:], userCS32)
@@ -120,7 +120,10 @@ func (r *Runner) leave(a *assembler, k Kind) {
 	a.bytes(0x9c)       // pushfq
 	a.bytes(0x8f, 0x80) // pop [rax+disp32]
 	a.disp(offFlags)
-	switch k {
+	if k&In32 != 0 {
+		a.bytes(0xb9, 0, 0, 0, 0, 0x8e, 0xd9, 0x8e, 0xc1) // mov ecx, 0; mov ds, ecx; mov es, ecx: as Linux has them
+	}
+	switch k &^ In32 {
 	case WithXMM:
 		for i := range 16 {
 			a.vector(0x11, i)
