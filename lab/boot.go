@@ -100,21 +100,18 @@ func (v *VM) start(image *image) error {
 	}
 	config := vmm.Config{
 		Memory: v.opts.Memory, CPUs: v.opts.CPUs, Engine: v.engine,
-		Seed:   bootSeed(v.x.lab.opts.Seed, v.opts.Seed, v.number, v.boots),
-		Kernel: image.kernel, Initrd: initrd, InitrdSize: size,
-		Cmdline: v.cmdline(),
+		Seed:    bootSeed(v.x.lab.opts.Seed, v.opts.Seed, v.number, v.boots),
 		Date:    Epoch,
-		Tables:  v.replaceTables(tables),
 		Console: &v.console,
 	}
 	if v.opts.NVDIMM && v.opts.Slots > 0 {
 		config.Events = []vmm.Event{fitEvent: {Path: nvdimm.RootPath, Value: nvdimm.NotifyFIT}}
 	}
-	m, err := vmm.New(config)
+	m, err := vmm.Assemble(config)
 	if err != nil {
 		return err
 	}
-	v.m, v.tables, v.client, v.lost = m, m.Tables(), &proto.Client{}, nil
+	v.m, v.client, v.lost = m, &proto.Client{}, nil
 	v.console.reset()
 	v.symbols, v.processes = nil, nil
 	v.power.begin()
@@ -132,6 +129,14 @@ func (v *VM) start(image *image) error {
 	if err := m.AddPort(nvdimm.MailboxPort, nvdimm.MailboxPorts, mailbox); err != nil {
 		return err
 	}
+	err = m.Boot(vmm.Payload{
+		Kernel: image.kernel, Initrd: initrd, InitrdSize: size,
+		Cmdline: v.cmdline(), Tables: v.replaceTables(tables),
+	})
+	if err != nil {
+		return err
+	}
+	v.tables = m.Tables()
 	v.state = Running
 	return nil
 }

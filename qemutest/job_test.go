@@ -83,11 +83,9 @@ func (j *job) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m, err := vmm.New(vmm.Config{
+	m, err := vmm.Assemble(vmm.Config{
 		Memory: j.Memory, CPUs: 1, Engine: soft.Engine{}, Date: lab.Epoch,
-		Kernel: kernel, Initrd: initrd, InitrdSize: info.Size(),
-		Cmdline: boot.DefaultCmdline(vmm.TSCKHz) + " " + j.Cmdline,
-		Tables:  tables, Events: []vmm.Event{{Path: nvdimm.RootPath, Value: nvdimm.NotifyFIT}},
+		Events:  []vmm.Event{{Path: nvdimm.RootPath, Value: nvdimm.NotifyFIT}},
 		Console: os.Stdout,
 	})
 	if err != nil {
@@ -98,6 +96,13 @@ func (j *job) run(ctx context.Context) error {
 		return err
 	}
 	if err := m.AddPort(nvdimm.MailboxPort, nvdimm.MailboxPorts, root.Mailbox(m.Memory(), layout.Reserved.Base)); err != nil {
+		return err
+	}
+	err = m.Boot(vmm.Payload{
+		Kernel: kernel, Initrd: initrd, InitrdSize: info.Size(),
+		Cmdline: boot.DefaultCmdline(vmm.TSCKHz) + " " + j.Cmdline, Tables: tables,
+	})
+	if err != nil {
 		return err
 	}
 	stop, err := m.Run(ctx, 5*time.Minute, func() bool { return false })

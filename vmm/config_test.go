@@ -2,8 +2,10 @@ package vmm_test
 
 import (
 	"bytes"
+	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"nvlab/acpi"
 	"nvlab/acpi/acpitest"
@@ -46,31 +48,33 @@ func TestConfigErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer k.Close()
-	valid := func() vmm.Config { return vmm.Config{Memory: 32 << 20, Engine: soft.Engine{}, Kernel: k} }
 	for _, c := range []struct {
 		name string
-		edit func(*vmm.Config)
+		edit func(*vmm.Config, *vmm.Payload)
 		want string
 	}{
-		{"little memory", func(c *vmm.Config) { c.Memory = 31 << 20 }, "memory of 32505856 bytes: want a multiple of 1 MiB from 32 MiB to 1024 GiB"},
-		{"odd memory", func(c *vmm.Config) { c.Memory += 4096 }, "want a multiple of 1 MiB"},
-		{"much memory", func(c *vmm.Config) { c.Memory = 1 << 50 }, "want a multiple of 1 MiB"},
-		{"no kernel", func(c *vmm.Config) { c.Kernel = nil }, "needs an engine and a kernel"},
-		{"no engine", func(c *vmm.Config) { c.Engine = nil }, "needs an engine and a kernel"},
-		{"no CPUs", func(c *vmm.Config) { c.CPUs = -1 }, "-1 CPUs: want 1 to 254"},
-		{"many CPUs", func(c *vmm.Config) { c.CPUs = 255 }, "255 CPUs: want 1 to 254"},
-		{"many events", func(c *vmm.Config) { c.Events = make([]vmm.Event, 32) }, "32 ACPI events: at most 31"},
-		{"bad path", func(c *vmm.Config) { c.Events = []vmm.Event{{Path: "not a path"}} }, "DSDT: "},
-		{"bad table", func(c *vmm.Config) { c.Tables = [][]byte{[]byte("SSDT")} }, "ACPI tables: "},
-		{"large tables", func(c *vmm.Config) { c.Tables = [][]byte{acpi.Header{}.Table("SSDT", 2, make([]byte, 1<<20))} }, "at most 1048576 fit"},
-		{"large initramfs", func(c *vmm.Config) { c.Initrd, c.InitrdSize = bytes.NewReader(nil), 1<<30 },
+		{"little memory", func(c *vmm.Config, p *vmm.Payload) { c.Memory = 31 << 20 }, "memory of 32505856 bytes: want a multiple of 1 MiB from 32 MiB to 1024 GiB"},
+		{"odd memory", func(c *vmm.Config, p *vmm.Payload) { c.Memory += 4096 }, "want a multiple of 1 MiB"},
+		{"much memory", func(c *vmm.Config, p *vmm.Payload) { c.Memory = 1 << 50 }, "want a multiple of 1 MiB"},
+		{"no kernel", func(c *vmm.Config, p *vmm.Payload) { p.Kernel = nil }, "a machine boots a kernel: there is none"},
+		{"no engine", func(c *vmm.Config, p *vmm.Payload) { c.Engine = nil }, "a machine needs an engine"},
+		{"no CPUs", func(c *vmm.Config, p *vmm.Payload) { c.CPUs = -1 }, "-1 CPUs: want 1 to 254"},
+		{"many CPUs", func(c *vmm.Config, p *vmm.Payload) { c.CPUs = 255 }, "255 CPUs: want 1 to 254"},
+		{"many events", func(c *vmm.Config, p *vmm.Payload) { c.Events = make([]vmm.Event, 32) }, "32 ACPI events: at most 31"},
+		{"bad path", func(c *vmm.Config, p *vmm.Payload) { c.Events = []vmm.Event{{Path: "not a path"}} }, "DSDT: "},
+		{"bad table", func(c *vmm.Config, p *vmm.Payload) { p.Tables = [][]byte{[]byte("SSDT")} }, "ACPI tables: "},
+		{"large tables", func(c *vmm.Config, p *vmm.Payload) {
+			p.Tables = [][]byte{acpi.Header{}.Table("SSDT", 2, make([]byte, 1<<20))}
+		}, "at most 1048576 fit"},
+		{"large initramfs", func(c *vmm.Config, p *vmm.Payload) { p.Initrd, p.InitrdSize = bytes.NewReader(nil), 1<<30 },
 			"the initramfs does not fit in memory: it has 1024 MiB, and behind the kernel 14 MiB are free of 30 MiB usable"},
-		{"long command line", func(c *vmm.Config) { c.Cmdline = strings.Repeat("x", 3000) }, "the kernel command line has 3000 bytes"},
+		{"long command line", func(c *vmm.Config, p *vmm.Payload) { p.Cmdline = strings.Repeat("x", 3000) }, "the kernel command line has 3000 bytes"},
 	} {
-		cfg := valid()
-		c.edit(&cfg)
-		m, err := vmm.New(cfg)
+		cfg, payload := vmm.Config{Memory: 32 << 20, Engine: soft.Engine{}}, vmm.Payload{Kernel: k}
+		c.edit(&cfg, &payload)
+		m, err := vmm.Assemble(cfg)
 		if err == nil {
+			err = m.Boot(payload)
 			m.Close()
 		}
 		if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -81,7 +85,7 @@ func TestConfigErrors(t *testing.T) {
 
 func TestTables(t *testing.T) {
 	ssdt := acpi.Header{OEMID: "X"}.Table("SSDT", 2, nil)
-	p := newPC(t, soft.Engine{}, "p", func(c *vmm.Config) { c.Tables = [][]byte{ssdt} })
+	p := newPC(t, soft.Engine{}, "p", func(c *vmm.Config, p *vmm.Payload) { p.Tables = [][]byte{ssdt} })
 	var got []string
 	for _, table := range p.Tables() {
 		got = append(got, string(table[:4]))
@@ -117,7 +121,7 @@ func TestTables(t *testing.T) {
 
 // TestDSDT has iasl decompile and compile the DSDT, and acpiexec take events.
 func TestDSDT(t *testing.T) {
-	p := newPC(t, soft.Engine{}, "p", func(c *vmm.Config) { c.Events = []vmm.Event{{Path: `\_SB.NVDR`, Value: 0x80}} })
+	p := newPC(t, soft.Engine{}, "p", func(c *vmm.Config, p *vmm.Payload) { c.Events = []vmm.Event{{Path: `\_SB.NVDR`, Value: 0x80}} })
 	tables := p.Tables()
 	dsdt := tables[len(tables)-1]
 	source, _ := acpitest.Recompile(t, dsdt)
@@ -193,6 +197,30 @@ func TestAddErrors(t *testing.T) {
 	}
 }
 
+// TestAssembled: a machine that has not booted runs nothing, and one boots once.
+func TestAssembled(t *testing.T) {
+	m, err := vmm.Assemble(vmm.Config{Memory: 32 << 20, Engine: soft.Engine{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if m.State() != vmm.Assembled || m.Clock() != 0 || m.Tables() != nil {
+		t.Errorf("state %v, clock %v, %d tables, want assembled, 0 and none", m.State(), m.Clock(), len(m.Tables()))
+	}
+	if _, err := m.Run(context.Background(), time.Second, nil); err == nil {
+		t.Error("a machine runs before it booted")
+	}
+	p := newPC(t, soft.Engine{}, "p")
+	k, err := boot.Load("testdata/guest.elf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	if err := p.Boot(vmm.Payload{Kernel: k}); err == nil || p.State() != vmm.Running {
+		t.Errorf("a second Boot gave %v, and the machine is %v", err, p.State())
+	}
+}
+
 // TestMADT: every CPU is listed, and the mailbox that starts the others lies in
 // memory that is kept from the kernel.
 func TestMADT(t *testing.T) {
@@ -202,8 +230,11 @@ func TestMADT(t *testing.T) {
 	}
 	defer k.Close()
 	for cpus := range 4 {
-		m, err := vmm.New(vmm.Config{Memory: 32 << 20, CPUs: cpus, Engine: soft.Engine{Interpreter: true}, Kernel: k})
+		m, err := vmm.Assemble(vmm.Config{Memory: 32 << 20, CPUs: cpus, Engine: soft.Engine{Interpreter: true}})
 		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Boot(vmm.Payload{Kernel: k}); err != nil {
 			t.Fatal(err)
 		}
 		apics, boxes := 0, 0

@@ -28,7 +28,7 @@ type pc struct {
 }
 
 // newPC makes a machine whose guest tries what the letter names.
-func newPC(t testing.TB, e vmm.Engine, letter string, edit ...func(*vmm.Config)) *pc {
+func newPC(t testing.TB, e vmm.Engine, letter string, edit ...func(*vmm.Config, *vmm.Payload)) *pc {
 	t.Helper()
 	k, err := boot.Load("testdata/guest.elf")
 	if err != nil {
@@ -36,11 +36,12 @@ func newPC(t testing.TB, e vmm.Engine, letter string, edit ...func(*vmm.Config))
 	}
 	t.Cleanup(func() { k.Close() })
 	p := &pc{}
-	cfg := vmm.Config{Memory: 32 << 20, Engine: e, Kernel: k, Cmdline: letter, Console: &p.console}
+	cfg := vmm.Config{Memory: 32 << 20, Engine: e, Console: &p.console}
+	payload := vmm.Payload{Kernel: k, Cmdline: letter}
 	for _, f := range edit {
-		f(&cfg)
+		f(&cfg, &payload)
 	}
-	p.Machine, err = vmm.New(cfg)
+	p.Machine, err = vmm.Assemble(cfg)
 	if errors.Is(err, vmm.ErrNoEngine) {
 		t.Skip(err)
 	}
@@ -52,6 +53,9 @@ func newPC(t testing.TB, e vmm.Engine, letter string, edit ...func(*vmm.Config))
 			t.Errorf("Close: %v", err)
 		}
 	})
+	if err := p.Boot(payload); err != nil {
+		t.Fatal(err)
+	}
 	return p
 }
 
@@ -254,7 +258,7 @@ func TestTimer(t *testing.T) {
 
 func TestEvents(t *testing.T) {
 	eachEngine(t, func(t *testing.T, e vmm.Engine) {
-		p := newPC(t, e, "g", func(c *vmm.Config) {
+		p := newPC(t, e, "g", func(c *vmm.Config, _ *vmm.Payload) {
 			c.Events = []vmm.Event{{Path: `\_SB.NVDR`, Value: 0x80}, {Path: `\_SB.NVDR`, Value: 0x81}}
 		})
 		ready := func() bool { return strings.Contains(p.console.String(), "ready\n") }
@@ -301,7 +305,7 @@ type failing struct{}
 func (failing) Write([]byte) (int, error) { return 0, errors.New("disk full") }
 
 func TestConsoleFails(t *testing.T) {
-	p := newPC(t, soft.Engine{}, "p", func(c *vmm.Config) { c.Console = failing{} })
+	p := newPC(t, soft.Engine{}, "p", func(c *vmm.Config, _ *vmm.Payload) { c.Console = failing{} })
 	_, err := p.Run(context.Background(), time.Second, nil)
 	if err == nil || !strings.Contains(err.Error(), "writing the console: disk full") {
 		t.Errorf("Run with a console that fails = %v", err)

@@ -27,7 +27,8 @@ func newLinux(t testing.TB) *pc {
 	}
 	defer k.Close()
 	p := &pc{}
-	cfg := vmm.Config{Memory: 256 << 20, Engine: soft.Engine{}, Seed: 1, Kernel: k, Console: &p.console}
+	cfg := vmm.Config{Memory: 256 << 20, Engine: soft.Engine{}, Seed: 1, Console: &p.console}
+	payload := vmm.Payload{Kernel: k}
 	if name := os.Getenv("NVLAB_TEST_INITRD"); name != "" {
 		f, err := os.Open(name)
 		if err != nil {
@@ -38,12 +39,15 @@ func newLinux(t testing.TB) *pc {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cfg.Initrd, cfg.InitrdSize = f, info.Size()
+		payload.Initrd, payload.InitrdSize = f, info.Size()
 	}
-	if p.Machine, err = vmm.New(cfg); err != nil {
+	if p.Machine, err = vmm.Assemble(cfg); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.Close() })
+	if err := p.Boot(payload); err != nil {
+		t.Fatal(err)
+	}
 	return p
 }
 

@@ -16,7 +16,6 @@ import (
 	"sync"
 	"time"
 
-	"nvlab/vmm/boot"
 	vconsole "nvlab/vmm/device/console"
 	"nvlab/vmm/device/entropy"
 	"nvlab/vmm/device/ged"
@@ -25,7 +24,7 @@ import (
 	"nvlab/vmm/device/serial"
 )
 
-// Config describes a machine.
+// Config describes the hardware of a machine.
 type Config struct {
 	Memory uint64 // bytes of RAM: a multiple of 1 MiB, at least 32 MiB
 	CPUs   int    // 0 means 1
@@ -36,13 +35,7 @@ type Config struct {
 	// January 2025, so that two runs have the same.
 	Date time.Time
 
-	Kernel     *boot.Kernel
-	Initrd     io.ReaderAt // the initramfs, InitrdSize bytes of it
-	InitrdSize int64
-	Cmdline    string // of the kernel; "" means boot.DefaultCmdline
-
-	Tables [][]byte // further ACPI tables, complete with their headers
-	Events []Event  // what Notify can raise, at most 31
+	Events []Event // what Notify can raise, at most 31
 
 	// Console takes what the guest writes to its serial port, a line or less
 	// at a time. It must not call the machine.
@@ -56,20 +49,20 @@ type Event struct {
 	Value uint8  // of Notify
 }
 
-// A Machine is one power-on of a computer. One goroutine at a time uses it; a
-// PortDevice or MMIODevice, which runs within Run, may call Memory, Notify and
-// Attention.
+// A Machine is one power-on of a computer: [Assemble] makes it, memory and
+// devices of others are added, [Machine.Boot] gives it something to execute,
+// and [Machine.Run] lets it. One goroutine at a time uses it; a PortDevice or
+// MMIODevice, which runs within Run, may call Memory, Notify and Attention.
 type Machine struct {
 	layout Layout
 	cpus   int
+	seed   uint64
 	mail   bool // CPUs beyond the first start by a mailbox
-	engine string
+	engine Engine
 	procs  Processors
+	events []Event
 	tables [][]byte
-	events int
-
-	ram  *RAM
-	free func() error
+	ram    *RAM
 
 	final struct { // kept by Close
 		clock time.Duration
@@ -107,14 +100,14 @@ func TSCFrequency(e Engine) uint64 {
 	return TSCKHz
 }
 
-// New makes a machine that is about to execute the first instruction of its
-// kernel.
-func New(cfg Config) (_ *Machine, err error) {
+// Assemble makes a machine that is off: its memory is zeros, and its processors
+// have nothing to execute.
+func Assemble(cfg Config) (_ *Machine, err error) {
 	if err := CheckMemory(cfg.Memory); err != nil {
 		return nil, err
 	}
-	if cfg.Engine == nil || cfg.Kernel == nil {
-		return nil, errors.New("a machine needs an engine and a kernel")
+	if cfg.Engine == nil {
+		return nil, errors.New("a machine needs an engine")
 	}
 	if cfg.CPUs < 0 || cfg.CPUs > maxCPUs {
 		return nil, fmt.Errorf("%d CPUs: want 1 to %d", cfg.CPUs, maxCPUs)
@@ -128,8 +121,9 @@ func New(cfg Config) (_ *Machine, err error) {
 	m := &Machine{
 		layout:  NewLayout(cfg.Memory),
 		cpus:    max(cfg.CPUs, 1),
-		engine:  cfg.Engine.Name(),
-		events:  len(cfg.Events),
+		seed:    cfg.Seed,
+		engine:  cfg.Engine,
+		events:  cfg.Events,
 		mail:    cfg.CPUs > 1 && startsByMailbox(cfg.Engine),
 		memory:  map[uint64]Range{},
 		console: console{w: cfg.Console},
@@ -139,18 +133,11 @@ func New(cfg Config) (_ *Machine, err error) {
 			m.Close()
 		}
 	}()
-	mem, free, err := allocate(cfg.Memory)
-	if err != nil {
+	if m.ram, err = newRAM(cfg.Memory, m.layout.Low.Size); err != nil {
 		return nil, err
 	}
-	m.free = free
-	m.ram = &RAM{mem: mem, low: m.layout.Low.Size}
 	m.addDevices(cfg)
-	entry, err := m.place(cfg)
-	if err != nil {
-		return nil, err
-	}
-	spec := ProcessorSpec{Count: m.cpus, Seed: binary.LittleEndian.Uint64(derive(cfg.Seed, "processors")), Date: cfg.Date, Parking: m.placeParking()}
+	spec := ProcessorSpec{Count: m.cpus, Seed: binary.LittleEndian.Uint64(derive(cfg.Seed, "processors")), Date: cfg.Date, Parking: m.parking()}
 	if m.procs, err = cfg.Engine.New(spec, bus{m}); err != nil {
 		return nil, err
 	}
@@ -165,9 +152,6 @@ func New(cfg Config) (_ *Machine, err error) {
 			return nil, err
 		}
 	}
-	if err := m.procs.Start(entry); err != nil {
-		return nil, err
-	}
 	return m, nil
 }
 
@@ -181,7 +165,7 @@ func (m *Machine) addDevices(cfg Config) {
 	m.ownPorts(portEvents, ged.Ports, m.ged)
 	m.ownPorts(portSleepControl, 3, powerPorts{m.setState})
 	m.ownPorts(portTimer, 1, noTimer{})
-	m.ownPorts(portRTC, rtc.Ports, rtc.New(func() time.Time { return cfg.Date.Add(m.procs.Clock()) }))
+	m.ownPorts(portRTC, rtc.Ports, rtc.New(cfg.Date, m.Clock))
 
 	channel, dev := vconsole.New(channelName, m.ram, m.line(pinVirtio), m.Attention)
 	m.channel = channel
@@ -207,28 +191,6 @@ func (m *Machine) line(pin int) func(bool) {
 	return func(high bool) { m.ioapic.Set(pin, high) }
 }
 
-// place writes tables, kernel and initramfs into RAM.
-func (m *Machine) place(cfg Config) (Entry, error) {
-	rsdp, err := m.placeTables(cfg)
-	if err != nil {
-		return Entry{}, err
-	}
-	cmdline := cfg.Cmdline
-	if cmdline == "" {
-		cmdline = boot.DefaultCmdline(TSCFrequency(cfg.Engine))
-	}
-	entry, err := cfg.Kernel.Place(m.ram.slice(0, m.layout.Low.Size), boot.Params{
-		Map:        m.layout.e820(),
-		Top:        m.layout.ACPI.Base,
-		Cmdline:    cmdline,
-		RSDP:       rsdp,
-		Seed:       derive(cfg.Seed, "kernel"),
-		Initrd:     cfg.Initrd,
-		InitrdSize: cfg.InitrdSize,
-	})
-	return Entry(entry), err
-}
-
 // derive makes 32 bytes of seed for one purpose.
 func derive(seed uint64, purpose string) []byte {
 	h := sha256.Sum256(binary.LittleEndian.AppendUint64([]byte(purpose), seed))
@@ -244,9 +206,8 @@ func (m *Machine) Close() error {
 		err = m.procs.Close()
 		m.procs = nil
 	}
-	if m.free != nil {
-		err = errors.Join(err, m.free())
-		m.free = nil
+	if m.ram != nil {
+		err = errors.Join(err, m.ram.close())
 	}
 	return err
 }
@@ -255,7 +216,7 @@ func (m *Machine) Close() error {
 func (m *Machine) Layout() Layout { return m.layout }
 
 // Engine is the name of the engine.
-func (m *Machine) Engine() string { return m.engine }
+func (m *Machine) Engine() string { return m.engine.Name() }
 
 // Memory is the machine's RAM, for devices.
 func (m *Machine) Memory() *RAM { return m.ram }
@@ -276,7 +237,8 @@ func (m *Machine) Stats() Stats {
 	return m.procs.Stats()
 }
 
-// Tables are the ACPI tables as the guest finds them, each with its header.
+// Tables are the ACPI tables as the guest finds them, each with its header;
+// none before Boot.
 func (m *Machine) Tables() [][]byte { return m.tables }
 
 // State is the power state.
@@ -288,8 +250,8 @@ func (m *Machine) State() State {
 
 // Notify raises the event of that index in Config.Events.
 func (m *Machine) Notify(event int) error {
-	if event < 0 || event >= m.events {
-		return fmt.Errorf("no ACPI event %d: the machine has %d", event, m.events)
+	if event < 0 || event >= len(m.events) {
+		return fmt.Errorf("no ACPI event %d: the machine has %d", event, len(m.events))
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

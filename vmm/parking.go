@@ -35,15 +35,24 @@ func startsByMailbox(e Engine) bool {
 	return ok && s.StartsByMailbox()
 }
 
-// placeParking writes what CPUs beyond the first need while they wait.
-func (m *Machine) placeParking() Parking {
+// parking is where CPUs beyond the first wait; the zero value if they start by
+// INIT and SIPI.
+func (m *Machine) parking() Parking {
 	if !m.mail {
 		return Parking{}
 	}
 	at := m.layout.Parking.Base
+	return Parking{Mailbox: at, CR3: at + parkingTables, GDT: at + parkingGDT, GDTLimit: boot.GDTLimit}
+}
+
+// placeParking writes what those CPUs need while they wait.
+func (m *Machine) placeParking() {
+	if !m.mail {
+		return
+	}
+	at := m.layout.Parking.Base
 	low := m.ram.slice(0, m.layout.Low.Size)
 	boot.PlacePageTables(low, at+parkingTables)
-	limit := boot.PlaceGDT(low, at+parkingGDT)
+	boot.PlaceGDT(low, at+parkingGDT)
 	copy(low[at+parkingReset:], parkAgain(uint32(at+parkingTables)))
-	return Parking{Mailbox: at, CR3: at + parkingTables, GDT: at + parkingGDT, GDTLimit: limit}
 }

@@ -4,15 +4,18 @@ package vmm
 type State int
 
 const (
-	Running     State = iota
-	PoweredOff        // the guest entered S5
-	WasReset          // the guest wrote the reset register
-	Halted            // every CPU halts with interrupts off
-	TripleFault       // a CPU could not deliver a double fault
+	Assembled State = iota // before Boot
+	Running
+	PoweredOff  // the guest entered S5
+	WasReset    // the guest wrote the reset register
+	Halted      // every CPU halts with interrupts off
+	TripleFault // a CPU could not deliver a double fault
 )
 
 func (s State) String() string {
 	switch s {
+	case Assembled:
+		return "assembled"
 	case PoweredOff:
 		return "powered off"
 	case WasReset:

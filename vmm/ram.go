@@ -9,9 +9,18 @@ import (
 // and the part above. An access must lie in one of them entirely. It knows no
 // memory device.
 type RAM struct {
-	mem   []byte
+	backing
 	low   uint64 // bytes from address 0; the rest starts at 4 GiB
 	wrote func(base, size uint64)
+}
+
+// newRAM makes size bytes of zeros, low of them below 4 GiB.
+func newRAM(size, low uint64) (*RAM, error) {
+	b, err := allocate(size)
+	if err != nil {
+		return nil, err
+	}
+	return &RAM{backing: b, low: low}, nil
 }
 
 var (

@@ -1,17 +1,24 @@
 package vmm
 
 import (
+	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
 )
 
-// allocate returns zeroed memory backed by a memfd, which a later fork can
-// map privately, and what gives it back.
-func allocate(size uint64) (mem []byte, free func() error, err error) {
+// backing is a machine's memory: a memfd and its mapping. Other mappings of the
+// descriptor see the same pages.
+type backing struct {
+	mem []byte // nil once closed
+	fd  int
+}
+
+// allocate returns zeros.
+func allocate(size uint64) (b backing, err error) {
 	fd, err := unix.MemfdCreate("nvlab-ram", unix.MFD_CLOEXEC)
 	if err != nil {
-		return nil, nil, fmt.Errorf("memfd_create: %w", err)
+		return b, fmt.Errorf("memfd_create: %w", err)
 	}
 	defer func() {
 		if err != nil {
@@ -19,17 +26,21 @@ func allocate(size uint64) (mem []byte, free func() error, err error) {
 		}
 	}()
 	if err := unix.Ftruncate(fd, int64(size)); err != nil {
-		return nil, nil, fmt.Errorf("memory of %d MiB: %w", size>>20, err)
+		return b, fmt.Errorf("memory of %d MiB: %w", size>>20, err)
 	}
-	mem, err = unix.Mmap(fd, 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_NORESERVE)
+	mem, err := unix.Mmap(fd, 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_NORESERVE)
 	if err != nil {
-		return nil, nil, fmt.Errorf("mapping %d MiB of memory: %w", size>>20, err)
+		return b, fmt.Errorf("mapping %d MiB of memory: %w", size>>20, err)
 	}
-	return mem, func() error {
-		err := unix.Munmap(mem)
-		if err2 := unix.Close(fd); err == nil {
-			err = err2
-		}
-		return err
-	}, nil
+	return backing{mem, fd}, nil
+}
+
+// close gives the memory back. Closing twice does nothing.
+func (b *backing) close() error {
+	if b.mem == nil {
+		return nil
+	}
+	err := errors.Join(unix.Munmap(b.mem), unix.Close(b.fd))
+	b.mem = nil
+	return err
 }

@@ -2,7 +2,13 @@
 
 package vmm
 
-// allocate returns zeroed memory, and what gives it back.
-func allocate(size uint64) (mem []byte, free func() error, err error) {
-	return make([]byte, size), func() error { return nil }, nil
+// backing is a machine's memory.
+type backing struct{ mem []byte }
+
+// allocate returns zeros.
+func allocate(size uint64) (backing, error) { return backing{make([]byte, size)}, nil }
+
+func (b *backing) close() error {
+	b.mem = nil
+	return nil
 }

@@ -2,6 +2,7 @@ package vmm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -53,6 +54,8 @@ func (m *Machine) Run(ctx context.Context, until time.Duration, done func() bool
 		err := m.console.err
 		m.mu.Unlock()
 		switch {
+		case state == Assembled:
+			return 0, errors.New("run before boot")
 		case err != nil:
 			return 0, fmt.Errorf("writing the console: %w", err)
 		case done != nil && done():

@@ -10,13 +10,14 @@ import (
 // oem names the maker of this machine's tables.
 var oem = acpi.Header{OEMID: "NVLAB", OEMTableID: "NVLAB", OEMRevision: 1, CreatorID: "NVLB", CreatorRevision: 1}
 
-// placeTables writes the ACPI tables and returns the address of the RSDP.
-func (m *Machine) placeTables(cfg Config) (rsdp uint64, err error) {
-	code, err := dsdt(virtioDevices, cfg.Events)
+// placeTables writes the machine's own ACPI tables and others, and returns the
+// address of the RSDP.
+func (m *Machine) placeTables(others [][]byte) (rsdp uint64, err error) {
+	code, err := dsdt(virtioDevices, m.events)
 	if err != nil {
 		return 0, fmt.Errorf("DSDT: %w", err)
 	}
-	tables := append([][]byte{fadt(), m.madt(), oem.Table("DSDT", 2, code)}, cfg.Tables...)
+	tables := append([][]byte{fadt(), m.madt(), oem.Table("DSDT", 2, code)}, others...)
 	base := m.layout.ACPI.Base
 	area, err := acpi.Install(base, tables...)
 	if err != nil {

@@ -74,7 +74,7 @@ func (k *Kernel) Place(ram []byte, p Params) (Entry, error) {
 		return Entry{}, err
 	}
 	PlacePageTables(ram, pageTables)
-	limit := PlaceGDT(ram, gdtAddr)
+	PlaceGDT(ram, gdtAddr)
 	copy(ram[cmdlineAddr:], p.Cmdline)
 	ram[cmdlineAddr+len(p.Cmdline)] = 0
 	if err := k.zeroPage(ram[zeroPageAddr:zeroPageAddr+0x1000], p, initrd); err != nil {
@@ -85,7 +85,7 @@ func (k *Kernel) Place(ram []byte, p Params) (Entry, error) {
 	}
 	return Entry{
 		RIP: k.Entry, RSI: zeroPageAddr, RSP: stackTop,
-		CR3: pageTables, GDT: gdtAddr, GDTLimit: limit,
+		CR3: pageTables, GDT: gdtAddr, GDTLimit: GDTLimit,
 	}, nil
 }
 
@@ -127,14 +127,18 @@ func PlacePageTables(ram []byte, at uint64) {
 	}
 }
 
-// PlaceGDT writes the two flat segments that the boot protocol asks for, and
-// returns the table's limit.
-func PlaceGDT(ram []byte, at uint64) (limit uint16) {
-	table := []uint64{0, 0, 0x00af_9b00_0000_ffff, 0x00cf_9300_0000_ffff}
-	for i, d := range table {
+// gdt is the two flat segments that the boot protocol asks for.
+var gdt = [...]uint64{0, 0, 0x00af_9b00_0000_ffff, 0x00cf_9300_0000_ffff}
+
+// GDTLimit is the limit of the table that PlaceGDT writes.
+const GDTLimit uint16 = 8*uint16(len(gdt)) - 1
+
+// PlaceGDT writes a table of flat segments: selector 0x10 for code, 0x18 for
+// data.
+func PlaceGDT(ram []byte, at uint64) {
+	for i, d := range gdt {
 		binary.LittleEndian.PutUint64(ram[at+8*uint64(i):], d)
 	}
-	return uint16(8*len(table) - 1)
 }
 
 // placeSeed writes a setup_data node of type SETUP_RNG_SEED (9).

@@ -55,8 +55,11 @@ func BenchmarkBoot(b *testing.B) {
 		var insns uint64
 		for range b.N {
 			w := &kept{Engine: e}
-			m, err := vmm.New(vmm.Config{Memory: 256 << 20, Engine: w, Kernel: k, Initrd: rd, InitrdSize: st.Size()})
+			m, err := vmm.Assemble(vmm.Config{Memory: 256 << 20, Engine: w})
 			if err != nil {
+				b.Fatal(err)
+			}
+			if err := m.Boot(vmm.Payload{Kernel: k, Initrd: rd, InitrdSize: st.Size()}); err != nil {
 				b.Fatal(err)
 			}
 			if _, err := m.Run(context.Background(), 1300*time.Millisecond, nil); err != nil {

@@ -29,18 +29,27 @@ const (
 
 // A Clock is the device.
 type Clock struct {
-	Index byte
-	now   func() time.Time
+	State
+	since func() time.Duration
 }
 
-// New returns a clock that shows now, in UTC.
-func New(now func() time.Time) *Clock { return &Clock{now: now} }
+// State is what a Clock remembers.
+type State struct {
+	Index byte      // the register that the data port shows
+	Date  time.Time // at power-on
+}
+
+// New returns a clock that shows, in UTC, the date at power-on and the time
+// since then.
+func New(date time.Time, since func() time.Duration) *Clock {
+	return &Clock{State{Date: date}, since}
+}
 
 func (c *Clock) In(port uint16, _ int) uint32 {
 	if port%Ports == 0 {
 		return 0xff
 	}
-	t := c.now().UTC()
+	t := c.Date.Add(c.since()).UTC()
 	switch c.Index {
 	case regSeconds:
 		return bcd(t.Second())

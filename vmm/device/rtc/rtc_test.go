@@ -7,7 +7,7 @@ import (
 
 func TestRead(t *testing.T) {
 	zone := time.FixedZone("east", 3600)
-	c := New(func() time.Time { return time.Date(2031, time.December, 25, 0, 58, 47, 999, zone) })
+	c := New(time.Date(2031, time.December, 24, 23, 58, 47, 999, zone), func() time.Duration { return time.Hour })
 	for _, r := range []struct {
 		name string
 		reg  byte
