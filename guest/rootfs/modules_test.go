@@ -126,6 +126,17 @@ func TestApplets(t *testing.T) {
 	if err != nil || len(got) != 12 || got[0] != "[" || got[11] != "tar" {
 		t.Errorf("Applets = %q, %v, want 12 from [ to tar", got, err)
 	}
+	// What comes before the table is code or other data, with or without a NUL.
+	// Debian's 1.35 has a NUL there, its 1.37 a space.
+	table := "[\x00[[\x00arch\x00ash\x00cat\x00dd\x00echo\x00grep\x00ls\x00mount\x00sh\x00tar\x00"
+	for _, before := range []string{"", "\x00", "\xc0\xae ", "x", "zcip\x00", "a\x00b\x00c\x00 ", strings.Repeat("y", 100)} {
+		for _, after := range []string{"", "\x00", "\x00\x01\x02a\x00b\x00", "able\x00baker\x00"} {
+			got, err := Applets([]byte("\x7fELF\x00ls\x00" + before + table + after))
+			if err != nil || strings.Join(got, "\x00")+"\x00" != table {
+				t.Errorf("Applets of a table between %q and %q = %q, %v, want its 12 names", before, after, got, err)
+			}
+		}
+	}
 	for _, b := range [][]byte{nil, []byte("no table"), fake.Busybox("zz", "aa")} {
 		if got, err := Applets(b); err == nil {
 			t.Errorf("Applets(%.20q) = %q, want an error", b, got)
