@@ -1,71 +1,38 @@
 package lab
 
 import (
-	"fmt"
-
-	"nvlab/nvdimm/label"
+	"nvlab/nvdimm/judge"
 	"nvlab/nvdimm/persist"
 )
 
 // A Finding is a power failure that leaves what none may.
-type Finding struct {
-	State *persist.State
-	Why   string
+type Finding = judge.Finding
+
+// record is the trace as judges take it.
+func (t *Trace) record() *judge.Record {
+	r := &judge.Record{Journal: t.Journal}
+	media := map[*NVDIMM]*persist.Medium{}
+	for m, d := range t.names {
+		media[d] = m
+	}
+	for _, d := range t.dimms {
+		r.DIMMs = append(r.DIMMs, judge.DIMM{
+			Name: d.ID(), Medium: media[d], Start: t.snapshots[d.backend],
+			Addr: d.Addr(), Size: d.Size(), Backend: d.backend.Size(), LabelSize: d.LabelSize(),
+		})
+	}
+	return r
 }
 
-// JudgeLabels looks at every state that a power failure in one of the trace's
-// label writes may leave, on the host. In each, the namespaces in force must
-// be those before the write or those after it; and one that is the same at
-// the beginning and at the end must be so all the time. It returns the number
-// of states.
-func (t *Trace) JudgeLabels() (states int, findings []Finding) {
-	start, end := map[int]*label.Area{}, map[int]*label.Area{}
-	for l := range t.TornLabels() {
-		if start[l.Area] == nil {
-			start[l.Area] = label.Parse(l.Before)
-		}
-		if l.Torn == int(l.Size) {
-			end[l.Area] = label.Parse(l.After)
-		}
-	}
-	last := -1
-	var judge *label.Judge
-	for l := range t.TornLabels() {
-		states++
-		if l.Write != last {
-			judge, last = label.NewJudge(l.Before, l.After), l.Write
-		}
-		err := judge.Check(l.Bytes)
-		if err == nil && l.Torn == int(l.Size) {
-			err = unchanged(start[l.Area], end[l.Area], label.Parse(l.Bytes))
-		}
-		if err != nil {
-			why := fmt.Sprintf("nvdimm %q, label write %d (%d bytes at %#x) torn after %d bytes: %v", t.areas[l.Area].ID(), l.Write+1, l.Size, l.Offset, l.Torn, err)
-			findings = append(findings, Finding{t.LabelState(l.Write, l.Torn), why})
-		}
-	}
-	return states, findings
+// JudgeLabels is judge.Record.Labels of the trace.
+func (t *Trace) JudgeLabels() (states int, findings []Finding) { return t.record().Labels() }
+
+// JudgeBTT is judge.Record.Sectors of the trace.
+func (t *Trace) JudgeBTT(s *persist.Search) (failed int, findings []Finding, err error) {
+	return t.record().Sectors(s)
 }
 
-// unchanged says which label that the first two areas share a third has not.
-func unchanged(start, end, now *label.Area) error {
-	key := func(l *label.Label) label.Label {
-		c := *l
-		c.Slot, c.OwnSlot, c.Checksum = 0, 0, 0
-		return c
-	}
-	set := func(a *label.Area) map[label.Label]bool {
-		m := map[label.Label]bool{}
-		for _, l := range a.Active {
-			m[key(l)] = true
-		}
-		return m
-	}
-	after, here := set(end), set(now)
-	for _, l := range start.Active {
-		if k := key(l); after[k] && !here[k] {
-			return fmt.Errorf("namespace %v, which the command does not change, is not in force", l.UUID)
-		}
-	}
-	return nil
+// JudgeInfo is judge.Record.InfoBlocks of the trace.
+func (t *Trace) JudgeInfo(s *persist.Search) (failed int, findings []Finding, err error) {
+	return t.record().InfoBlocks(s)
 }

@@ -2,7 +2,6 @@ package lab
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"os"
 	"slices"
@@ -10,8 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"nvlab/nvdimm/backend"
-	"nvlab/nvdimm/label"
+	"nvlab/nvdimm/btt"
 	"nvlab/nvdimm/persist"
 	"nvlab/vmm/observe"
 )
@@ -33,19 +31,20 @@ const firstSectors = 16
 
 // hostSectors is the host's verdict on the namespace, and a hash of its first
 // sectors.
-func hostSectors(t *testing.T, v *VM, b *Backend) (string, error) {
+func hostSectors(t *testing.T, b *Backend) (string, error) {
 	t.Helper()
-	s, err := b.Snapshot()
+	area, err := b.Labels(0)
+	if err != nil || len(area.Active) != 1 {
+		t.Fatalf("%d namespaces, %v", len(area.Active), err)
+	}
+	ns, err := b.Bytes(area.Active[0].DPA, area.Active[0].RawSize)
 	if err != nil {
 		t.Fatal(err)
 	}
-	trace := &Trace{vm: v, dimms: v.dimms}
-	trace.snapshots = map[*Backend]*backend.Snapshot{b: s}
-	list, err := trace.sectorMode(v.dimms[0])
-	if err != nil || len(list) != 1 {
-		t.Fatalf("%d namespaces in sector mode, %v", len(list), err)
+	table, err := btt.Open(ns)
+	if err != nil {
+		t.Fatal(err)
 	}
-	table := list[0].table
 	if err := table.Check(); err != nil {
 		return "", err
 	}
@@ -55,7 +54,7 @@ func hostSectors(t *testing.T, v *VM, b *Backend) (string, error) {
 		if !ok {
 			t.Fatalf("sector %d has no block", sector)
 		}
-		h.Write(list[0].ns[at : at+table.SectorSize()])
+		h.Write(ns[at : at+table.SectorSize()])
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
@@ -135,7 +134,7 @@ func TestJudgeBTT(t *testing.T) {
 		if err := trace.Apply(s); err != nil {
 			t.Fatal(err)
 		}
-		want, err := hostSectors(t, v, b)
+		want, err := hostSectors(t, b)
 		got, sound := guestSectors(t, v)
 		if sound != (err == nil) || sound && got != want {
 			t.Errorf("state %s: the host judges it %q, %v; the guest %q, sound: %v\n%s", s.ID, want, err, got, sound, v.Console())
@@ -180,7 +179,7 @@ func TestGuestAgreesOnDamagedBTT(t *testing.T) {
 		if err := b.Write(damage.at, damage.data); err != nil {
 			t.Fatal(err)
 		}
-		_, err := hostSectors(t, v, b)
+		_, err := hostSectors(t, b)
 		if _, sound := guestSectors(t, v); err == nil || sound {
 			t.Errorf("%s: the host says %v; the guest that it is sound: %v", name, err, sound)
 		}
@@ -248,47 +247,5 @@ func TestJudgeInfo(t *testing.T) {
 	}
 	if _, _, err := trace.JudgeInfo(&persist.Search{}); err == nil {
 		t.Error("a command that writes no info block is judged")
-	}
-}
-
-// TestInfoBlockVerdict: a block with a valid checksum that says what cannot be
-// is found; one that is no block is none.
-func TestInfoBlockVerdict(t *testing.T) {
-	x := newExperiment(t)
-	b, err := x.RAMBackend(RAMBackendOptions{Size: 32 << 20, Align: 4096})
-	if err != nil {
-		t.Fatal(err)
-	}
-	trace := storedTrace(t, x, b)
-	block := func(align uint32, torn bool) *infoBlock {
-		i := &infoBlock{dimm: trace.dimms[0], at: 4096, others: map[uint64]*infoBlock{}}
-		p := i.bytes[:]
-		copy(p, "NVDIMM_PFN_INFO")
-		le := binary.LittleEndian
-		le.PutUint16(p[52:], 1)
-		le.PutUint16(p[54:], 4)
-		le.PutUint64(p[56:], 2<<20)
-		le.PutUint64(p[64:], 7680)
-		le.PutUint32(p[72:], 1)
-		le.PutUint32(p[84:], align)
-		le.PutUint64(p[4088:], label.ChecksumOf(p, 4088))
-		if torn {
-			p[100]++
-		}
-		return i
-	}
-	for _, tt := range []struct {
-		name string
-		b    *infoBlock
-		ok   bool
-	}{
-		{"sound", block(2<<20, false), true},
-		{"torn", block(2<<20, true), true},
-		{"an align that cannot be, torn", block(3<<20, true), true},
-		{"an align that cannot be", block(3<<20, false), false},
-	} {
-		if err := tt.b.check(); (err == nil) != tt.ok {
-			t.Errorf("%s: check() = %v", tt.name, err)
-		}
 	}
 }

@@ -1,55 +1,51 @@
-package lab
+package judge
 
 import (
 	"errors"
 	"fmt"
 	"hash/maphash"
 
-	"nvlab/nvdimm/backend"
 	"nvlab/nvdimm/btt"
 	"nvlab/nvdimm/infoblock"
 	"nvlab/nvdimm/label"
 	"nvlab/nvdimm/persist"
 )
 
-// maxFindings is how many findings of one trace are told in full.
-const maxFindings = 100
-
-// JudgeBTT looks, on the host, at crash states of the namespaces that are in
-// sector mode when the trace begins. In each the table must attach with every
+// Sectors looks at crash states of the namespaces that are in sector mode when
+// the record begins. In each the table must attach with every
 // block in one place, and a sector must hold what it held at some time of the
 // command, whole. It returns how many states are not so, and findings of the
 // first of them; the search says how many there are.
-func (t *Trace) JudgeBTT(s *persist.Search) (failed int, findings []Finding, err error) {
+func (r *Record) Sectors(s *persist.Search) (failed int, findings []Finding, err error) {
 	var tables []*sectors
-	for _, d := range t.dimms {
-		list, err := t.sectorMode(d)
+	for _, d := range r.DIMMs {
+		list, err := sectorMode(&d)
 		if err != nil {
 			return 0, nil, err
 		}
 		tables = append(tables, list...)
 	}
 	if len(tables) == 0 {
-		return 0, nil, errors.New("no namespace is in sector mode when the trace begins")
+		return 0, nil, errors.New("no namespace is in sector mode when the command begins")
 	}
-	for m, l := range t.Stored() {
+	for m, l := range r.Stored() {
 		for _, x := range tables {
 			x.learn(m, l)
 		}
 	}
 	for _, x := range tables {
 		if err := x.rewind(); err != nil {
-			return 0, nil, &Error{Class: ClassHost, Err: err}
+			return 0, nil, err
 		}
 	}
-	for v := range s.Views(t.Journal) {
+	for v := range s.Views(r.Journal) {
 		for _, x := range tables {
 			err := x.judge(v)
 			if err == nil {
 				continue
 			}
 			if failed++; len(findings) < maxFindings {
-				findings = append(findings, Finding{v.State(), fmt.Sprintf("nvdimm %q, namespace at %#x: %v", x.dimm.ID(), x.base, err)})
+				findings = append(findings, Finding{v.State(), fmt.Sprintf("nvdimm %q, namespace at %#x: %v", x.dimm.Name, x.base, err)})
 			}
 			break
 		}
@@ -58,12 +54,11 @@ func (t *Trace) JudgeBTT(s *persist.Search) (failed int, findings []Finding, err
 }
 
 // sectorMode are the namespaces of a DIMM that are.
-func (t *Trace) sectorMode(d *NVDIMM) ([]*sectors, error) {
-	s := t.snapshots[d.backend]
-	size := d.backend.Size() - d.LabelSize()
-	area := make([]byte, d.LabelSize())
-	if _, err := s.ReadAt(area, int64(size)); err != nil {
-		return nil, &Error{Class: ClassHost, Err: err}
+func sectorMode(d *DIMM) ([]*sectors, error) {
+	size := d.Backend - d.LabelSize
+	area := make([]byte, d.LabelSize)
+	if _, err := d.Start.ReadAt(area, int64(size)); err != nil {
+		return nil, err
 	}
 	type span struct{ base, size uint64 }
 	spans := []span{{0, size}} // without labels
@@ -77,13 +72,11 @@ func (t *Trace) sectorMode(d *NVDIMM) ([]*sectors, error) {
 	}
 	var list []*sectors
 	for _, sp := range spans {
-		x, err := openSectors(s, sp.base, sp.size)
+		x, err := openSectors(d, sp.base, sp.size)
 		if err != nil {
 			return nil, err
 		}
 		if x != nil {
-			x.dimm = d
-			x.medium = func(m *persist.Medium) bool { return t.names[m] == d }
 			list = append(list, x)
 		}
 	}
@@ -92,12 +85,10 @@ func (t *Trace) sectorMode(d *NVDIMM) ([]*sectors, error) {
 
 // sectors is a namespace in sector mode, as a crash state leaves it.
 type sectors struct {
-	dimm   *NVDIMM
-	medium func(*persist.Medium) bool
-	base   uint64            // of the namespace, in the backend
-	start  *backend.Snapshot // of the backend, at the beginning
-	ns     []byte            // its bytes now
-	table  *btt.Table
+	dimm  *DIMM
+	base  uint64 // of the namespace, in the backend
+	ns    []byte // its bytes now
+	table *btt.Table
 
 	touched []int       // sectors that the command wrote
 	legal   map[int]set // their contents at any time, hashed
@@ -122,14 +113,14 @@ var contentSeed = maphash.MakeSeed()
 const maxJudged = 2 << 30
 
 // openSectors is nil for a namespace in another mode.
-func openSectors(s *backend.Snapshot, base, size uint64) (*sectors, error) {
+func openSectors(d *DIMM, base, size uint64) (*sectors, error) {
 	block := make([]byte, infoblock.Size)
 	found := false
 	for _, at := range []uint64{0, infoblock.Size} {
 		if at+infoblock.Size > size {
 			break
 		}
-		if _, err := s.ReadAt(block, int64(base+at)); err != nil {
+		if _, err := d.Start.ReadAt(block, int64(base+at)); err != nil {
 			return nil, err
 		}
 		_, err := infoblock.ParseBTT(block)
@@ -141,7 +132,7 @@ func openSectors(s *backend.Snapshot, base, size uint64) (*sectors, error) {
 	if size > maxJudged {
 		return nil, fmt.Errorf("a namespace of %#x bytes is too large to be judged: the largest has %#x", size, uint64(maxJudged))
 	}
-	x := &sectors{base: base, start: s, ns: make([]byte, size), legal: map[int]set{}, event: -1}
+	x := &sectors{dimm: d, base: base, ns: make([]byte, size), legal: map[int]set{}, event: -1}
 	if err := x.rewind(); err != nil {
 		return nil, err
 	}
@@ -155,7 +146,7 @@ func openSectors(s *backend.Snapshot, base, size uint64) (*sectors, error) {
 // line is where a line of a medium is in the namespace.
 func (x *sectors) line(m *persist.Medium, n uint64) (at int, ok bool) {
 	off := n*persist.LineSize - x.base
-	return int(off), x.medium(m) && off < uint64(len(x.ns))
+	return int(off), m == x.dimm.Medium && off < uint64(len(x.ns))
 }
 
 // learn makes a store visible, and notes what sectors it gives which contents.
@@ -200,7 +191,7 @@ func (x *sectors) contents(at int) uint64 {
 
 // rewind makes the namespace what it was at the beginning.
 func (x *sectors) rewind() error {
-	_, err := x.start.ReadAt(x.ns, int64(x.base))
+	_, err := x.dimm.Start.ReadAt(x.ns, int64(x.base))
 	return err
 }
 

@@ -1,4 +1,4 @@
-package lab
+package judge
 
 import (
 	"bytes"
@@ -9,22 +9,22 @@ import (
 	"nvlab/nvdimm/persist"
 )
 
-// JudgeInfo looks, on the host, at crash states of the info blocks that the
+// InfoBlocks looks at crash states of the info blocks that the
 // command wrote, of fsdax, devdax and sector mode. In each a block must be as
 // it was, or one that Linux does not take for a block, or sound. It returns
 // how many states are not so, and findings of the first of them.
-func (t *Trace) JudgeInfo(s *persist.Search) (failed int, findings []Finding, err error) {
+func (r *Record) InfoBlocks(s *persist.Search) (failed int, findings []Finding, err error) {
 	var blocks []*infoBlock
-	known := map[*NVDIMM]map[uint64]*infoBlock{}
-	for m, l := range t.Stored() {
+	known := map[*DIMM]map[uint64]*infoBlock{}
+	for m, l := range r.Stored() {
 		at := l.N * persist.LineSize
-		d := t.names[m]
-		if d == nil || !infoblock.Begins(l.Bytes[:]) || at%infoblock.Size != 0 || at+infoblock.Size > d.backend.Size()-d.LabelSize() || known[d][at] != nil {
+		d := r.dimm(m)
+		if d == nil || !infoblock.Begins(l.Bytes[:]) || at%infoblock.Size != 0 || at+infoblock.Size > d.Backend-d.LabelSize || known[d][at] != nil {
 			continue
 		}
 		b := &infoBlock{dimm: d, at: at}
-		if _, err := t.snapshots[d.backend].ReadAt(b.bytes[:], int64(at)); err != nil {
-			return 0, nil, &Error{Class: ClassHost, Err: err}
+		if _, err := d.Start.ReadAt(b.bytes[:], int64(at)); err != nil {
+			return 0, nil, err
 		}
 		b.start = b.bytes
 		if known[d] == nil {
@@ -37,9 +37,9 @@ func (t *Trace) JudgeInfo(s *persist.Search) (failed int, findings []Finding, er
 		return 0, nil, errors.New("the command wrote no info block of a namespace")
 	}
 	of := func(m *persist.Medium, n uint64) *infoBlock {
-		return known[t.names[m]][n*persist.LineSize/infoblock.Size*infoblock.Size]
+		return known[r.dimm(m)][n*persist.LineSize/infoblock.Size*infoblock.Size]
 	}
-	for v := range s.Views(t.Journal) {
+	for v := range s.Views(r.Journal) {
 		var changed []*infoBlock
 		v.Fresh(func(m *persist.Medium, n uint64, visible []byte) {
 			if b := of(m, n); b != nil {
@@ -56,7 +56,7 @@ func (t *Trace) JudgeInfo(s *persist.Search) (failed int, findings []Finding, er
 		for _, b := range changed {
 			if err := b.check(); err != nil {
 				if failed++; len(findings) < maxFindings {
-					findings = append(findings, Finding{v.State(), fmt.Sprintf("nvdimm %q, info block at %#x: %v", b.dimm.ID(), b.at, err)})
+					findings = append(findings, Finding{v.State(), fmt.Sprintf("nvdimm %q, info block at %#x: %v", b.dimm.Name, b.at, err)})
 				}
 				break
 			}
@@ -72,7 +72,7 @@ func (t *Trace) JudgeInfo(s *persist.Search) (failed int, findings []Finding, er
 
 // infoBlock is an info block as a crash state leaves it.
 type infoBlock struct {
-	dimm         *NVDIMM
+	dimm         *DIMM
 	at           uint64 // in the DIMM
 	bytes, start [infoblock.Size]byte
 	others       map[uint64]*infoBlock // of the DIMM
@@ -84,7 +84,7 @@ func (b *infoBlock) check() error {
 	if bytes.Equal(b.bytes[:], b.start[:]) {
 		return nil
 	}
-	rest := b.dimm.Size() - b.at
+	rest := b.dimm.Size - b.at
 	if arena, err := infoblock.ParseBTT(b.bytes[:]); err == nil {
 		if b.others[b.at-arena.Info2Off] != nil {
 			return nil // it is the copy at an arena's end
@@ -92,7 +92,7 @@ func (b *infoBlock) check() error {
 		return arena.Check(rest)
 	}
 	if block, err := infoblock.ParsePFN(b.bytes[:]); err == nil {
-		return block.Check(b.dimm.Addr()+b.at-min(b.at, infoblock.Size), rest+min(b.at, infoblock.Size))
+		return block.Check(b.dimm.Addr+b.at-min(b.at, infoblock.Size), rest+min(b.at, infoblock.Size))
 	}
 	return nil
 }
