@@ -9,6 +9,7 @@ import (
 
 	"nvlab/guest"
 	"nvlab/guest/agent"
+	"nvlab/internal/require"
 	"nvlab/lab"
 	"nvlab/vmm/boot"
 )
@@ -32,10 +33,7 @@ func needQEMU(t testing.TB) {
 		t.Skip("starts machines")
 	}
 	if _, err := exec.LookPath(Program); err != nil {
-		if os.Getenv("NVLAB_REQUIRE_QEMU") == "1" {
-			t.Fatalf("%s is not there (Debian package qemu-system-x86), and NVLAB_REQUIRE_QEMU=1: %v", Program, err)
-		}
-		t.Skipf("%s is not there: install Debian's qemu-system-x86", Program)
+		require.Missing(t, "QEMU", "%s is not there (Debian package qemu-system-x86): %v", Program, err)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"nvlab/guest"
 	"nvlab/guest/debian"
+	"nvlab/internal/require"
 	"nvlab/lab"
 	"nvlab/starlark/run"
 	"nvlab/vmm/boot"
@@ -74,8 +75,8 @@ func ensureKernel(t *testing.T, store *guest.Store, kernel string) *guest.Image 
 	t.Helper()
 	im, err := store.Ensure(t.Context(), guest.Spec{Kernel: kernel}, guest.NewProgress(os.Stderr, false))
 	var tool *debian.ToolError
-	if out := errors.Is(err, debian.ErrNoApt) || errors.As(err, &tool); out && os.Getenv("NVLAB_REQUIRE_KERNELS") != "1" {
-		t.Skipf("the store of guests has no %s, and its package cannot be had: %v", kernel, err)
+	if out := errors.Is(err, debian.ErrNoApt) || errors.As(err, &tool); out {
+		require.Missing(t, "KERNELS", "the store of guests has no %s, and its package cannot be had: %v", kernel, err)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ package acpitest
 import (
 	"bytes"
 	"fmt"
+	"nvlab/internal/require"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,10 +22,7 @@ func tool(tb testing.TB, name string) string {
 	tb.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		if os.Getenv("NVLAB_REQUIRE_ACPICA") == "1" {
-			tb.Fatalf("%s is not installed (Debian package acpica-tools), and NVLAB_REQUIRE_ACPICA=1", name)
-		}
-		tb.Skipf("%s is not installed (Debian package acpica-tools)", name)
+		require.Missing(tb, "ACPICA", "%s is not installed (Debian package acpica-tools)", name)
 	}
 	return path
 }

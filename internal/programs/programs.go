@@ -5,6 +5,7 @@ package programs
 
 import (
 	"embed"
+	"nvlab/internal/require"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -85,10 +86,7 @@ func (p Program) Build(t testing.TB) string {
 		args = []string{"build", "-trimpath", "-o", to, from}
 	}
 	if !p.Compiles() {
-		if os.Getenv("NVLAB_REQUIRE_GCC") == "1" {
-			t.Fatalf("%s takes %s, which is missing", p.Name, compiler)
-		}
-		t.Skipf("%s takes %s, which is missing", p.Name, compiler)
+		require.Missing(t, "GCC", "%s takes %s, which is missing", p.Name, compiler)
 	}
 	c := exec.Command(compiler, args...)
 	c.Dir = dir

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"testing"
 
+	"nvlab/internal/require"
 	"nvlab/vmm"
 	"nvlab/vmm/soft/internal/native"
 )
@@ -46,11 +47,11 @@ const oracleTop = testStack - 0x4000
 func newOracle(t *testing.T) *oracle {
 	runner, err := native.New(oracleCode)
 	if err != nil {
-		t.Skip("no memory with code at a fixed address: ", err)
+		require.Missing(t, "JIT", "no memory with code at a fixed address: %v", err)
 	}
 	data, err := native.Map(oracleData, oracleSize, false)
 	if err != nil {
-		t.Skip(err)
+		require.Missing(t, "JIT", "no memory at a fixed address: %v", err)
 	}
 	runtime.LockOSThread()
 	if err := native.SetGSBase(oracleGS); err != nil {
@@ -102,7 +103,7 @@ func newOracle(t *testing.T) *oracle {
 		m.c.cr0 |= cr0AM
 	}
 	if x := (trial{code: []byte{0x90}}); !o.enters(&x) {
-		t.Skip("signals of the host do not tell its exceptions")
+		require.Missing(t, "JIT", "signals of the host do not tell its exceptions")
 	}
 	return o
 }
@@ -522,7 +523,7 @@ func TestOracle(t *testing.T) {
 func TestOracle32(t *testing.T) {
 	o := newOracle(t)
 	if x := (trial{e: &encoding{op: 0x90, in32: true}, code: []byte{0x90}, kind: native.In32}); !o.enters(&x) {
-		t.Skip("the host runs no 32-bit code")
+		require.Missing(t, "JIT", "the host runs no 32-bit code")
 	}
 	instances, states := 3, 3
 	if !testing.Short() {
