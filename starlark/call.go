@@ -1,6 +1,7 @@
 package nvstar
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -221,6 +222,17 @@ func (c *call) function(name string) starlark.Callable {
 		return nil
 	}
 	return fn
+}
+
+// uncalled is the error for a function where a value is judged: it counts as
+// true and differs from everything else, so that the check says nothing.
+func (c *call) uncalled(names ...string) error {
+	for _, name := range names {
+		if fn, ok := c.value(name).(starlark.Callable); ok && c.err == nil {
+			c.err = fmt.Errorf("%s is the function %s, which is not called: write %[2]s%s", name, fn.Name(), cmp.Or(callable(lastName(fn.Name())), "(...)"))
+		}
+	}
+	return c.err
 }
 
 // handleArg is an argument that is a handle of type kind, still in use.

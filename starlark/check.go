@@ -29,10 +29,16 @@ var checkClass = newClass("check", "The checks. One that fails ends its test and
 	compare("ne", syntax.NEQ, `got != want.`),
 	{name: "true", sig: `(cond, msg="")`, doc: `cond is true, or a value that counts as true.`,
 		call: func(c *call, _ checkModule) (starlark.Value, error) {
+			if err := c.uncalled("cond"); err != nil {
+				return nil, err
+			}
 			return nil, c.judge(bool(c.value("cond").Truth()), "cond")
 		}},
 	{name: "false", sig: `(cond, msg="")`, doc: `cond is false, or a value that counts as false.`,
 		call: func(c *call, _ checkModule) (starlark.Value, error) {
+			if err := c.uncalled("cond"); err != nil {
+				return nil, err
+			}
 			return nil, c.judge(!bool(c.value("cond").Truth()), "cond")
 		}},
 	compare("lt", syntax.LT, `got < want.`),
@@ -84,6 +90,11 @@ var checkClass = newClass("check", "The checks. One that fails ends its test and
 func compare(name string, op syntax.Token, doc string) member[checkModule] {
 	return member[checkModule]{name: name, sig: `(got, want, msg="")`, doc: doc,
 		call: func(c *call, _ checkModule) (starlark.Value, error) {
+			if op == syntax.NEQ {
+				if err := c.uncalled("got", "want"); err != nil {
+					return nil, err
+				}
+			}
 			ok, err := starlark.Compare(op, c.value("got"), c.value("want"))
 			if err != nil {
 				return nil, err

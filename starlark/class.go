@@ -46,6 +46,9 @@ func newClass[H handle](name, doc string, members []member[H]) *class[H] {
 		m := &members[i]
 		if m.call != nil {
 			m.parsed = lazySignature(m.sig)
+			methods[m.name] = m.parsed
+		} else {
+			fields[m.name] = true
 		}
 		c.index[m.name] = m
 	}

@@ -233,7 +233,13 @@ func (s *sources) traced(class Class, name, msg string, stack starlark.CallStack
 	if class == Bug {
 		fmt.Fprintln(&b, "this is a defect of nvlab, not of the scenario")
 	}
-	if hint := runHint(msg); hint != "" {
+	hint := runHint(msg)
+	for _, f := range frames {
+		if taker := s.tooEarly(f.Pos); taker != "" {
+			hint = fmt.Sprintf("%s calls the function itself: write %s(lambda: ...), so that it is not called before", taker, taker)
+		}
+	}
+	if hint != "" {
 		fmt.Fprintf(&b, "hint: %s\n", hint)
 	}
 	b.WriteString("Traceback (most recent call last):")
@@ -251,7 +257,11 @@ func (s *sources) located(at syntax.Position, class Class, msg string) string {
 	if line != "" {
 		fmt.Fprintf(&b, "\n    %s\n    %s^", line, indentTo(line, int(at.Col)))
 	}
-	if hint := loadHint(msg, line); hint != "" {
+	hint := loadHint(msg, line)
+	if src := s.files[at.Filename()]; hint == "" && src != nil && indentError.MatchString(msg) && src.mixes() {
+		hint = "tabs and spaces are mixed in this file, and a tab reaches to the next multiple of 8 columns: indent with spaces only"
+	}
+	if hint != "" {
 		fmt.Fprintf(&b, "\nhint: %s", hint)
 	}
 	return b.String()

@@ -32,7 +32,11 @@ var loadHints = []hint{
 		`Starlark has no exceptions: check.fails(fn, regexp) catches an error, fail(message) raises one`},
 	{regexp.MustCompile(`got with\b`), nil,
 		`Starlark has no with: everything ends with its test; t.defer(fn) does more`},
-	{regexp.MustCompile(`got (class|del|global|nonlocal|yield)\b`), nil,
+	{regexp.MustCompile(`got del\b`), nil,
+		`Starlark has no del: d.pop(key) takes an entry out of a dict, l.pop(i) an element out of a list`},
+	{regexp.MustCompile(`got (global|nonlocal)\b`), nil,
+		`Starlark has no global: what a function learns it returns, or puts into a list or dict that it is given`},
+	{regexp.MustCompile(`got (class|yield|async|await)\b`), nil,
 		`Starlark has no such statement: struct(a = 1) makes a value with attributes`},
 	{regexp.MustCompile(`got is\b`), nil, `Starlark has no "is": write ==`},
 	{regexp.MustCompile(`cannot reassign (global|top-level)`), nil,
@@ -43,6 +47,10 @@ var loadHints = []hint{
 		`predeclared are check, struct, json, KiB, MiB, GiB and TiB (see nvlab doc)`},
 	{regexp.MustCompile(`undefined: t$`), nil,
 		`t is what a test is called with: def test_x(t)`},
+	{regexp.MustCompile(`got ':', want`), regexp.MustCompile(`:=`),
+		`Starlark has no :=: assign on a line of its own, n = x`},
+	{regexp.MustCompile(`unexpected input character '@'`), nil,
+		`Starlark has no decorators: call the function by name, t.skip(reason) and t.needs(...) within the test`},
 	{regexp.MustCompile(`got '\*\*'`), nil,
 		`Starlark has no power: 2**n is 1 << n`},
 	{regexp.MustCompile(`got identifier`), regexp.MustCompile(`\b\d+[KMGT](i?B)?\b`),
@@ -53,11 +61,18 @@ var loadHints = []hint{
 		`a name that starts with _ stays within its file`},
 }
 
+// indentError is what the parser says of lines whose margins do not fit.
+var indentError = regexp.MustCompile(`^unindent does not match|got (indent|outdent)\b|want (indent|outdent)\b`)
+
 var runHints = []hint{
 	{regexp.MustCompile(`cannot .* frozen (list|set)|cannot .* (frozen )?hash table|frozen (dict|list|set)`), nil,
 		`values at the top level are frozen once their file is loaded: copy it with list(x) or dict(x), and keep state in the test`},
 	{regexp.MustCompile(`unknown conversion %`), nil,
 		`Starlark's % knows %s %r %d %x %o %c %e %f %g, without widths; %% is a percent sign`},
+	{regexp.MustCompile(`^format: (format spec features not supported|unknown conversion)`), nil,
+		`Starlark's format knows {}, {0}, {name}, {!r} and {!s}, without widths; x + " " * (5 - len(x)) pads, "%x" % n is hexadecimal`},
+	{regexp.MustCompile(`got \w+, want function$`), nil,
+		`pass the function itself and do not call it: t.defer(vm.kill), check.fails(lambda: vm.run("x"), "text")`},
 	{regexp.MustCompile(`called recursively`), nil,
 		`Starlark has no recursion: write a loop over a list of what is left to do`},
 	{regexp.MustCompile(`unknown binary op: string \+ |unknown binary op: \w+ \+ string`), nil,

@@ -141,9 +141,15 @@ func (l *Loader) execute(ctx context.Context, m *module, path string, chain []st
 		return err
 	}
 	src.index(file)
+	if errs := src.mixedIndent(file); errs != nil { // before anything is said of blocks that are others than they seem
+		return errs
+	}
 	program, err := starlark.FileProgram(file, universe().Has)
 	if err != nil {
 		return err
+	}
+	if errs := silent(file); errs != nil {
+		return errs
 	}
 	for _, b := range file.Module.(*resolve.Module).Globals {
 		m.names = append(m.names, b.First.Name)

@@ -2,7 +2,6 @@ package nvstar
 
 import (
 	"fmt"
-	"strings"
 	"sync"
 
 	"go.starlark.net/starlark"
@@ -105,7 +104,7 @@ func (sig *signature) names() []string {
 }
 
 func (sig *signature) tooMany(name string, got int) error {
-	short := name[strings.LastIndexByte(name, '.')+1:]
+	short := lastName(name)
 	switch {
 	case len(sig.params) == 0:
 		return fmt.Errorf("it takes no arguments, %d given", got)

@@ -15,10 +15,11 @@ type sources struct {
 type source struct {
 	lines []string
 	calls map[[2]int32][2]int32 // line and column of a call's parenthesis: its first and last line
+	early map[[2]int32]string   // the same of a call whose outcome stands where a function is wanted: what takes it
 }
 
 func (s *sources) add(name string, text []byte) *source {
-	src := &source{lines: strings.Split(string(text), "\n"), calls: make(map[[2]int32][2]int32)}
+	src := &source{lines: strings.Split(string(text), "\n"), calls: make(map[[2]int32][2]int32), early: make(map[[2]int32]string)}
 	s.files[name] = src
 	return src
 }
@@ -28,10 +29,26 @@ func (src *source) index(file *syntax.File) {
 	syntax.Walk(file, func(n syntax.Node) bool {
 		if call, ok := n.(*syntax.CallExpr); ok {
 			start, end := call.Span()
-			src.calls[[2]int32{call.Lparen.Line, call.Lparen.Col}] = [2]int32{start.Line, end.Line}
+			src.calls[place(call.Lparen)] = [2]int32{start.Line, end.Line}
+			if fn, ok := call.Fn.(*syntax.DotExpr); ok && len(call.Args) > 0 && (fn.Name.Name == "fails" || fn.Name.Name == "defer") {
+				if arg, ok := call.Args[0].(*syntax.CallExpr); ok {
+					src.early[place(arg.Lparen)] = dotted(fn)
+				}
+			}
 		}
 		return true
 	})
+}
+
+func place(at syntax.Position) [2]int32 { return [2]int32{at.Line, at.Col} }
+
+// tooEarly is what takes a function and was to be given what the call at a
+// position returns, "" if the call is none such.
+func (s *sources) tooEarly(at syntax.Position) string {
+	if src := s.files[at.Filename()]; src != nil {
+		return src.early[place(at)]
+	}
+	return ""
 }
 
 // line is the line of a position, "" if the file is unknown.
@@ -54,7 +71,7 @@ func (s *sources) excerpt(at syntax.Position) []string {
 		return nil
 	}
 	first, last := at.Line, at.Line
-	if span, ok := src.calls[[2]int32{at.Line, at.Col}]; ok {
+	if span, ok := src.calls[place(at)]; ok {
 		first, last = span[0], min(span[1], span[0]+excerptLimit-1, int32(len(src.lines)))
 	}
 	lines := src.lines[first-1 : last]

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"go.starlark.net/starlark"
@@ -142,10 +143,17 @@ func (t *T) cleanUp(ctx context.Context) {
 
 func callFunction(thread *starlark.Thread, fn starlark.Callable, args starlark.Tuple) error {
 	return guarded(func() error {
-		_, err := starlark.Call(thread, fn, args, nil)
+		v, err := starlark.Call(thread, fn, args, nil)
+		if b, ok := v.(*starlark.Builtin); ok && err == nil { // as of lambda: vm.kill
+			if form := callable(lastName(b.Name())); form != "" {
+				err = fmt.Errorf("the function returns %s and does not call it: write %[1]s%s", b.Name(), form)
+			}
+		}
 		return err
 	})
 }
+
+func lastName(dotted string) string { return dotted[strings.LastIndexByte(dotted, '.')+1:] }
 
 // guarded calls f, and turns a panic below it into an error of class bug.
 func guarded(f func() error) (err error) {
