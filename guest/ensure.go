@@ -210,7 +210,7 @@ func outOfReach(err error) bool {
 // unavailable says what is missing and how to get it.
 func unavailable(apt, host error) error {
 	return fmt.Errorf("%w; and %w. Either make Debian's packages reachable (a host with apt-get, its sources configured, a network), "+
-		"or install what is missing (apt-get install linux-image-cloud-amd64 busybox-static ndctl daxctl e2fsprogs), "+
+		"or install what is missing (apt-get install linux-image-cloud-amd64 busybox ndctl daxctl e2fsprogs), "+
 		"or copy the store of guests from a machine that has one", apt, host)
 }
 

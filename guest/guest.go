@@ -28,7 +28,7 @@ import (
 
 // recipe is raised whenever the same packages would give another guest: a
 // guest of another recipe is built anew.
-const recipe = 1
+const recipe = 2
 
 // DefaultKernel names the package of the default guest's kernel.
 const DefaultKernel = "linux-image-cloud-amd64"

@@ -10,7 +10,7 @@ import (
 )
 
 // baseTools are the packages whose programs every guest has.
-var baseTools = []string{"busybox-static", "ndctl", "daxctl", "e2fsprogs", "xfsprogs"}
+var baseTools = []string{"busybox", "ndctl", "daxctl", "e2fsprogs", "xfsprogs"}
 
 // basePaths are what a guest takes of them, in merged paths; a name ending in /
 // takes all below. Libraries come by what these need.
@@ -123,6 +123,8 @@ func addSystem(t *rootfs.Tree) error {
 		"etc/group":    "root:x:0:\ntty:x:5:\ndisk:x:6:\nnogroup:x:65534:\n",
 		"etc/hostname": "nvlab\n",
 		"etc/hosts":    "127.0.0.1 localhost nvlab\n",
+		// What mount tries without -t: the kernel loads what is a module.
+		"etc/filesystems": "ext4\nxfs\nbtrfs\nf2fs\nvfat\niso9660\nsquashfs\n*\n",
 	} {
 		if t.Get(name) == nil {
 			if err := t.AddFile(name, 0o644, []byte(content)); err != nil {

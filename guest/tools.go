@@ -329,7 +329,10 @@ func (b *builder) addExtra(ctx context.Context, t *rootfs.Tree, pool *packagePoo
 			}
 		}
 	}
-	return nil
+	if err := b.linkAlternatives(t, list); err != nil {
+		return err
+	}
+	return linkLibraries(t)
 }
 
 // hostDirs are where the host has programs and libraries; tests set others.

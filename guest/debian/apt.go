@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -55,7 +56,7 @@ func NewApt(lists, work string) (*Apt, error) {
 			return nil, fmt.Errorf("cannot prepare apt's folders: %w", err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(work, "status"), []byte(assumed()), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(work, "status"), []byte(assumed(nil)), 0o644); err != nil {
 		return nil, fmt.Errorf("cannot prepare apt's folders: %w", err)
 	}
 	if err := os.WriteFile(a.conf, []byte(a.config()), 0o644); err != nil {
@@ -107,13 +108,17 @@ Dir::Log ` + q(a.work) + `;
 }
 
 // assumed is a dpkg status file in which the tools of installation pass for
-// installed: a guest's packages are unpacked, never configured.
-func assumed() string {
+// installed, unless they are wanted for themselves: a guest's packages are
+// unpacked, never configured.
+func assumed(wanted []string) string {
 	var b strings.Builder
 	for _, name := range []string{
 		"adduser", "base-files", "base-passwd", "debconf", "debianutils", "dpkg", "init-system-helpers", "initramfs-tools",
 		"install-info", "kmod", "linux-base", "login", "passwd", "perl-base", "sensible-utils", "sysvinit-utils", "tar", "ucf", "usrmerge", "usr-is-merged",
 	} {
+		if slices.Contains(wanted, name) {
+			continue
+		}
 		fmt.Fprintf(&b, "Package: %s\nStatus: install ok installed\nVersion: 99:1\nArchitecture: amd64\nMulti-Arch: foreign\nMaintainer: none\n", name)
 		if name == "debconf" {
 			b.WriteString("Provides: debconf-2.0\n")
@@ -166,6 +171,9 @@ func (a *Apt) Names(ctx context.Context, prefix string) ([]string, error) {
 
 // Closure returns the packages and all they depend on, as NAME=VERSION.
 func (a *Apt) Closure(ctx context.Context, names []string) ([]string, error) {
+	if err := os.WriteFile(filepath.Join(a.work, "status"), []byte(assumed(names)), 0o644); err != nil {
+		return nil, fmt.Errorf("cannot prepare apt's folders: %w", err)
+	}
 	args := append([]string{"install", "-qq", "-y", "--no-install-recommends", "--print-uris", "--"}, names...)
 	out, err := a.run(ctx, "", nil, "apt-get", args...)
 	if err != nil {

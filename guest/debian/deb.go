@@ -53,8 +53,13 @@ func Unpack(deb io.Reader, spool *os.File, progress func(int)) ([]*File, error) 
 	return listTar(spool)
 }
 
-// spoolData finds the data.tar member and writes it, decompressed, to w.
 func spoolData(deb io.Reader, w io.Writer, limit int64, progress func(int)) error {
+	return spoolMember(deb, "data.tar", w, limit, progress)
+}
+
+// spoolMember finds the member whose name begins so and writes it,
+// decompressed, to w.
+func spoolMember(deb io.Reader, prefix string, w io.Writer, limit int64, progress func(int)) error {
 	r := bufio.NewReaderSize(countingReader{deb, progress}, 1<<20)
 	var magic [8]byte
 	if _, err := io.ReadFull(r, magic[:]); err != nil || string(magic[:]) != "!<arch>\n" {
@@ -63,7 +68,7 @@ func spoolData(deb io.Reader, w io.Writer, limit int64, progress func(int)) erro
 	for first := true; ; first = false {
 		name, size, err := nextMember(r)
 		if err == io.EOF {
-			return errors.New("not a Debian package: no data.tar in it")
+			return fmt.Errorf("not a Debian package: no %s in it", prefix)
 		}
 		if err != nil {
 			return err
@@ -72,7 +77,7 @@ func spoolData(deb io.Reader, w io.Writer, limit int64, progress func(int)) erro
 			return fmt.Errorf("not a Debian package: it begins with %q, not debian-binary", name)
 		}
 		member := io.LimitReader(r, size)
-		if strings.HasPrefix(name, "data.tar") {
+		if strings.HasPrefix(name, prefix) {
 			return decompress(name, member, w, limit)
 		}
 		if n, err := io.Copy(io.Discard, member); err != nil || n < size {

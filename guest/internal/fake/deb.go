@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"fmt"
+	"strings"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -21,12 +22,21 @@ type File struct {
 }
 
 // Deb makes a package whose data.tar is compressed as ext says: "", ".gz" or
-// ".zst".
+// ".zst". Files in DEBIAN/ are its control files.
 func Deb(ext string, files ...File) []byte {
+	var control, data []File
+	for _, f := range files {
+		if name, ok := strings.CutPrefix(f.Name, "DEBIAN/"); ok {
+			f.Name = name
+			control = append(control, f)
+		} else {
+			data = append(data, f)
+		}
+	}
 	return Ar(
 		"debian-binary", []byte("2.0\n"),
-		"control.tar", Tar(),
-		"data.tar"+ext, Compress(ext, Tar(files...)),
+		"control.tar", Tar(control...),
+		"data.tar"+ext, Compress(ext, Tar(data...)),
 	)
 }
 
