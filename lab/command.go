@@ -19,6 +19,7 @@ type Command struct {
 	Stdin   []byte
 	Timeout time.Duration // of guest time
 	Check   bool          // a bad end is a *CommandError
+	ErrExit bool          // Shell stops at its first failure, in a pipeline too
 }
 
 // commandLimit bounds what errors quote of a command.
@@ -37,10 +38,14 @@ func (c Command) String() string {
 
 func (c Command) request() (*proto.Command, error) {
 	switch {
+	case c.Args == nil && c.ErrExit:
+		return &proto.Command{Run: proto.Run{Argv: []string{"sh", "-e", "-o", "pipefail", "-c", c.Shell}}, Stdin: c.Stdin}, nil
 	case c.Args == nil:
 		r := proto.Shell(c.Shell)
 		r.Stdin = c.Stdin
 		return r, nil
+	case c.ErrExit:
+		return nil, errors.New("errexit is for the text of a shell, not for a list")
 	case len(c.Args) == 0:
 		return nil, errors.New("an empty list is no command")
 	}

@@ -30,9 +30,7 @@ func (v *VM) run(ctx context.Context, timeout time.Duration, done func() bool) (
 		return 0, fmt.Errorf("a timeout of %v is too long", timeout)
 	}
 	stop, err := v.m.Run(ctx, until, func() bool {
-		if data := v.m.Channel().Receive(); len(data) > 0 {
-			v.client.Feed(data) // its error is the client's, and final
-		}
+		v.feed()
 		return done() || v.lost != nil || v.fallen() || v.power.cut != nil
 	})
 	var lost *vmm.LostMemoryError
@@ -51,6 +49,13 @@ func (v *VM) run(ctx context.Context, timeout time.Duration, done func() bool) (
 		err = &Error{Class: ClassBug, Err: err, Console: v.console.tail(tailLines)}
 	}
 	return 0, err
+}
+
+// feed gives the client what the guest sent.
+func (v *VM) feed() {
+	if data := v.m.Channel().Receive(); len(data) > 0 {
+		v.client.Feed(data) // its error is the client's, and final
+	}
 }
 
 // fallen says that there is no point in going on: the kernel stopped, or it

@@ -3,22 +3,48 @@ package lab
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"regexp"
+	"strconv"
+	"strings"
 	"time"
 
+	"nvlab/guest/proto"
 	"nvlab/vmm"
 )
 
+// A Terminal is what a shell is shown on.
+type Terminal struct {
+	In   io.Reader
+	Out  io.Writer
+	Name string // TERM; "" is vt220
+	// Size tells rows and columns, 0 if it is none. Resized says when to ask
+	// again.
+	Size    func() (rows, cols int)
+	Resized <-chan struct{}
+}
+
 // Interact switches the machine on with a shell on its serial console, and
-// connects that to in and out until the shell ends, in says Ctrl-A X, or in
-// ends. The guest's clock is held to the wall's, so that an idle guest costs
-// nothing. It leaves the machine off.
-func (v *VM) Interact(ctx context.Context, in io.Reader, out io.Writer) error {
+// connects that to the terminal until the shell ends, In says Ctrl-A X, or In
+// ends. Nothing is shown before the shell begins. The guest's clock is held to
+// the wall's, so that an idle guest costs nothing. It leaves the machine off.
+func (v *VM) Interact(ctx context.Context, term Terminal) error {
 	if v.state != Off {
 		return errors.New("the VM is on already")
 	}
-	v.opts.Cmdline = "nvlab.shell " + v.opts.Cmdline
-	v.console.echo = out
+	words := []string{"nvlab.shell"}
+	if terminalName.MatchString(term.Name) {
+		words = append(words, "nvlab.term="+term.Name)
+	}
+	size := func() (rows, cols int) { return 0, 0 }
+	if term.Size != nil {
+		size = term.Size
+	}
+	if rows, cols := size(); rows > 0 && cols > 0 {
+		words = append(words, fmt.Sprintf("nvlab.size=%dx%d", rows, cols))
+	}
+	v.opts.Cmdline = strings.Join(append(words, v.opts.Cmdline), " ")
 	defer func() { v.console.echo = nil }()
 	defer v.off()
 	if err := v.powerOn(ctx); err != nil {
@@ -26,13 +52,22 @@ func (v *VM) Interact(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	quit := make(chan struct{})
 	defer close(quit)
-	typed := keyboard(in, quit)
+	typed := keyboard(term.In, quit)
 	start := time.Now()
+	listen := func() bool {
+		v.feed()
+		if _, hello := v.client.Hello(); hello {
+			v.console.echo = term.Out
+		}
+		return false
+	}
 	for {
-		stop, err := v.m.Run(ctx, v.m.Clock()+frame, nil)
+		stop, err := v.m.Run(ctx, v.m.Clock()+frame, listen)
 		switch {
 		case err != nil:
 			return err
+		case v.console.echo == nil && stop != vmm.StopDeadline:
+			return v.bootError(stop, 0)
 		case stop == vmm.StopPowerOff || stop == vmm.StopReset:
 			return nil
 		case stop != vmm.StopDeadline:
@@ -44,10 +79,26 @@ func (v *VM) Interact(ctx context.Context, in io.Reader, out io.Writer) error {
 				return nil
 			}
 			v.m.ConsoleInput(p)
+		case <-term.Resized:
+			v.resize(size())
 		case <-time.After(v.m.Clock() - time.Since(start)):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+	}
+}
+
+// terminalName keeps what is no word of a command line out of it.
+var terminalName = regexp.MustCompile(`^[A-Za-z0-9.+_-]{1,64}$`)
+
+// resize tells the shell's terminal its new size; the kernel tells programs.
+func (v *VM) resize(rows, cols int) {
+	if rows <= 0 || cols <= 0 {
+		return
+	}
+	_, send, err := v.client.Start(&proto.Command{Run: proto.Run{Argv: []string{"stty", "-F", "/dev/ttyS0", "rows", strconv.Itoa(rows), "cols", strconv.Itoa(cols)}}})
+	if err == nil { // else the guest does not listen yet
+		v.m.Channel().Send(send)
 	}
 }
 

@@ -121,8 +121,7 @@ func (x *trace) wanted(c *call, findings []lab.Finding) []lab.Finding {
 }
 
 func vmTrace(c *call, v *vm) (starlark.Value, error) {
-	shell, args := c.command("command")
-	command := lab.Command{Shell: shell, Args: args, Timeout: lab.DefaultTimeout, Check: true}
+	command := c.runnable()
 	if c.err != nil {
 		return nil, c.err
 	}

@@ -1,6 +1,7 @@
 package nvstar
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -63,8 +64,10 @@ vendor_id, device_id, revision, serial, handle and physical_id are what the NFIT
 			}
 			return nil, v.v.Boot(c.ctx(), timeout)
 		}},
-	{name: "run", sig: `(command, *, check=True, stdin=None, timeout="60s")`,
-		doc:  `Runs a command in the guest → result. A string runs under sh -c, a list runs as it is; a program that cannot be started ends in status 127 or 126, as under a shell. stdin is text or bytes. With check an exit status other than 0 fails the test and shows both streams. A panic, a hang or an oops fails it as well.`,
+	{name: "run", sig: `(command, *, check=True, stdin=None, timeout="60s", errexit=False)`,
+		doc: `Runs a command in the guest → result. A string runs under sh -c, a list runs as it is; a program that cannot be started ends in status 127 or 126, as under a shell. stdin is text or bytes. With check an exit status other than 0 fails the test and shows both streams. A panic, a hang or an oops fails it as well.
+
+A shell's exit status is that of its last command: "false; echo x" and "false | cat" end in 0. With errexit a string stops at the first command that fails, wherever it stands in a pipeline (sh -e -o pipefail).`,
 		call: runCommand},
 	{name: "ndctl", sig: `(*args, check=True)`,
 		doc:  `Runs the guest's ndctl and returns its JSON decoded; None if it printed none.`,
@@ -191,8 +194,8 @@ vendor_id, device_id, revision, serial, handle and physical_id are what the NFIT
 			}
 			return nil, v.v.WaitOff(c.ctx(), timeout)
 		}},
-	{name: "trace", sig: `(command)`,
-		doc:  `Runs a command, as vm.run does, and records every store, flush and fence to the NVDIMMs and every label write → trace. On the software engine only: the other shows no single stores.`,
+	{name: "trace", sig: `(command, *, check=True, stdin=None, timeout="60s", errexit=False)`,
+		doc:  `Runs a command, as vm.run does and with its options, and records every store, flush and fence to the NVDIMMs and every label write → trace. On the software engine only: the other shows no single stores.`,
 		call: vmTrace},
 })
 
@@ -306,9 +309,18 @@ func (c *call) guestPath(name string) string {
 	return path
 }
 
-func runCommand(c *call, v *vm) (starlark.Value, error) {
+// runnable is the command of vm.run and vm.trace, with its options.
+func (c *call) runnable() lab.Command {
 	shell, args := c.command("command")
-	command := lab.Command{Shell: shell, Args: args, Stdin: c.data("stdin"), Timeout: c.duration("timeout"), Check: c.truth("check")}
+	command := lab.Command{Shell: shell, Args: args, Stdin: c.data("stdin"), Timeout: c.duration("timeout"), Check: c.truth("check"), ErrExit: c.truth("errexit")}
+	if c.err == nil && command.ErrExit && args != nil {
+		c.err = errors.New("errexit = True is for a string, which a shell runs: a list is one program")
+	}
+	return command
+}
+
+func runCommand(c *call, v *vm) (starlark.Value, error) {
+	command := c.runnable()
 	if c.err != nil {
 		return nil, c.err
 	}

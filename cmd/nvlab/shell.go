@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/term"
 
@@ -19,8 +21,8 @@ var shellCommand = &command{
 	name:  "shell",
 	args:  "[flags]",
 	short: "boot a machine and give a shell in its guest",
-	long: `Boots a machine and gives a shell in its guest. Ctrl-A X leaves it, Ctrl-A Ctrl-A
-sends a Ctrl-A. The flags are the options of t.vm and vm.plug, for example:
+	long: `Boots a machine and gives a shell in its guest. exit, Ctrl-D and Ctrl-A X leave it,
+Ctrl-A Ctrl-A sends a Ctrl-A. The flags are the options of t.vm and vm.plug, for example:
 
   nvlab shell --slots 1 --maxmem 4G --nvdimm path=pmem0.img,size=64M,label-size=128K`,
 }
@@ -66,6 +68,10 @@ func init() {
 			var bad *refusedError
 			if errors.As(err, &bad) {
 				return c.misused("%v", err)
+			}
+			var guest *lab.Error
+			if errors.As(err, &guest) && guest.Console != "" {
+				fmt.Fprintf(os.Stderr, "%s\n", guest.Console)
 			}
 			return c.failed(ctx, nvstar.ExitOf(err), err)
 		}
@@ -117,7 +123,7 @@ func (o *shellOptions) complete() ([]shellDIMM, error) {
 			return nil, fmt.Errorf("--maxmem %w", err)
 		}
 	case o.vm.Slots > 0:
-		o.vm.MaxMem = need
+		o.vm.MaxMem = need + uint64(max(0, o.vm.Slots-len(dimms)))<<30 // an empty slot has room for 1 GiB
 	}
 	return dimms, nil
 }
@@ -201,7 +207,7 @@ func (o *shellOptions) interact(ctx context.Context, dimms []shellDIMM) error {
 		return err
 	}
 	engine, why := l.Engine()
-	fmt.Fprintf(os.Stderr, "engine: %s (%s); Ctrl-A X leaves\n", engine, why)
+	fmt.Fprintf(os.Stderr, "engine: %s (%s); exit, Ctrl-D or Ctrl-A X leaves\n", engine, why)
 	if err := l.Prepare(ctx); err != nil {
 		return err
 	}
@@ -212,7 +218,37 @@ func (o *shellOptions) interact(ctx context.Context, dimms []shellDIMM) error {
 		}
 		defer term.Restore(in, before)
 	}
-	return vm.Interact(ctx, os.Stdin, os.Stdout)
+	resized, stop := windowChanges()
+	defer stop()
+	return vm.Interact(ctx, lab.Terminal{In: os.Stdin, Out: os.Stdout, Name: os.Getenv("TERM"), Size: windowSize, Resized: resized})
+}
+
+// windowSize is the size of the terminal's window, 0 if there is none.
+func windowSize() (rows, cols int) {
+	cols, rows, err := term.GetSize(int(os.Stdout.Fd()))
+	if err != nil {
+		return 0, 0
+	}
+	return rows, cols
+}
+
+// windowChanges says when the window has another size, until stop is called.
+func windowChanges() (changes <-chan struct{}, stop func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGWINCH)
+	out := make(chan struct{}, 1)
+	go func() {
+		for range signals {
+			select {
+			case out <- struct{}{}:
+			default: // one is on its way
+			}
+		}
+	}()
+	return out, func() {
+		signal.Stop(signals)
+		close(signals)
+	}
 }
 
 // machine is the VM with its DIMMs, off.

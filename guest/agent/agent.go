@@ -9,8 +9,8 @@
 //	nvlab.term=NAME      TERM of that shell
 //	nvlab.size=ROWSxCOLS size of its terminal
 //
-// Without script or shell the agent opens the virtio-console port named
-// proto.PortName. What goes wrong is one line on the console that begins with
+// Without script the agent opens the virtio-console port named proto.PortName;
+// beside a shell it serves there, too. What goes wrong is one line on the console that begins with
 // "nvlab-agent: ".
 //
 // A process that a request starts leads a session of its own. Its answer ends

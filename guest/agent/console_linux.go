@@ -40,6 +40,9 @@ func runShell(p *processes, opt options) error {
 	if opt.rows > 0 && opt.cols > 0 {
 		unix.IoctlSetWinsize(tty, unix.TIOCSWINSZ, &unix.Winsize{Row: opt.rows, Col: opt.cols})
 	}
+	// Who types does not want the kernel's chatter in between: warnings and
+	// worse only (syslog(2), SYSLOG_ACTION_CONSOLE_LEVEL).
+	unix.Klogctl(8, make([]byte, 5))
 	env := append(os.Environ(), "TERM="+opt.term, `PS1=\w # `)
 	_, exited, err := p.start([]string{"sh", "-i"}, &syscall.ProcAttr{
 		Dir: "/root", Env: env,

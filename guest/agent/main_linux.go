@@ -66,18 +66,35 @@ func run() error {
 	case opt.script != "":
 		return runScript(procs, opt)
 	case opt.shell:
+		// The host is served besides: it tells when the shell is about to begin,
+		// and the size of its window.
+		s, err := connect(procs, notes)
+		if err != nil {
+			report(err)
+		} else {
+			go func() { report(s.serve()) }()
+		}
 		return runShell(procs, opt)
 	}
-	port, err := openPort(30 * time.Second)
+	s, err := connect(procs, notes)
 	if err != nil {
 		return err
+	}
+	return s.serve()
+}
+
+// connect opens the channel to the host and says hello.
+func connect(procs *processes, notes []string) (*server, error) {
+	port, err := openPort(30 * time.Second)
+	if err != nil {
+		return nil, err
 	}
 	s := newServer(port, procs)
 	s.shutdown = procs.shutdown
 	if err := s.hello(release(), notes); err != nil {
-		return fmt.Errorf("cannot say hello: %w", err)
+		return nil, fmt.Errorf("cannot say hello: %w", err)
 	}
-	return s.serve()
+	return s, nil
 }
 
 func release() string {

@@ -49,6 +49,9 @@ func setUp() (notes []string) {
 	if err := unix.Sethostname([]byte("nvlab")); err != nil {
 		notes = append(notes, fmt.Sprintf("cannot set the host name: %v", err))
 	}
+	if err := loopbackUp(); err != nil {
+		notes = append(notes, fmt.Sprintf("cannot bring up lo: %v", err))
+	}
 	os.Clearenv()
 	for _, e := range environment {
 		k, v, _ := strings.Cut(e, "=")
@@ -56,6 +59,25 @@ func setUp() (notes []string) {
 	}
 	unix.Umask(0o022)
 	return notes
+}
+
+// loopbackUp makes 127.0.0.1 and ::1 answer (netdevice(7), SIOCSIFFLAGS). A
+// kernel need not have a network.
+func loopbackUp() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		if err == unix.EAFNOSUPPORT || err == unix.ENOSYS {
+			return nil
+		}
+		return err
+	}
+	defer unix.Close(fd)
+	lo, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	lo.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo)
 }
 
 // loadModules loads what the image lists. A module that does not load is no
