@@ -16,7 +16,7 @@ import (
 // a machine that is off now, the second of them not flushed.
 func storedTrace(t *testing.T, x *Experiment, b *Backend) *Trace {
 	t.Helper()
-	o := DefaultVMOptions()
+	var o VMOptions
 	o.Slots, o.MaxMem = 1, 1<<30
 	v, err := x.VM(o)
 	if err != nil {

@@ -12,10 +12,70 @@ import (
 // A Backend is the storage of a DIMM, in an experiment. After the experiment
 // its methods that can fail return ErrClosed.
 type Backend struct {
-	*backend.Backend
+	b      *backend.Backend
 	x      *Experiment
 	real   string // path of the file, without symbolic links; "" of memory
 	offset uint64 // of the backend within it
+}
+
+// Path is the file's path as given, "" of memory.
+func (b *Backend) Path() string { return b.b.Path() }
+
+// Size in bytes, label area included.
+func (b *Backend) Size() uint64 { return b.b.Size() }
+
+// Share says whether guest writes reach the file.
+func (b *Backend) Share() bool { return b.b.Share() }
+
+// ReadOnly says that neither guest nor host can write it.
+func (b *Backend) ReadOnly() bool { return b.b.ReadOnly() }
+
+// Align is the alignment of a DIMM's address and size on it, in bytes.
+func (b *Backend) Align() uint64 { return b.b.Align() }
+
+// Durability is what the backend can guarantee for guest writes.
+func (b *Backend) Durability() backend.Durability { return b.b.Durability() }
+
+// Warning is what the user ought to know of how the backend was opened, "" if
+// there is nothing.
+func (b *Backend) Warning() string { return b.b.Warning() }
+
+// Mapped says whether a running VM has it plugged.
+func (b *Backend) Mapped() bool { return b.b.Mapped() }
+
+// Copied says that the backend no longer is its file: a crash state was
+// applied.
+func (b *Backend) Copied() bool { return b.b.Copied() }
+
+// String is how messages name the backend.
+func (b *Backend) String() string { return b.b.String() }
+
+// What names the structure at an offset, such as "label[3]" or "data".
+func (b *Backend) What(off uint64) string { return b.b.What(off) }
+
+// Save writes what the backend holds to a new file.
+func (b *Backend) Save(path string) error {
+	if b.x.closed {
+		return ErrClosed
+	}
+	return b.b.Save(path)
+}
+
+// ReadAt reads what the guest sees while a VM runs, the file's content
+// otherwise: all of p or an error.
+func (b *Backend) ReadAt(p []byte, off int64) (int, error) {
+	if b.x.closed {
+		return 0, ErrClosed
+	}
+	return b.b.ReadAt(p, off)
+}
+
+// Restore makes the backend what it was at a snapshot of it. No VM maps it.
+func (b *Backend) Restore(s *Snapshot) error {
+	if b.x.closed {
+		return ErrClosed
+	}
+	return b.b.Restore(s)
 }
 
 // Kind is "file" or "ram".
@@ -59,7 +119,7 @@ func (b *Backend) Write(offset uint64, data []byte) error {
 			return fmt.Errorf("%s: a running VM maps the same file: power it off before writing", b)
 		}
 	}
-	_, err := b.WriteAt(data, int64(offset))
+	_, err := b.b.WriteAt(data, int64(offset))
 	return err
 }
 
@@ -78,7 +138,7 @@ func (b *Backend) SHA256(offset uint64, length *uint64) (string, error) {
 	if length != nil {
 		n = *length
 	}
-	sum, err := b.Backend.SHA256(offset, n)
+	sum, err := b.b.SHA256(offset, n)
 	return hex.EncodeToString(sum[:]), err
 }
 
@@ -93,7 +153,7 @@ func (b *Backend) Snapshot() (*Snapshot, error) {
 	if b.x.closed {
 		return nil, ErrClosed
 	}
-	return b.Backend.Snapshot()
+	return b.b.Snapshot()
 }
 
 // Diff lists where the backend differs from a snapshot of it.
@@ -101,7 +161,7 @@ func (b *Backend) Diff(s *Snapshot) ([]Change, error) {
 	if b.x.closed {
 		return nil, ErrClosed
 	}
-	return b.Backend.Diff(s)
+	return b.b.Diff(s)
 }
 
 // Labels parses the label area, of the size it was plugged with if labelSize
@@ -110,5 +170,5 @@ func (b *Backend) Labels(labelSize uint64) (*label.Area, error) {
 	if b.x.closed {
 		return nil, ErrClosed
 	}
-	return b.Backend.Labels(labelSize)
+	return b.b.Labels(labelSize)
 }

@@ -40,7 +40,7 @@ func blindVM(t *testing.T, x *Experiment, name string, hints int, labelSize uint
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := DefaultVMOptions()
+	var o VMOptions
 	o.Slots, o.MaxMem, o.FlushHints = 1, 4<<30, hints
 	v, err := x.VM(o)
 	if err != nil {

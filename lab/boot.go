@@ -15,7 +15,8 @@ import (
 const DefaultTimeout = 60 * time.Second
 
 // Boot switches the machine on and runs it until its agent answers: the nvdimm
-// modules are loaded and their bus is probed.
+// modules are loaded and their bus is probed. A timeout of 0 is
+// DefaultTimeout. A guest that does not answer is an *Error of ClassBoot.
 func (v *VM) Boot(ctx context.Context, timeout time.Duration) error {
 	switch {
 	case v.x.closed:
@@ -104,7 +105,7 @@ func (v *VM) start(image *image) error {
 		Date:    Epoch,
 		Console: &v.console,
 	}
-	if v.opts.NVDIMM && v.opts.Slots > 0 {
+	if !v.opts.NoNVDIMM && v.opts.Slots > 0 {
 		config.Events = []vmm.Event{fitEvent: {Path: nvdimm.RootPath, Value: nvdimm.NotifyFIT}}
 	}
 	m, err := vmm.Assemble(config)

@@ -17,7 +17,7 @@ type Command struct {
 	Shell   string   // for sh -c; or
 	Args    []string // as they are
 	Stdin   []byte
-	Timeout time.Duration // of guest time
+	Timeout time.Duration // of guest time; 0 is DefaultTimeout
 	Check   bool          // a bad end is a *CommandError
 	ErrExit bool          // Shell stops at its first failure, in a pipeline too
 }
@@ -95,7 +95,7 @@ func (v *VM) Run(ctx context.Context, c Command) (*Result, error) {
 	var left *leftError
 	switch {
 	case errors.As(err, &left) && !c.Check:
-	case err != nil && (v.opts.Oops == "fail" || ClassOf(err) != ClassGuest || c.Check):
+	case err != nil && (!v.opts.AllowOops || ClassOf(err) != ClassGuest || c.Check):
 		return nil, err
 	case c.Check && !r.ok():
 		return r, &CommandError{Command: c.String(), Result: r}

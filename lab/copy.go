@@ -25,13 +25,13 @@ func (x *Experiment) useCopy(b *Backend) error {
 		same = append(same, o)
 	}
 	for _, o := range same {
-		b.ShareCopy(o.Backend)
+		b.b.ShareCopy(o.b)
 	}
-	if err := b.UseCopy(); err != nil {
+	if err := b.b.UseCopy(); err != nil {
 		return &Error{Class: ClassHost, Err: err}
 	}
 	for _, o := range same {
-		o.ShareCopy(b.Backend)
+		o.b.ShareCopy(b.b)
 	}
 	return nil
 }
@@ -45,11 +45,11 @@ func (b *Backend) overlaps(o *Backend) bool {
 func (x *Experiment) shareCopies(b *Backend) error {
 	for _, o := range x.backends {
 		switch {
-		case !o.Copied() || !o.overlaps(b):
+		case !o.b.Copied() || !o.overlaps(b):
 		case o.offset != b.offset || o.Size() != b.Size():
 			return fmt.Errorf("%s: a crash state is applied to %#x bytes from %#x of this file: give the same offset and size", b, o.Size(), o.offset)
 		default:
-			b.ShareCopy(o.Backend)
+			b.b.ShareCopy(o.b)
 		}
 	}
 	return nil

@@ -45,7 +45,7 @@ func (v *VM) Plug(o PlugOptions) (*NVDIMM, error) {
 		return nil, fmt.Errorf("the guest has crashed: kill() the VM, then plug")
 	}
 	d, err := v.root.Plug(nvdimm.PlugConfig{
-		Backend: o.Backend.Backend, ID: o.ID, LabelSize: o.LabelSize, Unarmed: o.Unarmed, Slot: o.Slot,
+		Backend: o.Backend.b, ID: o.ID, LabelSize: o.LabelSize, Unarmed: o.Unarmed, Slot: o.Slot,
 		Node: o.Node, Addr: o.Addr, UUID: o.UUID, Regions: o.Regions, Identity: o.Identity, Nodes: v.nodes,
 	})
 	if err != nil {
@@ -109,7 +109,7 @@ func (v *VM) addMemory(d *NVDIMM) error {
 		return err
 	}
 	for i, p := range d.Pieces(mem) {
-		err := v.m.AddMemory(vmm.Region{Base: p.Addr, Mem: p.Mem, ReadOnly: d.backend.ReadOnly(), Observed: v.power.sees(), Revocable: d.backend.Revocable()})
+		err := v.m.AddMemory(vmm.Region{Base: p.Addr, Mem: p.Mem, ReadOnly: d.backend.ReadOnly(), Observed: v.power.sees(), Revocable: d.backend.b.Revocable()})
 		if err != nil {
 			for _, p := range d.Pieces(mem)[:i] {
 				v.m.RemoveMemory(p.Addr)

@@ -1,33 +1,41 @@
 package lab
 
 import (
+	"cmp"
 	"fmt"
 
 	"nvlab/nvdimm"
 )
 
-// callFault makes _DSM calls of a DIMM fail.
-type callFault struct {
-	dimm     *NVDIMM
-	fit      bool // of the root's _FIT instead
-	function uint32
-	status   uint32
-	torn     *uint32 // bytes of a label write that are done
-	nth      int     // calls until the first that fails, with it
-	times    int     // how many fail
+// A CallFault makes _DSM calls fail.
+type CallFault struct {
+	Function uint32
+	FIT      bool   // of the root's _FIT instead of the DIMM
+	Status   uint32 // that the guest gets; 0 is nvdimm.StatusFailed
+	Nth      int    // calls until the first that fails, with it; 0 is 1
+	Times    int    // how many fail; 0 is 1
 }
 
-// Fail makes calls of a _DSM function fail: the nth from now on, and times in
-// all. Function names are those of the language.
-func (d *NVDIMM) Fail(function uint32, fit bool, status uint32, nth, times int) error {
+// callFault is a CallFault that waits.
+type callFault struct {
+	CallFault
+	dimm *NVDIMM
+	torn *uint32 // bytes of a label write that are done
+}
+
+// Fail makes calls to the DIMM's firmware fail from now on.
+func (d *NVDIMM) Fail(f CallFault) error {
 	if err := d.faulty(); err != nil {
 		return err
 	}
-	if status == 0 {
-		return fmt.Errorf("status=0 is success: want the status that the guest gets, such as 4, a hardware error")
-	}
-	d.vm.power.calls = append(d.vm.power.calls, &callFault{dimm: d, fit: fit, function: function, status: status, nth: nth, times: times})
+	d.addFault(f, nil)
 	return nil
+}
+
+func (d *NVDIMM) addFault(f CallFault, torn *uint32) {
+	f.Status = cmp.Or(f.Status, nvdimm.StatusFailed)
+	f.Nth, f.Times = max(f.Nth, 1), max(f.Times, 1)
+	d.vm.power.calls = append(d.vm.power.calls, &callFault{f, d, torn})
 }
 
 // Tear makes the nth label write from now on stop after so many bytes, and
@@ -39,7 +47,7 @@ func (d *NVDIMM) Tear(bytes uint32, nth int) error {
 	if d.LabelSize() == 0 {
 		return fmt.Errorf("nvdimm %q has no label area: plug it with label_size", d.ID())
 	}
-	d.vm.power.calls = append(d.vm.power.calls, &callFault{dimm: d, function: nvdimm.FuncSetLabel, status: statusFailed, torn: &bytes, nth: nth, times: 1})
+	d.addFault(CallFault{Function: nvdimm.FuncSetLabel, Nth: nth}, &bytes)
 	return nil
 }
 
@@ -50,28 +58,25 @@ func (d *NVDIMM) faulty() error {
 	return d.vm.has(d)
 }
 
-// fitHandle is the handle that _FIT's calls have.
-const fitHandle = 0x10000
-
 // inject fails the call if a fault says so.
 func (p *power) inject(d *NVDIMM, c *nvdimm.Call) {
 	for _, f := range p.calls {
 		switch {
-		case f.times == 0 || f.function != c.Function:
+		case f.Times == 0 || f.Function != c.Function:
 			continue
-		case f.fit && c.Handle != fitHandle, !f.fit && d != f.dimm:
+		case f.FIT && c.Handle != nvdimm.FITHandle, !f.FIT && d != f.dimm:
 			continue
 		case f.torn != nil && c.Data == "":
 			continue
 		}
-		if f.nth--; f.nth > 0 {
+		if f.Nth--; f.Nth > 0 {
 			continue
 		}
-		f.times--
+		f.Times--
 		if c.Status != 0 {
 			continue // an earlier fault has it
 		}
-		c.Status = f.status
+		c.Status = f.Status
 		if f.torn != nil {
 			c.Torn = *f.torn
 		}

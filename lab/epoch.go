@@ -15,7 +15,7 @@ func (p *power) track(d *NVDIMM) error {
 	if p.blind == nil || p.v.opts.FlushHints == 0 || p.epochs[d] != nil {
 		return nil
 	}
-	s, err := d.backend.Backend.Snapshot()
+	s, err := d.backend.b.Snapshot()
 	if err != nil {
 		return &Error{Class: ClassHost, Err: err}
 	}
@@ -29,7 +29,7 @@ func (p *power) track(d *NVDIMM) error {
 // endEpoch is a store to a flush hint of a DIMM.
 func (p *power) endEpoch(d *NVDIMM) {
 	if s := p.epochs[d]; s != nil {
-		if err := d.backend.Update(s); err != nil {
+		if err := d.backend.b.Update(s); err != nil {
 			p.v.lose(err)
 		}
 	}
@@ -49,7 +49,7 @@ func (v *VM) FallsBack(keep persist.Keep) (why string, ok bool) {
 func (p *power) fallBack() {
 	for _, d := range p.v.dimms {
 		if s := p.epochs[d]; s != nil {
-			unlessLost(func() { d.backend.Revert(s, d.backend.Size()-d.LabelSize()) })
+			unlessLost(func() { d.backend.b.Revert(s, d.backend.Size()-d.LabelSize()) })
 		}
 	}
 }

@@ -59,7 +59,7 @@ func (x *Experiment) FileBackend(o FileBackendOptions) (*Backend, error) {
 		b.Close()
 		return nil, err
 	}
-	handle := &Backend{x: x, Backend: b, real: real, offset: o.Offset}
+	handle := &Backend{x: x, b: b, real: real, offset: o.Offset}
 	if err := x.shareCopies(handle); err != nil {
 		b.Close()
 		return nil, err
@@ -76,7 +76,7 @@ func (x *Experiment) RAMBackend(o RAMBackendOptions) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	return x.add(&Backend{x: x, Backend: b}), nil
+	return x.add(&Backend{x: x, b: b}), nil
 }
 
 func (x *Experiment) add(b *Backend) *Backend {
@@ -159,7 +159,7 @@ func (x *Experiment) Close() error {
 		v.end()
 	}
 	for _, b := range x.backends {
-		errs = append(errs, b.Close())
+		errs = append(errs, b.b.Close())
 	}
 	return errors.Join(errs...)
 }

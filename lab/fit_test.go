@@ -13,7 +13,7 @@ import (
 // of _FIT and not the next: it starts again, and sees it.
 func TestPlugBetweenTwoPiecesOfFIT(t *testing.T) {
 	x := vmExperiment(t)
-	o := DefaultVMOptions()
+	var o VMOptions
 	o.Slots, o.MaxMem = 40, 4<<30
 	v, err := x.VM(o)
 	if err != nil {
@@ -40,7 +40,7 @@ func TestPlugBetweenTwoPiecesOfFIT(t *testing.T) {
 	var offsets []uint32
 	old := v.root.OnCall
 	v.root.OnCall = func(c *nvdimm.Call) {
-		if c.Handle == fitHandle && c.Function == nvdimm.FuncReadFIT {
+		if c.Handle == nvdimm.FITHandle && c.Function == nvdimm.FuncReadFIT {
 			offsets = append(offsets, c.Offset)
 		}
 		old(c)

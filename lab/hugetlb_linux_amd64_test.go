@@ -14,7 +14,7 @@ import (
 // TestHugePages has nvlab itself in a guest that has a hugetlbfs.
 func TestHugePages(t *testing.T) {
 	x := vmExperiment(t)
-	v, err := x.VM(DefaultVMOptions())
+	v, err := x.VM(VMOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

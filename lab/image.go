@@ -36,47 +36,64 @@ func (i *image) open() (*os.File, int64, error) {
 // images are those that a run has used, so that the thousandth boot costs no
 // more than its own work. Kernels are kept parsed: they are read only.
 type images struct {
-	mu          sync.Mutex
-	made        map[string]*image
-	unreachable map[string]error // is not tried again: apt takes its time to give up
+	mu    sync.Mutex
+	tries map[string]*imageTry // by spec
+}
+
+// imageTry is an image that is there, cannot be had, or is being built.
+type imageTry struct {
+	done  chan struct{} // closed when the rest is known
+	image *image
+	err   error
 }
 
 // image returns a guest with nvlab's agent in it, and builds what is missing.
+// Who asks for one that is being built waits for it, as long as ctx lasts.
 func (l *Lab) image(ctx context.Context, kernel string, packages []string) (*image, error) {
 	if kernel == "" {
 		kernel = l.opts.Kernel
 	}
 	spec := guest.Spec{Kernel: kernel, Packages: packages}
-	l.images.mu.Lock()
-	defer l.images.mu.Unlock()
-	if i := l.images.made[spec.String()]; i != nil {
-		return i, nil
-	}
-	if err := l.images.unreachable[spec.String()]; err != nil {
-		return nil, err
-	}
-	i, err := l.build(ctx, spec)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, err
-		}
-		var classed *Error
-		if !errors.As(err, &classed) {
-			err = &Error{Class: ClassHost, Err: err}
-		}
-		if guest.Unreachable(err) {
-			if l.images.unreachable == nil {
-				l.images.unreachable = map[string]error{}
+	for {
+		l.images.mu.Lock()
+		try := l.images.tries[spec.String()]
+		if try == nil {
+			try = &imageTry{done: make(chan struct{})}
+			if l.images.tries == nil {
+				l.images.tries = map[string]*imageTry{}
 			}
-			l.images.unreachable[spec.String()] = err
+			l.images.tries[spec.String()] = try
+			l.images.mu.Unlock()
+			return l.tryImage(ctx, spec, try)
 		}
-		return nil, err
+		l.images.mu.Unlock()
+		select {
+		case <-try.done:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		if try.image != nil || guest.Unreachable(try.err) {
+			return try.image, try.err
+		}
+		// It failed for who began it, perhaps because that was cancelled.
 	}
-	if l.images.made == nil {
-		l.images.made = map[string]*image{}
+}
+
+// tryImage builds an image. A failure is forgotten, so that the next one tries
+// again, unless a package cannot be reached: apt takes its time to give up.
+func (l *Lab) tryImage(ctx context.Context, spec guest.Spec, try *imageTry) (*image, error) {
+	defer close(try.done)
+	try.image, try.err = l.build(ctx, spec)
+	var classed *Error
+	if try.err != nil && ctx.Err() == nil && !errors.As(try.err, &classed) {
+		try.err = &Error{Class: ClassHost, Err: try.err}
 	}
-	l.images.made[spec.String()] = i
-	return i, nil
+	if try.err != nil && (ctx.Err() != nil || !guest.Unreachable(try.err)) {
+		l.images.mu.Lock()
+		delete(l.images.tries, spec.String())
+		l.images.mu.Unlock()
+	}
+	return try.image, try.err
 }
 
 func (l *Lab) build(ctx context.Context, spec guest.Spec) (*image, error) {

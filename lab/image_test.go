@@ -1,9 +1,13 @@
 package lab
 
 import (
+	"context"
+	"errors"
+	"nvlab/guest"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // TestUnreachableIsTriedOnce: apt takes a minute to find that there is no
@@ -36,5 +40,33 @@ func TestUnreachableIsTriedOnce(t *testing.T) {
 	}
 	if calls[1] != calls[0] {
 		t.Error("the second HasKernel() of a kernel that cannot be had asks apt again")
+	}
+}
+
+// TestWaitForAnImageCanBeCancelled: apt may take minutes, and a test that waits
+// for another's guest ends when it is told to.
+func TestWaitForAnImageCanBeCancelled(t *testing.T) {
+	l := &Lab{}
+	building := &imageTry{done: make(chan struct{})}
+	l.images.tries = map[string]*imageTry{(guest.Spec{Kernel: "linux-image-slow"}).String(): building}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() {
+		_, err := l.image(ctx, "linux-image-slow", nil)
+		ended <- err
+	}()
+	cancel()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("image() = %v, want %v", err, context.Canceled)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("image() waits for a guest that is being built although it was cancelled")
+	}
+	building.image = &image{}
+	close(building.done)
+	if i, err := l.image(t.Context(), "linux-image-slow", nil); i != building.image || err != nil {
+		t.Errorf("image() = %v, %v, want the guest that somebody else built", i, err)
 	}
 }

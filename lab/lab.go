@@ -1,8 +1,24 @@
 // Package lab composes experiments: machines, their backends and DIMMs, and
 // the guests that run in them. The scenario language is a thin skin over it.
 //
-// A Lab serves a whole run, an Experiment one test: what hangs off an
-// experiment ends with it.
+// A [Lab] serves a whole run, an [Experiment] one test: what hangs off an
+// experiment ends with it, and returns [ErrClosed] from then on. Zero values of
+// options are their defaults.
+//
+// A Lab's methods may be called from any goroutine. An experiment, with its
+// machines, DIMMs, backends and traces, is for one goroutine at a time; those
+// of different experiments run side by side. A guest runs only while a call
+// such as Boot, Run or Wait is under way; ctx ends such a call.
+//
+// Errors have a class, see [ClassOf]: the scenario's mistake, the guest's
+// failure, the host's, nvlab's own.
+//
+// The guest's pid 1 is [Options].Agent, by default the program itself. Its
+// main, or its tests' TestMain, then has to begin with
+//
+//	agent.Main() // of nvlab/guest/agent: returns at once, but in a guest
+//
+// and it has to be a static program for linux/amd64 (CGO_ENABLED=0).
 package lab
 
 import (

@@ -85,7 +85,7 @@ func TestHandlesEndWithTheirTest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := DefaultVMOptions()
+	var o VMOptions
 	o.Slots, o.MaxMem = 1, 1<<30
 	v, err := x.VM(o)
 	if err != nil {
@@ -183,12 +183,12 @@ func TestCommandErrorShowsBothStreams(t *testing.T) {
 
 func TestSetTable(t *testing.T) {
 	x := newExperiment(t)
-	strict, err := x.VM(DefaultVMOptions())
+	strict, err := x.VM(VMOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := DefaultVMOptions()
-	o.Strict = false
+	var o VMOptions
+	o.Malformed = true
 	v, err := x.VM(o)
 	if err != nil {
 		t.Fatal(err)

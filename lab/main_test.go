@@ -66,7 +66,7 @@ func labelledVM(t testing.TB, x *Experiment) (*VM, *Backend) {
 // pluggedVM is a machine whose one DIMM has a backend.
 func pluggedVM(t testing.TB, x *Experiment, b *Backend, labelSize uint64) *VM {
 	t.Helper()
-	o := DefaultVMOptions()
+	var o VMOptions
 	o.Slots, o.MaxMem = 1, 4<<30
 	v, err := x.VM(o)
 	if err != nil {

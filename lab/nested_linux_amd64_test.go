@@ -26,7 +26,7 @@ func TestGuestInAGuestOnDeviceDAX(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := DefaultVMOptions()
+	var o VMOptions
 	o.Memory, o.Slots, o.MaxMem = 1<<30, 2, 4<<30
 	v, err := x.VM(o)
 	if err != nil {

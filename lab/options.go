@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -26,13 +27,14 @@ type RAMBackendOptions struct {
 	Align uint64 // bytes; 0 is the page size
 }
 
-// VMOptions describe a machine.
+// VMOptions describe a machine. The zero value is t.vm(): 256 MiB, one CPU, no
+// slots.
 type VMOptions struct {
-	Memory      uint64 // bytes of RAM, a multiple of 1 MiB
+	Memory      uint64 // bytes of RAM, a multiple of 1 MiB; 0 is 256 MiB
 	Slots       int    // for NVDIMMs
 	MaxMem      uint64 // bytes of RAM and NVDIMMs; 0 if not given
-	CPUs        int
-	NVDIMM      bool   // false refuses every plug
+	CPUs        int    // 0 is 1
+	NoNVDIMM    bool   // refuses every plug
 	Cap         *int64 // platform capability bits; nil if not given
 	Persistence string // "cpu", "mem-ctrl" or "" if not given
 	FlushHints  int    // addresses per DIMM
@@ -41,13 +43,17 @@ type VMOptions struct {
 	Packages    []string
 	Engine      string // "soft", "kvm" or "" for the run's
 	Seed        uint64
-	Oops        string // "fail" or "allow"
-	Strict      bool   // refuse malformed firmware
+	AllowOops   bool // calls go on after the guest's kernel failed
+	Malformed   bool // takes malformed firmware, for tests of what a guest makes of it
 }
 
-// DefaultVMOptions are those of t.vm().
-func DefaultVMOptions() VMOptions {
-	return VMOptions{Memory: 256 << 20, CPUs: 1, NVDIMM: true, Oops: "fail", Strict: true}
+// defaultMemory is that of a machine whose options name none.
+const defaultMemory = 256 << 20
+
+// complete fills in what was not given.
+func (o *VMOptions) complete() {
+	o.Memory = cmp.Or(o.Memory, defaultMemory)
+	o.CPUs = cmp.Or(o.CPUs, 1)
 }
 
 // maxCPUs is more than what tests of persistent memory have a use for.
@@ -60,8 +66,6 @@ func (o *VMOptions) check() error {
 		return fmt.Errorf("cpus=%d: a machine has at least 1", o.CPUs)
 	case o.CPUs > maxCPUs:
 		return fmt.Errorf("cpus=%d: a machine has at most %d", o.CPUs, maxCPUs)
-	case o.Oops != "fail" && o.Oops != "allow":
-		return fmt.Errorf(`oops=%q: want "fail" or "allow"`, o.Oops)
 	case strings.ContainsAny(o.Cmdline, "\n\x00"):
 		return fmt.Errorf("cmdline=%q: a kernel command line is one line", o.Cmdline)
 	}

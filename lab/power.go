@@ -261,7 +261,7 @@ func (p *power) now() observe.At { return observe.At{Seq: p.v.m.Stats().Instruct
 // call sees every _DSM call before it takes effect.
 func (p *power) call(c *nvdimm.Call) {
 	if p.cut != nil {
-		c.Status = statusFailed
+		c.Status = nvdimm.StatusFailed
 		return
 	}
 	var d *NVDIMM
@@ -269,7 +269,7 @@ func (p *power) call(c *nvdimm.Call) {
 		d = p.v.handle(c.DIMM)
 	}
 	if c.Data != "" && p.strikes(EventLabelWrite, d, uint64(c.Offset), uint64(c.Length)) {
-		c.Status = statusFailed
+		c.Status = nvdimm.StatusFailed
 		if p.armed.Keep == persist.KeepRandom {
 			// Power may fail between any two of its pieces.
 			c.Torn = uint32(p.seed() % uint64(len(c.Data)/8+1) * 8)
@@ -286,9 +286,6 @@ func (p *power) call(c *nvdimm.Call) {
 		p.journal.Label(p.areas[c.DIMM], uint64(c.Offset), []byte(data), p.now())
 	}
 }
-
-// statusFailed is a hardware error of a _DSM call.
-const statusFailed = 4
 
 // ready says why the power cannot be cut with what is to be kept.
 func (p *power) ready(keep persist.Keep) error {

@@ -39,29 +39,31 @@ func TestInject(t *testing.T) {
 	d := &NVDIMM{}
 	torn := uint32(24)
 	write := nvdimm.Call{Handle: 1, Function: nvdimm.FuncSetLabel, Data: "12345678"}
-	fit := nvdimm.Call{Handle: fitHandle, Function: nvdimm.FuncReadFIT}
+	fit := nvdimm.Call{Handle: nvdimm.FITHandle, Function: nvdimm.FuncReadFIT}
 	for _, tt := range []struct {
 		name  string
-		fault callFault
+		fault CallFault
+		of    *NVDIMM
+		torn  *uint32
 		dimm  *NVDIMM
 		call  nvdimm.Call
 		want  string // a digit per call: its status
 	}{
-		{"the second", callFault{dimm: d, function: 6, status: 4, nth: 2, times: 1}, d, write, "0400"},
-		{"two", callFault{dimm: d, function: 6, status: 3, nth: 1, times: 2}, d, write, "3300"},
-		{"another function", callFault{dimm: d, function: 5, status: 4, nth: 1, times: 9}, d, write, "0000"},
-		{"another DIMM", callFault{dimm: &NVDIMM{hotPlugged: true}, function: 6, status: 4, nth: 1, times: 9}, d, write, "0000"},
-		{"torn", callFault{dimm: d, function: 6, status: 4, torn: &torn, nth: 1, times: 1}, d, write, "4000"},
-		{"the FIT", callFault{dimm: d, fit: true, function: 1, status: 2, nth: 1, times: 1}, nil, fit, "2000"},
-		{"the FIT is no DIMM's function 1", callFault{dimm: d, function: 1, status: 2, nth: 1, times: 1}, nil, fit, "0000"},
+		{"the second", CallFault{Function: 6, Status: 4, Nth: 2, Times: 1}, d, nil, d, write, "0400"},
+		{"two", CallFault{Function: 6, Status: 3, Nth: 1, Times: 2}, d, nil, d, write, "3300"},
+		{"another function", CallFault{Function: 5, Status: 4, Nth: 1, Times: 9}, d, nil, d, write, "0000"},
+		{"another DIMM", CallFault{Function: 6, Status: 4, Nth: 1, Times: 9}, &NVDIMM{hotPlugged: true}, nil, d, write, "0000"},
+		{"torn", CallFault{Function: 6, Status: 4, Nth: 1, Times: 1}, d, &torn, d, write, "4000"},
+		{"the FIT", CallFault{FIT: true, Function: 1, Status: 2, Nth: 1, Times: 1}, d, nil, nil, fit, "2000"},
+		{"the FIT is no DIMM's function 1", CallFault{Function: 1, Status: 2, Nth: 1, Times: 1}, d, nil, nil, fit, "0000"},
 	} {
-		p := &power{calls: []*callFault{&tt.fault}}
+		p := &power{calls: []*callFault{{tt.fault, tt.of, tt.torn}}}
 		var got strings.Builder
 		for range 4 {
 			c := tt.call
 			p.inject(tt.dimm, &c)
 			got.WriteByte('0' + byte(c.Status))
-			if (c.Torn == torn) != (tt.fault.torn != nil && c.Status != 0) {
+			if (c.Torn == torn) != (tt.torn != nil && c.Status != 0) {
 				t.Errorf("%s: torn after %d bytes", tt.name, c.Torn)
 			}
 		}
@@ -95,7 +97,7 @@ ffffffffc0000000 t pmem_make_request	[nd_pmem]
 
 func TestPowerOfAMachineThatIsOff(t *testing.T) {
 	x := newExperiment(t)
-	o := DefaultVMOptions()
+	var o VMOptions
 	o.Slots, o.MaxMem, o.Engine = 1, 1<<30, "soft"
 	v, err := x.VM(o)
 	if err != nil {

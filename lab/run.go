@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,9 +20,10 @@ func wallGuard(timeout time.Duration) time.Duration { return 2*time.Minute + 10*
 // errGuard says that the wall-clock guard struck.
 var errGuard = errors.New("wall-clock guard")
 
-// run lets the guest run until done holds, for at most timeout of its time.
-// The guest's bytes go to the client as they come.
+// run lets the guest run until done holds, for at most timeout of its time; 0
+// is DefaultTimeout. The guest's bytes go to the client as they come.
 func (v *VM) run(ctx context.Context, timeout time.Duration, done func() bool) (vmm.Stop, error) {
+	timeout = cmp.Or(timeout, DefaultTimeout)
 	guard := wallGuard(timeout)
 	ctx, cancel := context.WithTimeoutCause(ctx, guard, errGuard)
 	defer cancel()
@@ -62,7 +64,7 @@ func (v *VM) feed() {
 // told of a fault that fails the test.
 func (v *VM) fallen() bool {
 	fault := v.console.fault
-	return fault != nil && (fault.fatal || fault.told && v.opts.Oops == "fail")
+	return fault != nil && (fault.fatal || fault.told && !v.opts.AllowOops)
 }
 
 // lose takes note of a failure of the storage behind a DIMM. The guest must not
@@ -90,6 +92,9 @@ func (v *VM) Wait(ctx context.Context, d time.Duration) error {
 	}
 	if d < 0 {
 		return fmt.Errorf("cannot wait for %v", d)
+	}
+	if d == 0 {
+		return v.oops()
 	}
 	stop, err := v.run(ctx, d, func() bool { return false })
 	if err != nil {
@@ -151,10 +156,10 @@ func (v *VM) guestError(stop vmm.Stop, doing string, timeout time.Duration) erro
 	return err
 }
 
-// oops is the fault of a machine whose oops="fail", however its commands
+// oops is the fault of a machine that does not allow one, however its commands
 // ended.
 func (v *VM) oops() error {
-	if v.opts.Oops != "fail" || v.console.fault == nil {
+	if v.opts.AllowOops || v.console.fault == nil {
 		return nil
 	}
 	return &Error{Class: ClassGuest, Err: fmt.Errorf("the guest's kernel failed: %s", v.console.fault.line), Console: v.console.tail(tailLines)}

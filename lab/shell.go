@@ -44,7 +44,9 @@ func (v *VM) Interact(ctx context.Context, term Terminal) error {
 	if rows, cols := size(); rows > 0 && cols > 0 {
 		words = append(words, fmt.Sprintf("nvlab.size=%dx%d", rows, cols))
 	}
-	v.opts.Cmdline = strings.Join(append(words, v.opts.Cmdline), " ")
+	before := v.opts.Cmdline
+	v.opts.Cmdline = strings.Join(append(words, before), " ")
+	defer func() { v.opts.Cmdline = before }()
 	defer func() { v.console.echo = nil }()
 	defer v.off()
 	if err := v.powerOn(ctx); err != nil {

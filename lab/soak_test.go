@@ -135,7 +135,7 @@ func (m soaked) soak(t *testing.T, w *soakWork, end time.Time) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := DefaultVMOptions()
+	var o VMOptions
 	o.Slots, o.MaxMem, o.CPUs = 1, 4<<30, m.cpus
 	v, err := x.VM(o)
 	if err != nil {

@@ -40,7 +40,7 @@ func (v *VM) SetTable(signature string, data []byte, seal bool) error {
 	switch {
 	case v.x.closed:
 		return ErrClosed
-	case v.opts.Strict:
+	case !v.opts.Malformed:
 		return errors.New("the machine was made with strict=True: strict=False lets malformed firmware through")
 	case len(signature) != 4:
 		return fmt.Errorf("signature=%q: it has 4 characters, such as \"NFIT\"", signature)

@@ -39,7 +39,7 @@ func TestTracesRepeat(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		o := DefaultVMOptions()
+		var o VMOptions
 		o.Slots, o.MaxMem, o.Engine = 1, 1<<30, "soft"
 		v, err := x.VM(o)
 		if err != nil {

@@ -49,7 +49,6 @@ type State string
 const (
 	Off     State = "off"
 	Running State = "running"
-	Paused  State = "paused"
 	Crashed State = "crashed" // the kernel stopped; the VM holds what it left
 )
 
@@ -58,6 +57,7 @@ func (x *Experiment) VM(o VMOptions) (*VM, error) {
 	if x.closed {
 		return nil, ErrClosed
 	}
+	o.complete()
 	if err := o.check(); err != nil {
 		return nil, err
 	}
@@ -73,10 +73,10 @@ func (x *Experiment) VM(o VMOptions) (*VM, error) {
 	}
 	layout := vmm.NewLayout(o.Memory)
 	root, err := nvdimm.NewRoot(nvdimm.Config{
-		Enabled: o.NVDIMM, Slots: o.Slots, Memory: o.Memory, MaxMem: o.MaxMem,
+		Enabled: !o.NoNVDIMM, Slots: o.Slots, Memory: o.Memory, MaxMem: o.MaxMem,
 		Base: layout.DeviceMemory, Limit: layout.AddressLimit,
 		FlushHints: o.FlushHints, HintBase: layout.Devices.Base,
-		Cap: o.Cap, Persistence: o.Persistence, Strict: o.Strict,
+		Cap: o.Cap, Persistence: o.Persistence, Strict: !o.Malformed,
 	})
 	if err != nil {
 		return nil, err
@@ -118,7 +118,7 @@ func (v *VM) Console() string { return v.console.String() }
 
 // Dmesg is the kernel's log of the running guest.
 func (v *VM) Dmesg(ctx context.Context) (string, error) {
-	r, err := v.Run(ctx, Command{Args: []string{"dmesg"}, Check: true, Timeout: DefaultTimeout})
+	r, err := v.Run(ctx, Command{Args: []string{"dmesg"}, Check: true})
 	if err != nil {
 		return "", err
 	}

@@ -70,7 +70,7 @@ func TestPanicIsTheGuests(t *testing.T) {
 	for _, oops := range []string{"fail", "allow"} {
 		x := vmExperiment(t)
 		v, _ := labelledVM(t, x)
-		v.opts.Oops = oops
+		v.opts.AllowOops = oops == "allow"
 		mustBoot(t, v)
 		r, err := v.Run(t.Context(), Command{Shell: "echo c > /proc/sysrq-trigger", Timeout: DefaultTimeout})
 		if v.State() != Crashed {
@@ -131,7 +131,7 @@ func TestTruncatedBackendStopsTheVM(t *testing.T) {
 	if v.State() != Crashed {
 		t.Errorf("the state is %q, want %q", v.State(), Crashed)
 	}
-	other, err := x.VM(DefaultVMOptions())
+	other, err := x.VM(VMOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +156,7 @@ func TestNoGuestBootsFromRubbish(t *testing.T) {
 		{"too small", func(o *VMOptions) { o.Memory = 64 << 20 }, "initramfs"},
 	}
 	for _, test := range tests {
-		o := DefaultVMOptions()
+		var o VMOptions
 		test.change(&o)
 		v, err := x.VM(o)
 		if err != nil {

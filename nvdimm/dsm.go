@@ -4,10 +4,10 @@ import (
 	"encoding/binary"
 )
 
-// Handles that are no DIMM's. The second one asks for the FIT.
+// Handles that are no DIMM's. FITHandle asks for the FIT.
 const (
 	rootHandle = 0
-	fitHandle  = 0x10000
+	FITHandle  = 0x10000
 )
 
 // Functions of a DIMM (Intel "NVDIMM DSM Interface" 1.8, family
@@ -27,7 +27,7 @@ const (
 	statusNotSupported = 1
 	statusNoDevice     = 2
 	statusInvalid      = 3
-	statusFailed       = 4     // hardware error
+	StatusFailed       = 4     // hardware error
 	statusFITChanged   = 0x100 // of the FIT's handle: read again from the start
 )
 
@@ -79,7 +79,7 @@ func (r *Root) call(q request) []byte {
 		if c.labelWrite() {
 			c.Data = string(q.argument[8 : 8+c.Length])
 		}
-	case q.handle == fitHandle && q.function == FuncReadFIT:
+	case q.handle == FITHandle && q.function == FuncReadFIT:
 		c.Offset = first
 	}
 	if r.OnCall != nil {
@@ -93,7 +93,7 @@ func (r *Root) call(q request) []byte {
 		}
 	}
 	switch {
-	case q.handle == fitHandle:
+	case q.handle == FITHandle:
 		return r.fitCall(c)
 	case q.handle == rootHandle:
 		return none(c)
@@ -188,7 +188,7 @@ func (r *Root) labelCall(c Call, argument []byte) []byte {
 	}
 	if err != nil {
 		r.fail(err)
-		return status(statusFailed)
+		return status(StatusFailed)
 	}
 	return result
 }

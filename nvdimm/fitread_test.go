@@ -97,7 +97,7 @@ type fitReader struct {
 // piece makes one call, and says whether all is there.
 func (f *fitReader) piece(t *testing.T) bool {
 	t.Helper()
-	code, data := f.send(t, fitHandle, 1, FuncReadFIT, words(uint32(len(f.got))))
+	code, data := f.send(t, FITHandle, 1, FuncReadFIT, words(uint32(len(f.got))))
 	switch {
 	case code == statusFITChanged:
 		f.got = nil

@@ -48,7 +48,7 @@ func (r *Root) checkIdentity(id Identity, slot int, running bool) error {
 		return nil
 	case handle == rootHandle || handle > maxHandle:
 		return fmt.Errorf("handle=%#x: an NFIT device handle is 1 to %#x", handle, maxHandle)
-	case handle == fitHandle:
+	case handle == FITHandle:
 		return fmt.Errorf("handle=%#x is what _FIT itself uses to talk to nvlab: take another", handle)
 	case int(handle) <= r.config.Slots:
 		return fmt.Errorf("handle=%#x is that of slot %d: a DIMM of slot %d has %#x, or one above %#x", handle, handle-1, slot, slot+1, r.config.Slots)

@@ -71,7 +71,7 @@ func (m *Mailbox) Out(port uint16, size int, value uint32) {
 		argument: page[requestArgument:],
 	})
 	if len(result) > maxResult {
-		result = status(statusFailed)
+		result = status(StatusFailed)
 	}
 	reply := binary.LittleEndian.AppendUint32(nil, uint32(replyResult+len(result)))
 	reply = append(reply, result...)

@@ -256,17 +256,17 @@ func TestFITIsAtomicAgainstHotplug(t *testing.T) {
 	for range 30 { // 5520 bytes: more than one piece
 		add()
 	}
-	code, first := g.send(t, fitHandle, 1, 1, words(0))
+	code, first := g.send(t, FITHandle, 1, 1, words(0))
 	if code != 0 || len(first) != 4088 {
 		t.Fatalf("first piece = status %#x with %d bytes, want 0 with 4088", code, len(first))
 	}
 	add()
-	if code, _ := g.send(t, fitHandle, 1, 1, words(4088)); code != statusFITChanged {
+	if code, _ := g.send(t, FITHandle, 1, 1, words(4088)); code != statusFITChanged {
 		t.Errorf("second piece after a hotplug = status %#x, want 0x100", code)
 	}
 	var fit []byte
 	for {
-		code, piece := g.send(t, fitHandle, 1, 1, words(uint32(len(fit))))
+		code, piece := g.send(t, FITHandle, 1, 1, words(uint32(len(fit))))
 		if code != 0 {
 			t.Fatalf("piece at %d = status %#x", len(fit), code)
 		}
@@ -300,13 +300,13 @@ func TestOnCall(t *testing.T) {
 	}
 	g.send(t, 1, 1, 5, words(0x200, 0x80))
 	g.send(t, 3, 1, 4, nil)
-	g.send(t, fitHandle, 1, 1, words(7))
+	g.send(t, FITHandle, 1, 1, words(7))
 	d := g.DIMMs()[0]
 	want := []Call{
 		{DIMM: d, Handle: 1, Revision: 1, Function: 6, Offset: 0x100, Length: 4, Data: "AAAA"},
 		{DIMM: d, Handle: 1, Revision: 1, Function: 5, Offset: 0x200, Length: 0x80},
 		{Handle: 3, Revision: 1, Function: 4},
-		{Handle: fitHandle, Revision: 1, Function: 1, Offset: 7},
+		{Handle: FITHandle, Revision: 1, Function: 1, Offset: 7},
 	}
 	if !slices.Equal(seen, want) {
 		t.Errorf("the observer saw\n%+v, want\n%+v", seen, want)
@@ -340,7 +340,7 @@ func TestTruncatedLabels(t *testing.T) {
 	var failures []error
 	g.OnError = func(err error) { failures = append(failures, err) }
 	for _, function := range []uint32{FuncGetLabel, FuncSetLabel} {
-		if code, data := g.send(t, 1, 1, function, words(0, 16)); code != statusFailed || len(data) != 0 {
+		if code, data := g.send(t, 1, 1, function, words(0, 16)); code != StatusFailed || len(data) != 0 {
 			t.Errorf("function %d of a truncated backend = status %d with %d bytes, want 4 with none", function, code, len(data))
 		}
 	}
@@ -357,7 +357,7 @@ func FuzzDSM(f *testing.F) {
 	f.Add(page(0, 1, 0), page(1, 1, 4), uint32(testPage), 4)
 	f.Add(page(1, 1, 5, 0, 0), page(1, 1, 6, 0, 16, 1, 2, 3, 4), uint32(testPage), 4)
 	f.Add(page(1, 1, 6, 0xfffffff0, 0x20), page(1, 2, 5, 128*kib-4, 4), uint32(testPage), 4)
-	f.Add(page(fitHandle, 1, 1, 0), page(fitHandle, 1, 1, 184), uint32(testPage), 4)
+	f.Add(page(FITHandle, 1, 1, 0), page(FITHandle, 1, 1, 184), uint32(testPage), 4)
 	f.Add(page(2, 1, 4), page(3, 1, 5, 0, 0xffffffff), uint32(0xfffff000), 2)
 	g, b := labelled(f)
 	d := g.DIMMs()[0]

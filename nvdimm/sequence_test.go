@@ -19,7 +19,7 @@ func FuzzSequence(f *testing.F) {
 	f.Add(join(op('r', 0xffffffff, 0xffffffff), op('w', 128*kib, 0), op('w', 0xfffffffc, 8), op('r', 0, maxTransfer), op('r', 0, maxTransfer+1)))
 	f.Add(join(op('x', 1, 1|FuncSetLabel<<8), words(16, 4, 0x55555555, 0), op('r', 0, 64)))
 	f.Add(join(op('x', 1, 1|FuncGetLabel<<8), words(0, 0xffffffff, 0, 0), op('x', 2, 1|FuncSetLabel<<8), words(0, 4, 1, 0)))
-	f.Add(join(op('x', fitHandle, 1|FuncReadFIT<<8), words(184, 0, 0, 0), op('x', 0, 1), words(0, 0, 0, 0), op('x', 3, 2|4<<8)))
+	f.Add(join(op('x', FITHandle, 1|FuncReadFIT<<8), words(184, 0, 0, 0), op('x', 0, 1), words(0, 0, 0, 0), op('x', 3, 2|4<<8)))
 	f.Add(join(op('w', 0, 64), op('t', 0, 0), op('r', 0, 64), op('o', 2, testPage), op('o', 4, testPage+backend.PageSize), op('o', 4, guestBase)))
 	path := filepath.Join(f.TempDir(), "labels")
 	const size, labelSize = 256 * kib, 128 * kib

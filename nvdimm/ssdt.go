@@ -139,7 +139,7 @@ func fitMethod() aml.Term {
 	return aml.Method("_FIT", 0, aml.Serialized,
 		aml.Store(aml.Buffer{}, fit),
 		aml.While(aml.One,
-			aml.Store(aml.Call("NCAL", aml.Int(fitHandle), aml.One, aml.Int(FuncReadFIT), aml.ToBuffer(aml.SizeOf(fit), nil)), reply),
+			aml.Store(aml.Call("NCAL", aml.Int(FITHandle), aml.One, aml.Int(FuncReadFIT), aml.ToBuffer(aml.SizeOf(fit), nil)), reply),
 			aml.Store(word(reply, 0), code),
 			aml.Subtract(aml.SizeOf(reply), aml.Int(4), size),
 			aml.If(aml.LEqual(code, aml.Int(statusFITChanged)),
@@ -170,7 +170,7 @@ func labelMethods() []aml.Term {
 			aml.Store(word(aml.Arg0, 0), code),
 			aml.If(aml.LEqual(code, aml.Int(statusOK)), aml.Return(aml.Int(labelOK))),
 			aml.If(aml.LEqual(code, aml.Int(statusInvalid)), aml.Return(aml.Int(labelInvalid))),
-			aml.If(aml.LEqual(code, aml.Int(statusFailed)), aml.Return(aml.Int(labelBroken))),
+			aml.If(aml.LEqual(code, aml.Int(StatusFailed)), aml.Return(aml.Int(labelBroken))),
 			aml.If(aml.And(code, aml.Int(1<<16), nil), aml.Return(aml.Int(labelLocked))),
 			aml.Return(aml.Int(labelFailure))),
 

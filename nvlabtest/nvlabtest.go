@@ -1,13 +1,14 @@
 // Package nvlabtest has commands and conditions for testscript suites of
 // nvlab, its own and others'.
 //
-//	func TestMain(m *testing.M) {
-//		testscript.Main(m, map[string]func(){"nvlab": main})
-//	}
+//	func TestMain(m *testing.M) { nvlabtest.Main(m) }
 //
 //	func TestScripts(t *testing.T) {
 //		testscript.Run(t, nvlabtest.Params("testdata/script"))
 //	}
+//
+// Main makes nvlab a command of the scripts: "exec nvlab run x.star". The
+// module that the suite is in requires nvlab's.
 //
 // Commands beside testscript's own ([!] says which may be negated):
 //
@@ -49,6 +50,7 @@ package nvlabtest
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"testing"
@@ -58,6 +60,32 @@ import (
 	"nvlab/guest"
 	"nvlab/lab"
 )
+
+// Main builds the command nvlab of the required module with the go command, puts
+// it first on the PATH, and runs the tests. It does not return.
+func Main(m *testing.M) {
+	dir, err := os.MkdirTemp("", "nvlabtest")
+	if err == nil {
+		err = build(filepath.Join(dir, "nvlab"))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	os.Setenv("PATH", dir+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	status := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(status)
+}
+
+func build(path string) error {
+	cmd := exec.Command("go", "build", "-o", path, "nvlab/cmd/nvlab")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // it is also the guest's pid 1
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%v: %w\n%s", cmd, err, out)
+	}
+	return nil
+}
 
 // Params are those of a suite in a folder. XDG_CACHE_HOME of its scripts is an
 // empty folder, so that they cannot touch the user's guests; vm gives them to

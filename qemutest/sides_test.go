@@ -86,7 +86,7 @@ func startNvlab(ctx context.Context, o Options, dir string) (side, error) {
 }
 
 func (s *ours) start(o Options) (err error) {
-	v := lab.DefaultVMOptions()
+	var v lab.VMOptions
 	v.Memory, v.Slots, v.MaxMem, v.Persistence, v.Engine = o.Memory, o.Slots, o.MaxMem, o.Persistence, "soft"
 	if s.vm, err = s.x.VM(v); err != nil {
 		return err

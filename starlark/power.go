@@ -6,6 +6,7 @@ import (
 	"go.starlark.net/starlark"
 
 	"nvlab/lab"
+	"nvlab/nvdimm"
 	"nvlab/nvdimm/persist"
 )
 
@@ -75,23 +76,24 @@ func powerCutOn(c *call, v *vm) (starlark.Value, error) {
 }
 
 // functions are the _DSM functions that have a name.
-var functions = map[string]uint32{"label_size": 4, "get_label": 5, "set_label": 6, "fit": 1}
+var functions = map[string]uint32{
+	"label_size": nvdimm.FuncLabelSize, "get_label": nvdimm.FuncGetLabel, "set_label": nvdimm.FuncSetLabel, "fit": nvdimm.FuncReadFIT,
+}
 
 func dsmFail(c *call, d *dimm) (starlark.Value, error) {
-	var function uint32
-	var fit bool
+	var f lab.CallFault
 	if _, isText := c.value("function").(starlark.String); isText {
 		name := c.oneOf("function", "label_size", "get_label", "set_label", "fit")
-		function, fit = functions[name], name == "fit"
+		f.Function, f.FIT = functions[name], name == "fit"
 	} else {
-		function = uint32(c.number("function", 0, 31))
+		f.Function = uint32(c.number("function", 0, 31))
 	}
-	status := uint32(c.number("status", 1, math.MaxUint32))
-	nth, times := int(c.number("nth", 1, math.MaxInt32)), int(c.number("times", 1, math.MaxInt32))
+	f.Status = uint32(c.number("status", 1, math.MaxUint32))
+	f.Nth, f.Times = int(c.number("nth", 1, math.MaxInt32)), int(c.number("times", 1, math.MaxInt32))
 	if c.err != nil {
 		return nil, c.err
 	}
-	return nil, d.d.Fail(function, fit, status, nth, times)
+	return nil, d.d.Fail(f)
 }
 
 func dsmTear(c *call, d *dimm) (starlark.Value, error) {

@@ -268,7 +268,7 @@ func newVM(c *call, t *T) (starlark.Value, error) {
 		Slots:       int(c.number("slots", 0, math.MaxInt32)),
 		MaxMem:      c.size("maxmem"),
 		CPUs:        int(c.number("cpus", 1, math.MaxInt32)),
-		NVDIMM:      c.truth("nvdimm"),
+		NoNVDIMM:    !c.truth("nvdimm"),
 		Cap:         c.optional("nvdimm_cap", 0, math.MaxUint32),
 		Persistence: c.oneOf("nvdimm_persistence", "cpu", "mem-ctrl"),
 		FlushHints:  int(c.number("flush_hints", 0, math.MaxInt32)),
@@ -277,8 +277,8 @@ func newVM(c *call, t *T) (starlark.Value, error) {
 		Packages:    c.texts("packages"),
 		Engine:      c.oneOf("engine", "soft", "kvm"),
 		Seed:        uint64(c.number("seed", 0, math.MaxInt64)),
-		Oops:        c.oneOf("oops", "fail", "allow"),
-		Strict:      c.truth("strict"),
+		AllowOops:   c.oneOf("oops", "fail", "allow") == "allow",
+		Malformed:   !c.truth("strict"),
 	}
 	if c.err == nil && c.given("maxmem") && o.MaxMem == 0 {
 		c.err = errors.New("maxmem = 0: it must be at least the memory size; None is no room for memory devices")

@@ -124,7 +124,7 @@ A shell's exit status is that of its last command: "false; echo x" and "false | 
 			}
 			return readable(log), nil
 		}},
-	{name: "state", doc: `"off", "running", "paused" or "crashed".`,
+	{name: "state", doc: `"off", "running" or "crashed".`,
 		get: func(v *vm) (starlark.Value, error) { return text(string(v.v.State())), nil }},
 	{name: "engine", doc: `The engine in use: "soft" or "kvm".`,
 		get: func(v *vm) (starlark.Value, error) { return text(v.v.Engine()), nil }},

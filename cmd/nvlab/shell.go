@@ -38,7 +38,7 @@ type shellOptions struct {
 
 func init() {
 	shellCommand.run = func(ctx context.Context, c *command, args []string) int {
-		o := shellOptions{vm: lab.DefaultVMOptions()}
+		o := shellOptions{vm: lab.VMOptions{}}
 		fs := c.flags()
 		fs.StringVar(&o.memory, "memory", "256MiB", "`SIZE` of RAM")
 		fs.IntVar(&o.vm.Slots, "slots", 0, "`N` memory slots; as many as DIMMs if not given")
