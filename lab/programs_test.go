@@ -36,7 +36,7 @@ var builtins = []string{"[", "echo", "false", "kill", "printf", "pwd", "test", "
 // program is what runs, whether a shell starts it or not.
 func TestProgramsArePackages(t *testing.T) {
 	x := vmExperiment(t)
-	v := packagedVM(t, x, DefaultVMOptions(), "coreutils", "util-linux", "mount", "grep", "sed", "gawk", "findutils", "procps", "tar", "gzip")
+	v := packagedVM(t, x, VMOptions{}, "coreutils", "util-linux", "mount", "grep", "sed", "gawk", "findutils", "procps", "tar", "gzip")
 	mustBoot(t, v)
 	links := strings.Fields(mustRun(t, v, "cd /usr/bin && for n in $(busybox --list); do test $(readlink -f $n) = /usr/bin/busybox || echo $n; done"))
 	for _, want := range []string{"awk", "blkid", "dd", "dmesg", "env", "find", "fsfreeze", "grep", "gzip", "head", "losetup", "ls", "mkswap", "mount", "ps", "sed", "sort", "stat", "tar", "umount", "xargs", "zcat"} {

@@ -31,7 +31,7 @@ func (s *screen) shows(want string) bool {
 // before the prompt.
 func TestShellKnowsItsWindow(t *testing.T) {
 	x := vmExperiment(t)
-	v, err := x.VM(DefaultVMOptions())
+	v, err := x.VM(VMOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +85,7 @@ func TestShellKnowsItsWindow(t *testing.T) {
 // TestShellShowsWhyThereIsNone: a guest that does not come up says so.
 func TestShellShowsWhyThereIsNone(t *testing.T) {
 	x := vmExperiment(t)
-	o := DefaultVMOptions()
+	var o VMOptions
 	o.Cmdline = "rdinit=/bin/false"
 	v, err := x.VM(o)
 	if err != nil {
