@@ -54,17 +54,17 @@ func (v *VM) awaitAgent(ctx context.Context, timeout time.Duration) error {
 
 func (v *VM) bootError(stop vmm.Stop, timeout time.Duration) error {
 	why := ""
-	switch {
+	switch fault := v.fault(); {
 	case v.client.Err() != nil:
 		why = v.client.Err().Error()
-	case v.console.fault != nil:
-		why = v.console.fault.line
+	case fault != nil:
+		why, v.reported = fault.line, true
 	case stop == vmm.StopDeadline:
 		why = fmt.Sprintf("no answer within %v of guest time", timeout)
 	default:
 		why = "the machine ended in " + stop.String()
 	}
-	return &Error{Class: ClassBoot, Err: fmt.Errorf("the guest did not boot: %s", why), Console: v.console.tail(tailLines)}
+	return &Error{Class: ClassBoot, Err: fmt.Errorf("the guest did not boot: %s", why), Console: v.lastWords()}
 }
 
 // powerOn makes the machine, with the memory of its DIMMs.
@@ -108,12 +108,13 @@ func (v *VM) start(image *image) error {
 	if !v.opts.NoNVDIMM && v.opts.Slots > 0 {
 		config.Events = []vmm.Event{fitEvent: {Path: nvdimm.RootPath, Value: nvdimm.NotifyFIT}}
 	}
+	v.forgetFault()
 	m, err := vmm.Assemble(config)
 	if err != nil {
 		return err
 	}
 	v.m, v.client, v.lost = m, &proto.Client{}, nil
-	v.console.reset()
+	v.image = image
 	v.symbols, v.processes = nil, nil
 	v.power.begin()
 	for _, d := range v.dimms {
@@ -180,6 +181,7 @@ func (v *VM) stop() {
 	if v.m == nil {
 		return
 	}
+	v.readLog() // it is gone with the memory
 	v.clock, v.stats = v.m.Clock(), v.m.Stats()
 	v.client.Close()
 	v.m.Close()
@@ -258,6 +260,10 @@ func (v *VM) leave(ctx context.Context, request proto.Request, want vmm.Stop) er
 		return why
 	case stop != want:
 		return v.guestError(stop, fmt.Sprintf("the guest was asked for a %v", want), DefaultTimeout)
+	}
+	if err := v.oops(); err != nil {
+		v.crash()
+		return err
 	}
 	return nil
 }

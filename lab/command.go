@@ -168,7 +168,10 @@ func (v *VM) call(ctx context.Context, request proto.Request, doing string, time
 		}
 		return answer, err
 	}
-	return answer, v.oops()
+	if err := v.oops(); err != nil {
+		return answer, err
+	}
+	return answer, v.lostFault(ctx)
 }
 
 // soFar adds to an error what a request under way has written.

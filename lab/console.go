@@ -3,8 +3,6 @@ package lab
 import (
 	"bytes"
 	"io"
-	"regexp"
-	"slices"
 	"strings"
 )
 
@@ -17,15 +15,8 @@ type console struct {
 	text    []byte
 	line    int // where the unfinished line starts in text
 	dropped bool
-	fault   *kernelFault
+	watch   faultWatch
 	echo    io.Writer // where it goes besides, if anywhere
-}
-
-// A kernelFault is a panic, an oops or a lockup, as the console told of it.
-type kernelFault struct {
-	line  string
-	told  bool // the kernel said all of it
-	fatal bool // and that it stops
 }
 
 // Write keeps p.
@@ -45,46 +36,10 @@ func (c *console) Write(p []byte) (int, error) {
 		if i < 0 {
 			return n, nil
 		}
-		c.watch(string(bytes.TrimRight(c.text[c.line:c.line+i], "\r")))
+		c.watch.line(stripTime(string(bytes.TrimRight(c.text[c.line:c.line+i], "\r"))))
 		c.line += i + 1
 	}
 }
-
-// faultMarks are how Linux begins to tell of a fault that fails a test
-// (kernel/panic.c, arch/x86/mm/fault.c, arch/x86/kernel/traps.c, lib/bug.c,
-// kernel/watchdog.c, kernel/hung_task.c, kernel/rcu/tree_stall.h).
-var faultMarks = []string{
-	"BUG: ",
-	"kernel BUG at ",
-	"Oops: ",
-	"general protection fault",
-	"Kernel panic - not syncing",
-	"watchdog: BUG: soft lockup",
-	"INFO: task ",
-	"rcu: INFO: ",
-	"Unable to handle ",
-}
-
-func (c *console) watch(line string) {
-	text := stripTime(line)
-	if c.fault != nil {
-		panicked := strings.HasPrefix(text, "---[ end Kernel panic")
-		c.fault.fatal = c.fault.fatal || panicked
-		c.fault.told = c.fault.told || panicked || strings.HasPrefix(text, "---[ end trace ")
-		return
-	}
-	if hasMark(text) || dieLine.MatchString(text) {
-		c.fault = &kernelFault{line: text}
-	}
-}
-
-func hasMark(text string) bool {
-	return slices.ContainsFunc(faultMarks, func(mark string) bool { return strings.HasPrefix(text, mark) })
-}
-
-// dieLine is how every trap that kills in the kernel ends its first line: the
-// error code and the count of such events (arch/x86/kernel/dumpstack.c).
-var dieLine = regexp.MustCompile(`: [0-9a-f]{4} \[#[0-9]+\]`)
 
 // stripTime takes off printk's "[    0.123456] ".
 func stripTime(line string) string {
@@ -115,4 +70,4 @@ func (c *console) tail(n int) string {
 }
 
 // reset forgets the fault seen, when a new boot begins.
-func (c *console) reset() { c.fault = nil }
+func (c *console) reset() { c.watch = faultWatch{} }

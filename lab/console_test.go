@@ -32,8 +32,8 @@ func TestConsoleFindsKernelFaults(t *testing.T) {
 				text = text[n:]
 			}
 			fault, fatal := "", false
-			if c.fault != nil {
-				fault, fatal = c.fault.line, c.fault.fatal
+			if c.watch.fault != nil {
+				fault, fatal = c.watch.fault.line, c.watch.fault.fatal
 			}
 			if fault != test.fault || fatal != test.fatal {
 				t.Errorf("%s, in writes of %d bytes: fault %q, fatal %v; want %q, %v", test.name, step, fault, fatal, test.fault, test.fatal)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"nvlab/guest"
 	"nvlab/vmm/boot"
@@ -15,7 +16,8 @@ type image struct {
 	*guest.Image
 	kernel *boot.Kernel
 	initrd string
-	path   string // of the kernel
+	path   string        // of the kernel
+	note   atomic.Uint64 // where its last boot had the description of its log
 	onceTasks
 }
 

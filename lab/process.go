@@ -200,12 +200,15 @@ func (p *processes) translate(cr3, addr uint64) (uint64, bool) {
 	return p.walk(cr3&^0x1000, addr)
 }
 
-// walk goes through page tables of four levels (SDM 3A, 4.5).
-func (p *processes) walk(cr3, addr uint64) (uint64, bool) {
+func (p *processes) walk(cr3, addr uint64) (uint64, bool) { return walk(p.word, cr3, addr) }
+
+// walk goes through page tables of four levels (SDM 3A, 4.5), whose entries
+// word reads.
+func walk(word func(addr uint64) (uint64, bool), cr3, addr uint64) (uint64, bool) {
 	const present, large, frame = 1, 1 << 7, 0x000f_ffff_ffff_f000
 	table := cr3 & frame
 	for shift := 39; ; shift -= 9 {
-		entry, ok := p.word(table + addr>>shift&511*8)
+		entry, ok := word(table + addr>>shift&511*8)
 		if !ok || entry&present == 0 {
 			return 0, false
 		}

@@ -61,10 +61,10 @@ func (v *VM) feed() {
 }
 
 // fallen says that there is no point in going on: the kernel stopped, or it
-// told of a fault that fails the test.
+// told of a fault that fails the test. It lets the console have all of it.
 func (v *VM) fallen() bool {
-	fault := v.console.fault
-	return fault != nil && (fault.fatal || fault.told && !v.opts.AllowOops)
+	ends := func(f *kernelFault) bool { return f != nil && (f.fatal || f.told && !v.opts.AllowOops) }
+	return ends(v.console.watch.fault) && ends(v.fault())
 }
 
 // lose takes note of a failure of the storage behind a DIMM. The guest must not
@@ -131,7 +131,7 @@ func (v *VM) guestError(stop vmm.Stop, doing string, timeout time.Duration) erro
 		return err
 	}
 	why := ""
-	switch fault := v.console.fault; {
+	switch fault := v.fault(); {
 	case fault != nil && (fault.fatal || stop == vmm.StopReset):
 		why = "the guest's kernel panicked: " + fault.line
 	case fault != nil && v.fallen():
@@ -149,7 +149,8 @@ func (v *VM) guestError(stop vmm.Stop, doing string, timeout time.Duration) erro
 	default:
 		why = "the guest's machine ended in: " + stop.String()
 	}
-	err := &Error{Class: ClassGuest, Err: fmt.Errorf("%s: %s", doing, why), Console: v.console.tail(tailLines)}
+	v.reported = true
+	err := &Error{Class: ClassGuest, Err: fmt.Errorf("%s: %s", doing, why), Console: v.lastWords()}
 	if stop != vmm.StopDeadline {
 		v.crash()
 	}
@@ -157,10 +158,27 @@ func (v *VM) guestError(stop vmm.Stop, doing string, timeout time.Duration) erro
 }
 
 // oops is the fault of a machine that does not allow one, however its commands
-// ended.
+// ended: of this boot, or of an earlier one that nobody was told of.
 func (v *VM) oops() error {
-	if v.opts.AllowOops || v.console.fault == nil {
+	if v.opts.AllowOops {
 		return nil
 	}
-	return &Error{Class: ClassGuest, Err: fmt.Errorf("the guest's kernel failed: %s", v.console.fault.line), Console: v.console.tail(tailLines)}
+	if fault := v.fault(); fault != nil {
+		v.reported = true
+		return v.faultError(fault)
+	}
+	return v.unreported
+}
+
+func (v *VM) faultError(fault *kernelFault) error {
+	return &Error{Class: ClassGuest, Err: fmt.Errorf("the guest's kernel failed: %s", fault.line), Console: v.lastWords()}
+}
+
+// forgetFault is for the begin of a boot.
+func (v *VM) forgetFault() {
+	if fault := v.fault(); fault != nil && !v.reported && !v.opts.AllowOops && v.unreported == nil {
+		v.unreported = v.faultError(fault)
+	}
+	v.console.reset()
+	v.klog, v.reported = kernelLog{}, false
 }

@@ -33,8 +33,14 @@ type VM struct {
 	clock   time.Duration
 	stats   vmm.Stats
 	console console
-	nodes   int // NUMA nodes of the latest power-on, 0 while off
-	power   power
+	klog    kernelLog
+	image   *image // of the latest power-on
+
+	reported   bool  // somebody was told of this boot's fault
+	unreported error // the fault of an earlier boot, of which nobody was
+
+	nodes int // NUMA nodes of the latest power-on, 0 while off
+	power power
 
 	symbols   *symbols // of the latest power-on, once they were read
 	modules   string   // that were loaded then

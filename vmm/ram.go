@@ -43,6 +43,28 @@ func (r *RAM) slice(addr, size uint64) []byte {
 	return nil
 }
 
+// Touched are the parts that hold anything but the zeros of power-on, and what
+// lies close to them: to read the rest would only make the host find memory
+// for it.
+func (r *RAM) Touched() []Range {
+	var list []Range
+	for from := int64(0); from < int64(len(r.mem)); {
+		start, end, ok := r.data(from)
+		if !ok {
+			break
+		}
+		from = end
+		if start, end := uint64(start), uint64(end); start < r.low && end > r.low {
+			list = append(list, Range{start, r.low - start}, Range{highBase, end - r.low})
+		} else if start >= r.low {
+			list = append(list, Range{highBase + start - r.low, end - start})
+		} else {
+			list = append(list, Range{start, end - start})
+		}
+	}
+	return list
+}
+
 // ReadAt fills p from guest-physical address addr.
 func (r *RAM) ReadAt(p []byte, addr int64) (int, error) {
 	m := r.slice(uint64(addr), uint64(len(p)))

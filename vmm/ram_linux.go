@@ -35,6 +35,16 @@ func allocate(size uint64) (b backing, err error) {
 	return backing{mem, fd}, nil
 }
 
+// data is the first part from an offset on that has pages.
+func (b *backing) data(from int64) (start, end int64, ok bool) {
+	start, err := unix.Seek(b.fd, from, unix.SEEK_DATA)
+	if err != nil {
+		return 0, 0, false // ENXIO: nothing but a hole
+	}
+	end, err = unix.Seek(b.fd, start, unix.SEEK_HOLE)
+	return start, end, err == nil
+}
+
 // close gives the memory back. Closing twice does nothing.
 func (b *backing) close() error {
 	if b.mem == nil {
