@@ -27,6 +27,12 @@ const DefaultSteps = 400_000_000
 // stride is how many steps pass between two looks at the context: some 15 ms.
 const stride = 1 << 19
 
+// callDepth is how many calls may be within each other when the thread is
+// looked at. No function calls itself, but a file may have very many.
+const callDepth = 10_000
+
+var errCalls = fmt.Errorf("more than %d calls are within each other", callDepth)
+
 const activityKey = "nvlab.activity"
 
 func activityOf(thread *starlark.Thread) *activity {
@@ -80,6 +86,9 @@ func (a *activity) steps(thread *starlark.Thread) {
 	}
 	if a.ctx.Err() == nil && thread.Steps >= a.limit {
 		a.stop(&stepLimitError{a.limit, a.t != nil})
+	}
+	if a.ctx.Err() == nil && thread.CallStackDepth() > callDepth {
+		a.stop(errCalls)
 	}
 	if a.ctx.Err() != nil {
 		a.sample = &sample{left: 200}

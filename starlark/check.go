@@ -8,6 +8,8 @@ import (
 
 	"go.starlark.net/starlark"
 	"go.starlark.net/syntax"
+
+	"nvlab/starlark/guard"
 )
 
 // checkModule is the module of the checks. A check that fails ends its test.
@@ -95,6 +97,9 @@ func compare(name string, op syntax.Token, doc string) member[checkModule] {
 					return nil, err
 				}
 			}
+			if err := guard.Comparable(c.value("got"), c.value("want")); err != nil {
+				return nil, err
+			}
 			ok, err := starlark.Compare(op, c.value("got"), c.value("want"))
 			if err != nil {
 				return nil, err
@@ -162,11 +167,14 @@ func (c *call) message() string {
 	if s, ok := starlark.AsString(c.value("msg")); ok {
 		return s
 	}
-	return c.value("msg").String()
+	return brief(c.value("msg"))
 }
 
 func (c *call) within() (bool, error) {
 	container, item := c.value("container"), c.value("item")
+	if err := guard.Contains(item, container); err != nil {
+		return false, err
+	}
 	v, err := starlark.Binary(syntax.IN, item, container)
 	if err != nil {
 		return false, fmt.Errorf("%s in %s: %w", item.Type(), container.Type(), err)

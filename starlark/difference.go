@@ -142,7 +142,7 @@ func firstDifference(got, want starlark.Value, at string, depth int) (where stri
 	case *starlark.Dict:
 		want := want.(*starlark.Dict)
 		for _, item := range got.Items() {
-			key := at + "[" + item[0].String() + "]"
+			key := at + "[" + brief(item[0]) + "]"
 			other, ok, _ := want.Get(item[0])
 			if !ok {
 				return key, item[1], absent
@@ -153,7 +153,7 @@ func firstDifference(got, want starlark.Value, at string, depth int) (where stri
 		}
 		for _, item := range want.Items() {
 			if _, ok, _ := got.Get(item[0]); !ok {
-				return at + "[" + item[0].String() + "]", absent, item[1]
+				return at + "[" + brief(item[0]) + "]", absent, item[1]
 			}
 		}
 	case starlark.Indexable:

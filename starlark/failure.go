@@ -13,6 +13,7 @@ import (
 	"go.starlark.net/syntax"
 
 	"nvlab/lab"
+	"nvlab/starlark/guard"
 )
 
 // A Class says what kind of failure ended a test. It decides how the failure
@@ -140,7 +141,7 @@ func (s *sources) failureOf(class Class, err error) *Failure {
 	if errors.As(err, &p) {
 		f.Stack = string(p.stack)
 	}
-	f.Text = s.describe(class, err)
+	f.Text = clipped(s.describe(class, err))
 	f.Message, _, _ = strings.Cut(f.Text, "\n")
 	return f
 }
@@ -196,7 +197,7 @@ func named(name, msg string) string {
 
 // raiser is the built-in that raised an error, "" if the scenario did.
 func raiser(e *starlark.EvalError) string {
-	if n := len(e.CallStack); n > 0 && isBuiltin(e.CallStack[n-1]) {
+	if n := len(e.CallStack); n > 0 && isBuiltin(e.CallStack[n-1]) && !guard.Hidden(e.CallStack[n-1].Name) {
 		return e.CallStack[n-1].Name
 	}
 	return ""
@@ -255,7 +256,8 @@ func (s *sources) located(at syntax.Position, class Class, msg string) string {
 	fmt.Fprintf(&b, "%s: %s: %s", at, class, msg)
 	line := s.line(at)
 	if line != "" {
-		fmt.Fprintf(&b, "\n    %s\n    %s^", line, indentTo(line, int(at.Col)))
+		shown, col := around(line, int(at.Col))
+		fmt.Fprintf(&b, "\n    %s\n    %s^", shown, indentTo(shown, col))
 	}
 	hint := loadHint(msg, line)
 	if src := s.files[at.Filename()]; hint == "" && src != nil && indentError.MatchString(msg) && src.mixes() {

@@ -7,6 +7,7 @@ import (
 
 	"go.starlark.net/starlark"
 
+	"nvlab/starlark/guard"
 	"nvlab/starlark/spell"
 )
 
@@ -88,7 +89,8 @@ func loadHint(msg, line string) string {
 		}
 	}
 	if name, ok := strings.CutPrefix(msg, "undefined: "); ok && !strings.Contains(msg, "did you mean") {
-		if near := spell.Nearest(name, slices.Concat(universe().Keys(), starlark.Universe.Keys())); near != "" {
+		known := slices.DeleteFunc(slices.Concat(universe().Keys(), starlark.Universe.Keys()), guard.Hidden)
+		if near := spell.Nearest(name, known); near != "" {
 			return "did you mean " + near + "?"
 		}
 	}

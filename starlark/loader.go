@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +13,9 @@ import (
 	"go.starlark.net/resolve"
 	"go.starlark.net/starlark"
 	"go.starlark.net/syntax"
+
+	"nvlab/internal/hostfile"
+	"nvlab/starlark/guard"
 )
 
 // fileOptions are the dialect: Starlark's own rules, with sets.
@@ -127,11 +129,8 @@ func (l *Loader) module(ctx context.Context, path string, chain []string) (*modu
 
 func (l *Loader) execute(ctx context.Context, m *module, path string, chain []string) (err error) {
 	defer recoverBug(&err)
-	text, err := os.ReadFile(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("there is no file %s", path)
-	case err != nil:
+	text, err := readSource(path)
+	if err != nil {
 		return err
 	}
 	text = bytes.TrimPrefix(text, []byte("\ufeff"))
@@ -140,16 +139,23 @@ func (l *Loader) execute(ctx context.Context, m *module, path string, chain []st
 	if err != nil {
 		return err
 	}
+	if err := guard.Tree(file); err != nil {
+		return err
+	}
 	src.index(file)
 	if errs := src.mixedIndent(file); errs != nil { // before anything is said of blocks that are others than they seem
 		return errs
 	}
-	program, err := starlark.FileProgram(file, universe().Has)
-	if err != nil {
+	if err := resolve.File(file, universe().Has, starlark.Universe.Has); err != nil {
 		return err
 	}
 	if errs := silent(file); errs != nil {
 		return errs
+	}
+	guard.Guard(file)
+	program, err := starlark.FileProgram(file, universe().Has)
+	if err != nil {
+		return err
 	}
 	for _, b := range file.Module.(*resolve.Module).Globals {
 		m.names = append(m.names, b.First.Name)
@@ -177,12 +183,25 @@ func (l *Loader) execute(ctx context.Context, m *module, path string, chain []st
 		return loaded.globals, nil
 	}
 	globals, err := program.Init(thread, universe())
-	globals.Freeze()
 	if err != nil {
 		return a.ended(err)
 	}
+	if name, err := guard.Frozen(globals); err != nil {
+		return fmt.Errorf("%s: the value of %s cannot be kept: %w", path, name, err)
+	}
+	globals.Freeze()
 	m.globals = globals
 	return nil
+}
+
+// readSource reads a scenario. It may be any file that somebody named, or linked
+// to.
+func readSource(path string) ([]byte, error) {
+	text, err := hostfile.Read(path, guard.MaxSource)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no file %s", path)
+	}
+	return text, err
 }
 
 // resolveLoad gives the path of a file that another one loads, relative to that

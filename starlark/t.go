@@ -12,6 +12,7 @@ import (
 	"go.starlark.net/starlark"
 
 	"nvlab/lab"
+	"nvlab/starlark/guard"
 )
 
 // T is the value that a test takes: what it makes hangs off it and ends with
@@ -81,6 +82,9 @@ memory, maxmem: sizes; slots: how many memory devices fit. cpus: 1 to 8; on engi
 	{name: "log", sig: `(*values)`,
 		doc: `Writes the values to the test's output, which is shown with -v or if the test fails.`,
 		call: func(c *call, t *T) (starlark.Value, error) {
+			if err := guard.Printable(c.rest...); err != nil {
+				return nil, err
+			}
 			t.print(c.thread, joined(c.rest))
 			return nil, nil
 		}},

@@ -7,6 +7,8 @@ import (
 
 	"go.starlark.net/starlark"
 	"go.starlark.net/starlarkstruct"
+
+	"nvlab/starlark/guard"
 )
 
 // paste writes the call as a scenario would, without arguments that have their
@@ -40,17 +42,8 @@ const briefLimit = 120
 // brief is a value as an error message shows it: its beginning.
 func brief(v starlark.Value) string { return abridged(v, briefLimit) }
 
-// abridged is a value's text, of at most limit bytes. It takes no time to quote
-// megabytes that it does not show.
-func abridged(v starlark.Value, limit int) string {
-	switch long := v.(type) {
-	case starlark.String:
-		v = long[:min(len(long), limit)]
-	case starlark.Bytes:
-		v = long[:min(len(long), limit)]
-	}
-	return shorten(v.String(), limit)
-}
+// abridged is a value's text, of at most limit bytes.
+func abridged(v starlark.Value, limit int) string { return shorten(guard.Brief(v, limit), limit) }
 
 func shorten(s string, limit int) string {
 	if len(s) <= limit {
