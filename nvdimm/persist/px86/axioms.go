@@ -158,15 +158,16 @@ func (x *execution) orderTrace() {
 }
 
 // orderStores: the stores of one CPU are visible in program order, but for non-temporal ones and those of one instruction among
-// themselves (SDM vol. 3, 9.2.2 and 9.2.4). Stores to the same bytes are in program order whatever their kind. An uncached store
-// empties the write-combining buffers first, and a locked instruction everything.
+// themselves (SDM vol. 3, 9.2.2 and 9.2.4). A non-temporal store comes after older stores to its bytes; a cached one to the bytes of an
+// older non-temporal one may be in a cache first, but not on the medium, for which see overlap. An uncached store empties the
+// write-combining buffers first, and a locked instruction everything.
 func (x *execution) orderStores() {
 	for i, a := range x.atoms {
 		for j, b := range x.atoms {
 			if a.cpu != b.cpu || a.op >= b.op || a.class == dma {
 				continue
 			}
-			if a.class != nt && b.class != nt || a.overlaps(b) || a.class == nt && (b.class == uc || b.locked) {
+			if a.class != nt && b.class != nt || a.overlaps(b) && b.class == nt || a.class == nt && (b.class == uc || b.locked) {
 				x.must(x.visible[i], x.visible[j])
 			}
 		}

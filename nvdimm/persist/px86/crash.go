@@ -251,7 +251,8 @@ func (s *search) may(i int, durable bool) bool {
 }
 
 // overlap orders the pairs of atoms that share bytes, from pair i on. Memory has the bytes of the later, and it has not those of the
-// later without the earlier: what is on the medium of one chunk is what it held at one time.
+// later without the earlier: what is on the medium of one chunk is what it held at one time. Of one CPU's stores the later is that
+// of the later instruction.
 func (s *search) overlap(o order, i int) bool {
 	if i == len(s.shared) {
 		if o, ok := s.meet(o, 0); ok {
@@ -260,25 +261,52 @@ func (s *search) overlap(o order, i int) bool {
 		return true
 	}
 	a, b := s.shared[i].before, s.shared[i].after
-	if s.durable[b] {
-		if s.durable[a] {
-			if o, ok := o.with(pair{s.visible[a], s.visible[b]}); ok && !s.overlap(o, i+1) {
-				return false
+	if s.inOrder(a, b) {
+		if !s.durable[b] {
+			return s.overlap(o, i+1)
+		}
+		if !s.durable[a] {
+			return true
+		}
+		if s.atoms[b].class == wb && s.rules.Platform != EADR {
+			var ok bool
+			if o, ok = o.with(pair{s.visible[a], s.backs[s.atoms[b].line]}); !ok {
+				return true
 			}
 		}
-		// Or b is the earlier.
-		if o, ok := o.with(pair{s.visible[b], s.visible[a]}); ok {
-			return s.overlap(o, i+1)
-		}
-		return true
+		return s.overlap(o, i+1)
 	}
 	if s.durable[a] {
-		if o, ok := o.with(pair{s.visible[a], s.visible[b]}); ok {
-			return s.overlap(o, i+1)
+		if o, ok := o.with(s.precede(a, b)...); ok && !s.overlap(o, i+1) {
+			return false
 		}
-		return true
 	}
-	return s.overlap(o, i+1)
+	if s.durable[b] {
+		if o, ok := o.with(s.precede(b, a)...); ok && !s.overlap(o, i+1) {
+			return false
+		}
+	}
+	if !s.durable[a] && !s.durable[b] {
+		return s.overlap(o, i+1)
+	}
+	return true
+}
+
+// precede returns what it takes for atom a to come before b, of another CPU: what a waits for, to be over the same bytes, comes before
+// b as well.
+func (s *search) precede(a, b int) []pair {
+	way := []pair{{s.visible[a], s.visible[b]}}
+	for _, u := range s.same[a] {
+		if u < a && s.inOrder(u, a) {
+			way = append(way, pair{s.visible[u], s.visible[b]})
+		}
+	}
+	return way
+}
+
+// inOrder says whether of two stores to the same bytes b is the later in every run.
+func (s *search) inOrder(a, b int) bool {
+	return s.atoms[a].cpu == s.atoms[b].cpu && s.atoms[a].class != dma
 }
 
 // meet looks for one way to meet the choices from i on.
@@ -302,7 +330,7 @@ func (s *search) emit(o order) bool {
 	for c, over := range s.over {
 		last := -1
 		for _, i := range over {
-			if s.durable[i] && (last < 0 || o.is(s.visible[last], s.visible[i])) {
+			if s.durable[i] && (last < 0 || s.inOrder(last, i) || o.is(s.visible[last], s.visible[i])) {
 				last = i
 			}
 		}

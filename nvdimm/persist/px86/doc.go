@@ -26,7 +26,8 @@
 //  1. Cached and uncached stores of a CPU become visible in program order; those of one string instruction, and the pieces of one
 //     store, in any order (SDM vol. 3, 9.2.2 and 9.2.4).
 //  2. Non-temporal stores become visible in any order, but before a later uncached store or locked instruction. Stores of a CPU
-//     that share bytes become visible in program order, whatever their kinds (coherence: Raad, Maranget, Vafeiadis, POPL 2022).
+//     that share bytes are in program order, whatever their kinds (coherence: Raad, Maranget, Vafeiadis, POPL 2022): a cached
+//     one waits in the cache until an older non-temporal one to its bytes has left its buffer.
 //  3. Intel's CLFLUSH is in order with all stores of its CPU and with its CLFLUSHes (SDM vol. 3, 9.2.2). AMD's is in order with
 //     MFENCE only, and misses stores that were in the store buffer (APM vol. 3, CLFLUSH: "weakly-ordered"; LFENCE, SFENCE and
 //     serializing instructions do not order it).
@@ -35,9 +36,10 @@
 //  5. A line has a last write-back, after every flush of it that took effect. What it wrote are the cached stores that were visible
 //     before: so those of one line persist in the order in which they became visible, and lines independently (Px86).
 //  6. Uncached and non-temporal stores go to memory when they become visible.
-//  7. Of stores that share bytes, the later is not on the medium without the earlier: each aligned 8 bytes are what memory held at
-//     some time. Other than that non-temporal stores are in no order with the cached ones of their line. The SDM (vol. 1, 10.4.6.2)
-//     says that they evict the line from the caches; that this also writes the line back first is a stronger reading.
+//  7. Of stores that share bytes, the later is not on the medium without the earlier: an aligned 8 bytes of it are what memory
+//     held at some time. Other than that non-temporal stores are in no order with the cached ones of their line. The SDM
+//     (vol. 1, 10.4.6.2) says that they evict the line from the caches; that this writes the whole line back first is a stronger
+//     reading.
 //  8. WBINVD is a flush of those lines to which its CPU stored last (SDM vol. 2: "the processor's internal caches").
 //  9. With eADR what is visible is on the medium; store buffers and write-combining buffers are lost.
 //  10. Where only flush hints are promised, a store is on the medium for certain when a hint of its DIMM took effect after its line

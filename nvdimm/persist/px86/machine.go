@@ -182,6 +182,13 @@ func (m *machine) mayRetire(s state) bool {
 	if row.store && (s.buffer&own != 0 || m.ops(s.hint&earlier, op.CPU) != 0) || row.combine && s.combine&own != 0 {
 		return false
 	}
+	if op.Kind == WBINVD {
+		for line := range m.line {
+			if s.owner[line] == int8(op.CPU+1) && m.blocked(s, line, s.visible) {
+				return false
+			}
+		}
+	}
 	if op.Kind == WBINVD || op.Kind == DMAStore {
 		return true
 	}
@@ -245,7 +252,7 @@ func (m *machine) drain(s state) {
 			return
 		case a.class == uc && waiting != 0:
 			return
-		case a.class == wb && (s.buffer&older != 0 || waiting&m.overlap[i] != 0):
+		case a.class == wb && (s.buffer&older != 0 || m.rules.Platform == EADR && waiting&m.overlap[i] != 0):
 			return
 		case a.class == nt && waiting&m.overlap[i] != 0:
 			return
@@ -263,14 +270,15 @@ func (m *machine) drain(s state) {
 		if m.owners && (a.class == wb || a.class == dma) {
 			n.owner[a.line] = int8(a.cpu + 1)
 		}
+		later := m.later(s, i)
 		for p, pair := range m.shared {
-			if pair.before == i && s.visible>>pair.after&1 != 0 {
+			if pair.before == i && s.visible>>pair.after&1 != 0 && later>>pair.after&1 == 0 || pair.after == i && later>>pair.before&1 != 0 {
 				n.swapped |= 1 << p
 			}
 		}
 		if m.rules.Platform == ADR && (a.class == nt || a.class == uc) {
 			// It goes to memory, which must have what it overwrites.
-			if m.overlap[i]&s.visible&^s.durable != 0 {
+			if m.overlap[i]&s.visible&^s.durable&^later != 0 {
 				return
 			}
 			n.durable |= bit
@@ -296,9 +304,12 @@ func (m *machine) doFlushes(s state) {
 				}
 				seen = s.visible
 			}
+			if m.blocked(s, line, seen) {
+				return
+			}
 			n = m.flushLine(n, line, seen)
 		case CLWB, CLFLUSHOPT:
-			if waiting&m.local[line] != 0 {
+			if waiting&m.local[line] != 0 || m.blocked(s, line, s.visible) {
 				return
 			}
 			n.flopt &^= bit
@@ -321,6 +332,51 @@ func (m *machine) doFlushes(s state) {
 		}
 		m.run(n)
 	})
+}
+
+// inOrder says whether the stores of a pair are one CPU's: the later is that of the later instruction, even if it waited in a cache for
+// the other to leave its write-combining buffer.
+func (m *machine) inOrder(p pair) bool {
+	return m.atoms[p.before].cpu == m.atoms[p.after].cpu && m.atoms[p.before].class != dma
+}
+
+// later returns the visible atoms that hold the bytes of atom i against it, which is not visible yet: those of later instructions of its
+// CPU, which wait for it, and those that became visible after one of them.
+func (m *machine) later(s state, i int) uint64 {
+	var all uint64
+	for _, p := range m.shared {
+		if p.before == i && m.inOrder(p) {
+			all |= 1 << p.after
+		}
+	}
+	all &= s.visible
+	for more := all; more != 0; {
+		next := uint64(0)
+		each(more, func(j int) {
+			for n, p := range m.shared {
+				switch {
+				case p.before == j && s.swapped>>n&1 == 0:
+					next |= 1 << p.after
+				case p.after == j && s.swapped>>n&1 != 0:
+					next |= 1 << p.before
+				}
+			}
+		})
+		more = next & s.visible &^ all
+		all |= more
+	}
+	return all
+}
+
+// blocked says whether the cached stores of a line, of those in visible, wait for a non-temporal one to the same bytes.
+func (m *machine) blocked(s state, line int, visible uint64) bool {
+	found := false
+	for _, p := range m.shared {
+		if visible&m.line[line]>>p.after&1 != 0 && m.inOrder(p) && s.visible>>p.before&1 == 0 {
+			found = true
+		}
+	}
+	return found
 }
 
 // flushLine writes back what was visible of a line.
@@ -367,7 +423,7 @@ func (m *machine) toMedium(s state, atoms uint64) {
 			default:
 				continue
 			}
-			if s.visible>>earlier&1 != 0 && (s.durable|atoms)>>earlier&1 == 0 {
+			if (s.visible>>earlier&1 != 0 || m.inOrder(pair)) && (s.durable|atoms)>>earlier&1 == 0 {
 				lacks = true
 			}
 		}
@@ -391,7 +447,7 @@ func (m *machine) image(s state) Image {
 			if a := m.atoms[i]; cell < a.lo || a.hi <= cell {
 				return
 			}
-			if last < 0 || m.later(s, last, i) {
+			if last < 0 || m.over(s, last, i) {
 				last = i
 			}
 		})
@@ -402,8 +458,8 @@ func (m *machine) image(s state) Image {
 	return Image(image)
 }
 
-// later says whether of two visible atoms that share bytes, a < b, b was visible after a.
-func (m *machine) later(s state, a, b int) bool {
+// over says whether of two visible atoms that share bytes, a < b, b was visible after a.
+func (m *machine) over(s state, a, b int) bool {
 	for p, pair := range m.shared {
 		if pair.before == a && pair.after == b {
 			return s.swapped>>p&1 == 0
