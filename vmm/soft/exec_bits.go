@@ -11,19 +11,19 @@ func registerBits() {
 
 // Bit operations in the order of opcode bits 4..3.
 const (
-	bitTest = iota
-	bitSet
-	bitReset
-	bitComplement
+	bitBT = iota
+	bitBTS
+	bitBTR
+	bitBTC
 )
 
 func changeBit(op uint8, a, bit uint64) uint64 {
 	switch op {
-	case bitSet:
+	case bitBTS:
 		return a | 1<<bit
-	case bitReset:
+	case bitBTR:
 		return a &^ (1 << bit)
-	case bitComplement:
+	case bitBTC:
 		return a ^ 1<<bit
 	}
 	return a
@@ -36,7 +36,7 @@ func (c *cpu) bitOp(in *inst, op uint8, va, n uint64) bool {
 	var s span
 	ok := true
 	kind := accessWrite
-	if op == bitTest {
+	if op == bitBT {
 		kind = accessRead
 	}
 	if in.mod == 3 {
@@ -48,7 +48,7 @@ func (c *cpu) bitOp(in *inst, op uint8, va, n uint64) bool {
 		return false
 	}
 	c.setCF(a >> bit & 1)
-	if op != bitTest {
+	if op != bitBT {
 		c.modify(in, in.size, &s, changeBit(op, a, bit))
 	}
 	return true

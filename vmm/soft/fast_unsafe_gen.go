@@ -105,523 +105,183 @@ enter:
 again:
 	for {
 		switch o.code & 1023 {
+		case opNone:
+			goto bail
 		case opADDRR8:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a + b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(a&b | (a|b)&^r)
-			c.fc = cv<<56 | cv
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRR8:
+		case opADDRR8NF:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
-			r := a | b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
+			r := a + b
+
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRR8:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
-			r := a + b + uint8(c.fc>>63)
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(a&b | (a|b)&^r)
-			c.fc = cv<<56 | cv
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRR8:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
-			r := a - b - uint8(c.fc>>63)
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRR8:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
-			r := a & b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRR8:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
-			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRR8:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
-			r := a ^ b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR8:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
-			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDRR16:
 			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
 			r := a + b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(a&b | (a|b)&^r)
-			c.fc = cv<<48 | cv
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
 			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRR16:
+		case opADDRR16NF:
 			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
-			r := a | b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
+			r := a + b
+
 			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRR16:
-			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
-			r := a + b + uint16(c.fc>>63)
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(a&b | (a|b)&^r)
-			c.fc = cv<<48 | cv
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRR16:
-			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
-			r := a - b - uint16(c.fc>>63)
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRR16:
-			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
-			r := a & b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRR16:
-			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
-			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRR16:
-			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
-			r := a ^ b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR16:
-			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
-			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDRR32:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a + b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(a&b | (a|b)&^r)
-			c.fc = cv<<32 | cv
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
 			c.r[o.dst] = uint64(r)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRR32:
+		case opADDRR32NF:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a | b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
+			r := a + b
+
 			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRR32:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a + b + uint32(c.fc>>63)
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(a&b | (a|b)&^r)
-			c.fc = cv<<32 | cv
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRR32:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a - b - uint32(c.fc>>63)
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRR32:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a & b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRR32:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRR32:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a ^ b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR32:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDRR64:
-			a, b := c.r[o.dst], c.r[o.src]
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
 			r := a + b
-			c.fz, c.fs = r, r
-			c.fc = a&b | (a|b)&^r
-			c.r[o.dst] = r
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			c.r[o.dst] = uint64(r)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRR64:
-			a, b := c.r[o.dst], c.r[o.src]
-			r := a | b
-			c.fz, c.fs = r, r
-			c.fc = 0
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRR64:
-			a, b := c.r[o.dst], c.r[o.src]
-			r := a + b + c.fc>>63
-			c.fz, c.fs = r, r
-			c.fc = a&b | (a|b)&^r
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRR64:
-			a, b := c.r[o.dst], c.r[o.src]
-			r := a - b - c.fc>>63
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRR64:
-			a, b := c.r[o.dst], c.r[o.src]
-			r := a & b
-			c.fz, c.fs = r, r
-			c.fc = 0
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRR64:
-			a, b := c.r[o.dst], c.r[o.src]
-			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRR64:
-			a, b := c.r[o.dst], c.r[o.src]
-			r := a ^ b
-			c.fz, c.fs = r, r
-			c.fc = 0
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR64:
-			a, b := c.r[o.dst], c.r[o.src]
-			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
+		case opADDRR64NF:
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a + b
+
+			c.r[o.dst] = uint64(r)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDRI8:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a + b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(a&b | (a|b)&^r)
-			c.fc = cv<<56 | cv
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRI8:
+		case opADDRI8NF:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
-			r := a | b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
+			r := a + b
+
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRI8:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
-			r := a + b + uint8(c.fc>>63)
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(a&b | (a|b)&^r)
-			c.fc = cv<<56 | cv
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRI8:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
-			r := a - b - uint8(c.fc>>63)
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRI8:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
-			r := a & b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRI8:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
-			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRI8:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
-			r := a ^ b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI8:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
-			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDRI16:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a + b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(a&b | (a|b)&^r)
-			c.fc = cv<<48 | cv
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
 			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRI16:
+		case opADDRI16NF:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
-			r := a | b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
+			r := a + b
+
 			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRI16:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
-			r := a + b + uint16(c.fc>>63)
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(a&b | (a|b)&^r)
-			c.fc = cv<<48 | cv
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRI16:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
-			r := a - b - uint16(c.fc>>63)
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRI16:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
-			r := a & b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRI16:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
-			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRI16:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
-			r := a ^ b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI16:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
-			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDRI32:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a + b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(a&b | (a|b)&^r)
-			c.fc = cv<<32 | cv
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
 			c.r[o.dst] = uint64(r)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRI32:
+		case opADDRI32NF:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
-			r := a | b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
+			r := a + b
+
 			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRI32:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
-			r := a + b + uint32(c.fc>>63)
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(a&b | (a|b)&^r)
-			c.fc = cv<<32 | cv
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRI32:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
-			r := a - b - uint32(c.fc>>63)
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRI32:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
-			r := a & b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRI32:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
-			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRI32:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
-			r := a ^ b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI32:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
-			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDRI64:
-			a, b := c.r[o.dst], uint64(o.imm)
+			a, b := uint64(c.r[o.dst]), uint64(o.imm)
 			r := a + b
-			c.fz, c.fs = r, r
-			c.fc = a&b | (a|b)&^r
-			c.r[o.dst] = r
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			c.r[o.dst] = uint64(r)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRI64:
-			a, b := c.r[o.dst], uint64(o.imm)
-			r := a | b
-			c.fz, c.fs = r, r
-			c.fc = 0
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRI64:
-			a, b := c.r[o.dst], uint64(o.imm)
-			r := a + b + c.fc>>63
-			c.fz, c.fs = r, r
-			c.fc = a&b | (a|b)&^r
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRI64:
-			a, b := c.r[o.dst], uint64(o.imm)
-			r := a - b - c.fc>>63
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRI64:
-			a, b := c.r[o.dst], uint64(o.imm)
-			r := a & b
-			c.fz, c.fs = r, r
-			c.fc = 0
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRI64:
-			a, b := c.r[o.dst], uint64(o.imm)
-			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRI64:
-			a, b := c.r[o.dst], uint64(o.imm)
-			r := a ^ b
-			c.fz, c.fs = r, r
-			c.fc = 0
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI64:
-			a, b := c.r[o.dst], uint64(o.imm)
-			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
+		case opADDRI64NF:
+			a, b := uint64(c.r[o.dst]), uint64(o.imm)
+			r := a + b
+
+			c.r[o.dst] = uint64(r)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDRM8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -629,115 +289,35 @@ again:
 			if e.rtag != va&^pageMask {
 				goto missRead
 			}
-			b := *(*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			b := *m
 			a := uint8(c.r[o.dst])
 			r := a + b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(a&b | (a|b)&^r)
-			c.fc = cv<<56 | cv
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRM8:
+		case opADDRM8NF:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
 			if e.rtag != va&^pageMask {
 				goto missRead
 			}
-			b := *(*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			b := *m
 			a := uint8(c.r[o.dst])
-			r := a | b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
+			r := a + b
+
 			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRM8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
-				goto missRead
-			}
-			b := *(*uint8)(unsafe.Add(null, va+e.addend))
-			a := uint8(c.r[o.dst])
-			r := a + b + uint8(c.fc>>63)
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(a&b | (a|b)&^r)
-			c.fc = cv<<56 | cv
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRM8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
-				goto missRead
-			}
-			b := *(*uint8)(unsafe.Add(null, va+e.addend))
-			a := uint8(c.r[o.dst])
-			r := a - b - uint8(c.fc>>63)
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRM8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
-				goto missRead
-			}
-			b := *(*uint8)(unsafe.Add(null, va+e.addend))
-			a := uint8(c.r[o.dst])
-			r := a & b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRM8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
-				goto missRead
-			}
-			b := *(*uint8)(unsafe.Add(null, va+e.addend))
-			a := uint8(c.r[o.dst])
-			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRM8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
-				goto missRead
-			}
-			b := *(*uint8)(unsafe.Add(null, va+e.addend))
-			a := uint8(c.r[o.dst])
-			r := a ^ b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRM8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
-				goto missRead
-			}
-			b := *(*uint8)(unsafe.Add(null, va+e.addend))
-			a := uint8(c.r[o.dst])
-			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDRM16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -745,115 +325,35 @@ again:
 			if e.rtag != (va+1)&^pageMask {
 				goto missRead
 			}
-			b := *(*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			b := *m
 			a := uint16(c.r[o.dst])
 			r := a + b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(a&b | (a|b)&^r)
-			c.fc = cv<<48 | cv
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
 			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRM16:
+		case opADDRM16NF:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
 			if e.rtag != (va+1)&^pageMask {
 				goto missRead
 			}
-			b := *(*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			b := *m
 			a := uint16(c.r[o.dst])
-			r := a | b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
+			r := a + b
+
 			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRM16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
-				goto missRead
-			}
-			b := *(*uint16)(unsafe.Add(null, va+e.addend))
-			a := uint16(c.r[o.dst])
-			r := a + b + uint16(c.fc>>63)
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(a&b | (a|b)&^r)
-			c.fc = cv<<48 | cv
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRM16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
-				goto missRead
-			}
-			b := *(*uint16)(unsafe.Add(null, va+e.addend))
-			a := uint16(c.r[o.dst])
-			r := a - b - uint16(c.fc>>63)
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRM16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
-				goto missRead
-			}
-			b := *(*uint16)(unsafe.Add(null, va+e.addend))
-			a := uint16(c.r[o.dst])
-			r := a & b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRM16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
-				goto missRead
-			}
-			b := *(*uint16)(unsafe.Add(null, va+e.addend))
-			a := uint16(c.r[o.dst])
-			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRM16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
-				goto missRead
-			}
-			b := *(*uint16)(unsafe.Add(null, va+e.addend))
-			a := uint16(c.r[o.dst])
-			r := a ^ b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRM16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
-				goto missRead
-			}
-			b := *(*uint16)(unsafe.Add(null, va+e.addend))
-			a := uint16(c.r[o.dst])
-			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDRM32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -861,115 +361,35 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			b := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := *m
 			a := uint32(c.r[o.dst])
 			r := a + b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(a&b | (a|b)&^r)
-			c.fc = cv<<32 | cv
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
 			c.r[o.dst] = uint64(r)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRM32:
+		case opADDRM32NF:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			b := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := *m
 			a := uint32(c.r[o.dst])
-			r := a | b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
+			r := a + b
+
 			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRM32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
-				goto missRead
-			}
-			b := *(*uint32)(unsafe.Add(null, va+e.addend))
-			a := uint32(c.r[o.dst])
-			r := a + b + uint32(c.fc>>63)
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(a&b | (a|b)&^r)
-			c.fc = cv<<32 | cv
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRM32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
-				goto missRead
-			}
-			b := *(*uint32)(unsafe.Add(null, va+e.addend))
-			a := uint32(c.r[o.dst])
-			r := a - b - uint32(c.fc>>63)
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRM32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
-				goto missRead
-			}
-			b := *(*uint32)(unsafe.Add(null, va+e.addend))
-			a := uint32(c.r[o.dst])
-			r := a & b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRM32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
-				goto missRead
-			}
-			b := *(*uint32)(unsafe.Add(null, va+e.addend))
-			a := uint32(c.r[o.dst])
-			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRM32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
-				goto missRead
-			}
-			b := *(*uint32)(unsafe.Add(null, va+e.addend))
-			a := uint32(c.r[o.dst])
-			r := a ^ b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRM32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
-				goto missRead
-			}
-			b := *(*uint32)(unsafe.Add(null, va+e.addend))
-			a := uint32(c.r[o.dst])
-			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDRM64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -977,102 +397,35 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			b := *(*uint64)(unsafe.Add(null, va+e.addend))
-			a := c.r[o.dst]
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint64(c.r[o.dst])
 			r := a + b
-			c.fz, c.fs = r, r
-			c.fc = a&b | (a|b)&^r
-			c.r[o.dst] = r
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			c.r[o.dst] = uint64(r)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRM64:
+		case opADDRM64NF:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			b := *(*uint64)(unsafe.Add(null, va+e.addend))
-			a := c.r[o.dst]
-			r := a | b
-			c.fz, c.fs = r, r
-			c.fc = 0
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRM64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
-				goto missRead
-			}
-			b := *(*uint64)(unsafe.Add(null, va+e.addend))
-			a := c.r[o.dst]
-			r := a + b + c.fc>>63
-			c.fz, c.fs = r, r
-			c.fc = a&b | (a|b)&^r
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRM64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
-				goto missRead
-			}
-			b := *(*uint64)(unsafe.Add(null, va+e.addend))
-			a := c.r[o.dst]
-			r := a - b - c.fc>>63
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRM64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
-				goto missRead
-			}
-			b := *(*uint64)(unsafe.Add(null, va+e.addend))
-			a := c.r[o.dst]
-			r := a & b
-			c.fz, c.fs = r, r
-			c.fc = 0
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRM64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
-				goto missRead
-			}
-			b := *(*uint64)(unsafe.Add(null, va+e.addend))
-			a := c.r[o.dst]
-			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRM64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
-				goto missRead
-			}
-			b := *(*uint64)(unsafe.Add(null, va+e.addend))
-			a := c.r[o.dst]
-			r := a ^ b
-			c.fz, c.fs = r, r
-			c.fc = 0
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRM64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
-				goto missRead
-			}
-			b := *(*uint64)(unsafe.Add(null, va+e.addend))
-			a := c.r[o.dst]
-			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint64(c.r[o.dst])
+			r := a + b
+
+			c.r[o.dst] = uint64(r)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDMR8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -1080,122 +433,22 @@ again:
 			if e.wtag != va&^pageMask {
 				goto missWrite
 			}
-			p := (*uint8)(unsafe.Add(null, va+e.addend))
-			a := *p
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint8(c.r[o.src])
 			r := a + b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(a&b | (a|b)&^r)
-			c.fc = cv<<56 | cv
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORMR8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
-				goto missWrite
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
 			}
-			p := (*uint8)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint8(c.r[o.src])
-			r := a | b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCMR8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
-				goto missWrite
-			}
-			p := (*uint8)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint8(c.r[o.src])
-			r := a + b + uint8(c.fc>>63)
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(a&b | (a|b)&^r)
-			c.fc = cv<<56 | cv
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBMR8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
-				goto missWrite
-			}
-			p := (*uint8)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint8(c.r[o.src])
-			r := a - b - uint8(c.fc>>63)
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDMR8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
-				goto missWrite
-			}
-			p := (*uint8)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint8(c.r[o.src])
-			r := a & b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBMR8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
-				goto missWrite
-			}
-			p := (*uint8)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint8(c.r[o.src])
-			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORMR8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
-				goto missWrite
-			}
-			p := (*uint8)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint8(c.r[o.src])
-			r := a ^ b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMR8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
-				goto missRead
-			}
-			a := *(*uint8)(unsafe.Add(null, va+e.addend))
-			b := uint8(c.r[o.src])
-			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
+			*m = r
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDMR16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -1203,122 +456,22 @@ again:
 			if e.wtag != (va+1)&^pageMask {
 				goto missWrite
 			}
-			p := (*uint16)(unsafe.Add(null, va+e.addend))
-			a := *p
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint16(c.r[o.src])
 			r := a + b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(a&b | (a|b)&^r)
-			c.fc = cv<<48 | cv
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORMR16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
-				goto missWrite
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
 			}
-			p := (*uint16)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint16(c.r[o.src])
-			r := a | b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCMR16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
-				goto missWrite
-			}
-			p := (*uint16)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint16(c.r[o.src])
-			r := a + b + uint16(c.fc>>63)
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(a&b | (a|b)&^r)
-			c.fc = cv<<48 | cv
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBMR16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
-				goto missWrite
-			}
-			p := (*uint16)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint16(c.r[o.src])
-			r := a - b - uint16(c.fc>>63)
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDMR16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
-				goto missWrite
-			}
-			p := (*uint16)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint16(c.r[o.src])
-			r := a & b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBMR16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
-				goto missWrite
-			}
-			p := (*uint16)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint16(c.r[o.src])
-			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORMR16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
-				goto missWrite
-			}
-			p := (*uint16)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint16(c.r[o.src])
-			r := a ^ b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMR16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
-				goto missRead
-			}
-			a := *(*uint16)(unsafe.Add(null, va+e.addend))
-			b := uint16(c.r[o.src])
-			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
+			*m = r
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDMR32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -1326,122 +479,22 @@ again:
 			if e.wtag != (va+3)&^pageMask {
 				goto missWrite
 			}
-			p := (*uint32)(unsafe.Add(null, va+e.addend))
-			a := *p
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(c.r[o.src])
 			r := a + b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(a&b | (a|b)&^r)
-			c.fc = cv<<32 | cv
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORMR32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
-				goto missWrite
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
 			}
-			p := (*uint32)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint32(c.r[o.src])
-			r := a | b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCMR32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
-				goto missWrite
-			}
-			p := (*uint32)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint32(c.r[o.src])
-			r := a + b + uint32(c.fc>>63)
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(a&b | (a|b)&^r)
-			c.fc = cv<<32 | cv
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBMR32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
-				goto missWrite
-			}
-			p := (*uint32)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint32(c.r[o.src])
-			r := a - b - uint32(c.fc>>63)
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDMR32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
-				goto missWrite
-			}
-			p := (*uint32)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint32(c.r[o.src])
-			r := a & b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBMR32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
-				goto missWrite
-			}
-			p := (*uint32)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint32(c.r[o.src])
-			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORMR32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
-				goto missWrite
-			}
-			p := (*uint32)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint32(c.r[o.src])
-			r := a ^ b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMR32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
-				goto missRead
-			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
-			b := uint32(c.r[o.src])
-			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
+			*m = r
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDMR64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -1449,109 +502,22 @@ again:
 			if e.wtag != (va+7)&^pageMask {
 				goto missWrite
 			}
-			p := (*uint64)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := c.r[o.src]
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint64(c.r[o.src])
 			r := a + b
-			c.fz, c.fs = r, r
-			c.fc = a&b | (a|b)&^r
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORMR64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
-				goto missWrite
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
 			}
-			p := (*uint64)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := c.r[o.src]
-			r := a | b
-			c.fz, c.fs = r, r
-			c.fc = 0
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCMR64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
-				goto missWrite
-			}
-			p := (*uint64)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := c.r[o.src]
-			r := a + b + c.fc>>63
-			c.fz, c.fs = r, r
-			c.fc = a&b | (a|b)&^r
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBMR64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
-				goto missWrite
-			}
-			p := (*uint64)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := c.r[o.src]
-			r := a - b - c.fc>>63
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDMR64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
-				goto missWrite
-			}
-			p := (*uint64)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := c.r[o.src]
-			r := a & b
-			c.fz, c.fs = r, r
-			c.fc = 0
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBMR64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
-				goto missWrite
-			}
-			p := (*uint64)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := c.r[o.src]
-			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORMR64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
-				goto missWrite
-			}
-			p := (*uint64)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := c.r[o.src]
-			r := a ^ b
-			c.fz, c.fs = r, r
-			c.fc = 0
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMR64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
-				goto missRead
-			}
-			a := *(*uint64)(unsafe.Add(null, va+e.addend))
-			b := c.r[o.src]
-			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
+			*m = r
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDMI8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -1559,122 +525,22 @@ again:
 			if e.wtag != va&^pageMask {
 				goto missWrite
 			}
-			p := (*uint8)(unsafe.Add(null, va+e.addend))
-			a := *p
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint8(o.imm)
 			r := a + b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(a&b | (a|b)&^r)
-			c.fc = cv<<56 | cv
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORMI8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
-				goto missWrite
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
 			}
-			p := (*uint8)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint8(o.imm)
-			r := a | b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCMI8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
-				goto missWrite
-			}
-			p := (*uint8)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint8(o.imm)
-			r := a + b + uint8(c.fc>>63)
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(a&b | (a|b)&^r)
-			c.fc = cv<<56 | cv
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBMI8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
-				goto missWrite
-			}
-			p := (*uint8)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint8(o.imm)
-			r := a - b - uint8(c.fc>>63)
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDMI8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
-				goto missWrite
-			}
-			p := (*uint8)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint8(o.imm)
-			r := a & b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBMI8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
-				goto missWrite
-			}
-			p := (*uint8)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint8(o.imm)
-			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORMI8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
-				goto missWrite
-			}
-			p := (*uint8)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint8(o.imm)
-			r := a ^ b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
-				goto missRead
-			}
-			a := *(*uint8)(unsafe.Add(null, va+e.addend))
-			b := uint8(o.imm)
-			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
+			*m = r
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDMI16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -1682,122 +548,22 @@ again:
 			if e.wtag != (va+1)&^pageMask {
 				goto missWrite
 			}
-			p := (*uint16)(unsafe.Add(null, va+e.addend))
-			a := *p
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint16(o.imm)
 			r := a + b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(a&b | (a|b)&^r)
-			c.fc = cv<<48 | cv
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORMI16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
-				goto missWrite
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
 			}
-			p := (*uint16)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint16(o.imm)
-			r := a | b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCMI16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
-				goto missWrite
-			}
-			p := (*uint16)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint16(o.imm)
-			r := a + b + uint16(c.fc>>63)
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(a&b | (a|b)&^r)
-			c.fc = cv<<48 | cv
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBMI16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
-				goto missWrite
-			}
-			p := (*uint16)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint16(o.imm)
-			r := a - b - uint16(c.fc>>63)
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDMI16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
-				goto missWrite
-			}
-			p := (*uint16)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint16(o.imm)
-			r := a & b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBMI16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
-				goto missWrite
-			}
-			p := (*uint16)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint16(o.imm)
-			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORMI16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
-				goto missWrite
-			}
-			p := (*uint16)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint16(o.imm)
-			r := a ^ b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
-				goto missRead
-			}
-			a := *(*uint16)(unsafe.Add(null, va+e.addend))
-			b := uint16(o.imm)
-			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
+			*m = r
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDMI32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -1805,122 +571,22 @@ again:
 			if e.wtag != (va+3)&^pageMask {
 				goto missWrite
 			}
-			p := (*uint32)(unsafe.Add(null, va+e.addend))
-			a := *p
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(o.imm)
 			r := a + b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(a&b | (a|b)&^r)
-			c.fc = cv<<32 | cv
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORMI32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
-				goto missWrite
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
 			}
-			p := (*uint32)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint32(o.imm)
-			r := a | b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCMI32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
-				goto missWrite
-			}
-			p := (*uint32)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint32(o.imm)
-			r := a + b + uint32(c.fc>>63)
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(a&b | (a|b)&^r)
-			c.fc = cv<<32 | cv
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBMI32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
-				goto missWrite
-			}
-			p := (*uint32)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint32(o.imm)
-			r := a - b - uint32(c.fc>>63)
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDMI32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
-				goto missWrite
-			}
-			p := (*uint32)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint32(o.imm)
-			r := a & b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBMI32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
-				goto missWrite
-			}
-			p := (*uint32)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint32(o.imm)
-			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORMI32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
-				goto missWrite
-			}
-			p := (*uint32)(unsafe.Add(null, va+e.addend))
-			a := *p
-			b := uint32(o.imm)
-			r := a ^ b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
-				goto missRead
-			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
-			b := uint32(o.imm)
-			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
+			*m = r
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADDMI64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -1928,13 +594,427 @@ again:
 			if e.wtag != (va+7)&^pageMask {
 				goto missWrite
 			}
-			p := (*uint64)(unsafe.Add(null, va+e.addend))
-			a := *p
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint64(o.imm)
 			r := a + b
-			c.fz, c.fs = r, r
-			c.fc = a&b | (a|b)&^r
-			*p = r
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opORRR8:
+			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			r := a | b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opORRR8NF:
+			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			r := a | b
+
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opORRR16:
+			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
+			r := a | b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opORRR16NF:
+			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
+			r := a | b
+
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opORRR32:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a | b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opORRR32NF:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a | b
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opORRR64:
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a | b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opORRR64NF:
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a | b
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opORRI8:
+			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			r := a | b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opORRI8NF:
+			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			r := a | b
+
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opORRI16:
+			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			r := a | b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opORRI16NF:
+			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			r := a | b
+
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opORRI32:
+			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			r := a | b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opORRI32NF:
+			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			r := a | b
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opORRI64:
+			a, b := uint64(c.r[o.dst]), uint64(o.imm)
+			r := a | b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opORRI64NF:
+			a, b := uint64(c.r[o.dst]), uint64(o.imm)
+			r := a | b
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opORRM8:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != va&^pageMask {
+				goto missRead
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint8(c.r[o.dst])
+			r := a | b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opORRM8NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != va&^pageMask {
+				goto missRead
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint8(c.r[o.dst])
+			r := a | b
+
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opORRM16:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+1)&^pageMask {
+				goto missRead
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint16(c.r[o.dst])
+			r := a | b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opORRM16NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+1)&^pageMask {
+				goto missRead
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint16(c.r[o.dst])
+			r := a | b
+
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opORRM32:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+3)&^pageMask {
+				goto missRead
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint32(c.r[o.dst])
+			r := a | b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opORRM32NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+3)&^pageMask {
+				goto missRead
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint32(c.r[o.dst])
+			r := a | b
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opORRM64:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+7)&^pageMask {
+				goto missRead
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint64(c.r[o.dst])
+			r := a | b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opORRM64NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+7)&^pageMask {
+				goto missRead
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint64(c.r[o.dst])
+			r := a | b
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opORMR8:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != va&^pageMask {
+				goto missWrite
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint8(c.r[o.src])
+			r := a | b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opORMR16:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+1)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint16(c.r[o.src])
+			r := a | b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opORMR32:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+3)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint32(c.r[o.src])
+			r := a | b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opORMR64:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+7)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint64(c.r[o.src])
+			r := a | b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opORMI8:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != va&^pageMask {
+				goto missWrite
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint8(o.imm)
+			r := a | b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opORMI16:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+1)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint16(o.imm)
+			r := a | b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opORMI32:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+3)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint32(o.imm)
+			r := a | b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opORMI64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -1942,13 +1022,499 @@ again:
 			if e.wtag != (va+7)&^pageMask {
 				goto missWrite
 			}
-			p := (*uint64)(unsafe.Add(null, va+e.addend))
-			a := *p
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint64(o.imm)
 			r := a | b
-			c.fz, c.fs = r, r
-			c.fc = 0
-			*p = r
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opADCRR8:
+			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			r := a + b + uint8(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opADCRR8NF:
+			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			r := a + b + uint8(c.fc>>63)
+
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opADCRR16:
+			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
+			r := a + b + uint16(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opADCRR16NF:
+			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
+			r := a + b + uint16(c.fc>>63)
+
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opADCRR32:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a + b + uint32(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opADCRR32NF:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a + b + uint32(c.fc>>63)
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opADCRR64:
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a + b + uint64(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opADCRR64NF:
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a + b + uint64(c.fc>>63)
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opADCRI8:
+			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			r := a + b + uint8(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opADCRI8NF:
+			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			r := a + b + uint8(c.fc>>63)
+
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opADCRI16:
+			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			r := a + b + uint16(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opADCRI16NF:
+			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			r := a + b + uint16(c.fc>>63)
+
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opADCRI32:
+			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			r := a + b + uint32(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opADCRI32NF:
+			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			r := a + b + uint32(c.fc>>63)
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opADCRI64:
+			a, b := uint64(c.r[o.dst]), uint64(o.imm)
+			r := a + b + uint64(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opADCRI64NF:
+			a, b := uint64(c.r[o.dst]), uint64(o.imm)
+			r := a + b + uint64(c.fc>>63)
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opADCRM8:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != va&^pageMask {
+				goto missRead
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint8(c.r[o.dst])
+			r := a + b + uint8(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opADCRM8NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != va&^pageMask {
+				goto missRead
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint8(c.r[o.dst])
+			r := a + b + uint8(c.fc>>63)
+
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opADCRM16:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+1)&^pageMask {
+				goto missRead
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint16(c.r[o.dst])
+			r := a + b + uint16(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opADCRM16NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+1)&^pageMask {
+				goto missRead
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint16(c.r[o.dst])
+			r := a + b + uint16(c.fc>>63)
+
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opADCRM32:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+3)&^pageMask {
+				goto missRead
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint32(c.r[o.dst])
+			r := a + b + uint32(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opADCRM32NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+3)&^pageMask {
+				goto missRead
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint32(c.r[o.dst])
+			r := a + b + uint32(c.fc>>63)
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opADCRM64:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+7)&^pageMask {
+				goto missRead
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint64(c.r[o.dst])
+			r := a + b + uint64(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opADCRM64NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+7)&^pageMask {
+				goto missRead
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint64(c.r[o.dst])
+			r := a + b + uint64(c.fc>>63)
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opADCMR8:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != va&^pageMask {
+				goto missWrite
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint8(c.r[o.src])
+			r := a + b + uint8(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opADCMR16:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+1)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint16(c.r[o.src])
+			r := a + b + uint16(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opADCMR32:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+3)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint32(c.r[o.src])
+			r := a + b + uint32(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opADCMR64:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+7)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint64(c.r[o.src])
+			r := a + b + uint64(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opADCMI8:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != va&^pageMask {
+				goto missWrite
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint8(o.imm)
+			r := a + b + uint8(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opADCMI16:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+1)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint16(o.imm)
+			r := a + b + uint16(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opADCMI32:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+3)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint32(o.imm)
+			r := a + b + uint32(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			*m = r
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opADCMI64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -1956,13 +1522,503 @@ again:
 			if e.wtag != (va+7)&^pageMask {
 				goto missWrite
 			}
-			p := (*uint64)(unsafe.Add(null, va+e.addend))
-			a := *p
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint64(o.imm)
-			r := a + b + c.fc>>63
-			c.fz, c.fs = r, r
-			c.fc = a&b | (a|b)&^r
-			*p = r
+			r := a + b + uint64(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSBBRR8:
+			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			r := a - b - uint8(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSBBRR8NF:
+			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			r := a - b - uint8(c.fc>>63)
+
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSBBRR16:
+			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
+			r := a - b - uint16(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSBBRR16NF:
+			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
+			r := a - b - uint16(c.fc>>63)
+
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSBBRR32:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a - b - uint32(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSBBRR32NF:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a - b - uint32(c.fc>>63)
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSBBRR64:
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a - b - uint64(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSBBRR64NF:
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a - b - uint64(c.fc>>63)
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSBBRI8:
+			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			r := a - b - uint8(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSBBRI8NF:
+			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			r := a - b - uint8(c.fc>>63)
+
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSBBRI16:
+			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			r := a - b - uint16(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSBBRI16NF:
+			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			r := a - b - uint16(c.fc>>63)
+
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSBBRI32:
+			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			r := a - b - uint32(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSBBRI32NF:
+			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			r := a - b - uint32(c.fc>>63)
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSBBRI64:
+			a, b := uint64(c.r[o.dst]), uint64(o.imm)
+			r := a - b - uint64(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSBBRI64NF:
+			a, b := uint64(c.r[o.dst]), uint64(o.imm)
+			r := a - b - uint64(c.fc>>63)
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSBBRM8:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != va&^pageMask {
+				goto missRead
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint8(c.r[o.dst])
+			r := a - b - uint8(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSBBRM8NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != va&^pageMask {
+				goto missRead
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint8(c.r[o.dst])
+			r := a - b - uint8(c.fc>>63)
+
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSBBRM16:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+1)&^pageMask {
+				goto missRead
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint16(c.r[o.dst])
+			r := a - b - uint16(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSBBRM16NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+1)&^pageMask {
+				goto missRead
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint16(c.r[o.dst])
+			r := a - b - uint16(c.fc>>63)
+
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSBBRM32:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+3)&^pageMask {
+				goto missRead
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint32(c.r[o.dst])
+			r := a - b - uint32(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSBBRM32NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+3)&^pageMask {
+				goto missRead
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint32(c.r[o.dst])
+			r := a - b - uint32(c.fc>>63)
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSBBRM64:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+7)&^pageMask {
+				goto missRead
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint64(c.r[o.dst])
+			r := a - b - uint64(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSBBRM64NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+7)&^pageMask {
+				goto missRead
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint64(c.r[o.dst])
+			r := a - b - uint64(c.fc>>63)
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSBBMR8:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != va&^pageMask {
+				goto missWrite
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint8(c.r[o.src])
+			r := a - b - uint8(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSBBMR16:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+1)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint16(c.r[o.src])
+			r := a - b - uint16(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSBBMR32:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+3)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint32(c.r[o.src])
+			r := a - b - uint32(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSBBMR64:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+7)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint64(c.r[o.src])
+			r := a - b - uint64(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSBBMI8:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != va&^pageMask {
+				goto missWrite
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint8(o.imm)
+			r := a - b - uint8(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSBBMI16:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+1)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint16(o.imm)
+			r := a - b - uint16(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSBBMI32:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+3)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint32(o.imm)
+			r := a - b - uint32(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			*m = r
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSBBMI64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -1970,13 +2026,427 @@ again:
 			if e.wtag != (va+7)&^pageMask {
 				goto missWrite
 			}
-			p := (*uint64)(unsafe.Add(null, va+e.addend))
-			a := *p
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint64(o.imm)
-			r := a - b - c.fc>>63
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			*p = r
+			r := a - b - uint64(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opANDRR8:
+			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			r := a & b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opANDRR8NF:
+			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			r := a & b
+
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opANDRR16:
+			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
+			r := a & b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opANDRR16NF:
+			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
+			r := a & b
+
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opANDRR32:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a & b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opANDRR32NF:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a & b
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opANDRR64:
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a & b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opANDRR64NF:
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a & b
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opANDRI8:
+			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			r := a & b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opANDRI8NF:
+			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			r := a & b
+
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opANDRI16:
+			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			r := a & b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opANDRI16NF:
+			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			r := a & b
+
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opANDRI32:
+			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			r := a & b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opANDRI32NF:
+			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			r := a & b
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opANDRI64:
+			a, b := uint64(c.r[o.dst]), uint64(o.imm)
+			r := a & b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opANDRI64NF:
+			a, b := uint64(c.r[o.dst]), uint64(o.imm)
+			r := a & b
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opANDRM8:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != va&^pageMask {
+				goto missRead
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint8(c.r[o.dst])
+			r := a & b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opANDRM8NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != va&^pageMask {
+				goto missRead
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint8(c.r[o.dst])
+			r := a & b
+
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opANDRM16:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+1)&^pageMask {
+				goto missRead
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint16(c.r[o.dst])
+			r := a & b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opANDRM16NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+1)&^pageMask {
+				goto missRead
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint16(c.r[o.dst])
+			r := a & b
+
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opANDRM32:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+3)&^pageMask {
+				goto missRead
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint32(c.r[o.dst])
+			r := a & b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opANDRM32NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+3)&^pageMask {
+				goto missRead
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint32(c.r[o.dst])
+			r := a & b
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opANDRM64:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+7)&^pageMask {
+				goto missRead
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint64(c.r[o.dst])
+			r := a & b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opANDRM64NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+7)&^pageMask {
+				goto missRead
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint64(c.r[o.dst])
+			r := a & b
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opANDMR8:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != va&^pageMask {
+				goto missWrite
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint8(c.r[o.src])
+			r := a & b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opANDMR16:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+1)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint16(c.r[o.src])
+			r := a & b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opANDMR32:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+3)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint32(c.r[o.src])
+			r := a & b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opANDMR64:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+7)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint64(c.r[o.src])
+			r := a & b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opANDMI8:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != va&^pageMask {
+				goto missWrite
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint8(o.imm)
+			r := a & b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opANDMI16:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+1)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint16(o.imm)
+			r := a & b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opANDMI32:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+3)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint32(o.imm)
+			r := a & b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opANDMI64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -1984,13 +2454,499 @@ again:
 			if e.wtag != (va+7)&^pageMask {
 				goto missWrite
 			}
-			p := (*uint64)(unsafe.Add(null, va+e.addend))
-			a := *p
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint64(o.imm)
 			r := a & b
-			c.fz, c.fs = r, r
-			c.fc = 0
-			*p = r
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSUBRR8:
+			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			r := a - b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSUBRR8NF:
+			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			r := a - b
+
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSUBRR16:
+			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
+			r := a - b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSUBRR16NF:
+			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
+			r := a - b
+
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSUBRR32:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a - b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSUBRR32NF:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a - b
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSUBRR64:
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a - b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSUBRR64NF:
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a - b
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSUBRI8:
+			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			r := a - b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSUBRI8NF:
+			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			r := a - b
+
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSUBRI16:
+			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			r := a - b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSUBRI16NF:
+			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			r := a - b
+
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSUBRI32:
+			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			r := a - b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSUBRI32NF:
+			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			r := a - b
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSUBRI64:
+			a, b := uint64(c.r[o.dst]), uint64(o.imm)
+			r := a - b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSUBRI64NF:
+			a, b := uint64(c.r[o.dst]), uint64(o.imm)
+			r := a - b
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSUBRM8:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != va&^pageMask {
+				goto missRead
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint8(c.r[o.dst])
+			r := a - b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSUBRM8NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != va&^pageMask {
+				goto missRead
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint8(c.r[o.dst])
+			r := a - b
+
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSUBRM16:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+1)&^pageMask {
+				goto missRead
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint16(c.r[o.dst])
+			r := a - b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSUBRM16NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+1)&^pageMask {
+				goto missRead
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint16(c.r[o.dst])
+			r := a - b
+
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSUBRM32:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+3)&^pageMask {
+				goto missRead
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint32(c.r[o.dst])
+			r := a - b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSUBRM32NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+3)&^pageMask {
+				goto missRead
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint32(c.r[o.dst])
+			r := a - b
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSUBRM64:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+7)&^pageMask {
+				goto missRead
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint64(c.r[o.dst])
+			r := a - b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSUBRM64NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+7)&^pageMask {
+				goto missRead
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint64(c.r[o.dst])
+			r := a - b
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSUBMR8:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != va&^pageMask {
+				goto missWrite
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint8(c.r[o.src])
+			r := a - b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSUBMR16:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+1)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint16(c.r[o.src])
+			r := a - b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSUBMR32:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+3)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint32(c.r[o.src])
+			r := a - b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSUBMR64:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+7)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint64(c.r[o.src])
+			r := a - b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSUBMI8:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != va&^pageMask {
+				goto missWrite
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint8(o.imm)
+			r := a - b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSUBMI16:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+1)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint16(o.imm)
+			r := a - b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSUBMI32:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+3)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint32(o.imm)
+			r := a - b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			*m = r
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSUBMI64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -1998,13 +2954,427 @@ again:
 			if e.wtag != (va+7)&^pageMask {
 				goto missWrite
 			}
-			p := (*uint64)(unsafe.Add(null, va+e.addend))
-			a := *p
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint64(o.imm)
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			*p = r
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXORRR8:
+			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXORRR8NF:
+			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			r := a ^ b
+
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXORRR16:
+			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXORRR16NF:
+			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
+			r := a ^ b
+
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXORRR32:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXORRR32NF:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a ^ b
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXORRR64:
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXORRR64NF:
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a ^ b
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXORRI8:
+			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXORRI8NF:
+			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			r := a ^ b
+
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXORRI16:
+			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXORRI16NF:
+			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			r := a ^ b
+
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXORRI32:
+			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXORRI32NF:
+			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			r := a ^ b
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXORRI64:
+			a, b := uint64(c.r[o.dst]), uint64(o.imm)
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXORRI64NF:
+			a, b := uint64(c.r[o.dst]), uint64(o.imm)
+			r := a ^ b
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXORRM8:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != va&^pageMask {
+				goto missRead
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint8(c.r[o.dst])
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXORRM8NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != va&^pageMask {
+				goto missRead
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint8(c.r[o.dst])
+			r := a ^ b
+
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXORRM16:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+1)&^pageMask {
+				goto missRead
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint16(c.r[o.dst])
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXORRM16NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+1)&^pageMask {
+				goto missRead
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint16(c.r[o.dst])
+			r := a ^ b
+
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXORRM32:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+3)&^pageMask {
+				goto missRead
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint32(c.r[o.dst])
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXORRM32NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+3)&^pageMask {
+				goto missRead
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint32(c.r[o.dst])
+			r := a ^ b
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXORRM64:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+7)&^pageMask {
+				goto missRead
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint64(c.r[o.dst])
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXORRM64NF:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+7)&^pageMask {
+				goto missRead
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint64(c.r[o.dst])
+			r := a ^ b
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXORMR8:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != va&^pageMask {
+				goto missWrite
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint8(c.r[o.src])
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXORMR16:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+1)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint16(c.r[o.src])
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXORMR32:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+3)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint32(c.r[o.src])
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXORMR64:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+7)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint64(c.r[o.src])
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXORMI8:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != va&^pageMask {
+				goto missWrite
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint8(o.imm)
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXORMI16:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+1)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint16(o.imm)
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXORMI32:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+3)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint32(o.imm)
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opXORMI64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -2012,13 +3382,380 @@ again:
 			if e.wtag != (va+7)&^pageMask {
 				goto missWrite
 			}
-			p := (*uint64)(unsafe.Add(null, va+e.addend))
-			a := *p
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint64(o.imm)
 			r := a ^ b
-			c.fz, c.fs = r, r
-			c.fc = 0
-			*p = r
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMPRR8:
+			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			r := a - b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMPRR16:
+			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
+			r := a - b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMPRR32:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a - b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMPRR64:
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a - b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMPRI8:
+			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			r := a - b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMPRI16:
+			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			r := a - b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMPRI32:
+			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			r := a - b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMPRI64:
+			a, b := uint64(c.r[o.dst]), uint64(o.imm)
+			r := a - b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMPRM8:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != va&^pageMask {
+				goto missRead
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint8(c.r[o.dst])
+			r := a - b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMPRM16:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+1)&^pageMask {
+				goto missRead
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint16(c.r[o.dst])
+			r := a - b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMPRM32:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+3)&^pageMask {
+				goto missRead
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint32(c.r[o.dst])
+			r := a - b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMPRM64:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+7)&^pageMask {
+				goto missRead
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint64(c.r[o.dst])
+			r := a - b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMPMR8:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != va&^pageMask {
+				goto missRead
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint8(c.r[o.src])
+			r := a - b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMPMR16:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+1)&^pageMask {
+				goto missRead
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint16(c.r[o.src])
+			r := a - b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMPMR32:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+3)&^pageMask {
+				goto missRead
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint32(c.r[o.src])
+			r := a - b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMPMR64:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+7)&^pageMask {
+				goto missRead
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint64(c.r[o.src])
+			r := a - b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMPMI8:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != va&^pageMask {
+				goto missRead
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint8(o.imm)
+			r := a - b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMPMI16:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+1)&^pageMask {
+				goto missRead
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint16(o.imm)
+			r := a - b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMPMI32:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+3)&^pageMask {
+				goto missRead
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint32(o.imm)
+			r := a - b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPMI64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -2026,65 +3763,109 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint64(o.imm)
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR8:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a & b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR16:
 			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
 			r := a & b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR32:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a & b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR64:
-			a, b := c.r[o.dst], c.r[o.src]
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
 			r := a & b
-			c.fz, c.fs = r, r
-			c.fc = 0
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI8:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a & b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI16:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a & b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI32:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a & b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI64:
-			a, b := c.r[o.dst], uint64(o.imm)
+			a, b := uint64(c.r[o.dst]), uint64(o.imm)
 			r := a & b
-			c.fz, c.fs = r, r
-			c.fc = 0
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTMR8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -2092,12 +3873,17 @@ again:
 			if e.rtag != va&^pageMask {
 				goto missRead
 			}
-			a := *(*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint8(c.r[o.src])
 			r := a & b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTMR16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -2105,12 +3891,17 @@ again:
 			if e.rtag != (va+1)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint16(c.r[o.src])
 			r := a & b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTMR32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -2118,12 +3909,17 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(c.r[o.src])
 			r := a & b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTMR64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -2131,11 +3927,17 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint64)(unsafe.Add(null, va+e.addend))
-			b := c.r[o.src]
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint64(c.r[o.src])
 			r := a & b
-			c.fz, c.fs = r, r
-			c.fc = 0
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTMI8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -2143,12 +3945,17 @@ again:
 			if e.rtag != va&^pageMask {
 				goto missRead
 			}
-			a := *(*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint8(o.imm)
 			r := a & b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTMI16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -2156,12 +3963,17 @@ again:
 			if e.rtag != (va+1)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint16(o.imm)
 			r := a & b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTMI32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -2169,12 +3981,17 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(o.imm)
 			r := a & b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTMI64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
@@ -2182,19 +3999,32 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint64(o.imm)
 			r := a & b
-			c.fz, c.fs = r, r
-			c.fc = 0
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR8JB:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
 			if a < b {
 				goto taken
 			}
@@ -2202,21 +4032,35 @@ again:
 		case opCMPRR8JAE:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			if a >= b {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			if !(a < b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR8JE:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
 			if a == b {
 				goto taken
 			}
@@ -2224,21 +4068,35 @@ again:
 		case opCMPRR8JNE:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			if a != b {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			if !(a == b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR8JBE:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
 			if a <= b {
 				goto taken
 			}
@@ -2246,87 +4104,143 @@ again:
 		case opCMPRR8JA:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			if a > b {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			if !(a <= b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR8JS:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			if int8(r) < 0 {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			if int64(int8(r)) < 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR8JNS:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			if int8(r) >= 0 {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			if !(int64(int8(r)) < 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR8JL:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			if int8(a) < int8(b) {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			if int64(int8(a)) < int64(int8(b)) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR8JGE:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			if int8(a) >= int8(b) {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			if !(int64(int8(a)) < int64(int8(b))) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR8JLE:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			if int8(a) <= int8(b) {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			if int64(int8(a)) <= int64(int8(b)) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR8JG:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			if int8(a) > int8(b) {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			if !(int64(int8(a)) <= int64(int8(b))) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR32JB:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
 			if a < b {
 				goto taken
 			}
@@ -2334,21 +4248,35 @@ again:
 		case opCMPRR32JAE:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if a >= b {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if !(a < b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR32JE:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
 			if a == b {
 				goto taken
 			}
@@ -2356,21 +4284,35 @@ again:
 		case opCMPRR32JNE:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if a != b {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if !(a == b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR32JBE:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
 			if a <= b {
 				goto taken
 			}
@@ -2378,195 +4320,359 @@ again:
 		case opCMPRR32JA:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if a > b {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if !(a <= b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR32JS:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if int32(r) < 0 {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if int64(int32(r)) < 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR32JNS:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if int32(r) >= 0 {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if !(int64(int32(r)) < 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR32JL:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if int32(a) < int32(b) {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if int64(int32(a)) < int64(int32(b)) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR32JGE:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if int32(a) >= int32(b) {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if !(int64(int32(a)) < int64(int32(b))) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR32JLE:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if int32(a) <= int32(b) {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if int64(int32(a)) <= int64(int32(b)) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR32JG:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if int32(a) > int32(b) {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if !(int64(int32(a)) <= int64(int32(b))) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR64JB:
-			a, b := c.r[o.dst], c.r[o.src]
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
 			if a < b {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR64JAE:
-			a, b := c.r[o.dst], c.r[o.src]
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if a >= b {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if !(a < b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR64JE:
-			a, b := c.r[o.dst], c.r[o.src]
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
 			if a == b {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR64JNE:
-			a, b := c.r[o.dst], c.r[o.src]
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if a != b {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if !(a == b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR64JBE:
-			a, b := c.r[o.dst], c.r[o.src]
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
 			if a <= b {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR64JA:
-			a, b := c.r[o.dst], c.r[o.src]
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if a > b {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if !(a <= b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR64JS:
-			a, b := c.r[o.dst], c.r[o.src]
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if int64(r) < 0 {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if int64(int64(r)) < 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR64JNS:
-			a, b := c.r[o.dst], c.r[o.src]
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if int64(r) >= 0 {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if !(int64(int64(r)) < 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR64JL:
-			a, b := c.r[o.dst], c.r[o.src]
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if int64(a) < int64(b) {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if int64(int64(a)) < int64(int64(b)) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR64JGE:
-			a, b := c.r[o.dst], c.r[o.src]
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if int64(a) >= int64(b) {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if !(int64(int64(a)) < int64(int64(b))) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR64JLE:
-			a, b := c.r[o.dst], c.r[o.src]
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if int64(a) <= int64(b) {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if int64(int64(a)) <= int64(int64(b)) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRR64JG:
-			a, b := c.r[o.dst], c.r[o.src]
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if int64(a) > int64(b) {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if !(int64(int64(a)) <= int64(int64(b))) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI8JB:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
 			if a < b {
 				goto taken
 			}
@@ -2574,21 +4680,35 @@ again:
 		case opCMPRI8JAE:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			if a >= b {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			if !(a < b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI8JE:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
 			if a == b {
 				goto taken
 			}
@@ -2596,21 +4716,35 @@ again:
 		case opCMPRI8JNE:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			if a != b {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			if !(a == b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI8JBE:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
 			if a <= b {
 				goto taken
 			}
@@ -2618,87 +4752,143 @@ again:
 		case opCMPRI8JA:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			if a > b {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			if !(a <= b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI8JS:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			if int8(r) < 0 {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			if int64(int8(r)) < 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI8JNS:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			if int8(r) >= 0 {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			if !(int64(int8(r)) < 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI8JL:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			if int8(a) < int8(b) {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			if int64(int8(a)) < int64(int8(b)) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI8JGE:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			if int8(a) >= int8(b) {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			if !(int64(int8(a)) < int64(int8(b))) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI8JLE:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			if int8(a) <= int8(b) {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			if int64(int8(a)) <= int64(int8(b)) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI8JG:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			if int8(a) > int8(b) {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			if !(int64(int8(a)) <= int64(int8(b))) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI16JB:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
 			if a < b {
 				goto taken
 			}
@@ -2706,21 +4896,35 @@ again:
 		case opCMPRI16JAE:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
-			if a >= b {
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			if !(a < b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI16JE:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
 			if a == b {
 				goto taken
 			}
@@ -2728,21 +4932,35 @@ again:
 		case opCMPRI16JNE:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
-			if a != b {
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			if !(a == b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI16JBE:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
 			if a <= b {
 				goto taken
 			}
@@ -2750,87 +4968,143 @@ again:
 		case opCMPRI16JA:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
-			if a > b {
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			if !(a <= b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI16JS:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
-			if int16(r) < 0 {
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			if int64(int16(r)) < 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI16JNS:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
-			if int16(r) >= 0 {
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			if !(int64(int16(r)) < 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI16JL:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
-			if int16(a) < int16(b) {
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			if int64(int16(a)) < int64(int16(b)) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI16JGE:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
-			if int16(a) >= int16(b) {
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			if !(int64(int16(a)) < int64(int16(b))) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI16JLE:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
-			if int16(a) <= int16(b) {
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			if int64(int16(a)) <= int64(int16(b)) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI16JG:
 			a, b := uint16(c.r[o.dst]), uint16(o.imm)
 			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
-			if int16(a) > int16(b) {
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			if !(int64(int16(a)) <= int64(int16(b))) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI32JB:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
 			if a < b {
 				goto taken
 			}
@@ -2838,21 +5112,35 @@ again:
 		case opCMPRI32JAE:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if a >= b {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if !(a < b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI32JE:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
 			if a == b {
 				goto taken
 			}
@@ -2860,21 +5148,35 @@ again:
 		case opCMPRI32JNE:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if a != b {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if !(a == b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI32JBE:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
 			if a <= b {
 				goto taken
 			}
@@ -2882,185 +5184,342 @@ again:
 		case opCMPRI32JA:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if a > b {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if !(a <= b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI32JS:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if int32(r) < 0 {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if int64(int32(r)) < 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI32JNS:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if int32(r) >= 0 {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if !(int64(int32(r)) < 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI32JL:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if int32(a) < int32(b) {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if int64(int32(a)) < int64(int32(b)) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI32JGE:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if int32(a) >= int32(b) {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if !(int64(int32(a)) < int64(int32(b))) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI32JLE:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if int32(a) <= int32(b) {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if int64(int32(a)) <= int64(int32(b)) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI32JG:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if int32(a) > int32(b) {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if !(int64(int32(a)) <= int64(int32(b))) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI64JB:
-			a, b := c.r[o.dst], uint64(int32(o.imm))
+			a, b := uint64(c.r[o.dst]), uint64(int32(o.imm))
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
 			if a < b {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI64JAE:
-			a, b := c.r[o.dst], uint64(int32(o.imm))
+			a, b := uint64(c.r[o.dst]), uint64(int32(o.imm))
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if a >= b {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if !(a < b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI64JE:
-			a, b := c.r[o.dst], uint64(int32(o.imm))
+			a, b := uint64(c.r[o.dst]), uint64(int32(o.imm))
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
 			if a == b {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI64JNE:
-			a, b := c.r[o.dst], uint64(int32(o.imm))
+			a, b := uint64(c.r[o.dst]), uint64(int32(o.imm))
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if a != b {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if !(a == b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI64JBE:
-			a, b := c.r[o.dst], uint64(int32(o.imm))
+			a, b := uint64(c.r[o.dst]), uint64(int32(o.imm))
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
 			if a <= b {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI64JA:
-			a, b := c.r[o.dst], uint64(int32(o.imm))
+			a, b := uint64(c.r[o.dst]), uint64(int32(o.imm))
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if a > b {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if !(a <= b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI64JS:
-			a, b := c.r[o.dst], uint64(int32(o.imm))
+			a, b := uint64(c.r[o.dst]), uint64(int32(o.imm))
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if int64(r) < 0 {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if int64(int64(r)) < 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI64JNS:
-			a, b := c.r[o.dst], uint64(int32(o.imm))
+			a, b := uint64(c.r[o.dst]), uint64(int32(o.imm))
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if int64(r) >= 0 {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if !(int64(int64(r)) < 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI64JL:
-			a, b := c.r[o.dst], uint64(int32(o.imm))
+			a, b := uint64(c.r[o.dst]), uint64(int32(o.imm))
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if int64(a) < int64(b) {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if int64(int64(a)) < int64(int64(b)) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI64JGE:
-			a, b := c.r[o.dst], uint64(int32(o.imm))
+			a, b := uint64(c.r[o.dst]), uint64(int32(o.imm))
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if int64(a) >= int64(b) {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if !(int64(int64(a)) < int64(int64(b))) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI64JLE:
-			a, b := c.r[o.dst], uint64(int32(o.imm))
+			a, b := uint64(c.r[o.dst]), uint64(int32(o.imm))
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if int64(a) <= int64(b) {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if int64(int64(a)) <= int64(int64(b)) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCMPRI64JG:
-			a, b := c.r[o.dst], uint64(int32(o.imm))
+			a, b := uint64(c.r[o.dst]), uint64(int32(o.imm))
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if int64(a) > int64(b) {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if !(int64(int64(a)) <= int64(int64(b))) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3070,13 +5529,21 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			b := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := *m
 			a := uint32(c.r[o.dst])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
 			if a < b {
 				goto taken
 			}
@@ -3087,14 +5554,22 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			b := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := *m
 			a := uint32(c.r[o.dst])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if a >= b {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if !(a < b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3104,13 +5579,21 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			b := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := *m
 			a := uint32(c.r[o.dst])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
 			if a == b {
 				goto taken
 			}
@@ -3121,14 +5604,22 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			b := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := *m
 			a := uint32(c.r[o.dst])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if a != b {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if !(a == b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3138,13 +5629,21 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			b := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := *m
 			a := uint32(c.r[o.dst])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
 			if a <= b {
 				goto taken
 			}
@@ -3155,14 +5654,22 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			b := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := *m
 			a := uint32(c.r[o.dst])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if a > b {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if !(a <= b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3172,14 +5679,22 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			b := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := *m
 			a := uint32(c.r[o.dst])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if int32(r) < 0 {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if int64(int32(r)) < 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3189,14 +5704,22 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			b := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := *m
 			a := uint32(c.r[o.dst])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if int32(r) >= 0 {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if !(int64(int32(r)) < 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3206,14 +5729,22 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			b := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := *m
 			a := uint32(c.r[o.dst])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if int32(a) < int32(b) {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if int64(int32(a)) < int64(int32(b)) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3223,14 +5754,22 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			b := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := *m
 			a := uint32(c.r[o.dst])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if int32(a) >= int32(b) {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if !(int64(int32(a)) < int64(int32(b))) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3240,14 +5779,22 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			b := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := *m
 			a := uint32(c.r[o.dst])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if int32(a) <= int32(b) {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if int64(int32(a)) <= int64(int32(b)) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3257,14 +5804,22 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			b := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := *m
 			a := uint32(c.r[o.dst])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if int32(a) > int32(b) {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if !(int64(int32(a)) <= int64(int32(b))) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3274,11 +5829,21 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			b := *(*uint64)(unsafe.Add(null, va+e.addend))
-			a := c.r[o.dst]
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint64(c.r[o.dst])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
 			if a < b {
 				goto taken
 			}
@@ -3289,12 +5854,22 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			b := *(*uint64)(unsafe.Add(null, va+e.addend))
-			a := c.r[o.dst]
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint64(c.r[o.dst])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if a >= b {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if !(a < b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3304,11 +5879,21 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			b := *(*uint64)(unsafe.Add(null, va+e.addend))
-			a := c.r[o.dst]
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint64(c.r[o.dst])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
 			if a == b {
 				goto taken
 			}
@@ -3319,12 +5904,22 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			b := *(*uint64)(unsafe.Add(null, va+e.addend))
-			a := c.r[o.dst]
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint64(c.r[o.dst])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if a != b {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if !(a == b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3334,11 +5929,21 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			b := *(*uint64)(unsafe.Add(null, va+e.addend))
-			a := c.r[o.dst]
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint64(c.r[o.dst])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
 			if a <= b {
 				goto taken
 			}
@@ -3349,12 +5954,22 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			b := *(*uint64)(unsafe.Add(null, va+e.addend))
-			a := c.r[o.dst]
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint64(c.r[o.dst])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if a > b {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if !(a <= b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3364,12 +5979,22 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			b := *(*uint64)(unsafe.Add(null, va+e.addend))
-			a := c.r[o.dst]
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint64(c.r[o.dst])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if int64(r) < 0 {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if int64(int64(r)) < 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3379,12 +6004,22 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			b := *(*uint64)(unsafe.Add(null, va+e.addend))
-			a := c.r[o.dst]
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint64(c.r[o.dst])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if int64(r) >= 0 {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if !(int64(int64(r)) < 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3394,12 +6029,22 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			b := *(*uint64)(unsafe.Add(null, va+e.addend))
-			a := c.r[o.dst]
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint64(c.r[o.dst])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if int64(a) < int64(b) {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if int64(int64(a)) < int64(int64(b)) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3409,12 +6054,22 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			b := *(*uint64)(unsafe.Add(null, va+e.addend))
-			a := c.r[o.dst]
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint64(c.r[o.dst])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if int64(a) >= int64(b) {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if !(int64(int64(a)) < int64(int64(b))) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3424,12 +6079,22 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			b := *(*uint64)(unsafe.Add(null, va+e.addend))
-			a := c.r[o.dst]
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint64(c.r[o.dst])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if int64(a) <= int64(b) {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if int64(int64(a)) <= int64(int64(b)) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3439,12 +6104,22 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			b := *(*uint64)(unsafe.Add(null, va+e.addend))
-			a := c.r[o.dst]
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := *m
+			a := uint64(c.r[o.dst])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if int64(a) > int64(b) {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if !(int64(int64(a)) <= int64(int64(b))) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3454,13 +6129,21 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(c.r[o.src])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
 			if a < b {
 				goto taken
 			}
@@ -3471,14 +6154,22 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(c.r[o.src])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if a >= b {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if !(a < b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3488,13 +6179,21 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(c.r[o.src])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
 			if a == b {
 				goto taken
 			}
@@ -3505,14 +6204,22 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(c.r[o.src])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if a != b {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if !(a == b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3522,13 +6229,21 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(c.r[o.src])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
 			if a <= b {
 				goto taken
 			}
@@ -3539,14 +6254,22 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(c.r[o.src])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if a > b {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if !(a <= b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3556,14 +6279,22 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(c.r[o.src])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if int32(r) < 0 {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if int64(int32(r)) < 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3573,14 +6304,22 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(c.r[o.src])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if int32(r) >= 0 {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if !(int64(int32(r)) < 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3590,14 +6329,22 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(c.r[o.src])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if int32(a) < int32(b) {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if int64(int32(a)) < int64(int32(b)) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3607,14 +6354,22 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(c.r[o.src])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if int32(a) >= int32(b) {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if !(int64(int32(a)) < int64(int32(b))) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3624,14 +6379,22 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(c.r[o.src])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if int32(a) <= int32(b) {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if int64(int32(a)) <= int64(int32(b)) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3641,14 +6404,22 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(c.r[o.src])
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if int32(a) > int32(b) {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if !(int64(int32(a)) <= int64(int32(b))) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3658,11 +6429,21 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint64)(unsafe.Add(null, va+e.addend))
-			b := c.r[o.src]
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint64(c.r[o.src])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
 			if a < b {
 				goto taken
 			}
@@ -3673,12 +6454,22 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint64)(unsafe.Add(null, va+e.addend))
-			b := c.r[o.src]
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint64(c.r[o.src])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if a >= b {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if !(a < b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3688,11 +6479,21 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint64)(unsafe.Add(null, va+e.addend))
-			b := c.r[o.src]
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint64(c.r[o.src])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
 			if a == b {
 				goto taken
 			}
@@ -3703,12 +6504,22 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint64)(unsafe.Add(null, va+e.addend))
-			b := c.r[o.src]
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint64(c.r[o.src])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if a != b {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if !(a == b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3718,11 +6529,21 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint64)(unsafe.Add(null, va+e.addend))
-			b := c.r[o.src]
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint64(c.r[o.src])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
 			if a <= b {
 				goto taken
 			}
@@ -3733,12 +6554,22 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint64)(unsafe.Add(null, va+e.addend))
-			b := c.r[o.src]
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint64(c.r[o.src])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if a > b {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if !(a <= b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3748,12 +6579,22 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint64)(unsafe.Add(null, va+e.addend))
-			b := c.r[o.src]
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint64(c.r[o.src])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if int64(r) < 0 {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if int64(int64(r)) < 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3763,12 +6604,22 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint64)(unsafe.Add(null, va+e.addend))
-			b := c.r[o.src]
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint64(c.r[o.src])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if int64(r) >= 0 {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if !(int64(int64(r)) < 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3778,12 +6629,22 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint64)(unsafe.Add(null, va+e.addend))
-			b := c.r[o.src]
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint64(c.r[o.src])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if int64(a) < int64(b) {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if int64(int64(a)) < int64(int64(b)) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3793,12 +6654,22 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint64)(unsafe.Add(null, va+e.addend))
-			b := c.r[o.src]
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint64(c.r[o.src])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if int64(a) >= int64(b) {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if !(int64(int64(a)) < int64(int64(b))) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3808,12 +6679,22 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint64)(unsafe.Add(null, va+e.addend))
-			b := c.r[o.src]
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint64(c.r[o.src])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if int64(a) <= int64(b) {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if int64(int64(a)) <= int64(int64(b)) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3823,12 +6704,22 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint64)(unsafe.Add(null, va+e.addend))
-			b := c.r[o.src]
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
+			b := uint64(c.r[o.src])
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if int64(a) > int64(b) {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if !(int64(int64(a)) <= int64(int64(b))) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3838,13 +6729,21 @@ again:
 			if e.rtag != va&^pageMask {
 				goto missRead
 			}
-			a := *(*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint8(o.imm)
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
 			if a < b {
 				goto taken
 			}
@@ -3855,14 +6754,22 @@ again:
 			if e.rtag != va&^pageMask {
 				goto missRead
 			}
-			a := *(*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint8(o.imm)
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			if a >= b {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			if !(a < b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3872,13 +6779,21 @@ again:
 			if e.rtag != va&^pageMask {
 				goto missRead
 			}
-			a := *(*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint8(o.imm)
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
 			if a == b {
 				goto taken
 			}
@@ -3889,14 +6804,22 @@ again:
 			if e.rtag != va&^pageMask {
 				goto missRead
 			}
-			a := *(*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint8(o.imm)
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			if a != b {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			if !(a == b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3906,13 +6829,21 @@ again:
 			if e.rtag != va&^pageMask {
 				goto missRead
 			}
-			a := *(*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint8(o.imm)
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
 			if a <= b {
 				goto taken
 			}
@@ -3923,14 +6854,22 @@ again:
 			if e.rtag != va&^pageMask {
 				goto missRead
 			}
-			a := *(*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint8(o.imm)
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			if a > b {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			if !(a <= b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3940,14 +6879,22 @@ again:
 			if e.rtag != va&^pageMask {
 				goto missRead
 			}
-			a := *(*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint8(o.imm)
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			if int8(r) < 0 {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			if int64(int8(r)) < 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3957,14 +6904,22 @@ again:
 			if e.rtag != va&^pageMask {
 				goto missRead
 			}
-			a := *(*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint8(o.imm)
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			if int8(r) >= 0 {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			if !(int64(int8(r)) < 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3974,14 +6929,22 @@ again:
 			if e.rtag != va&^pageMask {
 				goto missRead
 			}
-			a := *(*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint8(o.imm)
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			if int8(a) < int8(b) {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			if int64(int8(a)) < int64(int8(b)) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -3991,14 +6954,22 @@ again:
 			if e.rtag != va&^pageMask {
 				goto missRead
 			}
-			a := *(*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint8(o.imm)
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			if int8(a) >= int8(b) {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			if !(int64(int8(a)) < int64(int8(b))) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -4008,14 +6979,22 @@ again:
 			if e.rtag != va&^pageMask {
 				goto missRead
 			}
-			a := *(*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint8(o.imm)
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			if int8(a) <= int8(b) {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			if int64(int8(a)) <= int64(int8(b)) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -4025,14 +7004,22 @@ again:
 			if e.rtag != va&^pageMask {
 				goto missRead
 			}
-			a := *(*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint8(o.imm)
 			r := a - b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<56 | cv
-			if int8(a) > int8(b) {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			if !(int64(int8(a)) <= int64(int8(b))) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -4042,13 +7029,21 @@ again:
 			if e.rtag != (va+1)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint16(o.imm)
 			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
 			if a < b {
 				goto taken
 			}
@@ -4059,14 +7054,22 @@ again:
 			if e.rtag != (va+1)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint16(o.imm)
 			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
-			if a >= b {
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			if !(a < b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -4076,13 +7079,21 @@ again:
 			if e.rtag != (va+1)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint16(o.imm)
 			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
 			if a == b {
 				goto taken
 			}
@@ -4093,14 +7104,22 @@ again:
 			if e.rtag != (va+1)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint16(o.imm)
 			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
-			if a != b {
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			if !(a == b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -4110,13 +7129,21 @@ again:
 			if e.rtag != (va+1)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint16(o.imm)
 			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
 			if a <= b {
 				goto taken
 			}
@@ -4127,14 +7154,22 @@ again:
 			if e.rtag != (va+1)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint16(o.imm)
 			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
-			if a > b {
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			if !(a <= b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -4144,14 +7179,22 @@ again:
 			if e.rtag != (va+1)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint16(o.imm)
 			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
-			if int16(r) < 0 {
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			if int64(int16(r)) < 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -4161,14 +7204,22 @@ again:
 			if e.rtag != (va+1)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint16(o.imm)
 			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
-			if int16(r) >= 0 {
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			if !(int64(int16(r)) < 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -4178,14 +7229,22 @@ again:
 			if e.rtag != (va+1)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint16(o.imm)
 			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
-			if int16(a) < int16(b) {
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			if int64(int16(a)) < int64(int16(b)) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -4195,14 +7254,22 @@ again:
 			if e.rtag != (va+1)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint16(o.imm)
 			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
-			if int16(a) >= int16(b) {
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			if !(int64(int16(a)) < int64(int16(b))) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -4212,14 +7279,22 @@ again:
 			if e.rtag != (va+1)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint16(o.imm)
 			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
-			if int16(a) <= int16(b) {
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			if int64(int16(a)) <= int64(int16(b)) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -4229,14 +7304,22 @@ again:
 			if e.rtag != (va+1)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint16(o.imm)
 			r := a - b
-			s := uint64(int16(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<48 | cv
-			if int16(a) > int16(b) {
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			if !(int64(int16(a)) <= int64(int16(b))) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -4246,13 +7329,21 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(o.imm)
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
 			if a < b {
 				goto taken
 			}
@@ -4263,14 +7354,22 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(o.imm)
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if a >= b {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if !(a < b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -4280,13 +7379,21 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(o.imm)
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
 			if a == b {
 				goto taken
 			}
@@ -4297,14 +7404,22 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(o.imm)
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if a != b {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if !(a == b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -4314,13 +7429,21 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(o.imm)
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
 			if a <= b {
 				goto taken
 			}
@@ -4331,14 +7454,22 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(o.imm)
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if a > b {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if !(a <= b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -4348,14 +7479,22 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(o.imm)
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if int32(r) < 0 {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if int64(int32(r)) < 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -4365,14 +7504,22 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(o.imm)
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if int32(r) >= 0 {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if !(int64(int32(r)) < 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -4382,14 +7529,22 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(o.imm)
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if int32(a) < int32(b) {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if int64(int32(a)) < int64(int32(b)) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -4399,14 +7554,22 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(o.imm)
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if int32(a) >= int32(b) {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if !(int64(int32(a)) < int64(int32(b))) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -4416,14 +7579,22 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(o.imm)
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if int32(a) <= int32(b) {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if int64(int32(a)) <= int64(int32(b)) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -4433,14 +7604,22 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(o.imm)
 			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if int32(a) > int32(b) {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if !(int64(int32(a)) <= int64(int32(b))) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -4450,11 +7629,21 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint64(int32(o.imm))
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
 			if a < b {
 				goto taken
 			}
@@ -4465,12 +7654,22 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint64(int32(o.imm))
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if a >= b {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if !(a < b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -4480,11 +7679,21 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint64(int32(o.imm))
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
 			if a == b {
 				goto taken
 			}
@@ -4495,12 +7704,22 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint64(int32(o.imm))
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if a != b {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if !(a == b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -4510,11 +7729,21 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint64(int32(o.imm))
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
 			if a <= b {
 				goto taken
 			}
@@ -4525,12 +7754,22 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint64(int32(o.imm))
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if a > b {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if !(a <= b) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -4540,12 +7779,22 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint64(int32(o.imm))
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if int64(r) < 0 {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if int64(int64(r)) < 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -4555,12 +7804,22 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint64(int32(o.imm))
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if int64(r) >= 0 {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if !(int64(int64(r)) < 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -4570,12 +7829,22 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint64(int32(o.imm))
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if int64(a) < int64(b) {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if int64(int64(a)) < int64(int64(b)) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -4585,12 +7854,22 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint64(int32(o.imm))
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if int64(a) >= int64(b) {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if !(int64(int64(a)) < int64(int64(b))) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -4600,12 +7879,22 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint64(int32(o.imm))
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if int64(a) <= int64(b) {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if int64(int64(a)) <= int64(int64(b)) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -4615,21 +7904,35 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint64(int32(o.imm))
 			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if int64(a) > int64(b) {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if !(int64(int64(a)) <= int64(int64(b))) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR8JE:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a & b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
 			if r == 0 {
 				goto taken
 			}
@@ -4637,79 +7940,111 @@ again:
 		case opTESTRR8JNE:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a & b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if r != 0 {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if !(r == 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR8JS:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a & b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int8(r) < 0 {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if int64(int8(r)) < 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR8JNS:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a & b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int8(r) >= 0 {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if !(int64(int8(r)) < 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR8JL:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a & b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int8(r) < 0 {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if int64(int8(r)) < 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR8JGE:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a & b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int8(r) >= 0 {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if !(int64(int8(r)) < 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR8JLE:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a & b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int8(r) <= 0 {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if int64(int8(r)) <= 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR8JG:
 			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
 			r := a & b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int8(r) > 0 {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if !(int64(int8(r)) <= 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR32JE:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a & b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
 			if r == 0 {
 				goto taken
 			}
@@ -4717,151 +8052,223 @@ again:
 		case opTESTRR32JNE:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a & b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if r != 0 {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if !(r == 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR32JS:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a & b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int32(r) < 0 {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if int64(int32(r)) < 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR32JNS:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a & b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int32(r) >= 0 {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if !(int64(int32(r)) < 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR32JL:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a & b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int32(r) < 0 {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if int64(int32(r)) < 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR32JGE:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a & b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int32(r) >= 0 {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if !(int64(int32(r)) < 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR32JLE:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a & b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int32(r) <= 0 {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if int64(int32(r)) <= 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR32JG:
 			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
 			r := a & b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int32(r) > 0 {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if !(int64(int32(r)) <= 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR64JE:
-			a, b := c.r[o.dst], c.r[o.src]
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
 			r := a & b
-			c.fz, c.fs = r, r
-			c.fc = 0
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
 			if r == 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR64JNE:
-			a, b := c.r[o.dst], c.r[o.src]
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
 			r := a & b
-			c.fz, c.fs = r, r
-			c.fc = 0
-			if r != 0 {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if !(r == 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR64JS:
-			a, b := c.r[o.dst], c.r[o.src]
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
 			r := a & b
-			c.fz, c.fs = r, r
-			c.fc = 0
-			if int64(r) < 0 {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if int64(int64(r)) < 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR64JNS:
-			a, b := c.r[o.dst], c.r[o.src]
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
 			r := a & b
-			c.fz, c.fs = r, r
-			c.fc = 0
-			if int64(r) >= 0 {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if !(int64(int64(r)) < 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR64JL:
-			a, b := c.r[o.dst], c.r[o.src]
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
 			r := a & b
-			c.fz, c.fs = r, r
-			c.fc = 0
-			if int64(r) < 0 {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if int64(int64(r)) < 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR64JGE:
-			a, b := c.r[o.dst], c.r[o.src]
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
 			r := a & b
-			c.fz, c.fs = r, r
-			c.fc = 0
-			if int64(r) >= 0 {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if !(int64(int64(r)) < 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR64JLE:
-			a, b := c.r[o.dst], c.r[o.src]
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
 			r := a & b
-			c.fz, c.fs = r, r
-			c.fc = 0
-			if int64(r) <= 0 {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if int64(int64(r)) <= 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRR64JG:
-			a, b := c.r[o.dst], c.r[o.src]
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
 			r := a & b
-			c.fz, c.fs = r, r
-			c.fc = 0
-			if int64(r) > 0 {
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if !(int64(int64(r)) <= 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI8JE:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a & b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
 			if r == 0 {
 				goto taken
 			}
@@ -4869,79 +8276,111 @@ again:
 		case opTESTRI8JNE:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a & b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if r != 0 {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if !(r == 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI8JS:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a & b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int8(r) < 0 {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if int64(int8(r)) < 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI8JNS:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a & b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int8(r) >= 0 {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if !(int64(int8(r)) < 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI8JL:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a & b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int8(r) < 0 {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if int64(int8(r)) < 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI8JGE:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a & b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int8(r) >= 0 {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if !(int64(int8(r)) < 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI8JLE:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a & b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int8(r) <= 0 {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if int64(int8(r)) <= 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI8JG:
 			a, b := uint8(c.r[o.dst]), uint8(o.imm)
 			r := a & b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int8(r) > 0 {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if !(int64(int8(r)) <= 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI32JE:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a & b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
 			if r == 0 {
 				goto taken
 			}
@@ -4949,70 +8388,98 @@ again:
 		case opTESTRI32JNE:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a & b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if r != 0 {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if !(r == 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI32JS:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a & b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int32(r) < 0 {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if int64(int32(r)) < 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI32JNS:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a & b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int32(r) >= 0 {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if !(int64(int32(r)) < 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI32JL:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a & b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int32(r) < 0 {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if int64(int32(r)) < 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI32JGE:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a & b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int32(r) >= 0 {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if !(int64(int32(r)) < 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI32JLE:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a & b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int32(r) <= 0 {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if int64(int32(r)) <= 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opTESTRI32JG:
 			a, b := uint32(c.r[o.dst]), uint32(o.imm)
 			r := a & b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int32(r) > 0 {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if !(int64(int32(r)) <= 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -5022,12 +8489,17 @@ again:
 			if e.rtag != va&^pageMask {
 				goto missRead
 			}
-			a := *(*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint8(o.imm)
 			r := a & b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
 			if r == 0 {
 				goto taken
 			}
@@ -5038,13 +8510,18 @@ again:
 			if e.rtag != va&^pageMask {
 				goto missRead
 			}
-			a := *(*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint8(o.imm)
 			r := a & b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if r != 0 {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if !(r == 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -5054,13 +8531,18 @@ again:
 			if e.rtag != va&^pageMask {
 				goto missRead
 			}
-			a := *(*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint8(o.imm)
 			r := a & b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int8(r) < 0 {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if int64(int8(r)) < 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -5070,13 +8552,18 @@ again:
 			if e.rtag != va&^pageMask {
 				goto missRead
 			}
-			a := *(*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint8(o.imm)
 			r := a & b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int8(r) >= 0 {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if !(int64(int8(r)) < 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -5086,13 +8573,18 @@ again:
 			if e.rtag != va&^pageMask {
 				goto missRead
 			}
-			a := *(*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint8(o.imm)
 			r := a & b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int8(r) < 0 {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if int64(int8(r)) < 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -5102,13 +8594,18 @@ again:
 			if e.rtag != va&^pageMask {
 				goto missRead
 			}
-			a := *(*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint8(o.imm)
 			r := a & b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int8(r) >= 0 {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if !(int64(int8(r)) < 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -5118,13 +8615,18 @@ again:
 			if e.rtag != va&^pageMask {
 				goto missRead
 			}
-			a := *(*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint8(o.imm)
 			r := a & b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int8(r) <= 0 {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if int64(int8(r)) <= 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -5134,13 +8636,18 @@ again:
 			if e.rtag != va&^pageMask {
 				goto missRead
 			}
-			a := *(*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint8(o.imm)
 			r := a & b
-			s := uint64(int8(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int8(r) > 0 {
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if !(int64(int8(r)) <= 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -5150,12 +8657,17 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(o.imm)
 			r := a & b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
 			if r == 0 {
 				goto taken
 			}
@@ -5166,13 +8678,18 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(o.imm)
 			r := a & b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if r != 0 {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if !(r == 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -5182,13 +8699,18 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(o.imm)
 			r := a & b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int32(r) < 0 {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if int64(int32(r)) < 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -5198,13 +8720,18 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(o.imm)
 			r := a & b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int32(r) >= 0 {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if !(int64(int32(r)) < 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -5214,13 +8741,18 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(o.imm)
 			r := a & b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int32(r) < 0 {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if int64(int32(r)) < 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -5230,13 +8762,18 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(o.imm)
 			r := a & b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int32(r) >= 0 {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if !(int64(int32(r)) < 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -5246,13 +8783,18 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(o.imm)
 			r := a & b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int32(r) <= 0 {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if int64(int32(r)) <= 0 {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -5262,839 +8804,1210 @@ again:
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			a := *(*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
 			b := uint32(o.imm)
 			r := a & b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			c.fc = 0
-			if int32(r) > 0 {
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			if !(int64(int32(r)) <= 0) {
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRR8:
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(uint8(c.r[o.src]))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRI8:
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(uint8(o.imm))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRM8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
-				goto missRead
+		case opINCR32:
+			a := uint32(c.r[o.dst])
+			r := a + 1
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				cf := c.fc & (1 << 63)
+				c.fc = cf | cf>>1
+				if r == 1<<(32-1) {
+					c.fc ^= 1 << 62
+				}
+				if r&15 == 0 {
+					c.fc |= 8
+				}
 			}
-			v := *(*uint8)(unsafe.Add(null, va+e.addend))
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
+			c.r[o.dst] = uint64(r)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRM8B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
-				goto missRead
+		case opINCR32NF:
+			a := uint32(c.r[o.dst])
+			r := a + 1
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opINCR64:
+			a := uint64(c.r[o.dst])
+			r := a + 1
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				cf := c.fc & (1 << 63)
+				c.fc = cf | cf>>1
+				if r == 1<<(64-1) {
+					c.fc ^= 1 << 62
+				}
+				if r&15 == 0 {
+					c.fc |= 8
+				}
 			}
-			v := *(*uint8)(unsafe.Add(null, va+e.addend))
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
+			c.r[o.dst] = uint64(r)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMR8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
-				goto missWrite
-			}
-			*(*uint8)(unsafe.Add(null, va+e.addend)) = uint8(c.r[o.src])
+		case opINCR64NF:
+			a := uint64(c.r[o.dst])
+			r := a + 1
+
+			c.r[o.dst] = uint64(r)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMR8B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
-				goto missWrite
-			}
-			*(*uint8)(unsafe.Add(null, va+e.addend)) = uint8(c.r[o.src])
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMI8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
-				goto missWrite
-			}
-			*(*uint8)(unsafe.Add(null, va+e.addend)) = uint8(o.imm)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMI8B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
-				goto missWrite
-			}
-			*(*uint8)(unsafe.Add(null, va+e.addend)) = uint8(o.imm)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRR16:
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(uint16(c.r[o.src]))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRI16:
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(uint16(o.imm))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRM16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
-				goto missRead
-			}
-			v := *(*uint16)(unsafe.Add(null, va+e.addend))
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(v)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRM16B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
-				goto missRead
-			}
-			v := *(*uint16)(unsafe.Add(null, va+e.addend))
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(v)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMR16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
-				goto missWrite
-			}
-			*(*uint16)(unsafe.Add(null, va+e.addend)) = uint16(c.r[o.src])
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMR16B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
-				goto missWrite
-			}
-			*(*uint16)(unsafe.Add(null, va+e.addend)) = uint16(c.r[o.src])
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMI16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
-				goto missWrite
-			}
-			*(*uint16)(unsafe.Add(null, va+e.addend)) = uint16(o.imm)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMI16B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
-				goto missWrite
-			}
-			*(*uint16)(unsafe.Add(null, va+e.addend)) = uint16(o.imm)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRR32:
-			c.r[o.dst] = uint64(uint32(c.r[o.src]))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRI32:
-			c.r[o.dst] = uint64(uint32(o.imm))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRM32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
-				goto missRead
-			}
-			v := *(*uint32)(unsafe.Add(null, va+e.addend))
-			c.r[o.dst] = uint64(v)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRM32B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
-				goto missRead
-			}
-			v := *(*uint32)(unsafe.Add(null, va+e.addend))
-			c.r[o.dst] = uint64(v)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMR32:
+		case opINCM32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
 			if e.wtag != (va+3)&^pageMask {
 				goto missWrite
 			}
-			*(*uint32)(unsafe.Add(null, va+e.addend)) = uint32(c.r[o.src])
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMR32B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
-				goto missWrite
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
+			r := a + 1
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				cf := c.fc & (1 << 63)
+				c.fc = cf | cf>>1
+				if r == 1<<(32-1) {
+					c.fc ^= 1 << 62
+				}
+				if r&15 == 0 {
+					c.fc |= 8
+				}
 			}
-			*(*uint32)(unsafe.Add(null, va+e.addend)) = uint32(c.r[o.src])
+			*m = r
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMI32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
-				goto missWrite
-			}
-			*(*uint32)(unsafe.Add(null, va+e.addend)) = uint32(o.imm)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMI32B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
-				goto missWrite
-			}
-			*(*uint32)(unsafe.Add(null, va+e.addend)) = uint32(o.imm)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRR64:
-			c.r[o.dst] = c.r[o.src]
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRI64:
-			c.r[o.dst] = uint64(o.imm)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRM64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
-				goto missRead
-			}
-			v := *(*uint64)(unsafe.Add(null, va+e.addend))
-			c.r[o.dst] = v
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRM64B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
-				goto missRead
-			}
-			v := *(*uint64)(unsafe.Add(null, va+e.addend))
-			c.r[o.dst] = v
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMR64:
+		case opINCM64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
 			if e.wtag != (va+7)&^pageMask {
 				goto missWrite
 			}
-			*(*uint64)(unsafe.Add(null, va+e.addend)) = c.r[o.src]
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMR64B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
-				goto missWrite
-			}
-			*(*uint64)(unsafe.Add(null, va+e.addend)) = c.r[o.src]
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMI64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
-				goto missWrite
-			}
-			*(*uint64)(unsafe.Add(null, va+e.addend)) = uint64(o.imm)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMI64B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
-				goto missWrite
-			}
-			*(*uint64)(unsafe.Add(null, va+e.addend)) = uint64(o.imm)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVZXRR8:
-			c.r[o.dst] = uint64(uint8(c.r[o.src]))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVZXRM8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
-				goto missRead
-			}
-			v := *(*uint8)(unsafe.Add(null, va+e.addend))
-			c.r[o.dst] = uint64(v)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVZXRM8B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
-				goto missRead
-			}
-			v := *(*uint8)(unsafe.Add(null, va+e.addend))
-			c.r[o.dst] = uint64(v)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVZXRR16:
-			c.r[o.dst] = uint64(uint16(c.r[o.src]))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVZXRM16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
-				goto missRead
-			}
-			v := *(*uint16)(unsafe.Add(null, va+e.addend))
-			c.r[o.dst] = uint64(v)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVZXRM16B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
-				goto missRead
-			}
-			v := *(*uint16)(unsafe.Add(null, va+e.addend))
-			c.r[o.dst] = uint64(v)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVZXRH:
-			c.r[o.dst] = c.r[o.src] >> 8 & 0xff
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVSXRR8:
-			c.r[o.dst] = uint64(int8(c.r[o.src]))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVSXRM8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
-				goto missRead
-			}
-			v := *(*uint8)(unsafe.Add(null, va+e.addend))
-			c.r[o.dst] = uint64(int8(v))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVSXRM8B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
-				goto missRead
-			}
-			v := *(*uint8)(unsafe.Add(null, va+e.addend))
-			c.r[o.dst] = uint64(int8(v))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVSX32RR8:
-			c.r[o.dst] = uint64(uint32(int8(c.r[o.src])))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVSX32RM8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
-				goto missRead
-			}
-			v := *(*uint8)(unsafe.Add(null, va+e.addend))
-			c.r[o.dst] = uint64(uint32(int8(v)))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVSX32RM8B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
-				goto missRead
-			}
-			v := *(*uint8)(unsafe.Add(null, va+e.addend))
-			c.r[o.dst] = uint64(uint32(int8(v)))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVSXRR16:
-			c.r[o.dst] = uint64(int16(c.r[o.src]))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVSXRM16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
-				goto missRead
-			}
-			v := *(*uint16)(unsafe.Add(null, va+e.addend))
-			c.r[o.dst] = uint64(int16(v))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVSXRM16B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
-				goto missRead
-			}
-			v := *(*uint16)(unsafe.Add(null, va+e.addend))
-			c.r[o.dst] = uint64(int16(v))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVSX32RR16:
-			c.r[o.dst] = uint64(uint32(int16(c.r[o.src])))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVSX32RM16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
-				goto missRead
-			}
-			v := *(*uint16)(unsafe.Add(null, va+e.addend))
-			c.r[o.dst] = uint64(uint32(int16(v)))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVSX32RM16B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
-				goto missRead
-			}
-			v := *(*uint16)(unsafe.Add(null, va+e.addend))
-			c.r[o.dst] = uint64(uint32(int16(v)))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVSXRR32:
-			c.r[o.dst] = uint64(int32(c.r[o.src]))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVSXRM32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
-				goto missRead
-			}
-			v := *(*uint32)(unsafe.Add(null, va+e.addend))
-			c.r[o.dst] = uint64(int32(v))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVSXRM32B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
-				goto missRead
-			}
-			v := *(*uint32)(unsafe.Add(null, va+e.addend))
-			c.r[o.dst] = uint64(int32(v))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opLEA64B:
-			c.r[o.dst] = c.r[o.base] + uint64(int64(o.disp))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opLEA64:
-			c.r[o.dst] = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opLEA32:
-			c.r[o.dst] = uint64(uint32(c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSETO:
-			v := uint64(0)
-			if int64(c.fc^c.fc<<1) < 0 {
-				v = 1
-			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | v
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSETNO:
-			v := uint64(0)
-			if !(int64(c.fc^c.fc<<1) < 0) {
-				v = 1
-			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | v
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSETB:
-			v := uint64(0)
-			if int64(c.fc) < 0 {
-				v = 1
-			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | v
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSETAE:
-			v := uint64(0)
-			if !(int64(c.fc) < 0) {
-				v = 1
-			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | v
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSETE:
-			v := uint64(0)
-			if c.fz == 0 {
-				v = 1
-			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | v
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSETNE:
-			v := uint64(0)
-			if !(c.fz == 0) {
-				v = 1
-			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | v
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSETBE:
-			v := uint64(0)
-			if c.fz == 0 || int64(c.fc) < 0 {
-				v = 1
-			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | v
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSETA:
-			v := uint64(0)
-			if !(c.fz == 0 || int64(c.fc) < 0) {
-				v = 1
-			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | v
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSETS:
-			v := uint64(0)
-			if int64(c.fs) < 0 {
-				v = 1
-			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | v
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSETNS:
-			v := uint64(0)
-			if !(int64(c.fs) < 0) {
-				v = 1
-			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | v
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSETP:
-			v := uint64(0)
-			if bits.OnesCount8(uint8(c.fs))&1 == 0 {
-				v = 1
-			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | v
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSETNP:
-			v := uint64(0)
-			if !(bits.OnesCount8(uint8(c.fs))&1 == 0) {
-				v = 1
-			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | v
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSETL:
-			v := uint64(0)
-			if int64(c.fs^c.fc^c.fc<<1) < 0 {
-				v = 1
-			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | v
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSETGE:
-			v := uint64(0)
-			if !(int64(c.fs^c.fc^c.fc<<1) < 0) {
-				v = 1
-			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | v
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSETLE:
-			v := uint64(0)
-			if c.fz == 0 || int64(c.fs^c.fc^c.fc<<1) < 0 {
-				v = 1
-			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | v
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSETG:
-			v := uint64(0)
-			if !(c.fz == 0 || int64(c.fs^c.fc^c.fc<<1) < 0) {
-				v = 1
-			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | v
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVO32:
-			if int64(c.fc^c.fc<<1) < 0 {
-				c.r[o.dst] = uint64(uint32(c.r[o.src]))
-			} else {
-				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVNO32:
-			if !(int64(c.fc^c.fc<<1) < 0) {
-				c.r[o.dst] = uint64(uint32(c.r[o.src]))
-			} else {
-				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVB32:
-			if int64(c.fc) < 0 {
-				c.r[o.dst] = uint64(uint32(c.r[o.src]))
-			} else {
-				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVAE32:
-			if !(int64(c.fc) < 0) {
-				c.r[o.dst] = uint64(uint32(c.r[o.src]))
-			} else {
-				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVE32:
-			if c.fz == 0 {
-				c.r[o.dst] = uint64(uint32(c.r[o.src]))
-			} else {
-				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVNE32:
-			if !(c.fz == 0) {
-				c.r[o.dst] = uint64(uint32(c.r[o.src]))
-			} else {
-				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVBE32:
-			if c.fz == 0 || int64(c.fc) < 0 {
-				c.r[o.dst] = uint64(uint32(c.r[o.src]))
-			} else {
-				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVA32:
-			if !(c.fz == 0 || int64(c.fc) < 0) {
-				c.r[o.dst] = uint64(uint32(c.r[o.src]))
-			} else {
-				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVS32:
-			if int64(c.fs) < 0 {
-				c.r[o.dst] = uint64(uint32(c.r[o.src]))
-			} else {
-				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVNS32:
-			if !(int64(c.fs) < 0) {
-				c.r[o.dst] = uint64(uint32(c.r[o.src]))
-			} else {
-				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVP32:
-			if bits.OnesCount8(uint8(c.fs))&1 == 0 {
-				c.r[o.dst] = uint64(uint32(c.r[o.src]))
-			} else {
-				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVNP32:
-			if !(bits.OnesCount8(uint8(c.fs))&1 == 0) {
-				c.r[o.dst] = uint64(uint32(c.r[o.src]))
-			} else {
-				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVL32:
-			if int64(c.fs^c.fc^c.fc<<1) < 0 {
-				c.r[o.dst] = uint64(uint32(c.r[o.src]))
-			} else {
-				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVGE32:
-			if !(int64(c.fs^c.fc^c.fc<<1) < 0) {
-				c.r[o.dst] = uint64(uint32(c.r[o.src]))
-			} else {
-				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVLE32:
-			if c.fz == 0 || int64(c.fs^c.fc^c.fc<<1) < 0 {
-				c.r[o.dst] = uint64(uint32(c.r[o.src]))
-			} else {
-				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVG32:
-			if !(c.fz == 0 || int64(c.fs^c.fc^c.fc<<1) < 0) {
-				c.r[o.dst] = uint64(uint32(c.r[o.src]))
-			} else {
-				c.r[o.dst] = uint64(uint32(c.r[o.dst]))
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVO64:
-			if int64(c.fc^c.fc<<1) < 0 {
-				c.r[o.dst] = c.r[o.src]
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVNO64:
-			if !(int64(c.fc^c.fc<<1) < 0) {
-				c.r[o.dst] = c.r[o.src]
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVB64:
-			if int64(c.fc) < 0 {
-				c.r[o.dst] = c.r[o.src]
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVAE64:
-			if !(int64(c.fc) < 0) {
-				c.r[o.dst] = c.r[o.src]
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVE64:
-			if c.fz == 0 {
-				c.r[o.dst] = c.r[o.src]
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVNE64:
-			if !(c.fz == 0) {
-				c.r[o.dst] = c.r[o.src]
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVBE64:
-			if c.fz == 0 || int64(c.fc) < 0 {
-				c.r[o.dst] = c.r[o.src]
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVA64:
-			if !(c.fz == 0 || int64(c.fc) < 0) {
-				c.r[o.dst] = c.r[o.src]
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVS64:
-			if int64(c.fs) < 0 {
-				c.r[o.dst] = c.r[o.src]
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVNS64:
-			if !(int64(c.fs) < 0) {
-				c.r[o.dst] = c.r[o.src]
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVP64:
-			if bits.OnesCount8(uint8(c.fs))&1 == 0 {
-				c.r[o.dst] = c.r[o.src]
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVNP64:
-			if !(bits.OnesCount8(uint8(c.fs))&1 == 0) {
-				c.r[o.dst] = c.r[o.src]
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVL64:
-			if int64(c.fs^c.fc^c.fc<<1) < 0 {
-				c.r[o.dst] = c.r[o.src]
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVGE64:
-			if !(int64(c.fs^c.fc^c.fc<<1) < 0) {
-				c.r[o.dst] = c.r[o.src]
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVLE64:
-			if c.fz == 0 || int64(c.fs^c.fc^c.fc<<1) < 0 {
-				c.r[o.dst] = c.r[o.src]
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVG64:
-			if !(c.fz == 0 || int64(c.fs^c.fc^c.fc<<1) < 0) {
-				c.r[o.dst] = c.r[o.src]
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXCHGRR32:
-			v := uint32(c.r[o.dst])
-			c.r[o.dst] = uint64(uint32(c.r[o.src]))
-			c.r[o.src] = uint64(v)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXCHGMR32:
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
+			r := a + 1
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				cf := c.fc & (1 << 63)
+				c.fc = cf | cf>>1
+				if r == 1<<(64-1) {
+					c.fc ^= 1 << 62
+				}
+				if r&15 == 0 {
+					c.fc |= 8
+				}
+			}
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opDECR32:
+			a := uint32(c.r[o.dst])
+			r := a - 1
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				cf := c.fc & (1 << 63)
+				c.fc = cf | cf>>1
+				if r == 1<<(32-1)-1 {
+					c.fc ^= 1 << 62
+				}
+				if r&15 == 15 {
+					c.fc |= 8
+				}
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opDECR32NF:
+			a := uint32(c.r[o.dst])
+			r := a - 1
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opDECR64:
+			a := uint64(c.r[o.dst])
+			r := a - 1
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				cf := c.fc & (1 << 63)
+				c.fc = cf | cf>>1
+				if r == 1<<(64-1)-1 {
+					c.fc ^= 1 << 62
+				}
+				if r&15 == 15 {
+					c.fc |= 8
+				}
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opDECR64NF:
+			a := uint64(c.r[o.dst])
+			r := a - 1
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opDECM32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
 			if e.wtag != (va+3)&^pageMask {
 				goto missWrite
 			}
-			p := (*uint32)(unsafe.Add(null, va+e.addend))
-			v := *p
-			*p = uint32(c.r[o.src])
-			c.r[o.src] = uint64(v)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXADDMR32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
-				goto missWrite
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
+			r := a - 1
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				cf := c.fc & (1 << 63)
+				c.fc = cf | cf>>1
+				if r == 1<<(32-1)-1 {
+					c.fc ^= 1 << 62
+				}
+				if r&15 == 15 {
+					c.fc |= 8
+				}
 			}
-			p := (*uint32)(unsafe.Add(null, va+e.addend))
-			a, b := *p, uint32(c.r[o.src])
-			r := a + b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(a&b | (a|b)&^r)
-			c.fc = cv<<32 | cv
-			c.r[o.src] = uint64(a)
-			*p = r
+			*m = r
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPXCHGMR32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
-				goto missWrite
-			}
-			p := (*uint32)(unsafe.Add(null, va+e.addend))
-			a, b := uint32(c.r[rAX]), *p
-			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			if r == 0 {
-				*p = uint32(c.r[o.src])
-			} else {
-				c.r[rAX] = uint64(b)
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXCHGRR64:
-			v := c.r[o.dst]
-			c.r[o.dst] = c.r[o.src]
-			c.r[o.src] = v
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXCHGMR64:
+		case opDECM64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
 			if e.wtag != (va+7)&^pageMask {
 				goto missWrite
 			}
-			p := (*uint64)(unsafe.Add(null, va+e.addend))
-			v := *p
-			*p = c.r[o.src]
-			c.r[o.src] = v
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXADDMR64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
-				goto missWrite
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
+			r := a - 1
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				cf := c.fc & (1 << 63)
+				c.fc = cf | cf>>1
+				if r == 1<<(64-1)-1 {
+					c.fc ^= 1 << 62
+				}
+				if r&15 == 15 {
+					c.fc |= 8
+				}
 			}
-			p := (*uint64)(unsafe.Add(null, va+e.addend))
-			a, b := *p, c.r[o.src]
-			r := a + b
-			c.fz, c.fs = r, r
-			c.fc = a&b | (a|b)&^r
-			c.r[o.src] = a
-			*p = r
+			*m = r
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPXCHGMR64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
-				goto missWrite
+		case opNEGR32:
+			a := uint32(c.r[o.dst])
+			r := -a
+			{
+				a, b := uint32(uint32(0)), uint32(a)
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
 			}
-			p := (*uint64)(unsafe.Add(null, va+e.addend))
-			a, b := c.r[rAX], *p
-			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			if r == 0 {
-				*p = c.r[o.src]
-			} else {
-				c.r[rAX] = b
-			}
+			c.r[o.dst] = uint64(r)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPXCHG16B:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if va&15 != 0 {
+		case opNEGR32NF:
+			a := uint32(c.r[o.dst])
+			r := -a
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opNEGR64:
+			a := uint64(c.r[o.dst])
+			r := -a
+			{
+				a, b := uint64(uint64(0)), uint64(a)
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opNEGR64NF:
+			a := uint64(c.r[o.dst])
+			r := -a
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opNOTR32:
+			a := uint32(c.r[o.dst])
+			c.r[o.dst] = uint64(^a)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opNOTR64:
+			a := uint64(c.r[o.dst])
+			c.r[o.dst] = uint64(^a)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opIMULRR64:
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a * b
+			{
+				hi, _ := bits.Mul64(a, b)
+				hi -= uint64(int64(a)>>63)&b + uint64(int64(b)>>63)&a
+				c.fz, c.fs, c.fc = r, r, 0
+				if hi != uint64(int64(r)>>63) {
+					c.fc = 1 << 63
+				}
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opIMULRR64NF:
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a * b
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opIMULRRI64:
+			a, b := uint64(c.r[o.src]), uint64(o.imm)
+			r := a * b
+			{
+				hi, _ := bits.Mul64(a, b)
+				hi -= uint64(int64(a)>>63)&b + uint64(int64(b)>>63)&a
+				c.fz, c.fs, c.fc = r, r, 0
+				if hi != uint64(int64(r)>>63) {
+					c.fc = 1 << 63
+				}
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opIMULRRI64NF:
+			a, b := uint64(c.r[o.src]), uint64(o.imm)
+			r := a * b
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opIMULRR32:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := int64(int32(a)) * int64(int32(b))
+			{
+				v := uint64(int32(r))
+				c.fz, c.fs, c.fc = v, v, 0
+				if v != uint64(r) {
+					c.fc = 1 << 63
+				}
+			}
+			c.r[o.dst] = uint64(uint32(r))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opIMULRR32NF:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := int64(int32(a)) * int64(int32(b))
+
+			c.r[o.dst] = uint64(uint32(r))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opIMULRRI32:
+			a, b := uint32(c.r[o.src]), uint32(o.imm)
+			r := int64(int32(a)) * int64(int32(b))
+			{
+				v := uint64(int32(r))
+				c.fz, c.fs, c.fc = v, v, 0
+				if v != uint64(r) {
+					c.fc = 1 << 63
+				}
+			}
+			c.r[o.dst] = uint64(uint32(r))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opIMULRRI32NF:
+			a, b := uint32(c.r[o.src]), uint32(o.imm)
+			r := int64(int32(a)) * int64(int32(b))
+
+			c.r[o.dst] = uint64(uint32(r))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opMUL64:
+			b := uint64(c.r[o.src])
+			hi, lo := bits.Mul64(c.r[rAX], b)
+			{
+				overflow := bool(hi != 0)
+				c.fz, c.fs, c.fc = lo, lo, 0
+				if overflow {
+					c.fc = 1 << 63
+				}
+			}
+			c.r[rAX], c.r[rDX] = lo, hi
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opMUL64NF:
+			b := uint64(c.r[o.src])
+			hi, lo := bits.Mul64(c.r[rAX], b)
+
+			c.r[rAX], c.r[rDX] = lo, hi
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opMUL32:
+			b := uint32(c.r[o.src])
+			r := uint64(uint32(c.r[rAX])) * uint64(b)
+			{
+				lo, overflow := uint64(uint64(int32(r))), bool(r>>32 != 0)
+				c.fz, c.fs, c.fc = lo, lo, 0
+				if overflow {
+					c.fc = 1 << 63
+				}
+			}
+			c.r[rAX], c.r[rDX] = uint64(uint32(r)), r>>32
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opMUL32NF:
+			b := uint32(c.r[o.src])
+			r := uint64(uint32(c.r[rAX])) * uint64(b)
+
+			c.r[rAX], c.r[rDX] = uint64(uint32(r)), r>>32
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opDIV64:
+			hi := c.r[rDX]
+			b := uint64(c.r[o.src])
+			if hi >= b {
 				goto bail
 			}
-			if e.wtag != va&^pageMask {
+			if hi == 0 {
+				a := c.r[rAX]
+				c.r[rAX], c.r[rDX] = a/b, a%b
+			} else {
+				c.r[rAX], c.r[rDX] = bits.Div64(hi, c.r[rAX], b)
+			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opDIV32:
+			b := uint32(c.r[o.src])
+			d, hi := uint64(b), uint64(uint32(c.r[rDX]))
+			if hi >= d {
+				goto bail
+			}
+			a := hi<<32 | uint64(uint32(c.r[rAX]))
+			c.r[rAX], c.r[rDX] = a/d, a%d
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSHLI32:
+			a, n := uint32(c.r[o.dst]), uint8(o.src)
+			n &= uint8(32 - 1)
+			r := a << n
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				cf := uint64(a >> ((uint8(32) - n) & uint8(32-1)) & 1)
+				c.fc = cf<<63 | uint64(r>>(32-1))<<62
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSHLI32NF:
+			a, n := uint32(c.r[o.dst]), uint8(o.src)
+			n &= uint8(32 - 1)
+			r := a << n
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSHLI64:
+			a, n := uint64(c.r[o.dst]), uint8(o.src)
+			n &= uint8(64 - 1)
+			r := a << n
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				cf := uint64(a >> ((uint8(64) - n) & uint8(64-1)) & 1)
+				c.fc = cf<<63 | uint64(r>>(64-1))<<62
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSHLI64NF:
+			a, n := uint64(c.r[o.dst]), uint8(o.src)
+			n &= uint8(64 - 1)
+			r := a << n
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSHLCL32:
+			a, n := uint32(c.r[o.dst]), uint8(c.r[rCX])
+			n &= uint8(32 - 1)
+			r := a << n
+			if n != 0 {
+				{
+					{
+						v := uint64(int64(int32(r)))
+						c.fz, c.fs = v, v
+					}
+					cf := uint64(a >> ((uint8(32) - n) & uint8(32-1)) & 1)
+					c.fc = cf<<63 | uint64(r>>(32-1))<<62
+				}
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSHLCL32NF:
+			a, n := uint32(c.r[o.dst]), uint8(c.r[rCX])
+			n &= uint8(32 - 1)
+			r := a << n
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSHLCL64:
+			a, n := uint64(c.r[o.dst]), uint8(c.r[rCX])
+			n &= uint8(64 - 1)
+			r := a << n
+			if n != 0 {
+				{
+					{
+						v := uint64(int64(int64(r)))
+						c.fz, c.fs = v, v
+					}
+					cf := uint64(a >> ((uint8(64) - n) & uint8(64-1)) & 1)
+					c.fc = cf<<63 | uint64(r>>(64-1))<<62
+				}
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSHLCL64NF:
+			a, n := uint64(c.r[o.dst]), uint8(c.r[rCX])
+			n &= uint8(64 - 1)
+			r := a << n
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSHRI32:
+			a, n := uint32(c.r[o.dst]), uint8(o.src)
+			n &= uint8(32 - 1)
+			r := a >> n
+			{
+				out, of := uint32(a>>((n-1)&uint8(32-1))), uint64(uint64(a>>(32-1)))
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				cf := uint64(out & 1)
+				c.fc = cf<<63 | (cf^of)<<62
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSHRI32NF:
+			a, n := uint32(c.r[o.dst]), uint8(o.src)
+			n &= uint8(32 - 1)
+			r := a >> n
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSHRI64:
+			a, n := uint64(c.r[o.dst]), uint8(o.src)
+			n &= uint8(64 - 1)
+			r := a >> n
+			{
+				out, of := uint64(a>>((n-1)&uint8(64-1))), uint64(uint64(a>>(64-1)))
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				cf := uint64(out & 1)
+				c.fc = cf<<63 | (cf^of)<<62
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSHRI64NF:
+			a, n := uint64(c.r[o.dst]), uint8(o.src)
+			n &= uint8(64 - 1)
+			r := a >> n
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSHRCL32:
+			a, n := uint32(c.r[o.dst]), uint8(c.r[rCX])
+			n &= uint8(32 - 1)
+			r := a >> n
+			if n != 0 {
+				{
+					out, of := uint32(a>>((n-1)&uint8(32-1))), uint64(uint64(a>>(32-1)))
+					{
+						v := uint64(int64(int32(r)))
+						c.fz, c.fs = v, v
+					}
+					cf := uint64(out & 1)
+					c.fc = cf<<63 | (cf^of)<<62
+				}
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSHRCL32NF:
+			a, n := uint32(c.r[o.dst]), uint8(c.r[rCX])
+			n &= uint8(32 - 1)
+			r := a >> n
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSHRCL64:
+			a, n := uint64(c.r[o.dst]), uint8(c.r[rCX])
+			n &= uint8(64 - 1)
+			r := a >> n
+			if n != 0 {
+				{
+					out, of := uint64(a>>((n-1)&uint8(64-1))), uint64(uint64(a>>(64-1)))
+					{
+						v := uint64(int64(int64(r)))
+						c.fz, c.fs = v, v
+					}
+					cf := uint64(out & 1)
+					c.fc = cf<<63 | (cf^of)<<62
+				}
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSHRCL64NF:
+			a, n := uint64(c.r[o.dst]), uint8(c.r[rCX])
+			n &= uint8(64 - 1)
+			r := a >> n
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSARI32:
+			a, n := uint32(c.r[o.dst]), uint8(o.src)
+			n &= uint8(32 - 1)
+			r := uint32(int64(int32(a)) >> n)
+			{
+				out, of := uint32(a>>((n-1)&uint8(32-1))), uint64(0)
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				cf := uint64(out & 1)
+				c.fc = cf<<63 | (cf^of)<<62
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSARI32NF:
+			a, n := uint32(c.r[o.dst]), uint8(o.src)
+			n &= uint8(32 - 1)
+			r := uint32(int64(int32(a)) >> n)
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSARI64:
+			a, n := uint64(c.r[o.dst]), uint8(o.src)
+			n &= uint8(64 - 1)
+			r := uint64(int64(int64(a)) >> n)
+			{
+				out, of := uint64(a>>((n-1)&uint8(64-1))), uint64(0)
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				cf := uint64(out & 1)
+				c.fc = cf<<63 | (cf^of)<<62
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSARI64NF:
+			a, n := uint64(c.r[o.dst]), uint8(o.src)
+			n &= uint8(64 - 1)
+			r := uint64(int64(int64(a)) >> n)
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSARCL32:
+			a, n := uint32(c.r[o.dst]), uint8(c.r[rCX])
+			n &= uint8(32 - 1)
+			r := uint32(int64(int32(a)) >> n)
+			if n != 0 {
+				{
+					out, of := uint32(a>>((n-1)&uint8(32-1))), uint64(0)
+					{
+						v := uint64(int64(int32(r)))
+						c.fz, c.fs = v, v
+					}
+					cf := uint64(out & 1)
+					c.fc = cf<<63 | (cf^of)<<62
+				}
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSARCL32NF:
+			a, n := uint32(c.r[o.dst]), uint8(c.r[rCX])
+			n &= uint8(32 - 1)
+			r := uint32(int64(int32(a)) >> n)
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSARCL64:
+			a, n := uint64(c.r[o.dst]), uint8(c.r[rCX])
+			n &= uint8(64 - 1)
+			r := uint64(int64(int64(a)) >> n)
+			if n != 0 {
+				{
+					out, of := uint64(a>>((n-1)&uint8(64-1))), uint64(0)
+					{
+						v := uint64(int64(int64(r)))
+						c.fz, c.fs = v, v
+					}
+					cf := uint64(out & 1)
+					c.fc = cf<<63 | (cf^of)<<62
+				}
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSARCL64NF:
+			a, n := uint64(c.r[o.dst]), uint8(c.r[rCX])
+			n &= uint8(64 - 1)
+			r := uint64(int64(int64(a)) >> n)
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opROLI32:
+			a, n := uint32(c.r[o.dst]), uint8(o.src)
+			n &= uint8(32 - 1)
+			r := bits.RotateLeft32(a, int(n))
+			{
+				c.fc = uint64(r&1)<<63 | uint64(r>>(32-1))<<62 | c.fc&8
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opROLI32NF:
+			a, n := uint32(c.r[o.dst]), uint8(o.src)
+			n &= uint8(32 - 1)
+			r := bits.RotateLeft32(a, int(n))
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opROLI64:
+			a, n := uint64(c.r[o.dst]), uint8(o.src)
+			n &= uint8(64 - 1)
+			r := bits.RotateLeft64(a, int(n))
+			{
+				c.fc = uint64(r&1)<<63 | uint64(r>>(64-1))<<62 | c.fc&8
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opROLI64NF:
+			a, n := uint64(c.r[o.dst]), uint8(o.src)
+			n &= uint8(64 - 1)
+			r := bits.RotateLeft64(a, int(n))
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opROLCL32:
+			a, n := uint32(c.r[o.dst]), uint8(c.r[rCX])
+			n &= uint8(32 - 1)
+			r := bits.RotateLeft32(a, int(n))
+			if n != 0 {
+				{
+					c.fc = uint64(r&1)<<63 | uint64(r>>(32-1))<<62 | c.fc&8
+				}
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opROLCL32NF:
+			a, n := uint32(c.r[o.dst]), uint8(c.r[rCX])
+			n &= uint8(32 - 1)
+			r := bits.RotateLeft32(a, int(n))
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opROLCL64:
+			a, n := uint64(c.r[o.dst]), uint8(c.r[rCX])
+			n &= uint8(64 - 1)
+			r := bits.RotateLeft64(a, int(n))
+			if n != 0 {
+				{
+					c.fc = uint64(r&1)<<63 | uint64(r>>(64-1))<<62 | c.fc&8
+				}
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opROLCL64NF:
+			a, n := uint64(c.r[o.dst]), uint8(c.r[rCX])
+			n &= uint8(64 - 1)
+			r := bits.RotateLeft64(a, int(n))
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opRORI32:
+			a, n := uint32(c.r[o.dst]), uint8(o.src)
+			n &= uint8(32 - 1)
+			r := bits.RotateLeft32(a, -int(n))
+			{
+				c.fc = uint64(r>>(32-1))<<63 | uint64(r>>(32-2)&1)<<62 | c.fc&8
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opRORI32NF:
+			a, n := uint32(c.r[o.dst]), uint8(o.src)
+			n &= uint8(32 - 1)
+			r := bits.RotateLeft32(a, -int(n))
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opRORI64:
+			a, n := uint64(c.r[o.dst]), uint8(o.src)
+			n &= uint8(64 - 1)
+			r := bits.RotateLeft64(a, -int(n))
+			{
+				c.fc = uint64(r>>(64-1))<<63 | uint64(r>>(64-2)&1)<<62 | c.fc&8
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opRORI64NF:
+			a, n := uint64(c.r[o.dst]), uint8(o.src)
+			n &= uint8(64 - 1)
+			r := bits.RotateLeft64(a, -int(n))
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opRORCL32:
+			a, n := uint32(c.r[o.dst]), uint8(c.r[rCX])
+			n &= uint8(32 - 1)
+			r := bits.RotateLeft32(a, -int(n))
+			if n != 0 {
+				{
+					c.fc = uint64(r>>(32-1))<<63 | uint64(r>>(32-2)&1)<<62 | c.fc&8
+				}
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opRORCL32NF:
+			a, n := uint32(c.r[o.dst]), uint8(c.r[rCX])
+			n &= uint8(32 - 1)
+			r := bits.RotateLeft32(a, -int(n))
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opRORCL64:
+			a, n := uint64(c.r[o.dst]), uint8(c.r[rCX])
+			n &= uint8(64 - 1)
+			r := bits.RotateLeft64(a, -int(n))
+			if n != 0 {
+				{
+					c.fc = uint64(r>>(64-1))<<63 | uint64(r>>(64-2)&1)<<62 | c.fc&8
+				}
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opRORCL64NF:
+			a, n := uint64(c.r[o.dst]), uint8(c.r[rCX])
+			n &= uint8(64 - 1)
+			r := bits.RotateLeft64(a, -int(n))
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSHRD32:
+			n := o.scale
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a>>n | b<<(uint8(32)-n)
+			{
+				out, of := uint32(a>>(n-1)), uint64(uint64((a^r)>>(32-1)))
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				cf := uint64(out & 1)
+				c.fc = cf<<63 | (cf^of)<<62
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSHRD32NF:
+			n := o.scale
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a>>n | b<<(uint8(32)-n)
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSHRD64:
+			n := o.scale
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a>>n | b<<(uint8(64)-n)
+			{
+				out, of := uint64(a>>(n-1)), uint64(uint64((a^r)>>(64-1)))
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				cf := uint64(out & 1)
+				c.fc = cf<<63 | (cf^of)<<62
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSHRD64NF:
+			n := o.scale
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a>>n | b<<(uint8(64)-n)
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSHLD32:
+			n := o.scale
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a<<n | b>>(uint8(32)-n)
+			{
+				out, of := uint32(a>>(uint8(32)-n)), uint64(uint64((a^r)>>(32-1)))
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				cf := uint64(out & 1)
+				c.fc = cf<<63 | (cf^of)<<62
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSHLD32NF:
+			n := o.scale
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a<<n | b>>(uint8(32)-n)
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSHLD64:
+			n := o.scale
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a<<n | b>>(uint8(64)-n)
+			{
+				out, of := uint64(a>>(uint8(64)-n)), uint64(uint64((a^r)>>(64-1)))
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				cf := uint64(out & 1)
+				c.fc = cf<<63 | (cf^of)<<62
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSHLD64NF:
+			n := o.scale
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a<<n | b>>(uint8(64)-n)
+
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opBTRI32:
+			a, n := uint32(c.r[o.dst]), uint8(o.src)
+			{
+				cf := uint64(uint64(a >> (n & uint8(32-1)) & 1))
+				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
+			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opBTRI64:
+			a, n := uint64(c.r[o.dst]), uint8(o.src)
+			{
+				cf := uint64(uint64(a >> (n & uint8(64-1)) & 1))
+				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
+			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opBTRR32:
+			a, n := uint32(c.r[o.dst]), uint8(c.r[o.src])
+			{
+				cf := uint64(uint64(a >> (n & uint8(32-1)) & 1))
+				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
+			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opBTRR64:
+			a, n := uint64(c.r[o.dst]), uint8(c.r[o.src])
+			{
+				cf := uint64(uint64(a >> (n & uint8(64-1)) & 1))
+				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
+			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opBTMI32:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+3)&^pageMask {
+				goto missRead
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
+			n := uint8(o.src)
+			{
+				cf := uint64(uint64(a >> (n & uint8(32-1)) & 1))
+				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
+			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opBTMI64:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+7)&^pageMask {
+				goto missRead
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
+			n := uint8(o.src)
+			{
+				cf := uint64(uint64(a >> (n & uint8(64-1)) & 1))
+				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
+			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opBTSRI32:
+			a, n := uint32(c.r[o.dst]), uint8(o.src)
+			n &= uint8(32 - 1)
+			{
+				cf := uint64(uint64(a >> n & 1))
+				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
+			}
+			c.r[o.dst] = uint64(a | 1<<n)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opBTSRI32NF:
+			a, n := uint32(c.r[o.dst]), uint8(o.src)
+			n &= uint8(32 - 1)
+
+			c.r[o.dst] = uint64(a | 1<<n)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opBTSRI64:
+			a, n := uint64(c.r[o.dst]), uint8(o.src)
+			n &= uint8(64 - 1)
+			{
+				cf := uint64(uint64(a >> n & 1))
+				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
+			}
+			c.r[o.dst] = uint64(a | 1<<n)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opBTSRI64NF:
+			a, n := uint64(c.r[o.dst]), uint8(o.src)
+			n &= uint8(64 - 1)
+
+			c.r[o.dst] = uint64(a | 1<<n)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opBTSRR32:
+			a, n := uint32(c.r[o.dst]), uint8(c.r[o.src])
+			n &= uint8(32 - 1)
+			{
+				cf := uint64(uint64(a >> n & 1))
+				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
+			}
+			c.r[o.dst] = uint64(a | 1<<n)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opBTSRR32NF:
+			a, n := uint32(c.r[o.dst]), uint8(c.r[o.src])
+			n &= uint8(32 - 1)
+
+			c.r[o.dst] = uint64(a | 1<<n)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opBTSRR64:
+			a, n := uint64(c.r[o.dst]), uint8(c.r[o.src])
+			n &= uint8(64 - 1)
+			{
+				cf := uint64(uint64(a >> n & 1))
+				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
+			}
+			c.r[o.dst] = uint64(a | 1<<n)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opBTSRR64NF:
+			a, n := uint64(c.r[o.dst]), uint8(c.r[o.src])
+			n &= uint8(64 - 1)
+
+			c.r[o.dst] = uint64(a | 1<<n)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opBTSMI32:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+3)&^pageMask {
 				goto missWrite
 			}
-			p := (*[2]uint64)(unsafe.Add(null, va+e.addend))
-			eq := p[0] == c.r[rAX] && p[1] == c.r[rDX]
-			if eq {
-				p[0], p[1] = c.r[rBX], c.r[rCX]
-			} else {
-				c.r[rAX], c.r[rDX] = p[0], p[1]
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
+			n := uint8(o.src)
+			n &= uint8(32 - 1)
+			{
+				cf := uint64(uint64(a >> n & 1))
+				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
 			}
-			c.fz = 1
-			if eq {
-				c.fz = 0
+			*m = a | 1<<n
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opBTSMI64:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+7)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
+			n := uint8(o.src)
+			n &= uint8(64 - 1)
+			{
+				cf := uint64(uint64(a >> n & 1))
+				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
+			}
+			*m = a | 1<<n
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opBTRRI32:
+			a, n := uint32(c.r[o.dst]), uint8(o.src)
+			n &= uint8(32 - 1)
+			{
+				cf := uint64(uint64(a >> n & 1))
+				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
+			}
+			c.r[o.dst] = uint64(a &^ (1 << n))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opBTRRI32NF:
+			a, n := uint32(c.r[o.dst]), uint8(o.src)
+			n &= uint8(32 - 1)
+
+			c.r[o.dst] = uint64(a &^ (1 << n))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opBTRRI64:
+			a, n := uint64(c.r[o.dst]), uint8(o.src)
+			n &= uint8(64 - 1)
+			{
+				cf := uint64(uint64(a >> n & 1))
+				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
+			}
+			c.r[o.dst] = uint64(a &^ (1 << n))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opBTRRI64NF:
+			a, n := uint64(c.r[o.dst]), uint8(o.src)
+			n &= uint8(64 - 1)
+
+			c.r[o.dst] = uint64(a &^ (1 << n))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opBTRRR32:
+			a, n := uint32(c.r[o.dst]), uint8(c.r[o.src])
+			n &= uint8(32 - 1)
+			{
+				cf := uint64(uint64(a >> n & 1))
+				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
+			}
+			c.r[o.dst] = uint64(a &^ (1 << n))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opBTRRR32NF:
+			a, n := uint32(c.r[o.dst]), uint8(c.r[o.src])
+			n &= uint8(32 - 1)
+
+			c.r[o.dst] = uint64(a &^ (1 << n))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opBTRRR64:
+			a, n := uint64(c.r[o.dst]), uint8(c.r[o.src])
+			n &= uint8(64 - 1)
+			{
+				cf := uint64(uint64(a >> n & 1))
+				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
+			}
+			c.r[o.dst] = uint64(a &^ (1 << n))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opBTRRR64NF:
+			a, n := uint64(c.r[o.dst]), uint8(c.r[o.src])
+			n &= uint8(64 - 1)
+
+			c.r[o.dst] = uint64(a &^ (1 << n))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opBTRMI32:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+3)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			a := *m
+			n := uint8(o.src)
+			n &= uint8(32 - 1)
+			{
+				cf := uint64(uint64(a >> n & 1))
+				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
+			}
+			*m = a &^ (1 << n)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opBTRMI64:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+7)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			a := *m
+			n := uint8(o.src)
+			n &= uint8(64 - 1)
+			{
+				cf := uint64(uint64(a >> n & 1))
+				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
+			}
+			*m = a &^ (1 << n)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opBSF32:
+			b := uint32(c.r[o.src])
+			{
+				v := uint64(uint64(b))
+				c.fz = v
+			}
+			if b != 0 {
+				c.r[o.dst] = uint64(bits.TrailingZeros64(uint64(b)))
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBSWAP64:
-			c.r[o.dst] = bits.ReverseBytes64(c.r[o.dst])
+		case opBSF32NF:
+			b := uint32(c.r[o.src])
+
+			if b != 0 {
+				c.r[o.dst] = uint64(bits.TrailingZeros64(uint64(b)))
+			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBSWAP32:
-			c.r[o.dst] = uint64(bits.ReverseBytes32(uint32(c.r[o.dst])))
+		case opBSF64:
+			b := uint64(c.r[o.src])
+			{
+				v := uint64(uint64(b))
+				c.fz = v
+			}
+			if b != 0 {
+				c.r[o.dst] = uint64(bits.TrailingZeros64(uint64(b)))
+			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCDQE:
-			c.r[rAX] = uint64(int32(c.r[rAX]))
+		case opBSF64NF:
+			b := uint64(c.r[o.src])
+
+			if b != 0 {
+				c.r[o.dst] = uint64(bits.TrailingZeros64(uint64(b)))
+			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCWDE:
-			c.r[rAX] = uint64(uint32(int16(c.r[rAX])))
+		case opBSR32:
+			b := uint32(c.r[o.src])
+			{
+				v := uint64(uint64(b))
+				c.fz = v
+			}
+			if b != 0 {
+				c.r[o.dst] = uint64(bits.Len64(uint64(b)) - 1)
+			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCQO:
-			c.r[rDX] = uint64(int64(c.r[rAX]) >> 63)
+		case opBSR32NF:
+			b := uint32(c.r[o.src])
+
+			if b != 0 {
+				c.r[o.dst] = uint64(bits.Len64(uint64(b)) - 1)
+			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCDQ:
-			c.r[rDX] = uint64(uint32(int32(c.r[rAX]) >> 31))
+		case opBSR64:
+			b := uint64(c.r[o.src])
+			{
+				v := uint64(uint64(b))
+				c.fz = v
+			}
+			if b != 0 {
+				c.r[o.dst] = uint64(bits.Len64(uint64(b)) - 1)
+			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opBSR64NF:
+			b := uint64(c.r[o.src])
+
+			if b != 0 {
+				c.r[o.dst] = uint64(bits.Len64(uint64(b)) - 1)
+			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opPUSH:
 			va = c.r[rSP] - 8
@@ -6102,7 +10015,8 @@ again:
 			if e.wtag != (va+7)&^pageMask {
 				goto missWrite
 			}
-			*(*uint64)(unsafe.Add(null, va+e.addend)) = c.r[o.src]
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			*m = c.r[o.src]
 			c.r[rSP] = va
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opPUSHI:
@@ -6111,20 +10025,21 @@ again:
 			if e.wtag != (va+7)&^pageMask {
 				goto missWrite
 			}
-			*(*uint64)(unsafe.Add(null, va+e.addend)) = uint64(o.imm)
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			*m = uint64(o.imm)
 			c.r[rSP] = va
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opPUSHF:
-			v := uint64(0)
 			c.at = uintptr(unsafe.Pointer(o)) - uintptr(ops)
-			v = c.rflags() &^ (flagVM | flagRF)
+			v := c.rflags() &^ (flagVM | flagRF)
 			o = (*op)(unsafe.Add(ops, c.at))
 			va = c.r[rSP] - 8
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
 			if e.wtag != (va+7)&^pageMask {
 				goto missWrite
 			}
-			*(*uint64)(unsafe.Add(null, va+e.addend)) = v
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			*m = v
 			c.r[rSP] = va
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opPOP:
@@ -6133,7 +10048,8 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			v := *(*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			v := *m
 			c.r[rSP] = va + 8
 			c.r[o.dst] = v
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
@@ -6143,8 +10059,8 @@ again:
 			if e.wtag != (va+15)&^pageMask {
 				goto missWrite
 			}
-			p := (*[2]uint64)(unsafe.Add(null, va+e.addend))
-			p[1], p[0] = c.r[o.src], c.r[o.dst]
+			m := (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			m[1], m[0] = c.r[o.src], c.r[o.dst]
 			c.r[rSP] = va
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opPOP2:
@@ -6153,9 +10069,10 @@ again:
 			if e.rtag != (va+15)&^pageMask {
 				goto missRead
 			}
-			p := (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			m := (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			v, w := m[0], m[1]
 			c.r[rSP] = va + 16
-			c.r[o.dst], c.r[o.src] = p[0], p[1]
+			c.r[o.dst], c.r[o.src] = v, w
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opLEAVE:
 			va = c.r[rBP]
@@ -6163,9 +10080,60 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			v := *(*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			v := *m
 			c.r[rSP] = va + 8
 			c.r[rBP] = v
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opPOPF:
+			va = c.r[rSP]
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+7)&^pageMask {
+				goto missRead
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			v := *m
+			if (c.flags^v)&(flagTF|flagIOPL|flagNT|flagAC|flagID) != 0 {
+				goto bail
+			}
+			if v&flagIF&^c.flags != 0 {
+				c.at = uintptr(unsafe.Pointer(o)) - uintptr(ops)
+				irq := c.apic.pending()
+				o = (*op)(unsafe.Add(ops, c.at))
+				if irq >= 0 {
+					goto bail
+				}
+			}
+			c.flags = c.flags&^(flagIF|flagDF) | v&(flagIF|flagDF)
+			{
+				c.fz = ^v & flagZF
+				c.fs = v>>7<<63 | ^v>>2&1
+				c.fc = v<<63 | (v^v>>11)&1<<62 | v>>4&1<<3
+			}
+			c.r[rSP] += 8
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opPOPFNF:
+			va = c.r[rSP]
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+7)&^pageMask {
+				goto missRead
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			v := *m
+			if (c.flags^v)&(flagTF|flagIOPL|flagNT|flagAC|flagID) != 0 {
+				goto bail
+			}
+			if v&flagIF&^c.flags != 0 {
+				c.at = uintptr(unsafe.Pointer(o)) - uintptr(ops)
+				irq := c.apic.pending()
+				o = (*op)(unsafe.Add(ops, c.at))
+				if irq >= 0 {
+					goto bail
+				}
+			}
+			c.flags = c.flags&^(flagIF|flagDF) | v&(flagIF|flagDF)
+
+			c.r[rSP] += 8
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCALL:
 			va = c.r[rSP] - 8
@@ -6173,7 +10141,8 @@ again:
 			if e.wtag != (va+7)&^pageMask {
 				goto missWrite
 			}
-			*(*uint64)(unsafe.Add(null, va+e.addend)) = page + uint64(int64(o.disp))
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			*m = page + uint64(int64(o.disp))
 			c.r[rSP] = va
 			goto taken
 		case opCALLR:
@@ -6186,7 +10155,8 @@ again:
 			if e.wtag != (va+7)&^pageMask {
 				goto missWrite
 			}
-			*(*uint64)(unsafe.Add(null, va+e.addend)) = page + uint64(o.imm)
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			*m = page + uint64(o.imm)
 			c.r[rSP] = va
 			goto jump
 		case opRET:
@@ -6195,7 +10165,8 @@ again:
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			rip = *(*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			rip = *m
 			if !canonical(rip) {
 				goto bail
 			}
@@ -6289,1230 +10260,1041 @@ again:
 				goto taken
 			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHLI32:
-			n := o.src & 31
-			a := uint32(c.r[o.dst])
-			r := a << n
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cf := uint64(a >> ((32 - n) & 31) & 1)
-			c.fc = cf<<63 | uint64(r>>31)<<62
-			c.r[o.dst] = uint64(r)
+		case opMOVRR8:
+			b := uint8(c.r[o.src])
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(b)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHLI32NF:
-			n := o.src & 31
-			a := uint32(c.r[o.dst])
-			r := a << n
-			c.r[o.dst] = uint64(r)
+		case opMOVRR16:
+			b := uint16(c.r[o.src])
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(b)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHRI32:
-			n := o.src & 31
-			a := uint32(c.r[o.dst])
-			r := a >> n
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cf := uint64(a >> ((n - 1) & 31) & 1)
-			c.fc = cf<<63 | (cf^uint64(a>>31))<<62
-			c.r[o.dst] = uint64(r)
+		case opMOVRR32:
+			b := uint32(c.r[o.src])
+			c.r[o.dst] = uint64(b)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHRI32NF:
-			n := o.src & 31
-			a := uint32(c.r[o.dst])
-			r := a >> n
-			c.r[o.dst] = uint64(r)
+		case opMOVRR64:
+			b := uint64(c.r[o.src])
+			c.r[o.dst] = uint64(b)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSARI32:
-			n := o.src & 31
-			a := uint32(c.r[o.dst])
-			r := uint32(int32(a) >> n)
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cf := uint64(a >> ((n - 1) & 31) & 1)
-			c.fc = cf<<63 | (cf^uint64(0))<<62
-			c.r[o.dst] = uint64(r)
+		case opMOVRI8:
+			b := uint8(o.imm)
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(b)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSARI32NF:
-			n := o.src & 31
-			a := uint32(c.r[o.dst])
-			r := uint32(int32(a) >> n)
-			c.r[o.dst] = uint64(r)
+		case opMOVRI16:
+			b := uint16(o.imm)
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(b)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opROLI32:
-			n := o.src & 31
-			a := uint32(c.r[o.dst])
-			r := bits.RotateLeft32(a, int(n))
-			cf := uint64(r & 1)
-			c.fc = cf<<63 | uint64(r>>31)<<62 | c.fc&8
-			c.r[o.dst] = uint64(r)
+		case opMOVRI32:
+			b := uint32(o.imm)
+			c.r[o.dst] = uint64(b)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opROLI32NF:
-			n := o.src & 31
-			a := uint32(c.r[o.dst])
-			r := bits.RotateLeft32(a, int(n))
-			c.r[o.dst] = uint64(r)
+		case opMOVRI64:
+			b := uint64(o.imm)
+			c.r[o.dst] = uint64(b)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opRORI32:
-			n := o.src & 31
-			a := uint32(c.r[o.dst])
-			r := bits.RotateLeft32(a, -int(n))
-			cf := uint64(r >> 31)
-			c.fc = cf<<63 | uint64(r>>30&1)<<62 | c.fc&8
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opRORI32NF:
-			n := o.src & 31
-			a := uint32(c.r[o.dst])
-			r := bits.RotateLeft32(a, -int(n))
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHLCL32:
-			n := uint8(c.r[rCX]) & 31
-			a := uint32(c.r[o.dst])
-			r := a << n
-			if n != 0 {
-				s := uint64(int32(r))
-				c.fz, c.fs = s, s
-				cf := uint64(a >> ((32 - n) & 31) & 1)
-				c.fc = cf<<63 | uint64(r>>31)<<62
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHLCL32NF:
-			n := uint8(c.r[rCX]) & 31
-			a := uint32(c.r[o.dst])
-			r := a << n
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHRCL32:
-			n := uint8(c.r[rCX]) & 31
-			a := uint32(c.r[o.dst])
-			r := a >> n
-			if n != 0 {
-				s := uint64(int32(r))
-				c.fz, c.fs = s, s
-				cf := uint64(a >> ((n - 1) & 31) & 1)
-				c.fc = cf<<63 | (cf^uint64(a>>31))<<62
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHRCL32NF:
-			n := uint8(c.r[rCX]) & 31
-			a := uint32(c.r[o.dst])
-			r := a >> n
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSARCL32:
-			n := uint8(c.r[rCX]) & 31
-			a := uint32(c.r[o.dst])
-			r := uint32(int32(a) >> n)
-			if n != 0 {
-				s := uint64(int32(r))
-				c.fz, c.fs = s, s
-				cf := uint64(a >> ((n - 1) & 31) & 1)
-				c.fc = cf<<63 | (cf^uint64(0))<<62
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSARCL32NF:
-			n := uint8(c.r[rCX]) & 31
-			a := uint32(c.r[o.dst])
-			r := uint32(int32(a) >> n)
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opROLCL32:
-			n := uint8(c.r[rCX]) & 31
-			a := uint32(c.r[o.dst])
-			r := bits.RotateLeft32(a, int(n))
-			if n != 0 {
-				cf := uint64(r & 1)
-				c.fc = cf<<63 | uint64(r>>31)<<62 | c.fc&8
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opROLCL32NF:
-			n := uint8(c.r[rCX]) & 31
-			a := uint32(c.r[o.dst])
-			r := bits.RotateLeft32(a, int(n))
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opRORCL32:
-			n := uint8(c.r[rCX]) & 31
-			a := uint32(c.r[o.dst])
-			r := bits.RotateLeft32(a, -int(n))
-			if n != 0 {
-				cf := uint64(r >> 31)
-				c.fc = cf<<63 | uint64(r>>30&1)<<62 | c.fc&8
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opRORCL32NF:
-			n := uint8(c.r[rCX]) & 31
-			a := uint32(c.r[o.dst])
-			r := bits.RotateLeft32(a, -int(n))
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHRD32:
-			n := o.scale
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a>>n | b<<(32-n)
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cf := uint64(a >> (n - 1) & 1)
-			c.fc = cf<<63 | (cf^uint64((a^r)>>31))<<62
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHRD32NF:
-			n := o.scale
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a>>n | b<<(32-n)
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHLD32:
-			n := o.scale
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a<<n | b>>(32-n)
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cf := uint64(a >> (32 - n) & 1)
-			c.fc = cf<<63 | (cf^uint64((a^r)>>31))<<62
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHLD32NF:
-			n := o.scale
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a<<n | b>>(32-n)
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHLI64:
-			n := o.src & 63
-			a := c.r[o.dst]
-			r := a << n
-			c.fz, c.fs = r, r
-			cf := uint64(a >> ((64 - n) & 63) & 1)
-			c.fc = cf<<63 | uint64(r>>63)<<62
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHLI64NF:
-			n := o.src & 63
-			a := c.r[o.dst]
-			r := a << n
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHRI64:
-			n := o.src & 63
-			a := c.r[o.dst]
-			r := a >> n
-			c.fz, c.fs = r, r
-			cf := uint64(a >> ((n - 1) & 63) & 1)
-			c.fc = cf<<63 | (cf^uint64(a>>63))<<62
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHRI64NF:
-			n := o.src & 63
-			a := c.r[o.dst]
-			r := a >> n
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSARI64:
-			n := o.src & 63
-			a := c.r[o.dst]
-			r := uint64(int64(a) >> n)
-			c.fz, c.fs = r, r
-			cf := uint64(a >> ((n - 1) & 63) & 1)
-			c.fc = cf<<63 | (cf^uint64(0))<<62
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSARI64NF:
-			n := o.src & 63
-			a := c.r[o.dst]
-			r := uint64(int64(a) >> n)
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opROLI64:
-			n := o.src & 63
-			a := c.r[o.dst]
-			r := bits.RotateLeft64(a, int(n))
-			cf := uint64(r & 1)
-			c.fc = cf<<63 | uint64(r>>63)<<62 | c.fc&8
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opROLI64NF:
-			n := o.src & 63
-			a := c.r[o.dst]
-			r := bits.RotateLeft64(a, int(n))
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opRORI64:
-			n := o.src & 63
-			a := c.r[o.dst]
-			r := bits.RotateLeft64(a, -int(n))
-			cf := uint64(r >> 63)
-			c.fc = cf<<63 | uint64(r>>62&1)<<62 | c.fc&8
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opRORI64NF:
-			n := o.src & 63
-			a := c.r[o.dst]
-			r := bits.RotateLeft64(a, -int(n))
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHLCL64:
-			n := uint8(c.r[rCX]) & 63
-			a := c.r[o.dst]
-			r := a << n
-			if n != 0 {
-				c.fz, c.fs = r, r
-				cf := uint64(a >> ((64 - n) & 63) & 1)
-				c.fc = cf<<63 | uint64(r>>63)<<62
-			}
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHLCL64NF:
-			n := uint8(c.r[rCX]) & 63
-			a := c.r[o.dst]
-			r := a << n
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHRCL64:
-			n := uint8(c.r[rCX]) & 63
-			a := c.r[o.dst]
-			r := a >> n
-			if n != 0 {
-				c.fz, c.fs = r, r
-				cf := uint64(a >> ((n - 1) & 63) & 1)
-				c.fc = cf<<63 | (cf^uint64(a>>63))<<62
-			}
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHRCL64NF:
-			n := uint8(c.r[rCX]) & 63
-			a := c.r[o.dst]
-			r := a >> n
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSARCL64:
-			n := uint8(c.r[rCX]) & 63
-			a := c.r[o.dst]
-			r := uint64(int64(a) >> n)
-			if n != 0 {
-				c.fz, c.fs = r, r
-				cf := uint64(a >> ((n - 1) & 63) & 1)
-				c.fc = cf<<63 | (cf^uint64(0))<<62
-			}
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSARCL64NF:
-			n := uint8(c.r[rCX]) & 63
-			a := c.r[o.dst]
-			r := uint64(int64(a) >> n)
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opROLCL64:
-			n := uint8(c.r[rCX]) & 63
-			a := c.r[o.dst]
-			r := bits.RotateLeft64(a, int(n))
-			if n != 0 {
-				cf := uint64(r & 1)
-				c.fc = cf<<63 | uint64(r>>63)<<62 | c.fc&8
-			}
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opROLCL64NF:
-			n := uint8(c.r[rCX]) & 63
-			a := c.r[o.dst]
-			r := bits.RotateLeft64(a, int(n))
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opRORCL64:
-			n := uint8(c.r[rCX]) & 63
-			a := c.r[o.dst]
-			r := bits.RotateLeft64(a, -int(n))
-			if n != 0 {
-				cf := uint64(r >> 63)
-				c.fc = cf<<63 | uint64(r>>62&1)<<62 | c.fc&8
-			}
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opRORCL64NF:
-			n := uint8(c.r[rCX]) & 63
-			a := c.r[o.dst]
-			r := bits.RotateLeft64(a, -int(n))
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHRD64:
-			n := o.scale
-			a, b := c.r[o.dst], c.r[o.src]
-			r := a>>n | b<<(64-n)
-			c.fz, c.fs = r, r
-			cf := uint64(a >> (n - 1) & 1)
-			c.fc = cf<<63 | (cf^uint64((a^r)>>63))<<62
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHRD64NF:
-			n := o.scale
-			a, b := c.r[o.dst], c.r[o.src]
-			r := a>>n | b<<(64-n)
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHLD64:
-			n := o.scale
-			a, b := c.r[o.dst], c.r[o.src]
-			r := a<<n | b>>(64-n)
-			c.fz, c.fs = r, r
-			cf := uint64(a >> (64 - n) & 1)
-			c.fc = cf<<63 | (cf^uint64((a^r)>>63))<<62
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHLD64NF:
-			n := o.scale
-			a, b := c.r[o.dst], c.r[o.src]
-			r := a<<n | b>>(64-n)
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opINCR32:
-			a := uint32(c.r[o.dst])
-			r := a + 1
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cf := c.fc & (1 << 63)
-			c.fc = cf | cf>>1
-			if r == 1<<31 {
-				c.fc ^= 1 << 62
-			}
-			if r&15 == 0 {
-				c.fc |= 8
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opINCR32NF:
-			a := uint32(c.r[o.dst])
-			r := a + 1
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opINCM32:
+		case opMOVRM8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
-				goto missWrite
+			if e.rtag != va&^pageMask {
+				goto missRead
 			}
-			p := (*uint32)(unsafe.Add(null, va+e.addend))
-			a := *p
-			r := a + 1
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cf := c.fc & (1 << 63)
-			c.fc = cf | cf>>1
-			if r == 1<<31 {
-				c.fc ^= 1 << 62
-			}
-			if r&15 == 0 {
-				c.fc |= 8
-			}
-			*p = r
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			b := *m
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(b)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opDECR32:
-			a := uint32(c.r[o.dst])
-			r := a - 1
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cf := c.fc & (1 << 63)
-			c.fc = cf | cf>>1
-			if r == 1<<31-1 {
-				c.fc ^= 1 << 62
+		case opMOVRM8B:
+			va = c.r[o.base] + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != va&^pageMask {
+				goto missRead
 			}
-			if r&15 == 15 {
-				c.fc |= 8
-			}
-			c.r[o.dst] = uint64(r)
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			b := *m
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(b)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opDECR32NF:
-			a := uint32(c.r[o.dst])
-			r := a - 1
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opDECM32:
+		case opMOVRM16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
-				goto missWrite
+			if e.rtag != (va+1)&^pageMask {
+				goto missRead
 			}
-			p := (*uint32)(unsafe.Add(null, va+e.addend))
-			a := *p
-			r := a - 1
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cf := c.fc & (1 << 63)
-			c.fc = cf | cf>>1
-			if r == 1<<31-1 {
-				c.fc ^= 1 << 62
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			b := *m
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(b)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opMOVRM16B:
+			va = c.r[o.base] + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+1)&^pageMask {
+				goto missRead
 			}
-			if r&15 == 15 {
-				c.fc |= 8
-			}
-			*p = r
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			b := *m
+			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(b)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opNEGR32:
-			b := uint32(c.r[o.dst])
-			a := uint32(0)
-			r := a - b
-			s := uint64(int32(r))
-			c.fz, c.fs = s, s
-			cv := uint64(^a&b | (^a|b)&r)
-			c.fc = cv<<32 | cv
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opNEGR32NF:
-			b := uint32(c.r[o.dst])
-			a := uint32(0)
-			r := a - b
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opNOTR32:
-			c.r[o.dst] = uint64(^uint32(c.r[o.dst]))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opIMULRR32:
-			r := int64(int32(c.r[o.src])) * int64(int32(c.r[o.dst]))
-			s := uint64(int32(r))
-			c.fz, c.fs, c.fc = s, s, 0
-			if s != uint64(r) {
-				c.fc = 1 << 63
-			}
-			c.r[o.dst] = uint64(uint32(r))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opIMULRR32NF:
-			r := int64(int32(c.r[o.src])) * int64(int32(c.r[o.dst]))
-			c.r[o.dst] = uint64(uint32(r))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opIMULRI32:
-			r := int64(int32(c.r[o.src])) * int64(int32(uint64(o.imm)))
-			s := uint64(int32(r))
-			c.fz, c.fs, c.fc = s, s, 0
-			if s != uint64(r) {
-				c.fc = 1 << 63
-			}
-			c.r[o.dst] = uint64(uint32(r))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opIMULRI32NF:
-			r := int64(int32(c.r[o.src])) * int64(int32(uint64(o.imm)))
-			c.r[o.dst] = uint64(uint32(r))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTRI32:
-			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
-			if uint32(c.r[o.dst])>>(o.src&31)&1 != 0 {
-				c.fc ^= 3 << 62
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTRR32:
-			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
-			if uint32(c.r[o.dst])>>(c.r[o.src]&31)&1 != 0 {
-				c.fc ^= 3 << 62
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTSRI32:
-			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
-			a := uint32(c.r[o.dst])
-			if a>>(o.src&31)&1 != 0 {
-				c.fc ^= 3 << 62
-			}
-			c.r[o.dst] = uint64(a | (1 << (o.src & 31)))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTSRR32:
-			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
-			a := uint32(c.r[o.dst])
-			if a>>(c.r[o.src]&31)&1 != 0 {
-				c.fc ^= 3 << 62
-			}
-			c.r[o.dst] = uint64(a | (1 << (c.r[o.src] & 31)))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTRRI32:
-			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
-			a := uint32(c.r[o.dst])
-			if a>>(o.src&31)&1 != 0 {
-				c.fc ^= 3 << 62
-			}
-			c.r[o.dst] = uint64(a &^ (1 << (o.src & 31)))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTRRR32:
-			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
-			a := uint32(c.r[o.dst])
-			if a>>(c.r[o.src]&31)&1 != 0 {
-				c.fc ^= 3 << 62
-			}
-			c.r[o.dst] = uint64(a &^ (1 << (c.r[o.src] & 31)))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTMI32:
+		case opMOVRM32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			p := (*uint32)(unsafe.Add(null, va+e.addend))
-			a := *p
-			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
-			if a>>(o.src&31)&1 != 0 {
-				c.fc ^= 3 << 62
-			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := *m
+			c.r[o.dst] = uint64(b)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTSMI32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+		case opMOVRM32B:
+			va = c.r[o.base] + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
-				goto missWrite
+			if e.rtag != (va+3)&^pageMask {
+				goto missRead
 			}
-			p := (*uint32)(unsafe.Add(null, va+e.addend))
-			a := *p
-			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
-			if a>>(o.src&31)&1 != 0 {
-				c.fc ^= 3 << 62
-			}
-			*p = a | (1 << (o.src & 31))
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := *m
+			c.r[o.dst] = uint64(b)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTRMI32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
-				goto missWrite
-			}
-			p := (*uint32)(unsafe.Add(null, va+e.addend))
-			a := *p
-			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
-			if a>>(o.src&31)&1 != 0 {
-				c.fc ^= 3 << 62
-			}
-			*p = a &^ (1 << (o.src & 31))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBSF32:
-			a := uint32(c.r[o.src])
-			c.fz = uint64(a)
-			if a != 0 {
-				c.r[o.dst] = uint64(bits.TrailingZeros32(a))
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBSR32:
-			a := uint32(c.r[o.src])
-			c.fz = uint64(a)
-			if a != 0 {
-				c.r[o.dst] = uint64(bits.Len32(a) - 1)
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opINCR64:
-			a := c.r[o.dst]
-			r := a + 1
-			c.fz, c.fs = r, r
-			cf := c.fc & (1 << 63)
-			c.fc = cf | cf>>1
-			if r == 1<<63 {
-				c.fc ^= 1 << 62
-			}
-			if r&15 == 0 {
-				c.fc |= 8
-			}
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opINCR64NF:
-			a := c.r[o.dst]
-			r := a + 1
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opINCM64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
-				goto missWrite
-			}
-			p := (*uint64)(unsafe.Add(null, va+e.addend))
-			a := *p
-			r := a + 1
-			c.fz, c.fs = r, r
-			cf := c.fc & (1 << 63)
-			c.fc = cf | cf>>1
-			if r == 1<<63 {
-				c.fc ^= 1 << 62
-			}
-			if r&15 == 0 {
-				c.fc |= 8
-			}
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opDECR64:
-			a := c.r[o.dst]
-			r := a - 1
-			c.fz, c.fs = r, r
-			cf := c.fc & (1 << 63)
-			c.fc = cf | cf>>1
-			if r == 1<<63-1 {
-				c.fc ^= 1 << 62
-			}
-			if r&15 == 15 {
-				c.fc |= 8
-			}
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opDECR64NF:
-			a := c.r[o.dst]
-			r := a - 1
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opDECM64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
-				goto missWrite
-			}
-			p := (*uint64)(unsafe.Add(null, va+e.addend))
-			a := *p
-			r := a - 1
-			c.fz, c.fs = r, r
-			cf := c.fc & (1 << 63)
-			c.fc = cf | cf>>1
-			if r == 1<<63-1 {
-				c.fc ^= 1 << 62
-			}
-			if r&15 == 15 {
-				c.fc |= 8
-			}
-			*p = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opNEGR64:
-			b := c.r[o.dst]
-			a := uint64(0)
-			r := a - b
-			c.fz, c.fs = r, r
-			c.fc = ^a&b | (^a|b)&r
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opNEGR64NF:
-			b := c.r[o.dst]
-			a := uint64(0)
-			r := a - b
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opNOTR64:
-			c.r[o.dst] = ^c.r[o.dst]
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opIMULRR64:
-			a, b := c.r[o.src], c.r[o.dst]
-			r := a * b
-			hi, _ := bits.Mul64(a, b)
-			hi -= uint64(int64(a)>>63)&b + uint64(int64(b)>>63)&a
-			c.fz, c.fs, c.fc = r, r, 0
-			if hi != uint64(int64(r)>>63) {
-				c.fc = 1 << 63
-			}
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opIMULRR64NF:
-			a, b := c.r[o.src], c.r[o.dst]
-			r := a * b
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opIMULRI64:
-			a, b := c.r[o.src], uint64(o.imm)
-			r := a * b
-			hi, _ := bits.Mul64(a, b)
-			hi -= uint64(int64(a)>>63)&b + uint64(int64(b)>>63)&a
-			c.fz, c.fs, c.fc = r, r, 0
-			if hi != uint64(int64(r)>>63) {
-				c.fc = 1 << 63
-			}
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opIMULRI64NF:
-			a, b := c.r[o.src], uint64(o.imm)
-			r := a * b
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTRI64:
-			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
-			if c.r[o.dst]>>(o.src&63)&1 != 0 {
-				c.fc ^= 3 << 62
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTRR64:
-			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
-			if c.r[o.dst]>>(c.r[o.src]&63)&1 != 0 {
-				c.fc ^= 3 << 62
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTSRI64:
-			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
-			a := c.r[o.dst]
-			if a>>(o.src&63)&1 != 0 {
-				c.fc ^= 3 << 62
-			}
-			c.r[o.dst] = a | (1 << (o.src & 63))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTSRR64:
-			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
-			a := c.r[o.dst]
-			if a>>(c.r[o.src]&63)&1 != 0 {
-				c.fc ^= 3 << 62
-			}
-			c.r[o.dst] = a | (1 << (c.r[o.src] & 63))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTRRI64:
-			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
-			a := c.r[o.dst]
-			if a>>(o.src&63)&1 != 0 {
-				c.fc ^= 3 << 62
-			}
-			c.r[o.dst] = a &^ (1 << (o.src & 63))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTRRR64:
-			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
-			a := c.r[o.dst]
-			if a>>(c.r[o.src]&63)&1 != 0 {
-				c.fc ^= 3 << 62
-			}
-			c.r[o.dst] = a &^ (1 << (c.r[o.src] & 63))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTMI64:
+		case opMOVRM64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			p := (*uint64)(unsafe.Add(null, va+e.addend))
-			a := *p
-			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
-			if a>>(o.src&63)&1 != 0 {
-				c.fc ^= 3 << 62
-			}
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := *m
+			c.r[o.dst] = uint64(b)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTSMI64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+		case opMOVRM64B:
+			va = c.r[o.base] + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
-				goto missWrite
-			}
-			p := (*uint64)(unsafe.Add(null, va+e.addend))
-			a := *p
-			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
-			if a>>(o.src&63)&1 != 0 {
-				c.fc ^= 3 << 62
-			}
-			*p = a | (1 << (o.src & 63))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTRMI64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
-				goto missWrite
-			}
-			p := (*uint64)(unsafe.Add(null, va+e.addend))
-			a := *p
-			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
-			if a>>(o.src&63)&1 != 0 {
-				c.fc ^= 3 << 62
-			}
-			*p = a &^ (1 << (o.src & 63))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBSF64:
-			a := c.r[o.src]
-			c.fz = uint64(a)
-			if a != 0 {
-				c.r[o.dst] = uint64(bits.TrailingZeros64(a))
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBSR64:
-			a := c.r[o.src]
-			c.fz = uint64(a)
-			if a != 0 {
-				c.r[o.dst] = uint64(bits.Len64(a) - 1)
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMUL64:
-			hi, lo := bits.Mul64(c.r[rAX], c.r[o.src])
-			c.fz, c.fs, c.fc = lo, lo, 0
-			if hi != 0 {
-				c.fc = 1 << 63
-			}
-			c.r[rAX], c.r[rDX] = lo, hi
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMUL64NF:
-			hi, lo := bits.Mul64(c.r[rAX], c.r[o.src])
-			c.r[rAX], c.r[rDX] = lo, hi
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMUL32:
-			r := uint64(uint32(c.r[rAX])) * uint64(uint32(c.r[o.src]))
-			s := uint64(int32(r))
-			c.fz, c.fs, c.fc = s, s, 0
-			if r>>32 != 0 {
-				c.fc = 1 << 63
-			}
-			c.r[rAX], c.r[rDX] = uint64(uint32(r)), r>>32
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMUL32NF:
-			r := uint64(uint32(c.r[rAX])) * uint64(uint32(c.r[o.src]))
-			c.r[rAX], c.r[rDX] = uint64(uint32(r)), r>>32
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opDIV64:
-			d, hi := c.r[o.src], c.r[rDX]
-			if hi >= d {
-				goto bail
-			}
-			if hi == 0 {
-				a := c.r[rAX]
-				c.r[rAX], c.r[rDX] = a/d, a%d
-			} else {
-				c.r[rAX], c.r[rDX] = bits.Div64(hi, c.r[rAX], d)
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opDIV32:
-			d, hi := uint64(uint32(c.r[o.src])), uint64(uint32(c.r[rDX]))
-			if hi >= d {
-				goto bail
-			}
-			a := hi<<32 | uint64(uint32(c.r[rAX]))
-			c.r[rAX], c.r[rDX] = a/d, a%d
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVX:
-			s := &c.fpu.xmm[o.src&31]
-			{
-				d := &c.fpu.xmm[o.dst&31]
-				d[0], d[1] = s[0], s[1]
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVXM:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+15)&^pageMask {
+			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			s := (*[2]uint64)(unsafe.Add(null, va+e.addend))
-			{
-				d := &c.fpu.xmm[o.dst&31]
-				d[0], d[1] = s[0], s[1]
-			}
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := *m
+			c.r[o.dst] = uint64(b)
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMX:
+		case opMOVMR8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+15)&^pageMask {
-				goto missWrite
-			}
-			s, d := &c.fpu.xmm[o.src&31], (*[2]uint64)(unsafe.Add(null, va+e.addend))
-			d[0], d[1] = s[0], s[1]
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVAXM:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if va&15 != 0 {
-				goto bail
-			}
-			if e.rtag != va&^pageMask {
-				goto missRead
-			}
-			s := (*[2]uint64)(unsafe.Add(null, va+e.addend))
-			{
-				d := &c.fpu.xmm[o.dst&31]
-				d[0], d[1] = s[0], s[1]
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVAMX:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if va&15 != 0 {
-				goto bail
-			}
 			if e.wtag != va&^pageMask {
 				goto missWrite
 			}
-			s, d := &c.fpu.xmm[o.src&31], (*[2]uint64)(unsafe.Add(null, va+e.addend))
-			d[0], d[1] = s[0], s[1]
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			b := uint8(c.r[o.src])
+			*m = b
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVXM32:
+		case opMOVMR8B:
+			va = c.r[o.base] + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != va&^pageMask {
+				goto missWrite
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			b := uint8(c.r[o.src])
+			*m = b
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opMOVMR16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
-				goto missRead
+			if e.wtag != (va+1)&^pageMask {
+				goto missWrite
 			}
-			v := *(*uint32)(unsafe.Add(null, va+e.addend))
-			{
-				d := &c.fpu.xmm[o.dst&31]
-				d[0], d[1] = uint64(v), 0
-			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			b := uint16(c.r[o.src])
+			*m = b
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMX32:
+		case opMOVMR16B:
+			va = c.r[o.base] + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+1)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			b := uint16(c.r[o.src])
+			*m = b
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opMOVMR32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
 			if e.wtag != (va+3)&^pageMask {
 				goto missWrite
 			}
-			*(*uint32)(unsafe.Add(null, va+e.addend)) = uint32(c.fpu.xmm[o.src&31][0])
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := uint32(c.r[o.src])
+			*m = b
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVXR32:
-			{
-				d := &c.fpu.xmm[o.dst&31]
-				d[0], d[1] = uint64(uint32(c.r[o.src])), 0
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRX32:
-			c.r[o.dst] = uint64(uint32(c.fpu.xmm[o.src&31][0]))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVXM64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+		case opMOVMR32B:
+			va = c.r[o.base] + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
-				goto missRead
+			if e.wtag != (va+3)&^pageMask {
+				goto missWrite
 			}
-			v := *(*uint64)(unsafe.Add(null, va+e.addend))
-			{
-				d := &c.fpu.xmm[o.dst&31]
-				d[0], d[1] = uint64(v), 0
-			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := uint32(c.r[o.src])
+			*m = b
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMX64:
+		case opMOVMR64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
 			if e.wtag != (va+7)&^pageMask {
 				goto missWrite
 			}
-			*(*uint64)(unsafe.Add(null, va+e.addend)) = c.fpu.xmm[o.src&31][0]
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := uint64(c.r[o.src])
+			*m = b
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVXR64:
-			{
-				d := &c.fpu.xmm[o.dst&31]
-				d[0], d[1] = uint64(c.r[o.src]), 0
+		case opMOVMR64B:
+			va = c.r[o.base] + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+7)&^pageMask {
+				goto missWrite
 			}
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := uint64(c.r[o.src])
+			*m = b
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRX64:
-			c.r[o.dst] = uint64(c.fpu.xmm[o.src&31][0])
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVQX:
-			{
-				d := &c.fpu.xmm[o.dst&31]
-				d[0], d[1] = c.fpu.xmm[o.src&31][0], 0
-			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVHXM:
+		case opMOVMI8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
-				goto missRead
+			if e.wtag != va&^pageMask {
+				goto missWrite
 			}
-			v := *(*uint64)(unsafe.Add(null, va+e.addend))
-			c.fpu.xmm[o.dst&31][1] = v
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			b := uint8(o.imm)
+			*m = b
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVHMX:
+		case opMOVMI8B:
+			va = c.r[o.base] + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != va&^pageMask {
+				goto missWrite
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			b := uint8(o.imm)
+			*m = b
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opMOVMI16:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+1)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			b := uint16(o.imm)
+			*m = b
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opMOVMI16B:
+			va = c.r[o.base] + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+1)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			b := uint16(o.imm)
+			*m = b
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opMOVMI32:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+3)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := uint32(o.imm)
+			*m = b
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opMOVMI32B:
+			va = c.r[o.base] + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+3)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := uint32(o.imm)
+			*m = b
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opMOVMI64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
 			if e.wtag != (va+7)&^pageMask {
 				goto missWrite
 			}
-			*(*uint64)(unsafe.Add(null, va+e.addend)) = c.fpu.xmm[o.src&31][1]
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := uint64(o.imm)
+			*m = b
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPXOR:
-			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
-			d[0] ^= s[0]
-			d[1] ^= s[1]
+		case opMOVMI64B:
+			va = c.r[o.base] + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+7)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := uint64(o.imm)
+			*m = b
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPXORM:
+		case opMOVZXRR8:
+			b := uint8(c.r[o.src])
+			c.r[o.dst] = uint64(uint64(b))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opMOVZXRR16:
+			b := uint16(c.r[o.src])
+			c.r[o.dst] = uint64(uint64(b))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opMOVZXRM8:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if va&15 != 0 {
-				goto bail
-			}
 			if e.rtag != va&^pageMask {
 				goto missRead
 			}
-			d, s := &c.fpu.xmm[o.dst&31], (*[2]uint64)(unsafe.Add(null, va+e.addend))
-			d[0] ^= s[0]
-			d[1] ^= s[1]
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			b := *m
+			c.r[o.dst] = uint64(uint64(b))
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPOR:
-			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
-			d[0] |= s[0]
-			d[1] |= s[1]
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPORM:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+		case opMOVZXRM8B:
+			va = c.r[o.base] + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if va&15 != 0 {
-				goto bail
-			}
 			if e.rtag != va&^pageMask {
 				goto missRead
 			}
-			d, s := &c.fpu.xmm[o.dst&31], (*[2]uint64)(unsafe.Add(null, va+e.addend))
-			d[0] |= s[0]
-			d[1] |= s[1]
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			b := *m
+			c.r[o.dst] = uint64(uint64(b))
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPAND:
-			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
-			d[0] &= s[0]
-			d[1] &= s[1]
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPANDM:
+		case opMOVZXRM16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if va&15 != 0 {
-				goto bail
+			if e.rtag != (va+1)&^pageMask {
+				goto missRead
 			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			b := *m
+			c.r[o.dst] = uint64(uint64(b))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opMOVZXRM16B:
+			va = c.r[o.base] + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+1)&^pageMask {
+				goto missRead
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			b := *m
+			c.r[o.dst] = uint64(uint64(b))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opMOVZXRH:
+			c.r[o.dst] = c.r[o.src] >> 8 & 0xff
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opMOVSXRR8:
+			b := uint8(c.r[o.src])
+			c.r[o.dst] = uint64(uint64(int64(int8(b))))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opMOVSXRR16:
+			b := uint16(c.r[o.src])
+			c.r[o.dst] = uint64(uint64(int64(int16(b))))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opMOVSXRR32:
+			b := uint32(c.r[o.src])
+			c.r[o.dst] = uint64(uint64(int64(int32(b))))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opMOVSXRM8:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
 			if e.rtag != va&^pageMask {
 				goto missRead
 			}
-			d, s := &c.fpu.xmm[o.dst&31], (*[2]uint64)(unsafe.Add(null, va+e.addend))
-			d[0] &= s[0]
-			d[1] &= s[1]
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			b := *m
+			c.r[o.dst] = uint64(uint64(int64(int8(b))))
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPANDN:
-			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
-			d[0] = s[0] &^ d[0]
-			d[1] = s[1] &^ d[1]
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPANDNM:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+		case opMOVSXRM8B:
+			va = c.r[o.base] + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if va&15 != 0 {
-				goto bail
-			}
 			if e.rtag != va&^pageMask {
 				goto missRead
 			}
-			d, s := &c.fpu.xmm[o.dst&31], (*[2]uint64)(unsafe.Add(null, va+e.addend))
-			d[0] = s[0] &^ d[0]
-			d[1] = s[1] &^ d[1]
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			b := *m
+			c.r[o.dst] = uint64(uint64(int64(int8(b))))
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPADDQ:
-			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
-			d[0] += s[0]
-			d[1] += s[1]
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPADDQM:
+		case opMOVSXRM16:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if va&15 != 0 {
-				goto bail
+			if e.rtag != (va+1)&^pageMask {
+				goto missRead
 			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			b := *m
+			c.r[o.dst] = uint64(uint64(int64(int16(b))))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opMOVSXRM16B:
+			va = c.r[o.base] + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+1)&^pageMask {
+				goto missRead
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			b := *m
+			c.r[o.dst] = uint64(uint64(int64(int16(b))))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opMOVSXRM32:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+3)&^pageMask {
+				goto missRead
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := *m
+			c.r[o.dst] = uint64(uint64(int64(int32(b))))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opMOVSXRM32B:
+			va = c.r[o.base] + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+3)&^pageMask {
+				goto missRead
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := *m
+			c.r[o.dst] = uint64(uint64(int64(int32(b))))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opMOVSX32RR8:
+			b := uint8(c.r[o.src])
+			c.r[o.dst] = uint64(uint32(int64(int8(b))))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opMOVSX32RR16:
+			b := uint16(c.r[o.src])
+			c.r[o.dst] = uint64(uint32(int64(int16(b))))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opMOVSX32RM8:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
 			if e.rtag != va&^pageMask {
 				goto missRead
 			}
-			d, s := &c.fpu.xmm[o.dst&31], (*[2]uint64)(unsafe.Add(null, va+e.addend))
-			d[0] += s[0]
-			d[1] += s[1]
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			b := *m
+			c.r[o.dst] = uint64(uint32(int64(int8(b))))
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPSUBQ:
-			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
-			d[0] -= s[0]
-			d[1] -= s[1]
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPSUBQM:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+		case opMOVSX32RM8B:
+			va = c.r[o.base] + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if va&15 != 0 {
-				goto bail
-			}
 			if e.rtag != va&^pageMask {
 				goto missRead
 			}
-			d, s := &c.fpu.xmm[o.dst&31], (*[2]uint64)(unsafe.Add(null, va+e.addend))
-			d[0] -= s[0]
-			d[1] -= s[1]
+			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			b := *m
+			c.r[o.dst] = uint64(uint32(int64(int8(b))))
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opFP:
-			ok := false
-			c.at = uintptr(unsafe.Pointer(o)) - uintptr(ops)
-			ok = fpOps[o.disp](&c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31], uint8(o.imm), &c.fpu.mxcsr)
-			o = (*op)(unsafe.Add(ops, c.at))
-			if !ok {
-				goto bail
+		case opMOVSX32RM16:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+1)&^pageMask {
+				goto missRead
 			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			b := *m
+			c.r[o.dst] = uint64(uint32(int64(int16(b))))
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPMOVMSKB:
-			v := &c.fpu.xmm[o.src&31]
-			c.r[o.dst] = v[0]>>7&0x0101010101010101*0x0102040810204080>>56 | v[1]>>7&0x0101010101010101*0x0102040810204080>>56<<8
+		case opMOVSX32RM16B:
+			va = c.r[o.base] + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+1)&^pageMask {
+				goto missRead
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			b := *m
+			c.r[o.dst] = uint64(uint32(int64(int16(b))))
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPUNPCKLQDQ:
-			c.fpu.xmm[o.dst&31][1] = c.fpu.xmm[o.src&31][0]
+		case opLEA32:
+			c.r[o.dst] = uint64(uint32((c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp)))))
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPCMPEQB:
-			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
-			const low = 0x7f7f7f7f7f7f7f7f
+		case opLEA32B:
+			c.r[o.dst] = uint64(uint32((c.r[o.base] + uint64(int64(o.disp)))))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opLEA64:
+			c.r[o.dst] = uint64(uint64((c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp)))))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opLEA64B:
+			c.r[o.dst] = uint64(uint64((c.r[o.base] + uint64(int64(o.disp)))))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSETO:
+			v := uint8(0)
+			if int64(c.fc^c.fc<<1) < 0 {
+				v = 1
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSETNO:
+			v := uint8(0)
+			if !(int64(c.fc^c.fc<<1) < 0) {
+				v = 1
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSETB:
+			v := uint8(0)
+			if int64(c.fc) < 0 {
+				v = 1
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSETAE:
+			v := uint8(0)
+			if !(int64(c.fc) < 0) {
+				v = 1
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSETE:
+			v := uint8(0)
+			if c.fz == 0 {
+				v = 1
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSETNE:
+			v := uint8(0)
+			if !(c.fz == 0) {
+				v = 1
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSETBE:
+			v := uint8(0)
+			if c.fz == 0 || int64(c.fc) < 0 {
+				v = 1
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSETA:
+			v := uint8(0)
+			if !(c.fz == 0 || int64(c.fc) < 0) {
+				v = 1
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSETS:
+			v := uint8(0)
+			if int64(c.fs) < 0 {
+				v = 1
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSETNS:
+			v := uint8(0)
+			if !(int64(c.fs) < 0) {
+				v = 1
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSETP:
+			v := uint8(0)
+			if bits.OnesCount8(uint8(c.fs))&1 == 0 {
+				v = 1
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSETNP:
+			v := uint8(0)
+			if !(bits.OnesCount8(uint8(c.fs))&1 == 0) {
+				v = 1
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSETL:
+			v := uint8(0)
+			if int64(c.fs^c.fc^c.fc<<1) < 0 {
+				v = 1
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSETGE:
+			v := uint8(0)
+			if !(int64(c.fs^c.fc^c.fc<<1) < 0) {
+				v = 1
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSETLE:
+			v := uint8(0)
+			if c.fz == 0 || int64(c.fs^c.fc^c.fc<<1) < 0 {
+				v = 1
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opSETG:
+			v := uint8(0)
+			if !(c.fz == 0 || int64(c.fs^c.fc^c.fc<<1) < 0) {
+				v = 1
+			}
+			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMOVO32:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a
+			if int64(c.fc^c.fc<<1) < 0 {
+				r = b
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMOVNO32:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a
+			if !(int64(c.fc^c.fc<<1) < 0) {
+				r = b
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMOVB32:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a
+			if int64(c.fc) < 0 {
+				r = b
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMOVAE32:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a
+			if !(int64(c.fc) < 0) {
+				r = b
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMOVE32:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a
+			if c.fz == 0 {
+				r = b
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMOVNE32:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a
+			if !(c.fz == 0) {
+				r = b
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMOVBE32:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a
+			if c.fz == 0 || int64(c.fc) < 0 {
+				r = b
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMOVA32:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a
+			if !(c.fz == 0 || int64(c.fc) < 0) {
+				r = b
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMOVS32:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a
+			if int64(c.fs) < 0 {
+				r = b
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMOVNS32:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a
+			if !(int64(c.fs) < 0) {
+				r = b
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMOVP32:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a
+			if bits.OnesCount8(uint8(c.fs))&1 == 0 {
+				r = b
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMOVNP32:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a
+			if !(bits.OnesCount8(uint8(c.fs))&1 == 0) {
+				r = b
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMOVL32:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a
+			if int64(c.fs^c.fc^c.fc<<1) < 0 {
+				r = b
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMOVGE32:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a
+			if !(int64(c.fs^c.fc^c.fc<<1) < 0) {
+				r = b
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMOVLE32:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a
+			if c.fz == 0 || int64(c.fs^c.fc^c.fc<<1) < 0 {
+				r = b
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMOVG32:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			r := a
+			if !(c.fz == 0 || int64(c.fs^c.fc^c.fc<<1) < 0) {
+				r = b
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMOVO64:
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a
+			if int64(c.fc^c.fc<<1) < 0 {
+				r = b
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMOVNO64:
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a
+			if !(int64(c.fc^c.fc<<1) < 0) {
+				r = b
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMOVB64:
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a
+			if int64(c.fc) < 0 {
+				r = b
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMOVAE64:
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a
+			if !(int64(c.fc) < 0) {
+				r = b
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMOVE64:
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a
+			if c.fz == 0 {
+				r = b
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMOVNE64:
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a
+			if !(c.fz == 0) {
+				r = b
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMOVBE64:
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a
+			if c.fz == 0 || int64(c.fc) < 0 {
+				r = b
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMOVA64:
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a
+			if !(c.fz == 0 || int64(c.fc) < 0) {
+				r = b
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMOVS64:
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a
+			if int64(c.fs) < 0 {
+				r = b
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMOVNS64:
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a
+			if !(int64(c.fs) < 0) {
+				r = b
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMOVP64:
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a
+			if bits.OnesCount8(uint8(c.fs))&1 == 0 {
+				r = b
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMOVNP64:
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a
+			if !(bits.OnesCount8(uint8(c.fs))&1 == 0) {
+				r = b
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMOVL64:
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a
+			if int64(c.fs^c.fc^c.fc<<1) < 0 {
+				r = b
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMOVGE64:
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a
+			if !(int64(c.fs^c.fc^c.fc<<1) < 0) {
+				r = b
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMOVLE64:
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a
+			if c.fz == 0 || int64(c.fs^c.fc^c.fc<<1) < 0 {
+				r = b
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMOVG64:
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			r := a
+			if !(c.fz == 0 || int64(c.fs^c.fc^c.fc<<1) < 0) {
+				r = b
+			}
+			c.r[o.dst] = uint64(r)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXCHGRR32:
+			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			c.r[o.dst] = uint64(b)
+			c.r[o.src] = uint64(a)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXCHGRR64:
+			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			c.r[o.dst] = uint64(b)
+			c.r[o.src] = uint64(a)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXCHGMR32:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+3)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := uint32(c.r[o.src])
+			v := *m
+			*m = b
+			c.r[o.src] = uint64(v)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXCHGMR64:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+7)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := uint64(c.r[o.src])
+			v := *m
+			*m = b
+			c.r[o.src] = uint64(v)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opXADDMR32:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+3)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := uint32(c.r[o.src])
+			a := *m
+			r := a + b
 			{
-				x := d[0] ^ s[0]
-				d[0] = ^(x&low + low | x | low) >> 7 * 255
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
 			}
-			{
-				x := d[1] ^ s[1]
-				d[1] = ^(x&low + low | x | low) >> 7 * 255
-			}
+			c.r[o.src] = uint64(a)
+			*m = r
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPCMPEQBM:
+		case opXADDMR64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+7)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := uint64(c.r[o.src])
+			a := *m
+			r := a + b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			c.r[o.src] = uint64(a)
+			*m = r
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMPXCHGMR32:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+3)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := uint32(c.r[o.src])
+			a, v := uint32(c.r[rAX]), *m
+			r := a - v
+			{
+				b := uint32(v)
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			if r == 0 {
+				*m = b
+			} else {
+				c.r[rAX] = uint64(v)
+			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMPXCHGMR64:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+7)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := uint64(c.r[o.src])
+			a, v := uint64(c.r[rAX]), *m
+			r := a - v
+			{
+				b := uint64(v)
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			if r == 0 {
+				*m = b
+			} else {
+				c.r[rAX] = uint64(v)
+			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCMPXCHG16B:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			if va&15 != 0 {
 				goto bail
 			}
-			if e.rtag != va&^pageMask {
-				goto missRead
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != va&^pageMask {
+				goto missWrite
 			}
-			d, s := &c.fpu.xmm[o.dst&31], (*[2]uint64)(unsafe.Add(null, va+e.addend))
-			const low = 0x7f7f7f7f7f7f7f7f
+			m := (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			equal := m[0] == c.r[rAX] && m[1] == c.r[rDX]
+			if equal {
+				m[0], m[1] = c.r[rBX], c.r[rCX]
+			} else {
+				c.r[rAX], c.r[rDX] = m[0], m[1]
+			}
 			{
-				x := d[0] ^ s[0]
-				d[0] = ^(x&low + low | x | low) >> 7 * 255
+				c.fz = 1
+				if equal {
+					c.fz = 0
+				}
 			}
-			{
-				x := d[1] ^ s[1]
-				d[1] = ^(x&low + low | x | low) >> 7 * 255
-			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opBSWAP64:
+			a := uint64(c.r[o.dst])
+			c.r[o.dst] = uint64(bits.ReverseBytes64(a))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opBSWAP32:
+			a := uint32(c.r[o.dst])
+			c.r[o.dst] = uint64(bits.ReverseBytes32(a))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCDQE:
+			c.r[rAX] = uint64(int32(c.r[rAX]))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCWDE:
+			c.r[rAX] = uint64(uint32(int16(c.r[rAX])))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCQO:
+			c.r[rDX] = uint64(int64(c.r[rAX]) >> 63)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCDQ:
+			c.r[rDX] = uint64(uint32(int32(c.r[rAX]) >> 31))
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCLI:
 			c.flags &^= flagIF
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSTI:
 			if c.flags&flagIF == 0 {
-				{
-					v := 0
-					c.at = uintptr(unsafe.Pointer(o)) - uintptr(ops)
-					v = c.apic.pending()
-					o = (*op)(unsafe.Add(ops, c.at))
-					if v >= 0 {
-						goto bail
-					}
+				c.at = uintptr(unsafe.Pointer(o)) - uintptr(ops)
+				irq := c.apic.pending()
+				o = (*op)(unsafe.Add(ops, c.at))
+				if irq >= 0 {
+					goto bail
 				}
 				c.flags |= flagIF
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPOPF:
-			va = c.r[rSP]
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
-				goto missRead
-			}
-			v := *(*uint64)(unsafe.Add(null, va+e.addend))
-			if (c.flags^v)&(flagTF|flagIOPL|flagNT|flagAC|flagID) != 0 {
-				goto bail
-			}
-			if v&flagIF&^c.flags != 0 {
-				{
-					v := 0
-					c.at = uintptr(unsafe.Pointer(o)) - uintptr(ops)
-					v = c.apic.pending()
-					o = (*op)(unsafe.Add(ops, c.at))
-					if v >= 0 {
-						goto bail
-					}
-				}
-			}
-			c.flags = c.flags&^(flagIF|flagDF) | v&(flagIF|flagDF)
-			c.fz = ^v & flagZF
-			c.fs = v>>7<<63 | ^v>>2&1
-			c.fc = v<<63 | (v^v>>11)&1<<62 | v>>4&1<<3
-			c.r[rSP] += 8
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORDER:
-			c.ordered |= orderLock
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCLD:
 			c.flags &^= flagDF
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opCLC:
-			c.fc = c.fc&8 | (c.fc^c.fc<<1)>>63<<62
+			{
+				cf := uint64(0)
+				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
+			}
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opSTC:
-			c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ 3<<62
+			{
+				cf := uint64(1)
+				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
+			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opORDER:
+			c.ordered |= orderLock
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		case opRDTSC:
 			t := limit - uint64(left) + uint64(o.n-1) + c.tscOffset
@@ -7532,217 +11314,289 @@ again:
 			goto bail
 		case opDEAD:
 			goto dead
-		case opADDRR32NF:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a + b
-			c.r[o.dst] = uint64(r)
+		case opMOVXX:
+			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
+			d[0], d[1] = s[0], s[1]
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRR32NF:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a | b
-			c.r[o.dst] = uint64(r)
+		case opMOVXM:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != (va+15)&^pageMask {
+				goto missRead
+			}
+			m := (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			s := m
+			d := &c.fpu.xmm[o.dst&31]
+			d[0], d[1] = s[0], s[1]
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRR32NF:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a & b
-			c.r[o.dst] = uint64(r)
+		case opMOVMX:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+15)&^pageMask {
+				goto missWrite
+			}
+			m := (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			d := m
+			s := &c.fpu.xmm[o.src&31]
+			d[0], d[1] = s[0], s[1]
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRR32NF:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a - b
-			c.r[o.dst] = uint64(r)
+		case opMOVAXM:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			if va&15 != 0 {
+				goto bail
+			}
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != va&^pageMask {
+				goto missRead
+			}
+			m := (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			s := m
+			d := &c.fpu.xmm[o.dst&31]
+			d[0], d[1] = s[0], s[1]
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRR32NF:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a ^ b
-			c.r[o.dst] = uint64(r)
+		case opMOVAMX:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			if va&15 != 0 {
+				goto bail
+			}
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != va&^pageMask {
+				goto missWrite
+			}
+			m := (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			d := m
+			s := &c.fpu.xmm[o.src&31]
+			d[0], d[1] = s[0], s[1]
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDRR64NF:
-			a, b := c.r[o.dst], c.r[o.src]
-			r := a + b
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRR64NF:
-			a, b := c.r[o.dst], c.r[o.src]
-			r := a | b
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRR64NF:
-			a, b := c.r[o.dst], c.r[o.src]
-			r := a & b
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRR64NF:
-			a, b := c.r[o.dst], c.r[o.src]
-			r := a - b
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRR64NF:
-			a, b := c.r[o.dst], c.r[o.src]
-			r := a ^ b
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDRI32NF:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
-			r := a + b
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRI32NF:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
-			r := a | b
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRI32NF:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
-			r := a & b
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRI32NF:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
-			r := a - b
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRI32NF:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
-			r := a ^ b
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDRI64NF:
-			a, b := c.r[o.dst], uint64(o.imm)
-			r := a + b
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRI64NF:
-			a, b := c.r[o.dst], uint64(o.imm)
-			r := a | b
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRI64NF:
-			a, b := c.r[o.dst], uint64(o.imm)
-			r := a & b
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRI64NF:
-			a, b := c.r[o.dst], uint64(o.imm)
-			r := a - b
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRI64NF:
-			a, b := c.r[o.dst], uint64(o.imm)
-			r := a ^ b
-			c.r[o.dst] = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDRM32NF:
+		case opMOVXM32:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
 			if e.rtag != (va+3)&^pageMask {
 				goto missRead
 			}
-			b := *(*uint32)(unsafe.Add(null, va+e.addend))
-			a := uint32(c.r[o.dst])
-			r := a + b
-			c.r[o.dst] = uint64(r)
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			b := *m
+			d := &c.fpu.xmm[o.dst&31]
+			d[0], d[1] = uint64(b), 0
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRM32NF:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
-				goto missRead
-			}
-			b := *(*uint32)(unsafe.Add(null, va+e.addend))
-			a := uint32(c.r[o.dst])
-			r := a | b
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRM32NF:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
-				goto missRead
-			}
-			b := *(*uint32)(unsafe.Add(null, va+e.addend))
-			a := uint32(c.r[o.dst])
-			r := a & b
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRM32NF:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
-				goto missRead
-			}
-			b := *(*uint32)(unsafe.Add(null, va+e.addend))
-			a := uint32(c.r[o.dst])
-			r := a - b
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRM32NF:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
-				goto missRead
-			}
-			b := *(*uint32)(unsafe.Add(null, va+e.addend))
-			a := uint32(c.r[o.dst])
-			r := a ^ b
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDRM64NF:
+		case opMOVXM64:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			b := *(*uint64)(unsafe.Add(null, va+e.addend))
-			a := c.r[o.dst]
-			r := a + b
-			c.r[o.dst] = r
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := *m
+			d := &c.fpu.xmm[o.dst&31]
+			d[0], d[1] = uint64(b), 0
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRM64NF:
+		case opMOVXR32:
+			d, b := &c.fpu.xmm[o.dst&31], uint32(c.r[o.src])
+			d[0], d[1] = uint64(b), 0
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opMOVXR64:
+			d, b := &c.fpu.xmm[o.dst&31], uint64(c.r[o.src])
+			d[0], d[1] = uint64(b), 0
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opMOVMX32:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+3)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			s := &c.fpu.xmm[o.src&31]
+			*m = uint32(s[0])
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opMOVMX64:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.wtag != (va+7)&^pageMask {
+				goto missWrite
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			s := &c.fpu.xmm[o.src&31]
+			*m = uint64(s[0])
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opMOVRX32:
+			s := &c.fpu.xmm[o.src&31]
+			c.r[o.dst] = uint64(uint32(s[0]))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opMOVRX64:
+			s := &c.fpu.xmm[o.src&31]
+			c.r[o.dst] = uint64(uint64(s[0]))
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opMOVQXX:
+			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
+			d[0], d[1] = s[0], 0
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opMOVHXM:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
 			if e.rtag != (va+7)&^pageMask {
 				goto missRead
 			}
-			b := *(*uint64)(unsafe.Add(null, va+e.addend))
-			a := c.r[o.dst]
-			r := a | b
-			c.r[o.dst] = r
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			b := *m
+			d := &c.fpu.xmm[o.dst&31]
+			d[1] = b
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRM64NF:
+		case opMOVHMX:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
-				goto missRead
+			if e.wtag != (va+7)&^pageMask {
+				goto missWrite
 			}
-			b := *(*uint64)(unsafe.Add(null, va+e.addend))
-			a := c.r[o.dst]
-			r := a & b
-			c.r[o.dst] = r
+			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			s := &c.fpu.xmm[o.src&31]
+			*m = s[1]
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRM64NF:
+		case opPXORXX:
+			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
+			d[0], d[1] = d[0]^s[0], d[1]^s[1]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opPXORXM:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			if va&15 != 0 {
+				goto bail
+			}
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			if e.rtag != va&^pageMask {
 				goto missRead
 			}
-			b := *(*uint64)(unsafe.Add(null, va+e.addend))
-			a := c.r[o.dst]
-			r := a - b
-			c.r[o.dst] = r
+			m := (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			s := m
+			d := &c.fpu.xmm[o.dst&31]
+			d[0], d[1] = d[0]^s[0], d[1]^s[1]
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRM64NF:
+		case opPORXX:
+			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
+			d[0], d[1] = d[0]|s[0], d[1]|s[1]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opPORXM:
 			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			if va&15 != 0 {
+				goto bail
+			}
 			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			if e.rtag != va&^pageMask {
 				goto missRead
 			}
-			b := *(*uint64)(unsafe.Add(null, va+e.addend))
-			a := c.r[o.dst]
-			r := a ^ b
-			c.r[o.dst] = r
+			m := (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			s := m
+			d := &c.fpu.xmm[o.dst&31]
+			d[0], d[1] = d[0]|s[0], d[1]|s[1]
 			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCount, 853, 854, 855, 856, 857, 858, 859, 860, 861, 862, 863, 864, 865, 866, 867, 868, 869, 870, 871, 872, 873, 874, 875, 876, 877, 878, 879, 880, 881, 882, 883, 884, 885, 886, 887, 888, 889, 890, 891, 892, 893, 894, 895, 896, 897, 898, 899, 900, 901, 902, 903, 904, 905, 906, 907, 908, 909, 910, 911, 912, 913, 914, 915, 916, 917, 918, 919, 920, 921, 922, 923, 924, 925, 926, 927, 928, 929, 930, 931, 932, 933, 934, 935, 936, 937, 938, 939, 940, 941, 942, 943, 944, 945, 946, 947, 948, 949, 950, 951, 952, 953, 954, 955, 956, 957, 958, 959, 960, 961, 962, 963, 964, 965, 966, 967, 968, 969, 970, 971, 972, 973, 974, 975, 976, 977, 978, 979, 980, 981, 982, 983, 984, 985, 986, 987, 988, 989, 990, 991, 992, 993, 994, 995, 996, 997, 998, 999, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 1015, 1016, 1017, 1018, 1019, 1020, 1021, 1022, 1023:
+		case opPANDXX:
+			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
+			d[0], d[1] = d[0]&s[0], d[1]&s[1]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opPANDXM:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			if va&15 != 0 {
+				goto bail
+			}
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != va&^pageMask {
+				goto missRead
+			}
+			m := (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			s := m
+			d := &c.fpu.xmm[o.dst&31]
+			d[0], d[1] = d[0]&s[0], d[1]&s[1]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opPANDNXX:
+			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
+			d[0], d[1] = s[0]&^d[0], s[1]&^d[1]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opPANDNXM:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			if va&15 != 0 {
+				goto bail
+			}
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != va&^pageMask {
+				goto missRead
+			}
+			m := (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			s := m
+			d := &c.fpu.xmm[o.dst&31]
+			d[0], d[1] = s[0]&^d[0], s[1]&^d[1]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opPADDQXX:
+			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
+			d[0], d[1] = d[0]+s[0], d[1]+s[1]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opPADDQXM:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			if va&15 != 0 {
+				goto bail
+			}
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != va&^pageMask {
+				goto missRead
+			}
+			m := (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			s := m
+			d := &c.fpu.xmm[o.dst&31]
+			d[0], d[1] = d[0]+s[0], d[1]+s[1]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opPSUBQXX:
+			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
+			d[0], d[1] = d[0]-s[0], d[1]-s[1]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opPSUBQXM:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			if va&15 != 0 {
+				goto bail
+			}
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != va&^pageMask {
+				goto missRead
+			}
+			m := (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			s := m
+			d := &c.fpu.xmm[o.dst&31]
+			d[0], d[1] = d[0]-s[0], d[1]-s[1]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opPCMPEQBXX:
+			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
+			v, w := d[0]^s[0], d[1]^s[1]
+			d[0], d[1] = (^(v&0x7f7f7f7f7f7f7f7f + 0x7f7f7f7f7f7f7f7f | v | 0x7f7f7f7f7f7f7f7f) >> 7 * 255), (^(w&0x7f7f7f7f7f7f7f7f + 0x7f7f7f7f7f7f7f7f | w | 0x7f7f7f7f7f7f7f7f) >> 7 * 255)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opPCMPEQBXM:
+			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			if va&15 != 0 {
+				goto bail
+			}
+			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
+			if e.rtag != va&^pageMask {
+				goto missRead
+			}
+			m := (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			s := m
+			d := &c.fpu.xmm[o.dst&31]
+			v, w := d[0]^s[0], d[1]^s[1]
+			d[0], d[1] = (^(v&0x7f7f7f7f7f7f7f7f + 0x7f7f7f7f7f7f7f7f | v | 0x7f7f7f7f7f7f7f7f) >> 7 * 255), (^(w&0x7f7f7f7f7f7f7f7f + 0x7f7f7f7f7f7f7f7f | w | 0x7f7f7f7f7f7f7f7f) >> 7 * 255)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opPUNPCKLQDQXX:
+			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
+			d[1] = s[0]
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opPMOVMSKBRX:
+			s := &c.fpu.xmm[o.src&31]
+			c.r[o.dst] = uint64(((s[0]) >> 7 & 0x0101010101010101 * 0x0102040810204080 >> 56) | ((s[1])>>7&0x0101010101010101*0x0102040810204080>>56)<<8)
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opFP:
+			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
+			c.at = uintptr(unsafe.Pointer(o)) - uintptr(ops)
+			ok := fpOps[o.disp](d, s, uint8(o.imm), &c.fpu.mxcsr)
+			o = (*op)(unsafe.Add(ops, c.at))
+			if !ok {
+				goto bail
+			}
+			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+		case opCount, 806, 807, 808, 809, 810, 811, 812, 813, 814, 815, 816, 817, 818, 819, 820, 821, 822, 823, 824, 825, 826, 827, 828, 829, 830, 831, 832, 833, 834, 835, 836, 837, 838, 839, 840, 841, 842, 843, 844, 845, 846, 847, 848, 849, 850, 851, 852, 853, 854, 855, 856, 857, 858, 859, 860, 861, 862, 863, 864, 865, 866, 867, 868, 869, 870, 871, 872, 873, 874, 875, 876, 877, 878, 879, 880, 881, 882, 883, 884, 885, 886, 887, 888, 889, 890, 891, 892, 893, 894, 895, 896, 897, 898, 899, 900, 901, 902, 903, 904, 905, 906, 907, 908, 909, 910, 911, 912, 913, 914, 915, 916, 917, 918, 919, 920, 921, 922, 923, 924, 925, 926, 927, 928, 929, 930, 931, 932, 933, 934, 935, 936, 937, 938, 939, 940, 941, 942, 943, 944, 945, 946, 947, 948, 949, 950, 951, 952, 953, 954, 955, 956, 957, 958, 959, 960, 961, 962, 963, 964, 965, 966, 967, 968, 969, 970, 971, 972, 973, 974, 975, 976, 977, 978, 979, 980, 981, 982, 983, 984, 985, 986, 987, 988, 989, 990, 991, 992, 993, 994, 995, 996, 997, 998, 999, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 1015, 1016, 1017, 1018, 1019, 1020, 1021, 1022, 1023:
 			goto bail
 		}
 	}
@@ -7811,7 +11665,7 @@ bail:
 	c.now = limit - uint64(left) + uint64(o.n-1)
 	c.now -= uint64(o.more)
 	c.redo(o.code, (uintptr(unsafe.Pointer(o))-uintptr(ops))/opSize)
-	if !c.attn && o.code != opSLOW && (o.code < opCALL || o.code > opJMPR) {
+	if !c.attn && !opTable[o.code].ends {
 		// What follows is of the same block: o does not end it.
 		t := (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
 		if c.rip == page+uint64(t.pc) {

@@ -1,62 +1,100 @@
 package soft
 
-// op translates op i, or says that it cannot.
-func (t *translator) op(i int, o *op) bool {
-	c := o.code
-	switch {
-	case c < opTESTRR8:
-		n := c - opADDRR8
-		return t.arith(i, o, int(n/32), opSizes[n/8%4], uint8(n%8))
-	case c < opCMPRR8JO:
-		n := c - opTESTRR8
-		t.compare(i, o, againTest, int(n/4), opSizes[n%4], o.imm)
-		return true
-	case c < opMOVRR8:
-		return t.fused(i, o)
-	case c < opMOVZXRR8:
-		n := c - opMOVRR8
-		return t.mov(i, o, opMOVRR8+n%movStride, opSizes[n/movStride])
-	case c < opLEA64:
-		return t.extend(i, o)
-	case c >= opSETO && c <= opSETG:
-		t.setcc(i, o, uint8(c-opSETO))
-		return true
-	case c >= opCMOVO32 && c <= opCMOVG32:
-		t.cmov(i, o, 4, uint8(c-opCMOVO32))
-		return true
-	case c >= opCMOVO64 && c <= opCMOVG64:
-		t.cmov(i, o, 8, uint8(c-opCMOVO64))
-		return true
-	case c >= opJO && c <= opJG:
-		cc := t.cond(uint8(c - opJO))
-		t.branch(i, cc)
-		return true
-	case c >= opSHLI32 && c < opINCR32:
-		return t.shift(i, o)
-	case c >= opINCR32 && c <= opDIV32:
-		return t.unary(i, o)
-	case c >= opMOVX && c <= opPCMPEQBM:
-		return t.vector(i, o)
-	case c == opGENERIC:
-		d := t.direct(o)
-		if d.emit != nil {
-			d.emit(i, &t.n.cache.insts[o.imm])
-		}
-		return d.emit != nil
-	}
-	return t.other(i, o)
+// translations are how ops are translated, by kind. One says whether it could;
+// what has none is left to the interpreter.
+var translations = [kindCount]func(t *translator, i int, o *op, x *opInfo) bool{
+	kindAlu:         (*translator).alu,
+	kindTest:        (*translator).test,
+	kindCmpJump:     (*translator).cmpJump,
+	kindTestJump:    (*translator).testJump,
+	kindMov:         (*translator).mov,
+	kindMovzx:       (*translator).extend,
+	kindMovsx:       (*translator).extend,
+	kindMovsx32:     (*translator).extend,
+	kindMovzxHigh:   (*translator).movzxHigh,
+	kindSetcc:       (*translator).setcc,
+	kindCmov:        (*translator).cmov,
+	kindJcc:         (*translator).jcc,
+	kindShift:       (*translator).shift,
+	kindDoubleShift: (*translator).doubleShiftImm,
+	kindInc:         (*translator).incDec,
+	kindDec:         (*translator).incDec,
+	kindNeg:         (*translator).negNot,
+	kindNot:         (*translator).negNot,
+	kindImul:        (*translator).imul,
+	kindMul:         (*translator).mul,
+	kindDiv:         (*translator).div,
+	kindBit:         (*translator).bitTest,
+	kindBitScan:     (*translator).bitScan,
+	kindLea:         (*translator).lea,
+	kindXchg:        (*translator).exchange,
+	kindXadd:        (*translator).exchangeAdd,
+	kindCmpxchg:     (*translator).compareExchange,
+	kindCmpxchg16b:  (*translator).compareExchange16,
+	kindBswap:       (*translator).byteSwap,
+	kindCdqe:        (*translator).convert,
+	kindCwde:        (*translator).convert,
+	kindCqo:         (*translator).convert,
+	kindCdq:         (*translator).convert,
+	kindClc:         (*translator).system,
+	kindStc:         (*translator).system,
+	kindCld:         (*translator).system,
+	kindCli:         (*translator).system,
+	kindSti:         (*translator).system,
+	kindOrder:       (*translator).system,
+	kindRdtsc:       (*translator).system,
+	kindPush:        (*translator).stack,
+	kindPushImm:     (*translator).stack,
+	kindPushf:       (*translator).stack,
+	kindPush2:       (*translator).stack,
+	kindPop:         (*translator).stack,
+	kindPopf:        (*translator).stack,
+	kindPop2:        (*translator).stack,
+	kindLeave:       (*translator).stack,
+	kindCall:        (*translator).stack,
+	kindCallReg:     (*translator).stack,
+	kindRet:         (*translator).stack,
+	kindJmp:         (*translator).stack,
+	kindJmpReg:      (*translator).stack,
+	kindCopyVector:  (*translator).moveVector,
+	kindCopyAligned: (*translator).moveVector,
+	kindMovd:        (*translator).moveVector,
+	kindMoveLow:     (*translator).moveVector,
+	kindMovh:        (*translator).moveVector,
+	kindMovmsk:      (*translator).moveVector,
+	kindVector:      (*translator).vector,
+	kindFp:          (*translator).packed,
+	kindGeneric:     (*translator).generic,
 }
 
-// Forms of two-operand instructions, in the order of opcodes.
-const (
-	formRR = iota
-	formRI
-	formRM
-	formMR
-	formMI
-)
+// op translates op i, or says that it cannot.
+func (t *translator) op(i int, o *op) bool {
+	x := &opTable[o.code]
+	f := translations[x.kind]
+	return f != nil && f(t, i, o, x)
+}
 
-func (t *translator) arith(i int, o *op, form int, size, op uint8) bool {
+func (t *translator) generic(i int, o *op, _ *opInfo) bool {
+	d := t.direct(o)
+	if d.emit != nil {
+		d.emit(i, &t.n.cache.insts[o.imm])
+	}
+	return d.emit != nil
+}
+
+func (t *translator) test(i int, o *op, x *opInfo) bool {
+	t.compare(i, o, againTest, x.form, x.size, o.imm)
+	return true
+}
+
+func (t *translator) jcc(i int, _ *op, x *opInfo) bool {
+	t.branch(i, t.cond(x.sub))
+	return true
+}
+
+// alu is the eight two-operand operations.
+func (t *translator) alu(i int, o *op, x *opInfo) bool {
+	form, size, op := x.form, x.size, x.sub
 	if op == aluCMP {
 		t.compare(i, o, againCmp, form, size, o.imm)
 		return true
@@ -72,13 +110,13 @@ func (t *translator) arith(i int, o *op, form int, size, op uint8) bool {
 	switch {
 	case logic:
 		g.kind, g.src, g.imm = againTest, o.dst, 0
-	case carry || form > formRI && !shown || o.dst == o.src && form == formRR:
+	case carry || form != formRR && form != formRI && !shown || o.dst == o.src && form == formRR:
 	case op == aluADD:
 		g.kind = againAdd
 	case op == aluSUB:
 		g.kind = againSub
 	}
-	if form <= formRM {
+	if form == formRR || form == formRI || form == formRM {
 		t.prepare(i, form == formRM, o.dst)
 		if carry && form == formRM {
 			t.toWord()
@@ -160,11 +198,8 @@ func (t *translator) beside(o *op, src uint8, m arg) arg {
 }
 
 // compare is CMP and TEST.
-func (t *translator) compare(i int, o *op, kind uint8, form int, size uint8, imm int64) {
+func (t *translator) compare(i int, o *op, kind uint8, form opForm, size uint8, imm int64) {
 	a := &t.asm
-	if kind == againTest && form >= formRM {
-		form++ // TEST has no form RM
-	}
 	g := again{kind: kind, op: 0, size: size, dst: o.dst, src: o.src, imm: imm}
 	switch form {
 	case formRI:
@@ -230,7 +265,7 @@ func (t *translator) shown(i int) bool {
 
 // keep compares what is at m, and keeps it: this costs less than the flags
 // do.
-func (t *translator) keep(i int, kind uint8, form int, size uint8, m arg, o *op, imm int64) {
+func (t *translator) keep(i int, kind uint8, form opForm, size uint8, m arg, o *op, imm int64) {
 	a := &t.asm
 	a.loadLow(size, hB, m)
 	g := again{kind: kind, size: size, dst: slotKept, src: o.src, imm: imm}
@@ -262,56 +297,25 @@ func (t *translator) keep(i int, kind uint8, form int, size uint8, m arg, o *op,
 	t.define(i, kind == againTest, g)
 }
 
-// fusedForms describes the fused comparisons, 16 opcodes each.
-var fusedForms = []struct {
-	first opcode
-	kind  uint8
-	form  int
-	size  uint8
-}{
-	{opCMPRR8JO, againCmp, formRR, 1},
-	{opCMPRR32JO, againCmp, formRR, 4},
-	{opCMPRR64JO, againCmp, formRR, 8},
-	{opCMPRI8JO, againCmp, formRI, 1},
-	{opCMPRI16JO, againCmp, formRI, 2},
-	{opCMPRI32JO, againCmp, formRI, 4},
-	{opCMPRI64JO, againCmp, formRI, 8},
-	{opCMPRM32JO, againCmp, formRM, 4},
-	{opCMPRM64JO, againCmp, formRM, 8},
-	{opCMPMR32JO, againCmp, formMR, 4},
-	{opCMPMR64JO, againCmp, formMR, 8},
-	{opCMPMI8JO, againCmp, formMI, 1},
-	{opCMPMI16JO, againCmp, formMI, 2},
-	{opCMPMI32JO, againCmp, formMI, 4},
-	{opCMPMI64JO, againCmp, formMI, 8},
-	{opTESTRR8JO, againTest, formRR, 1},
-	{opTESTRR32JO, againTest, formRR, 4},
-	{opTESTRR64JO, againTest, formRR, 8},
-	{opTESTRI8JO, againTest, formRI, 1},
-	{opTESTRI32JO, againTest, formRI, 4},
-	{opTESTMI8JO, againTest, formMI, 1},
-	{opTESTMI32JO, againTest, formMI, 4},
-}
+// cmpJump and testJump are a comparison and a branch.
 
-func (t *translator) fused(i int, o *op) bool {
-	n := (o.code - opCMPRR8JO) / 16
-	if int(n) >= len(fusedForms) {
-		return false
-	}
-	f := &fusedForms[n]
-	form := f.form
-	if f.kind == againTest && form >= formRM {
-		form-- // as in the opcodes of TEST
-	}
-	t.compare(i, o, f.kind, form, f.size, int64(int32(o.imm)))
-	t.branch(i, uint8(o.code-f.first))
+func (t *translator) cmpJump(i int, o *op, x *opInfo) bool {
+	t.compare(i, o, againCmp, x.form, x.size, int64(int32(o.imm)))
+	t.branch(i, x.sub)
 	return true
 }
 
-func (t *translator) mov(i int, o *op, kind opcode, size uint8) bool {
+func (t *translator) testJump(i int, o *op, x *opInfo) bool {
+	t.compare(i, o, againTest, x.form, x.size, int64(int32(o.imm)))
+	t.branch(i, x.sub)
+	return true
+}
+
+func (t *translator) mov(i int, o *op, x *opInfo) bool {
 	a := &t.asm
-	switch kind {
-	case opMOVRR8:
+	size := x.size
+	switch x.form {
+	case formRR:
 		t.prepare(i, false, o.dst)
 		d, s := t.slot(o.dst), t.slot(o.src)
 		switch {
@@ -324,7 +328,7 @@ func (t *translator) mov(i int, o *op, kind opcode, size uint8) bool {
 			a.store(size, t.into(hA, o.src), d)
 		}
 		t.wrote(o.dst)
-	case opMOVRI8:
+	case formRI:
 		t.prepare(i, false, o.dst)
 		d := t.slot(o.dst)
 		switch {
@@ -346,11 +350,11 @@ func (t *translator) mov(i int, o *op, kind opcode, size uint8) bool {
 			t.finish(r, o.dst)
 		}
 		t.wrote(o.dst)
-	case opMOVRM8:
+	case formRM:
 		t.prepare(i, true, o.dst)
 		m := t.locate(i, o, size, false, false)
 		t.loaded(o.dst, size, m, byteOp(0x8b, size))
-	case opMOVMR8:
+	case formMR:
 		t.prepare(i, true)
 		m := t.beside(o, o.src, t.locate(i, o, size, true, false))
 		a.store(size, t.into(hA, o.src), m)
@@ -379,43 +383,22 @@ func (t *translator) loaded(dst, size uint8, m arg, opcode uint32) {
 }
 
 // extend is MOVZX, MOVSX and MOVSXD.
-func (t *translator) extend(i int, o *op) bool {
+func (t *translator) extend(i int, o *op, x *opInfo) bool {
 	a := &t.asm
-	var opcode uint32
-	size := uint8(8)
-	from := uint8(1)
-	mem := false
-	switch o.code {
-	case opMOVZXRR8, opMOVZXRM8:
-		opcode, size, mem = 0x0fb6, 4, o.code == opMOVZXRM8
-	case opMOVZXRR16, opMOVZXRM16:
-		opcode, size, from, mem = 0x0fb7, 4, 2, o.code == opMOVZXRM16
-	case opMOVSXRR8, opMOVSXRM8:
-		opcode, mem = 0x0fbe, o.code == opMOVSXRM8
-	case opMOVSX32RR8, opMOVSX32RM8:
-		opcode, size, mem = 0x0fbe, 4, o.code == opMOVSX32RM8
-	case opMOVSXRR16, opMOVSXRM16:
-		opcode, from, mem = 0x0fbf, 2, o.code == opMOVSXRM16
-	case opMOVSX32RR16, opMOVSX32RM16:
-		opcode, size, from, mem = 0x0fbf, 4, 2, o.code == opMOVSX32RM16
-	case opMOVSXRR32, opMOVSXRM32:
-		opcode, from, mem = 0x63, 4, o.code == opMOVSXRM32
-	case opMOVZXRH:
-		// Shifts would change EFLAGS: through memory's second byte.
-		t.prepare(i, false, o.dst)
-		s := t.slot(o.src)
-		if !s.mem {
-			a.store(8, s.reg, inCPU(offSpill))
-			s = inCPU(offSpill)
-		}
-		s.disp++
-		t.loaded(o.dst, 4, s, 0x0fb6)
-		return true
+	opcode := 0x0fb5 + uint32(x.size) // MOVZX
+	size, from := uint8(4), x.size
+	switch {
+	case x.kind == kindMovzx:
+	case from == 4:
+		opcode, size = 0x63, 8
 	default:
-		return false
+		opcode += 8
+		if x.kind == kindMovsx {
+			size = 8
+		}
 	}
 	var m arg
-	if mem {
+	if x.form == formRM {
 		t.prepare(i, true, o.dst)
 		m = t.locate(i, o, from, false, false)
 	} else {
@@ -423,7 +406,7 @@ func (t *translator) extend(i int, o *op) bool {
 		m = t.slot(o.src)
 		if !m.mem && from == 1 && m.reg >= 4 && m.reg < 8 && size == 4 {
 			// Needs a REX prefix: take the 64-bit form's, where it is the same.
-			if opcode == 0x0fb6 {
+			if x.kind == kindMovzx {
 				size = 8
 			} else {
 				a.load(8, hA, m)
@@ -431,31 +414,42 @@ func (t *translator) extend(i int, o *op) bool {
 			}
 		}
 	}
-	if opcode == 0x63 {
-		// Size 4 and a destination in memory do not meet here.
-		t.loaded(o.dst, 8, m, opcode)
-		return true
-	}
 	t.loaded(o.dst, size, m, opcode)
 	return true
 }
 
-func (t *translator) setcc(i int, o *op, cc uint8) {
+// movzxHigh is MOVZX of AH to BH. Shifts would change EFLAGS: it goes through
+// memory's second byte.
+func (t *translator) movzxHigh(i int, o *op, _ *opInfo) bool {
 	t.prepare(i, false, o.dst)
-	cc = t.cond(cc)
-	t.asm.insn(0x0f90|uint32(cc), 1, 0, t.slot(o.dst))
-	t.wrote(o.dst)
+	s := t.slot(o.src)
+	if !s.mem {
+		t.asm.store(8, s.reg, inCPU(offSpill))
+		s = inCPU(offSpill)
+	}
+	s.disp++
+	t.loaded(o.dst, 4, s, 0x0fb6)
+	return true
 }
 
-func (t *translator) cmov(i int, o *op, size, cc uint8) {
+func (t *translator) setcc(i int, o *op, x *opInfo) bool {
+	t.prepare(i, false, o.dst)
+	cc := t.cond(x.sub)
+	t.asm.insn(0x0f90|uint32(cc), 1, 0, t.slot(o.dst))
+	t.wrote(o.dst)
+	return true
+}
+
+func (t *translator) cmov(i int, o *op, x *opInfo) bool {
 	a := &t.asm
 	t.prepare(i, false, o.dst)
-	cc = t.cond(cc)
+	cc := t.cond(x.sub)
 	d := t.target(hA, o.dst)
 	if d == hA {
 		a.load(8, hA, t.slot(o.dst))
 	}
-	a.insn(0x0f40|uint32(cc), size, d, t.slot(o.src))
+	a.insn(0x0f40|uint32(cc), x.size, d, t.slot(o.src))
 	t.finish(d, o.dst)
 	t.wrote(o.dst)
+	return true
 }

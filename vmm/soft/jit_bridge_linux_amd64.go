@@ -46,7 +46,7 @@ func (t *translator) joinOp() int {
 		switch {
 		case t.sets[i]:
 			return i
-		case o.code >= opJO && o.code <= opJG || o.ends():
+		case opTable[o.code].kind == kindJcc || opTable[o.code].ends:
 			return -1
 		}
 	}

@@ -4,7 +4,7 @@ package soft
 // prefix is: by instructions of registers, that are copied as they are.
 
 // directHigh is the eight operations, and TEST, with AH to BH.
-func (t *translator) directHigh(in *inst, alu, leaves uint8) direct {
+func (t *translator) directHigh(in *inst, alu uint8, leaves flagEffect) direct {
 	if in.flags&instREX != 0 {
 		return direct{}
 	}
@@ -59,7 +59,7 @@ func (t *translator) highByte(n uint8) {
 }
 
 // directMoveHigh is MOV with AH to BH.
-func (t *translator) directMoveHigh(in *inst, leaves uint8) direct {
+func (t *translator) directMoveHigh(in *inst, leaves flagEffect) direct {
 	switch {
 	case in.flags&instREX != 0:
 		return direct{}

@@ -1,10 +1,12 @@
 package soft
 
+import "math/bits"
+
 // direct is how an instruction that has no op is translated all the same: the
 // host does what the guest's processor would. What it may raise, the executor
 // raises: code is left before anything happened.
 type direct struct {
-	effect  uint8
+	effect  flagEffect
 	vectors bool // it uses vector registers
 	emit    func(i int, in *inst)
 }
@@ -17,7 +19,7 @@ func (t *translator) direct(o *op) direct {
 	}
 	ext := in.modrm >> 3 & 7
 	mem := in.mod != 3
-	leaves := uint8(0)
+	leaves := flagEffect(0)
 	if mem {
 		leaves = effLeaves
 	}
@@ -75,7 +77,7 @@ func (t *translator) direct(o *op) direct {
 	return direct{}
 }
 
-func (t *translator) direct0F(in *inst, leaves uint8) direct {
+func (t *translator) direct0F(in *inst, leaves flagEffect) direct {
 	mem := in.mod != 3
 	switch b := in.opcode; b {
 	case 0xa4, 0xa5, 0xac, 0xad:
@@ -87,7 +89,7 @@ func (t *translator) direct0F(in *inst, leaves uint8) direct {
 			return direct{effect: leaves, emit: t.directBit}
 		}
 	case 0xba:
-		if in.size >= 4 && in.modrm>>3&7 == 4|bitComplement {
+		if in.size >= 4 && in.modrm>>3&7 == 4|bitBTC {
 			return direct{effect: leaves, emit: t.directBit}
 		}
 	case 0xb0, 0xc0:
@@ -274,7 +276,7 @@ func (t *translator) directBit(i int, in *inst) {
 	if in.opcode == 0xba {
 		ext = in.modrm >> 3 & 7
 	}
-	write := ext&3 != bitTest
+	write := ext&3 != bitBT
 	var slots []uint8
 	if write {
 		slots = in.written()
@@ -327,7 +329,7 @@ func (t *translator) directString(i int, in *inst) {
 	a := &t.asm
 	size := in.size
 	rep, moves := in.rep != 0, in.opcode < 0xa8
-	shift := uint8(widthIndex(size))
+	shift := uint8(bits.TrailingZeros8(size))
 	t.prepare(i, true, rCX, rSI, rDI)
 	a.insn(0xf7, 4, 0, inCPU(offFlags)) // test
 	a.imm32(flagDF)

@@ -1,10 +1,10 @@
 package soft
 
 // directVector is what SSE instructions do beyond package fp and plain moves.
-func (t *translator) directVector(in *inst, leaves uint8) direct {
+func (t *translator) directVector(in *inst, leaves flagEffect) direct {
 	column := prefixColumn(in.prefix())
 	mem := in.mod != 3
-	yes := func(effect uint8, emit func(i int, in *inst)) direct {
+	yes := func(effect flagEffect, emit func(i int, in *inst)) direct {
 		return direct{effect: effect, vectors: true, emit: emit}
 	}
 	const none, p66, pF3, pF2 = 0, 1, 2, 3

@@ -25,66 +25,51 @@ type naming struct {
 // naming finds out what op o names. It may say too much, but for what an op
 // only writes, that it reads it.
 func (t *translator) naming(o *op) (u naming) {
-	bit := func(s uint8) uint32 { return 1 << (s & 31) & holdable }
-	u.address = bit(o.base) | bit(o.index)
-	u.reads = u.address
-	dst, src := bit(o.dst), bit(o.src)
-	switch c := o.code; {
-	case c == opGENERIC:
-		d := t.direct(o)
-		if d.emit == nil {
-			return naming{lost: true}
+	x := &opTable[o.code]
+	if x.kind == kindGeneric {
+		return t.namingDirect(o)
+	}
+	slots := func(f opFields) (bits uint32) {
+		if f&fieldDst != 0 {
+			bits |= holdableBit(o.dst)
 		}
-		in := &t.n.cache.insts[o.imm]
-		u = naming{}
-		if in.mod != 3 {
-			u.address = bit(in.base) | bit(in.index)
-			u.reads = u.address
-		} else if !d.vectors || in.opcode == 0x2a {
-			u.reads |= bit(in.rm)
-			u.writes |= bit(in.rm)
+		if f&fieldSrc != 0 {
+			bits |= holdableBit(o.src)
 		}
-		if !d.vectors || in.opcode&0xfe == 0x2c || in.opcode == 0x50 || in.opcode == 0xc5 {
-			u.reads |= bit(in.reg)
-			u.writes |= bit(in.reg)
+		if f&fieldAddress != 0 {
+			bits |= holdableBit(o.base) | holdableBit(o.index)
 		}
-	case c >= opMOVX && c <= opPCMPEQBM:
-		switch c {
-		case opMOVXR32, opMOVXR64:
-			u.reads |= src
-		case opMOVRX32, opMOVRX64, opPMOVMSKB:
-			u.writes |= dst
-		}
-	case c < opTESTRR8 && (c-opADDRR8)%8 == aluCMP, c >= opTESTRR8 && c < opMOVRR8, c == opPUSH2:
-		u.reads |= dst | src
-	case c >= opMOVRR8 && c < opMOVZXRR8:
-		size := opSizes[(c-opMOVRR8)/movStride]
-		u.reads |= src
-		u.writes |= dst
-		if size < 4 {
-			u.reads |= dst
-		}
-	case c >= opMOVZXRR8 && c <= opLEA32, c == opPOP:
-		u.reads |= src
-		u.writes |= dst
-		if c >= opLEA64B {
-			u.address = 0 // not of memory
-		}
-	case c >= opSHLI32 && c < opINCR32 && shiftKinds[c].size != 0, c >= opBTRI32 && c <= opBTRRI32, c >= opBTRI64 && c <= opBTRRI64:
-		u.reads |= dst
-		u.writes |= dst
-		if c >= opINCR32 {
-			u.reads |= src
-		}
-	case c == opXCHGRR32, c == opXCHGRR64, c == opXCHGMR32, c == opXCHGMR64, c == opXADDMR32, c == opXADDMR64, c == opPOP2:
-		u.reads |= dst | src
-		u.writes |= dst | src
-	default:
-		u.reads |= dst | src
-		u.writes |= dst
+		return bits
+	}
+	u.reads, u.writes = slots(x.reads), slots(x.writes)
+	if x.mem != 0 {
+		u.address = slots(x.reads & fieldAddress)
 	}
 	return u
 }
+
+// namingDirect is naming of an instruction that has no op.
+func (t *translator) namingDirect(o *op) (u naming) {
+	d := t.direct(o)
+	if d.emit == nil {
+		return naming{lost: true}
+	}
+	in := &t.n.cache.insts[o.imm]
+	if in.mod != 3 {
+		u.address = holdableBit(in.base) | holdableBit(in.index)
+		u.reads = u.address
+	} else if !d.vectors || in.opcode == 0x2a {
+		u.reads |= holdableBit(in.rm)
+		u.writes |= holdableBit(in.rm)
+	}
+	if !d.vectors || in.opcode&0xfe == 0x2c || in.opcode == 0x50 || in.opcode == 0xc5 {
+		u.reads |= holdableBit(in.reg)
+		u.writes |= holdableBit(in.reg)
+	}
+	return u
+}
+
+func holdableBit(slot uint8) uint32 { return 1 << (slot & 31) & holdable }
 
 // settle chooses what hHome holds while op i is done, and loads it.
 func (t *translator) settle(i int) {

@@ -190,7 +190,7 @@ func (n *compiler) begin(header uint32) *translator {
 	b := n.cache
 	h := &b.ops[header]
 	end := header + 1
-	for int(end) < len(b.ops)-1 && !b.ops[end].ends() {
+	for int(end) < len(b.ops)-1 && !opTable[b.ops[end].code].ends {
 		end++
 	}
 	mode := b.blocks[h.link].mode
@@ -198,7 +198,9 @@ func (n *compiler) begin(header uint32) *translator {
 	*t = translator{n: n, asm: assembler{b: n.write[:codeSize], pos: n.pos, ok: true}, stubs: t.stubs[:0], seeks: t.seeks[:0], resumes: t.resumes[:0], named: t.named[:0], live: t.live, sets: t.sets, leaves: t.leaves, grouping: t.grouping,
 		ops: append(t.ops[:0], b.ops[header+1:end+1]...), first: header + 1, header: header, page: uint64(h.imm)}
 	for i := range t.ops {
-		t.ops[i].code = fullOps[t.ops[i].code]
+		if full := opTable[t.ops[i].code].full; full != 0 {
+			t.ops[i].code = full
+		}
 	}
 	if mode&modeUser != 0 {
 		t.set = 1

@@ -2,48 +2,29 @@ package soft
 
 import "nvlab/vmm/observe"
 
-// plainStore is an op that stores and does nothing else.
-type plainStore struct {
-	size uint8 // in bytes, 1 to 16; 0 for other ops
-	from uint8 // where the value is
+// plainStore says whether an op stores and does nothing else.
+func plainStore(c opcode) bool {
+	switch x := &opTable[c]; x.kind {
+	case kindMov:
+		return x.mem == memStores
+	case kindCopyVector, kindCopyAligned, kindMovd, kindMovh:
+		return x.mem == memStores
+	}
+	return false
 }
-
-const (
-	fromRegister = iota
-	fromImmediate
-	fromLow  // a vector's
-	fromHigh // half
-	fromBoth // at an aligned address
-)
-
-// plainStores is indexed by opcode.
-var plainStores = func() (stores [opCount]plainStore) {
-	for w, size := range opSizes {
-		stores[opMOVMR8+opcode(w)*movStride] = plainStore{size, fromRegister}
-		stores[opMOVMI8+opcode(w)*movStride] = plainStore{size, fromImmediate}
-	}
-	stores[opMOVMX32], stores[opMOVMX64], stores[opMOVHMX] = plainStore{4, fromLow}, plainStore{8, fromLow}, plainStore{8, fromHigh}
-	stores[opMOVMX], stores[opMOVAMX] = plainStore{16, fromLow}, plainStore{16, fromBoth}
-	for i, full := range fullOps {
-		if full != opcode(i) {
-			stores[i] = stores[full]
-		}
-	}
-	return stores
-}()
 
 // storeObserved does op k, at which code was left, if it is a plain store to
 // observed memory, and tells of it. Where it can, this spares decoding and
 // looking the instruction up again; what it says is what the executor would.
 func (c *cpu) storeObserved(k *op) bool {
-	form := plainStores[k.code]
-	n := form.size
-	if n == 0 || k.link == 0 {
+	if !plainStore(k.code) || k.link == 0 {
 		return false
 	}
+	x := &opTable[k.code]
+	n := x.size
 	va := c.r[k.base] + c.r[k.index]<<(k.scale&63) + uint64(int64(k.disp))
 	m := &c.tlbs[c.privilege()].meta[va>>pageShift&(tlbSize-1)]
-	if (va+uint64(n)-1)&^pageMask != m.vtag || va&^pageMask != m.vtag || m.pa&tlbWritable == 0 || form.from == fromBoth && va&15 != 0 {
+	if (va+uint64(n)-1)&^pageMask != m.vtag || va&^pageMask != m.vtag || m.pa&tlbWritable == 0 || x.kind == kindCopyAligned && va&15 != 0 {
 		return false
 	}
 	pa := m.pa&^pageMask | va&pageMask
@@ -55,19 +36,17 @@ func (c *cpu) storeObserved(k *op) bool {
 	if r.firstBlock(off) != 0 {
 		return false
 	}
-	x := &c.native
 	c.rip = c.nativePage() + uint64(k.pc)
-	c.now = x.limit - x.left + uint64(k.n)
+	c.now = c.native.limit - c.native.left + uint64(k.n)
 	c.kind = observe.Kind(k.sel)
 	c.group = c.now | uint64(c.id)<<56
 	v := c.r[k.src]
-	switch form.from {
-	case fromRegister:
-	case fromImmediate:
+	switch {
+	case x.form == formMI:
 		v = uint64(k.imm)
-	case fromHigh:
+	case x.kind == kindMovh:
 		v = c.fpu.xmm[k.src&31][1]
-	default:
+	case x.vectors:
 		v = c.fpu.xmm[k.src&31][0]
 	}
 	if n == 16 {

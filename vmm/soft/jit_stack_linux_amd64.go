@@ -1,24 +1,24 @@
 package soft
 
 // stack is PUSH, POP, CALL and RET, and the jumps.
-func (t *translator) stack(i int, o *op) bool {
+func (t *translator) stack(i int, o *op, x *opInfo) bool {
 	a := &t.asm
 	push := op{base: rSP, index: slotZero, disp: -8}
 	pop := op{base: rSP, index: slotZero}
 	drop := func(n int32) { a.lea(hSP, inMem(hSP, n)) }
-	switch o.code {
-	case opPUSH, opPUSHI:
+	switch x.kind {
+	case kindPush, kindPushImm:
 		t.prepare(i, true, rSP)
 		m := t.locate(i, &push, 8, true, false)
 		switch {
-		case o.code == opPUSH:
+		case x.kind == kindPush:
 			a.store(8, t.into(hA, o.src), m)
 		default:
 			a.storeImm(8, m, o.imm)
 		}
 		drop(-8)
 		t.wrote(rSP)
-	case opPOP:
+	case kindPop:
 		t.prepare(i, true, rSP, o.dst)
 		m := t.locate(i, &pop, 8, false, false)
 		if d := t.target(hA, o.dst); d == hSP || d == hA {
@@ -30,13 +30,13 @@ func (t *translator) stack(i int, o *op) bool {
 			drop(8)
 		}
 		t.wrote(rSP, o.dst)
-	case opLEAVE:
+	case kindLeave:
 		t.prepare(i, true, rSP, rBP)
 		m := t.locate(i, &op{base: rBP, index: slotZero}, 8, false, false)
 		a.lea(hSP, inMem(rBP, 8))
 		a.load(8, rBP, m)
 		t.wrote(rSP, rBP)
-	case opPUSHF:
+	case kindPushf:
 		t.prepare(i, true, rSP)
 		t.toWord()
 		m := t.locate(i, &push, 8, true, false)
@@ -49,31 +49,31 @@ func (t *translator) stack(i int, o *op) bool {
 		drop(-8)
 		t.flags.host = 0
 		t.wrote(rSP)
-	case opPOPF:
+	case kindPopf:
 		t.popFlags(i, &pop)
-	case opCALL:
+	case kindCall:
 		t.prepare(i, true, rSP)
 		t.push(i, int64(o.disp))
 		t.edge(i, 0)
-	case opJMP:
+	case kindJmp:
 		t.edge(i, 0)
-	case opRET:
+	case kindRet:
 		t.prepare(i, true, rSP)
 		t.toWord()
 		m := t.locate(i, &pop, 8, false, false)
 		a.load(8, hA, m)
 		t.jump(i)
-	case opJMPR:
+	case kindJmpReg:
 		t.prepare(i, true)
 		t.toWord()
 		a.load(8, hA, t.slot(o.src))
 		t.jump(i)
-	case opCALLR:
+	case kindCallReg:
 		t.prepare(i, true, rSP)
 		t.toWord()
 		a.load(8, hA, t.slot(o.src))
 		t.callTo(i)
-	case opPUSH2:
+	case kindPush2:
 		t.prepare(i, true, rSP)
 		push.disp = -16
 		m := t.locate(i, &push, 16, true, false)
@@ -82,7 +82,7 @@ func (t *translator) stack(i int, o *op) bool {
 		a.store(8, t.into(hA, o.src), m)
 		drop(-16)
 		t.wrote(rSP)
-	case opPOP2:
+	case kindPop2:
 		t.prepare(i, true, rSP, o.dst, o.src)
 		m := t.locate(i, &pop, 16, false, false)
 		for _, s := range []uint8{o.dst, o.src} {
@@ -93,8 +93,6 @@ func (t *translator) stack(i int, o *op) bool {
 		}
 		drop(16)
 		t.wrote(rSP, o.dst, o.src)
-	default:
-		return false
 	}
 	return true
 }

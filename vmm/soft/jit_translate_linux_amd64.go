@@ -47,18 +47,6 @@ type stub struct {
 	vectors bool
 }
 
-// sizes are operand sizes in the order of opcodes.
-var opSizes = [4]uint8{1, 2, 4, 8}
-
-// ends says whether an op is the last of its block.
-func (o *op) ends() bool {
-	switch o.code {
-	case opJMP, opJMPR, opCALL, opCALLR, opRET, opSLOW, opDEAD:
-		return true
-	}
-	return false
-}
-
 // slot is a guest register as an operand.
 func (t *translator) slot(s uint8) arg {
 	switch {
@@ -223,7 +211,7 @@ func (t *translator) notEntered() {
 // resume makes a place to go on at after op i was done in Go. There is none if
 // later ops rely on what code found for it.
 func (t *translator) resume(i int, o *op) {
-	if o.code != opGENERIC && (!t.watch || plainStores[o.code].size == 0) {
+	if o.code != opGENERIC && (!t.watch || !plainStore(o.code)) {
 		return
 	}
 	if t.leads(i) != nil || t.certain[i] {
@@ -320,19 +308,12 @@ func (t *translator) analyse() {
 		t.live[i] = before || e&effEdge != 0
 		t.sets[i] = e&effSets != 0
 		t.leaves[i] = e&effLeaves != 0 && !t.certain[i]
-		before = t.leaves[i] || e&effReads != 0 || t.live[i] && !t.sets[i]
+		before = t.leaves[i] || e&effReads != 0 || t.live[i] && !t.sets[i] // not liveBefore: t knows better what leaves
 	}
 }
 
-const (
-	effLeaves = 1 << iota
-	effSets
-	effReads
-	effEdge
-)
-
 // effect says what an op does to the flags.
-func (t *translator) effect(o *op) uint8 {
+func (t *translator) effect(o *op) flagEffect {
 	switch o.code {
 	case opGENERIC:
 		if d := t.direct(o); d.emit != nil {
@@ -344,72 +325,5 @@ func (t *translator) effect(o *op) uint8 {
 			return 0
 		}
 	}
-	return o.effect()
+	return opTable[o.code].effect
 }
-
-func (o *op) effect() uint8 {
-	c := o.code
-	switch {
-	case c < opTESTRR8: // the eight operations, by form, width and operation
-		var e uint8 = effSets
-		if alu := (c - opADDRR8) % 8; alu == aluADC || alu == aluSBB {
-			e |= effReads
-		}
-		if c >= opADDRM8 {
-			e |= effLeaves
-		}
-		return e
-	case c < opTESTMR8:
-		return effSets
-	case c < opCMPRR8JO:
-		return effSets | effLeaves
-	case c < opCMPRM32JO, c >= opTESTRR8JO && c < opTESTMI8JO:
-		return effSets | effEdge
-	case c < opMOVRR8:
-		return effSets | effEdge | effLeaves
-	case c >= opMOVRR8 && c < opMOVZXRR8:
-		switch opMOVRR8 + (c-opMOVRR8)%movStride {
-		case opMOVRR8, opMOVRI8:
-			return 0
-		}
-		return effLeaves
-	case c >= opSETO && c <= opCMOVG64:
-		return effReads
-	}
-	switch c {
-	case opMOVZXRR8, opMOVZXRR16, opMOVZXRH, opMOVSXRR8, opMOVSX32RR8, opMOVSXRR16, opMOVSX32RR16, opMOVSXRR32,
-		opLEA32, opLEA64, opXCHGRR32, opXCHGRR64, opBSWAP32, opBSWAP64, opCDQE, opCWDE, opCQO, opCDQ,
-		opINCR32, opINCR64, opDECR32, opDECR64, opNOTR32, opNOTR64,
-		opMOVX, opMOVXR32, opMOVXR64, opMOVRX32, opMOVRX64, opMOVQX, opPXOR, opPOR, opPAND, opPANDN, opPADDQ, opPSUBQ,
-		opPMOVMSKB, opPUNPCKLQDQ, opPCMPEQB, opORDER, opCLI, opCLD, opCLC, opSTC, opRDTSC,
-		opSHLCL32, opSHLCL64, opSHRCL32, opSHRCL64, opSARCL32, opSARCL64,
-		opROLI32, opROLI64, opRORI32, opRORI64, opROLCL32, opROLCL64, opRORCL32, opRORCL64,
-		opBTRI32, opBTRI64, opBTRR32, opBTRR64, opBTSRI32, opBTSRI64, opBTSRR32, opBTSRR64, opBTRRI32, opBTRRI64, opBTRRR32, opBTRRR64,
-		opBSF32, opBSF64, opBSR32, opBSR64:
-		return 0
-	case opNEGR32, opNEGR64, opIMULRR32, opIMULRR64, opIMULRI32, opIMULRI64, opMUL32, opMUL64,
-		opSHLI32, opSHLI64, opSHRI32, opSHRI64, opSARI32, opSARI64:
-		return effSets
-	case opPUSHF:
-		return effReads | effLeaves
-	case opXADDMR32, opXADDMR64, opCMPXCHGMR32, opCMPXCHGMR64:
-		return effSets | effLeaves
-	}
-	return effLeaves
-}
-
-// fullOps are, of the variants that the interpreter has of an op, the ones that
-// say the most.
-var fullOps = func() (full [opCount]opcode) {
-	for i := range full {
-		full[i] = opcode(i)
-	}
-	for _, variants := range [][opCount]opcode{quietOps, basedOps} {
-		for i, v := range variants {
-			if v != 0 {
-				full[v] = full[i]
-			}
-		}
-	}
-	return full
-}()

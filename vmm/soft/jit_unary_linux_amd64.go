@@ -1,29 +1,10 @@
 package soft
 
-// shiftKind is a shift of a register: its number in group 2, its operand size,
-// and whether CL has the count.
-type shiftKind struct {
-	op, size uint8
-	cl       bool
-}
-
-var shiftKinds = map[opcode]shiftKind{
-	opROLI32: {0, 4, false}, opROLCL32: {0, 4, true}, opROLI64: {0, 8, false}, opROLCL64: {0, 8, true},
-	opRORI32: {1, 4, false}, opRORCL32: {1, 4, true}, opRORI64: {1, 8, false}, opRORCL64: {1, 8, true},
-	opSHLI32: {4, 4, false}, opSHLCL32: {4, 4, true}, opSHLI64: {4, 8, false}, opSHLCL64: {4, 8, true},
-	opSHRI32: {5, 4, false}, opSHRCL32: {5, 4, true}, opSHRI64: {5, 8, false}, opSHRCL64: {5, 8, true},
-	opSARI32: {7, 4, false}, opSARCL32: {7, 4, true}, opSARI64: {7, 8, false}, opSARCL64: {7, 8, true},
-}
-
 // shift is the shifts and rotates of registers.
-func (t *translator) shift(i int, o *op) bool {
-	k, ok := shiftKinds[o.code]
-	if !ok {
-		return t.doubleShiftImm(i, o)
-	}
-	op, size, cl := k.op, k.size, k.cl
+func (t *translator) shift(i int, o *op, x *opInfo) bool {
+	op, size, cl := x.sub, x.size, x.form == formCL
 	a := &t.asm
-	rotate := op < 2
+	rotate := op == shiftROL || op == shiftROR
 	t.prepare(i, false, o.dst)
 	live := t.live[i]
 	if live && (cl || rotate) {
@@ -90,24 +71,16 @@ func (t *translator) shift(i int, o *op) bool {
 	return true
 }
 
-func (t *translator) doubleShiftImm(i int, o *op) bool {
-	size, opcode := uint8(4), uint32(0xa4)
-	switch o.code {
-	case opSHLD32:
-	case opSHLD64:
-		size = 8
-	case opSHRD32:
+func (t *translator) doubleShiftImm(i int, o *op, x *opInfo) bool {
+	opcode := uint32(0xa4)
+	if x.sub == doubleShiftSHRD {
 		opcode = 0xac
-	case opSHRD64:
-		size, opcode = 8, 0xac
-	default:
-		return false
 	}
 	t.prepare(i, false, o.dst)
 	if t.live[i] {
 		t.toWord()
 	}
-	t.doubleShift(i, opcode, size, t.slot(o.dst), o.src, int(o.scale))
+	t.doubleShift(i, opcode, x.size, t.slot(o.dst), o.src, int(o.scale))
 	t.wrote(o.dst)
 	return true
 }
@@ -183,124 +156,118 @@ func (t *translator) multiplied(size uint8, low arg) {
 	a.load(8, hAX, inReg(hA))
 }
 
-// unary is the register operations between INC and DIV.
-func (t *translator) unary(i int, o *op) bool {
+func (t *translator) mul(i int, o *op, x *opInfo) bool {
+	t.prepare(i, true, rAX, rDX)
+	t.asm.insn(0xf7, x.size, 4, t.slot(o.src))
+	return t.multiply(i, x.size, inReg(hAX))
+}
+
+func (t *translator) div(i int, o *op, x *opInfo) bool {
 	a := &t.asm
-	c := o.code
-	size := uint8(4)
-	switch {
-	case c == opMUL64 || c == opMUL32:
-		if c == opMUL64 {
-			size = 8
-		}
-		t.prepare(i, true, rAX, rDX)
-		a.insn(0xf7, size, 4, t.slot(o.src))
-		return t.multiply(i, size, inReg(hAX))
-	case c == opDIV64 || c == opDIV32:
-		if c == opDIV64 {
-			size = 8
-		}
-		if o.src == rDX {
-			return false
-		}
-		t.prepare(i, true, rAX, rDX)
-		t.toWord()
-		a.alu(aluCMP, size, hDX, t.slot(o.src)) // the quotient must fit
-		t.bail(i, a.jcc(3))
-		a.insn(0xf7, size, 6, t.slot(o.src))
-		t.wrote(rAX, rDX)
-		return true
-	case c >= opINCR64:
-		size = 8
-		c -= opINCR64 - opINCR32
+	if o.src == rDX {
+		return false
 	}
-	switch c {
-	case opINCR32, opDECR32:
-		t.keepCarry(i)
-		t.writes = append(t.writes, o.dst)
-		d := t.target(hA, o.dst)
-		if d == hA {
-			a.load(8, hA, t.slot(o.dst))
-		}
-		a.insn(0xff, size, b2u(c == opDECR32), inReg(d))
-		t.finish(d, o.dst)
-		t.defineCount(i, b2u(c == opDECR32), size, o.dst)
-	case opINCM32, opDECM32:
+	t.prepare(i, true, rAX, rDX)
+	t.toWord()
+	a.alu(aluCMP, x.size, hDX, t.slot(o.src)) // the quotient must fit
+	t.bail(i, a.jcc(3))
+	a.insn(0xf7, x.size, 6, t.slot(o.src))
+	t.wrote(rAX, rDX)
+	return true
+}
+
+func (t *translator) incDec(i int, o *op, x *opInfo) bool {
+	a := &t.asm
+	dec := b2u(x.kind == kindDec)
+	if x.form == formM {
 		if t.flags.kind != againNot {
 			t.keepCarry(i)
 		}
 		t.prepare(i, true)
-		m := t.locate(i, o, size, true, false)
-		a.insn(0xff, size, b2u(c == opDECM32), m)
+		m := t.locate(i, o, x.size, true, false)
+		a.insn(0xff, x.size, dec, m)
 		if t.live[i] {
-			t.keepResult(size, m)
+			t.keepResult(x.size, m)
 		}
-		t.defineCount(i, b2u(c == opDECM32), size, slotKept)
-	case opNEGR32, opNOTR32:
-		t.prepare(i, false, o.dst)
-		d := t.target(hA, o.dst)
-		if d == hA {
-			a.load(8, hA, t.slot(o.dst))
-		}
-		if c == opNOTR32 {
-			a.insn(0xf7, size, 2, inReg(d))
-			t.finish(d, o.dst)
-			t.wrote(o.dst)
-			return true
-		}
-		a.insn(0xf7, size, 3, inReg(d))
-		t.finish(d, o.dst)
-		t.define(i, false, again{kind: againNeg, size: size, dst: o.dst, src: slotZero})
-	case opIMULRR32, opIMULRI32:
-		t.prepare(i, false, o.dst)
-		d := t.target(hB, o.dst)
-		if c == opIMULRR32 {
-			if d == hB {
-				a.load(8, hB, t.slot(o.dst))
-			}
-			a.insn(0x0faf, size, d, t.slot(o.src))
-		} else {
-			a.insn(0x69, size, d, t.slot(o.src))
-			a.imm32(uint32(o.imm))
-		}
-		t.finish(d, o.dst)
-		return t.multiply(i, size, t.slot(o.dst))
-	case opBTRI32, opBTRR32, opBTSRI32, opBTSRR32, opBTRRI32, opBTRRR32:
-		t.bitTest(i, o, size, c)
-	case opBTMI32, opBTSMI32, opBTRMI32:
-		t.prepare(i, true)
-		t.toWord()
-		m := t.locate(i, o, size, c != opBTMI32, false)
-		a.insn(0x0fba, size, [3]uint8{4, 5, 6}[c-opBTMI32], m)
-		a.byte(o.src & (8*size - 1))
-		a.insn(0x0f92, 1, 0, inReg(hA))
-		t.carryToWord()
-		t.defineWord(0)
-	case opBSF32, opBSR32:
-		t.prepare(i, true, o.dst)
-		if t.live[i] {
-			t.toWord()
-		}
-		s := t.into(hA, o.src)
-		d := t.target(hB, o.dst)
-		if t.live[i] {
-			a.aluImm(aluAND, 1, inCPU(offFlagWord+1), 0xff&^flagZF)
-		}
-		a.insn(0x85, size, s, inReg(s))
-		zero := a.jcc(4)
-		a.insn(uint32(0x0fbc+(c-opBSF32)), size, d, inReg(s))
-		t.finish(d, o.dst)
-		end := a.jmp()
-		a.here(zero)
-		if t.live[i] {
-			a.aluImm(aluOR, 1, inCPU(offFlagWord+1), flagZF)
-		}
-		a.here(end)
-		t.wrote(o.dst)
-		t.defineWord(0)
-	default:
-		return false
+		t.defineCount(i, dec, x.size, slotKept)
+		return true
 	}
+	t.keepCarry(i)
+	t.writes = append(t.writes, o.dst)
+	d := t.target(hA, o.dst)
+	if d == hA {
+		a.load(8, hA, t.slot(o.dst))
+	}
+	a.insn(0xff, x.size, dec, inReg(d))
+	t.finish(d, o.dst)
+	t.defineCount(i, dec, x.size, o.dst)
+	return true
+}
+
+func (t *translator) negNot(i int, o *op, x *opInfo) bool {
+	a := &t.asm
+	t.prepare(i, false, o.dst)
+	d := t.target(hA, o.dst)
+	if d == hA {
+		a.load(8, hA, t.slot(o.dst))
+	}
+	if x.kind == kindNot {
+		a.insn(0xf7, x.size, 2, inReg(d))
+		t.finish(d, o.dst)
+		t.wrote(o.dst)
+		return true
+	}
+	a.insn(0xf7, x.size, 3, inReg(d))
+	t.finish(d, o.dst)
+	t.define(i, false, again{kind: againNeg, size: x.size, dst: o.dst, src: slotZero})
+	return true
+}
+
+func (t *translator) imul(i int, o *op, x *opInfo) bool {
+	a := &t.asm
+	t.prepare(i, false, o.dst)
+	d := t.target(hB, o.dst)
+	if x.form == formRR {
+		if d == hB {
+			a.load(8, hB, t.slot(o.dst))
+		}
+		a.insn(0x0faf, x.size, d, t.slot(o.src))
+	} else {
+		a.insn(0x69, x.size, d, t.slot(o.src))
+		a.imm32(uint32(o.imm))
+	}
+	t.finish(d, o.dst)
+	return t.multiply(i, x.size, t.slot(o.dst))
+}
+
+// bitScan is BSF and BSR.
+func (t *translator) bitScan(i int, o *op, x *opInfo) bool {
+	a := &t.asm
+	t.prepare(i, true, o.dst)
+	if t.live[i] {
+		t.toWord()
+	}
+	s := t.into(hA, o.src)
+	d := t.target(hB, o.dst)
+	if t.live[i] {
+		a.aluImm(aluAND, 1, inCPU(offFlagWord+1), 0xff&^flagZF)
+	}
+	opcode := uint32(0x0fbc)
+	if x.sub == bitScanBSR {
+		opcode = 0x0fbd
+	}
+	a.insn(0x85, x.size, s, inReg(s))
+	zero := a.jcc(4)
+	a.insn(opcode, x.size, d, inReg(s))
+	t.finish(d, o.dst)
+	end := a.jmp()
+	a.here(zero)
+	if t.live[i] {
+		a.aluImm(aluOR, 1, inCPU(offFlagWord+1), flagZF)
+	}
+	a.here(end)
+	t.wrote(o.dst)
+	t.defineWord(0)
 	return true
 }
 
@@ -312,30 +279,41 @@ func (t *translator) multiply(i int, size uint8, low arg) bool {
 	return true
 }
 
-// bitTest is BT, BTS and BTR of a register; only CF changes.
-func (t *translator) bitTest(i int, o *op, size uint8, c opcode) {
+// bitTest is BT, BTS and BTR; only CF changes.
+func (t *translator) bitTest(i int, o *op, x *opInfo) bool {
 	a := &t.asm
-	write := c >= opBTSRI32
-	if write {
-		t.prepare(i, true, o.dst)
-	} else {
+	size := x.size
+	n := x.sub
+	switch {
+	case x.form == formMI:
 		t.prepare(i, true)
+		t.toWord()
+		m := t.locate(i, o, size, n != bitBT, false)
+		a.insn(0x0fba, size, 4|n, m)
+		a.byte(o.src & (8*size - 1))
+		a.insn(0x0f92, 1, 0, inReg(hA))
+		t.carryToWord()
+		t.defineWord(0)
+		return true
+	case n == bitBT:
+		t.prepare(i, true)
+	default:
+		t.prepare(i, true, o.dst)
 	}
 	if t.live[i] {
 		t.toWord()
 	}
-	n := (c - opBTRI32) / 2
 	d := t.target(hA, o.dst)
 	if d == hA {
 		a.load(8, hA, t.slot(o.dst))
 	}
-	if (c-opBTRI32)%2 == 0 {
-		a.insn(0x0fba, size, uint8(4+n), inReg(d))
+	if x.form == formRI {
+		a.insn(0x0fba, size, 4|n, inReg(d))
 		a.byte(o.src & (8*size - 1))
 	} else {
-		a.insn(uint32(0x0fa3+8*n), size, t.into(hB, o.src), inReg(d))
+		a.insn(0x0fa3+8*uint32(n), size, t.into(hB, o.src), inReg(d))
 	}
-	if write {
+	if n != bitBT {
 		t.finish(d, o.dst)
 	}
 	if t.live[i] {
@@ -344,4 +322,5 @@ func (t *translator) bitTest(i int, o *op, size uint8, c opcode) {
 	}
 	t.wrote(o.dst)
 	t.defineWord(0)
+	return true
 }

@@ -12,6 +12,7 @@ const (
 
 const (
 	movups, storeups = 0x0f10, 0x0f11
+	movaps           = 0x0f28
 	movss, storess   = 0xf30f10, 0xf30f11
 	movq, storeq     = 0xf30f7e, 0x660fd6
 )
@@ -92,7 +93,7 @@ func (t *translator) putVectors() {
 func (t *translator) needVectors(i int) {
 	t.vectors = false
 	for _, o := range t.ops[i:] {
-		if o.code >= opMOVX && o.code <= opPCMPEQBM || o.code == opGENERIC && t.direct(&o).vectors {
+		if opTable[o.code].vectors || o.code == opGENERIC && t.direct(&o).vectors {
 			t.haveVectors()
 			return
 		}
@@ -117,79 +118,87 @@ func (t *translator) finishVector(o *op) {
 	}
 }
 
-// vector is moves between vector registers and memory, and what the host's
-// registers compute bit by bit as the guest's do.
-func (t *translator) vector(i int, o *op) bool {
+// moveVector is moves between vector registers, general registers and memory.
+func (t *translator) moveVector(i int, o *op, x *opInfo) bool {
 	a := &t.asm
-	load := func(opcode uint32, size uint8, aligned bool) {
+	load := func(opcode uint32) {
 		t.prepare(i, true)
-		m := t.locate(i, o, size, false, aligned)
+		m := t.locate(i, o, x.size, false, x.kind == kindCopyAligned)
 		d := vecTarget(o.dst)
 		a.insn(opcode, 4, d, m)
 		t.finishVec(d, o.dst)
 	}
-	store := func(opcode uint32, size uint8, aligned bool) {
+	store := func(opcode uint32) {
 		t.prepare(i, true)
-		m := t.locate(i, o, size, true, aligned)
+		m := t.locate(i, o, x.size, true, x.kind == kindCopyAligned)
 		a.insn(opcode, 4, t.vec(vA, o.src), m)
 	}
-	size := uint8(4)
-	switch o.code {
-	case opMOVXR64, opMOVRX64:
-		size = 8
+	move := func(opcode uint32) {
+		d := vecTarget(o.dst)
+		a.insn(opcode, 4, d, inReg(t.vec(vA, o.src)))
+		t.finishVec(d, o.dst)
 	}
-	switch o.code {
-	case opMOVX:
-		d := vecTarget(o.dst)
-		a.insn(0x0f28, 4, d, inReg(t.vec(vA, o.src))) // movaps
-		t.finishVec(d, o.dst)
-	case opMOVXM, opMOVAXM:
-		load(movups, 16, o.code == opMOVAXM)
-	case opMOVMX, opMOVAMX:
-		store(storeups, 16, o.code == opMOVAMX)
-	case opMOVXM32:
-		load(movss, 4, false)
-	case opMOVXM64:
-		load(movq, 8, false)
-	case opMOVMX32:
-		store(storess, 4, false)
-	case opMOVMX64:
-		store(storeq, 8, false)
-	case opMOVXR32, opMOVXR64:
-		d := vecTarget(o.dst)
-		a.insn(0x660f6e, size, d, t.slot(o.src))
-		t.finishVec(d, o.dst)
-	case opMOVRX32, opMOVRX64:
+	toGeneral := func(opcode uint32, size uint8) {
 		t.prepare(i, false, o.dst)
 		r := t.target(hA, o.dst)
-		a.insn(0x660f7e, size, t.vec(vA, o.src), inReg(r))
+		a.insn(opcode, size, t.vec(vA, o.src), inReg(r))
 		t.finish(r, o.dst)
 		t.wrote(o.dst)
-	case opMOVQX:
-		d := vecTarget(o.dst)
-		a.insn(movq, 4, d, inReg(t.vec(vA, o.src)))
-		t.finishVec(d, o.dst)
-	case opMOVHXM:
-		t.loadHalf(i, o, 0x0f16)
-	case opMOVHMX:
-		store(0x0f17, 8, false)
-	case opPMOVMSKB:
+	}
+	switch x.kind {
+	case kindCopyVector, kindCopyAligned:
+		switch x.form {
+		case formXX:
+			move(movaps)
+		case formXM:
+			load(movups)
+		case formMX:
+			store(storeups)
+		}
+	case kindMoveLow:
+		move(movq)
+	case kindMovd:
+		switch {
+		case x.form == formXM && x.size == 4:
+			load(movss)
+		case x.form == formXM:
+			load(movq)
+		case x.form == formMX && x.size == 4:
+			store(storess)
+		case x.form == formMX:
+			store(storeq)
+		case x.form == formXR:
+			d := vecTarget(o.dst)
+			a.insn(0x660f6e, x.size, d, t.slot(o.src))
+			t.finishVec(d, o.dst)
+		case x.form == formRX:
+			toGeneral(0x660f7e, x.size)
+		}
+	case kindMovh:
+		if x.form == formMX {
+			store(0x0f17)
+		} else {
+			t.loadHalf(i, o, 0x0f16)
+		}
+	case kindMovmsk:
 		t.prepare(i, false, o.dst)
 		r := t.target(hA, o.dst)
 		a.insn(0x660fd7, 4, r, inReg(t.vec(vA, o.src)))
 		t.finish(r, o.dst)
 		t.wrote(o.dst)
-	case opPXOR, opPOR, opPAND, opPANDN, opPADDQ, opPSUBQ, opPCMPEQB, opPUNPCKLQDQ:
-		t.modifyVec(0x660f00|vectorOps[o.code], o.dst, o.src)
-	case opPXORM, opPORM, opPANDM, opPANDNM, opPADDQM, opPSUBQM, opPCMPEQBM:
-		t.prepare(i, true)
-		a.insn(movups, 4, vA, t.locate(i, o, 16, false, true))
-		t.modifyVec(0x660f00|vectorOps[o.code-1], o.dst, slotVec)
-	case opFP:
-		return t.packed(o)
-	default:
-		return false
 	}
+	return true
+}
+
+// vector is what the host's registers compute bit by bit as the guest's do.
+func (t *translator) vector(i int, o *op, x *opInfo) bool {
+	src := o.src
+	if x.form == formXM {
+		t.prepare(i, true)
+		t.asm.insn(movups, 4, vA, t.locate(i, o, 16, false, true))
+		src = slotVec
+	}
+	t.modifyVec(0x660f00|vectorOpcodes[x.sub], o.dst, src)
 	return true
 }
 
@@ -202,8 +211,9 @@ func (t *translator) loadHalf(i int, o *op, opcode uint32) {
 	t.finishVec(d, o.dst)
 }
 
-var vectorOps = map[opcode]uint32{
-	opPXOR: 0xef, opPOR: 0xeb, opPAND: 0xdb, opPANDN: 0xdf, opPADDQ: 0xd4, opPSUBQ: 0xfb, opPCMPEQB: 0x74, opPUNPCKLQDQ: 0x6c,
+// vectorOpcodes are those of the 0F map, with prefix 66.
+var vectorOpcodes = [...]uint32{
+	vectorPXOR: 0xef, vectorPOR: 0xeb, vectorPAND: 0xdb, vectorPANDN: 0xdf, vectorPADDQ: 0xd4, vectorPSUBQ: 0xfb, vectorPCMPEQB: 0x74, vectorPUNPCKLQDQ: 0x6c,
 }
 
 // Opcodes of the 0F map that are the same for the host: those that depend on
@@ -241,7 +251,7 @@ func (t *translator) computes(o *op) bool {
 	return bytes.IndexByte(shuffleOpcodes, code) >= 0 || o.disp>>8&3 == 1 && packedOpcode(code)
 }
 
-func (t *translator) packed(o *op) bool {
+func (t *translator) packed(_ int, o *op, _ *opInfo) bool {
 	if !t.computes(o) {
 		return false
 	}

@@ -5,8 +5,6 @@ import (
 	"nvlab/vmm/soft/fp"
 )
 
-//go:generate go run ./genfast
-
 // lowering turns the instructions of one block into ops.
 type lowering struct {
 	cache   *blockCache
@@ -34,38 +32,22 @@ const (
 	maxTurns = 7 // turns of a loop that it has beyond the first
 )
 
-// flagEffect is what an op does to the arithmetic flags. The zero value is for
-// ops that read them, or that may leave the block or raise an exception, which
-// shows them.
-type flagEffect uint8
-
-const (
-	flagsNone flagEffect = 1 + iota // does nothing to them
-	flagsAll                        // sets all of them
-	flagsSome                       // sets some and keeps others
-)
-
-// quieten replaces ops whose flags nothing sees.
-func quieten(ops []op) {
+// eliminateDeadFlags replaces ops whose flags nothing reads by variants that set none.
+func eliminateDeadFlags(ops []op) {
 	live := true
 	for i := len(ops) - 1; i >= 0; i-- {
 		o := &ops[i]
-		quiet := quietOps[o.code]
-		switch effect := flagEffects[o.code]; {
-		case effect == flagsNone:
-		case !live && quiet != 0:
+		if quiet := opTable[o.code].quiet; !live && quiet != 0 {
 			o.code = quiet
-			live = effect == 0 // it may still leave the block
-		default:
-			live = effect != flagsAll
 		}
+		live = opTable[o.code].effect.liveBefore(live)
 	}
 }
 
 // block makes ops of the page's code from pc on.
 func (t *lowering) block(code []byte, pc uint16) {
 	t.first, t.start = len(t.cache.ops), pc
-	defer func() { quieten(t.cache.ops[t.first:]) }()
+	defer func() { eliminateDeadFlags(t.cache.ops[t.first:]) }()
 	var in, after inst
 	for !t.done {
 		t.pc = pc
@@ -101,7 +83,7 @@ func (t *lowering) block(code []byte, pc uint16) {
 // emit appends an op for the instruction at hand.
 func (t *lowering) emit(o op) {
 	o.n, o.pc = t.n, t.pc
-	if b := basedOps[o.code]; b != 0 && o.index == slotZero {
+	if b := opTable[o.code].based; b != 0 && o.index == slotZero {
 		o.code = b
 	}
 	if t.pair(&o) {
@@ -223,19 +205,6 @@ func (t *lowering) mem(in *inst, o *op) bool {
 	return true
 }
 
-// widthIndex numbers operand sizes as the opcodes are ordered.
-func widthIndex(size uint8) opcode {
-	switch size {
-	case 1:
-		return 0
-	case 2:
-		return 1
-	case 4:
-		return 2
-	}
-	return 3
-}
-
 // low says whether register n of the given size is the low part of its slot.
 func (in *inst) low(n, size uint8) bool {
 	return size > 1 || n < 4 || in.flags&instREX != 0
@@ -320,7 +289,7 @@ func (t *lowering) lower(in *inst) bool {
 		if !ok {
 			return false
 		}
-		t.emit(op{code: in.pick(opIMULRI32, opIMULRI64), dst: in.reg, src: src, imm: int64(in.imm)})
+		t.emit(op{code: in.pick(opIMULRRI32, opIMULRRI64), dst: in.reg, src: src, imm: int64(in.imm)})
 		return true
 	case 0x80, 0x81, 0x83:
 		return t.lowerALU(in)
@@ -402,7 +371,7 @@ func (t *lowering) jump(in *inst, o op) bool {
 
 func (t *lowering) lowerJcc(in *inst) bool {
 	cc, target := t.another(in.opcode&15, t.pc+uint16(in.len), in.imm)
-	o := op{code: opJO + opcode(cc)}
+	o := op{code: opOf(kindJcc, formNone, 0, cc)}
 	if !t.branch(&o, target) {
 		return false
 	}
@@ -445,23 +414,23 @@ func (t *lowering) source(in *inst) (uint8, bool) {
 // lowerALU does the eight two-operand operations.
 func (t *lowering) lowerALU(in *inst) bool {
 	b := in.opcode
-	alu := opcode(b >> 3)
-	form := opADDRR8
+	alu := b >> 3
+	form := formRR
 	o := op{}
 	switch {
 	case b >= 0x80:
-		alu = opcode(in.modrm >> 3 & 7)
+		alu = in.modrm >> 3 & 7
 		o.imm = int64(in.imm)
 		if in.mod == 3 {
 			if !in.regRM(in.size) {
 				return false
 			}
-			form, o.dst = opADDRI8, in.rm
+			form, o.dst = formRI, in.rm
 		} else {
-			form = opADDMI8
+			form = formMI
 		}
 	case b&7 >= 4:
-		form, o.dst, o.imm = opADDRI8, rAX, int64(in.imm)
+		form, o.dst, o.imm = formRI, rAX, int64(in.imm)
 	case !in.low(in.reg, in.size) || in.mod == 3 && !in.regRM(in.size):
 		return false
 	case in.mod == 3 && b&2 == 0:
@@ -469,12 +438,12 @@ func (t *lowering) lowerALU(in *inst) bool {
 	case in.mod == 3:
 		o.dst, o.src = in.reg, in.rm
 	case b&2 == 0:
-		form, o.src = opADDMR8, in.reg
+		form, o.src = formMR, in.reg
 	default:
-		form, o.dst = opADDRM8, in.reg
+		form, o.dst = formRM, in.reg
 	}
-	o.code = form + widthIndex(in.size)*8 + alu
-	if form == opADDRM8 || form == opADDMR8 || form == opADDMI8 {
+	o.code = opOf(kindAlu, form, in.size, alu)
+	if opTable[o.code].mem != 0 {
 		return t.withMem(in, o)
 	}
 	t.emit(o)
@@ -482,25 +451,20 @@ func (t *lowering) lowerALU(in *inst) bool {
 }
 
 func (t *lowering) lowerTest(in *inst) bool {
-	w := widthIndex(in.size)
 	switch {
 	case in.opcode >= 0xa8:
-		t.emit(op{code: opTESTRI8 + w, dst: rAX, imm: int64(in.imm)})
+		t.emit(op{code: opOf(kindTest, formRI, in.size, 0), dst: rAX, imm: int64(in.imm)})
 		return true
 	case !in.low(in.reg, in.size) || in.mod == 3 && !in.regRM(in.size):
 		return false
 	case in.mod == 3:
-		t.emit(op{code: opTESTRR8 + w, dst: in.rm, src: in.reg})
+		t.emit(op{code: opOf(kindTest, formRR, in.size, 0), dst: in.rm, src: in.reg})
 		return true
 	}
-	return t.withMem(in, op{code: opTESTMR8 + w, src: in.reg})
+	return t.withMem(in, op{code: opOf(kindTest, formMR, in.size, 0), src: in.reg})
 }
 
-// movStride is the distance between the widths of a kind of MOV.
-const movStride = opMOVRR16 - opMOVRR8
-
 func (t *lowering) lowerMOV(in *inst) bool {
-	w := widthIndex(in.size) * movStride
 	b := in.opcode
 	switch {
 	case b >= 0xc6:
@@ -508,25 +472,25 @@ func (t *lowering) lowerMOV(in *inst) bool {
 			return false
 		}
 		if in.mod != 3 {
-			return t.withMem(in, op{code: opMOVMI8 + w, imm: int64(in.imm)})
+			return t.withMem(in, op{code: opOf(kindMov, formMI, in.size, 0), imm: int64(in.imm)})
 		}
-		return t.emitIf(in.regRM(in.size), op{code: opMOVRI8 + w, dst: in.rm, imm: int64(in.imm)})
+		return t.emitIf(in.regRM(in.size), op{code: opOf(kindMov, formRI, in.size, 0), dst: in.rm, imm: int64(in.imm)})
 	case b == 0xa0 || b == 0xa1:
-		return t.withMem(in, op{code: opMOVRM8 + w, dst: rAX})
+		return t.withMem(in, op{code: opOf(kindMov, formRM, in.size, 0), dst: rAX})
 	case b == 0xa2 || b == 0xa3:
-		return t.withMem(in, op{code: opMOVMR8 + w, src: rAX})
+		return t.withMem(in, op{code: opOf(kindMov, formMR, in.size, 0), src: rAX})
 	case !in.low(in.reg, in.size):
 		return false
 	case in.mod == 3:
-		o := op{code: opMOVRR8 + w, dst: in.reg, src: in.rm}
+		o := op{code: opOf(kindMov, formRR, in.size, 0), dst: in.reg, src: in.rm}
 		if b&2 == 0 {
 			o.dst, o.src = in.rm, in.reg
 		}
 		return t.emitIf(in.regRM(in.size), o)
 	case b&2 == 0:
-		return t.withMem(in, op{code: opMOVMR8 + w, src: in.reg})
+		return t.withMem(in, op{code: opOf(kindMov, formMR, in.size, 0), src: in.reg})
 	}
-	return t.withMem(in, op{code: opMOVRM8 + w, dst: in.reg})
+	return t.withMem(in, op{code: opOf(kindMov, formRM, in.size, 0), dst: in.reg})
 }
 
 func (t *lowering) lowerLEA(in *inst) bool {
@@ -564,36 +528,24 @@ func (t *lowering) lowerShift(in *inst) bool {
 	if !in.word() || in.mod != 3 {
 		return false
 	}
-	var first32, first64 opcode
-	n := uint8(in.imm)
+	o := op{dst: in.rm}
+	form := formI
 	switch in.opcode {
 	case 0xd3:
-		first32, first64 = opSHLCL32, opSHLCL64
+		form = formCL
 	case 0xd1:
-		n = 1
-		fallthrough
+		o.src = 1
 	default:
-		first32, first64 = opSHLI32, opSHLI64
-		if n = uint8(shiftCount(uint64(n), in.size)); n == 0 {
+		if o.src = uint8(shiftCount(in.imm, in.size)); o.src == 0 {
 			return false
 		}
 	}
-	var d opcode
-	switch in.modrm >> 3 & 7 {
-	case shiftSHL, shiftSHL2:
-	case shiftSHR:
-		d = opSHRI32 - opSHLI32
-	case shiftSAR:
-		d = opSARI32 - opSHLI32
-	case shiftROL:
-		d = opROLI32 - opSHLI32
-	case shiftROR:
-		d = opRORI32 - opSHLI32
-	default:
-		return false
+	shift := in.modrm >> 3 & 7
+	if shift == shiftSHL2 {
+		shift = shiftSHL
 	}
-	t.emit(op{code: in.pick(first32, first64) + d, dst: in.rm, src: n})
-	return true
+	o.code = opOf(kindShift, form, in.size, shift) // none with carry
+	return t.emitIf(o.code != 0, o)
 }
 
 func (t *lowering) lowerGroup3(in *inst) bool {
@@ -601,10 +553,10 @@ func (t *lowering) lowerGroup3(in *inst) bool {
 	if r < 2 {
 		o := op{dst: in.rm, imm: int64(in.imm)}
 		if in.mod != 3 {
-			o.code = opTESTMI8 + widthIndex(in.size)
+			o.code = opOf(kindTest, formMI, in.size, 0)
 			return t.withMem(in, o)
 		}
-		o.code = opTESTRI8 + widthIndex(in.size)
+		o.code = opOf(kindTest, formRI, in.size, 0)
 		if !in.regRM(in.size) { // AH to BH
 			t.emit(op{code: opMOVZXRH, dst: slotTmp, src: in.rm & 3})
 			o.dst = slotTmp
@@ -693,13 +645,13 @@ func (t *lowering) lower0F(in *inst) bool {
 		return t.lowerJcc(in)
 	case b >= 0x40 && b <= 0x4f:
 		src, ok := t.source(in)
-		return ok && t.emitIf(true, op{code: in.pick(opCMOVO32, opCMOVO64) + opcode(b&15), dst: in.reg, src: src})
+		return ok && t.emitIf(true, op{code: opOf(kindCmov, formRR, in.size, b&15), dst: in.reg, src: src})
 	case b >= 0x90 && b <= 0x9f:
 		if in.mod != 3 {
-			t.emit(op{code: opSETO + opcode(b&15), dst: slotTmp})
+			t.emit(op{code: opOf(kindSetcc, formR, 1, b&15), dst: slotTmp})
 			return t.withMem2(in, op{code: opMOVMR8, src: slotTmp})
 		}
-		return t.emitIf(in.regRM(1), op{code: opSETO + opcode(b&15), dst: in.rm})
+		return t.emitIf(in.regRM(1), op{code: opOf(kindSetcc, formR, 1, b&15), dst: in.rm})
 	case b >= 0xc8 && b <= 0xcf:
 		return t.emitIf(in.word(), op{code: in.pick(opBSWAP32, opBSWAP64), dst: b&7 | in.rex&1<<3})
 	}
@@ -849,8 +801,8 @@ func (t *lowering) fuse(in, j *inst) bool {
 	old := *t
 	t.n++
 	cc, target := t.another(cc, t.pc+uint16(in.len)+uint16(j.len), j.imm)
-	code, ok := fusedCode(last.code, opcode(cc))
-	if !ok || !t.branch(&o, target) {
+	code := fusedCode(last.code, cc)
+	if code == 0 || !t.branch(&o, target) {
 		*t = old
 		t.cache.ops = t.cache.ops[:start]
 		return false
@@ -862,61 +814,14 @@ func (t *lowering) fuse(in, j *inst) bool {
 	return true
 }
 
-// fusedCode is the first of the codes that fuse a comparison, plus cc.
-func fusedCode(code, cc opcode) (opcode, bool) {
-	const cmp = aluCMP
-	switch code {
-	case opADDRR8 + cmp:
-		return opCMPRR8JO + cc, true
-	case opADDRR32 + cmp:
-		return opCMPRR32JO + cc, true
-	case opADDRR64 + cmp:
-		return opCMPRR64JO + cc, true
-	case opADDRI8 + cmp:
-		return opCMPRI8JO + cc, true
-	case opADDRI16 + cmp:
-		return opCMPRI16JO + cc, true
-	case opADDRI32 + cmp:
-		return opCMPRI32JO + cc, true
-	case opADDRI64 + cmp:
-		return opCMPRI64JO + cc, true
-	case opADDRM32 + cmp:
-		return opCMPRM32JO + cc, true
-	case opADDRM64 + cmp:
-		return opCMPRM64JO + cc, true
-	case opADDMR32 + cmp:
-		return opCMPMR32JO + cc, true
-	case opADDMR64 + cmp:
-		return opCMPMR64JO + cc, true
-	case opADDMI8 + cmp:
-		return opCMPMI8JO + cc, true
-	case opADDMI16 + cmp:
-		return opCMPMI16JO + cc, true
-	case opADDMI32 + cmp:
-		return opCMPMI32JO + cc, true
-	case opADDMI64 + cmp:
-		return opCMPMI64JO + cc, true
+// fusedCode is the code of a comparison with a branch, or 0. After TEST, CF is
+// 0: branches on it are not worth one.
+func fusedCode(code opcode, cc uint8) opcode {
+	c := &opTable[code]
+	if c.kind == kindTest {
+		return opOf(kindTestJump, c.form, c.size, cc)
 	}
-	if cc == 2 || cc == 3 || cc == 6 || cc == 7 { // CF is 0 after TEST
-		return 0, false
-	}
-	switch code {
-	case opTESTRR8:
-		return opTESTRR8JO + cc, true
-	case opTESTRR32:
-		return opTESTRR32JO + cc, true
-	case opTESTRR64:
-		return opTESTRR64JO + cc, true
-	case opTESTRI8:
-		return opTESTRI8JO + cc, true
-	case opTESTRI32:
-		return opTESTRI32JO + cc, true
-	case opTESTMI8:
-		return opTESTMI8JO + cc, true
-	case opTESTMI32:
-		return opTESTMI32JO + cc, true
-	}
-	return 0, false
+	return opOf(kindCmpJump, c.form, c.size, cc)
 }
 
 // fpOps are the arithmetic instructions of package fp that FP ops name.

@@ -43,22 +43,22 @@ func (t *lowering) lowerSSE(in *inst) bool {
 		if mem {
 			return load(op{code: opMOVXM})
 		}
-		return t.emitIf(true, op{code: opMOVX, dst: in.reg, src: in.rm})
+		return t.emitIf(true, op{code: opMOVXX, dst: in.reg, src: in.rm})
 	case 0x0011, 0x6611, 0xf37f:
 		if mem {
 			return store(op{code: opMOVMX})
 		}
-		return t.emitIf(true, op{code: opMOVX, dst: in.rm, src: in.reg})
+		return t.emitIf(true, op{code: opMOVXX, dst: in.rm, src: in.reg})
 	case 0x0028, 0x6628, 0x666f: // MOVAPS, MOVAPD, MOVDQA
 		if mem {
 			return load(op{code: opMOVAXM})
 		}
-		return t.emitIf(true, op{code: opMOVX, dst: in.reg, src: in.rm})
+		return t.emitIf(true, op{code: opMOVXX, dst: in.reg, src: in.rm})
 	case 0x0029, 0x6629, 0x667f:
 		if mem {
 			return store(op{code: opMOVAMX})
 		}
-		return t.emitIf(true, op{code: opMOVX, dst: in.rm, src: in.reg})
+		return t.emitIf(true, op{code: opMOVXX, dst: in.rm, src: in.reg})
 	case 0x002b, 0x662b, 0x66e7: // MOVNTPS, MOVNTPD, MOVNTDQ
 		return mem && store(op{code: opMOVAMX, sel: uint8(observe.NonTemporal)})
 	case 0xf310: // MOVSS
@@ -67,7 +67,7 @@ func (t *lowering) lowerSSE(in *inst) bool {
 		if mem {
 			return load(op{code: opMOVXM64})
 		}
-		return t.emitIf(key == 0xf37e, op{code: opMOVQX, dst: in.reg, src: in.rm})
+		return t.emitIf(key == 0xf37e, op{code: opMOVQXX, dst: in.reg, src: in.rm})
 	case 0xf311:
 		return mem && store(op{code: opMOVMX32})
 	case 0xf211, 0x66d6:
@@ -87,24 +87,24 @@ func (t *lowering) lowerSSE(in *inst) bool {
 		}
 		return t.emitIf(true, op{code: in.pick(opMOVRX32, opMOVRX64), dst: in.rm, src: in.reg})
 	case 0x66d7:
-		return t.emitIf(!mem, op{code: opPMOVMSKB, dst: in.reg, src: in.rm})
+		return t.emitIf(!mem, op{code: opPMOVMSKBRX, dst: in.reg, src: in.rm})
 	case 0x66ef, 0x0057, 0x6657:
-		return t.lowerLogic(in, opPXOR, opPXORM)
+		return t.lowerLogic(in, opPXORXX, opPXORXM)
 	case 0x66eb, 0x0056, 0x6656:
-		return t.lowerLogic(in, opPOR, opPORM)
+		return t.lowerLogic(in, opPORXX, opPORXM)
 	case 0x66db, 0x0054, 0x6654:
-		return t.lowerLogic(in, opPAND, opPANDM)
+		return t.lowerLogic(in, opPANDXX, opPANDXM)
 	case 0x66df, 0x0055, 0x6655:
-		return t.lowerLogic(in, opPANDN, opPANDNM)
+		return t.lowerLogic(in, opPANDNXX, opPANDNXM)
 	case 0x66d4:
-		return t.lowerLogic(in, opPADDQ, opPADDQM)
+		return t.lowerLogic(in, opPADDQXX, opPADDQXM)
 	case 0x66fb:
-		return t.lowerLogic(in, opPSUBQ, opPSUBQM)
+		return t.lowerLogic(in, opPSUBQXX, opPSUBQXM)
 	case 0x6674:
-		return t.lowerLogic(in, opPCMPEQB, opPCMPEQBM)
+		return t.lowerLogic(in, opPCMPEQBXX, opPCMPEQBXM)
 	case 0x666c:
 		if !mem {
-			return t.emitIf(true, op{code: opPUNPCKLQDQ, dst: in.reg, src: in.rm})
+			return t.emitIf(true, op{code: opPUNPCKLQDQXX, dst: in.reg, src: in.rm})
 		}
 	}
 	return t.lowerFP(in, p)

@@ -2,166 +2,252 @@
 
 package soft
 
+// The opcodes. Their order means nothing.
 const (
-	opADDRR8 opcode = iota
-	opORRR8
-	opADCRR8
-	opSBBRR8
-	opANDRR8
-	opSUBRR8
-	opXORRR8
-	opCMPRR8
+	opNone opcode = iota
+	opADDRR8
+	opADDRR8NF
 	opADDRR16
-	opORRR16
-	opADCRR16
-	opSBBRR16
-	opANDRR16
-	opSUBRR16
-	opXORRR16
-	opCMPRR16
+	opADDRR16NF
 	opADDRR32
-	opORRR32
-	opADCRR32
-	opSBBRR32
-	opANDRR32
-	opSUBRR32
-	opXORRR32
-	opCMPRR32
+	opADDRR32NF
 	opADDRR64
-	opORRR64
-	opADCRR64
-	opSBBRR64
-	opANDRR64
-	opSUBRR64
-	opXORRR64
-	opCMPRR64
+	opADDRR64NF
 	opADDRI8
-	opORRI8
-	opADCRI8
-	opSBBRI8
-	opANDRI8
-	opSUBRI8
-	opXORRI8
-	opCMPRI8
+	opADDRI8NF
 	opADDRI16
-	opORRI16
-	opADCRI16
-	opSBBRI16
-	opANDRI16
-	opSUBRI16
-	opXORRI16
-	opCMPRI16
+	opADDRI16NF
 	opADDRI32
-	opORRI32
-	opADCRI32
-	opSBBRI32
-	opANDRI32
-	opSUBRI32
-	opXORRI32
-	opCMPRI32
+	opADDRI32NF
 	opADDRI64
-	opORRI64
-	opADCRI64
-	opSBBRI64
-	opANDRI64
-	opSUBRI64
-	opXORRI64
-	opCMPRI64
+	opADDRI64NF
 	opADDRM8
-	opORRM8
-	opADCRM8
-	opSBBRM8
-	opANDRM8
-	opSUBRM8
-	opXORRM8
-	opCMPRM8
+	opADDRM8NF
 	opADDRM16
-	opORRM16
-	opADCRM16
-	opSBBRM16
-	opANDRM16
-	opSUBRM16
-	opXORRM16
-	opCMPRM16
+	opADDRM16NF
 	opADDRM32
-	opORRM32
-	opADCRM32
-	opSBBRM32
-	opANDRM32
-	opSUBRM32
-	opXORRM32
-	opCMPRM32
+	opADDRM32NF
 	opADDRM64
-	opORRM64
-	opADCRM64
-	opSBBRM64
-	opANDRM64
-	opSUBRM64
-	opXORRM64
-	opCMPRM64
+	opADDRM64NF
 	opADDMR8
-	opORMR8
-	opADCMR8
-	opSBBMR8
-	opANDMR8
-	opSUBMR8
-	opXORMR8
-	opCMPMR8
 	opADDMR16
-	opORMR16
-	opADCMR16
-	opSBBMR16
-	opANDMR16
-	opSUBMR16
-	opXORMR16
-	opCMPMR16
 	opADDMR32
-	opORMR32
-	opADCMR32
-	opSBBMR32
-	opANDMR32
-	opSUBMR32
-	opXORMR32
-	opCMPMR32
 	opADDMR64
-	opORMR64
-	opADCMR64
-	opSBBMR64
-	opANDMR64
-	opSUBMR64
-	opXORMR64
-	opCMPMR64
 	opADDMI8
-	opORMI8
-	opADCMI8
-	opSBBMI8
-	opANDMI8
-	opSUBMI8
-	opXORMI8
-	opCMPMI8
 	opADDMI16
-	opORMI16
-	opADCMI16
-	opSBBMI16
-	opANDMI16
-	opSUBMI16
-	opXORMI16
-	opCMPMI16
 	opADDMI32
-	opORMI32
-	opADCMI32
-	opSBBMI32
-	opANDMI32
-	opSUBMI32
-	opXORMI32
-	opCMPMI32
 	opADDMI64
+	opORRR8
+	opORRR8NF
+	opORRR16
+	opORRR16NF
+	opORRR32
+	opORRR32NF
+	opORRR64
+	opORRR64NF
+	opORRI8
+	opORRI8NF
+	opORRI16
+	opORRI16NF
+	opORRI32
+	opORRI32NF
+	opORRI64
+	opORRI64NF
+	opORRM8
+	opORRM8NF
+	opORRM16
+	opORRM16NF
+	opORRM32
+	opORRM32NF
+	opORRM64
+	opORRM64NF
+	opORMR8
+	opORMR16
+	opORMR32
+	opORMR64
+	opORMI8
+	opORMI16
+	opORMI32
 	opORMI64
+	opADCRR8
+	opADCRR8NF
+	opADCRR16
+	opADCRR16NF
+	opADCRR32
+	opADCRR32NF
+	opADCRR64
+	opADCRR64NF
+	opADCRI8
+	opADCRI8NF
+	opADCRI16
+	opADCRI16NF
+	opADCRI32
+	opADCRI32NF
+	opADCRI64
+	opADCRI64NF
+	opADCRM8
+	opADCRM8NF
+	opADCRM16
+	opADCRM16NF
+	opADCRM32
+	opADCRM32NF
+	opADCRM64
+	opADCRM64NF
+	opADCMR8
+	opADCMR16
+	opADCMR32
+	opADCMR64
+	opADCMI8
+	opADCMI16
+	opADCMI32
 	opADCMI64
+	opSBBRR8
+	opSBBRR8NF
+	opSBBRR16
+	opSBBRR16NF
+	opSBBRR32
+	opSBBRR32NF
+	opSBBRR64
+	opSBBRR64NF
+	opSBBRI8
+	opSBBRI8NF
+	opSBBRI16
+	opSBBRI16NF
+	opSBBRI32
+	opSBBRI32NF
+	opSBBRI64
+	opSBBRI64NF
+	opSBBRM8
+	opSBBRM8NF
+	opSBBRM16
+	opSBBRM16NF
+	opSBBRM32
+	opSBBRM32NF
+	opSBBRM64
+	opSBBRM64NF
+	opSBBMR8
+	opSBBMR16
+	opSBBMR32
+	opSBBMR64
+	opSBBMI8
+	opSBBMI16
+	opSBBMI32
 	opSBBMI64
+	opANDRR8
+	opANDRR8NF
+	opANDRR16
+	opANDRR16NF
+	opANDRR32
+	opANDRR32NF
+	opANDRR64
+	opANDRR64NF
+	opANDRI8
+	opANDRI8NF
+	opANDRI16
+	opANDRI16NF
+	opANDRI32
+	opANDRI32NF
+	opANDRI64
+	opANDRI64NF
+	opANDRM8
+	opANDRM8NF
+	opANDRM16
+	opANDRM16NF
+	opANDRM32
+	opANDRM32NF
+	opANDRM64
+	opANDRM64NF
+	opANDMR8
+	opANDMR16
+	opANDMR32
+	opANDMR64
+	opANDMI8
+	opANDMI16
+	opANDMI32
 	opANDMI64
+	opSUBRR8
+	opSUBRR8NF
+	opSUBRR16
+	opSUBRR16NF
+	opSUBRR32
+	opSUBRR32NF
+	opSUBRR64
+	opSUBRR64NF
+	opSUBRI8
+	opSUBRI8NF
+	opSUBRI16
+	opSUBRI16NF
+	opSUBRI32
+	opSUBRI32NF
+	opSUBRI64
+	opSUBRI64NF
+	opSUBRM8
+	opSUBRM8NF
+	opSUBRM16
+	opSUBRM16NF
+	opSUBRM32
+	opSUBRM32NF
+	opSUBRM64
+	opSUBRM64NF
+	opSUBMR8
+	opSUBMR16
+	opSUBMR32
+	opSUBMR64
+	opSUBMI8
+	opSUBMI16
+	opSUBMI32
 	opSUBMI64
+	opXORRR8
+	opXORRR8NF
+	opXORRR16
+	opXORRR16NF
+	opXORRR32
+	opXORRR32NF
+	opXORRR64
+	opXORRR64NF
+	opXORRI8
+	opXORRI8NF
+	opXORRI16
+	opXORRI16NF
+	opXORRI32
+	opXORRI32NF
+	opXORRI64
+	opXORRI64NF
+	opXORRM8
+	opXORRM8NF
+	opXORRM16
+	opXORRM16NF
+	opXORRM32
+	opXORRM32NF
+	opXORRM64
+	opXORRM64NF
+	opXORMR8
+	opXORMR16
+	opXORMR32
+	opXORMR64
+	opXORMI8
+	opXORMI16
+	opXORMI32
 	opXORMI64
+	opCMPRR8
+	opCMPRR16
+	opCMPRR32
+	opCMPRR64
+	opCMPRI8
+	opCMPRI16
+	opCMPRI32
+	opCMPRI64
+	opCMPRM8
+	opCMPRM16
+	opCMPRM32
+	opCMPRM64
+	opCMPMR8
+	opCMPMR16
+	opCMPMR32
+	opCMPMR64
+	opCMPMI8
+	opCMPMI16
+	opCMPMI32
 	opCMPMI64
 	opTESTRR8
 	opTESTRR16
@@ -179,8 +265,6 @@ const (
 	opTESTMI16
 	opTESTMI32
 	opTESTMI64
-	opCMPRR8JO
-	opCMPRR8JNO
 	opCMPRR8JB
 	opCMPRR8JAE
 	opCMPRR8JE
@@ -189,14 +273,10 @@ const (
 	opCMPRR8JA
 	opCMPRR8JS
 	opCMPRR8JNS
-	opCMPRR8JP
-	opCMPRR8JNP
 	opCMPRR8JL
 	opCMPRR8JGE
 	opCMPRR8JLE
 	opCMPRR8JG
-	opCMPRR32JO
-	opCMPRR32JNO
 	opCMPRR32JB
 	opCMPRR32JAE
 	opCMPRR32JE
@@ -205,14 +285,10 @@ const (
 	opCMPRR32JA
 	opCMPRR32JS
 	opCMPRR32JNS
-	opCMPRR32JP
-	opCMPRR32JNP
 	opCMPRR32JL
 	opCMPRR32JGE
 	opCMPRR32JLE
 	opCMPRR32JG
-	opCMPRR64JO
-	opCMPRR64JNO
 	opCMPRR64JB
 	opCMPRR64JAE
 	opCMPRR64JE
@@ -221,14 +297,10 @@ const (
 	opCMPRR64JA
 	opCMPRR64JS
 	opCMPRR64JNS
-	opCMPRR64JP
-	opCMPRR64JNP
 	opCMPRR64JL
 	opCMPRR64JGE
 	opCMPRR64JLE
 	opCMPRR64JG
-	opCMPRI8JO
-	opCMPRI8JNO
 	opCMPRI8JB
 	opCMPRI8JAE
 	opCMPRI8JE
@@ -237,14 +309,10 @@ const (
 	opCMPRI8JA
 	opCMPRI8JS
 	opCMPRI8JNS
-	opCMPRI8JP
-	opCMPRI8JNP
 	opCMPRI8JL
 	opCMPRI8JGE
 	opCMPRI8JLE
 	opCMPRI8JG
-	opCMPRI16JO
-	opCMPRI16JNO
 	opCMPRI16JB
 	opCMPRI16JAE
 	opCMPRI16JE
@@ -253,14 +321,10 @@ const (
 	opCMPRI16JA
 	opCMPRI16JS
 	opCMPRI16JNS
-	opCMPRI16JP
-	opCMPRI16JNP
 	opCMPRI16JL
 	opCMPRI16JGE
 	opCMPRI16JLE
 	opCMPRI16JG
-	opCMPRI32JO
-	opCMPRI32JNO
 	opCMPRI32JB
 	opCMPRI32JAE
 	opCMPRI32JE
@@ -269,14 +333,10 @@ const (
 	opCMPRI32JA
 	opCMPRI32JS
 	opCMPRI32JNS
-	opCMPRI32JP
-	opCMPRI32JNP
 	opCMPRI32JL
 	opCMPRI32JGE
 	opCMPRI32JLE
 	opCMPRI32JG
-	opCMPRI64JO
-	opCMPRI64JNO
 	opCMPRI64JB
 	opCMPRI64JAE
 	opCMPRI64JE
@@ -285,14 +345,10 @@ const (
 	opCMPRI64JA
 	opCMPRI64JS
 	opCMPRI64JNS
-	opCMPRI64JP
-	opCMPRI64JNP
 	opCMPRI64JL
 	opCMPRI64JGE
 	opCMPRI64JLE
 	opCMPRI64JG
-	opCMPRM32JO
-	opCMPRM32JNO
 	opCMPRM32JB
 	opCMPRM32JAE
 	opCMPRM32JE
@@ -301,14 +357,10 @@ const (
 	opCMPRM32JA
 	opCMPRM32JS
 	opCMPRM32JNS
-	opCMPRM32JP
-	opCMPRM32JNP
 	opCMPRM32JL
 	opCMPRM32JGE
 	opCMPRM32JLE
 	opCMPRM32JG
-	opCMPRM64JO
-	opCMPRM64JNO
 	opCMPRM64JB
 	opCMPRM64JAE
 	opCMPRM64JE
@@ -317,14 +369,10 @@ const (
 	opCMPRM64JA
 	opCMPRM64JS
 	opCMPRM64JNS
-	opCMPRM64JP
-	opCMPRM64JNP
 	opCMPRM64JL
 	opCMPRM64JGE
 	opCMPRM64JLE
 	opCMPRM64JG
-	opCMPMR32JO
-	opCMPMR32JNO
 	opCMPMR32JB
 	opCMPMR32JAE
 	opCMPMR32JE
@@ -333,14 +381,10 @@ const (
 	opCMPMR32JA
 	opCMPMR32JS
 	opCMPMR32JNS
-	opCMPMR32JP
-	opCMPMR32JNP
 	opCMPMR32JL
 	opCMPMR32JGE
 	opCMPMR32JLE
 	opCMPMR32JG
-	opCMPMR64JO
-	opCMPMR64JNO
 	opCMPMR64JB
 	opCMPMR64JAE
 	opCMPMR64JE
@@ -349,14 +393,10 @@ const (
 	opCMPMR64JA
 	opCMPMR64JS
 	opCMPMR64JNS
-	opCMPMR64JP
-	opCMPMR64JNP
 	opCMPMR64JL
 	opCMPMR64JGE
 	opCMPMR64JLE
 	opCMPMR64JG
-	opCMPMI8JO
-	opCMPMI8JNO
 	opCMPMI8JB
 	opCMPMI8JAE
 	opCMPMI8JE
@@ -365,14 +405,10 @@ const (
 	opCMPMI8JA
 	opCMPMI8JS
 	opCMPMI8JNS
-	opCMPMI8JP
-	opCMPMI8JNP
 	opCMPMI8JL
 	opCMPMI8JGE
 	opCMPMI8JLE
 	opCMPMI8JG
-	opCMPMI16JO
-	opCMPMI16JNO
 	opCMPMI16JB
 	opCMPMI16JAE
 	opCMPMI16JE
@@ -381,14 +417,10 @@ const (
 	opCMPMI16JA
 	opCMPMI16JS
 	opCMPMI16JNS
-	opCMPMI16JP
-	opCMPMI16JNP
 	opCMPMI16JL
 	opCMPMI16JGE
 	opCMPMI16JLE
 	opCMPMI16JG
-	opCMPMI32JO
-	opCMPMI32JNO
 	opCMPMI32JB
 	opCMPMI32JAE
 	opCMPMI32JE
@@ -397,14 +429,10 @@ const (
 	opCMPMI32JA
 	opCMPMI32JS
 	opCMPMI32JNS
-	opCMPMI32JP
-	opCMPMI32JNP
 	opCMPMI32JL
 	opCMPMI32JGE
 	opCMPMI32JLE
 	opCMPMI32JG
-	opCMPMI64JO
-	opCMPMI64JNO
 	opCMPMI64JB
 	opCMPMI64JAE
 	opCMPMI64JE
@@ -413,181 +441,268 @@ const (
 	opCMPMI64JA
 	opCMPMI64JS
 	opCMPMI64JNS
-	opCMPMI64JP
-	opCMPMI64JNP
 	opCMPMI64JL
 	opCMPMI64JGE
 	opCMPMI64JLE
 	opCMPMI64JG
-	opTESTRR8JO
-	opTESTRR8JNO
-	opTESTRR8JB
-	opTESTRR8JAE
 	opTESTRR8JE
 	opTESTRR8JNE
-	opTESTRR8JBE
-	opTESTRR8JA
 	opTESTRR8JS
 	opTESTRR8JNS
-	opTESTRR8JP
-	opTESTRR8JNP
 	opTESTRR8JL
 	opTESTRR8JGE
 	opTESTRR8JLE
 	opTESTRR8JG
-	opTESTRR32JO
-	opTESTRR32JNO
-	opTESTRR32JB
-	opTESTRR32JAE
 	opTESTRR32JE
 	opTESTRR32JNE
-	opTESTRR32JBE
-	opTESTRR32JA
 	opTESTRR32JS
 	opTESTRR32JNS
-	opTESTRR32JP
-	opTESTRR32JNP
 	opTESTRR32JL
 	opTESTRR32JGE
 	opTESTRR32JLE
 	opTESTRR32JG
-	opTESTRR64JO
-	opTESTRR64JNO
-	opTESTRR64JB
-	opTESTRR64JAE
 	opTESTRR64JE
 	opTESTRR64JNE
-	opTESTRR64JBE
-	opTESTRR64JA
 	opTESTRR64JS
 	opTESTRR64JNS
-	opTESTRR64JP
-	opTESTRR64JNP
 	opTESTRR64JL
 	opTESTRR64JGE
 	opTESTRR64JLE
 	opTESTRR64JG
-	opTESTRI8JO
-	opTESTRI8JNO
-	opTESTRI8JB
-	opTESTRI8JAE
 	opTESTRI8JE
 	opTESTRI8JNE
-	opTESTRI8JBE
-	opTESTRI8JA
 	opTESTRI8JS
 	opTESTRI8JNS
-	opTESTRI8JP
-	opTESTRI8JNP
 	opTESTRI8JL
 	opTESTRI8JGE
 	opTESTRI8JLE
 	opTESTRI8JG
-	opTESTRI32JO
-	opTESTRI32JNO
-	opTESTRI32JB
-	opTESTRI32JAE
 	opTESTRI32JE
 	opTESTRI32JNE
-	opTESTRI32JBE
-	opTESTRI32JA
 	opTESTRI32JS
 	opTESTRI32JNS
-	opTESTRI32JP
-	opTESTRI32JNP
 	opTESTRI32JL
 	opTESTRI32JGE
 	opTESTRI32JLE
 	opTESTRI32JG
-	opTESTMI8JO
-	opTESTMI8JNO
-	opTESTMI8JB
-	opTESTMI8JAE
 	opTESTMI8JE
 	opTESTMI8JNE
-	opTESTMI8JBE
-	opTESTMI8JA
 	opTESTMI8JS
 	opTESTMI8JNS
-	opTESTMI8JP
-	opTESTMI8JNP
 	opTESTMI8JL
 	opTESTMI8JGE
 	opTESTMI8JLE
 	opTESTMI8JG
-	opTESTMI32JO
-	opTESTMI32JNO
-	opTESTMI32JB
-	opTESTMI32JAE
 	opTESTMI32JE
 	opTESTMI32JNE
-	opTESTMI32JBE
-	opTESTMI32JA
 	opTESTMI32JS
 	opTESTMI32JNS
-	opTESTMI32JP
-	opTESTMI32JNP
 	opTESTMI32JL
 	opTESTMI32JGE
 	opTESTMI32JLE
 	opTESTMI32JG
+	opINCR32
+	opINCR32NF
+	opINCR64
+	opINCR64NF
+	opINCM32
+	opINCM64
+	opDECR32
+	opDECR32NF
+	opDECR64
+	opDECR64NF
+	opDECM32
+	opDECM64
+	opNEGR32
+	opNEGR32NF
+	opNEGR64
+	opNEGR64NF
+	opNOTR32
+	opNOTR64
+	opIMULRR64
+	opIMULRR64NF
+	opIMULRRI64
+	opIMULRRI64NF
+	opIMULRR32
+	opIMULRR32NF
+	opIMULRRI32
+	opIMULRRI32NF
+	opMUL64
+	opMUL64NF
+	opMUL32
+	opMUL32NF
+	opDIV64
+	opDIV32
+	opSHLI32
+	opSHLI32NF
+	opSHLI64
+	opSHLI64NF
+	opSHLCL32
+	opSHLCL32NF
+	opSHLCL64
+	opSHLCL64NF
+	opSHRI32
+	opSHRI32NF
+	opSHRI64
+	opSHRI64NF
+	opSHRCL32
+	opSHRCL32NF
+	opSHRCL64
+	opSHRCL64NF
+	opSARI32
+	opSARI32NF
+	opSARI64
+	opSARI64NF
+	opSARCL32
+	opSARCL32NF
+	opSARCL64
+	opSARCL64NF
+	opROLI32
+	opROLI32NF
+	opROLI64
+	opROLI64NF
+	opROLCL32
+	opROLCL32NF
+	opROLCL64
+	opROLCL64NF
+	opRORI32
+	opRORI32NF
+	opRORI64
+	opRORI64NF
+	opRORCL32
+	opRORCL32NF
+	opRORCL64
+	opRORCL64NF
+	opSHRD32
+	opSHRD32NF
+	opSHRD64
+	opSHRD64NF
+	opSHLD32
+	opSHLD32NF
+	opSHLD64
+	opSHLD64NF
+	opBTRI32
+	opBTRI64
+	opBTRR32
+	opBTRR64
+	opBTMI32
+	opBTMI64
+	opBTSRI32
+	opBTSRI32NF
+	opBTSRI64
+	opBTSRI64NF
+	opBTSRR32
+	opBTSRR32NF
+	opBTSRR64
+	opBTSRR64NF
+	opBTSMI32
+	opBTSMI64
+	opBTRRI32
+	opBTRRI32NF
+	opBTRRI64
+	opBTRRI64NF
+	opBTRRR32
+	opBTRRR32NF
+	opBTRRR64
+	opBTRRR64NF
+	opBTRMI32
+	opBTRMI64
+	opBSF32
+	opBSF32NF
+	opBSF64
+	opBSF64NF
+	opBSR32
+	opBSR32NF
+	opBSR64
+	opBSR64NF
+	opPUSH
+	opPUSHI
+	opPUSHF
+	opPOP
+	opPUSH2
+	opPOP2
+	opLEAVE
+	opPOPF
+	opPOPFNF
+	opCALL
+	opCALLR
+	opRET
+	opJMP
+	opJMPR
+	opJO
+	opJNO
+	opJB
+	opJAE
+	opJE
+	opJNE
+	opJBE
+	opJA
+	opJS
+	opJNS
+	opJP
+	opJNP
+	opJL
+	opJGE
+	opJLE
+	opJG
 	opMOVRR8
+	opMOVRR16
+	opMOVRR32
+	opMOVRR64
 	opMOVRI8
+	opMOVRI16
+	opMOVRI32
+	opMOVRI64
 	opMOVRM8
 	opMOVRM8B
-	opMOVMR8
-	opMOVMR8B
-	opMOVMI8
-	opMOVMI8B
-	opMOVRR16
-	opMOVRI16
 	opMOVRM16
 	opMOVRM16B
-	opMOVMR16
-	opMOVMR16B
-	opMOVMI16
-	opMOVMI16B
-	opMOVRR32
-	opMOVRI32
 	opMOVRM32
 	opMOVRM32B
-	opMOVMR32
-	opMOVMR32B
-	opMOVMI32
-	opMOVMI32B
-	opMOVRR64
-	opMOVRI64
 	opMOVRM64
 	opMOVRM64B
+	opMOVMR8
+	opMOVMR8B
+	opMOVMR16
+	opMOVMR16B
+	opMOVMR32
+	opMOVMR32B
 	opMOVMR64
 	opMOVMR64B
+	opMOVMI8
+	opMOVMI8B
+	opMOVMI16
+	opMOVMI16B
+	opMOVMI32
+	opMOVMI32B
 	opMOVMI64
 	opMOVMI64B
 	opMOVZXRR8
+	opMOVZXRR16
 	opMOVZXRM8
 	opMOVZXRM8B
-	opMOVZXRR16
 	opMOVZXRM16
 	opMOVZXRM16B
 	opMOVZXRH
 	opMOVSXRR8
+	opMOVSXRR16
+	opMOVSXRR32
 	opMOVSXRM8
 	opMOVSXRM8B
-	opMOVSX32RR8
-	opMOVSX32RM8
-	opMOVSX32RM8B
-	opMOVSXRR16
 	opMOVSXRM16
 	opMOVSXRM16B
-	opMOVSX32RR16
-	opMOVSX32RM16
-	opMOVSX32RM16B
-	opMOVSXRR32
 	opMOVSXRM32
 	opMOVSXRM32B
-	opLEA64B
-	opLEA64
+	opMOVSX32RR8
+	opMOVSX32RR16
+	opMOVSX32RM8
+	opMOVSX32RM8B
+	opMOVSX32RM16
+	opMOVSX32RM16B
 	opLEA32
+	opLEA32B
+	opLEA64
+	opLEA64B
 	opSETO
 	opSETNO
 	opSETB
@@ -637,12 +752,12 @@ const (
 	opCMOVLE64
 	opCMOVG64
 	opXCHGRR32
-	opXCHGMR32
-	opXADDMR32
-	opCMPXCHGMR32
 	opXCHGRR64
+	opXCHGMR32
 	opXCHGMR64
+	opXADDMR32
 	opXADDMR64
+	opCMPXCHGMR32
 	opCMPXCHGMR64
 	opCMPXCHG16B
 	opBSWAP64
@@ -651,611 +766,977 @@ const (
 	opCWDE
 	opCQO
 	opCDQ
-	opPUSH
-	opPUSHI
-	opPUSHF
-	opPOP
-	opPUSH2
-	opPOP2
-	opLEAVE
-	opCALL
-	opCALLR
-	opRET
-	opJMP
-	opJMPR
-	opJO
-	opJNO
-	opJB
-	opJAE
-	opJE
-	opJNE
-	opJBE
-	opJA
-	opJS
-	opJNS
-	opJP
-	opJNP
-	opJL
-	opJGE
-	opJLE
-	opJG
-	opSHLI32
-	opSHLI32NF
-	opSHRI32
-	opSHRI32NF
-	opSARI32
-	opSARI32NF
-	opROLI32
-	opROLI32NF
-	opRORI32
-	opRORI32NF
-	opSHLCL32
-	opSHLCL32NF
-	opSHRCL32
-	opSHRCL32NF
-	opSARCL32
-	opSARCL32NF
-	opROLCL32
-	opROLCL32NF
-	opRORCL32
-	opRORCL32NF
-	opSHRD32
-	opSHRD32NF
-	opSHLD32
-	opSHLD32NF
-	opSHLI64
-	opSHLI64NF
-	opSHRI64
-	opSHRI64NF
-	opSARI64
-	opSARI64NF
-	opROLI64
-	opROLI64NF
-	opRORI64
-	opRORI64NF
-	opSHLCL64
-	opSHLCL64NF
-	opSHRCL64
-	opSHRCL64NF
-	opSARCL64
-	opSARCL64NF
-	opROLCL64
-	opROLCL64NF
-	opRORCL64
-	opRORCL64NF
-	opSHRD64
-	opSHRD64NF
-	opSHLD64
-	opSHLD64NF
-	opINCR32
-	opINCR32NF
-	opINCM32
-	opDECR32
-	opDECR32NF
-	opDECM32
-	opNEGR32
-	opNEGR32NF
-	opNOTR32
-	opIMULRR32
-	opIMULRR32NF
-	opIMULRI32
-	opIMULRI32NF
-	opBTRI32
-	opBTRR32
-	opBTSRI32
-	opBTSRR32
-	opBTRRI32
-	opBTRRR32
-	opBTMI32
-	opBTSMI32
-	opBTRMI32
-	opBSF32
-	opBSR32
-	opINCR64
-	opINCR64NF
-	opINCM64
-	opDECR64
-	opDECR64NF
-	opDECM64
-	opNEGR64
-	opNEGR64NF
-	opNOTR64
-	opIMULRR64
-	opIMULRR64NF
-	opIMULRI64
-	opIMULRI64NF
-	opBTRI64
-	opBTRR64
-	opBTSRI64
-	opBTSRR64
-	opBTRRI64
-	opBTRRR64
-	opBTMI64
-	opBTSMI64
-	opBTRMI64
-	opBSF64
-	opBSR64
-	opMUL64
-	opMUL64NF
-	opMUL32
-	opMUL32NF
-	opDIV64
-	opDIV32
-	opMOVX
+	opCLI
+	opSTI
+	opCLD
+	opCLC
+	opSTC
+	opORDER
+	opRDTSC
+	opGENERIC
+	opSLOW
+	opDEAD
+	opMOVXX
 	opMOVXM
 	opMOVMX
 	opMOVAXM
 	opMOVAMX
 	opMOVXM32
-	opMOVMX32
-	opMOVXR32
-	opMOVRX32
 	opMOVXM64
-	opMOVMX64
+	opMOVXR32
 	opMOVXR64
+	opMOVMX32
+	opMOVMX64
+	opMOVRX32
 	opMOVRX64
-	opMOVQX
+	opMOVQXX
 	opMOVHXM
 	opMOVHMX
-	opPXOR
-	opPXORM
-	opPOR
-	opPORM
-	opPAND
-	opPANDM
-	opPANDN
-	opPANDNM
-	opPADDQ
-	opPADDQM
-	opPSUBQ
-	opPSUBQM
+	opPXORXX
+	opPXORXM
+	opPORXX
+	opPORXM
+	opPANDXX
+	opPANDXM
+	opPANDNXX
+	opPANDNXM
+	opPADDQXX
+	opPADDQXM
+	opPSUBQXX
+	opPSUBQXM
+	opPCMPEQBXX
+	opPCMPEQBXM
+	opPUNPCKLQDQXX
+	opPMOVMSKBRX
 	opFP
-	opPMOVMSKB
-	opPUNPCKLQDQ
-	opPCMPEQB
-	opPCMPEQBM
-	opCLI
-	opSTI
-	opPOPF
-	opORDER
-	opCLD
-	opCLC
-	opSTC
-	opRDTSC
-	opGENERIC
-	opSLOW
-	opDEAD
-	opADDRR32NF
-	opORRR32NF
-	opANDRR32NF
-	opSUBRR32NF
-	opXORRR32NF
-	opADDRR64NF
-	opORRR64NF
-	opANDRR64NF
-	opSUBRR64NF
-	opXORRR64NF
-	opADDRI32NF
-	opORRI32NF
-	opANDRI32NF
-	opSUBRI32NF
-	opXORRI32NF
-	opADDRI64NF
-	opORRI64NF
-	opANDRI64NF
-	opSUBRI64NF
-	opXORRI64NF
-	opADDRM32NF
-	opORRM32NF
-	opANDRM32NF
-	opSUBRM32NF
-	opXORRM32NF
-	opADDRM64NF
-	opORRM64NF
-	opANDRM64NF
-	opSUBRM64NF
-	opXORRM64NF
 	opCount
 )
 
-// flagEffects is what ops do to the arithmetic flags.
-var flagEffects = [opCount]flagEffect{
-	opCMPRR8JB:    flagsAll,
-	opCMPRR8JAE:   flagsAll,
-	opCMPRR8JE:    flagsAll,
-	opCMPRR8JNE:   flagsAll,
-	opCMPRR8JBE:   flagsAll,
-	opCMPRR8JA:    flagsAll,
-	opCMPRR8JS:    flagsAll,
-	opCMPRR8JNS:   flagsAll,
-	opCMPRR8JL:    flagsAll,
-	opCMPRR8JGE:   flagsAll,
-	opCMPRR8JLE:   flagsAll,
-	opCMPRR8JG:    flagsAll,
-	opCMPRR32JB:   flagsAll,
-	opCMPRR32JAE:  flagsAll,
-	opCMPRR32JE:   flagsAll,
-	opCMPRR32JNE:  flagsAll,
-	opCMPRR32JBE:  flagsAll,
-	opCMPRR32JA:   flagsAll,
-	opCMPRR32JS:   flagsAll,
-	opCMPRR32JNS:  flagsAll,
-	opCMPRR32JL:   flagsAll,
-	opCMPRR32JGE:  flagsAll,
-	opCMPRR32JLE:  flagsAll,
-	opCMPRR32JG:   flagsAll,
-	opCMPRR64JB:   flagsAll,
-	opCMPRR64JAE:  flagsAll,
-	opCMPRR64JE:   flagsAll,
-	opCMPRR64JNE:  flagsAll,
-	opCMPRR64JBE:  flagsAll,
-	opCMPRR64JA:   flagsAll,
-	opCMPRR64JS:   flagsAll,
-	opCMPRR64JNS:  flagsAll,
-	opCMPRR64JL:   flagsAll,
-	opCMPRR64JGE:  flagsAll,
-	opCMPRR64JLE:  flagsAll,
-	opCMPRR64JG:   flagsAll,
-	opCMPRI8JB:    flagsAll,
-	opCMPRI8JAE:   flagsAll,
-	opCMPRI8JE:    flagsAll,
-	opCMPRI8JNE:   flagsAll,
-	opCMPRI8JBE:   flagsAll,
-	opCMPRI8JA:    flagsAll,
-	opCMPRI8JS:    flagsAll,
-	opCMPRI8JNS:   flagsAll,
-	opCMPRI8JL:    flagsAll,
-	opCMPRI8JGE:   flagsAll,
-	opCMPRI8JLE:   flagsAll,
-	opCMPRI8JG:    flagsAll,
-	opCMPRI16JB:   flagsAll,
-	opCMPRI16JAE:  flagsAll,
-	opCMPRI16JE:   flagsAll,
-	opCMPRI16JNE:  flagsAll,
-	opCMPRI16JBE:  flagsAll,
-	opCMPRI16JA:   flagsAll,
-	opCMPRI16JS:   flagsAll,
-	opCMPRI16JNS:  flagsAll,
-	opCMPRI16JL:   flagsAll,
-	opCMPRI16JGE:  flagsAll,
-	opCMPRI16JLE:  flagsAll,
-	opCMPRI16JG:   flagsAll,
-	opCMPRI32JB:   flagsAll,
-	opCMPRI32JAE:  flagsAll,
-	opCMPRI32JE:   flagsAll,
-	opCMPRI32JNE:  flagsAll,
-	opCMPRI32JBE:  flagsAll,
-	opCMPRI32JA:   flagsAll,
-	opCMPRI32JS:   flagsAll,
-	opCMPRI32JNS:  flagsAll,
-	opCMPRI32JL:   flagsAll,
-	opCMPRI32JGE:  flagsAll,
-	opCMPRI32JLE:  flagsAll,
-	opCMPRI32JG:   flagsAll,
-	opCMPRI64JB:   flagsAll,
-	opCMPRI64JAE:  flagsAll,
-	opCMPRI64JE:   flagsAll,
-	opCMPRI64JNE:  flagsAll,
-	opCMPRI64JBE:  flagsAll,
-	opCMPRI64JA:   flagsAll,
-	opCMPRI64JS:   flagsAll,
-	opCMPRI64JNS:  flagsAll,
-	opCMPRI64JL:   flagsAll,
-	opCMPRI64JGE:  flagsAll,
-	opCMPRI64JLE:  flagsAll,
-	opCMPRI64JG:   flagsAll,
-	opTESTRR8JE:   flagsAll,
-	opTESTRR8JNE:  flagsAll,
-	opTESTRR8JS:   flagsAll,
-	opTESTRR8JNS:  flagsAll,
-	opTESTRR8JL:   flagsAll,
-	opTESTRR8JGE:  flagsAll,
-	opTESTRR8JLE:  flagsAll,
-	opTESTRR8JG:   flagsAll,
-	opTESTRR32JE:  flagsAll,
-	opTESTRR32JNE: flagsAll,
-	opTESTRR32JS:  flagsAll,
-	opTESTRR32JNS: flagsAll,
-	opTESTRR32JL:  flagsAll,
-	opTESTRR32JGE: flagsAll,
-	opTESTRR32JLE: flagsAll,
-	opTESTRR32JG:  flagsAll,
-	opTESTRR64JE:  flagsAll,
-	opTESTRR64JNE: flagsAll,
-	opTESTRR64JS:  flagsAll,
-	opTESTRR64JNS: flagsAll,
-	opTESTRR64JL:  flagsAll,
-	opTESTRR64JGE: flagsAll,
-	opTESTRR64JLE: flagsAll,
-	opTESTRR64JG:  flagsAll,
-	opTESTRI8JE:   flagsAll,
-	opTESTRI8JNE:  flagsAll,
-	opTESTRI8JS:   flagsAll,
-	opTESTRI8JNS:  flagsAll,
-	opTESTRI8JL:   flagsAll,
-	opTESTRI8JGE:  flagsAll,
-	opTESTRI8JLE:  flagsAll,
-	opTESTRI8JG:   flagsAll,
-	opTESTRI32JE:  flagsAll,
-	opTESTRI32JNE: flagsAll,
-	opTESTRI32JS:  flagsAll,
-	opTESTRI32JNS: flagsAll,
-	opTESTRI32JL:  flagsAll,
-	opTESTRI32JGE: flagsAll,
-	opTESTRI32JLE: flagsAll,
-	opTESTRI32JG:  flagsAll,
-	opMOVRR8:      flagsNone,
-	opMOVRI8:      flagsNone,
-	opMOVRR16:     flagsNone,
-	opMOVRI16:     flagsNone,
-	opMOVRR32:     flagsNone,
-	opMOVRI32:     flagsNone,
-	opMOVRR64:     flagsNone,
-	opMOVRI64:     flagsNone,
-	opMOVZXRR8:    flagsNone,
-	opMOVZXRR16:   flagsNone,
-	opMOVZXRH:     flagsNone,
-	opMOVSXRR8:    flagsNone,
-	opMOVSX32RR8:  flagsNone,
-	opMOVSXRR16:   flagsNone,
-	opMOVSX32RR16: flagsNone,
-	opMOVSXRR32:   flagsNone,
-	opLEA64B:      flagsNone,
-	opLEA64:       flagsNone,
-	opLEA32:       flagsNone,
-	opXCHGRR32:    flagsNone,
-	opXCHGRR64:    flagsNone,
-	opBSWAP64:     flagsNone,
-	opBSWAP32:     flagsNone,
-	opCDQE:        flagsNone,
-	opCWDE:        flagsNone,
-	opCQO:         flagsNone,
-	opCDQ:         flagsNone,
-	opSHLI32:      flagsAll,
-	opSHLI32NF:    flagsNone,
-	opSHRI32:      flagsAll,
-	opSHRI32NF:    flagsNone,
-	opSARI32:      flagsAll,
-	opSARI32NF:    flagsNone,
-	opROLI32:      flagsSome,
-	opROLI32NF:    flagsNone,
-	opRORI32:      flagsSome,
-	opRORI32NF:    flagsNone,
-	opSHLCL32:     flagsSome,
-	opSHLCL32NF:   flagsNone,
-	opSHRCL32:     flagsSome,
-	opSHRCL32NF:   flagsNone,
-	opSARCL32:     flagsSome,
-	opSARCL32NF:   flagsNone,
-	opROLCL32:     flagsSome,
-	opROLCL32NF:   flagsNone,
-	opRORCL32:     flagsSome,
-	opRORCL32NF:   flagsNone,
-	opSHRD32:      flagsAll,
-	opSHRD32NF:    flagsNone,
-	opSHLD32:      flagsAll,
-	opSHLD32NF:    flagsNone,
-	opSHLI64:      flagsAll,
-	opSHLI64NF:    flagsNone,
-	opSHRI64:      flagsAll,
-	opSHRI64NF:    flagsNone,
-	opSARI64:      flagsAll,
-	opSARI64NF:    flagsNone,
-	opROLI64:      flagsSome,
-	opROLI64NF:    flagsNone,
-	opRORI64:      flagsSome,
-	opRORI64NF:    flagsNone,
-	opSHLCL64:     flagsSome,
-	opSHLCL64NF:   flagsNone,
-	opSHRCL64:     flagsSome,
-	opSHRCL64NF:   flagsNone,
-	opSARCL64:     flagsSome,
-	opSARCL64NF:   flagsNone,
-	opROLCL64:     flagsSome,
-	opROLCL64NF:   flagsNone,
-	opRORCL64:     flagsSome,
-	opRORCL64NF:   flagsNone,
-	opSHRD64:      flagsAll,
-	opSHRD64NF:    flagsNone,
-	opSHLD64:      flagsAll,
-	opSHLD64NF:    flagsNone,
-	opINCR32:      flagsSome,
-	opINCR32NF:    flagsNone,
-	opDECR32:      flagsSome,
-	opDECR32NF:    flagsNone,
-	opNEGR32:      flagsAll,
-	opNEGR32NF:    flagsNone,
-	opNOTR32:      flagsNone,
-	opIMULRR32:    flagsAll,
-	opIMULRR32NF:  flagsNone,
-	opIMULRI32:    flagsAll,
-	opIMULRI32NF:  flagsNone,
-	opINCR64:      flagsSome,
-	opINCR64NF:    flagsNone,
-	opDECR64:      flagsSome,
-	opDECR64NF:    flagsNone,
-	opNEGR64:      flagsAll,
-	opNEGR64NF:    flagsNone,
-	opNOTR64:      flagsNone,
-	opIMULRR64:    flagsAll,
-	opIMULRR64NF:  flagsNone,
-	opIMULRI64:    flagsAll,
-	opIMULRI64NF:  flagsNone,
-	opMUL64:       flagsAll,
-	opMUL64NF:     flagsNone,
-	opMUL32:       flagsAll,
-	opMUL32NF:     flagsNone,
-	opMOVX:        flagsNone,
-	opMOVQX:       flagsNone,
-	opORDER:       flagsNone,
-	opADDRR32NF:   flagsNone,
-	opADDRR32:     flagsAll,
-	opORRR32NF:    flagsNone,
-	opORRR32:      flagsAll,
-	opANDRR32NF:   flagsNone,
-	opANDRR32:     flagsAll,
-	opSUBRR32NF:   flagsNone,
-	opSUBRR32:     flagsAll,
-	opXORRR32NF:   flagsNone,
-	opXORRR32:     flagsAll,
-	opADDRR64NF:   flagsNone,
-	opADDRR64:     flagsAll,
-	opORRR64NF:    flagsNone,
-	opORRR64:      flagsAll,
-	opANDRR64NF:   flagsNone,
-	opANDRR64:     flagsAll,
-	opSUBRR64NF:   flagsNone,
-	opSUBRR64:     flagsAll,
-	opXORRR64NF:   flagsNone,
-	opXORRR64:     flagsAll,
-	opADDRI32NF:   flagsNone,
-	opADDRI32:     flagsAll,
-	opORRI32NF:    flagsNone,
-	opORRI32:      flagsAll,
-	opANDRI32NF:   flagsNone,
-	opANDRI32:     flagsAll,
-	opSUBRI32NF:   flagsNone,
-	opSUBRI32:     flagsAll,
-	opXORRI32NF:   flagsNone,
-	opXORRI32:     flagsAll,
-	opADDRI64NF:   flagsNone,
-	opADDRI64:     flagsAll,
-	opORRI64NF:    flagsNone,
-	opORRI64:      flagsAll,
-	opANDRI64NF:   flagsNone,
-	opANDRI64:     flagsAll,
-	opSUBRI64NF:   flagsNone,
-	opSUBRI64:     flagsAll,
-	opXORRI64NF:   flagsNone,
-	opXORRI64:     flagsAll,
-	opADDRR8:      flagsAll,
-	opORRR8:       flagsAll,
-	opANDRR8:      flagsAll,
-	opSUBRR8:      flagsAll,
-	opXORRR8:      flagsAll,
-	opCMPRR8:      flagsAll,
-	opTESTRR8:     flagsAll,
-	opADDRI8:      flagsAll,
-	opORRI8:       flagsAll,
-	opANDRI8:      flagsAll,
-	opSUBRI8:      flagsAll,
-	opXORRI8:      flagsAll,
-	opCMPRI8:      flagsAll,
-	opTESTRI8:     flagsAll,
-	opADDRR16:     flagsAll,
-	opORRR16:      flagsAll,
-	opANDRR16:     flagsAll,
-	opSUBRR16:     flagsAll,
-	opXORRR16:     flagsAll,
-	opCMPRR16:     flagsAll,
-	opTESTRR16:    flagsAll,
-	opADDRI16:     flagsAll,
-	opORRI16:      flagsAll,
-	opANDRI16:     flagsAll,
-	opSUBRI16:     flagsAll,
-	opXORRI16:     flagsAll,
-	opCMPRI16:     flagsAll,
-	opTESTRI16:    flagsAll,
-	opCMPRR32:     flagsAll,
-	opTESTRR32:    flagsAll,
-	opCMPRI32:     flagsAll,
-	opTESTRI32:    flagsAll,
-	opCMPRR64:     flagsAll,
-	opTESTRR64:    flagsAll,
-	opCMPRI64:     flagsAll,
-	opTESTRI64:    flagsAll,
-}
+// The kinds of ops: see opInfo.
+const (
+	kindNone opKind = iota
+	kindAlu
+	kindTest
+	kindCmpJump
+	kindTestJump
+	kindInc
+	kindDec
+	kindNeg
+	kindNot
+	kindImul
+	kindMul
+	kindDiv
+	kindShift
+	kindDoubleShift
+	kindBit
+	kindBitScan
+	kindPush
+	kindPushImm
+	kindPushf
+	kindPop
+	kindPush2
+	kindPop2
+	kindLeave
+	kindPopf
+	kindCall
+	kindCallReg
+	kindRet
+	kindJmp
+	kindJmpReg
+	kindJcc
+	kindMov
+	kindMovzx
+	kindMovzxHigh
+	kindMovsx
+	kindMovsx32
+	kindLea
+	kindSetcc
+	kindCmov
+	kindXchg
+	kindXadd
+	kindCmpxchg
+	kindCmpxchg16b
+	kindBswap
+	kindCdqe
+	kindCwde
+	kindCqo
+	kindCdq
+	kindCli
+	kindSti
+	kindCld
+	kindClc
+	kindStc
+	kindOrder
+	kindRdtsc
+	kindGeneric
+	kindSlow
+	kindDead
+	kindCopyVector
+	kindCopyAligned
+	kindMovd
+	kindMoveLow
+	kindMovh
+	kindVector
+	kindMovmsk
+	kindFp
+	kindCount
+)
 
-// quietOps are the variants that set no flags; 0 is none.
-var quietOps = [opCount]opcode{
-	opSHLI32:   opSHLI32NF,
-	opSHRI32:   opSHRI32NF,
-	opSARI32:   opSARI32NF,
-	opROLI32:   opROLI32NF,
-	opRORI32:   opRORI32NF,
-	opSHLCL32:  opSHLCL32NF,
-	opSHRCL32:  opSHRCL32NF,
-	opSARCL32:  opSARCL32NF,
-	opROLCL32:  opROLCL32NF,
-	opRORCL32:  opRORCL32NF,
-	opSHRD32:   opSHRD32NF,
-	opSHLD32:   opSHLD32NF,
-	opSHLI64:   opSHLI64NF,
-	opSHRI64:   opSHRI64NF,
-	opSARI64:   opSARI64NF,
-	opROLI64:   opROLI64NF,
-	opRORI64:   opRORI64NF,
-	opSHLCL64:  opSHLCL64NF,
-	opSHRCL64:  opSHRCL64NF,
-	opSARCL64:  opSARCL64NF,
-	opROLCL64:  opROLCL64NF,
-	opRORCL64:  opRORCL64NF,
-	opSHRD64:   opSHRD64NF,
-	opSHLD64:   opSHLD64NF,
-	opINCR32:   opINCR32NF,
-	opDECR32:   opDECR32NF,
-	opNEGR32:   opNEGR32NF,
-	opIMULRR32: opIMULRR32NF,
-	opIMULRI32: opIMULRI32NF,
-	opINCR64:   opINCR64NF,
-	opDECR64:   opDECR64NF,
-	opNEGR64:   opNEGR64NF,
-	opIMULRR64: opIMULRR64NF,
-	opIMULRI64: opIMULRI64NF,
-	opMUL64:    opMUL64NF,
-	opMUL32:    opMUL32NF,
-	opADDRR32:  opADDRR32NF,
-	opORRR32:   opORRR32NF,
-	opANDRR32:  opANDRR32NF,
-	opSUBRR32:  opSUBRR32NF,
-	opXORRR32:  opXORRR32NF,
-	opADDRR64:  opADDRR64NF,
-	opORRR64:   opORRR64NF,
-	opANDRR64:  opANDRR64NF,
-	opSUBRR64:  opSUBRR64NF,
-	opXORRR64:  opXORRR64NF,
-	opADDRI32:  opADDRI32NF,
-	opORRI32:   opORRI32NF,
-	opANDRI32:  opANDRI32NF,
-	opSUBRI32:  opSUBRI32NF,
-	opXORRI32:  opXORRI32NF,
-	opADDRI64:  opADDRI64NF,
-	opORRI64:   opORRI64NF,
-	opANDRI64:  opANDRI64NF,
-	opSUBRI64:  opSUBRI64NF,
-	opXORRI64:  opXORRI64NF,
-	opADDRM32:  opADDRM32NF,
-	opORRM32:   opORRM32NF,
-	opANDRM32:  opANDRM32NF,
-	opSUBRM32:  opSUBRM32NF,
-	opXORRM32:  opXORRM32NF,
-	opADDRM64:  opADDRM64NF,
-	opORRM64:   opORRM64NF,
-	opANDRM64:  opANDRM64NF,
-	opSUBRM64:  opSUBRM64NF,
-	opXORRM64:  opXORRM64NF,
-}
+// The forms of operands: where they are.
+const (
+	formNone  opForm = iota
+	formRR           // dst, src
+	formRI           // dst, imm; of bit tests the number is src
+	formRM           // dst, memory
+	formMR           // memory, src
+	formMI           // memory, imm; of bit tests the number is src
+	formR            // dst
+	formM            // memory
+	formS            // src, and rAX and rDX
+	formRRI          // dst made of src and imm
+	formI            // dst, by a count that is src
+	formCL           // dst, by a count that is CL
+	formA            // dst made of the address of a memory operand
+	formXX           // vectors dst, src
+	formXM           // vector dst, memory
+	formMX           // memory, vector src
+	formXR           // vector dst, src
+	formRX           // dst, vector src
+	formPush         // memory below the stack pointer
+	formPop          // memory at the stack pointer
+	formFrame        // memory at rBP
+	formCount
+)
 
-// basedOps are the variants for addresses without an index; 0 is none.
-var basedOps = [opCount]opcode{
-	opMOVRM8:      opMOVRM8B,
-	opMOVMR8:      opMOVMR8B,
-	opMOVMI8:      opMOVMI8B,
-	opMOVRM16:     opMOVRM16B,
-	opMOVMR16:     opMOVMR16B,
-	opMOVMI16:     opMOVMI16B,
-	opMOVRM32:     opMOVRM32B,
-	opMOVMR32:     opMOVMR32B,
-	opMOVMI32:     opMOVMI32B,
-	opMOVRM64:     opMOVRM64B,
-	opMOVMR64:     opMOVMR64B,
-	opMOVMI64:     opMOVMI64B,
-	opMOVZXRM8:    opMOVZXRM8B,
-	opMOVZXRM16:   opMOVZXRM16B,
-	opMOVSXRM8:    opMOVSXRM8B,
-	opMOVSX32RM8:  opMOVSX32RM8B,
-	opMOVSXRM16:   opMOVSXRM16B,
-	opMOVSX32RM16: opMOVSX32RM16B,
-	opMOVSXRM32:   opMOVSXRM32B,
-	opLEA64:       opLEA64B,
+// What ops of kindDoubleShift do: see opInfo.
+const (
+	doubleShiftSHRD uint8 = iota
+	doubleShiftSHLD
+)
+
+// What ops of kindBitScan do: see opInfo.
+const (
+	bitScanBSF uint8 = iota
+	bitScanBSR
+)
+
+// What ops of kindVector do: see opInfo.
+const (
+	vectorPXOR uint8 = iota
+	vectorPOR
+	vectorPAND
+	vectorPANDN
+	vectorPADDQ
+	vectorPSUBQ
+	vectorPCMPEQB
+	vectorPUNPCKLQDQ
+)
+
+// opTable is what is known of each op.
+var opTable = [opCount]opInfo{
+	opNone:         {name: "None", kind: kindNone, effect: effLeaves, ends: true},
+	opADDRR8:       {name: "ADDRR8", kind: kindAlu, form: formRR, size: 1, sub: aluADD, effect: effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opADDRR8NF},
+	opADDRR8NF:     {name: "ADDRR8NF", kind: kindAlu, form: formRR, size: 1, sub: aluADD, reads: fieldDst | fieldSrc, writes: fieldDst, full: opADDRR8},
+	opADDRR16:      {name: "ADDRR16", kind: kindAlu, form: formRR, size: 2, sub: aluADD, effect: effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opADDRR16NF},
+	opADDRR16NF:    {name: "ADDRR16NF", kind: kindAlu, form: formRR, size: 2, sub: aluADD, reads: fieldDst | fieldSrc, writes: fieldDst, full: opADDRR16},
+	opADDRR32:      {name: "ADDRR32", kind: kindAlu, form: formRR, size: 4, sub: aluADD, effect: effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opADDRR32NF},
+	opADDRR32NF:    {name: "ADDRR32NF", kind: kindAlu, form: formRR, size: 4, sub: aluADD, reads: fieldDst | fieldSrc, writes: fieldDst, full: opADDRR32},
+	opADDRR64:      {name: "ADDRR64", kind: kindAlu, form: formRR, size: 8, sub: aluADD, effect: effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opADDRR64NF},
+	opADDRR64NF:    {name: "ADDRR64NF", kind: kindAlu, form: formRR, size: 8, sub: aluADD, reads: fieldDst | fieldSrc, writes: fieldDst, full: opADDRR64},
+	opADDRI8:       {name: "ADDRI8", kind: kindAlu, form: formRI, size: 1, sub: aluADD, effect: effSets, reads: fieldDst, writes: fieldDst, quiet: opADDRI8NF},
+	opADDRI8NF:     {name: "ADDRI8NF", kind: kindAlu, form: formRI, size: 1, sub: aluADD, reads: fieldDst, writes: fieldDst, full: opADDRI8},
+	opADDRI16:      {name: "ADDRI16", kind: kindAlu, form: formRI, size: 2, sub: aluADD, effect: effSets, reads: fieldDst, writes: fieldDst, quiet: opADDRI16NF},
+	opADDRI16NF:    {name: "ADDRI16NF", kind: kindAlu, form: formRI, size: 2, sub: aluADD, reads: fieldDst, writes: fieldDst, full: opADDRI16},
+	opADDRI32:      {name: "ADDRI32", kind: kindAlu, form: formRI, size: 4, sub: aluADD, effect: effSets, reads: fieldDst, writes: fieldDst, quiet: opADDRI32NF},
+	opADDRI32NF:    {name: "ADDRI32NF", kind: kindAlu, form: formRI, size: 4, sub: aluADD, reads: fieldDst, writes: fieldDst, full: opADDRI32},
+	opADDRI64:      {name: "ADDRI64", kind: kindAlu, form: formRI, size: 8, sub: aluADD, effect: effSets, reads: fieldDst, writes: fieldDst, quiet: opADDRI64NF},
+	opADDRI64NF:    {name: "ADDRI64NF", kind: kindAlu, form: formRI, size: 8, sub: aluADD, reads: fieldDst, writes: fieldDst, full: opADDRI64},
+	opADDRM8:       {name: "ADDRM8", kind: kindAlu, form: formRM, size: 1, sub: aluADD, effect: effSets | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, quiet: opADDRM8NF},
+	opADDRM8NF:     {name: "ADDRM8NF", kind: kindAlu, form: formRM, size: 1, sub: aluADD, effect: effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, full: opADDRM8},
+	opADDRM16:      {name: "ADDRM16", kind: kindAlu, form: formRM, size: 2, sub: aluADD, effect: effSets | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, quiet: opADDRM16NF},
+	opADDRM16NF:    {name: "ADDRM16NF", kind: kindAlu, form: formRM, size: 2, sub: aluADD, effect: effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, full: opADDRM16},
+	opADDRM32:      {name: "ADDRM32", kind: kindAlu, form: formRM, size: 4, sub: aluADD, effect: effSets | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, quiet: opADDRM32NF},
+	opADDRM32NF:    {name: "ADDRM32NF", kind: kindAlu, form: formRM, size: 4, sub: aluADD, effect: effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, full: opADDRM32},
+	opADDRM64:      {name: "ADDRM64", kind: kindAlu, form: formRM, size: 8, sub: aluADD, effect: effSets | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, quiet: opADDRM64NF},
+	opADDRM64NF:    {name: "ADDRM64NF", kind: kindAlu, form: formRM, size: 8, sub: aluADD, effect: effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, full: opADDRM64},
+	opADDMR8:       {name: "ADDMR8", kind: kindAlu, form: formMR, size: 1, sub: aluADD, effect: effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memStores},
+	opADDMR16:      {name: "ADDMR16", kind: kindAlu, form: formMR, size: 2, sub: aluADD, effect: effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memStores},
+	opADDMR32:      {name: "ADDMR32", kind: kindAlu, form: formMR, size: 4, sub: aluADD, effect: effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memStores},
+	opADDMR64:      {name: "ADDMR64", kind: kindAlu, form: formMR, size: 8, sub: aluADD, effect: effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memStores},
+	opADDMI8:       {name: "ADDMI8", kind: kindAlu, form: formMI, size: 1, sub: aluADD, effect: effSets | effLeaves, reads: fieldAddress, mem: memStores},
+	opADDMI16:      {name: "ADDMI16", kind: kindAlu, form: formMI, size: 2, sub: aluADD, effect: effSets | effLeaves, reads: fieldAddress, mem: memStores},
+	opADDMI32:      {name: "ADDMI32", kind: kindAlu, form: formMI, size: 4, sub: aluADD, effect: effSets | effLeaves, reads: fieldAddress, mem: memStores},
+	opADDMI64:      {name: "ADDMI64", kind: kindAlu, form: formMI, size: 8, sub: aluADD, effect: effSets | effLeaves, reads: fieldAddress, mem: memStores},
+	opORRR8:        {name: "ORRR8", kind: kindAlu, form: formRR, size: 1, sub: aluOR, effect: effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opORRR8NF},
+	opORRR8NF:      {name: "ORRR8NF", kind: kindAlu, form: formRR, size: 1, sub: aluOR, reads: fieldDst | fieldSrc, writes: fieldDst, full: opORRR8},
+	opORRR16:       {name: "ORRR16", kind: kindAlu, form: formRR, size: 2, sub: aluOR, effect: effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opORRR16NF},
+	opORRR16NF:     {name: "ORRR16NF", kind: kindAlu, form: formRR, size: 2, sub: aluOR, reads: fieldDst | fieldSrc, writes: fieldDst, full: opORRR16},
+	opORRR32:       {name: "ORRR32", kind: kindAlu, form: formRR, size: 4, sub: aluOR, effect: effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opORRR32NF},
+	opORRR32NF:     {name: "ORRR32NF", kind: kindAlu, form: formRR, size: 4, sub: aluOR, reads: fieldDst | fieldSrc, writes: fieldDst, full: opORRR32},
+	opORRR64:       {name: "ORRR64", kind: kindAlu, form: formRR, size: 8, sub: aluOR, effect: effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opORRR64NF},
+	opORRR64NF:     {name: "ORRR64NF", kind: kindAlu, form: formRR, size: 8, sub: aluOR, reads: fieldDst | fieldSrc, writes: fieldDst, full: opORRR64},
+	opORRI8:        {name: "ORRI8", kind: kindAlu, form: formRI, size: 1, sub: aluOR, effect: effSets, reads: fieldDst, writes: fieldDst, quiet: opORRI8NF},
+	opORRI8NF:      {name: "ORRI8NF", kind: kindAlu, form: formRI, size: 1, sub: aluOR, reads: fieldDst, writes: fieldDst, full: opORRI8},
+	opORRI16:       {name: "ORRI16", kind: kindAlu, form: formRI, size: 2, sub: aluOR, effect: effSets, reads: fieldDst, writes: fieldDst, quiet: opORRI16NF},
+	opORRI16NF:     {name: "ORRI16NF", kind: kindAlu, form: formRI, size: 2, sub: aluOR, reads: fieldDst, writes: fieldDst, full: opORRI16},
+	opORRI32:       {name: "ORRI32", kind: kindAlu, form: formRI, size: 4, sub: aluOR, effect: effSets, reads: fieldDst, writes: fieldDst, quiet: opORRI32NF},
+	opORRI32NF:     {name: "ORRI32NF", kind: kindAlu, form: formRI, size: 4, sub: aluOR, reads: fieldDst, writes: fieldDst, full: opORRI32},
+	opORRI64:       {name: "ORRI64", kind: kindAlu, form: formRI, size: 8, sub: aluOR, effect: effSets, reads: fieldDst, writes: fieldDst, quiet: opORRI64NF},
+	opORRI64NF:     {name: "ORRI64NF", kind: kindAlu, form: formRI, size: 8, sub: aluOR, reads: fieldDst, writes: fieldDst, full: opORRI64},
+	opORRM8:        {name: "ORRM8", kind: kindAlu, form: formRM, size: 1, sub: aluOR, effect: effSets | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, quiet: opORRM8NF},
+	opORRM8NF:      {name: "ORRM8NF", kind: kindAlu, form: formRM, size: 1, sub: aluOR, effect: effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, full: opORRM8},
+	opORRM16:       {name: "ORRM16", kind: kindAlu, form: formRM, size: 2, sub: aluOR, effect: effSets | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, quiet: opORRM16NF},
+	opORRM16NF:     {name: "ORRM16NF", kind: kindAlu, form: formRM, size: 2, sub: aluOR, effect: effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, full: opORRM16},
+	opORRM32:       {name: "ORRM32", kind: kindAlu, form: formRM, size: 4, sub: aluOR, effect: effSets | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, quiet: opORRM32NF},
+	opORRM32NF:     {name: "ORRM32NF", kind: kindAlu, form: formRM, size: 4, sub: aluOR, effect: effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, full: opORRM32},
+	opORRM64:       {name: "ORRM64", kind: kindAlu, form: formRM, size: 8, sub: aluOR, effect: effSets | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, quiet: opORRM64NF},
+	opORRM64NF:     {name: "ORRM64NF", kind: kindAlu, form: formRM, size: 8, sub: aluOR, effect: effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, full: opORRM64},
+	opORMR8:        {name: "ORMR8", kind: kindAlu, form: formMR, size: 1, sub: aluOR, effect: effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memStores},
+	opORMR16:       {name: "ORMR16", kind: kindAlu, form: formMR, size: 2, sub: aluOR, effect: effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memStores},
+	opORMR32:       {name: "ORMR32", kind: kindAlu, form: formMR, size: 4, sub: aluOR, effect: effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memStores},
+	opORMR64:       {name: "ORMR64", kind: kindAlu, form: formMR, size: 8, sub: aluOR, effect: effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memStores},
+	opORMI8:        {name: "ORMI8", kind: kindAlu, form: formMI, size: 1, sub: aluOR, effect: effSets | effLeaves, reads: fieldAddress, mem: memStores},
+	opORMI16:       {name: "ORMI16", kind: kindAlu, form: formMI, size: 2, sub: aluOR, effect: effSets | effLeaves, reads: fieldAddress, mem: memStores},
+	opORMI32:       {name: "ORMI32", kind: kindAlu, form: formMI, size: 4, sub: aluOR, effect: effSets | effLeaves, reads: fieldAddress, mem: memStores},
+	opORMI64:       {name: "ORMI64", kind: kindAlu, form: formMI, size: 8, sub: aluOR, effect: effSets | effLeaves, reads: fieldAddress, mem: memStores},
+	opADCRR8:       {name: "ADCRR8", kind: kindAlu, form: formRR, size: 1, sub: aluADC, effect: effReads | effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opADCRR8NF},
+	opADCRR8NF:     {name: "ADCRR8NF", kind: kindAlu, form: formRR, size: 1, sub: aluADC, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst, full: opADCRR8},
+	opADCRR16:      {name: "ADCRR16", kind: kindAlu, form: formRR, size: 2, sub: aluADC, effect: effReads | effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opADCRR16NF},
+	opADCRR16NF:    {name: "ADCRR16NF", kind: kindAlu, form: formRR, size: 2, sub: aluADC, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst, full: opADCRR16},
+	opADCRR32:      {name: "ADCRR32", kind: kindAlu, form: formRR, size: 4, sub: aluADC, effect: effReads | effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opADCRR32NF},
+	opADCRR32NF:    {name: "ADCRR32NF", kind: kindAlu, form: formRR, size: 4, sub: aluADC, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst, full: opADCRR32},
+	opADCRR64:      {name: "ADCRR64", kind: kindAlu, form: formRR, size: 8, sub: aluADC, effect: effReads | effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opADCRR64NF},
+	opADCRR64NF:    {name: "ADCRR64NF", kind: kindAlu, form: formRR, size: 8, sub: aluADC, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst, full: opADCRR64},
+	opADCRI8:       {name: "ADCRI8", kind: kindAlu, form: formRI, size: 1, sub: aluADC, effect: effReads | effSets, reads: fieldDst, writes: fieldDst, quiet: opADCRI8NF},
+	opADCRI8NF:     {name: "ADCRI8NF", kind: kindAlu, form: formRI, size: 1, sub: aluADC, effect: effReads, reads: fieldDst, writes: fieldDst, full: opADCRI8},
+	opADCRI16:      {name: "ADCRI16", kind: kindAlu, form: formRI, size: 2, sub: aluADC, effect: effReads | effSets, reads: fieldDst, writes: fieldDst, quiet: opADCRI16NF},
+	opADCRI16NF:    {name: "ADCRI16NF", kind: kindAlu, form: formRI, size: 2, sub: aluADC, effect: effReads, reads: fieldDst, writes: fieldDst, full: opADCRI16},
+	opADCRI32:      {name: "ADCRI32", kind: kindAlu, form: formRI, size: 4, sub: aluADC, effect: effReads | effSets, reads: fieldDst, writes: fieldDst, quiet: opADCRI32NF},
+	opADCRI32NF:    {name: "ADCRI32NF", kind: kindAlu, form: formRI, size: 4, sub: aluADC, effect: effReads, reads: fieldDst, writes: fieldDst, full: opADCRI32},
+	opADCRI64:      {name: "ADCRI64", kind: kindAlu, form: formRI, size: 8, sub: aluADC, effect: effReads | effSets, reads: fieldDst, writes: fieldDst, quiet: opADCRI64NF},
+	opADCRI64NF:    {name: "ADCRI64NF", kind: kindAlu, form: formRI, size: 8, sub: aluADC, effect: effReads, reads: fieldDst, writes: fieldDst, full: opADCRI64},
+	opADCRM8:       {name: "ADCRM8", kind: kindAlu, form: formRM, size: 1, sub: aluADC, effect: effReads | effSets | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, quiet: opADCRM8NF},
+	opADCRM8NF:     {name: "ADCRM8NF", kind: kindAlu, form: formRM, size: 1, sub: aluADC, effect: effReads | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, full: opADCRM8},
+	opADCRM16:      {name: "ADCRM16", kind: kindAlu, form: formRM, size: 2, sub: aluADC, effect: effReads | effSets | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, quiet: opADCRM16NF},
+	opADCRM16NF:    {name: "ADCRM16NF", kind: kindAlu, form: formRM, size: 2, sub: aluADC, effect: effReads | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, full: opADCRM16},
+	opADCRM32:      {name: "ADCRM32", kind: kindAlu, form: formRM, size: 4, sub: aluADC, effect: effReads | effSets | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, quiet: opADCRM32NF},
+	opADCRM32NF:    {name: "ADCRM32NF", kind: kindAlu, form: formRM, size: 4, sub: aluADC, effect: effReads | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, full: opADCRM32},
+	opADCRM64:      {name: "ADCRM64", kind: kindAlu, form: formRM, size: 8, sub: aluADC, effect: effReads | effSets | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, quiet: opADCRM64NF},
+	opADCRM64NF:    {name: "ADCRM64NF", kind: kindAlu, form: formRM, size: 8, sub: aluADC, effect: effReads | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, full: opADCRM64},
+	opADCMR8:       {name: "ADCMR8", kind: kindAlu, form: formMR, size: 1, sub: aluADC, effect: effReads | effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memStores},
+	opADCMR16:      {name: "ADCMR16", kind: kindAlu, form: formMR, size: 2, sub: aluADC, effect: effReads | effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memStores},
+	opADCMR32:      {name: "ADCMR32", kind: kindAlu, form: formMR, size: 4, sub: aluADC, effect: effReads | effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memStores},
+	opADCMR64:      {name: "ADCMR64", kind: kindAlu, form: formMR, size: 8, sub: aluADC, effect: effReads | effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memStores},
+	opADCMI8:       {name: "ADCMI8", kind: kindAlu, form: formMI, size: 1, sub: aluADC, effect: effReads | effSets | effLeaves, reads: fieldAddress, mem: memStores},
+	opADCMI16:      {name: "ADCMI16", kind: kindAlu, form: formMI, size: 2, sub: aluADC, effect: effReads | effSets | effLeaves, reads: fieldAddress, mem: memStores},
+	opADCMI32:      {name: "ADCMI32", kind: kindAlu, form: formMI, size: 4, sub: aluADC, effect: effReads | effSets | effLeaves, reads: fieldAddress, mem: memStores},
+	opADCMI64:      {name: "ADCMI64", kind: kindAlu, form: formMI, size: 8, sub: aluADC, effect: effReads | effSets | effLeaves, reads: fieldAddress, mem: memStores},
+	opSBBRR8:       {name: "SBBRR8", kind: kindAlu, form: formRR, size: 1, sub: aluSBB, effect: effReads | effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opSBBRR8NF},
+	opSBBRR8NF:     {name: "SBBRR8NF", kind: kindAlu, form: formRR, size: 1, sub: aluSBB, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst, full: opSBBRR8},
+	opSBBRR16:      {name: "SBBRR16", kind: kindAlu, form: formRR, size: 2, sub: aluSBB, effect: effReads | effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opSBBRR16NF},
+	opSBBRR16NF:    {name: "SBBRR16NF", kind: kindAlu, form: formRR, size: 2, sub: aluSBB, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst, full: opSBBRR16},
+	opSBBRR32:      {name: "SBBRR32", kind: kindAlu, form: formRR, size: 4, sub: aluSBB, effect: effReads | effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opSBBRR32NF},
+	opSBBRR32NF:    {name: "SBBRR32NF", kind: kindAlu, form: formRR, size: 4, sub: aluSBB, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst, full: opSBBRR32},
+	opSBBRR64:      {name: "SBBRR64", kind: kindAlu, form: formRR, size: 8, sub: aluSBB, effect: effReads | effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opSBBRR64NF},
+	opSBBRR64NF:    {name: "SBBRR64NF", kind: kindAlu, form: formRR, size: 8, sub: aluSBB, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst, full: opSBBRR64},
+	opSBBRI8:       {name: "SBBRI8", kind: kindAlu, form: formRI, size: 1, sub: aluSBB, effect: effReads | effSets, reads: fieldDst, writes: fieldDst, quiet: opSBBRI8NF},
+	opSBBRI8NF:     {name: "SBBRI8NF", kind: kindAlu, form: formRI, size: 1, sub: aluSBB, effect: effReads, reads: fieldDst, writes: fieldDst, full: opSBBRI8},
+	opSBBRI16:      {name: "SBBRI16", kind: kindAlu, form: formRI, size: 2, sub: aluSBB, effect: effReads | effSets, reads: fieldDst, writes: fieldDst, quiet: opSBBRI16NF},
+	opSBBRI16NF:    {name: "SBBRI16NF", kind: kindAlu, form: formRI, size: 2, sub: aluSBB, effect: effReads, reads: fieldDst, writes: fieldDst, full: opSBBRI16},
+	opSBBRI32:      {name: "SBBRI32", kind: kindAlu, form: formRI, size: 4, sub: aluSBB, effect: effReads | effSets, reads: fieldDst, writes: fieldDst, quiet: opSBBRI32NF},
+	opSBBRI32NF:    {name: "SBBRI32NF", kind: kindAlu, form: formRI, size: 4, sub: aluSBB, effect: effReads, reads: fieldDst, writes: fieldDst, full: opSBBRI32},
+	opSBBRI64:      {name: "SBBRI64", kind: kindAlu, form: formRI, size: 8, sub: aluSBB, effect: effReads | effSets, reads: fieldDst, writes: fieldDst, quiet: opSBBRI64NF},
+	opSBBRI64NF:    {name: "SBBRI64NF", kind: kindAlu, form: formRI, size: 8, sub: aluSBB, effect: effReads, reads: fieldDst, writes: fieldDst, full: opSBBRI64},
+	opSBBRM8:       {name: "SBBRM8", kind: kindAlu, form: formRM, size: 1, sub: aluSBB, effect: effReads | effSets | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, quiet: opSBBRM8NF},
+	opSBBRM8NF:     {name: "SBBRM8NF", kind: kindAlu, form: formRM, size: 1, sub: aluSBB, effect: effReads | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, full: opSBBRM8},
+	opSBBRM16:      {name: "SBBRM16", kind: kindAlu, form: formRM, size: 2, sub: aluSBB, effect: effReads | effSets | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, quiet: opSBBRM16NF},
+	opSBBRM16NF:    {name: "SBBRM16NF", kind: kindAlu, form: formRM, size: 2, sub: aluSBB, effect: effReads | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, full: opSBBRM16},
+	opSBBRM32:      {name: "SBBRM32", kind: kindAlu, form: formRM, size: 4, sub: aluSBB, effect: effReads | effSets | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, quiet: opSBBRM32NF},
+	opSBBRM32NF:    {name: "SBBRM32NF", kind: kindAlu, form: formRM, size: 4, sub: aluSBB, effect: effReads | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, full: opSBBRM32},
+	opSBBRM64:      {name: "SBBRM64", kind: kindAlu, form: formRM, size: 8, sub: aluSBB, effect: effReads | effSets | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, quiet: opSBBRM64NF},
+	opSBBRM64NF:    {name: "SBBRM64NF", kind: kindAlu, form: formRM, size: 8, sub: aluSBB, effect: effReads | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, full: opSBBRM64},
+	opSBBMR8:       {name: "SBBMR8", kind: kindAlu, form: formMR, size: 1, sub: aluSBB, effect: effReads | effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memStores},
+	opSBBMR16:      {name: "SBBMR16", kind: kindAlu, form: formMR, size: 2, sub: aluSBB, effect: effReads | effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memStores},
+	opSBBMR32:      {name: "SBBMR32", kind: kindAlu, form: formMR, size: 4, sub: aluSBB, effect: effReads | effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memStores},
+	opSBBMR64:      {name: "SBBMR64", kind: kindAlu, form: formMR, size: 8, sub: aluSBB, effect: effReads | effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memStores},
+	opSBBMI8:       {name: "SBBMI8", kind: kindAlu, form: formMI, size: 1, sub: aluSBB, effect: effReads | effSets | effLeaves, reads: fieldAddress, mem: memStores},
+	opSBBMI16:      {name: "SBBMI16", kind: kindAlu, form: formMI, size: 2, sub: aluSBB, effect: effReads | effSets | effLeaves, reads: fieldAddress, mem: memStores},
+	opSBBMI32:      {name: "SBBMI32", kind: kindAlu, form: formMI, size: 4, sub: aluSBB, effect: effReads | effSets | effLeaves, reads: fieldAddress, mem: memStores},
+	opSBBMI64:      {name: "SBBMI64", kind: kindAlu, form: formMI, size: 8, sub: aluSBB, effect: effReads | effSets | effLeaves, reads: fieldAddress, mem: memStores},
+	opANDRR8:       {name: "ANDRR8", kind: kindAlu, form: formRR, size: 1, sub: aluAND, effect: effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opANDRR8NF},
+	opANDRR8NF:     {name: "ANDRR8NF", kind: kindAlu, form: formRR, size: 1, sub: aluAND, reads: fieldDst | fieldSrc, writes: fieldDst, full: opANDRR8},
+	opANDRR16:      {name: "ANDRR16", kind: kindAlu, form: formRR, size: 2, sub: aluAND, effect: effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opANDRR16NF},
+	opANDRR16NF:    {name: "ANDRR16NF", kind: kindAlu, form: formRR, size: 2, sub: aluAND, reads: fieldDst | fieldSrc, writes: fieldDst, full: opANDRR16},
+	opANDRR32:      {name: "ANDRR32", kind: kindAlu, form: formRR, size: 4, sub: aluAND, effect: effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opANDRR32NF},
+	opANDRR32NF:    {name: "ANDRR32NF", kind: kindAlu, form: formRR, size: 4, sub: aluAND, reads: fieldDst | fieldSrc, writes: fieldDst, full: opANDRR32},
+	opANDRR64:      {name: "ANDRR64", kind: kindAlu, form: formRR, size: 8, sub: aluAND, effect: effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opANDRR64NF},
+	opANDRR64NF:    {name: "ANDRR64NF", kind: kindAlu, form: formRR, size: 8, sub: aluAND, reads: fieldDst | fieldSrc, writes: fieldDst, full: opANDRR64},
+	opANDRI8:       {name: "ANDRI8", kind: kindAlu, form: formRI, size: 1, sub: aluAND, effect: effSets, reads: fieldDst, writes: fieldDst, quiet: opANDRI8NF},
+	opANDRI8NF:     {name: "ANDRI8NF", kind: kindAlu, form: formRI, size: 1, sub: aluAND, reads: fieldDst, writes: fieldDst, full: opANDRI8},
+	opANDRI16:      {name: "ANDRI16", kind: kindAlu, form: formRI, size: 2, sub: aluAND, effect: effSets, reads: fieldDst, writes: fieldDst, quiet: opANDRI16NF},
+	opANDRI16NF:    {name: "ANDRI16NF", kind: kindAlu, form: formRI, size: 2, sub: aluAND, reads: fieldDst, writes: fieldDst, full: opANDRI16},
+	opANDRI32:      {name: "ANDRI32", kind: kindAlu, form: formRI, size: 4, sub: aluAND, effect: effSets, reads: fieldDst, writes: fieldDst, quiet: opANDRI32NF},
+	opANDRI32NF:    {name: "ANDRI32NF", kind: kindAlu, form: formRI, size: 4, sub: aluAND, reads: fieldDst, writes: fieldDst, full: opANDRI32},
+	opANDRI64:      {name: "ANDRI64", kind: kindAlu, form: formRI, size: 8, sub: aluAND, effect: effSets, reads: fieldDst, writes: fieldDst, quiet: opANDRI64NF},
+	opANDRI64NF:    {name: "ANDRI64NF", kind: kindAlu, form: formRI, size: 8, sub: aluAND, reads: fieldDst, writes: fieldDst, full: opANDRI64},
+	opANDRM8:       {name: "ANDRM8", kind: kindAlu, form: formRM, size: 1, sub: aluAND, effect: effSets | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, quiet: opANDRM8NF},
+	opANDRM8NF:     {name: "ANDRM8NF", kind: kindAlu, form: formRM, size: 1, sub: aluAND, effect: effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, full: opANDRM8},
+	opANDRM16:      {name: "ANDRM16", kind: kindAlu, form: formRM, size: 2, sub: aluAND, effect: effSets | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, quiet: opANDRM16NF},
+	opANDRM16NF:    {name: "ANDRM16NF", kind: kindAlu, form: formRM, size: 2, sub: aluAND, effect: effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, full: opANDRM16},
+	opANDRM32:      {name: "ANDRM32", kind: kindAlu, form: formRM, size: 4, sub: aluAND, effect: effSets | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, quiet: opANDRM32NF},
+	opANDRM32NF:    {name: "ANDRM32NF", kind: kindAlu, form: formRM, size: 4, sub: aluAND, effect: effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, full: opANDRM32},
+	opANDRM64:      {name: "ANDRM64", kind: kindAlu, form: formRM, size: 8, sub: aluAND, effect: effSets | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, quiet: opANDRM64NF},
+	opANDRM64NF:    {name: "ANDRM64NF", kind: kindAlu, form: formRM, size: 8, sub: aluAND, effect: effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, full: opANDRM64},
+	opANDMR8:       {name: "ANDMR8", kind: kindAlu, form: formMR, size: 1, sub: aluAND, effect: effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memStores},
+	opANDMR16:      {name: "ANDMR16", kind: kindAlu, form: formMR, size: 2, sub: aluAND, effect: effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memStores},
+	opANDMR32:      {name: "ANDMR32", kind: kindAlu, form: formMR, size: 4, sub: aluAND, effect: effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memStores},
+	opANDMR64:      {name: "ANDMR64", kind: kindAlu, form: formMR, size: 8, sub: aluAND, effect: effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memStores},
+	opANDMI8:       {name: "ANDMI8", kind: kindAlu, form: formMI, size: 1, sub: aluAND, effect: effSets | effLeaves, reads: fieldAddress, mem: memStores},
+	opANDMI16:      {name: "ANDMI16", kind: kindAlu, form: formMI, size: 2, sub: aluAND, effect: effSets | effLeaves, reads: fieldAddress, mem: memStores},
+	opANDMI32:      {name: "ANDMI32", kind: kindAlu, form: formMI, size: 4, sub: aluAND, effect: effSets | effLeaves, reads: fieldAddress, mem: memStores},
+	opANDMI64:      {name: "ANDMI64", kind: kindAlu, form: formMI, size: 8, sub: aluAND, effect: effSets | effLeaves, reads: fieldAddress, mem: memStores},
+	opSUBRR8:       {name: "SUBRR8", kind: kindAlu, form: formRR, size: 1, sub: aluSUB, effect: effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opSUBRR8NF},
+	opSUBRR8NF:     {name: "SUBRR8NF", kind: kindAlu, form: formRR, size: 1, sub: aluSUB, reads: fieldDst | fieldSrc, writes: fieldDst, full: opSUBRR8},
+	opSUBRR16:      {name: "SUBRR16", kind: kindAlu, form: formRR, size: 2, sub: aluSUB, effect: effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opSUBRR16NF},
+	opSUBRR16NF:    {name: "SUBRR16NF", kind: kindAlu, form: formRR, size: 2, sub: aluSUB, reads: fieldDst | fieldSrc, writes: fieldDst, full: opSUBRR16},
+	opSUBRR32:      {name: "SUBRR32", kind: kindAlu, form: formRR, size: 4, sub: aluSUB, effect: effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opSUBRR32NF},
+	opSUBRR32NF:    {name: "SUBRR32NF", kind: kindAlu, form: formRR, size: 4, sub: aluSUB, reads: fieldDst | fieldSrc, writes: fieldDst, full: opSUBRR32},
+	opSUBRR64:      {name: "SUBRR64", kind: kindAlu, form: formRR, size: 8, sub: aluSUB, effect: effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opSUBRR64NF},
+	opSUBRR64NF:    {name: "SUBRR64NF", kind: kindAlu, form: formRR, size: 8, sub: aluSUB, reads: fieldDst | fieldSrc, writes: fieldDst, full: opSUBRR64},
+	opSUBRI8:       {name: "SUBRI8", kind: kindAlu, form: formRI, size: 1, sub: aluSUB, effect: effSets, reads: fieldDst, writes: fieldDst, quiet: opSUBRI8NF},
+	opSUBRI8NF:     {name: "SUBRI8NF", kind: kindAlu, form: formRI, size: 1, sub: aluSUB, reads: fieldDst, writes: fieldDst, full: opSUBRI8},
+	opSUBRI16:      {name: "SUBRI16", kind: kindAlu, form: formRI, size: 2, sub: aluSUB, effect: effSets, reads: fieldDst, writes: fieldDst, quiet: opSUBRI16NF},
+	opSUBRI16NF:    {name: "SUBRI16NF", kind: kindAlu, form: formRI, size: 2, sub: aluSUB, reads: fieldDst, writes: fieldDst, full: opSUBRI16},
+	opSUBRI32:      {name: "SUBRI32", kind: kindAlu, form: formRI, size: 4, sub: aluSUB, effect: effSets, reads: fieldDst, writes: fieldDst, quiet: opSUBRI32NF},
+	opSUBRI32NF:    {name: "SUBRI32NF", kind: kindAlu, form: formRI, size: 4, sub: aluSUB, reads: fieldDst, writes: fieldDst, full: opSUBRI32},
+	opSUBRI64:      {name: "SUBRI64", kind: kindAlu, form: formRI, size: 8, sub: aluSUB, effect: effSets, reads: fieldDst, writes: fieldDst, quiet: opSUBRI64NF},
+	opSUBRI64NF:    {name: "SUBRI64NF", kind: kindAlu, form: formRI, size: 8, sub: aluSUB, reads: fieldDst, writes: fieldDst, full: opSUBRI64},
+	opSUBRM8:       {name: "SUBRM8", kind: kindAlu, form: formRM, size: 1, sub: aluSUB, effect: effSets | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, quiet: opSUBRM8NF},
+	opSUBRM8NF:     {name: "SUBRM8NF", kind: kindAlu, form: formRM, size: 1, sub: aluSUB, effect: effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, full: opSUBRM8},
+	opSUBRM16:      {name: "SUBRM16", kind: kindAlu, form: formRM, size: 2, sub: aluSUB, effect: effSets | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, quiet: opSUBRM16NF},
+	opSUBRM16NF:    {name: "SUBRM16NF", kind: kindAlu, form: formRM, size: 2, sub: aluSUB, effect: effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, full: opSUBRM16},
+	opSUBRM32:      {name: "SUBRM32", kind: kindAlu, form: formRM, size: 4, sub: aluSUB, effect: effSets | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, quiet: opSUBRM32NF},
+	opSUBRM32NF:    {name: "SUBRM32NF", kind: kindAlu, form: formRM, size: 4, sub: aluSUB, effect: effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, full: opSUBRM32},
+	opSUBRM64:      {name: "SUBRM64", kind: kindAlu, form: formRM, size: 8, sub: aluSUB, effect: effSets | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, quiet: opSUBRM64NF},
+	opSUBRM64NF:    {name: "SUBRM64NF", kind: kindAlu, form: formRM, size: 8, sub: aluSUB, effect: effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, full: opSUBRM64},
+	opSUBMR8:       {name: "SUBMR8", kind: kindAlu, form: formMR, size: 1, sub: aluSUB, effect: effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memStores},
+	opSUBMR16:      {name: "SUBMR16", kind: kindAlu, form: formMR, size: 2, sub: aluSUB, effect: effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memStores},
+	opSUBMR32:      {name: "SUBMR32", kind: kindAlu, form: formMR, size: 4, sub: aluSUB, effect: effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memStores},
+	opSUBMR64:      {name: "SUBMR64", kind: kindAlu, form: formMR, size: 8, sub: aluSUB, effect: effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memStores},
+	opSUBMI8:       {name: "SUBMI8", kind: kindAlu, form: formMI, size: 1, sub: aluSUB, effect: effSets | effLeaves, reads: fieldAddress, mem: memStores},
+	opSUBMI16:      {name: "SUBMI16", kind: kindAlu, form: formMI, size: 2, sub: aluSUB, effect: effSets | effLeaves, reads: fieldAddress, mem: memStores},
+	opSUBMI32:      {name: "SUBMI32", kind: kindAlu, form: formMI, size: 4, sub: aluSUB, effect: effSets | effLeaves, reads: fieldAddress, mem: memStores},
+	opSUBMI64:      {name: "SUBMI64", kind: kindAlu, form: formMI, size: 8, sub: aluSUB, effect: effSets | effLeaves, reads: fieldAddress, mem: memStores},
+	opXORRR8:       {name: "XORRR8", kind: kindAlu, form: formRR, size: 1, sub: aluXOR, effect: effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opXORRR8NF},
+	opXORRR8NF:     {name: "XORRR8NF", kind: kindAlu, form: formRR, size: 1, sub: aluXOR, reads: fieldDst | fieldSrc, writes: fieldDst, full: opXORRR8},
+	opXORRR16:      {name: "XORRR16", kind: kindAlu, form: formRR, size: 2, sub: aluXOR, effect: effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opXORRR16NF},
+	opXORRR16NF:    {name: "XORRR16NF", kind: kindAlu, form: formRR, size: 2, sub: aluXOR, reads: fieldDst | fieldSrc, writes: fieldDst, full: opXORRR16},
+	opXORRR32:      {name: "XORRR32", kind: kindAlu, form: formRR, size: 4, sub: aluXOR, effect: effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opXORRR32NF},
+	opXORRR32NF:    {name: "XORRR32NF", kind: kindAlu, form: formRR, size: 4, sub: aluXOR, reads: fieldDst | fieldSrc, writes: fieldDst, full: opXORRR32},
+	opXORRR64:      {name: "XORRR64", kind: kindAlu, form: formRR, size: 8, sub: aluXOR, effect: effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opXORRR64NF},
+	opXORRR64NF:    {name: "XORRR64NF", kind: kindAlu, form: formRR, size: 8, sub: aluXOR, reads: fieldDst | fieldSrc, writes: fieldDst, full: opXORRR64},
+	opXORRI8:       {name: "XORRI8", kind: kindAlu, form: formRI, size: 1, sub: aluXOR, effect: effSets, reads: fieldDst, writes: fieldDst, quiet: opXORRI8NF},
+	opXORRI8NF:     {name: "XORRI8NF", kind: kindAlu, form: formRI, size: 1, sub: aluXOR, reads: fieldDst, writes: fieldDst, full: opXORRI8},
+	opXORRI16:      {name: "XORRI16", kind: kindAlu, form: formRI, size: 2, sub: aluXOR, effect: effSets, reads: fieldDst, writes: fieldDst, quiet: opXORRI16NF},
+	opXORRI16NF:    {name: "XORRI16NF", kind: kindAlu, form: formRI, size: 2, sub: aluXOR, reads: fieldDst, writes: fieldDst, full: opXORRI16},
+	opXORRI32:      {name: "XORRI32", kind: kindAlu, form: formRI, size: 4, sub: aluXOR, effect: effSets, reads: fieldDst, writes: fieldDst, quiet: opXORRI32NF},
+	opXORRI32NF:    {name: "XORRI32NF", kind: kindAlu, form: formRI, size: 4, sub: aluXOR, reads: fieldDst, writes: fieldDst, full: opXORRI32},
+	opXORRI64:      {name: "XORRI64", kind: kindAlu, form: formRI, size: 8, sub: aluXOR, effect: effSets, reads: fieldDst, writes: fieldDst, quiet: opXORRI64NF},
+	opXORRI64NF:    {name: "XORRI64NF", kind: kindAlu, form: formRI, size: 8, sub: aluXOR, reads: fieldDst, writes: fieldDst, full: opXORRI64},
+	opXORRM8:       {name: "XORRM8", kind: kindAlu, form: formRM, size: 1, sub: aluXOR, effect: effSets | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, quiet: opXORRM8NF},
+	opXORRM8NF:     {name: "XORRM8NF", kind: kindAlu, form: formRM, size: 1, sub: aluXOR, effect: effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, full: opXORRM8},
+	opXORRM16:      {name: "XORRM16", kind: kindAlu, form: formRM, size: 2, sub: aluXOR, effect: effSets | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, quiet: opXORRM16NF},
+	opXORRM16NF:    {name: "XORRM16NF", kind: kindAlu, form: formRM, size: 2, sub: aluXOR, effect: effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, full: opXORRM16},
+	opXORRM32:      {name: "XORRM32", kind: kindAlu, form: formRM, size: 4, sub: aluXOR, effect: effSets | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, quiet: opXORRM32NF},
+	opXORRM32NF:    {name: "XORRM32NF", kind: kindAlu, form: formRM, size: 4, sub: aluXOR, effect: effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, full: opXORRM32},
+	opXORRM64:      {name: "XORRM64", kind: kindAlu, form: formRM, size: 8, sub: aluXOR, effect: effSets | effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, quiet: opXORRM64NF},
+	opXORRM64NF:    {name: "XORRM64NF", kind: kindAlu, form: formRM, size: 8, sub: aluXOR, effect: effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, full: opXORRM64},
+	opXORMR8:       {name: "XORMR8", kind: kindAlu, form: formMR, size: 1, sub: aluXOR, effect: effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memStores},
+	opXORMR16:      {name: "XORMR16", kind: kindAlu, form: formMR, size: 2, sub: aluXOR, effect: effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memStores},
+	opXORMR32:      {name: "XORMR32", kind: kindAlu, form: formMR, size: 4, sub: aluXOR, effect: effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memStores},
+	opXORMR64:      {name: "XORMR64", kind: kindAlu, form: formMR, size: 8, sub: aluXOR, effect: effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memStores},
+	opXORMI8:       {name: "XORMI8", kind: kindAlu, form: formMI, size: 1, sub: aluXOR, effect: effSets | effLeaves, reads: fieldAddress, mem: memStores},
+	opXORMI16:      {name: "XORMI16", kind: kindAlu, form: formMI, size: 2, sub: aluXOR, effect: effSets | effLeaves, reads: fieldAddress, mem: memStores},
+	opXORMI32:      {name: "XORMI32", kind: kindAlu, form: formMI, size: 4, sub: aluXOR, effect: effSets | effLeaves, reads: fieldAddress, mem: memStores},
+	opXORMI64:      {name: "XORMI64", kind: kindAlu, form: formMI, size: 8, sub: aluXOR, effect: effSets | effLeaves, reads: fieldAddress, mem: memStores},
+	opCMPRR8:       {name: "CMPRR8", kind: kindAlu, form: formRR, size: 1, sub: aluCMP, effect: effSets, reads: fieldDst | fieldSrc},
+	opCMPRR16:      {name: "CMPRR16", kind: kindAlu, form: formRR, size: 2, sub: aluCMP, effect: effSets, reads: fieldDst | fieldSrc},
+	opCMPRR32:      {name: "CMPRR32", kind: kindAlu, form: formRR, size: 4, sub: aluCMP, effect: effSets, reads: fieldDst | fieldSrc},
+	opCMPRR64:      {name: "CMPRR64", kind: kindAlu, form: formRR, size: 8, sub: aluCMP, effect: effSets, reads: fieldDst | fieldSrc},
+	opCMPRI8:       {name: "CMPRI8", kind: kindAlu, form: formRI, size: 1, sub: aluCMP, effect: effSets, reads: fieldDst},
+	opCMPRI16:      {name: "CMPRI16", kind: kindAlu, form: formRI, size: 2, sub: aluCMP, effect: effSets, reads: fieldDst},
+	opCMPRI32:      {name: "CMPRI32", kind: kindAlu, form: formRI, size: 4, sub: aluCMP, effect: effSets, reads: fieldDst},
+	opCMPRI64:      {name: "CMPRI64", kind: kindAlu, form: formRI, size: 8, sub: aluCMP, effect: effSets, reads: fieldDst},
+	opCMPRM8:       {name: "CMPRM8", kind: kindAlu, form: formRM, size: 1, sub: aluCMP, effect: effSets | effLeaves, reads: fieldDst | fieldAddress, mem: memLoads},
+	opCMPRM16:      {name: "CMPRM16", kind: kindAlu, form: formRM, size: 2, sub: aluCMP, effect: effSets | effLeaves, reads: fieldDst | fieldAddress, mem: memLoads},
+	opCMPRM32:      {name: "CMPRM32", kind: kindAlu, form: formRM, size: 4, sub: aluCMP, effect: effSets | effLeaves, reads: fieldDst | fieldAddress, mem: memLoads},
+	opCMPRM64:      {name: "CMPRM64", kind: kindAlu, form: formRM, size: 8, sub: aluCMP, effect: effSets | effLeaves, reads: fieldDst | fieldAddress, mem: memLoads},
+	opCMPMR8:       {name: "CMPMR8", kind: kindAlu, form: formMR, size: 1, sub: aluCMP, effect: effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memLoads},
+	opCMPMR16:      {name: "CMPMR16", kind: kindAlu, form: formMR, size: 2, sub: aluCMP, effect: effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memLoads},
+	opCMPMR32:      {name: "CMPMR32", kind: kindAlu, form: formMR, size: 4, sub: aluCMP, effect: effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memLoads},
+	opCMPMR64:      {name: "CMPMR64", kind: kindAlu, form: formMR, size: 8, sub: aluCMP, effect: effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memLoads},
+	opCMPMI8:       {name: "CMPMI8", kind: kindAlu, form: formMI, size: 1, sub: aluCMP, effect: effSets | effLeaves, reads: fieldAddress, mem: memLoads},
+	opCMPMI16:      {name: "CMPMI16", kind: kindAlu, form: formMI, size: 2, sub: aluCMP, effect: effSets | effLeaves, reads: fieldAddress, mem: memLoads},
+	opCMPMI32:      {name: "CMPMI32", kind: kindAlu, form: formMI, size: 4, sub: aluCMP, effect: effSets | effLeaves, reads: fieldAddress, mem: memLoads},
+	opCMPMI64:      {name: "CMPMI64", kind: kindAlu, form: formMI, size: 8, sub: aluCMP, effect: effSets | effLeaves, reads: fieldAddress, mem: memLoads},
+	opTESTRR8:      {name: "TESTRR8", kind: kindTest, form: formRR, size: 1, effect: effSets, reads: fieldDst | fieldSrc},
+	opTESTRR16:     {name: "TESTRR16", kind: kindTest, form: formRR, size: 2, effect: effSets, reads: fieldDst | fieldSrc},
+	opTESTRR32:     {name: "TESTRR32", kind: kindTest, form: formRR, size: 4, effect: effSets, reads: fieldDst | fieldSrc},
+	opTESTRR64:     {name: "TESTRR64", kind: kindTest, form: formRR, size: 8, effect: effSets, reads: fieldDst | fieldSrc},
+	opTESTRI8:      {name: "TESTRI8", kind: kindTest, form: formRI, size: 1, effect: effSets, reads: fieldDst},
+	opTESTRI16:     {name: "TESTRI16", kind: kindTest, form: formRI, size: 2, effect: effSets, reads: fieldDst},
+	opTESTRI32:     {name: "TESTRI32", kind: kindTest, form: formRI, size: 4, effect: effSets, reads: fieldDst},
+	opTESTRI64:     {name: "TESTRI64", kind: kindTest, form: formRI, size: 8, effect: effSets, reads: fieldDst},
+	opTESTMR8:      {name: "TESTMR8", kind: kindTest, form: formMR, size: 1, effect: effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memLoads},
+	opTESTMR16:     {name: "TESTMR16", kind: kindTest, form: formMR, size: 2, effect: effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memLoads},
+	opTESTMR32:     {name: "TESTMR32", kind: kindTest, form: formMR, size: 4, effect: effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memLoads},
+	opTESTMR64:     {name: "TESTMR64", kind: kindTest, form: formMR, size: 8, effect: effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memLoads},
+	opTESTMI8:      {name: "TESTMI8", kind: kindTest, form: formMI, size: 1, effect: effSets | effLeaves, reads: fieldAddress, mem: memLoads},
+	opTESTMI16:     {name: "TESTMI16", kind: kindTest, form: formMI, size: 2, effect: effSets | effLeaves, reads: fieldAddress, mem: memLoads},
+	opTESTMI32:     {name: "TESTMI32", kind: kindTest, form: formMI, size: 4, effect: effSets | effLeaves, reads: fieldAddress, mem: memLoads},
+	opTESTMI64:     {name: "TESTMI64", kind: kindTest, form: formMI, size: 8, effect: effSets | effLeaves, reads: fieldAddress, mem: memLoads},
+	opCMPRR8JB:     {name: "CMPRR8JB", kind: kindCmpJump, form: formRR, size: 1, sub: 2, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR8JAE:    {name: "CMPRR8JAE", kind: kindCmpJump, form: formRR, size: 1, sub: 3, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR8JE:     {name: "CMPRR8JE", kind: kindCmpJump, form: formRR, size: 1, sub: 4, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR8JNE:    {name: "CMPRR8JNE", kind: kindCmpJump, form: formRR, size: 1, sub: 5, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR8JBE:    {name: "CMPRR8JBE", kind: kindCmpJump, form: formRR, size: 1, sub: 6, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR8JA:     {name: "CMPRR8JA", kind: kindCmpJump, form: formRR, size: 1, sub: 7, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR8JS:     {name: "CMPRR8JS", kind: kindCmpJump, form: formRR, size: 1, sub: 8, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR8JNS:    {name: "CMPRR8JNS", kind: kindCmpJump, form: formRR, size: 1, sub: 9, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR8JL:     {name: "CMPRR8JL", kind: kindCmpJump, form: formRR, size: 1, sub: 12, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR8JGE:    {name: "CMPRR8JGE", kind: kindCmpJump, form: formRR, size: 1, sub: 13, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR8JLE:    {name: "CMPRR8JLE", kind: kindCmpJump, form: formRR, size: 1, sub: 14, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR8JG:     {name: "CMPRR8JG", kind: kindCmpJump, form: formRR, size: 1, sub: 15, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR32JB:    {name: "CMPRR32JB", kind: kindCmpJump, form: formRR, size: 4, sub: 2, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR32JAE:   {name: "CMPRR32JAE", kind: kindCmpJump, form: formRR, size: 4, sub: 3, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR32JE:    {name: "CMPRR32JE", kind: kindCmpJump, form: formRR, size: 4, sub: 4, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR32JNE:   {name: "CMPRR32JNE", kind: kindCmpJump, form: formRR, size: 4, sub: 5, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR32JBE:   {name: "CMPRR32JBE", kind: kindCmpJump, form: formRR, size: 4, sub: 6, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR32JA:    {name: "CMPRR32JA", kind: kindCmpJump, form: formRR, size: 4, sub: 7, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR32JS:    {name: "CMPRR32JS", kind: kindCmpJump, form: formRR, size: 4, sub: 8, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR32JNS:   {name: "CMPRR32JNS", kind: kindCmpJump, form: formRR, size: 4, sub: 9, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR32JL:    {name: "CMPRR32JL", kind: kindCmpJump, form: formRR, size: 4, sub: 12, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR32JGE:   {name: "CMPRR32JGE", kind: kindCmpJump, form: formRR, size: 4, sub: 13, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR32JLE:   {name: "CMPRR32JLE", kind: kindCmpJump, form: formRR, size: 4, sub: 14, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR32JG:    {name: "CMPRR32JG", kind: kindCmpJump, form: formRR, size: 4, sub: 15, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR64JB:    {name: "CMPRR64JB", kind: kindCmpJump, form: formRR, size: 8, sub: 2, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR64JAE:   {name: "CMPRR64JAE", kind: kindCmpJump, form: formRR, size: 8, sub: 3, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR64JE:    {name: "CMPRR64JE", kind: kindCmpJump, form: formRR, size: 8, sub: 4, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR64JNE:   {name: "CMPRR64JNE", kind: kindCmpJump, form: formRR, size: 8, sub: 5, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR64JBE:   {name: "CMPRR64JBE", kind: kindCmpJump, form: formRR, size: 8, sub: 6, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR64JA:    {name: "CMPRR64JA", kind: kindCmpJump, form: formRR, size: 8, sub: 7, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR64JS:    {name: "CMPRR64JS", kind: kindCmpJump, form: formRR, size: 8, sub: 8, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR64JNS:   {name: "CMPRR64JNS", kind: kindCmpJump, form: formRR, size: 8, sub: 9, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR64JL:    {name: "CMPRR64JL", kind: kindCmpJump, form: formRR, size: 8, sub: 12, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR64JGE:   {name: "CMPRR64JGE", kind: kindCmpJump, form: formRR, size: 8, sub: 13, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR64JLE:   {name: "CMPRR64JLE", kind: kindCmpJump, form: formRR, size: 8, sub: 14, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRR64JG:    {name: "CMPRR64JG", kind: kindCmpJump, form: formRR, size: 8, sub: 15, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opCMPRI8JB:     {name: "CMPRI8JB", kind: kindCmpJump, form: formRI, size: 1, sub: 2, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI8JAE:    {name: "CMPRI8JAE", kind: kindCmpJump, form: formRI, size: 1, sub: 3, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI8JE:     {name: "CMPRI8JE", kind: kindCmpJump, form: formRI, size: 1, sub: 4, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI8JNE:    {name: "CMPRI8JNE", kind: kindCmpJump, form: formRI, size: 1, sub: 5, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI8JBE:    {name: "CMPRI8JBE", kind: kindCmpJump, form: formRI, size: 1, sub: 6, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI8JA:     {name: "CMPRI8JA", kind: kindCmpJump, form: formRI, size: 1, sub: 7, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI8JS:     {name: "CMPRI8JS", kind: kindCmpJump, form: formRI, size: 1, sub: 8, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI8JNS:    {name: "CMPRI8JNS", kind: kindCmpJump, form: formRI, size: 1, sub: 9, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI8JL:     {name: "CMPRI8JL", kind: kindCmpJump, form: formRI, size: 1, sub: 12, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI8JGE:    {name: "CMPRI8JGE", kind: kindCmpJump, form: formRI, size: 1, sub: 13, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI8JLE:    {name: "CMPRI8JLE", kind: kindCmpJump, form: formRI, size: 1, sub: 14, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI8JG:     {name: "CMPRI8JG", kind: kindCmpJump, form: formRI, size: 1, sub: 15, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI16JB:    {name: "CMPRI16JB", kind: kindCmpJump, form: formRI, size: 2, sub: 2, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI16JAE:   {name: "CMPRI16JAE", kind: kindCmpJump, form: formRI, size: 2, sub: 3, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI16JE:    {name: "CMPRI16JE", kind: kindCmpJump, form: formRI, size: 2, sub: 4, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI16JNE:   {name: "CMPRI16JNE", kind: kindCmpJump, form: formRI, size: 2, sub: 5, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI16JBE:   {name: "CMPRI16JBE", kind: kindCmpJump, form: formRI, size: 2, sub: 6, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI16JA:    {name: "CMPRI16JA", kind: kindCmpJump, form: formRI, size: 2, sub: 7, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI16JS:    {name: "CMPRI16JS", kind: kindCmpJump, form: formRI, size: 2, sub: 8, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI16JNS:   {name: "CMPRI16JNS", kind: kindCmpJump, form: formRI, size: 2, sub: 9, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI16JL:    {name: "CMPRI16JL", kind: kindCmpJump, form: formRI, size: 2, sub: 12, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI16JGE:   {name: "CMPRI16JGE", kind: kindCmpJump, form: formRI, size: 2, sub: 13, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI16JLE:   {name: "CMPRI16JLE", kind: kindCmpJump, form: formRI, size: 2, sub: 14, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI16JG:    {name: "CMPRI16JG", kind: kindCmpJump, form: formRI, size: 2, sub: 15, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI32JB:    {name: "CMPRI32JB", kind: kindCmpJump, form: formRI, size: 4, sub: 2, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI32JAE:   {name: "CMPRI32JAE", kind: kindCmpJump, form: formRI, size: 4, sub: 3, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI32JE:    {name: "CMPRI32JE", kind: kindCmpJump, form: formRI, size: 4, sub: 4, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI32JNE:   {name: "CMPRI32JNE", kind: kindCmpJump, form: formRI, size: 4, sub: 5, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI32JBE:   {name: "CMPRI32JBE", kind: kindCmpJump, form: formRI, size: 4, sub: 6, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI32JA:    {name: "CMPRI32JA", kind: kindCmpJump, form: formRI, size: 4, sub: 7, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI32JS:    {name: "CMPRI32JS", kind: kindCmpJump, form: formRI, size: 4, sub: 8, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI32JNS:   {name: "CMPRI32JNS", kind: kindCmpJump, form: formRI, size: 4, sub: 9, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI32JL:    {name: "CMPRI32JL", kind: kindCmpJump, form: formRI, size: 4, sub: 12, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI32JGE:   {name: "CMPRI32JGE", kind: kindCmpJump, form: formRI, size: 4, sub: 13, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI32JLE:   {name: "CMPRI32JLE", kind: kindCmpJump, form: formRI, size: 4, sub: 14, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI32JG:    {name: "CMPRI32JG", kind: kindCmpJump, form: formRI, size: 4, sub: 15, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI64JB:    {name: "CMPRI64JB", kind: kindCmpJump, form: formRI, size: 8, sub: 2, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI64JAE:   {name: "CMPRI64JAE", kind: kindCmpJump, form: formRI, size: 8, sub: 3, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI64JE:    {name: "CMPRI64JE", kind: kindCmpJump, form: formRI, size: 8, sub: 4, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI64JNE:   {name: "CMPRI64JNE", kind: kindCmpJump, form: formRI, size: 8, sub: 5, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI64JBE:   {name: "CMPRI64JBE", kind: kindCmpJump, form: formRI, size: 8, sub: 6, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI64JA:    {name: "CMPRI64JA", kind: kindCmpJump, form: formRI, size: 8, sub: 7, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI64JS:    {name: "CMPRI64JS", kind: kindCmpJump, form: formRI, size: 8, sub: 8, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI64JNS:   {name: "CMPRI64JNS", kind: kindCmpJump, form: formRI, size: 8, sub: 9, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI64JL:    {name: "CMPRI64JL", kind: kindCmpJump, form: formRI, size: 8, sub: 12, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI64JGE:   {name: "CMPRI64JGE", kind: kindCmpJump, form: formRI, size: 8, sub: 13, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI64JLE:   {name: "CMPRI64JLE", kind: kindCmpJump, form: formRI, size: 8, sub: 14, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRI64JG:    {name: "CMPRI64JG", kind: kindCmpJump, form: formRI, size: 8, sub: 15, effect: effSets | effEdge, reads: fieldDst},
+	opCMPRM32JB:    {name: "CMPRM32JB", kind: kindCmpJump, form: formRM, size: 4, sub: 2, effect: effSets | effLeaves | effEdge, reads: fieldDst | fieldAddress, mem: memLoads},
+	opCMPRM32JAE:   {name: "CMPRM32JAE", kind: kindCmpJump, form: formRM, size: 4, sub: 3, effect: effSets | effLeaves | effEdge, reads: fieldDst | fieldAddress, mem: memLoads},
+	opCMPRM32JE:    {name: "CMPRM32JE", kind: kindCmpJump, form: formRM, size: 4, sub: 4, effect: effSets | effLeaves | effEdge, reads: fieldDst | fieldAddress, mem: memLoads},
+	opCMPRM32JNE:   {name: "CMPRM32JNE", kind: kindCmpJump, form: formRM, size: 4, sub: 5, effect: effSets | effLeaves | effEdge, reads: fieldDst | fieldAddress, mem: memLoads},
+	opCMPRM32JBE:   {name: "CMPRM32JBE", kind: kindCmpJump, form: formRM, size: 4, sub: 6, effect: effSets | effLeaves | effEdge, reads: fieldDst | fieldAddress, mem: memLoads},
+	opCMPRM32JA:    {name: "CMPRM32JA", kind: kindCmpJump, form: formRM, size: 4, sub: 7, effect: effSets | effLeaves | effEdge, reads: fieldDst | fieldAddress, mem: memLoads},
+	opCMPRM32JS:    {name: "CMPRM32JS", kind: kindCmpJump, form: formRM, size: 4, sub: 8, effect: effSets | effLeaves | effEdge, reads: fieldDst | fieldAddress, mem: memLoads},
+	opCMPRM32JNS:   {name: "CMPRM32JNS", kind: kindCmpJump, form: formRM, size: 4, sub: 9, effect: effSets | effLeaves | effEdge, reads: fieldDst | fieldAddress, mem: memLoads},
+	opCMPRM32JL:    {name: "CMPRM32JL", kind: kindCmpJump, form: formRM, size: 4, sub: 12, effect: effSets | effLeaves | effEdge, reads: fieldDst | fieldAddress, mem: memLoads},
+	opCMPRM32JGE:   {name: "CMPRM32JGE", kind: kindCmpJump, form: formRM, size: 4, sub: 13, effect: effSets | effLeaves | effEdge, reads: fieldDst | fieldAddress, mem: memLoads},
+	opCMPRM32JLE:   {name: "CMPRM32JLE", kind: kindCmpJump, form: formRM, size: 4, sub: 14, effect: effSets | effLeaves | effEdge, reads: fieldDst | fieldAddress, mem: memLoads},
+	opCMPRM32JG:    {name: "CMPRM32JG", kind: kindCmpJump, form: formRM, size: 4, sub: 15, effect: effSets | effLeaves | effEdge, reads: fieldDst | fieldAddress, mem: memLoads},
+	opCMPRM64JB:    {name: "CMPRM64JB", kind: kindCmpJump, form: formRM, size: 8, sub: 2, effect: effSets | effLeaves | effEdge, reads: fieldDst | fieldAddress, mem: memLoads},
+	opCMPRM64JAE:   {name: "CMPRM64JAE", kind: kindCmpJump, form: formRM, size: 8, sub: 3, effect: effSets | effLeaves | effEdge, reads: fieldDst | fieldAddress, mem: memLoads},
+	opCMPRM64JE:    {name: "CMPRM64JE", kind: kindCmpJump, form: formRM, size: 8, sub: 4, effect: effSets | effLeaves | effEdge, reads: fieldDst | fieldAddress, mem: memLoads},
+	opCMPRM64JNE:   {name: "CMPRM64JNE", kind: kindCmpJump, form: formRM, size: 8, sub: 5, effect: effSets | effLeaves | effEdge, reads: fieldDst | fieldAddress, mem: memLoads},
+	opCMPRM64JBE:   {name: "CMPRM64JBE", kind: kindCmpJump, form: formRM, size: 8, sub: 6, effect: effSets | effLeaves | effEdge, reads: fieldDst | fieldAddress, mem: memLoads},
+	opCMPRM64JA:    {name: "CMPRM64JA", kind: kindCmpJump, form: formRM, size: 8, sub: 7, effect: effSets | effLeaves | effEdge, reads: fieldDst | fieldAddress, mem: memLoads},
+	opCMPRM64JS:    {name: "CMPRM64JS", kind: kindCmpJump, form: formRM, size: 8, sub: 8, effect: effSets | effLeaves | effEdge, reads: fieldDst | fieldAddress, mem: memLoads},
+	opCMPRM64JNS:   {name: "CMPRM64JNS", kind: kindCmpJump, form: formRM, size: 8, sub: 9, effect: effSets | effLeaves | effEdge, reads: fieldDst | fieldAddress, mem: memLoads},
+	opCMPRM64JL:    {name: "CMPRM64JL", kind: kindCmpJump, form: formRM, size: 8, sub: 12, effect: effSets | effLeaves | effEdge, reads: fieldDst | fieldAddress, mem: memLoads},
+	opCMPRM64JGE:   {name: "CMPRM64JGE", kind: kindCmpJump, form: formRM, size: 8, sub: 13, effect: effSets | effLeaves | effEdge, reads: fieldDst | fieldAddress, mem: memLoads},
+	opCMPRM64JLE:   {name: "CMPRM64JLE", kind: kindCmpJump, form: formRM, size: 8, sub: 14, effect: effSets | effLeaves | effEdge, reads: fieldDst | fieldAddress, mem: memLoads},
+	opCMPRM64JG:    {name: "CMPRM64JG", kind: kindCmpJump, form: formRM, size: 8, sub: 15, effect: effSets | effLeaves | effEdge, reads: fieldDst | fieldAddress, mem: memLoads},
+	opCMPMR32JB:    {name: "CMPMR32JB", kind: kindCmpJump, form: formMR, size: 4, sub: 2, effect: effSets | effLeaves | effEdge, reads: fieldSrc | fieldAddress, mem: memLoads},
+	opCMPMR32JAE:   {name: "CMPMR32JAE", kind: kindCmpJump, form: formMR, size: 4, sub: 3, effect: effSets | effLeaves | effEdge, reads: fieldSrc | fieldAddress, mem: memLoads},
+	opCMPMR32JE:    {name: "CMPMR32JE", kind: kindCmpJump, form: formMR, size: 4, sub: 4, effect: effSets | effLeaves | effEdge, reads: fieldSrc | fieldAddress, mem: memLoads},
+	opCMPMR32JNE:   {name: "CMPMR32JNE", kind: kindCmpJump, form: formMR, size: 4, sub: 5, effect: effSets | effLeaves | effEdge, reads: fieldSrc | fieldAddress, mem: memLoads},
+	opCMPMR32JBE:   {name: "CMPMR32JBE", kind: kindCmpJump, form: formMR, size: 4, sub: 6, effect: effSets | effLeaves | effEdge, reads: fieldSrc | fieldAddress, mem: memLoads},
+	opCMPMR32JA:    {name: "CMPMR32JA", kind: kindCmpJump, form: formMR, size: 4, sub: 7, effect: effSets | effLeaves | effEdge, reads: fieldSrc | fieldAddress, mem: memLoads},
+	opCMPMR32JS:    {name: "CMPMR32JS", kind: kindCmpJump, form: formMR, size: 4, sub: 8, effect: effSets | effLeaves | effEdge, reads: fieldSrc | fieldAddress, mem: memLoads},
+	opCMPMR32JNS:   {name: "CMPMR32JNS", kind: kindCmpJump, form: formMR, size: 4, sub: 9, effect: effSets | effLeaves | effEdge, reads: fieldSrc | fieldAddress, mem: memLoads},
+	opCMPMR32JL:    {name: "CMPMR32JL", kind: kindCmpJump, form: formMR, size: 4, sub: 12, effect: effSets | effLeaves | effEdge, reads: fieldSrc | fieldAddress, mem: memLoads},
+	opCMPMR32JGE:   {name: "CMPMR32JGE", kind: kindCmpJump, form: formMR, size: 4, sub: 13, effect: effSets | effLeaves | effEdge, reads: fieldSrc | fieldAddress, mem: memLoads},
+	opCMPMR32JLE:   {name: "CMPMR32JLE", kind: kindCmpJump, form: formMR, size: 4, sub: 14, effect: effSets | effLeaves | effEdge, reads: fieldSrc | fieldAddress, mem: memLoads},
+	opCMPMR32JG:    {name: "CMPMR32JG", kind: kindCmpJump, form: formMR, size: 4, sub: 15, effect: effSets | effLeaves | effEdge, reads: fieldSrc | fieldAddress, mem: memLoads},
+	opCMPMR64JB:    {name: "CMPMR64JB", kind: kindCmpJump, form: formMR, size: 8, sub: 2, effect: effSets | effLeaves | effEdge, reads: fieldSrc | fieldAddress, mem: memLoads},
+	opCMPMR64JAE:   {name: "CMPMR64JAE", kind: kindCmpJump, form: formMR, size: 8, sub: 3, effect: effSets | effLeaves | effEdge, reads: fieldSrc | fieldAddress, mem: memLoads},
+	opCMPMR64JE:    {name: "CMPMR64JE", kind: kindCmpJump, form: formMR, size: 8, sub: 4, effect: effSets | effLeaves | effEdge, reads: fieldSrc | fieldAddress, mem: memLoads},
+	opCMPMR64JNE:   {name: "CMPMR64JNE", kind: kindCmpJump, form: formMR, size: 8, sub: 5, effect: effSets | effLeaves | effEdge, reads: fieldSrc | fieldAddress, mem: memLoads},
+	opCMPMR64JBE:   {name: "CMPMR64JBE", kind: kindCmpJump, form: formMR, size: 8, sub: 6, effect: effSets | effLeaves | effEdge, reads: fieldSrc | fieldAddress, mem: memLoads},
+	opCMPMR64JA:    {name: "CMPMR64JA", kind: kindCmpJump, form: formMR, size: 8, sub: 7, effect: effSets | effLeaves | effEdge, reads: fieldSrc | fieldAddress, mem: memLoads},
+	opCMPMR64JS:    {name: "CMPMR64JS", kind: kindCmpJump, form: formMR, size: 8, sub: 8, effect: effSets | effLeaves | effEdge, reads: fieldSrc | fieldAddress, mem: memLoads},
+	opCMPMR64JNS:   {name: "CMPMR64JNS", kind: kindCmpJump, form: formMR, size: 8, sub: 9, effect: effSets | effLeaves | effEdge, reads: fieldSrc | fieldAddress, mem: memLoads},
+	opCMPMR64JL:    {name: "CMPMR64JL", kind: kindCmpJump, form: formMR, size: 8, sub: 12, effect: effSets | effLeaves | effEdge, reads: fieldSrc | fieldAddress, mem: memLoads},
+	opCMPMR64JGE:   {name: "CMPMR64JGE", kind: kindCmpJump, form: formMR, size: 8, sub: 13, effect: effSets | effLeaves | effEdge, reads: fieldSrc | fieldAddress, mem: memLoads},
+	opCMPMR64JLE:   {name: "CMPMR64JLE", kind: kindCmpJump, form: formMR, size: 8, sub: 14, effect: effSets | effLeaves | effEdge, reads: fieldSrc | fieldAddress, mem: memLoads},
+	opCMPMR64JG:    {name: "CMPMR64JG", kind: kindCmpJump, form: formMR, size: 8, sub: 15, effect: effSets | effLeaves | effEdge, reads: fieldSrc | fieldAddress, mem: memLoads},
+	opCMPMI8JB:     {name: "CMPMI8JB", kind: kindCmpJump, form: formMI, size: 1, sub: 2, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI8JAE:    {name: "CMPMI8JAE", kind: kindCmpJump, form: formMI, size: 1, sub: 3, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI8JE:     {name: "CMPMI8JE", kind: kindCmpJump, form: formMI, size: 1, sub: 4, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI8JNE:    {name: "CMPMI8JNE", kind: kindCmpJump, form: formMI, size: 1, sub: 5, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI8JBE:    {name: "CMPMI8JBE", kind: kindCmpJump, form: formMI, size: 1, sub: 6, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI8JA:     {name: "CMPMI8JA", kind: kindCmpJump, form: formMI, size: 1, sub: 7, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI8JS:     {name: "CMPMI8JS", kind: kindCmpJump, form: formMI, size: 1, sub: 8, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI8JNS:    {name: "CMPMI8JNS", kind: kindCmpJump, form: formMI, size: 1, sub: 9, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI8JL:     {name: "CMPMI8JL", kind: kindCmpJump, form: formMI, size: 1, sub: 12, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI8JGE:    {name: "CMPMI8JGE", kind: kindCmpJump, form: formMI, size: 1, sub: 13, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI8JLE:    {name: "CMPMI8JLE", kind: kindCmpJump, form: formMI, size: 1, sub: 14, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI8JG:     {name: "CMPMI8JG", kind: kindCmpJump, form: formMI, size: 1, sub: 15, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI16JB:    {name: "CMPMI16JB", kind: kindCmpJump, form: formMI, size: 2, sub: 2, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI16JAE:   {name: "CMPMI16JAE", kind: kindCmpJump, form: formMI, size: 2, sub: 3, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI16JE:    {name: "CMPMI16JE", kind: kindCmpJump, form: formMI, size: 2, sub: 4, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI16JNE:   {name: "CMPMI16JNE", kind: kindCmpJump, form: formMI, size: 2, sub: 5, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI16JBE:   {name: "CMPMI16JBE", kind: kindCmpJump, form: formMI, size: 2, sub: 6, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI16JA:    {name: "CMPMI16JA", kind: kindCmpJump, form: formMI, size: 2, sub: 7, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI16JS:    {name: "CMPMI16JS", kind: kindCmpJump, form: formMI, size: 2, sub: 8, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI16JNS:   {name: "CMPMI16JNS", kind: kindCmpJump, form: formMI, size: 2, sub: 9, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI16JL:    {name: "CMPMI16JL", kind: kindCmpJump, form: formMI, size: 2, sub: 12, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI16JGE:   {name: "CMPMI16JGE", kind: kindCmpJump, form: formMI, size: 2, sub: 13, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI16JLE:   {name: "CMPMI16JLE", kind: kindCmpJump, form: formMI, size: 2, sub: 14, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI16JG:    {name: "CMPMI16JG", kind: kindCmpJump, form: formMI, size: 2, sub: 15, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI32JB:    {name: "CMPMI32JB", kind: kindCmpJump, form: formMI, size: 4, sub: 2, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI32JAE:   {name: "CMPMI32JAE", kind: kindCmpJump, form: formMI, size: 4, sub: 3, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI32JE:    {name: "CMPMI32JE", kind: kindCmpJump, form: formMI, size: 4, sub: 4, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI32JNE:   {name: "CMPMI32JNE", kind: kindCmpJump, form: formMI, size: 4, sub: 5, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI32JBE:   {name: "CMPMI32JBE", kind: kindCmpJump, form: formMI, size: 4, sub: 6, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI32JA:    {name: "CMPMI32JA", kind: kindCmpJump, form: formMI, size: 4, sub: 7, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI32JS:    {name: "CMPMI32JS", kind: kindCmpJump, form: formMI, size: 4, sub: 8, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI32JNS:   {name: "CMPMI32JNS", kind: kindCmpJump, form: formMI, size: 4, sub: 9, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI32JL:    {name: "CMPMI32JL", kind: kindCmpJump, form: formMI, size: 4, sub: 12, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI32JGE:   {name: "CMPMI32JGE", kind: kindCmpJump, form: formMI, size: 4, sub: 13, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI32JLE:   {name: "CMPMI32JLE", kind: kindCmpJump, form: formMI, size: 4, sub: 14, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI32JG:    {name: "CMPMI32JG", kind: kindCmpJump, form: formMI, size: 4, sub: 15, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI64JB:    {name: "CMPMI64JB", kind: kindCmpJump, form: formMI, size: 8, sub: 2, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI64JAE:   {name: "CMPMI64JAE", kind: kindCmpJump, form: formMI, size: 8, sub: 3, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI64JE:    {name: "CMPMI64JE", kind: kindCmpJump, form: formMI, size: 8, sub: 4, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI64JNE:   {name: "CMPMI64JNE", kind: kindCmpJump, form: formMI, size: 8, sub: 5, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI64JBE:   {name: "CMPMI64JBE", kind: kindCmpJump, form: formMI, size: 8, sub: 6, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI64JA:    {name: "CMPMI64JA", kind: kindCmpJump, form: formMI, size: 8, sub: 7, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI64JS:    {name: "CMPMI64JS", kind: kindCmpJump, form: formMI, size: 8, sub: 8, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI64JNS:   {name: "CMPMI64JNS", kind: kindCmpJump, form: formMI, size: 8, sub: 9, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI64JL:    {name: "CMPMI64JL", kind: kindCmpJump, form: formMI, size: 8, sub: 12, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI64JGE:   {name: "CMPMI64JGE", kind: kindCmpJump, form: formMI, size: 8, sub: 13, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI64JLE:   {name: "CMPMI64JLE", kind: kindCmpJump, form: formMI, size: 8, sub: 14, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opCMPMI64JG:    {name: "CMPMI64JG", kind: kindCmpJump, form: formMI, size: 8, sub: 15, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opTESTRR8JE:    {name: "TESTRR8JE", kind: kindTestJump, form: formRR, size: 1, sub: 4, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opTESTRR8JNE:   {name: "TESTRR8JNE", kind: kindTestJump, form: formRR, size: 1, sub: 5, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opTESTRR8JS:    {name: "TESTRR8JS", kind: kindTestJump, form: formRR, size: 1, sub: 8, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opTESTRR8JNS:   {name: "TESTRR8JNS", kind: kindTestJump, form: formRR, size: 1, sub: 9, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opTESTRR8JL:    {name: "TESTRR8JL", kind: kindTestJump, form: formRR, size: 1, sub: 12, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opTESTRR8JGE:   {name: "TESTRR8JGE", kind: kindTestJump, form: formRR, size: 1, sub: 13, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opTESTRR8JLE:   {name: "TESTRR8JLE", kind: kindTestJump, form: formRR, size: 1, sub: 14, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opTESTRR8JG:    {name: "TESTRR8JG", kind: kindTestJump, form: formRR, size: 1, sub: 15, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opTESTRR32JE:   {name: "TESTRR32JE", kind: kindTestJump, form: formRR, size: 4, sub: 4, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opTESTRR32JNE:  {name: "TESTRR32JNE", kind: kindTestJump, form: formRR, size: 4, sub: 5, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opTESTRR32JS:   {name: "TESTRR32JS", kind: kindTestJump, form: formRR, size: 4, sub: 8, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opTESTRR32JNS:  {name: "TESTRR32JNS", kind: kindTestJump, form: formRR, size: 4, sub: 9, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opTESTRR32JL:   {name: "TESTRR32JL", kind: kindTestJump, form: formRR, size: 4, sub: 12, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opTESTRR32JGE:  {name: "TESTRR32JGE", kind: kindTestJump, form: formRR, size: 4, sub: 13, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opTESTRR32JLE:  {name: "TESTRR32JLE", kind: kindTestJump, form: formRR, size: 4, sub: 14, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opTESTRR32JG:   {name: "TESTRR32JG", kind: kindTestJump, form: formRR, size: 4, sub: 15, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opTESTRR64JE:   {name: "TESTRR64JE", kind: kindTestJump, form: formRR, size: 8, sub: 4, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opTESTRR64JNE:  {name: "TESTRR64JNE", kind: kindTestJump, form: formRR, size: 8, sub: 5, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opTESTRR64JS:   {name: "TESTRR64JS", kind: kindTestJump, form: formRR, size: 8, sub: 8, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opTESTRR64JNS:  {name: "TESTRR64JNS", kind: kindTestJump, form: formRR, size: 8, sub: 9, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opTESTRR64JL:   {name: "TESTRR64JL", kind: kindTestJump, form: formRR, size: 8, sub: 12, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opTESTRR64JGE:  {name: "TESTRR64JGE", kind: kindTestJump, form: formRR, size: 8, sub: 13, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opTESTRR64JLE:  {name: "TESTRR64JLE", kind: kindTestJump, form: formRR, size: 8, sub: 14, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opTESTRR64JG:   {name: "TESTRR64JG", kind: kindTestJump, form: formRR, size: 8, sub: 15, effect: effSets | effEdge, reads: fieldDst | fieldSrc},
+	opTESTRI8JE:    {name: "TESTRI8JE", kind: kindTestJump, form: formRI, size: 1, sub: 4, effect: effSets | effEdge, reads: fieldDst},
+	opTESTRI8JNE:   {name: "TESTRI8JNE", kind: kindTestJump, form: formRI, size: 1, sub: 5, effect: effSets | effEdge, reads: fieldDst},
+	opTESTRI8JS:    {name: "TESTRI8JS", kind: kindTestJump, form: formRI, size: 1, sub: 8, effect: effSets | effEdge, reads: fieldDst},
+	opTESTRI8JNS:   {name: "TESTRI8JNS", kind: kindTestJump, form: formRI, size: 1, sub: 9, effect: effSets | effEdge, reads: fieldDst},
+	opTESTRI8JL:    {name: "TESTRI8JL", kind: kindTestJump, form: formRI, size: 1, sub: 12, effect: effSets | effEdge, reads: fieldDst},
+	opTESTRI8JGE:   {name: "TESTRI8JGE", kind: kindTestJump, form: formRI, size: 1, sub: 13, effect: effSets | effEdge, reads: fieldDst},
+	opTESTRI8JLE:   {name: "TESTRI8JLE", kind: kindTestJump, form: formRI, size: 1, sub: 14, effect: effSets | effEdge, reads: fieldDst},
+	opTESTRI8JG:    {name: "TESTRI8JG", kind: kindTestJump, form: formRI, size: 1, sub: 15, effect: effSets | effEdge, reads: fieldDst},
+	opTESTRI32JE:   {name: "TESTRI32JE", kind: kindTestJump, form: formRI, size: 4, sub: 4, effect: effSets | effEdge, reads: fieldDst},
+	opTESTRI32JNE:  {name: "TESTRI32JNE", kind: kindTestJump, form: formRI, size: 4, sub: 5, effect: effSets | effEdge, reads: fieldDst},
+	opTESTRI32JS:   {name: "TESTRI32JS", kind: kindTestJump, form: formRI, size: 4, sub: 8, effect: effSets | effEdge, reads: fieldDst},
+	opTESTRI32JNS:  {name: "TESTRI32JNS", kind: kindTestJump, form: formRI, size: 4, sub: 9, effect: effSets | effEdge, reads: fieldDst},
+	opTESTRI32JL:   {name: "TESTRI32JL", kind: kindTestJump, form: formRI, size: 4, sub: 12, effect: effSets | effEdge, reads: fieldDst},
+	opTESTRI32JGE:  {name: "TESTRI32JGE", kind: kindTestJump, form: formRI, size: 4, sub: 13, effect: effSets | effEdge, reads: fieldDst},
+	opTESTRI32JLE:  {name: "TESTRI32JLE", kind: kindTestJump, form: formRI, size: 4, sub: 14, effect: effSets | effEdge, reads: fieldDst},
+	opTESTRI32JG:   {name: "TESTRI32JG", kind: kindTestJump, form: formRI, size: 4, sub: 15, effect: effSets | effEdge, reads: fieldDst},
+	opTESTMI8JE:    {name: "TESTMI8JE", kind: kindTestJump, form: formMI, size: 1, sub: 4, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opTESTMI8JNE:   {name: "TESTMI8JNE", kind: kindTestJump, form: formMI, size: 1, sub: 5, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opTESTMI8JS:    {name: "TESTMI8JS", kind: kindTestJump, form: formMI, size: 1, sub: 8, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opTESTMI8JNS:   {name: "TESTMI8JNS", kind: kindTestJump, form: formMI, size: 1, sub: 9, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opTESTMI8JL:    {name: "TESTMI8JL", kind: kindTestJump, form: formMI, size: 1, sub: 12, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opTESTMI8JGE:   {name: "TESTMI8JGE", kind: kindTestJump, form: formMI, size: 1, sub: 13, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opTESTMI8JLE:   {name: "TESTMI8JLE", kind: kindTestJump, form: formMI, size: 1, sub: 14, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opTESTMI8JG:    {name: "TESTMI8JG", kind: kindTestJump, form: formMI, size: 1, sub: 15, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opTESTMI32JE:   {name: "TESTMI32JE", kind: kindTestJump, form: formMI, size: 4, sub: 4, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opTESTMI32JNE:  {name: "TESTMI32JNE", kind: kindTestJump, form: formMI, size: 4, sub: 5, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opTESTMI32JS:   {name: "TESTMI32JS", kind: kindTestJump, form: formMI, size: 4, sub: 8, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opTESTMI32JNS:  {name: "TESTMI32JNS", kind: kindTestJump, form: formMI, size: 4, sub: 9, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opTESTMI32JL:   {name: "TESTMI32JL", kind: kindTestJump, form: formMI, size: 4, sub: 12, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opTESTMI32JGE:  {name: "TESTMI32JGE", kind: kindTestJump, form: formMI, size: 4, sub: 13, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opTESTMI32JLE:  {name: "TESTMI32JLE", kind: kindTestJump, form: formMI, size: 4, sub: 14, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opTESTMI32JG:   {name: "TESTMI32JG", kind: kindTestJump, form: formMI, size: 4, sub: 15, effect: effSets | effLeaves | effEdge, reads: fieldAddress, mem: memLoads},
+	opINCR32:       {name: "INCR32", kind: kindInc, form: formR, size: 4, reads: fieldDst, writes: fieldDst, quiet: opINCR32NF},
+	opINCR32NF:     {name: "INCR32NF", kind: kindInc, form: formR, size: 4, reads: fieldDst, writes: fieldDst, full: opINCR32},
+	opINCR64:       {name: "INCR64", kind: kindInc, form: formR, size: 8, reads: fieldDst, writes: fieldDst, quiet: opINCR64NF},
+	opINCR64NF:     {name: "INCR64NF", kind: kindInc, form: formR, size: 8, reads: fieldDst, writes: fieldDst, full: opINCR64},
+	opINCM32:       {name: "INCM32", kind: kindInc, form: formM, size: 4, effect: effLeaves, reads: fieldAddress, mem: memStores},
+	opINCM64:       {name: "INCM64", kind: kindInc, form: formM, size: 8, effect: effLeaves, reads: fieldAddress, mem: memStores},
+	opDECR32:       {name: "DECR32", kind: kindDec, form: formR, size: 4, reads: fieldDst, writes: fieldDst, quiet: opDECR32NF},
+	opDECR32NF:     {name: "DECR32NF", kind: kindDec, form: formR, size: 4, reads: fieldDst, writes: fieldDst, full: opDECR32},
+	opDECR64:       {name: "DECR64", kind: kindDec, form: formR, size: 8, reads: fieldDst, writes: fieldDst, quiet: opDECR64NF},
+	opDECR64NF:     {name: "DECR64NF", kind: kindDec, form: formR, size: 8, reads: fieldDst, writes: fieldDst, full: opDECR64},
+	opDECM32:       {name: "DECM32", kind: kindDec, form: formM, size: 4, effect: effLeaves, reads: fieldAddress, mem: memStores},
+	opDECM64:       {name: "DECM64", kind: kindDec, form: formM, size: 8, effect: effLeaves, reads: fieldAddress, mem: memStores},
+	opNEGR32:       {name: "NEGR32", kind: kindNeg, form: formR, size: 4, effect: effSets, reads: fieldDst, writes: fieldDst, quiet: opNEGR32NF},
+	opNEGR32NF:     {name: "NEGR32NF", kind: kindNeg, form: formR, size: 4, reads: fieldDst, writes: fieldDst, full: opNEGR32},
+	opNEGR64:       {name: "NEGR64", kind: kindNeg, form: formR, size: 8, effect: effSets, reads: fieldDst, writes: fieldDst, quiet: opNEGR64NF},
+	opNEGR64NF:     {name: "NEGR64NF", kind: kindNeg, form: formR, size: 8, reads: fieldDst, writes: fieldDst, full: opNEGR64},
+	opNOTR32:       {name: "NOTR32", kind: kindNot, form: formR, size: 4, reads: fieldDst, writes: fieldDst},
+	opNOTR64:       {name: "NOTR64", kind: kindNot, form: formR, size: 8, reads: fieldDst, writes: fieldDst},
+	opIMULRR64:     {name: "IMULRR64", kind: kindImul, form: formRR, size: 8, effect: effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opIMULRR64NF},
+	opIMULRR64NF:   {name: "IMULRR64NF", kind: kindImul, form: formRR, size: 8, reads: fieldDst | fieldSrc, writes: fieldDst, full: opIMULRR64},
+	opIMULRRI64:    {name: "IMULRRI64", kind: kindImul, form: formRRI, size: 8, effect: effSets, reads: fieldSrc, writes: fieldDst, quiet: opIMULRRI64NF},
+	opIMULRRI64NF:  {name: "IMULRRI64NF", kind: kindImul, form: formRRI, size: 8, reads: fieldSrc, writes: fieldDst, full: opIMULRRI64},
+	opIMULRR32:     {name: "IMULRR32", kind: kindImul, form: formRR, size: 4, effect: effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opIMULRR32NF},
+	opIMULRR32NF:   {name: "IMULRR32NF", kind: kindImul, form: formRR, size: 4, reads: fieldDst | fieldSrc, writes: fieldDst, full: opIMULRR32},
+	opIMULRRI32:    {name: "IMULRRI32", kind: kindImul, form: formRRI, size: 4, effect: effSets, reads: fieldSrc, writes: fieldDst, quiet: opIMULRRI32NF},
+	opIMULRRI32NF:  {name: "IMULRRI32NF", kind: kindImul, form: formRRI, size: 4, reads: fieldSrc, writes: fieldDst, full: opIMULRRI32},
+	opMUL64:        {name: "MUL64", kind: kindMul, form: formS, size: 8, effect: effSets, reads: fieldSrc, quiet: opMUL64NF},
+	opMUL64NF:      {name: "MUL64NF", kind: kindMul, form: formS, size: 8, reads: fieldSrc, full: opMUL64},
+	opMUL32:        {name: "MUL32", kind: kindMul, form: formS, size: 4, effect: effSets, reads: fieldSrc, quiet: opMUL32NF},
+	opMUL32NF:      {name: "MUL32NF", kind: kindMul, form: formS, size: 4, reads: fieldSrc, full: opMUL32},
+	opDIV64:        {name: "DIV64", kind: kindDiv, form: formS, size: 8, effect: effLeaves, reads: fieldSrc},
+	opDIV32:        {name: "DIV32", kind: kindDiv, form: formS, size: 4, effect: effLeaves, reads: fieldSrc},
+	opSHLI32:       {name: "SHLI32", kind: kindShift, form: formI, size: 4, sub: shiftSHL, effect: effSets, reads: fieldDst, writes: fieldDst, quiet: opSHLI32NF},
+	opSHLI32NF:     {name: "SHLI32NF", kind: kindShift, form: formI, size: 4, sub: shiftSHL, reads: fieldDst, writes: fieldDst, full: opSHLI32},
+	opSHLI64:       {name: "SHLI64", kind: kindShift, form: formI, size: 8, sub: shiftSHL, effect: effSets, reads: fieldDst, writes: fieldDst, quiet: opSHLI64NF},
+	opSHLI64NF:     {name: "SHLI64NF", kind: kindShift, form: formI, size: 8, sub: shiftSHL, reads: fieldDst, writes: fieldDst, full: opSHLI64},
+	opSHLCL32:      {name: "SHLCL32", kind: kindShift, form: formCL, size: 4, sub: shiftSHL, reads: fieldDst, writes: fieldDst, quiet: opSHLCL32NF},
+	opSHLCL32NF:    {name: "SHLCL32NF", kind: kindShift, form: formCL, size: 4, sub: shiftSHL, reads: fieldDst, writes: fieldDst, full: opSHLCL32},
+	opSHLCL64:      {name: "SHLCL64", kind: kindShift, form: formCL, size: 8, sub: shiftSHL, reads: fieldDst, writes: fieldDst, quiet: opSHLCL64NF},
+	opSHLCL64NF:    {name: "SHLCL64NF", kind: kindShift, form: formCL, size: 8, sub: shiftSHL, reads: fieldDst, writes: fieldDst, full: opSHLCL64},
+	opSHRI32:       {name: "SHRI32", kind: kindShift, form: formI, size: 4, sub: shiftSHR, effect: effSets, reads: fieldDst, writes: fieldDst, quiet: opSHRI32NF},
+	opSHRI32NF:     {name: "SHRI32NF", kind: kindShift, form: formI, size: 4, sub: shiftSHR, reads: fieldDst, writes: fieldDst, full: opSHRI32},
+	opSHRI64:       {name: "SHRI64", kind: kindShift, form: formI, size: 8, sub: shiftSHR, effect: effSets, reads: fieldDst, writes: fieldDst, quiet: opSHRI64NF},
+	opSHRI64NF:     {name: "SHRI64NF", kind: kindShift, form: formI, size: 8, sub: shiftSHR, reads: fieldDst, writes: fieldDst, full: opSHRI64},
+	opSHRCL32:      {name: "SHRCL32", kind: kindShift, form: formCL, size: 4, sub: shiftSHR, reads: fieldDst, writes: fieldDst, quiet: opSHRCL32NF},
+	opSHRCL32NF:    {name: "SHRCL32NF", kind: kindShift, form: formCL, size: 4, sub: shiftSHR, reads: fieldDst, writes: fieldDst, full: opSHRCL32},
+	opSHRCL64:      {name: "SHRCL64", kind: kindShift, form: formCL, size: 8, sub: shiftSHR, reads: fieldDst, writes: fieldDst, quiet: opSHRCL64NF},
+	opSHRCL64NF:    {name: "SHRCL64NF", kind: kindShift, form: formCL, size: 8, sub: shiftSHR, reads: fieldDst, writes: fieldDst, full: opSHRCL64},
+	opSARI32:       {name: "SARI32", kind: kindShift, form: formI, size: 4, sub: shiftSAR, effect: effSets, reads: fieldDst, writes: fieldDst, quiet: opSARI32NF},
+	opSARI32NF:     {name: "SARI32NF", kind: kindShift, form: formI, size: 4, sub: shiftSAR, reads: fieldDst, writes: fieldDst, full: opSARI32},
+	opSARI64:       {name: "SARI64", kind: kindShift, form: formI, size: 8, sub: shiftSAR, effect: effSets, reads: fieldDst, writes: fieldDst, quiet: opSARI64NF},
+	opSARI64NF:     {name: "SARI64NF", kind: kindShift, form: formI, size: 8, sub: shiftSAR, reads: fieldDst, writes: fieldDst, full: opSARI64},
+	opSARCL32:      {name: "SARCL32", kind: kindShift, form: formCL, size: 4, sub: shiftSAR, reads: fieldDst, writes: fieldDst, quiet: opSARCL32NF},
+	opSARCL32NF:    {name: "SARCL32NF", kind: kindShift, form: formCL, size: 4, sub: shiftSAR, reads: fieldDst, writes: fieldDst, full: opSARCL32},
+	opSARCL64:      {name: "SARCL64", kind: kindShift, form: formCL, size: 8, sub: shiftSAR, reads: fieldDst, writes: fieldDst, quiet: opSARCL64NF},
+	opSARCL64NF:    {name: "SARCL64NF", kind: kindShift, form: formCL, size: 8, sub: shiftSAR, reads: fieldDst, writes: fieldDst, full: opSARCL64},
+	opROLI32:       {name: "ROLI32", kind: kindShift, form: formI, size: 4, sub: shiftROL, reads: fieldDst, writes: fieldDst, quiet: opROLI32NF},
+	opROLI32NF:     {name: "ROLI32NF", kind: kindShift, form: formI, size: 4, sub: shiftROL, reads: fieldDst, writes: fieldDst, full: opROLI32},
+	opROLI64:       {name: "ROLI64", kind: kindShift, form: formI, size: 8, sub: shiftROL, reads: fieldDst, writes: fieldDst, quiet: opROLI64NF},
+	opROLI64NF:     {name: "ROLI64NF", kind: kindShift, form: formI, size: 8, sub: shiftROL, reads: fieldDst, writes: fieldDst, full: opROLI64},
+	opROLCL32:      {name: "ROLCL32", kind: kindShift, form: formCL, size: 4, sub: shiftROL, reads: fieldDst, writes: fieldDst, quiet: opROLCL32NF},
+	opROLCL32NF:    {name: "ROLCL32NF", kind: kindShift, form: formCL, size: 4, sub: shiftROL, reads: fieldDst, writes: fieldDst, full: opROLCL32},
+	opROLCL64:      {name: "ROLCL64", kind: kindShift, form: formCL, size: 8, sub: shiftROL, reads: fieldDst, writes: fieldDst, quiet: opROLCL64NF},
+	opROLCL64NF:    {name: "ROLCL64NF", kind: kindShift, form: formCL, size: 8, sub: shiftROL, reads: fieldDst, writes: fieldDst, full: opROLCL64},
+	opRORI32:       {name: "RORI32", kind: kindShift, form: formI, size: 4, sub: shiftROR, reads: fieldDst, writes: fieldDst, quiet: opRORI32NF},
+	opRORI32NF:     {name: "RORI32NF", kind: kindShift, form: formI, size: 4, sub: shiftROR, reads: fieldDst, writes: fieldDst, full: opRORI32},
+	opRORI64:       {name: "RORI64", kind: kindShift, form: formI, size: 8, sub: shiftROR, reads: fieldDst, writes: fieldDst, quiet: opRORI64NF},
+	opRORI64NF:     {name: "RORI64NF", kind: kindShift, form: formI, size: 8, sub: shiftROR, reads: fieldDst, writes: fieldDst, full: opRORI64},
+	opRORCL32:      {name: "RORCL32", kind: kindShift, form: formCL, size: 4, sub: shiftROR, reads: fieldDst, writes: fieldDst, quiet: opRORCL32NF},
+	opRORCL32NF:    {name: "RORCL32NF", kind: kindShift, form: formCL, size: 4, sub: shiftROR, reads: fieldDst, writes: fieldDst, full: opRORCL32},
+	opRORCL64:      {name: "RORCL64", kind: kindShift, form: formCL, size: 8, sub: shiftROR, reads: fieldDst, writes: fieldDst, quiet: opRORCL64NF},
+	opRORCL64NF:    {name: "RORCL64NF", kind: kindShift, form: formCL, size: 8, sub: shiftROR, reads: fieldDst, writes: fieldDst, full: opRORCL64},
+	opSHRD32:       {name: "SHRD32", kind: kindDoubleShift, form: formRR, size: 4, sub: doubleShiftSHRD, effect: effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opSHRD32NF},
+	opSHRD32NF:     {name: "SHRD32NF", kind: kindDoubleShift, form: formRR, size: 4, sub: doubleShiftSHRD, reads: fieldDst | fieldSrc, writes: fieldDst, full: opSHRD32},
+	opSHRD64:       {name: "SHRD64", kind: kindDoubleShift, form: formRR, size: 8, sub: doubleShiftSHRD, effect: effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opSHRD64NF},
+	opSHRD64NF:     {name: "SHRD64NF", kind: kindDoubleShift, form: formRR, size: 8, sub: doubleShiftSHRD, reads: fieldDst | fieldSrc, writes: fieldDst, full: opSHRD64},
+	opSHLD32:       {name: "SHLD32", kind: kindDoubleShift, form: formRR, size: 4, sub: doubleShiftSHLD, effect: effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opSHLD32NF},
+	opSHLD32NF:     {name: "SHLD32NF", kind: kindDoubleShift, form: formRR, size: 4, sub: doubleShiftSHLD, reads: fieldDst | fieldSrc, writes: fieldDst, full: opSHLD32},
+	opSHLD64:       {name: "SHLD64", kind: kindDoubleShift, form: formRR, size: 8, sub: doubleShiftSHLD, effect: effSets, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opSHLD64NF},
+	opSHLD64NF:     {name: "SHLD64NF", kind: kindDoubleShift, form: formRR, size: 8, sub: doubleShiftSHLD, reads: fieldDst | fieldSrc, writes: fieldDst, full: opSHLD64},
+	opBTRI32:       {name: "BTRI32", kind: kindBit, form: formRI, size: 4, sub: bitBT, reads: fieldDst},
+	opBTRI64:       {name: "BTRI64", kind: kindBit, form: formRI, size: 8, sub: bitBT, reads: fieldDst},
+	opBTRR32:       {name: "BTRR32", kind: kindBit, form: formRR, size: 4, sub: bitBT, reads: fieldDst | fieldSrc},
+	opBTRR64:       {name: "BTRR64", kind: kindBit, form: formRR, size: 8, sub: bitBT, reads: fieldDst | fieldSrc},
+	opBTMI32:       {name: "BTMI32", kind: kindBit, form: formMI, size: 4, sub: bitBT, effect: effLeaves, reads: fieldAddress, mem: memLoads},
+	opBTMI64:       {name: "BTMI64", kind: kindBit, form: formMI, size: 8, sub: bitBT, effect: effLeaves, reads: fieldAddress, mem: memLoads},
+	opBTSRI32:      {name: "BTSRI32", kind: kindBit, form: formRI, size: 4, sub: bitBTS, reads: fieldDst, writes: fieldDst, quiet: opBTSRI32NF},
+	opBTSRI32NF:    {name: "BTSRI32NF", kind: kindBit, form: formRI, size: 4, sub: bitBTS, reads: fieldDst, writes: fieldDst, full: opBTSRI32},
+	opBTSRI64:      {name: "BTSRI64", kind: kindBit, form: formRI, size: 8, sub: bitBTS, reads: fieldDst, writes: fieldDst, quiet: opBTSRI64NF},
+	opBTSRI64NF:    {name: "BTSRI64NF", kind: kindBit, form: formRI, size: 8, sub: bitBTS, reads: fieldDst, writes: fieldDst, full: opBTSRI64},
+	opBTSRR32:      {name: "BTSRR32", kind: kindBit, form: formRR, size: 4, sub: bitBTS, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opBTSRR32NF},
+	opBTSRR32NF:    {name: "BTSRR32NF", kind: kindBit, form: formRR, size: 4, sub: bitBTS, reads: fieldDst | fieldSrc, writes: fieldDst, full: opBTSRR32},
+	opBTSRR64:      {name: "BTSRR64", kind: kindBit, form: formRR, size: 8, sub: bitBTS, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opBTSRR64NF},
+	opBTSRR64NF:    {name: "BTSRR64NF", kind: kindBit, form: formRR, size: 8, sub: bitBTS, reads: fieldDst | fieldSrc, writes: fieldDst, full: opBTSRR64},
+	opBTSMI32:      {name: "BTSMI32", kind: kindBit, form: formMI, size: 4, sub: bitBTS, effect: effLeaves, reads: fieldAddress, mem: memStores},
+	opBTSMI64:      {name: "BTSMI64", kind: kindBit, form: formMI, size: 8, sub: bitBTS, effect: effLeaves, reads: fieldAddress, mem: memStores},
+	opBTRRI32:      {name: "BTRRI32", kind: kindBit, form: formRI, size: 4, sub: bitBTR, reads: fieldDst, writes: fieldDst, quiet: opBTRRI32NF},
+	opBTRRI32NF:    {name: "BTRRI32NF", kind: kindBit, form: formRI, size: 4, sub: bitBTR, reads: fieldDst, writes: fieldDst, full: opBTRRI32},
+	opBTRRI64:      {name: "BTRRI64", kind: kindBit, form: formRI, size: 8, sub: bitBTR, reads: fieldDst, writes: fieldDst, quiet: opBTRRI64NF},
+	opBTRRI64NF:    {name: "BTRRI64NF", kind: kindBit, form: formRI, size: 8, sub: bitBTR, reads: fieldDst, writes: fieldDst, full: opBTRRI64},
+	opBTRRR32:      {name: "BTRRR32", kind: kindBit, form: formRR, size: 4, sub: bitBTR, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opBTRRR32NF},
+	opBTRRR32NF:    {name: "BTRRR32NF", kind: kindBit, form: formRR, size: 4, sub: bitBTR, reads: fieldDst | fieldSrc, writes: fieldDst, full: opBTRRR32},
+	opBTRRR64:      {name: "BTRRR64", kind: kindBit, form: formRR, size: 8, sub: bitBTR, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opBTRRR64NF},
+	opBTRRR64NF:    {name: "BTRRR64NF", kind: kindBit, form: formRR, size: 8, sub: bitBTR, reads: fieldDst | fieldSrc, writes: fieldDst, full: opBTRRR64},
+	opBTRMI32:      {name: "BTRMI32", kind: kindBit, form: formMI, size: 4, sub: bitBTR, effect: effLeaves, reads: fieldAddress, mem: memStores},
+	opBTRMI64:      {name: "BTRMI64", kind: kindBit, form: formMI, size: 8, sub: bitBTR, effect: effLeaves, reads: fieldAddress, mem: memStores},
+	opBSF32:        {name: "BSF32", kind: kindBitScan, form: formRR, size: 4, sub: bitScanBSF, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opBSF32NF},
+	opBSF32NF:      {name: "BSF32NF", kind: kindBitScan, form: formRR, size: 4, sub: bitScanBSF, reads: fieldDst | fieldSrc, writes: fieldDst, full: opBSF32},
+	opBSF64:        {name: "BSF64", kind: kindBitScan, form: formRR, size: 8, sub: bitScanBSF, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opBSF64NF},
+	opBSF64NF:      {name: "BSF64NF", kind: kindBitScan, form: formRR, size: 8, sub: bitScanBSF, reads: fieldDst | fieldSrc, writes: fieldDst, full: opBSF64},
+	opBSR32:        {name: "BSR32", kind: kindBitScan, form: formRR, size: 4, sub: bitScanBSR, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opBSR32NF},
+	opBSR32NF:      {name: "BSR32NF", kind: kindBitScan, form: formRR, size: 4, sub: bitScanBSR, reads: fieldDst | fieldSrc, writes: fieldDst, full: opBSR32},
+	opBSR64:        {name: "BSR64", kind: kindBitScan, form: formRR, size: 8, sub: bitScanBSR, reads: fieldDst | fieldSrc, writes: fieldDst, quiet: opBSR64NF},
+	opBSR64NF:      {name: "BSR64NF", kind: kindBitScan, form: formRR, size: 8, sub: bitScanBSR, reads: fieldDst | fieldSrc, writes: fieldDst, full: opBSR64},
+	opPUSH:         {name: "PUSH", kind: kindPush, form: formPush, size: 8, effect: effLeaves, reads: fieldSrc, mem: memStores},
+	opPUSHI:        {name: "PUSHI", kind: kindPushImm, form: formPush, size: 8, effect: effLeaves, mem: memStores},
+	opPUSHF:        {name: "PUSHF", kind: kindPushf, form: formPush, size: 8, effect: effReads | effLeaves, mem: memStores},
+	opPOP:          {name: "POP", kind: kindPop, form: formPop, size: 8, effect: effLeaves, writes: fieldDst, mem: memLoads},
+	opPUSH2:        {name: "PUSH2", kind: kindPush2, form: formPush, size: 16, effect: effLeaves, reads: fieldDst | fieldSrc, mem: memStores},
+	opPOP2:         {name: "POP2", kind: kindPop2, form: formPop, size: 16, effect: effLeaves, writes: fieldDst | fieldSrc, mem: memLoads},
+	opLEAVE:        {name: "LEAVE", kind: kindLeave, form: formFrame, size: 8, effect: effLeaves, mem: memLoads},
+	opPOPF:         {name: "POPF", kind: kindPopf, form: formPop, size: 8, effect: effSets | effLeaves, mem: memLoads, quiet: opPOPFNF},
+	opPOPFNF:       {name: "POPFNF", kind: kindPopf, form: formPop, size: 8, effect: effLeaves, mem: memLoads, full: opPOPF},
+	opCALL:         {name: "CALL", kind: kindCall, form: formPush, size: 8, effect: effLeaves, mem: memStores, ends: true},
+	opCALLR:        {name: "CALLR", kind: kindCallReg, form: formPush, size: 8, effect: effLeaves, reads: fieldSrc, mem: memStores, ends: true},
+	opRET:          {name: "RET", kind: kindRet, form: formPop, size: 8, effect: effLeaves, mem: memLoads, ends: true},
+	opJMP:          {name: "JMP", kind: kindJmp, effect: effLeaves, ends: true},
+	opJMPR:         {name: "JMPR", kind: kindJmpReg, effect: effLeaves, reads: fieldSrc, ends: true},
+	opJO:           {name: "JO", kind: kindJcc, effect: effReads | effEdge},
+	opJNO:          {name: "JNO", kind: kindJcc, sub: 1, effect: effReads | effEdge},
+	opJB:           {name: "JB", kind: kindJcc, sub: 2, effect: effReads | effEdge},
+	opJAE:          {name: "JAE", kind: kindJcc, sub: 3, effect: effReads | effEdge},
+	opJE:           {name: "JE", kind: kindJcc, sub: 4, effect: effReads | effEdge},
+	opJNE:          {name: "JNE", kind: kindJcc, sub: 5, effect: effReads | effEdge},
+	opJBE:          {name: "JBE", kind: kindJcc, sub: 6, effect: effReads | effEdge},
+	opJA:           {name: "JA", kind: kindJcc, sub: 7, effect: effReads | effEdge},
+	opJS:           {name: "JS", kind: kindJcc, sub: 8, effect: effReads | effEdge},
+	opJNS:          {name: "JNS", kind: kindJcc, sub: 9, effect: effReads | effEdge},
+	opJP:           {name: "JP", kind: kindJcc, sub: 10, effect: effReads | effEdge},
+	opJNP:          {name: "JNP", kind: kindJcc, sub: 11, effect: effReads | effEdge},
+	opJL:           {name: "JL", kind: kindJcc, sub: 12, effect: effReads | effEdge},
+	opJGE:          {name: "JGE", kind: kindJcc, sub: 13, effect: effReads | effEdge},
+	opJLE:          {name: "JLE", kind: kindJcc, sub: 14, effect: effReads | effEdge},
+	opJG:           {name: "JG", kind: kindJcc, sub: 15, effect: effReads | effEdge},
+	opMOVRR8:       {name: "MOVRR8", kind: kindMov, form: formRR, size: 1, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opMOVRR16:      {name: "MOVRR16", kind: kindMov, form: formRR, size: 2, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opMOVRR32:      {name: "MOVRR32", kind: kindMov, form: formRR, size: 4, reads: fieldSrc, writes: fieldDst},
+	opMOVRR64:      {name: "MOVRR64", kind: kindMov, form: formRR, size: 8, reads: fieldSrc, writes: fieldDst},
+	opMOVRI8:       {name: "MOVRI8", kind: kindMov, form: formRI, size: 1, reads: fieldDst, writes: fieldDst},
+	opMOVRI16:      {name: "MOVRI16", kind: kindMov, form: formRI, size: 2, reads: fieldDst, writes: fieldDst},
+	opMOVRI32:      {name: "MOVRI32", kind: kindMov, form: formRI, size: 4, writes: fieldDst},
+	opMOVRI64:      {name: "MOVRI64", kind: kindMov, form: formRI, size: 8, writes: fieldDst},
+	opMOVRM8:       {name: "MOVRM8", kind: kindMov, form: formRM, size: 1, effect: effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, based: opMOVRM8B},
+	opMOVRM8B:      {name: "MOVRM8B", kind: kindMov, form: formRM, size: 1, effect: effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, full: opMOVRM8},
+	opMOVRM16:      {name: "MOVRM16", kind: kindMov, form: formRM, size: 2, effect: effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, based: opMOVRM16B},
+	opMOVRM16B:     {name: "MOVRM16B", kind: kindMov, form: formRM, size: 2, effect: effLeaves, reads: fieldDst | fieldAddress, writes: fieldDst, mem: memLoads, full: opMOVRM16},
+	opMOVRM32:      {name: "MOVRM32", kind: kindMov, form: formRM, size: 4, effect: effLeaves, reads: fieldAddress, writes: fieldDst, mem: memLoads, based: opMOVRM32B},
+	opMOVRM32B:     {name: "MOVRM32B", kind: kindMov, form: formRM, size: 4, effect: effLeaves, reads: fieldAddress, writes: fieldDst, mem: memLoads, full: opMOVRM32},
+	opMOVRM64:      {name: "MOVRM64", kind: kindMov, form: formRM, size: 8, effect: effLeaves, reads: fieldAddress, writes: fieldDst, mem: memLoads, based: opMOVRM64B},
+	opMOVRM64B:     {name: "MOVRM64B", kind: kindMov, form: formRM, size: 8, effect: effLeaves, reads: fieldAddress, writes: fieldDst, mem: memLoads, full: opMOVRM64},
+	opMOVMR8:       {name: "MOVMR8", kind: kindMov, form: formMR, size: 1, effect: effLeaves, reads: fieldSrc | fieldAddress, mem: memStores, based: opMOVMR8B},
+	opMOVMR8B:      {name: "MOVMR8B", kind: kindMov, form: formMR, size: 1, effect: effLeaves, reads: fieldSrc | fieldAddress, mem: memStores, full: opMOVMR8},
+	opMOVMR16:      {name: "MOVMR16", kind: kindMov, form: formMR, size: 2, effect: effLeaves, reads: fieldSrc | fieldAddress, mem: memStores, based: opMOVMR16B},
+	opMOVMR16B:     {name: "MOVMR16B", kind: kindMov, form: formMR, size: 2, effect: effLeaves, reads: fieldSrc | fieldAddress, mem: memStores, full: opMOVMR16},
+	opMOVMR32:      {name: "MOVMR32", kind: kindMov, form: formMR, size: 4, effect: effLeaves, reads: fieldSrc | fieldAddress, mem: memStores, based: opMOVMR32B},
+	opMOVMR32B:     {name: "MOVMR32B", kind: kindMov, form: formMR, size: 4, effect: effLeaves, reads: fieldSrc | fieldAddress, mem: memStores, full: opMOVMR32},
+	opMOVMR64:      {name: "MOVMR64", kind: kindMov, form: formMR, size: 8, effect: effLeaves, reads: fieldSrc | fieldAddress, mem: memStores, based: opMOVMR64B},
+	opMOVMR64B:     {name: "MOVMR64B", kind: kindMov, form: formMR, size: 8, effect: effLeaves, reads: fieldSrc | fieldAddress, mem: memStores, full: opMOVMR64},
+	opMOVMI8:       {name: "MOVMI8", kind: kindMov, form: formMI, size: 1, effect: effLeaves, reads: fieldAddress, mem: memStores, based: opMOVMI8B},
+	opMOVMI8B:      {name: "MOVMI8B", kind: kindMov, form: formMI, size: 1, effect: effLeaves, reads: fieldAddress, mem: memStores, full: opMOVMI8},
+	opMOVMI16:      {name: "MOVMI16", kind: kindMov, form: formMI, size: 2, effect: effLeaves, reads: fieldAddress, mem: memStores, based: opMOVMI16B},
+	opMOVMI16B:     {name: "MOVMI16B", kind: kindMov, form: formMI, size: 2, effect: effLeaves, reads: fieldAddress, mem: memStores, full: opMOVMI16},
+	opMOVMI32:      {name: "MOVMI32", kind: kindMov, form: formMI, size: 4, effect: effLeaves, reads: fieldAddress, mem: memStores, based: opMOVMI32B},
+	opMOVMI32B:     {name: "MOVMI32B", kind: kindMov, form: formMI, size: 4, effect: effLeaves, reads: fieldAddress, mem: memStores, full: opMOVMI32},
+	opMOVMI64:      {name: "MOVMI64", kind: kindMov, form: formMI, size: 8, effect: effLeaves, reads: fieldAddress, mem: memStores, based: opMOVMI64B},
+	opMOVMI64B:     {name: "MOVMI64B", kind: kindMov, form: formMI, size: 8, effect: effLeaves, reads: fieldAddress, mem: memStores, full: opMOVMI64},
+	opMOVZXRR8:     {name: "MOVZXRR8", kind: kindMovzx, form: formRR, size: 1, reads: fieldSrc, writes: fieldDst},
+	opMOVZXRR16:    {name: "MOVZXRR16", kind: kindMovzx, form: formRR, size: 2, reads: fieldSrc, writes: fieldDst},
+	opMOVZXRM8:     {name: "MOVZXRM8", kind: kindMovzx, form: formRM, size: 1, effect: effLeaves, reads: fieldAddress, writes: fieldDst, mem: memLoads, based: opMOVZXRM8B},
+	opMOVZXRM8B:    {name: "MOVZXRM8B", kind: kindMovzx, form: formRM, size: 1, effect: effLeaves, reads: fieldAddress, writes: fieldDst, mem: memLoads, full: opMOVZXRM8},
+	opMOVZXRM16:    {name: "MOVZXRM16", kind: kindMovzx, form: formRM, size: 2, effect: effLeaves, reads: fieldAddress, writes: fieldDst, mem: memLoads, based: opMOVZXRM16B},
+	opMOVZXRM16B:   {name: "MOVZXRM16B", kind: kindMovzx, form: formRM, size: 2, effect: effLeaves, reads: fieldAddress, writes: fieldDst, mem: memLoads, full: opMOVZXRM16},
+	opMOVZXRH:      {name: "MOVZXRH", kind: kindMovzxHigh, reads: fieldSrc, writes: fieldDst},
+	opMOVSXRR8:     {name: "MOVSXRR8", kind: kindMovsx, form: formRR, size: 1, reads: fieldSrc, writes: fieldDst},
+	opMOVSXRR16:    {name: "MOVSXRR16", kind: kindMovsx, form: formRR, size: 2, reads: fieldSrc, writes: fieldDst},
+	opMOVSXRR32:    {name: "MOVSXRR32", kind: kindMovsx, form: formRR, size: 4, reads: fieldSrc, writes: fieldDst},
+	opMOVSXRM8:     {name: "MOVSXRM8", kind: kindMovsx, form: formRM, size: 1, effect: effLeaves, reads: fieldAddress, writes: fieldDst, mem: memLoads, based: opMOVSXRM8B},
+	opMOVSXRM8B:    {name: "MOVSXRM8B", kind: kindMovsx, form: formRM, size: 1, effect: effLeaves, reads: fieldAddress, writes: fieldDst, mem: memLoads, full: opMOVSXRM8},
+	opMOVSXRM16:    {name: "MOVSXRM16", kind: kindMovsx, form: formRM, size: 2, effect: effLeaves, reads: fieldAddress, writes: fieldDst, mem: memLoads, based: opMOVSXRM16B},
+	opMOVSXRM16B:   {name: "MOVSXRM16B", kind: kindMovsx, form: formRM, size: 2, effect: effLeaves, reads: fieldAddress, writes: fieldDst, mem: memLoads, full: opMOVSXRM16},
+	opMOVSXRM32:    {name: "MOVSXRM32", kind: kindMovsx, form: formRM, size: 4, effect: effLeaves, reads: fieldAddress, writes: fieldDst, mem: memLoads, based: opMOVSXRM32B},
+	opMOVSXRM32B:   {name: "MOVSXRM32B", kind: kindMovsx, form: formRM, size: 4, effect: effLeaves, reads: fieldAddress, writes: fieldDst, mem: memLoads, full: opMOVSXRM32},
+	opMOVSX32RR8:   {name: "MOVSX32RR8", kind: kindMovsx32, form: formRR, size: 1, reads: fieldSrc, writes: fieldDst},
+	opMOVSX32RR16:  {name: "MOVSX32RR16", kind: kindMovsx32, form: formRR, size: 2, reads: fieldSrc, writes: fieldDst},
+	opMOVSX32RM8:   {name: "MOVSX32RM8", kind: kindMovsx32, form: formRM, size: 1, effect: effLeaves, reads: fieldAddress, writes: fieldDst, mem: memLoads, based: opMOVSX32RM8B},
+	opMOVSX32RM8B:  {name: "MOVSX32RM8B", kind: kindMovsx32, form: formRM, size: 1, effect: effLeaves, reads: fieldAddress, writes: fieldDst, mem: memLoads, full: opMOVSX32RM8},
+	opMOVSX32RM16:  {name: "MOVSX32RM16", kind: kindMovsx32, form: formRM, size: 2, effect: effLeaves, reads: fieldAddress, writes: fieldDst, mem: memLoads, based: opMOVSX32RM16B},
+	opMOVSX32RM16B: {name: "MOVSX32RM16B", kind: kindMovsx32, form: formRM, size: 2, effect: effLeaves, reads: fieldAddress, writes: fieldDst, mem: memLoads, full: opMOVSX32RM16},
+	opLEA32:        {name: "LEA32", kind: kindLea, form: formA, size: 4, reads: fieldAddress, writes: fieldDst, based: opLEA32B},
+	opLEA32B:       {name: "LEA32B", kind: kindLea, form: formA, size: 4, reads: fieldAddress, writes: fieldDst, full: opLEA32},
+	opLEA64:        {name: "LEA64", kind: kindLea, form: formA, size: 8, reads: fieldAddress, writes: fieldDst, based: opLEA64B},
+	opLEA64B:       {name: "LEA64B", kind: kindLea, form: formA, size: 8, reads: fieldAddress, writes: fieldDst, full: opLEA64},
+	opSETO:         {name: "SETO", kind: kindSetcc, form: formR, size: 1, effect: effReads, reads: fieldDst, writes: fieldDst},
+	opSETNO:        {name: "SETNO", kind: kindSetcc, form: formR, size: 1, sub: 1, effect: effReads, reads: fieldDst, writes: fieldDst},
+	opSETB:         {name: "SETB", kind: kindSetcc, form: formR, size: 1, sub: 2, effect: effReads, reads: fieldDst, writes: fieldDst},
+	opSETAE:        {name: "SETAE", kind: kindSetcc, form: formR, size: 1, sub: 3, effect: effReads, reads: fieldDst, writes: fieldDst},
+	opSETE:         {name: "SETE", kind: kindSetcc, form: formR, size: 1, sub: 4, effect: effReads, reads: fieldDst, writes: fieldDst},
+	opSETNE:        {name: "SETNE", kind: kindSetcc, form: formR, size: 1, sub: 5, effect: effReads, reads: fieldDst, writes: fieldDst},
+	opSETBE:        {name: "SETBE", kind: kindSetcc, form: formR, size: 1, sub: 6, effect: effReads, reads: fieldDst, writes: fieldDst},
+	opSETA:         {name: "SETA", kind: kindSetcc, form: formR, size: 1, sub: 7, effect: effReads, reads: fieldDst, writes: fieldDst},
+	opSETS:         {name: "SETS", kind: kindSetcc, form: formR, size: 1, sub: 8, effect: effReads, reads: fieldDst, writes: fieldDst},
+	opSETNS:        {name: "SETNS", kind: kindSetcc, form: formR, size: 1, sub: 9, effect: effReads, reads: fieldDst, writes: fieldDst},
+	opSETP:         {name: "SETP", kind: kindSetcc, form: formR, size: 1, sub: 10, effect: effReads, reads: fieldDst, writes: fieldDst},
+	opSETNP:        {name: "SETNP", kind: kindSetcc, form: formR, size: 1, sub: 11, effect: effReads, reads: fieldDst, writes: fieldDst},
+	opSETL:         {name: "SETL", kind: kindSetcc, form: formR, size: 1, sub: 12, effect: effReads, reads: fieldDst, writes: fieldDst},
+	opSETGE:        {name: "SETGE", kind: kindSetcc, form: formR, size: 1, sub: 13, effect: effReads, reads: fieldDst, writes: fieldDst},
+	opSETLE:        {name: "SETLE", kind: kindSetcc, form: formR, size: 1, sub: 14, effect: effReads, reads: fieldDst, writes: fieldDst},
+	opSETG:         {name: "SETG", kind: kindSetcc, form: formR, size: 1, sub: 15, effect: effReads, reads: fieldDst, writes: fieldDst},
+	opCMOVO32:      {name: "CMOVO32", kind: kindCmov, form: formRR, size: 4, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opCMOVNO32:     {name: "CMOVNO32", kind: kindCmov, form: formRR, size: 4, sub: 1, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opCMOVB32:      {name: "CMOVB32", kind: kindCmov, form: formRR, size: 4, sub: 2, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opCMOVAE32:     {name: "CMOVAE32", kind: kindCmov, form: formRR, size: 4, sub: 3, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opCMOVE32:      {name: "CMOVE32", kind: kindCmov, form: formRR, size: 4, sub: 4, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opCMOVNE32:     {name: "CMOVNE32", kind: kindCmov, form: formRR, size: 4, sub: 5, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opCMOVBE32:     {name: "CMOVBE32", kind: kindCmov, form: formRR, size: 4, sub: 6, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opCMOVA32:      {name: "CMOVA32", kind: kindCmov, form: formRR, size: 4, sub: 7, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opCMOVS32:      {name: "CMOVS32", kind: kindCmov, form: formRR, size: 4, sub: 8, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opCMOVNS32:     {name: "CMOVNS32", kind: kindCmov, form: formRR, size: 4, sub: 9, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opCMOVP32:      {name: "CMOVP32", kind: kindCmov, form: formRR, size: 4, sub: 10, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opCMOVNP32:     {name: "CMOVNP32", kind: kindCmov, form: formRR, size: 4, sub: 11, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opCMOVL32:      {name: "CMOVL32", kind: kindCmov, form: formRR, size: 4, sub: 12, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opCMOVGE32:     {name: "CMOVGE32", kind: kindCmov, form: formRR, size: 4, sub: 13, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opCMOVLE32:     {name: "CMOVLE32", kind: kindCmov, form: formRR, size: 4, sub: 14, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opCMOVG32:      {name: "CMOVG32", kind: kindCmov, form: formRR, size: 4, sub: 15, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opCMOVO64:      {name: "CMOVO64", kind: kindCmov, form: formRR, size: 8, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opCMOVNO64:     {name: "CMOVNO64", kind: kindCmov, form: formRR, size: 8, sub: 1, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opCMOVB64:      {name: "CMOVB64", kind: kindCmov, form: formRR, size: 8, sub: 2, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opCMOVAE64:     {name: "CMOVAE64", kind: kindCmov, form: formRR, size: 8, sub: 3, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opCMOVE64:      {name: "CMOVE64", kind: kindCmov, form: formRR, size: 8, sub: 4, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opCMOVNE64:     {name: "CMOVNE64", kind: kindCmov, form: formRR, size: 8, sub: 5, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opCMOVBE64:     {name: "CMOVBE64", kind: kindCmov, form: formRR, size: 8, sub: 6, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opCMOVA64:      {name: "CMOVA64", kind: kindCmov, form: formRR, size: 8, sub: 7, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opCMOVS64:      {name: "CMOVS64", kind: kindCmov, form: formRR, size: 8, sub: 8, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opCMOVNS64:     {name: "CMOVNS64", kind: kindCmov, form: formRR, size: 8, sub: 9, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opCMOVP64:      {name: "CMOVP64", kind: kindCmov, form: formRR, size: 8, sub: 10, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opCMOVNP64:     {name: "CMOVNP64", kind: kindCmov, form: formRR, size: 8, sub: 11, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opCMOVL64:      {name: "CMOVL64", kind: kindCmov, form: formRR, size: 8, sub: 12, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opCMOVGE64:     {name: "CMOVGE64", kind: kindCmov, form: formRR, size: 8, sub: 13, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opCMOVLE64:     {name: "CMOVLE64", kind: kindCmov, form: formRR, size: 8, sub: 14, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opCMOVG64:      {name: "CMOVG64", kind: kindCmov, form: formRR, size: 8, sub: 15, effect: effReads, reads: fieldDst | fieldSrc, writes: fieldDst},
+	opXCHGRR32:     {name: "XCHGRR32", kind: kindXchg, form: formRR, size: 4, reads: fieldDst | fieldSrc, writes: fieldDst | fieldSrc},
+	opXCHGRR64:     {name: "XCHGRR64", kind: kindXchg, form: formRR, size: 8, reads: fieldDst | fieldSrc, writes: fieldDst | fieldSrc},
+	opXCHGMR32:     {name: "XCHGMR32", kind: kindXchg, form: formMR, size: 4, effect: effLeaves, reads: fieldSrc | fieldAddress, writes: fieldSrc, mem: memStores},
+	opXCHGMR64:     {name: "XCHGMR64", kind: kindXchg, form: formMR, size: 8, effect: effLeaves, reads: fieldSrc | fieldAddress, writes: fieldSrc, mem: memStores},
+	opXADDMR32:     {name: "XADDMR32", kind: kindXadd, form: formMR, size: 4, effect: effSets | effLeaves, reads: fieldSrc | fieldAddress, writes: fieldSrc, mem: memStores},
+	opXADDMR64:     {name: "XADDMR64", kind: kindXadd, form: formMR, size: 8, effect: effSets | effLeaves, reads: fieldSrc | fieldAddress, writes: fieldSrc, mem: memStores},
+	opCMPXCHGMR32:  {name: "CMPXCHGMR32", kind: kindCmpxchg, form: formMR, size: 4, effect: effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memStores},
+	opCMPXCHGMR64:  {name: "CMPXCHGMR64", kind: kindCmpxchg, form: formMR, size: 8, effect: effSets | effLeaves, reads: fieldSrc | fieldAddress, mem: memStores},
+	opCMPXCHG16B:   {name: "CMPXCHG16B", kind: kindCmpxchg16b, form: formM, size: 16, effect: effLeaves, reads: fieldAddress, mem: memStores},
+	opBSWAP64:      {name: "BSWAP64", kind: kindBswap, form: formR, size: 8, reads: fieldDst, writes: fieldDst},
+	opBSWAP32:      {name: "BSWAP32", kind: kindBswap, form: formR, size: 4, reads: fieldDst, writes: fieldDst},
+	opCDQE:         {name: "CDQE", kind: kindCdqe},
+	opCWDE:         {name: "CWDE", kind: kindCwde},
+	opCQO:          {name: "CQO", kind: kindCqo},
+	opCDQ:          {name: "CDQ", kind: kindCdq},
+	opCLI:          {name: "CLI", kind: kindCli},
+	opSTI:          {name: "STI", kind: kindSti, effect: effLeaves},
+	opCLD:          {name: "CLD", kind: kindCld},
+	opCLC:          {name: "CLC", kind: kindClc},
+	opSTC:          {name: "STC", kind: kindStc},
+	opORDER:        {name: "ORDER", kind: kindOrder},
+	opRDTSC:        {name: "RDTSC", kind: kindRdtsc},
+	opGENERIC:      {name: "GENERIC", kind: kindGeneric, effect: effReads | effLeaves},
+	opSLOW:         {name: "SLOW", kind: kindSlow, effect: effLeaves, ends: true},
+	opDEAD:         {name: "DEAD", kind: kindDead, effect: effLeaves, ends: true},
+	opMOVXX:        {name: "MOVXX", kind: kindCopyVector, form: formXX, size: 16, vectors: true},
+	opMOVXM:        {name: "MOVXM", kind: kindCopyVector, form: formXM, size: 16, effect: effLeaves, reads: fieldAddress, mem: memLoads, vectors: true},
+	opMOVMX:        {name: "MOVMX", kind: kindCopyVector, form: formMX, size: 16, effect: effLeaves, reads: fieldAddress, mem: memStores, vectors: true},
+	opMOVAXM:       {name: "MOVAXM", kind: kindCopyAligned, form: formXM, size: 16, effect: effLeaves, reads: fieldAddress, mem: memLoads, vectors: true},
+	opMOVAMX:       {name: "MOVAMX", kind: kindCopyAligned, form: formMX, size: 16, effect: effLeaves, reads: fieldAddress, mem: memStores, vectors: true},
+	opMOVXM32:      {name: "MOVXM32", kind: kindMovd, form: formXM, size: 4, effect: effLeaves, reads: fieldAddress, mem: memLoads, vectors: true},
+	opMOVXM64:      {name: "MOVXM64", kind: kindMovd, form: formXM, size: 8, effect: effLeaves, reads: fieldAddress, mem: memLoads, vectors: true},
+	opMOVXR32:      {name: "MOVXR32", kind: kindMovd, form: formXR, size: 4, reads: fieldSrc, vectors: true},
+	opMOVXR64:      {name: "MOVXR64", kind: kindMovd, form: formXR, size: 8, reads: fieldSrc, vectors: true},
+	opMOVMX32:      {name: "MOVMX32", kind: kindMovd, form: formMX, size: 4, effect: effLeaves, reads: fieldAddress, mem: memStores, vectors: true},
+	opMOVMX64:      {name: "MOVMX64", kind: kindMovd, form: formMX, size: 8, effect: effLeaves, reads: fieldAddress, mem: memStores, vectors: true},
+	opMOVRX32:      {name: "MOVRX32", kind: kindMovd, form: formRX, size: 4, writes: fieldDst, vectors: true},
+	opMOVRX64:      {name: "MOVRX64", kind: kindMovd, form: formRX, size: 8, writes: fieldDst, vectors: true},
+	opMOVQXX:       {name: "MOVQXX", kind: kindMoveLow, form: formXX, size: 8, vectors: true},
+	opMOVHXM:       {name: "MOVHXM", kind: kindMovh, form: formXM, size: 8, effect: effLeaves, reads: fieldAddress, mem: memLoads, vectors: true},
+	opMOVHMX:       {name: "MOVHMX", kind: kindMovh, form: formMX, size: 8, effect: effLeaves, reads: fieldAddress, mem: memStores, vectors: true},
+	opPXORXX:       {name: "PXORXX", kind: kindVector, form: formXX, size: 16, sub: vectorPXOR, vectors: true},
+	opPXORXM:       {name: "PXORXM", kind: kindVector, form: formXM, size: 16, sub: vectorPXOR, effect: effLeaves, reads: fieldAddress, mem: memLoads, vectors: true},
+	opPORXX:        {name: "PORXX", kind: kindVector, form: formXX, size: 16, sub: vectorPOR, vectors: true},
+	opPORXM:        {name: "PORXM", kind: kindVector, form: formXM, size: 16, sub: vectorPOR, effect: effLeaves, reads: fieldAddress, mem: memLoads, vectors: true},
+	opPANDXX:       {name: "PANDXX", kind: kindVector, form: formXX, size: 16, sub: vectorPAND, vectors: true},
+	opPANDXM:       {name: "PANDXM", kind: kindVector, form: formXM, size: 16, sub: vectorPAND, effect: effLeaves, reads: fieldAddress, mem: memLoads, vectors: true},
+	opPANDNXX:      {name: "PANDNXX", kind: kindVector, form: formXX, size: 16, sub: vectorPANDN, vectors: true},
+	opPANDNXM:      {name: "PANDNXM", kind: kindVector, form: formXM, size: 16, sub: vectorPANDN, effect: effLeaves, reads: fieldAddress, mem: memLoads, vectors: true},
+	opPADDQXX:      {name: "PADDQXX", kind: kindVector, form: formXX, size: 16, sub: vectorPADDQ, vectors: true},
+	opPADDQXM:      {name: "PADDQXM", kind: kindVector, form: formXM, size: 16, sub: vectorPADDQ, effect: effLeaves, reads: fieldAddress, mem: memLoads, vectors: true},
+	opPSUBQXX:      {name: "PSUBQXX", kind: kindVector, form: formXX, size: 16, sub: vectorPSUBQ, vectors: true},
+	opPSUBQXM:      {name: "PSUBQXM", kind: kindVector, form: formXM, size: 16, sub: vectorPSUBQ, effect: effLeaves, reads: fieldAddress, mem: memLoads, vectors: true},
+	opPCMPEQBXX:    {name: "PCMPEQBXX", kind: kindVector, form: formXX, size: 16, sub: vectorPCMPEQB, vectors: true},
+	opPCMPEQBXM:    {name: "PCMPEQBXM", kind: kindVector, form: formXM, size: 16, sub: vectorPCMPEQB, effect: effLeaves, reads: fieldAddress, mem: memLoads, vectors: true},
+	opPUNPCKLQDQXX: {name: "PUNPCKLQDQXX", kind: kindVector, form: formXX, size: 16, sub: vectorPUNPCKLQDQ, vectors: true},
+	opPMOVMSKBRX:   {name: "PMOVMSKBRX", kind: kindMovmsk, form: formRX, size: 16, writes: fieldDst, vectors: true},
+	opFP:           {name: "FP", kind: kindFp, form: formXX, size: 16, effect: effLeaves, vectors: true},
 }
