@@ -4,26 +4,28 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"nvlab/guest/debian"
 	"nvlab/guest/rootfs"
+	"nvlab/starlark/spell"
 )
 
 // builder is one build: where it works, and what it has found.
 type builder struct {
 	store    *Store
 	work     string // scratch, removed at the end
+	release  string // of Debian
 	extra    []string
-	closure  []string // extra and what it depends on, as NAME=VERSION
+	closure  []debian.Package // extra and what it depends on
 	progress Progress
-	update   bool // fetch package lists however fresh they are
-	stale    bool // package lists were not fetched for this build
-	apt      *debian.Apt
+	maxAge   time.Duration              // that package lists may have
+	archives map[string]*debian.Archive // by release
 	packages []debian.Package
 	spools   []*os.File
 }
@@ -31,75 +33,77 @@ type builder struct {
 // freshLists is how old package lists may be before they are fetched again.
 const freshLists = time.Hour
 
-// start prepares apt with current lists. A source that fails is noted, not an
-// error: what is needed may come from another.
-func (b *builder) start(ctx context.Context) error {
-	apt, err := debian.NewApt(b.store.inside("apt"), filepath.Join(b.work, "apt"))
-	if err != nil {
-		return err
+func newBuilder(s *Store, work string, spec Spec, maxAge time.Duration, p Progress) *builder {
+	return &builder{
+		store: s, work: work, release: s.release(spec), extra: spec.extra(), progress: p,
+		maxAge: maxAge, archives: map[string]*debian.Archive{},
 	}
-	b.apt = apt
-	if age := time.Since(apt.Updated()); !b.update && age >= 0 && age < freshLists {
-		b.stale = true
-		return nil
-	}
-	b.progress.Phase("updating package lists", 0)
-	err = b.apt.Update(ctx)
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if err != nil {
-		b.progress.Note("warning: " + err.Error())
-	}
-	return nil
 }
 
-// resolve finds what the extra packages need. It comes before anything is
-// unpacked, for their names are the user's.
-func (b *builder) resolve(ctx context.Context, noApt error) error {
-	if len(b.extra) == 0 {
-		return nil
+// archive reads a release's package lists, once.
+func (b *builder) archive(ctx context.Context, release string) (*debian.Archive, error) {
+	if a := b.archives[release]; a != nil {
+		return a, nil
 	}
-	err := noApt
-	if err == nil {
-		b.closure, err = b.apt.Closure(ctx, b.extra)
-	}
-	if err != nil {
-		return fmt.Errorf("cannot resolve packages %s: %w", strings.Join(b.extra, ", "), err)
-	}
-	return nil
-}
-
-// show looks packages up and insists on each.
-func (b *builder) show(ctx context.Context, names ...string) ([]debian.Package, error) {
-	list, err := b.apt.Show(ctx, names...)
+	keys, err := keyring()
 	if err != nil {
 		return nil, err
 	}
-	byName := map[string]debian.Package{}
-	for _, p := range list {
-		byName[p.Name] = p
+	mirrors, err := debian.HostMirrors(ctx)
+	if err != nil {
+		return nil, err
 	}
-	var found []debian.Package
-	var missing []string
-	for _, name := range names {
-		base, _, _ := strings.Cut(name, "=")
-		if p, ok := byName[base]; ok {
-			found = append(found, p)
-		} else {
-			missing = append(missing, name)
-		}
+	a, err := debian.Open(ctx, debian.Config{
+		Release: release, Dir: b.store.inside("lists"), Keys: keys, Mirrors: mirrors, MaxAge: b.maxAge, Progress: b.progress,
+	})
+	if err != nil {
+		return nil, err
 	}
-	if len(missing) > 0 {
-		return nil, &missingPackagesError{missing}
-	}
-	return found, nil
+	b.archives[release] = a
+	return a, nil
 }
 
-type missingPackagesError struct{ names []string }
+// Offered lists the packages that a spec's release has whose names begin with
+// prefix, sorted.
+func (s *Store) Offered(ctx context.Context, spec Spec, prefix string, progress Progress) ([]string, error) {
+	lock, err := s.lock(ctx, progress)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	defer progress.Done()
+	b := newBuilder(s, "", spec, freshLists, progress)
+	defer b.close()
+	a, err := b.archive(ctx, b.release)
+	if err != nil {
+		return nil, err
+	}
+	return a.Names(prefix), nil
+}
 
-func (e *missingPackagesError) Error() string {
-	return fmt.Sprintf("the package lists of this host's apt sources have no %s", strings.Join(e.names, ", "))
+// keyring is Debian's; tests set another.
+var keyring = debian.DebianKeyring
+
+// stale reports whether the build used package lists of before.
+func (b *builder) stale() bool {
+	for _, a := range b.archives {
+		if a.Stale {
+			return true
+		}
+	}
+	return false
+}
+
+// find looks packages up and insists on each.
+func (b *builder) find(names []string) (list []debian.Package, err error) {
+	for _, name := range names {
+		p, err := b.archives[b.release].Find(name)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, p)
+	}
+	return list, nil
 }
 
 // summary names packages, with their size in bytes.
@@ -113,24 +117,34 @@ func summary(list []debian.Package) (what string, total int64) {
 	return fmt.Sprintf("%d packages", len(list)), total
 }
 
+// fetch downloads packages that are not there yet.
+func (b *builder) fetch(ctx context.Context, a *debian.Archive, list []debian.Package, absent func(debian.Package, error) error) error {
+	if err := os.MkdirAll(b.store.downloads(), 0o755); err != nil {
+		return err
+	}
+	if missing := debian.Missing(list, b.store.downloads()); len(missing) > 0 {
+		what, total := summary(missing)
+		b.progress.Phase("downloading "+what, total)
+		for _, p := range missing {
+			err := a.Download(ctx, p, b.store.downloads())
+			if errors.Is(err, fs.ErrNotExist) {
+				err = absent(p, err)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // unpack fetches packages and unpacks each to a file of its own.
-func (b *builder) unpack(ctx context.Context, list []debian.Package) ([][]*debian.File, error) {
+func (b *builder) unpack(ctx context.Context, a *debian.Archive, list []debian.Package) ([][]*debian.File, error) {
 	if len(list) == 0 {
 		return nil, nil
 	}
-	if err := os.MkdirAll(b.store.downloads(), 0o755); err != nil {
+	if err := b.fetch(ctx, a, list, func(_ debian.Package, err error) error { return err }); err != nil {
 		return nil, err
-	}
-	missing, err := debian.Missing(list, b.store.downloads())
-	if err != nil {
-		return nil, err
-	}
-	if len(missing) > 0 {
-		what, total := summary(missing)
-		b.progress.Phase("downloading "+what, total)
-		if err := b.apt.Download(ctx, missing, b.store.downloads(), b.progress.Add); err != nil {
-			return nil, err
-		}
 	}
 	what, total := summary(list)
 	b.progress.Phase("unpacking "+what, total)
@@ -177,9 +191,10 @@ func (b *builder) close() {
 	for _, f := range b.spools {
 		f.Close()
 	}
+	for _, a := range b.archives {
+		a.Close()
+	}
 }
-
-var realKernel = regexp.MustCompile(`^linux-image-(unsigned-)?[0-9]`)
 
 // namedKernel finds the kernel of a spec. Extra packages for the default guest
 // come with its very kernel while the archive still has that.
@@ -187,13 +202,14 @@ func (b *builder) namedKernel(ctx context.Context, spec string) (*kernelSource, 
 	if spec != "" {
 		return b.packagedKernel(ctx, spec)
 	}
-	if base, err := b.store.findDefault(nil); err == nil && len(b.extra) > 0 && base.Manifest.Kernel.Package != "" {
-		k, err := b.packagedKernel(ctx, base.Manifest.Kernel.Package+"="+base.Manifest.Kernel.Debian)
-		if err == nil && len(base.Manifest.Kernel.Aliases) > 0 {
-			k.alias = base.Manifest.Kernel.Aliases[0]
+	if base, err := b.store.findDefault(Spec{Release: b.release}); err == nil && len(b.extra) > 0 && base.Manifest.Kernel.Package != "" {
+		known := &base.Manifest.Kernel
+		k, err := b.packagedKernel(ctx, known.Package+"="+known.Debian)
+		if err == nil {
+			k.aliases = known.Aliases
 		}
-		var missing *missingPackagesError
-		if !errors.As(err, &missing) {
+		var unknown *debian.UnknownError
+		if !errors.As(err, &unknown) {
 			return k, err
 		}
 	}
@@ -201,61 +217,122 @@ func (b *builder) namedKernel(ctx context.Context, spec string) (*kernelSource, 
 }
 
 // packagedKernel finds the kernel of a package, or of what a metapackage
-// depends on, NAME or NAME=VERSION.
+// depends on: NAME, NAME=VERSION, or a kernel's release, which is the name of
+// its package less a prefix.
 func (b *builder) packagedKernel(ctx context.Context, spec string) (*kernelSource, error) {
-	want := spec
-	alias := ""
-	for range 3 {
-		list, err := b.show(ctx, want)
-		var missing *missingPackagesError
-		if errors.As(err, &missing) && !strings.HasPrefix(want, "linux-image-") && !strings.Contains(want, "=") {
-			// A release is the name of its package less its prefix.
-			list, err = b.show(ctx, "linux-image-"+want)
-			if err != nil {
-				return nil, missing
-			}
-		} else if err != nil {
-			return nil, err
-		}
-		p := list[0]
-		next := ""
-		parts := []debian.Package{p}
-		for _, c := range p.Depends {
-			switch {
-			case realKernel.MatchString(c[0]) && c[0] != p.Name:
-				next = c[0]
-			case strings.HasPrefix(c[0], "linux-modules-"):
-				m, err := b.show(ctx, c[0])
-				if err != nil {
-					return nil, err
-				}
-				parts = append(parts, m...)
-			}
-		}
-		if next == "" {
-			all, err := b.unpack(ctx, parts)
-			if err != nil {
-				return nil, err
-			}
-			b.packages = append(b.packages, parts...)
-			var files []*debian.File
-			for _, f := range all {
-				files = append(files, f...)
-			}
-			return packagedKernel(p, alias, files)
-		}
-		alias = p.Name
-		want = next
+	name, from := kernelOf(spec, b.release)
+	a, err := b.archive(ctx, from)
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("package %s leads to no kernel", spec)
+	const prefix = "linux-image-"
+	root, err := a.Find(name)
+	if err != nil && !strings.HasPrefix(name, prefix) {
+		var err2 error
+		if root, err2 = a.Find(prefix + name); err2 == nil {
+			err = nil
+		}
+	}
+	if err != nil {
+		return nil, unknownKernel(err, name, a.Names(prefix))
+	}
+	list, err := a.Closure([]string{root.String()})
+	if err != nil {
+		return nil, err
+	}
+	// A metapackage has nothing but dependencies, and mirrors may lack it: the
+	// lists have what matters of it.
+	lost := map[string]bool{}
+	err = b.fetch(ctx, a, list, func(p debian.Package, err error) error {
+		lost[p.Name] = true
+		b.progress.Note(fmt.Sprintf("warning: %v: going on without it", err))
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	whole := list
+	list = slices.DeleteFunc(slices.Clone(list), func(p debian.Package) bool { return lost[p.Name] })
+	unpacked, err := b.unpack(ctx, a, list)
+	if err != nil {
+		return nil, err
+	}
+	found, err := findKernel(root, list, unpacked)
+	if err != nil {
+		return nil, err
+	}
+	k, err := found.source()
+	if err != nil {
+		return nil, err
+	}
+	k.archive = from
+	if k.pkg, k.aliases, err = kernelPackage(a, whole, found.packages); err != nil {
+		return nil, err
+	}
+	for _, p := range list {
+		if found.packages[p.Name] {
+			b.packages = append(b.packages, p)
+		}
+	}
+	return k, nil
+}
+
+// kernelPackage is the package that brings a kernel, image, modules and all:
+// of those that depend on all its packages the one that needs the fewest. The
+// others lead to it.
+func kernelPackage(a *debian.Archive, list []debian.Package, parts map[string]bool) (best debian.Package, aliases []string, err error) {
+	fewest := 0
+	var whole []debian.Package
+	for _, p := range list {
+		needs, err := a.Closure([]string{p.String()})
+		if err != nil {
+			return best, nil, err
+		}
+		n := 0
+		for _, q := range needs {
+			if parts[q.Name] {
+				n++
+			}
+		}
+		if n < len(parts) {
+			continue
+		}
+		whole = append(whole, p)
+		if fewest == 0 || len(needs) < fewest {
+			best, fewest = p, len(needs)
+		}
+	}
+	for _, p := range whole {
+		if p.Name != best.Name {
+			aliases = append(aliases, p.Name)
+		}
+	}
+	return best, aliases, nil
+}
+
+// unknownKernel names a kernel that is near to one that is not there.
+func unknownKernel(err error, name string, kernels []string) error {
+	var unknown *debian.UnknownError
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	e := &debian.UnknownError{Release: unknown.Release, What: "kernel", Name: name, Near: unknown.Near}
+	if e.Near == "" || !strings.Contains(name, "=") {
+		bare := make([]string, len(kernels))
+		for i, k := range kernels {
+			bare[i] = strings.TrimPrefix(k, "linux-image-")
+		}
+		e.Near = spell.Nearest(name, slices.Concat(kernels, bare))
+	}
+	return e
 }
 
 // tree composes the guest's files.
 func (b *builder) tree(ctx context.Context, k *kernelSource, fromHost bool) (*rootfs.Tree, *Manifest, error) {
 	t := rootfs.NewTree()
-	m := &Manifest{Recipe: recipe, Extra: b.extra, Tools: "package"}
+	m := &Manifest{Recipe: recipe, Extra: b.extra, Tools: "package", Debian: b.release}
 	if fromHost {
-		m.Tools = "host"
+		m.Tools, m.Debian = "host", ""
 		if err := addHostTools(t); err != nil {
 			return nil, nil, err
 		}
@@ -275,9 +352,7 @@ func (b *builder) tree(ctx context.Context, k *kernelSource, fromHost bool) (*ro
 	if k.pkg.Name == "" {
 		m.Kernel.Source = "host"
 	}
-	if k.alias != "" {
-		m.Kernel.Aliases = []string{k.alias}
-	}
+	m.Kernel.Aliases, m.Kernel.Archive = k.aliases, k.archive
 	m.Packages = b.packages
 	m.Files = len(t.Paths())
 	return t, m, nil

@@ -104,13 +104,13 @@ func (s *Store) build(ctx context.Context, spec Spec, progress Progress) (*Image
 	if err != nil {
 		return nil, err
 	}
-	b := &builder{store: s, work: work, extra: spec.extra(), progress: progress}
+	b := newBuilder(s, work, spec, freshLists, progress)
 	defer func() { b.close() }()
 	tree, m, image, err := b.compose(ctx, spec)
-	if err != nil && ctx.Err() == nil && b.stale {
+	if err != nil && ctx.Err() == nil && b.stale() {
 		// The lists may name what the archive has replaced meanwhile.
 		b.close()
-		b = &builder{store: s, work: work, extra: spec.extra(), progress: progress, update: true}
+		b = newBuilder(s, work, spec, 0, progress)
 		tree, m, image, err = b.compose(ctx, spec)
 	}
 	if err != nil {
@@ -121,7 +121,7 @@ func (s *Store) build(ctx context.Context, spec Spec, progress Progress) (*Image
 	}
 	m.Base, m.Name = namesFor(spec, m, image)
 	im, err := s.publish(ctx, filepath.Join(work, "guest"), tree, m, image, progress)
-	if err == nil && spec.Kernel == "" && len(m.Extra) == 0 {
+	if err == nil && spec.Kernel == "" && spec.Release == "" && len(m.Extra) == 0 {
 		im.Default = true
 		err = s.SetDefault(m.Name)
 	}
@@ -129,28 +129,29 @@ func (s *Store) build(ctx context.Context, spec Spec, progress Progress) (*Image
 }
 
 // compose gathers a kernel and tools from packages, and from the host what
-// packages cannot give because there is no apt, no network or no such package.
+// packages cannot give because no mirror is reached.
 func (b *builder) compose(ctx context.Context, spec Spec) (*rootfs.Tree, *Manifest, []byte, error) {
-	noApt := b.start(ctx)
-	if noApt != nil && !errors.Is(noApt, debian.ErrNoApt) {
-		return nil, nil, nil, noApt
+	_, unreached := b.archive(ctx, b.release)
+	if unreached != nil && !b.instead(unreached, spec) {
+		return nil, nil, nil, unreached
 	}
-	if err := b.resolve(ctx, noApt); err != nil {
-		return nil, nil, nil, err
+	if unreached == nil && len(b.extra) > 0 {
+		// It comes before anything is unpacked, for the names are the user's.
+		var err error
+		if b.closure, err = b.archives[b.release].Closure(b.extra); err != nil {
+			return nil, nil, nil, fmt.Errorf("cannot resolve packages %s: %w", strings.Join(b.extra, ", "), err)
+		}
 	}
-	k, err := b.kernel(ctx, spec.Kernel, noApt)
+	k, err := b.kernel(ctx, spec, unreached)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if noApt == nil {
+	if unreached == nil {
 		tree, m, err := b.tree(ctx, k, false)
-		if err == nil {
-			return tree, m, k.image, nil
+		if err == nil || ctx.Err() != nil || !b.instead(err, spec) {
+			return tree, m, k.image, err
 		}
-		if ctx.Err() != nil || !outOfReach(err) || len(b.extra) > 0 {
-			return nil, nil, nil, err
-		}
-		noApt = err
+		unreached = err
 	}
 	b.packages = nil
 	if k.pkg.Name != "" {
@@ -158,60 +159,72 @@ func (b *builder) compose(ctx context.Context, spec Spec) (*rootfs.Tree, *Manife
 	}
 	tree, m, err := b.tree(ctx, k, true)
 	if err != nil {
-		return nil, nil, nil, unavailable(noApt, err)
+		return nil, nil, nil, b.unavailable(unreached, err)
 	}
-	b.progress.Note(fmt.Sprintf("no tools from packages (%v): taking the host's own", noApt))
+	b.progress.Note(fmt.Sprintf("no tools from packages (%v): taking the host's own", unreached))
 	return tree, m, k.image, nil
+}
+
+// instead reports whether the host's own programs may stand in for packages:
+// where those are out of reach, and no particular ones were asked for.
+func (b *builder) instead(err error, spec Spec) bool {
+	return outOfReach(err) && len(b.extra) == 0 && spec.Release == ""
 }
 
 // kernel finds the kernel of a spec. Only the default one may be the host's
 // instead.
-func (b *builder) kernel(ctx context.Context, spec string, noApt error) (*kernelSource, error) {
-	if strings.Contains(spec, "/") {
-		local, err := readLocalKernel(spec)
+func (b *builder) kernel(ctx context.Context, spec Spec, unreached error) (*kernelSource, error) {
+	if strings.Contains(spec.Kernel, "/") {
+		local, err := readLocalKernel(spec.Kernel)
 		if err != nil {
 			return nil, err
 		}
 		return local.source()
 	}
-	if noApt == nil {
-		k, err := b.namedKernel(ctx, spec)
-		if err == nil || ctx.Err() != nil || spec != "" || !outOfReach(err) {
+	if unreached == nil {
+		k, err := b.namedKernel(ctx, spec.Kernel)
+		if err == nil || ctx.Err() != nil || spec.Kernel != "" || !b.instead(err, spec) {
 			return k, err
 		}
-		noApt = err
-	} else if spec != "" {
-		return nil, noApt
+		unreached = err
+	} else if spec.Kernel != "" {
+		return nil, unreached
 	}
 	k, err := hostKernel()
 	if err != nil {
-		return nil, unavailable(noApt, err)
+		return nil, b.unavailable(unreached, err)
 	}
-	b.progress.Note(fmt.Sprintf("no kernel from packages (%v): taking the host's own, %s", noApt, k.release))
+	b.progress.Note(fmt.Sprintf("no kernel from packages (%v): taking the host's own, %s", unreached, k.release))
 	return k, nil
 }
 
 // Unreachable reports whether a guest could not be made because its packages
-// cannot be had: the archive no longer offers them, or there is no network or
-// no apt.
-func Unreachable(err error) bool { return errors.Is(err, debian.ErrNoApt) || outOfReach(err) }
+// cannot be had: the archive does not offer them, or is not reached.
+func Unreachable(err error) bool {
+	var unknown *debian.UnknownError
+	return outOfReach(err) || errors.As(err, &unknown)
+}
+
+// Mistaken reports whether a guest could not be made because of what it was to
+// be made of: a package or kernel that the archive does not have.
+func Mistaken(err error) bool {
+	var unknown *debian.UnknownError
+	var no *noKernelError
+	return errors.As(err, &unknown) || errors.As(err, &no)
+}
 
 // outOfReach reports whether packages cannot be had, as opposed to one that
 // came broken or a disk that is full.
 func outOfReach(err error) bool {
-	var tool *debian.ToolError
-	var missing *missingPackagesError
-	if errors.As(err, &tool) {
-		return !strings.Contains(tool.Text, "No space left on device")
-	}
-	return errors.As(err, &missing)
+	var fetch *debian.FetchError
+	return errors.As(err, &fetch)
 }
 
 // unavailable says what is missing and how to get it.
-func unavailable(apt, host error) error {
-	return fmt.Errorf("%w; and %w. Either make Debian's packages reachable (a host with apt-get, its sources configured, a network), "+
+func (b *builder) unavailable(archive, host error) error {
+	return fmt.Errorf("%w; and %w. Either make Debian's archive reachable (%s names a mirror, http_proxy a proxy), "+
 		"or install what is missing (apt-get install linux-image-cloud-amd64 busybox ndctl daxctl e2fsprogs), "+
-		"or copy the store of guests from a machine that has one", apt, host)
+		"or copy the folder of guests, %s, from a machine that has one", archive, host, debian.MirrorVariable, b.store.dir)
 }
 
 // hostKernelGlob finds the host's own kernels; tests set another.
@@ -241,16 +254,22 @@ func hostKernel() (*kernelSource, error) {
 	return nil, fmt.Errorf("no kernel of the host will do: %w", why)
 }
 
-// namesFor names a guest for its kernel, and for its extra packages.
+// namesFor names a guest for its kernel, and for its extra packages. Where a
+// kernel's release does not tell what release of Debian the tools are of, the
+// name does.
 func namesFor(spec Spec, m *Manifest, image []byte) (base, name string) {
-	base = m.Kernel.Release
+	k := &m.Kernel
+	base = k.Release
 	if strings.Contains(spec.Kernel, "=") {
 		// Another version of the same release is another guest.
-		base += "=" + m.Kernel.Debian
+		base += "=" + k.Debian
 	}
-	if m.Kernel.Source == "host" {
+	if k.Source == "host" {
 		sum := sha256.Sum256(image)
 		base += "@" + hex.EncodeToString(sum[:4])
+	}
+	if m.Debian != "" && (m.Debian != k.Archive || m.Debian == "sid") {
+		base += "@" + m.Debian
 	}
 	if len(m.Extra) == 0 {
 		return base, base

@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -119,7 +118,7 @@ func TestEnsureTwice(t *testing.T) {
 	newRepo(t)
 	s := open(t, t.TempDir())
 	first := ensure(t, s, Spec{})
-	t.Setenv("PATH", "/nonexistent") // no apt any more
+	t.Setenv(debian.MirrorVariable, "http://127.0.0.1:1/debian") // nothing there
 	begin := time.Now()
 	second := ensure(t, s, Spec{})
 	if took := time.Since(begin); took > 100*time.Millisecond {
@@ -151,7 +150,7 @@ func TestStoreMayBeCopied(t *testing.T) {
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("PATH", "/nonexistent")
+	t.Setenv(debian.MirrorVariable, "http://127.0.0.1:1/debian")
 	if got := ensure(t, open(t, moved), Spec{}); got.Manifest.Content != im.Manifest.Content || !strings.HasPrefix(got.KernelPath, moved) {
 		t.Errorf("the copied store's guest = %+v, want the same", got)
 	}
@@ -167,29 +166,78 @@ func TestBuildsAreEqual(t *testing.T) {
 
 func TestBrokenBuildsLeaveNothing(t *testing.T) {
 	for _, tt := range []struct{ mode, want string }{
-		{"truncated", "the package list says"},
+		{"truncated", "again and again"},
 		{"wrong", "SHA256"},
-		{"killed", "killed"},
-		{"no network", "Failed to fetch"},
+		{"longer", "the signed lists say"},
+		{"refused", "403 Forbidden"},
 	} {
 		t.Run(tt.mode, func(t *testing.T) {
-			newRepo(t)
+			r := newRepo(t)
 			s := open(t, t.TempDir())
-			t.Setenv(fakeMode, tt.mode)
-			progress := &notes{}
-			im, err := s.Ensure(context.Background(), Spec{}, progress)
-			if err == nil || !strings.Contains(err.Error()+progress.String(), tt.want) {
+			r.behave(tt.mode)
+			im, err := s.Ensure(context.Background(), Spec{}, nil)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("Ensure = %v, %v, want an error with %q", im, err, tt.want)
 			}
 			checkClean(t, s)
-			if _, err := os.ReadDir(s.downloads()); err == nil {
-				if entries, _ := os.ReadDir(s.downloads()); len(entries) > 0 {
-					t.Errorf("downloads/ keeps %v", entries)
+			if entries, _ := os.ReadDir(s.downloads()); len(entries) > 0 {
+				for _, e := range entries {
+					if !strings.HasSuffix(e.Name(), ".part") {
+						t.Errorf("downloads/ keeps %s, which is not what the lists name", e.Name())
+					}
 				}
 			}
-			t.Setenv(fakeMode, "")
+			r.behave("")
 			ensure(t, s, Spec{})
 		})
+	}
+}
+
+// A connection that is lost costs what is not there yet.
+func TestDownloadsAreResumed(t *testing.T) {
+	r := newRepo(t)
+	r.behave("cut")
+	s := open(t, t.TempDir())
+	im := ensure(t, s, Spec{})
+	// Only requests for the rest are whole, and in the log. A metapackage is
+	// fetched too.
+	if n, want := r.downloads(""), len(im.Manifest.Packages)+1; n != want {
+		t.Errorf("the rest was asked for %d times, want once for each of %d packages", n, want)
+	}
+}
+
+func TestNoNetwork(t *testing.T) {
+	newRepo(t)
+	t.Setenv(debian.MirrorVariable, "http://127.0.0.1:1/debian")
+	s := open(t, t.TempDir())
+	_, err := s.Ensure(context.Background(), Spec{}, nil)
+	for _, want := range []string{"cannot fetch http://127.0.0.1:1/debian", "the host has no kernel", s.dir, debian.MirrorVariable, "http_proxy"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Ensure without a network = %v, want an error with %q", err, want)
+		}
+	}
+	if !Unreachable(err) || Mistaken(err) {
+		t.Errorf("Unreachable = %v, Mistaken = %v, want the network's fault, not the user's", Unreachable(err), Mistaken(err))
+	}
+	checkClean(t, s)
+}
+
+// TestOffline: lists and packages of before serve where no mirror is reached.
+func TestOffline(t *testing.T) {
+	newRepo(t)
+	s := open(t, t.TempDir())
+	ensure(t, s, Spec{})
+	hourAgo := time.Now().Add(-2 * freshLists)
+	if err := os.Chtimes(filepath.Join(s.inside("lists"), debian.HostRelease()+".checked"), hourAgo, hourAgo); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(debian.MirrorVariable, "http://127.0.0.1:1/debian")
+	progress := &notes{}
+	if _, err := s.Ensure(context.Background(), Spec{Rebuild: true}, progress); err != nil {
+		t.Errorf("Ensure again, without a network, = %v, want the guest of what is there", err)
+	}
+	if !strings.Contains(progress.String(), "as it was on") {
+		t.Errorf("notes = %q, want one that names the lists' date", progress)
 	}
 }
 
@@ -230,27 +278,26 @@ func TestDownloadsAreVerified(t *testing.T) {
 	}
 }
 
-func waitForFile(t *testing.T, name string) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if b, err := os.ReadFile(name); err == nil && len(b) > 0 {
-			return
-		}
+func (r *repo) waitUntilItHangs() {
+	r.t.Helper()
+	select {
+	case <-r.hung:
+	case <-time.After(20 * time.Second):
+		r.t.Fatal("no download hangs")
 	}
-	t.Fatalf("%s did not appear", name)
 }
 
 func TestCancelledBuildLeavesNothing(t *testing.T) {
 	r := newRepo(t)
 	s := open(t, t.TempDir())
-	t.Setenv(fakeMode, "hangs")
+	r.behave("hangs")
 	ctx, cancel := context.WithCancel(context.Background())
 	result := make(chan error)
 	go func() {
 		_, err := s.Ensure(ctx, Spec{}, nil)
 		result <- err
 	}()
-	waitForFile(t, filepath.Join(r.dir, "hangs"))
+	r.waitUntilItHangs()
 	begin := time.Now()
 	cancel()
 	if err := <-result; !errors.Is(err, context.Canceled) {
@@ -260,18 +307,12 @@ func TestCancelledBuildLeavesNothing(t *testing.T) {
 		t.Errorf("the cancelled build went on for %v", took)
 	}
 	checkClean(t, s)
-	var pid int
-	b, _ := os.ReadFile(filepath.Join(r.dir, "hangs"))
-	fmt.Sscan(string(b), &pid)
-	if err := syscall.Kill(pid, 0); err != syscall.ESRCH {
-		t.Errorf("apt-get (process %d) outlives its build: %v", pid, err)
-	}
 }
 
 func TestTwoBuildersBuildOnce(t *testing.T) {
 	r := newRepo(t)
 	dir := t.TempDir()
-	t.Setenv(fakeMode, "slow")
+	r.behave("slow")
 	var group sync.WaitGroup
 	var progress [2]notes
 	var images [2]*Image
@@ -291,7 +332,7 @@ func TestTwoBuildersBuildOnce(t *testing.T) {
 	if images[0].Manifest.Built != images[1].Manifest.Built {
 		t.Error("two builders made two guests")
 	}
-	if n := r.commands("download linux-image"); n != 1 {
+	if n := r.downloads("linux-image-6"); n != 1 {
 		t.Errorf("the kernel was downloaded %d times, want once", n)
 	}
 	if all := progress[0].String() + progress[1].String(); strings.Count(all, "waiting for it") != 1 {
@@ -329,17 +370,15 @@ func builderProcess(t *testing.T, dir string, env ...string) *exec.Cmd {
 func TestKilledBuildIsCleanedUp(t *testing.T) {
 	r := newRepo(t)
 	s := open(t, t.TempDir())
-	cmd := builderProcess(t, s.dir, fakeMode+"=hangs")
+	r.behave("hangs")
+	cmd := builderProcess(t, s.dir)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	waitForFile(t, filepath.Join(r.dir, "hangs"))
+	r.waitUntilItHangs()
 	cmd.Process.Kill()
 	cmd.Wait()
-	var pid int
-	b, _ := os.ReadFile(filepath.Join(r.dir, "hangs"))
-	fmt.Sscan(string(b), &pid)
-	syscall.Kill(pid, syscall.SIGKILL) // an orphan now
+	r.behave("")
 	if _, err := os.Stat(s.tmp()); err != nil {
 		t.Fatalf("the killed build left no scratch files (%v): the test shows nothing", err)
 	}
@@ -357,9 +396,8 @@ func TestOutOfReach(t *testing.T) {
 		err  error
 		want bool
 	}{
-		{&missingPackagesError{[]string{"ndctl"}}, true},
-		{fmt.Errorf("cannot download: %w", &debian.ToolError{Command: "apt-get download", Text: "Could not resolve 'example.org'"}), true},
-		{&debian.ToolError{Command: "apt-get download", Text: "Error writing to file - write (28: No space left on device)"}, false},
+		{&debian.UnknownError{Name: "ndctl"}, false},
+		{fmt.Errorf("package ndctl: %w", &debian.FetchError{URL: "http://example.org", Err: errors.New("no such host")}), true},
 		{fmt.Errorf("%w: ndctl", debian.ErrBroken), false},
 		{syscall.ENOSPC, false},
 	} {
@@ -367,8 +405,8 @@ func TestOutOfReach(t *testing.T) {
 			t.Errorf("outOfReach(%v) = %v, want %v", tt.err, got, tt.want)
 		}
 	}
-	if !Unreachable(fmt.Errorf("cannot build: %w", debian.ErrNoApt)) {
-		t.Error("Unreachable(no apt) = false, want true")
+	if err := fmt.Errorf("cannot build: %w", &debian.UnknownError{}); !Unreachable(err) || !Mistaken(err) {
+		t.Error("Unreachable and Mistaken of a package that is not there = false, want true")
 	}
 }
 
@@ -421,7 +459,7 @@ func TestExtraPackages(t *testing.T) {
 	if _, ok := got["usr/share/doc/fio/README"]; ok {
 		t.Error("the guest has fio's documentation")
 	}
-	t.Setenv("PATH", "/nonexistent")
+	t.Setenv(debian.MirrorVariable, "http://127.0.0.1:1/debian")
 	if again := ensure(t, s, Spec{Packages: []string{"fio"}}); again.Name != im.Name {
 		t.Errorf("Ensure again = %s, want %s", again.Name, im.Name)
 	}
@@ -437,11 +475,16 @@ func TestMissingPackage(t *testing.T) {
 		spec Spec
 		want string
 	}{
-		{Spec{Packages: []string{"no-such-package"}}, "no-such-package"},
+		{Spec{Packages: []string{"ndtcl"}}, "Debian " + debian.HostRelease() + " has no package ndtcl (did you mean ndctl?)"},
+		{Spec{Kernel: "linux-image-clod-amd64"}, "has no kernel linux-image-clod-amd64 (did you mean linux-image-cloud-amd64?)"},
+		{Spec{Kernel: "6.1.0-8-test"}, "has no kernel 6.1.0-8-test (did you mean 6.1.0-9-test?)"},
+		{Spec{Kernel: "linux-image-" + testRelease + "=6.1.98-1"}, "did you mean"},
+		{Spec{Release: "trixi"}, "did you mean trixie?"},
+		{Spec{Release: "buster"}, "want bullseye, bookworm, trixie, forky, sid"},
 		{Spec{Packages: []string{"../x"}}, "is no name of a Debian package"},
-		{Spec{Kernel: "linux-image-no-such"}, "have no linux-image-no-such"},
+		{Spec{Kernel: "linux-image-no-such"}, "has no kernel linux-image-no-such"},
 		{Spec{Kernel: "-o"}, "neither the name of a guest"},
-		{Spec{Kernel: "ndctl"}, "it is no kernel"},
+		{Spec{Kernel: "ndctl"}, "holds a kernel"},
 		{Spec{Kernel: "/no/such/vmlinuz"}, "no such file"},
 	} {
 		if _, err := s.Ensure(context.Background(), tt.spec, nil); err == nil || !strings.Contains(err.Error(), tt.want) {
@@ -465,16 +508,16 @@ func TestPackagesAreResolvedFirst(t *testing.T) {
 	r := newRepo(t)
 	s := open(t, t.TempDir())
 	ensure(t, s, Spec{})
-	downloads := r.commands("download")
+	downloads := r.downloads("")
 	var p phases
 	_, err := s.Ensure(context.Background(), Spec{Packages: []string{"no-such-package"}}, &p)
 	if err == nil || !strings.Contains(err.Error(), "no-such-package") {
 		t.Errorf("Ensure of a package that is not there = %v, want an error with its name", err)
 	}
-	if n := r.commands("download"); n != downloads || !slices.Equal(p.names, []string{"updating package lists"}) {
+	if n := r.downloads(""); n != downloads || len(p.names) != 1 {
 		t.Errorf("it downloads %d times and says %q, want nothing fetched nor unpacked", n-downloads, p.names)
 	}
-	if n := r.commands("update"); n != 2 {
+	if n := r.updates(); n != 2 {
 		t.Errorf("the lists are fetched %d times in all, want twice", n)
 	}
 }
@@ -483,17 +526,17 @@ func TestStaleListsAreFetchedAgain(t *testing.T) {
 	r := newRepo(t)
 	s := open(t, t.TempDir())
 	ensure(t, s, Spec{})
-	if n := r.commands("update"); n != 1 {
+	if n := r.updates(); n != 1 {
 		t.Fatalf("the first build updated %d times, want once", n)
 	}
 	ensure(t, s, Spec{Kernel: testRelease, Packages: []string{"fio"}})
-	if n := r.commands("update"); n != 1 {
+	if n := r.updates(); n != 1 {
 		t.Errorf("a build with fresh lists updated: %d times in all, want once", n)
 	}
 	if _, err := s.Ensure(context.Background(), Spec{Kernel: "linux-image-later"}, nil); err == nil {
 		t.Error("Ensure of a missing kernel = nil, want an error")
 	}
-	if n := r.commands("update"); n != 2 {
+	if n := r.updates(); n != 2 {
 		t.Errorf("a build that failed with lists of before updated %d times in all, want twice", n)
 	}
 }

@@ -11,7 +11,8 @@
 //	guests/NAME/initrds/       initrd.cpio with an agent appended, one per agent
 //	guests/default             the name of the default guest
 //	downloads/                 the packages, as fetched
-//	apt/                       package lists
+//	lists/                     Debian's package lists
+//	agents/                    programs that are pid 1 of guests
 //	tmp/                       builds under way
 //	lock                       held while something is built or removed
 package guest
@@ -24,11 +25,12 @@ import (
 	"time"
 
 	"nvlab/guest/debian"
+	"nvlab/starlark/spell"
 )
 
 // recipe is raised whenever the same packages would give another guest: a
 // guest of another recipe is built anew.
-const recipe = 2
+const recipe = 3
 
 // DefaultKernel names the package of the default guest's kernel.
 const DefaultKernel = "linux-image-cloud-amd64"
@@ -39,8 +41,12 @@ type Spec struct {
 	// kernel release (6.1.0-56-cloud-amd64), a Debian package
 	// (linux-image-amd64) or PACKAGE=VERSION, or the path of a vmlinuz,
 	// bzImage or vmlinux whose modules are in lib/modules/RELEASE of a folder
-	// that it is in, or in /lib/modules. What holds a slash is a path.
+	// that it is in, or in /lib/modules. What holds a slash is a path. A
+	// package may be followed by @ and the release of Debian that it is of.
 	Kernel string
+	// Release is the release of Debian that kernel and packages come from; ""
+	// is that of the default guest, or where there is none the host's.
+	Release string
 	// Packages are Debian packages whose files, and whose dependencies'
 	// files, the guest has besides.
 	Packages []string
@@ -60,13 +66,23 @@ func (s Spec) String() string {
 	if name == "" {
 		name = "default"
 	}
+	if s.Release != "" {
+		name += " of " + s.Release
+	}
 	return strings.Join(append([]string{name}, s.extra()...), "+")
 }
 
 // Check says whether a spec could name a guest.
 func (s Spec) Check() error {
+	if s.Release != "" && !debian.Known(s.Release) {
+		meant := ""
+		if near := spell.Nearest(s.Release, debian.Releases()); near != "" {
+			meant = fmt.Sprintf(" (did you mean %s?)", near)
+		}
+		return fmt.Errorf("release %q: want %s%s", s.Release, strings.Join(debian.Releases(), ", "), meant)
+	}
 	for _, p := range s.Packages {
-		if len(debian.ParseDepends(p)) != 1 || debian.ParseDepends(p)[0][0] != p {
+		if !debian.ValidName(p) {
 			return fmt.Errorf("package %q is no name of a Debian package", p)
 		}
 	}
@@ -86,12 +102,14 @@ func (s Spec) Check() error {
 type Manifest struct {
 	Recipe int    `json:"recipe"`
 	Name   string `json:"name"`
-	Base   string `json:"base"` // Name without extra packages
+	Base   string `json:"base"`             // Name without extra packages
+	Debian string `json:"debian,omitempty"` // code name of the release that tools are of; "" for tools of the host
 	Kernel struct {
 		Release string   `json:"release"`           // uname -r: 6.1.0-56-cloud-amd64
 		Version string   `json:"version"`           // 6.1.192
 		Package string   `json:"package,omitempty"` // "" for a kernel of the host
 		Debian  string   `json:"debian,omitempty"`  // the package's version: 6.1.192-2
+		Archive string   `json:"archive,omitempty"` // code name of the release it is of
 		Aliases []string `json:"aliases,omitempty"` // metapackages that led here
 		Source  string   `json:"source"`            // "package" or "host"
 	} `json:"kernel"`
@@ -142,21 +160,41 @@ func imageAt(dir string, m Manifest) *Image {
 // Dir is the guest's folder.
 func (im *Image) Dir() string { return im.dir }
 
-// matches reports whether the image is what a spec with a kernel asks for.
-func (im *Image) matches(kernel string, extra []string) bool {
+// matches reports whether the image is what a spec with a kernel asks for. A
+// package is of the release that is the default, if the spec names none.
+func (im *Image) matches(spec Spec, release string) bool {
 	m := &im.Manifest
-	if kernel == m.Name && len(extra) == 0 {
+	if spec.Release != "" && m.Debian != spec.Release {
+		return false
+	}
+	if spec.Kernel == m.Name && len(spec.Packages) == 0 {
 		return true
 	}
-	if !slices.Equal(m.Extra, extra) {
+	if !slices.Equal(m.Extra, spec.extra()) {
 		return false
 	}
 	k := &m.Kernel
-	switch kernel {
-	case m.Base, k.Release:
+	if spec.Kernel == m.Base || spec.Kernel == k.Release {
 		return true
-	case k.Package, k.Package + "=" + k.Debian:
-		return k.Package != ""
 	}
-	return slices.Contains(k.Aliases, kernel)
+	if m.Debian != release {
+		return false
+	}
+	if spec.Kernel+"@"+release == m.Base {
+		return true
+	}
+	name, from := kernelOf(spec.Kernel, release)
+	if k.Package == "" || k.Archive != from {
+		return false
+	}
+	name, version, pinned := strings.Cut(name, "=")
+	return (name == k.Package || slices.Contains(k.Aliases, name)) && (!pinned || version == k.Debian)
+}
+
+// kernelOf splits what may follow a kernel's name: the release that it is of.
+func kernelOf(kernel, release string) (name, from string) {
+	if i := strings.LastIndexByte(kernel, '@'); i >= 0 && debian.Known(kernel[i+1:]) {
+		return kernel[:i], kernel[i+1:]
+	}
+	return kernel, release
 }

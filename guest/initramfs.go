@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"nvlab/guest/pid1"
 	"nvlab/guest/rootfs"
 )
 
@@ -22,18 +24,20 @@ const (
 	initrdGrace = time.Hour
 )
 
-// Initramfs returns the path of the guest's initramfs with a program as its
-// /init: "" is the running program, which must be one that calls agent.Main
-// when it is pid 1. The program must be a static x86-64 Linux one. What the
-// kernel does not load of it is left out.
-func (im *Image) Initramfs(agent string) (string, error) {
-	if agent == "" {
-		self, err := os.Executable()
-		if err != nil {
-			return "", fmt.Errorf("cannot find the running program, the guest's agent: %w", err)
-		}
-		agent = self
+// Agent returns the path of the program that is pid 1 of guests, and builds it
+// if it is not there.
+func (s *Store) Agent(ctx context.Context, progress Progress) (string, error) {
+	if progress == nil {
+		progress = Quiet
 	}
+	defer progress.Done()
+	return pid1.Find(ctx, s.inside("agents"), func() { progress.Phase("building the guests' agent", 0) })
+}
+
+// Initramfs returns the path of the guest's initramfs with a program as its
+// /init, one that calls agent.Main (see Store.Agent). It must be a static
+// x86-64 Linux program. What the kernel does not load of it is left out.
+func (im *Image) Initramfs(agent string) (string, error) {
 	program, err := os.ReadFile(agent)
 	if err != nil {
 		return "", fmt.Errorf("cannot read the guest's agent: %w", err)

@@ -72,7 +72,8 @@ type kernelSource struct {
 	release string
 	version string
 	pkg     debian.Package // zero for a kernel of the host
-	alias   string         // the metapackage that led to it
+	archive string         // the release of Debian that it is of
+	aliases []string       // packages that lead to it: metapackages
 	modules *rootfs.Modules
 }
 
@@ -176,52 +177,101 @@ func isModule(p string) bool {
 	return false
 }
 
-// packagedKernel takes a kernel out of the unpacked files of its packages.
-func packagedKernel(p debian.Package, alias string, files []*debian.File) (*kernelSource, error) {
-	var image *debian.File
-	var modules []rootfs.ModuleFile
-	var builtin *debian.File
-	for _, f := range files {
-		if f.Mode&debian.ModeType != debian.ModeRegular {
-			continue
+// foundKernel is a kernel in unpacked packages.
+type foundKernel struct {
+	release  string
+	image    *debian.File
+	modules  []rootfs.ModuleFile
+	builtin  *debian.File // modules.builtin; nil if there is none
+	packages map[string]bool
+}
+
+// A noKernelError says that packages hold no kernel.
+type noKernelError struct{ text string }
+
+func (e *noKernelError) Error() string { return e.text }
+
+// imageOf returns the release whose kernel a file is, "" if it is none. Where
+// it lies, without usr, differs between releases of Debian.
+func imageOf(path string) string {
+	for _, prefix := range []string{"boot/vmlinuz-", "lib/linux/vmlinuz-"} {
+		if release, ok := strings.CutPrefix(path, prefix); ok {
+			return release
 		}
-		path := strings.TrimPrefix(f.Path, "usr/")
-		if strings.HasPrefix(path, "boot/vmlinuz-") || strings.HasPrefix(path, "lib/linux/vmlinuz-") {
-			image = f
+	}
+	if rest, ok := strings.CutPrefix(path, "lib/modules/"); ok {
+		if release, file, _ := strings.Cut(rest, "/"); file == "vmlinuz" {
+			return release
 		}
-		if rest, ok := strings.CutPrefix(path, "lib/modules/"); ok {
-			_, rel, _ := strings.Cut(rest, "/")
-			if rel == "modules.builtin" {
-				builtin = f
-			} else if isModule(rel) {
-				modules = append(modules, rootfs.ModuleFile{Path: rel, Open: f.Open})
+	}
+	return ""
+}
+
+// findKernel finds the kernel that packages hold, by what is in them. root is
+// the package that led to them.
+func findKernel(root debian.Package, list []debian.Package, unpacked [][]*debian.File) (*foundKernel, error) {
+	kernels := map[string]*foundKernel{}
+	each := func(do func(p debian.Package, f *debian.File, path string)) {
+		for i, files := range unpacked {
+			for _, f := range files {
+				if f.Mode&debian.ModeType == debian.ModeRegular {
+					do(list[i], f, strings.TrimPrefix(f.Path, "usr/"))
+				}
 			}
 		}
 	}
-	if image == nil {
-		return nil, fmt.Errorf("package %s has no boot/vmlinuz: it is no kernel", p)
+	each(func(p debian.Package, f *debian.File, path string) {
+		if release := imageOf(path); release != "" {
+			kernels[release] = &foundKernel{release: release, image: f, packages: map[string]bool{p.Name: true}}
+		}
+	})
+	if len(kernels) == 0 {
+		return nil, &noKernelError{fmt.Sprintf("neither package %s nor what it depends on holds a kernel (boot/vmlinuz-RELEASE or usr/lib/modules/RELEASE/vmlinuz)", root)}
 	}
-	if image.Size > maxKernel {
-		return nil, fmt.Errorf("package %s: its kernel is larger than %d MiB", p, maxKernel>>20)
+	if len(kernels) > 1 {
+		return nil, &noKernelError{fmt.Sprintf("package %s leads to several kernels: name one of %s", root, strings.Join(sortedKeys(kernels), ", "))}
 	}
-	k := &kernelSource{pkg: p, alias: alias}
+	k := kernels[sortedKeys(kernels)[0]]
+	each(func(p debian.Package, f *debian.File, path string) {
+		rest, ok := strings.CutPrefix(path, "lib/modules/"+k.release+"/")
+		switch {
+		case !ok:
+			return
+		case rest == "modules.builtin":
+			k.builtin = f
+		case isModule(rest):
+			k.modules = append(k.modules, rootfs.ModuleFile{Path: rest, Open: f.Open})
+		default:
+			return
+		}
+		k.packages[p.Name] = true
+	})
+	return k, nil
+}
+
+// source reads the kernel.
+func (f *foundKernel) source() (*kernelSource, error) {
+	if f.image.Size > maxKernel {
+		return nil, fmt.Errorf("%s is larger than %d MiB", f.image.Path, maxKernel>>20)
+	}
+	k := &kernelSource{}
 	var err error
-	if k.image, err = readFile(image); err != nil {
+	if k.image, err = readFile(f.image); err != nil {
 		return nil, err
 	}
 	banner, err := kernelBanner(k.image)
 	if err != nil {
-		return nil, fmt.Errorf("package %s: its kernel is %w", p, err)
+		return nil, &noKernelError{fmt.Sprintf("%s is %v", f.image.Path, err)}
 	}
 	k.release, _, _ = strings.Cut(banner, " ")
 	k.version = kernelVersion(banner)
-	var builtinText []byte
-	if builtin != nil {
-		if builtinText, err = readFile(builtin); err != nil {
+	var builtin []byte
+	if f.builtin != nil {
+		if builtin, err = readFile(f.builtin); err != nil {
 			return nil, err
 		}
 	}
-	k.modules = rootfs.NewModules(k.release, modules, string(builtinText))
+	k.modules = rootfs.NewModules(k.release, f.modules, string(builtin))
 	k.modules.Decompress = debian.Decompressor
 	return k, nil
 }

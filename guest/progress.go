@@ -82,8 +82,7 @@ func (p *lines) Done() {
 	p.end()
 }
 
-// bars redraws one line a phase. A library for this would bring net/http, and
-// with it cgo, into the program that is a guest's pid 1.
+// bars redraws one line a phase.
 type bars struct {
 	mu          sync.Mutex
 	w           io.Writer

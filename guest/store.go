@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"nvlab/guest/debian"
 )
 
 const (
@@ -156,41 +158,59 @@ func (s *Store) find(spec Spec) (*Image, error) {
 	if err := spec.Check(); err != nil {
 		return nil, err
 	}
-	kernel, extra := spec.Kernel, spec.extra()
-	if kernel == "" {
-		return s.findDefault(extra)
+	if spec.Kernel == "" {
+		return s.findDefault(spec)
 	}
-	if strings.Contains(kernel, "/") {
-		k, err := readLocalKernel(kernel)
+	if strings.Contains(spec.Kernel, "/") {
+		k, err := readLocalKernel(spec.Kernel)
 		if err != nil {
 			return nil, err
 		}
-		kernel = k.name()
+		spec.Kernel = k.name()
 	}
-	im, err := s.newest(func(im *Image) bool { return im.matches(kernel, extra) })
+	release := s.release(spec)
+	im, err := s.newest(func(im *Image) bool { return im.matches(spec, release) })
 	if err == nil && im == nil {
 		err = fmt.Errorf("%w: %s", ErrNoGuest, spec)
 	}
 	return im, err
 }
 
-// findDefault finds the default guest, or one with extra packages whose kernel
-// is the default guest's, or was the default when it was built.
-func (s *Store) findDefault(extra []string) (*Image, error) {
-	name := s.defaultName()
-	if len(extra) == 0 {
+// release is the release of Debian that a spec's packages are of.
+func (s *Store) release(spec Spec) string {
+	if spec.Release != "" {
+		return spec.Release
+	}
+	if im, err := s.load(s.defaultName()); err == nil && im.Manifest.Debian != "" {
+		return im.Manifest.Debian
+	}
+	return debian.HostRelease()
+}
+
+// findDefault finds the default guest, that of a release, or one with extra
+// packages whose kernel is the default guest's, or was the default when it was
+// built.
+func (s *Store) findDefault(spec Spec) (*Image, error) {
+	name, extra := s.defaultName(), spec.extra()
+	if len(extra) == 0 && spec.Release == "" {
 		if name == "" {
 			return nil, fmt.Errorf("%w: the store %s has no default guest", ErrNoGuest, s.dir)
 		}
 		return s.load(name)
 	}
-	im, err := s.newest(func(im *Image) bool { return im.Manifest.Base == name && slices.Equal(im.Manifest.Extra, extra) })
+	release := s.release(spec)
+	im, err := s.newest(func(im *Image) bool {
+		m := &im.Manifest
+		return m.Base == name && slices.Equal(m.Extra, extra) && (spec.Release == "" || m.Debian == spec.Release)
+	})
 	if err != nil || im != nil {
 		return im, err
 	}
-	im, err = s.newest(func(im *Image) bool { return im.matches(DefaultKernel, extra) })
+	spec.Kernel = DefaultKernel
+	im, err = s.newest(func(im *Image) bool { return im.matches(spec, release) })
 	if err == nil && im == nil {
-		err = fmt.Errorf("%w: default with %s", ErrNoGuest, strings.Join(extra, ", "))
+		spec.Kernel = ""
+		err = fmt.Errorf("%w: %s", ErrNoGuest, spec)
 	}
 	return im, err
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"nvlab/guest/debian"
 	"nvlab/guest/internal/fake"
 	"nvlab/guest/rootfs"
 )
@@ -158,10 +159,10 @@ func TestHostFallback(t *testing.T) {
 		t.Skip("the host has no x86-64 dynamic linker to take")
 	}
 	newRepo(t)
-	t.Setenv("PATH", "/nonexistent")
+	t.Setenv(debian.MirrorVariable, "http://127.0.0.1:1/debian")
 	s := open(t, t.TempDir())
 	_, err := s.Ensure(t.Context(), Spec{}, nil)
-	for _, want := range []string{"apt-get and apt-cache are not on this host", "the host has no kernel of its own", "apt-get install linux-image-cloud-amd64", "copy the store"} {
+	for _, want := range []string{"cannot fetch http://127.0.0.1:1/debian", "the host has no kernel of its own", "apt-get install linux-image-cloud-amd64", "copy the folder of guests"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Ensure with nothing to build from = %v, want an error with %q", err, want)
 		}

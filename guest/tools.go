@@ -119,7 +119,7 @@ func (p *packagePool) fetch(ctx context.Context, list []debian.Package) error {
 			p.files[d.Name] = nil
 		}
 	}
-	files, err := p.b.unpack(ctx, more)
+	files, err := p.b.unpack(ctx, p.b.archives[p.b.release], more)
 	if err != nil {
 		return err
 	}
@@ -189,7 +189,7 @@ func (p *packagePool) addLibrary(t *rootfs.Tree, lib string) (bool, error) {
 // addPackagedTools fills the tree from Debian packages.
 func (b *builder) addPackagedTools(ctx context.Context, t *rootfs.Tree) error {
 	pool := newPackagePool(b)
-	tools, err := b.show(ctx, baseTools...)
+	tools, err := b.find(baseTools)
 	if err != nil {
 		return err
 	}
@@ -244,7 +244,11 @@ func (p *packagePool) addLibraries(ctx context.Context, t *rootfs.Tree) error {
 				added = true
 				continue
 			}
-			fetch = append(fetch, p.providers(n)...)
+			more, err := p.providers(n)
+			if err != nil {
+				return err
+			}
+			fetch = append(fetch, more...)
 		}
 		if added {
 			continue
@@ -262,7 +266,7 @@ func (p *packagePool) addLibraries(ctx context.Context, t *rootfs.Tree) error {
 			}
 			continue
 		}
-		list, err := p.b.show(ctx, fetch...)
+		list, err := p.b.find(fetch)
 		if err != nil {
 			return err
 		}
@@ -274,25 +278,29 @@ func (p *packagePool) addLibraries(ctx context.Context, t *rootfs.Tree) error {
 
 // providers guesses the packages that may have a library: the one named for
 // it, else every library package that is not unpacked yet.
-func (p *packagePool) providers(n need) []string {
+func (p *packagePool) providers(n need) ([]string, error) {
 	pkg, ok := p.pkg(p.owner[n.by])
 	if !ok {
-		return nil
+		return nil, nil
+	}
+	depends, err := pkg.Depends()
+	if err != nil {
+		return nil, err
 	}
 	var open []string
-	for _, clause := range pkg.Depends {
-		name := clause[0]
+	for _, clause := range depends {
+		name := clause[0].Name
 		if _, ok := p.files[name]; ok {
 			continue
 		}
 		if namedFor(name, n.library) {
-			return []string{name}
+			return []string{name}, nil
 		}
 		if strings.Contains(name, "lib") {
 			open = append(open, name)
 		}
 	}
-	return open
+	return open, nil
 }
 
 // namedFor reports whether a package has the name that Debian Policy 8.1 gives
@@ -311,10 +319,7 @@ var libcParts = []string{"libc", "libm", "libdl", "libpthread", "librt", "libres
 // addExtra adds all files of the packages the user named and of what they
 // depend on.
 func (b *builder) addExtra(ctx context.Context, t *rootfs.Tree, pool *packagePool) error {
-	list, err := b.apt.Show(ctx, b.closure...)
-	if err != nil {
-		return err
-	}
+	list := b.closure
 	if err := pool.fetch(ctx, list); err != nil {
 		return err
 	}

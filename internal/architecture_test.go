@@ -101,6 +101,9 @@ func TestImports(t *testing.T) {
 			return nil
 		}
 		pkg := strings.TrimPrefix(path.Dir(filepath.ToSlash(file)), "../")
+		if pkg == ".." {
+			return nil // the module's root: agent.go imports nothing of ours
+		}
 		r := rowOf(rows, pkg)
 		if r == nil {
 			t.Errorf("ARCHITECTURE.md has no row for %s", pkg)

@@ -62,7 +62,7 @@ func BenchmarkBandwidth(b *testing.B) {
 	const noAVX = "GODEBUG=cpu.avx=off,cpu.avx2=off" // the guest's processor has none
 	for _, engine := range engineNames {
 		b.Run(engine, func(b *testing.B) {
-			x, v, backend := engineVM(b, engine)
+			x, v, backend := engineVMOf(b, selfExperiment(b), engine)
 			mustBoot(b, v)
 			mustRun(b, v, "ndctl disable-region region0 && ndctl init-labels -f nmem0 && ndctl enable-region region0 && "+
 				"ndctl create-namespace -m devdax -r region0 --align=4K")

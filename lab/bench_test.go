@@ -59,7 +59,11 @@ var engineNames = []string{"soft", "kvm"}
 // there is none.
 func engineVM(b *testing.B, engine string) (*Experiment, *VM, *Backend) {
 	b.Helper()
-	x := vmExperiment(b)
+	return engineVMOf(b, vmExperiment(b), engine)
+}
+
+func engineVMOf(b *testing.B, x *Experiment, engine string) (*Experiment, *VM, *Backend) {
+	b.Helper()
 	if _, err := newEngine(engine); err != nil {
 		b.Skip(err)
 	}

@@ -69,7 +69,7 @@ func (v *VM) bootError(stop vmm.Stop, timeout time.Duration) error {
 
 // powerOn makes the machine, with the memory of its DIMMs.
 func (v *VM) powerOn(ctx context.Context) error {
-	image, err := v.x.lab.image(ctx, v.opts.Kernel, v.opts.Packages)
+	image, err := v.x.lab.image(ctx, v.opts.guest())
 	if err != nil {
 		return err
 	}
@@ -218,7 +218,7 @@ func (v *VM) Reboot(ctx context.Context) error {
 
 // restart is what follows a reset.
 func (v *VM) restart(ctx context.Context) error {
-	image, err := v.x.lab.image(ctx, v.opts.Kernel, v.opts.Packages)
+	image, err := v.x.lab.image(ctx, v.opts.guest())
 	if err != nil {
 		return err
 	}

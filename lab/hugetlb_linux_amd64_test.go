@@ -13,7 +13,7 @@ import (
 
 // TestHugePages has nvlab itself in a guest that has a hugetlbfs.
 func TestHugePages(t *testing.T) {
-	x := vmExperiment(t)
+	x := selfExperiment(t)
 	v, err := x.VM(VMOptions{})
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -51,11 +52,12 @@ type imageTry struct {
 
 // image returns a guest with nvlab's agent in it, and builds what is missing.
 // Who asks for one that is being built waits for it, as long as ctx lasts.
-func (l *Lab) image(ctx context.Context, kernel string, packages []string) (*image, error) {
-	if kernel == "" {
-		kernel = l.opts.Kernel
+func (l *Lab) image(ctx context.Context, spec guest.Spec) (*image, error) {
+	if spec.Release == "" || spec.Release == l.opts.Release {
+		// A run's kernel is of the run's release.
+		spec.Release = l.opts.Release
+		spec.Kernel = cmp.Or(spec.Kernel, l.opts.Kernel)
 	}
-	spec := guest.Spec{Kernel: kernel, Packages: packages}
 	for {
 		l.images.mu.Lock()
 		try := l.images.tries[spec.String()]
@@ -82,13 +84,17 @@ func (l *Lab) image(ctx context.Context, kernel string, packages []string) (*ima
 }
 
 // tryImage builds an image. A failure is forgotten, so that the next one tries
-// again, unless a package cannot be reached: apt takes its time to give up.
+// again, unless a package cannot be reached: that takes its time.
 func (l *Lab) tryImage(ctx context.Context, spec guest.Spec, try *imageTry) (*image, error) {
 	defer close(try.done)
 	try.image, try.err = l.build(ctx, spec)
 	var classed *Error
 	if try.err != nil && ctx.Err() == nil && !errors.As(try.err, &classed) {
-		try.err = &Error{Class: ClassHost, Err: try.err}
+		class := ClassHost
+		if guest.Mistaken(try.err) {
+			class = ClassScenario
+		}
+		try.err = &Error{Class: class, Err: try.err}
 	}
 	if try.err != nil && (ctx.Err() != nil || !guest.Unreachable(try.err)) {
 		l.images.mu.Lock()
@@ -113,7 +119,13 @@ func (l *Lab) build(ctx context.Context, spec guest.Spec) (*image, error) {
 		return nil, err
 	}
 	i := &image{Image: made}
-	if i.initrd, err = made.Initramfs(l.opts.Agent); err != nil {
+	agent := l.opts.Agent
+	if agent == "" {
+		if agent, err = store.Agent(ctx, progress); err != nil {
+			return nil, err
+		}
+	}
+	if i.initrd, err = made.Initramfs(agent); err != nil {
 		return nil, err
 	}
 	path := made.VmlinuxPath
@@ -128,7 +140,7 @@ func (l *Lab) build(ctx context.Context, spec guest.Spec) (*image, error) {
 // KernelVersion is the version of the run's default guest's kernel: that of
 // its package, such as 6.1.192-2, or upstream's where it has no package.
 func (l *Lab) KernelVersion(ctx context.Context) (string, error) {
-	i, err := l.image(ctx, "", nil)
+	i, err := l.image(ctx, guest.Spec{})
 	if err != nil {
 		return "", err
 	}
@@ -141,7 +153,7 @@ func (l *Lab) KernelVersion(ctx context.Context) (string, error) {
 // HasKernel makes the guest of a kernel's package unless it is there. Where the
 // package cannot be had why says so; err is any other failure.
 func (l *Lab) HasKernel(ctx context.Context, kernel string) (why, err error) {
-	_, err = l.image(ctx, kernel, nil)
+	_, err = l.image(ctx, guest.Spec{Kernel: kernel})
 	if guest.Unreachable(err) {
 		return err, nil
 	}

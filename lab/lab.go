@@ -34,7 +34,8 @@ type Options struct {
 	Cache      string   // folder of guest images; "" is the user's
 	Engine     string   // "auto", "soft" or "kvm"; "" is "auto"
 	Kernel     string   // name of the guest; "" is the installed default
-	Agent      string   // static linux/amd64 binary that is pid 1; "" is this program
+	Release    string   // of Debian, that guests are made of; "" is the default guest's
+	Agent      string   // static linux/amd64 binary that is pid 1; "" is nvlab's own
 	Seed       uint64   // all randomness derives from it
 	Cmdline    string   // words for every kernel, before the VM's own
 	AllowPaths []string // folders beside the experiment's own that backends may lie in
@@ -67,7 +68,7 @@ func (l *Lab) Engine() (name, why string) {
 // Prepare makes the default guest's image, showing progress. Boot would do it
 // as well; a run does it first so that no test is charged for it.
 func (l *Lab) Prepare(ctx context.Context) error {
-	_, err := l.image(ctx, "", nil)
+	_, err := l.image(ctx, guest.Spec{})
 	return err
 }
 

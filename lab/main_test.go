@@ -3,14 +3,17 @@ package lab
 import (
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"sync"
 	"testing"
 
 	"nvlab/guest"
 	"nvlab/guest/agent"
+	"nvlab/guest/rootfs"
 )
 
-// TestMain lets the test binary be the guest's pid 1.
+// TestMain lets the test binary be the guest's pid 1: see selfShared.
 func TestMain(m *testing.M) {
 	if os.Getpid() == 1 {
 		agent.Main()
@@ -22,7 +25,11 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	status := m.Run()
+	for _, file := range removeAtEnd {
+		os.Remove(file)
+	}
+	os.Exit(status)
 }
 
 // shared is the Lab of all tests that start a machine: the guest is made once.
@@ -31,13 +38,65 @@ var shared = sync.OnceValues(func() (*Lab, error) {
 	return New(Options{Engine: os.Getenv("NVLAB_ENGINE"), Cmdline: os.Getenv("NVLAB_CMDLINE"), Progress: guest.NewProgress(os.Stderr, false)})
 })
 
+// selfShared is like shared, and this test program is pid 1 of its guests,
+// where its tests can run.
+var selfShared = sync.OnceValues(func() (*Lab, error) {
+	l, err := shared()
+	if err != nil {
+		return nil, err
+	}
+	opts := l.opts
+	if opts.Agent, err = staticSelf(); err != nil {
+		return nil, err
+	}
+	return New(opts)
+})
+
+// staticSelf is this test program as a static one: itself, or built anew where
+// it is linked with the host's C library.
+func staticSelf() (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	program, err := os.ReadFile(self)
+	if err != nil {
+		return "", err
+	}
+	if _, err := rootfs.StripStatic(program); err == nil {
+		return self, nil
+	}
+	file := filepath.Join(os.TempDir(), fmt.Sprintf("lab-static-%d.test", os.Getpid()))
+	removeAtEnd = append(removeAtEnd, file)
+	build := exec.Command("go", "test", "-c", "-ldflags=-s -w", "-o", file, "nvlab/lab")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%v: %w\n%s", build.Args, err, out)
+	}
+	return file, nil
+}
+
+// removeAtEnd are files that the test binary removes when its tests are done.
+var removeAtEnd []string
+
 // vmExperiment is an experiment that may start machines.
 func vmExperiment(t testing.TB) *Experiment {
+	t.Helper()
+	return experimentOf(t, shared)
+}
+
+// selfExperiment is one whose guests can run tests of this program.
+func selfExperiment(t testing.TB) *Experiment {
+	t.Helper()
+	return experimentOf(t, selfShared)
+}
+
+func experimentOf(t testing.TB, lab func() (*Lab, error)) *Experiment {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("starts a machine")
 	}
-	l, err := shared()
+	l, err := lab()
 	if err == nil {
 		err = l.Prepare(t.Context())
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"nvlab/guest"
 	"nvlab/guest/rootfs"
 	"nvlab/nvdimm/backend"
 )
@@ -20,7 +21,7 @@ func TestGuestInAGuestOnDeviceDAX(t *testing.T) {
 	if os.Getenv("NVLAB_NESTED") == "" {
 		t.Skip("takes half a minute: NVLAB_NESTED=1 runs it")
 	}
-	x := vmExperiment(t)
+	x := selfExperiment(t)
 	cache := guestArchive(t, x)
 	disk, err := x.FileBackend(FileBackendOptions{Path: "pmem1.img", Size: 66 << 20, Share: true})
 	if err != nil {
@@ -57,7 +58,7 @@ func TestGuestInAGuestOnDeviceDAX(t *testing.T) {
 // cache has it.
 func guestArchive(t *testing.T, x *Experiment) *Backend {
 	t.Helper()
-	image, err := x.lab.image(t.Context(), "", nil)
+	image, err := x.lab.image(t.Context(), guest.Spec{})
 	if err != nil {
 		t.Fatal(err)
 	}

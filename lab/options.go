@@ -39,6 +39,7 @@ type VMOptions struct {
 	Persistence string // "cpu", "mem-ctrl" or "" if not given
 	FlushHints  int    // addresses per DIMM
 	Kernel      string // name of the guest; "" is the run's
+	Release     string // of Debian, that the guest is made of; "" is the run's
 	Cmdline     string // added to the kernel's command line
 	Packages    []string
 	Engine      string // "soft", "kvm" or "" for the run's
@@ -69,5 +70,10 @@ func (o *VMOptions) check() error {
 	case strings.ContainsAny(o.Cmdline, "\n\x00"):
 		return fmt.Errorf("cmdline=%q: a kernel command line is one line", o.Cmdline)
 	}
-	return guest.Spec{Kernel: o.Kernel, Packages: o.Packages}.Check()
+	return o.guest().Check()
+}
+
+// guest is the guest that a machine is to have.
+func (o *VMOptions) guest() guest.Spec {
+	return guest.Spec{Kernel: o.Kernel, Release: o.Release, Packages: o.Packages}
 }

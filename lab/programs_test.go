@@ -19,7 +19,7 @@ func packagedVM(t testing.TB, x *Experiment, o VMOptions, packages ...string) *V
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = x.lab.image(t.Context(), "", packages)
+	_, err = x.lab.image(t.Context(), guest.Spec{Packages: packages})
 	if err != nil && guest.Unreachable(err) && os.Getenv("NVLAB_REQUIRE_KERNELS") == "" {
 		t.Skip(err)
 	}

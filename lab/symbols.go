@@ -34,7 +34,7 @@ func (v *VM) readSymbols(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	image, err := v.x.lab.image(ctx, v.opts.Kernel, v.opts.Packages)
+	image, err := v.x.lab.image(ctx, v.opts.guest())
 	if err != nil {
 		return err
 	}

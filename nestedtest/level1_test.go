@@ -78,6 +78,11 @@ func newLevel1(t *testing.T, dir, script string) *level1 {
 	for _, name := range []string{"nvlab", "kvm.test", "vmm.test", "lab.test"} {
 		add(name, 0o755, filepath.Join(dir, name))
 	}
+	agent, err := store.Agent(context.Background(), progress)
+	if err != nil {
+		t.Fatal(err)
+	}
+	add(path.Join("cache/nvlab/agents", filepath.Base(agent)), 0o755, agent)
 	add("testdata/guest.elf", 0o644, "../vmm/testdata/guest.elf")
 	add("testdata/guest.s", 0o644, "../vmm/testdata/guest.s")
 	add("scenarios/bytes.star", 0o644, "testdata/bytes.star")
@@ -102,7 +107,7 @@ func newLevel1(t *testing.T, dir, script string) *level1 {
 	}
 	addModules(t, tree, store, outer)
 
-	base, err := outer.Initramfs(filepath.Join(dir, "nvlab"))
+	base, err := outer.Initramfs(agent)
 	if err != nil {
 		t.Fatal(err)
 	}

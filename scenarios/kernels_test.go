@@ -2,7 +2,6 @@ package scenarios
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,7 +13,6 @@ import (
 	"github.com/cavaliergopher/cpio"
 
 	"nvlab/guest"
-	"nvlab/guest/debian"
 	"nvlab/internal/require"
 	"nvlab/lab"
 	"nvlab/starlark/run"
@@ -52,7 +50,7 @@ func TestStockKernels(t *testing.T) {
 		im := ensureKernel(t, store, "linux-image-cloud-amd64")
 		// Its guest goes to a store of its own; packages come from the user's.
 		cache := t.TempDir()
-		for _, shared := range []string{"apt", "downloads"} {
+		for _, shared := range []string{"lists", "downloads"} {
 			if err := os.Symlink(filepath.Join(store.Dir(), shared), filepath.Join(cache, shared)); err != nil {
 				t.Fatal(err)
 			}
@@ -74,8 +72,7 @@ func TestStockKernels(t *testing.T) {
 func ensureKernel(t *testing.T, store *guest.Store, kernel string) *guest.Image {
 	t.Helper()
 	im, err := store.Ensure(t.Context(), guest.Spec{Kernel: kernel}, guest.NewProgress(os.Stderr, false))
-	var tool *debian.ToolError
-	if out := errors.Is(err, debian.ErrNoApt) || errors.As(err, &tool); out {
+	if guest.Unreachable(err) {
 		require.Missing(t, "KERNELS", "the store of guests has no %s, and its package cannot be had: %v", kernel, err)
 	}
 	if err != nil {
@@ -94,13 +91,11 @@ func newerKernels(t *testing.T, store *guest.Store) (names []string) {
 	for _, im := range images {
 		names = append(names, im.Manifest.Kernel.Aliases...)
 	}
-	if apt, err := debian.NewApt(filepath.Join(store.Dir(), "apt"), t.TempDir()); err == nil {
-		offered, err := apt.Names(t.Context(), "linux-image-")
-		if err != nil {
-			t.Logf("no package lists: %v", err)
-		}
-		names = append(names, offered...)
+	offered, err := store.Offered(t.Context(), guest.Spec{}, "linux-image-", guest.Quiet)
+	if err != nil {
+		t.Logf("no package lists: %v", err)
 	}
+	names = append(names, offered...)
 	names = slices.DeleteFunc(names, func(name string) bool { return !newer.MatchString(name) })
 	slices.Sort(names)
 	return slices.Compact(names)

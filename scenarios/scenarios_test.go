@@ -12,18 +12,9 @@ import (
 	"time"
 
 	"nvlab/guest"
-	"nvlab/guest/agent"
 	"nvlab/lab"
 	"nvlab/starlark/run"
 )
-
-// TestMain lets the test binary be the guest's pid 1.
-func TestMain(m *testing.M) {
-	if os.Getpid() == 1 {
-		agent.Main()
-	}
-	os.Exit(m.Run())
-}
 
 // noisy are lines that no guest prints but where a scenario provokes them.
 var noisy = regexp.MustCompile(`(?i)ACPI[^:]* (error|warning|exception)|(bios|firmware) (bug|error)|` +

@@ -8,11 +8,11 @@ import (
 )
 
 // checkMachine looks at the values of machineFlags that need no host for it.
-func checkMachine(engine, kernel string) error {
+func checkMachine(engine, kernel, release string) error {
 	if err := checkEngine(engine); err != nil {
 		return err
 	}
-	return guest.Spec{Kernel: kernel}.Check()
+	return guest.Spec{Kernel: kernel, Release: release}.Check()
 }
 
 func checkEngine(name string) error {

@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 
 	"nvlab/guest"
+	"nvlab/guest/debian"
 	"nvlab/starlark/spell"
 	"nvlab/vmm/boot"
 )
@@ -22,11 +23,13 @@ var guestCommand = &command{
 packages, without root, and kept in ${XDG_CACHE_HOME:-~/.cache}/nvlab, a folder
 that may be copied to another machine.
 
-  nvlab guest build [--kernel K] [--package P]... [--rebuild]
+  nvlab guest build [--kernel K] [--release R] [--package P]... [--rebuild]
         makes a guest unless it is there. K is a package (linux-image-amd64), a
         version of one (PACKAGE=VERSION), a release (6.1.0-56-cloud-amd64) or the
         path of a kernel whose modules are installed, or in lib/modules/RELEASE of
-        a folder that it is in. Without it: the default.
+        a folder that it is in. Without it: the default. R is the code name of a
+        release of Debian; without it, the default guest's or the host's. A package
+        is of that release, or with K@R of another.
   nvlab guest list
         lists the guests; * marks the default
   nvlab guest path [NAME]
@@ -39,6 +42,7 @@ func init() {
 		var spec guest.Spec
 		cache := fs.String("cache", "", "the `DIR` of guests")
 		fs.StringVar(&spec.Kernel, "kernel", "", "which `KERNEL` (build)")
+		fs.StringVar(&spec.Release, "release", "", "of which `RELEASE` of Debian (build, path): "+strings.Join(debian.Releases(), ", "))
 		fs.Var((*list)(&spec.Packages), "package", "add the files of `PACKAGE` (build); may be repeated")
 		fs.BoolVar(&spec.Rebuild, "rebuild", false, "make it even if it is there (build)")
 		words, status, ok := c.parse(fs, args)
@@ -75,7 +79,7 @@ func init() {
 // onlyFor refuses the flags of build with another verb.
 func onlyFor(fs *flag.FlagSet, verb string) (err error) {
 	fs.Visit(func(f *flag.Flag) {
-		if f.Name != "cache" && verb != "build" {
+		if f.Name != "cache" && verb != "build" && (f.Name != "release" || verb != "path") {
 			err = fmt.Errorf("-%s goes with build", f.Name)
 		}
 	})
@@ -86,7 +90,13 @@ func buildGuest(ctx context.Context, c *command, store *guest.Store, spec guest.
 	if len(operands) > 0 {
 		return c.misused("build takes flags only: --kernel %s", operands[0])
 	}
+	if err := spec.Check(); err != nil {
+		return c.misused("%v", err)
+	}
 	image, err := store.Ensure(ctx, spec, progress())
+	if guest.Mistaken(err) {
+		return c.failed(ctx, exitUsage, err)
+	}
 	if err != nil {
 		return c.failed(ctx, exitHost, err)
 	}

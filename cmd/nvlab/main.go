@@ -1,16 +1,7 @@
 // Command nvlab tests persistent memory: it runs scenarios on virtual machines
-// with virtual NVDIMMs. As pid 1 of a guest it is the guest's agent.
+// with virtual NVDIMMs.
 package main
 
-import (
-	"os"
+import "os"
 
-	"nvlab/guest/agent"
-)
-
-func main() {
-	if os.Getpid() == 1 {
-		agent.Main()
-	}
-	os.Exit(run(os.Args[1:]))
-}
+func main() { os.Exit(run(os.Args[1:])) }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"nvlab/guest/debian"
 	nvrun "nvlab/starlark/run"
 )
 
@@ -50,7 +51,7 @@ func init() {
 		fs.StringVar(&o.Artifacts, "artifacts", os.Getenv("TEST_UNDECLARED_OUTPUTS_DIR"), "keep what failed tests leave in `DIR`, instead of a new one in the temporary folder")
 		fs.StringVar(&o.Cmdline, "cmdline", "", "`WORDS` for the command line of every kernel, before those of t.vm(cmdline=...)")
 		fs.Var((*list)(&o.AllowPaths), "allow-path", "let backends lie in `DIR`, too; may be repeated")
-		c.machineFlags(fs, &o.Engine, &o.Kernel, &o.Cache, &o.Agent)
+		c.machineFlags(fs, &o.Engine, &o.Kernel, &o.Release, &o.Cache, &o.Agent)
 		files, status, ok := c.parse(fs, args)
 		switch {
 		case !ok:
@@ -66,7 +67,7 @@ func init() {
 		case o.Timeout < 0:
 			return c.misused("-timeout %v: want 0 or more", o.Timeout)
 		}
-		if err := checkMachine(o.Engine, o.Kernel); err != nil {
+		if err := checkMachine(o.Engine, o.Kernel, o.Release); err != nil {
 			return c.misused("%v", err)
 		}
 		o.Paths = files
@@ -75,9 +76,10 @@ func init() {
 }
 
 // machineFlags are those that all commands with a machine have.
-func (c *command) machineFlags(fs *flag.FlagSet, engine, kernel, cache, agent *string) {
+func (c *command) machineFlags(fs *flag.FlagSet, engine, kernel, release, cache, agent *string) {
 	fs.StringVar(engine, "engine", "auto", "`auto|soft|kvm`: what runs the machines")
 	fs.StringVar(kernel, "kernel", "", "the guest `NAME` (see nvlab guest list), or a kernel to make one of")
+	fs.StringVar(release, "release", "", "make guests of the `RELEASE` of Debian: "+strings.Join(debian.Releases(), ", ")+"; the default guest's if not given")
 	fs.StringVar(cache, "cache", "", "the `DIR` of guests, instead of ${XDG_CACHE_HOME:-~/.cache}/nvlab")
-	fs.StringVar(agent, "agent", "", "a static linux/amd64 nvlab, `FILE`, to be pid 1 of guests, instead of this program")
+	fs.StringVar(agent, "agent", "", "the `FILE` that is pid 1 of guests, a linux/amd64 nvlab-agent, instead of the one beside this program or built of its sources")
 }

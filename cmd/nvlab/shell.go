@@ -49,7 +49,7 @@ func init() {
 		fs.Uint64Var(&o.vm.Seed, "seed", 0, "derive all randomness from `N`")
 		fs.Var((*list)(&o.vm.Packages), "package", "add the files of `PACKAGE` to the guest; may be repeated")
 		fs.Var(&o.nvdimms, "nvdimm", "`path=FILE,size=SIZE[,label-size=SIZE][,share=on|off][,unarmed=on|off][,id=ID]`: plug a DIMM; may be repeated")
-		c.machineFlags(fs, &o.lab.Engine, &o.lab.Kernel, &o.lab.Cache, &o.lab.Agent)
+		c.machineFlags(fs, &o.lab.Engine, &o.lab.Kernel, &o.lab.Release, &o.lab.Cache, &o.lab.Agent)
 		operands, status, ok := c.parse(fs, args)
 		switch {
 		case !ok:
@@ -57,7 +57,7 @@ func init() {
 		case len(operands) > 0:
 			return c.misused("it takes flags only")
 		}
-		if err := checkMachine(o.lab.Engine, o.lab.Kernel); err != nil {
+		if err := checkMachine(o.lab.Engine, o.lab.Kernel, o.lab.Release); err != nil {
 			return c.misused("%v", err)
 		}
 		dimms, err := o.complete()

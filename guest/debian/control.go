@@ -1,28 +1,37 @@
-// Package debian reads Debian packages and drives apt's own client, without
-// root and without touching the host's package state.
+// Package debian reads Debian's archive and its packages, without root and
+// whatever the host is.
 package debian
 
 import (
 	"bufio"
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
+
+	"pault.ag/go/debian/dependency"
 )
 
 // Package is what a package index says of one version of a package.
 type Package struct {
-	Name     string   `json:"name"`
-	Version  string   `json:"version"`
-	Arch     string   `json:"arch"`
-	SHA256   string   `json:"sha256"` // of the .deb, lower-case hex
-	Size     int64    `json:"size"`   // of the .deb, bytes
-	Depends  []Clause `json:"-"`      // Pre-Depends and Depends
-	Provides []string `json:"-"`
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Arch    string `json:"arch"`
+	SHA256  string `json:"sha256"` // of the .deb, lower-case hex
+	Size    int64  `json:"size"`   // of the .deb, bytes
+
+	path      string // below the archive's root
+	needs     string // Pre-Depends and Depends
+	offers    string // Provides
+	security  bool   // which archive has it
+	backports bool
 }
 
-// Clause is one entry of a Depends field: names that satisfy it, in order of
-// preference. Versions are left to apt.
-type Clause []string
+// Clause is one entry of a Depends field: packages that satisfy it, in order
+// of preference.
+type Clause []dependency.Possibility
 
 // FileName is what apt calls the downloaded package.
 func (p Package) FileName() string {
@@ -31,72 +40,66 @@ func (p Package) FileName() string {
 
 func (p Package) String() string { return p.Name + "=" + p.Version }
 
-// ParseIndex reads stanzas as apt-cache show prints them.
-// Debian Policy 5.1 (syntax of control files), 7.1 (relationship fields).
-func ParseIndex(r io.Reader) ([]Package, error) {
-	var list []Package
-	fields := map[string]string{}
-	last := ""
-	flush := func() error {
-		if len(fields) == 0 {
-			return nil
-		}
-		p, err := packageOf(fields)
-		if err != nil {
-			return err
-		}
-		list = append(list, p)
-		fields, last = map[string]string{}, ""
-		return nil
+// Depends are the clauses of Pre-Depends and Depends.
+func (p Package) Depends() ([]Clause, error) { return p.relation(p.needs) }
+
+// Provides are the virtual packages that the package is.
+func (p Package) Provides() ([]Clause, error) { return p.relation(p.offers) }
+
+func (p Package) relation(field string) ([]Clause, error) {
+	list, err := parseRelation(field)
+	if err != nil {
+		return nil, fmt.Errorf("package %s: %w", p, err)
 	}
-	s := bufio.NewScanner(r)
-	s.Buffer(nil, 1<<20)
-	for s.Scan() {
-		line := s.Text()
-		if strings.TrimSpace(line) == "" {
-			if err := flush(); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		if line[0] == ' ' || line[0] == '\t' {
-			if last != "" {
-				fields[last] += "\n" + strings.TrimSpace(line)
-			}
-			continue
-		}
-		name, value, ok := strings.Cut(line, ":")
-		if !ok {
-			return nil, fmt.Errorf("package index: line %q is no field", line)
-		}
-		last = strings.ToLower(name)
-		fields[last] = strings.TrimSpace(value)
-	}
-	if err := s.Err(); err != nil {
-		return nil, fmt.Errorf("package index: %w", err)
-	}
-	return list, flush()
+	return list, nil
 }
 
-func packageOf(f map[string]string) (Package, error) {
-	p := Package{Name: f["package"], Version: f["version"], Arch: f["architecture"], SHA256: strings.ToLower(f["sha256"])}
-	if !safeName(p.Name) || !safeName(p.Version) || !safeName(p.Arch) {
-		return p, fmt.Errorf("package index: package %q, version %q, architecture %q: not all are proper names", p.Name, p.Version, p.Arch)
+// maxRelation bounds a relationship field, in bytes.
+const maxRelation = 1 << 20
+
+// parseRelation reads a relationship field, Debian Policy 7.1, as far as it
+// concerns amd64.
+func parseRelation(field string) ([]Clause, error) {
+	field = strings.Trim(field, " ,")
+	if field == "" {
+		return nil, nil
 	}
-	if _, err := fmt.Sscanf(f["size"], "%d", &p.Size); err != nil && f["size"] != "" {
-		return p, fmt.Errorf("package index: %s: size %q is no number", p.Name, f["size"])
+	if len(field) > maxRelation {
+		return nil, fmt.Errorf("a relationship field of %d bytes", len(field))
 	}
-	p.Depends = append(ParseDepends(f["pre-depends"]), ParseDepends(f["depends"])...)
-	for _, c := range ParseDepends(f["provides"]) {
-		p.Provides = append(p.Provides, c...)
+	parsed, err := dependency.Parse(field)
+	if err != nil {
+		return nil, fmt.Errorf("relationship field %.60q: %w", field, err)
 	}
-	return p, nil
+	amd64, err := dependency.ParseArch("amd64")
+	if err != nil {
+		return nil, err
+	}
+	var list []Clause
+	for _, r := range parsed.Relations {
+		var c Clause
+		for _, alt := range r.Possibilities {
+			if !alt.Substvar && safeName(alt.Name) && (alt.Architectures == nil || len(alt.Architectures.Architectures) == 0 || alt.Architectures.Matches(amd64)) {
+				c = append(c, alt)
+			}
+		}
+		if len(c) > 0 {
+			list = append(list, c)
+		}
+	}
+	return list, nil
+}
+
+// ValidName reports whether s could be the name of a package, Debian Policy
+// 5.6.7.
+func ValidName(s string) bool {
+	return len(s) > 1 && safeName(s) && strings.ToLower(s) == s && !strings.ContainsAny(s, ":~")
 }
 
 // safeName allows what Debian Policy 5.6.7 and 5.6.12 do, so that a name never
 // leaves the folder it is used in.
 func safeName(s string) bool {
-	if s == "" || s[0] == '.' {
+	if s == "" || s[0] == '.' || len(s) > 200 {
 		return false
 	}
 	for _, c := range []byte(s) {
@@ -110,24 +113,97 @@ func safeName(s string) bool {
 	return true
 }
 
-// ParseDepends splits a relationship field and drops versions, architectures
-// and build profiles.
-func ParseDepends(field string) []Clause {
-	var list []Clause
-	for _, part := range strings.Split(field, ",") {
-		var c Clause
-		for _, alt := range strings.Split(part, "|") {
-			name := strings.TrimSpace(alt)
-			if i := strings.IndexAny(name, " (:[<"); i >= 0 {
-				name = name[:i]
-			}
-			if safeName(name) {
-				c = append(c, name)
-			}
+// maxStanzaLine bounds a line of a package index, in bytes.
+const maxStanzaLine = 1 << 20
+
+// parseIndex reads the stanzas of a package index, Debian Policy 5.1. Of their
+// fields it takes what Package has.
+func parseIndex(r io.Reader, each func(Package)) error {
+	var p Package
+	var depends string
+	some := false
+	flush := func() error {
+		if !some {
+			return nil
 		}
-		if len(c) > 0 {
-			list = append(list, c)
+		if depends != "" {
+			p.needs = strings.TrimLeft(p.needs+", "+depends, " ,")
+		}
+		if err := p.check(); err != nil {
+			return err
+		}
+		each(p)
+		p, depends, some = Package{}, "", false
+		return nil
+	}
+	s := bufio.NewScanner(r)
+	s.Buffer(make([]byte, 1<<16), maxStanzaLine)
+	var last *string // that the next line may continue
+	for s.Scan() {
+		line := s.Bytes()
+		if len(bytes.TrimSpace(line)) == 0 {
+			if err := flush(); err != nil {
+				return err
+			}
+			last = nil
+			continue
+		}
+		if line[0] == ' ' || line[0] == '\t' {
+			if last != nil {
+				*last += " " + string(bytes.TrimSpace(line))
+			}
+			continue
+		}
+		name, value, ok := bytes.Cut(line, []byte(":"))
+		if !ok {
+			return fmt.Errorf("package index: line %.80q is no field", line)
+		}
+		value = bytes.TrimSpace(value)
+		some, last = true, nil
+		text := func(to *string) { *to, last = string(value), to }
+		switch string(name) {
+		case "Package":
+			p.Name = string(value)
+		case "Version":
+			p.Version = string(value)
+		case "Architecture":
+			p.Arch = string(value)
+		case "Filename":
+			p.path = string(value)
+		case "SHA256":
+			p.SHA256 = strings.ToLower(string(value))
+		case "Pre-Depends":
+			text(&p.needs)
+		case "Depends":
+			text(&depends)
+		case "Provides":
+			text(&p.offers)
+		case "Size":
+			n, err := strconv.ParseInt(string(value), 10, 64)
+			if err != nil || n < 0 {
+				return fmt.Errorf("package index: %s: size %q is no number of bytes", p.Name, value)
+			}
+			p.Size = n
 		}
 	}
-	return list
+	if err := s.Err(); err != nil {
+		if errors.Is(err, bufio.ErrTooLong) {
+			err = fmt.Errorf("a line of more than %d bytes", maxStanzaLine)
+		}
+		return fmt.Errorf("package index: %w", err)
+	}
+	return flush()
+}
+
+// check refuses what could do harm where it is used.
+func (p *Package) check() error {
+	if !safeName(p.Name) || !safeName(p.Version) || !safeName(p.Arch) {
+		return fmt.Errorf("package index: package %q, version %q, architecture %q: not all are proper names", p.Name, p.Version, p.Arch)
+	}
+	for part := range strings.SplitSeq(p.path, "/") {
+		if part == ".." || strings.ContainsAny(part, "?#\\ \x00") {
+			return fmt.Errorf("package index: %s: file %q leaves the archive", p.Name, p.path)
+		}
+	}
+	return nil
 }

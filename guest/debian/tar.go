@@ -10,10 +10,9 @@ import (
 	"strings"
 )
 
-// The standard library's archive/tar imports os/user, which makes a program
-// that is built with cgo on dynamic, and a dynamic nvlab cannot be a guest's
-// pid 1. dpkg knows no more of the format than is here (dpkg, lib/dpkg/
-// tarfn.c): ustar headers with GNU's long names.
+// The standard library's archive/tar does not tell where an entry's content
+// lies. dpkg knows no more of the format than is here (dpkg, lib/dpkg/tarfn.c):
+// ustar headers with GNU's long names.
 
 const tarBlock = 512
 

@@ -42,10 +42,10 @@ type Options struct {
 	Keep      bool   // the tests' directories
 	Artifacts string // folder for what failed tests leave; "" is one in the temporary folder
 
-	Engine, Kernel, Cache, Agent string // see lab.Options
-	Seed                         uint64
-	Cmdline                      string
-	AllowPaths                   []string
+	Engine, Kernel, Release, Cache, Agent string // see lab.Options
+	Seed                                  uint64
+	Cmdline                               string
+	AllowPaths                            []string
 
 	Stdout, Stderr io.Writer
 	Progress       guest.Progress
@@ -57,7 +57,7 @@ type Options struct {
 
 func (o *Options) lab() lab.Options {
 	return lab.Options{
-		Cache: o.Cache, Engine: o.Engine, Kernel: o.Kernel, Agent: o.Agent,
+		Cache: o.Cache, Engine: o.Engine, Kernel: o.Kernel, Release: o.Release, Agent: o.Agent,
 		Seed: o.Seed, Cmdline: o.Cmdline, AllowPaths: o.AllowPaths, Progress: o.Progress,
 	}
 }

@@ -16,6 +16,7 @@ func (o *Options) repeat(path, test, engine, state string) string {
 		}
 	}
 	add("--kernel", o.Kernel)
+	add("--release", o.Release)
 	add("--cache", o.Cache)
 	add("--agent", o.Agent)
 	add("--cmdline", o.Cmdline)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/jstemmer/go-junit-report/v2/junit"
 
+	"nvlab/guest"
 	"nvlab/lab"
 	nvstar "nvlab/starlark"
 )
@@ -304,6 +305,10 @@ func (r *runner) unprepared(ctx context.Context, err error) error {
 	}
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
+	}
+	if guest.Mistaken(err) {
+		r.worst(ExitUsage)
+		return err
 	}
 	r.worst(ExitHost)
 	r.seq.finish(0)
