@@ -1,9 +1,9 @@
 package persist_test
 
 import (
+	"fmt"
 	"maps"
 	"slices"
-	"strings"
 )
 
 // This file judges the model. It knows the rules and nothing of the model: it
@@ -22,10 +22,12 @@ type step struct {
 
 	clflush bool // else the flush is ordered by fences only
 
-	full  bool // of a fence: flushes complete
-	named bool // of a fence: it is asked for by its name
-	drain bool // of a fence: write-combining buffers empty
-	all   bool // of a fence: WBINVD
+	full   bool // of a fence: flushes complete
+	named  bool // of a fence: it is asked for by its name
+	drain  bool // of a fence: write-combining buffers empty
+	mfence bool // of a fence: it is MFENCE
+	orders bool // of a fence: no store passes it
+	all    bool // of a fence: WBINVD
 }
 
 const (
@@ -37,43 +39,80 @@ const (
 
 type rules struct {
 	platform int
-	tear     bool // power failure tears vector stores
-	weak     bool // CLFLUSH is ordered by fences only
+	atomic16 bool // power failure does not tear aligned stores of 16 bytes
+	intel    bool // CLFLUSH is as on Intel's processors, else as on AMD's
 	explicit bool // only fences count that are asked for by name
 }
 
 func (s *step) line() [2]int { return [2]int{s.dimm, s.off / 64} }
+
+// ordersCLFLUSH says that an earlier CLFLUSH of Intel's is done before a step
+// of its CPU (R2, R3).
+func (r rules) ordersCLFLUSH(s *step) bool {
+	switch s.what {
+	case "fence":
+		return s.named && !s.all || !r.explicit && s.full
+	case "store":
+		return !s.device
+	}
+	return s.what == "flush" && s.clflush
+}
 
 // onItsWay says from which step on a store has reached the memory controller
 // for sure; len(prog) if it has not.
 func (r rules) onItsWay(prog []step, i int) int {
 	s := &prog[i]
 	first := len(prog)
-	for g := i + 1; g < len(prog); g++ {
-		switch {
-		case prog[g].what == "fence" && prog[g].all && !s.nt:
-			first = min(first, g)
-		case s.nt && prog[g].what == "fence" && prog[g].cpu == s.cpu && (prog[g].named || !r.explicit && (prog[g].drain || prog[g].full)):
-			first = min(first, g) // R7
+	// later are the steps of a CPU after step f.
+	later := func(f, cpu int, is func(g int) bool) bool {
+		for g := f + 1; g < len(prog); g++ {
+			if prog[g].cpu == cpu && is(g) {
+				first = min(first, g)
+				return true
+			}
 		}
+		return false
 	}
 	if s.nt {
+		later(i, s.cpu, func(g int) bool { // R7
+			return prog[g].what == "fence" && (prog[g].named || !r.explicit && (prog[g].drain || prog[g].full))
+		})
+		for f := i + 1; r.intel && f < len(prog); f++ {
+			if prog[f].what == "flush" && prog[f].clflush && prog[f].cpu == s.cpu {
+				later(f, s.cpu, func(g int) bool { return r.ordersCLFLUSH(&prog[g]) }) // R2
+			}
+		}
 		return first
 	}
 	for f := i + 1; f < len(prog); f++ {
+		if prog[f].what == "fence" && prog[f].all {
+			owner := prog[f].cpu
+			for g := range f {
+				if prog[g].what == "store" && prog[g].line() == s.line() && !prog[g].nt && !prog[g].device {
+					owner = prog[g].cpu
+				}
+			}
+			if owner == prog[f].cpu {
+				first = min(first, f) // R17
+			}
+		}
 		if prog[f].what != "flush" || prog[f].line() != s.line() {
 			continue
 		}
-		for g := f + 1; g < len(prog); g++ {
-			if prog[g].cpu != prog[f].cpu {
-				continue
+		switch cpu := prog[f].cpu; {
+		case !prog[f].clflush:
+			later(f, cpu, func(g int) bool {
+				return prog[g].what == "fence" && (prog[g].named && !prog[g].all || !r.explicit && prog[g].full) // R4, R5
+			})
+		case r.intel:
+			later(f, cpu, func(g int) bool { return r.ordersCLFLUSH(&prog[g]) })
+		default: // R11
+			seen := s.cpu != cpu || s.device
+			for g := i + 1; g < f; g++ {
+				seen = seen || prog[g].cpu == cpu && prog[g].mfence
 			}
-			done := prog[g].what == "fence" && (prog[g].named || !r.explicit && prog[g].full) // R3, R4, R5, R6
-			if prog[f].clflush && !r.weak {                                                   // R11
-				done = done || prog[g].what == "store" && !prog[g].device || prog[g].what == "flush" && prog[g].clflush // R2
-			}
-			if done {
-				first = min(first, g)
+			if seen {
+				later(f, cpu, func(g int) bool { return prog[g].mfence })
 			}
 		}
 	}
@@ -81,8 +120,7 @@ func (r rules) onItsWay(prog []step, i int) int {
 }
 
 // guaranteed says that a store survives.
-// It is before step next, or at the end if that is nil.
-func (r rules) guaranteed(prog []step, i int, next *step) bool {
+func (r rules) guaranteed(prog []step, i int) bool {
 	s := &prog[i]
 	arrived := r.onItsWay(prog, i)
 	switch r.platform {
@@ -93,16 +131,16 @@ func (r rules) guaranteed(prog []step, i int, next *step) bool {
 		if !s.str {
 			return true // R12
 		}
-		// R8: a string instruction may be in progress.
-		if next == nil || next.what != "store" || next.group != s.group {
-			return true
-		}
-		for g := i + 1; g < len(prog); g++ {
-			if prog[g].cpu == s.cpu && prog[g].what != "hint" && !(prog[g].what == "store" && prog[g].group == s.group) {
+		// R8: a string instruction may be in progress, until another store or
+		// what orders stores.
+		for g := i + 1; g <= len(prog); g++ {
+			if g == len(prog) {
+				return false
+			}
+			if p := &prog[g]; p.cpu == s.cpu && (p.what == "store" && p.group != s.group && !p.device || p.what == "fence" && p.orders) {
 				return true
 			}
 		}
-		return false
 	case hints:
 		for h := arrived + 1; h < len(prog); h++ {
 			if prog[h].what == "hint" && prog[h].dimm == s.dimm {
@@ -129,19 +167,22 @@ func (r rules) follows(a, b *step) bool {
 
 // together says that power failure cannot come between two stores.
 func (r rules) together(a, b *step) bool {
-	return a.group == b.group && a.line() == b.line() && (a.locked && b.locked || a.vec && b.vec && !r.tear)
+	if a.group != b.group || a.line() != b.line() {
+		return false
+	}
+	return a.locked && b.locked || a.vec && b.vec && r.atomic16 && a.off/16 == b.off/16 // R9
 }
 
 // legal gives every image that a power failure after the program may leave.
 // An image is the bytes of all DIMMs.
-func (r rules) legal(prog []step, next *step, size int) []string {
+func (r rules) legal(prog []step, size int) []string {
 	var open []int
 	var must []int
 	for i := range prog {
 		if prog[i].what != "store" {
 			continue
 		}
-		if r.guaranteed(prog, i, next) {
+		if r.guaranteed(prog, i) {
 			must = append(must, i)
 		} else {
 			open = append(open, i)
@@ -160,10 +201,27 @@ func (r rules) legal(prog []step, next *step, size int) []string {
 			in[i] = set>>n&1 != 0
 		}
 		if r.allowed(prog, in) {
-			images[image(prog, in, size)] = true
+			var order []int
+			for i := range prog {
+				if in[i] {
+					order = append(order, i)
+				}
+			}
+			r.orders(prog, order, map[string]bool{}, func(order []int) { images[image(prog, order, size)] = true })
 		}
 	}
 	return slices.Sorted(maps.Keys(images))
+}
+
+// least is the image of what is guaranteed.
+func (r rules) least(prog []step, size int) string {
+	var must []int
+	for i := range prog {
+		if prog[i].what == "store" && r.guaranteed(prog, i) {
+			must = append(must, i)
+		}
+	}
+	return image(prog, must, size)
 }
 
 func (r rules) allowed(prog []step, in []bool) bool {
@@ -183,15 +241,36 @@ func (r rules) allowed(prog []step, in []bool) bool {
 	return true
 }
 
-func image(prog []step, in []bool, size int) string {
-	mem := [2][]byte{make([]byte, size), make([]byte, size)}
-	for i := range prog {
-		if in[i] {
-			copy(mem[prog[i].dimm][prog[i].off:], prog[i].data)
+// orders visits the orders in which stores may have become visible: those in
+// write-combining buffers may come later than other CPUs' to their bytes (R7).
+func (r rules) orders(prog []step, order []int, been map[string]bool, visit func([]int)) {
+	if key := fmt.Sprint(order); been[key] {
+		return
+	} else {
+		been[key] = true
+	}
+	visit(order)
+	for at, late := range order {
+		if !prog[late].nt || r.onItsWay(prog, late) < len(prog) {
+			continue
+		}
+		for to := at + 1; to < len(order); to++ {
+			s, p := &prog[late], &prog[order[to]]
+			if s.dimm != p.dimm || s.off >= p.off+len(p.data) || p.off >= s.off+len(s.data) {
+				continue
+			}
+			if s.cpu == p.cpu {
+				break
+			}
+			r.orders(prog, slices.Insert(slices.Delete(slices.Clone(order), at, at+1), to, late), been, visit)
 		}
 	}
-	var b strings.Builder
-	b.Write(mem[0])
-	b.Write(mem[1])
-	return b.String()
+}
+
+func image(prog []step, order []int, size int) string {
+	mem := [2][]byte{make([]byte, size), make([]byte, size)}
+	for _, i := range order {
+		copy(mem[prog[i].dimm][prog[i].off:], prog[i].data)
+	}
+	return string(mem[0]) + string(mem[1])
 }

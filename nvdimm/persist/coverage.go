@@ -28,14 +28,20 @@ func (s *Search) Coverage(stopped bool) string {
 		fmt.Fprintf(&b, "; limit = %d, shared between the events, left the others out", s.Limit)
 	case s.Sampled > 0:
 		fmt.Fprintf(&b, "; of %s with more than %d states only as many, chosen by seed = %d", plural(s.Sampled, "event"), maxExhaustive, s.Seed)
-	case s.Joined == 0 && s.Spilled == 0:
+	case s.Truncated == 0 && s.Spilled == 0 && !s.journal.sinceStart(s.Reading):
 		b.WriteString("; that is all")
 	}
-	if s.Joined > 0 {
-		fmt.Fprintf(&b, "; not among the legal are states that part %s from others of lines with more than %d undecided", plural(s.Joined, "store"), maxOps)
+	if s.Apart < s.Crowd {
+		fmt.Fprintf(&b, "; of %s undecided at one event %d were lost alone and kept alone, those of the trace first", plural(s.Crowd, "line"), s.Apart)
+	}
+	if s.Truncated > 0 {
+		fmt.Fprintf(&b, "; taken for written back are the oldest %s of lines with more than %d undecided", plural(s.Truncated, "store"), maxOps)
 	}
 	if s.Spilled > 0 {
 		fmt.Fprintf(&b, "; taken for written back, as a cache does that is full, are the oldest %s of too many undecided", plural(s.Spilled, "store"))
+	}
+	if s.journal.sinceStart(s.Reading) {
+		fmt.Fprintf(&b, "; what was durable when the trace began is taken for durable under %s too", strings.Join(s.words(), " and "))
 	}
 	return b.String()
 }

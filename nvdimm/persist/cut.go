@@ -29,13 +29,9 @@ type Cut struct {
 
 // Cut chooses a state. The memory is as it was until Apply.
 func (m *Model) Cut(keep Keep, seed uint64) *Cut {
-	m.Settle()
+	m.endAtomic(nil)
 	c := &Cut{lines: map[place][LineSize]byte{}}
 	random := generator(seed)
-	n := 0
-	for _, d := range m.media {
-		n += d.Undecided()
-	}
 	for _, d := range m.media {
 		for _, l := range d.sorted() {
 			chosen := content{bytes: l.durable}
@@ -43,16 +39,15 @@ func (m *Model) Cut(keep Keep, seed uint64) *Cut {
 			case KeepAll:
 				chosen = l.everything()
 			case KeepRandom:
-				list := l.contents(m.Config.TearVectors, lineStates(n)).list
-				chosen = list[random.below(uint64(len(list)))]
+				chosen = *l.draw(l.units(&m.Config), &random)
 			}
-			c.add(l, chosen)
+			c.add(l, &chosen)
 		}
 	}
 	return c
 }
 
-func (c *Cut) add(l *line, chosen content) {
+func (c *Cut) add(l *line, chosen *content) {
 	c.lines[place{l.medium, l.n}] = chosen.bytes
 	var lost []int
 	for i := range l.ops {
@@ -73,7 +68,12 @@ func (m *Model) Abandon(e *observe.Store) {
 	}
 	l := d.lines.get(n)
 	l.known = nil
-	l.ops = slices.DeleteFunc(l.ops, func(o op) bool { return o.group == e.Group && o.whole(m.Config.TearVectors) })
+	if c := m.cpu(&e.At); c.group == e.Group && !c.inString() {
+		c.parts = c.parts[:0]
+	}
+	var next op
+	next.set(e, 0, 0)
+	l.ops = slices.DeleteFunc(l.ops, func(o op) bool { return o.atomicWith(&next, &m.Config) })
 }
 
 // Touch tells of a store after the power failed, which must leave no trace:

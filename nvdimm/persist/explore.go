@@ -6,6 +6,8 @@ import (
 	"iter"
 	"math/big"
 	"slices"
+
+	"nvlab/vmm/observe"
 )
 
 // maxExhaustive is the number of states of one point up to which all are
@@ -27,10 +29,13 @@ type Search struct {
 	Legal      *big.Int // states of all points, duplicates included
 	Cut        bool     // the limit left states out
 	AtLeast    bool     // there are more legal states than Legal, of lines with too many
-	Joined     int      // stores whose own states were given up for space: see maxOps
+	Truncated  int      // stores taken for written back, for space: see maxOps
 	Spilled    int      // stores taken for written back, for space: see maxUndecided
+	Crowd      int      // lines undecided at the point with most of those that were neither all lost alone nor kept alone
+	Apart      int      // of these, those that were
 
-	left int // events to look at
+	journal *Journal
+	steps   []int // by point: the states that a limit leaves of its walk
 }
 
 // A State is what a power failure may leave.
@@ -60,30 +65,21 @@ type change struct {
 type point struct {
 	r     *replay
 	lines []*line
-	lists [][]content
+	known []*contents // of lines
 	label *labelWrite // in progress
-	whole bool        // lists are complete
+	whole bool        // the lists of known are complete
 	rest  hash        // of all that the state does not decide
 	total *big.Int
-}
-
-// settle ends string instructions, but for one that goes on with the next
-// event.
-func (r *replay) settle() {
-	for i := range r.model.cpus {
-		c := &r.model.cpus[i]
-		if r.more {
-			if e := &r.event; e.what == AtStore && r.model.slot(&e.At) == i && e.Group == c.group {
-				continue
-			}
-		}
-		r.model.endString(c)
-	}
+	order []int // of lines: see byInterest
+	seed  uint64
 }
 
 func (r *replay) point() *point {
-	r.settle()
-	tear := r.model.Config.TearVectors
+	next := &r.event
+	if !r.more {
+		next = nil
+	}
+	r.model.endAtomic(next)
 	p := &point{r: r, whole: true, total: big.NewInt(1), rest: r.hash}
 	n := 0
 	for _, d := range r.model.media {
@@ -93,9 +89,9 @@ func (r *replay) point() *point {
 	for _, d := range r.model.media {
 		p.rest = p.rest.xor(d.hash)
 		for _, l := range d.sorted() {
-			known := l.contents(tear, most)
+			known := l.contents(&r.model.Config, most)
 			p.whole = p.whole && known.whole
-			p.lines, p.lists = append(p.lines, l), append(p.lists, known.list)
+			p.lines, p.known = append(p.lines, l), append(p.known, known)
 			p.rest = p.rest.xor(known.durable)
 			p.total.Mul(p.total, big.NewInt(int64(len(known.list))))
 		}
@@ -116,53 +112,21 @@ func (p *point) tears() int {
 	return (len(p.label.data)+atomBytes-1)/atomBytes + 1
 }
 
-// choice is the index of a content per line, and of the label's prefix.
+// small says that all states of the point can be visited.
+func (p *point) small() bool {
+	return p.whole && p.total.IsInt64() && p.total.Int64() <= maxExhaustive
+}
+
+// choice is a content per line, and the number of the label's prefix.
 type choice struct {
-	lines []int
+	lines []*content
 	tear  int
 }
 
-// nth is state k of all, in mixed radix.
-func (p *point) nth(k int) choice {
-	c := choice{lines: make([]int, len(p.lists))}
-	c.tear, k = k%p.tears(), k/p.tears()
-	for i, list := range p.lists {
-		c.lines[i], k = k%len(list), k/len(list)
-	}
-	return c
-}
-
-// sample is state k of those that stand for too many: none, all, all but one
-// line, one line alone, and then by the seed.
-func (p *point) sample(k int, seed uint64) choice {
-	c := choice{lines: make([]int, len(p.lists))}
-	last := func(i int) { c.lines[i] = len(p.lists[i]) - 1 }
-	n := len(p.lists)
-	switch {
-	case k == 0:
-	case k < 2+n:
-		for i := range n {
-			if k != 2+i {
-				last(i)
-			}
-		}
-	case k < 2+2*n:
-		last(k - 2 - n)
-	default:
-		g := generator(seed ^ uint64(p.r.at)<<32 ^ uint64(k))
-		g.next()
-		for i, list := range p.lists {
-			c.lines[i] = int(g.below(uint64(len(list))))
-		}
-		c.tear = int(g.below(uint64(p.tears())))
-	}
-	return c
-}
-
-func (p *point) hash(c choice) hash {
+func (p *point) hash(c *choice) hash {
 	h := p.rest
-	for i := range p.lines {
-		h = h.xor(p.lists[i][c.lines[i]].hash)
+	for _, l := range c.lines {
+		h = h.xor(l.hash)
 	}
 	if p.label != nil {
 		h = h.xor(p.r.labelChange(*p.label, min(c.tear*atomBytes, len(p.label.data))))
@@ -170,14 +134,14 @@ func (p *point) hash(c choice) hash {
 	return h
 }
 
-func (p *point) state(id string, x Reading, c choice) *State {
+func (p *point) state(id string, x Reading, c *choice) *State {
 	s := &State{ID: id, reading: x, Event: p.r.at, At: AtEnd, Torn: -1, j: p.r.j}
 	if p.r.more {
 		e := &p.r.event
 		s.At, s.Seq, s.PC, s.Process = e.what, e.Seq, e.PC, e.process
 	}
 	for i, l := range p.lines {
-		chosen := &p.lists[i][c.lines[i]]
+		chosen := c.lines[i]
 		s.changes = append(s.changes, change{l.medium.index, l.n, chosen.bytes})
 		var lost []int
 		for k := range l.ops {
@@ -211,33 +175,35 @@ func (s *Search) wants(r *replay) bool {
 		return true
 	}
 	e := &r.event
-	if r.at > 0 && e.within(&r.last, r.model.Config.TearVectors) {
+	if r.at > 0 && e.within(&r.last, &r.model.Config) {
 		return false
 	}
-	switch {
-	case s.At == AtFence:
-		switch e.what {
-		case AtFence, AtOrder:
-			return r.model.pending(&e.At, e.order)
-		case AtStore, AtFlush:
-			return len(r.model.cpu(r.model.slot(&e.At)).clf) > 0 // R2
-		case AtHint, AtLabel:
-			return true
-		}
-		return false
-	case s.At == AtAny:
+	if s.At == AtAny || s.At != AtFence && e.what == s.At {
 		return true
 	}
-	return e.what == s.At
+	if s.At != AtFence && s.At != AtStore {
+		return false
+	}
+	switch e.what { // what makes stores durable, or parts of a string
+	case AtFence, AtOrder:
+		return r.model.pending(&e.At, e.order)
+	case AtStore:
+		return e.Kind&observe.Device == 0 && (r.model.pendingCLFLUSH(&e.At) || r.model.pendingString(e))
+	case AtFlush:
+		return e.flush == observe.CLFLUSH && r.model.pendingCLFLUSH(&e.At)
+	}
+	return e.what == AtHint || e.what == AtLabel
 }
 
 // within says that power failure cannot come between the event before and e.
-func (e *event) within(before *event, tear bool) bool {
-	if e.what != AtStore || before.what != AtStore || e.Group != before.Group || e.Offset/LineSize != before.Offset/LineSize {
+func (e *event) within(before *event, c *Config) bool {
+	if e.what != AtStore || before.what != AtStore || e.Base != before.Base || e.Offset/LineSize != before.Offset/LineSize {
 		return false
 	}
-	o := op{kind: e.Kind}
-	return o.whole(tear)
+	var o, p op
+	o.set(&e.Store, 0, 0)
+	p.set(&before.Store, 0, 0)
+	return o.atomicWith(&p, c)
 }
 
 // States visits the distinct states in order.
@@ -254,17 +220,9 @@ func (s *Search) States(j *Journal) iter.Seq[*State] {
 // Views visits the same states as States does, at less cost.
 func (s *Search) Views(j *Journal) iter.Seq[*View] {
 	return func(yield func(*View) bool) {
-		s.Points, s.Visited, s.Duplicates, s.Sampled, s.Joined, s.Spilled, s.Legal, s.Cut, s.AtLeast = 0, 0, 0, 0, 0, 0, new(big.Int), false, false
+		*s = Search{At: s.At, Limit: s.Limit, Seed: s.Seed, Reading: s.Reading, Legal: new(big.Int), journal: j}
+		s.share(j)
 		seen := map[hash]bool{}
-		if s.left = 0; s.Limit > 0 {
-			r := j.replayAs(s.Reading)
-			for ; r.more; r.step() {
-				if s.wants(r) {
-					s.left++
-				}
-			}
-			s.left++ // the end
-		}
 		for r := j.replayAs(s.Reading); ; r.step() {
 			if s.wants(r) && !s.visit(r, seen, yield) || !r.more {
 				return
@@ -276,99 +234,55 @@ func (s *Search) Views(j *Journal) iter.Seq[*View] {
 func (s *Search) visit(r *replay, seen map[hash]bool, yield func(*View) bool) bool {
 	p := r.point()
 	s.Points++
-	s.Joined, s.Spilled = 0, 0
+	s.Truncated, s.Spilled = 0, 0
 	for _, d := range r.model.media {
-		s.Joined += d.Truncated
+		s.Truncated += d.Truncated
 		s.Spilled += d.Spilled
 	}
 	s.Legal.Add(s.Legal, p.total)
-	n, method := maxExhaustive, 'r'
-	if p.total.IsInt64() && p.total.Int64() <= maxExhaustive {
-		n, method = int(p.total.Int64()), 'x'
-	}
-	if method == 'r' || !p.whole {
+	small := p.small()
+	if !small {
 		s.Sampled++
 	}
-	share := n
-	if s.Limit > 0 {
-		share = (s.Limit - s.Visited + s.left - 1) / s.left
-		s.left--
-		if share < n && method == 'x' {
-			method = 'r'
-			s.Cut = s.Cut || n > 2 // none and all are everything, or the walk misses some
-		}
-	}
 	s.AtLeast = s.AtLeast || !p.whole
-	visited := 0
-	order := func(i int) int { return i }
-	if share < n {
-		order = p.walk(n, s.Seed)
-	}
+	w := p.walk(s)
 	v := &View{p: p}
-	for i := range n {
-		if visited == share {
-			s.Cut = true
+	visited, apart := 0, 0
+	for steps := 0; s.steps == nil || steps < s.steps[s.Points-1]; steps++ {
+		if !small && s.steps == nil && visited == maxExhaustive {
 			break
 		}
-		k := order(i)
-		c, seed := p.choose(method, k, s.Seed)
+		c, n, ok := w.next()
+		if !ok {
+			break
+		}
+		if n.method != 'x' {
+			apart = max(apart, p.apart(n))
+		}
 		h := p.hash(c)
+		fresh := w.fresh(h)
 		if seen[h] {
-			s.Duplicates++
+			if n.method == 'x' && fresh {
+				s.Duplicates++
+			}
 			continue
 		}
 		seen[h] = true
 		s.Visited++
 		visited++
-		v.c, v.name, v.hash = c, name{r.at, method, k, seed, s.Reading}, h
+		v.c, v.name, v.hash = c, n, h
 		if !yield(v) {
 			return false
 		}
 		v.later = true
 	}
+	if lines := len(p.lines); !small && lines-apart > s.Crowd-s.Apart {
+		s.Crowd, s.Apart = lines, min(apart, lines)
+	}
 	if v.later {
 		r.fresh = r.fresh[:0]
 	}
 	return true
-}
-
-// walk is an order of n states of which a limit leaves most out: with seed 0 the
-// plainest first, else as the seed says, each once, by a step prime to n.
-func (p *point) walk(n int, seed uint64) func(i int) int {
-	if seed == 0 {
-		return func(i int) int { return i }
-	}
-	g := generator(seed ^ uint64(p.r.at)<<32)
-	g.next()
-	first, stride := int(g.below(uint64(n))), n
-	for gcd(stride, n) != 1 {
-		stride = 1 + int(g.below(uint64(n)))
-	}
-	return func(i int) int { return (first + i*stride) % n }
-}
-
-func gcd(a, b int) int {
-	for b != 0 {
-		a, b = b, a%b
-	}
-	return a
-}
-
-// choose is state k by a method, and the seed if that counts.
-func (p *point) choose(method rune, k int, seed uint64) (choice, uint64) {
-	switch method {
-	case 'x':
-		return p.nth(k), 0
-	case 't':
-		c := p.nth(0)
-		c.tear = k
-		return c, 0
-	}
-	c := p.sample(k, seed)
-	if k < 2+2*len(p.lists) {
-		seed = 0
-	}
-	return c, seed
 }
 
 // Find is the state of an id.
@@ -385,11 +299,13 @@ func (j *Journal) Find(id string) (*State, error) {
 		r.step()
 	}
 	p := r.point()
-	if n.method == 'x' && p.total.Cmp(big.NewInt(int64(n.k))) <= 0 || n.method == 't' && n.k >= p.tears() {
+	p.seed = n.seed
+	switch {
+	case n.method == 'x' && (!p.whole || p.total.Cmp(big.NewInt(int64(n.k))) <= 0),
+		n.method == 't' && n.k >= p.tears(), n.method == 'l' && n.k >= len(p.lines):
 		return nil, fmt.Errorf("state %q: before event %d the trace has only %v", id, n.event, p.total)
 	}
-	c, seed := p.choose(n.method, n.k, n.seed)
-	n.seed = seed
+	c := p.choose(n.method, n.k)
 	if got := n.id(p.hash(c)); got != id {
 		return nil, fmt.Errorf("state %q: here it is %q: the run that named it was another", id, got)
 	}
@@ -410,7 +326,6 @@ func (s *State) Image() (lines []Line, labels [][]byte) {
 	for r.at < s.Event {
 		r.step()
 	}
-	r.settle()
 	decided := map[place]*change{}
 	for i := range s.changes {
 		c := &s.changes[i]

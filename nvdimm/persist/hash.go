@@ -20,19 +20,19 @@ const (
 	hashD = 0xd6e8feb86659fd93
 )
 
-// fold multiplies to 128 bits and takes the halves together.
-func fold(x, y uint64) uint64 {
+// mix multiplies to 128 bits and takes the halves together.
+func mix(x, y uint64) uint64 {
 	hi, lo := bits.Mul64(x, y)
 	return hi ^ lo
 }
 
 // hashLine hashes a line in its place.
 func hashLine(medium int, n uint64, p *[LineSize]byte) hash {
-	x, y := fold(n^hashA, uint64(medium)^hashB), fold(n^hashC, uint64(medium)^hashD)
+	x, y := mix(n^hashA, uint64(medium)^hashB), mix(n^hashC, uint64(medium)^hashD)
 	for at := 0; at < LineSize; at += 16 {
 		a, b := binary.LittleEndian.Uint64(p[at:]), binary.LittleEndian.Uint64(p[at+8:])
-		x = fold(a^hashA^x, b^hashB)
-		y = fold(a^hashC, b^hashD^y)
+		x = mix(a^hashA^x, b^hashB)
+		y = mix(a^hashC, b^hashD^y)
 	}
 	g := generator(x)
 	x = g.next()

@@ -71,7 +71,7 @@ const atomBytes = 8
 
 // Record begins a journal.
 func (m *Model) Record(labels []*Labels) (*Journal, error) {
-	m.Settle()
+	m.endAtomic(nil)
 	j := newJournal(m, labels)
 	for _, a := range labels {
 		var err error
@@ -201,7 +201,7 @@ func (c copies) Line(n uint64) []byte { return c[n][:] }
 // none yet, for a replay.
 func (m *Model) clone(replay bool) *Model {
 	n := NewModel(m.Config)
-	n.nextID = m.nextID
+	n.nextID, n.clean = m.nextID, m.clean
 	media := map[*Medium]*Medium{}
 	lines := map[*line]*line{}
 	for i, d := range m.media {
@@ -227,22 +227,32 @@ func (m *Model) clone(replay bool) *Model {
 		n.bases[base] = mapped{media[b.medium], b.line}
 	}
 	for i := range m.cpus {
-		c, o := n.cpu(i), &m.cpus[i]
-		c.wb, c.clf = remap(o.wb, lines), remap(o.clf, lines)
-		for _, r := range o.nt {
-			if lines[r.line] != nil {
-				c.nt = append(c.nt, run{lines[r.line], r.first, r.last})
+		o := &m.cpus[i]
+		c := cpu{vcpu: o.vcpu, wb: remap(o.wb, lines), clf: remap(o.clf, lines), strong: o.strong, mfence: o.mfence, group: o.group}
+		for k, r := range o.nt {
+			if lines[r.line] == nil {
+				continue
+			}
+			c.nt = append(c.nt, run{lines[r.line], r.first, r.last})
+			if k < o.sealed {
+				c.sealed = len(c.nt)
 			}
 		}
+		for _, r := range o.parts {
+			if lines[r.line] != nil {
+				c.parts = append(c.parts, ref{lines[r.line], r.id, r.kind})
+			}
+		}
+		n.cpus = append(n.cpus, c)
 	}
 	return n
 }
 
-func remap(set map[*line]uint64, lines map[*line]*line) map[*line]uint64 {
-	n := map[*line]uint64{}
-	for l, id := range maps.All(set) {
+func remap(set map[*line]cover, lines map[*line]*line) map[*line]cover {
+	n := map[*line]cover{}
+	for l, f := range maps.All(set) {
 		if lines[l] != nil {
-			n[lines[l]] = id
+			n[lines[l]] = f
 		}
 	}
 	return n

@@ -49,11 +49,11 @@ func (j *Journal) LabelState(n, torn int) *State {
 		r.step()
 	}
 	p := r.point()
-	c := p.nth(0)
+	c := p.all(false)
 	c.tear = (torn + atomBytes - 1) / atomBytes
-	method, k := 'x', c.tear
-	if !p.total.IsInt64() || p.total.Int64() > maxExhaustive {
-		method = 't' // by the tear alone
+	method := 't' // by the tear alone
+	if p.small() {
+		method = 'x'
 	}
-	return p.state(name{event: r.at, method: method, k: k}.id(p.hash(c)), Reading{}, c)
+	return p.state(name{event: r.at, method: method, k: c.tear}.id(p.hash(c)), Reading{}, c)
 }

@@ -16,24 +16,49 @@ type op struct {
 	cr3   uint64
 	chunk uint8 // of the line
 	mask  uint8 // of the chunk's bytes
+	under uint8 // of mask: durable stores of other CPUs, which this one may yet overwrite
 	kind  observe.Kind
 	vcpu  uint8
 
 	process uint32 // see Journal.Process
 
-	flushed  bool // a write-back was asked for
+	flushed  Flushed
 	accepted bool // Hints: it reached the memory controller
-	joined   bool // see line.join
 }
+
+// Flushed says what flush of its line came after a store.
+type Flushed uint8
+
+const (
+	NotFlushed     Flushed = iota
+	FlushedEarly           // by a CLFLUSH that need not have seen the store (R11)
+	FlushedCLFLUSH         // by a CLFLUSH that MFENCE completes (R11)
+	FlushedWaiting         // by a flush that a fence completes
+)
 
 // unordered says that no rule orders the op within its line.
 func (o *op) unordered() bool { return o.kind&(observe.NonTemporal|observe.Device) != 0 }
 
-// whole says that power failure does not come between the ops of its
-// instruction in one line (R9).
-func (o *op) whole(tear bool) bool {
-	return o.kind&observe.Locked != 0 || o.kind&observe.Vector != 0 && !tear
+// late says that the op may become visible after stores that were visible
+// later, of other CPUs: it waits in a write-combining buffer (R7).
+func (o *op) late() bool { return o.kind&observe.NonTemporal != 0 && !o.accepted }
+
+// atomicWith says that power failure does not come between o and p, of one
+// line (R9).
+func (o *op) atomicWith(p *op, c *Config) bool {
+	switch both := o.kind & p.kind; {
+	case o.group != p.group:
+		return false
+	case both&observe.Locked != 0:
+		return true
+	case c.Atomic16 && both&observe.Vector != 0:
+		return o.chunk/2 == p.chunk/2
+	}
+	return false
 }
+
+// overlaps says that o and p store to a byte in common.
+func (o *op) overlaps(p *op) bool { return o.chunk == p.chunk && o.mask&p.mask != 0 }
 
 // set makes o, whatever it was, a store in place. It crosses no multiple of 8.
 // Field by field: a processor waits where it copies what it just wrote.
@@ -46,10 +71,11 @@ func (o *op) set(e *observe.Store, id uint64, process uint32) {
 	o.cr3 = e.CR3
 	o.chunk = uint8(e.Offset % LineSize / 8)
 	o.mask = uint8((1<<e.Size - 1) << shift)
+	o.under = 0
 	o.kind = e.Kind
 	o.vcpu = e.VCPU
 	o.process = process
-	o.flushed, o.accepted, o.joined = false, false, false
+	o.flushed, o.accepted = NotFlushed, false
 }
 
 // apply stores e into a line.
@@ -68,10 +94,16 @@ func bytesOf(mask uint8) uint64 {
 	return v * 255
 }
 
-// apply stores the op into a line.
-func (o *op) apply(line *[LineSize]byte) {
+// apply stores the op into a line, after all that is there.
+func (o *op) apply(line *[LineSize]byte) { o.store(line, o.mask) }
+
+// applyVisible stores the op into a line as it is visible: below the stores
+// that were visible later.
+func (o *op) applyVisible(line *[LineSize]byte) { o.store(line, o.mask&^o.under) }
+
+func (o *op) store(line *[LineSize]byte, mask uint8) {
 	p := line[o.chunk*8:][:8]
-	m := bytesOf(o.mask)
+	m := bytesOf(mask)
 	binary.LittleEndian.PutUint64(p, binary.LittleEndian.Uint64(p)&^m|o.value&m)
 }
 
@@ -85,18 +117,16 @@ type line struct {
 	known *contents // of the ops as they are; nil if not looked at
 }
 
-// maxOps bounds the ops of a line. Beyond it the oldest join, and survive all
-// or not at all.
-const maxOps = 64
+// maxOps bounds the ops of a line. Beyond it the oldest count as written back.
+const maxOps = 128
 
 // add makes room for an op, which the caller sets.
-func (l *line) add() *op {
+func (l *line) add(c *Config) *op {
 	l.known = nil
-	n := len(l.ops)
-	if n >= maxOps {
-		l.join()
-		n = len(l.ops)
+	if len(l.ops) >= maxOps {
+		l.commitOldest(c)
 	}
+	n := len(l.ops)
 	if n == cap(l.ops) {
 		l.ops = slices.Grow(l.ops, 1)
 	}
@@ -104,39 +134,25 @@ func (l *line) add() *op {
 	return &l.ops[n]
 }
 
-// join makes the oldest op one with those that joined before. It gives states
-// up and adds none. A non-temporal op in between prevents it.
-func (l *line) join() {
-	n := 0
-	for n < len(l.ops) && l.ops[n].joined {
+// commitOldest makes the oldest op durable, with those that it is atomic with:
+// the cache wrote the line back then. It gives states up and adds none.
+func (l *line) commitOldest(c *Config) {
+	before := l.medium.hashOf(l)
+	n := 1
+	for n < len(l.ops) && l.ops[n].atomicWith(&l.ops[0], c) {
 		n++
 	}
-	if n == len(l.ops) || l.ops[n].unordered() {
-		return
-	}
-	l.medium.Truncated++
-	o := l.ops[n]
-	o.joined = true
-	l.ops[n].joined = true
 	for i := range n {
-		p := &l.ops[i]
-		if p.chunk == o.chunk {
-			m := bytesOf(o.mask)
-			p.value, p.mask = p.value&^m|o.value&m, p.mask|o.mask
-			p.flushed, p.accepted = o.flushed, o.accepted
-			l.ops = slices.Delete(l.ops, n, n+1)
-			n--
-			break
-		}
+		l.ops[i].applyVisible(&l.durable)
 	}
-	for i := range n + 1 {
-		l.ops[i].id = o.id
-	}
+	l.ops = l.ops[n:]
+	l.medium.Truncated += n
+	l.medium.changed(l, before)
 }
 
-// fold makes the ops that take picks durable. An older op that stays must not
-// overwrite them.
-func (l *line) fold(take func(*op) bool) {
+// commit makes the ops that take picks durable. An older op that stays must
+// not overwrite them, unless it may become visible after them.
+func (l *line) commit(take func(*op) bool) {
 	l.known = nil
 	if !l.medium.hashed && l.all(take) {
 		l.medium.drop(l) // what is visible is durable
@@ -150,10 +166,15 @@ func (l *line) fold(take func(*op) bool) {
 			kept = append(kept, o)
 			continue
 		}
-		o.apply(&l.durable)
+		o.applyVisible(&l.durable)
 		for j := range kept {
-			if kept[j].chunk == o.chunk {
-				kept[j].mask &^= o.mask
+			k := &kept[j]
+			switch {
+			case k.chunk != o.chunk:
+			case k.late() && k.vcpu != o.vcpu:
+				k.under |= k.mask & o.mask
+			default:
+				k.mask &^= o.mask
 			}
 		}
 	}
@@ -180,8 +201,8 @@ func (l *line) all(pick func(*op) bool) bool {
 type Medium struct {
 	Name      string
 	Platform  Platform
-	Truncated int // stores whose states were given up for space
-	Spilled   int // stores taken for written back, for space
+	Truncated int // stores taken for written back, as their line has too many
+	Spilled   int // stores taken for written back, as the medium has too many
 
 	added int // what spill bounds, estimated
 	most  int // of that: maxUndecided, less in a test

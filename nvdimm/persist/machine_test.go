@@ -129,8 +129,15 @@ func (c *collector) Flush(e *observe.Flush) {
 }
 
 func (c *collector) Fence(e *observe.Fence) {
-	full := e.Order & (observe.SFENCE | observe.MFENCE | observe.Lock | observe.Serializing | observe.PortIO)
-	c.steps = append(c.steps, step{what: "fence", cpu: int(e.VCPU), full: full != 0, drain: true, all: e.Order&observe.WBINVD != 0, named: e.Order&observe.Explicit != 0})
+	is := func(o observe.Order) bool { return e.Order&o != 0 }
+	c.steps = append(c.steps, step{
+		what: "fence", cpu: int(e.VCPU), drain: true,
+		full:   is(observe.SFENCE | observe.MFENCE | observe.Lock),
+		mfence: is(observe.MFENCE),
+		orders: is(observe.SFENCE | observe.MFENCE | observe.WBINVD | observe.Lock | observe.Serializing | observe.PortIO),
+		all:    is(observe.WBINVD),
+		named:  is(observe.Explicit),
+	})
 	c.events = append(c.events, *e)
 }
 

@@ -17,6 +17,8 @@ type Model struct {
 	base   uint64 // of last
 	cpus   []cpu
 	nextID uint64
+	clean  uint64 // nextID when all was durable
+	group  uint64 // of the latest store
 
 	process uint32 // of the stores to come
 }
@@ -27,14 +29,23 @@ type mapped struct {
 	line   uint64 // the first
 }
 
-// cpu is what one CPU asked for and has not fenced.
+// cpu is what the kernel, or the programs, of one CPU asked for and did not
+// fence.
 type cpu struct {
-	wb    map[*line]uint64 // CLWB, CLFLUSHOPT: covers ops up to an id
-	clf   map[*line]uint64 // CLFLUSH
-	nt    []run            // non-temporal stores
-	str   []ref            // EADR: of the string instruction in progress
-	group uint64
+	vcpu   uint8
+	wb     map[*line]cover // CLWB, CLFLUSHOPT
+	clf    map[*line]cover // CLFLUSH
+	nt     []run           // non-temporal stores
+	sealed int             // of nt: before the latest CLFLUSH (R2)
+	strong bool            // Intel: a CLFLUSH may not be complete
+	mfence uint64          // id of the latest store before an MFENCE
+	parts  []ref           // EADR: of an instruction that may be in progress
+	group  uint64          // the instruction
 }
+
+// cover is the ops that a flush covers, by their ids: up to all, and of the
+// flush's own CPU up to own.
+type cover struct{ all, own uint64 }
 
 // run is the non-temporal stores of a CPU to a line, by their first and last.
 type run struct {
@@ -46,10 +57,13 @@ type run struct {
 type ref struct {
 	line *line
 	id   uint64
+	kind observe.Kind
 }
 
 // NewModel is a model without media.
-func NewModel(c Config) *Model { return &Model{Config: c, bases: map[uint64]mapped{}, nextID: 1} }
+func NewModel(c Config) *Model {
+	return &Model{Config: c, bases: map[uint64]mapped{}, nextID: 1, clean: 1}
+}
 
 // Map puts the part of a medium from offset on, a multiple of LineSize, at a
 // guest-physical address. A medium may be mapped by several models, whose
@@ -80,30 +94,49 @@ func (m *Model) find(base, offset uint64) (*Medium, uint64) {
 	return at.medium, at.line + offset/LineSize
 }
 
-// slot numbers the CPUs. By name, a fence of the kernel, which it executes for
-// reasons of its own, does not complete what a program flushed.
-func (m *Model) slot(at *observe.At) int {
+// ring is where programs and where the kernel of a CPU are in Model.cpus.
+func ring(at *observe.At) int {
 	n := int(at.VCPU) << 1
-	if m.Config.Explicit && at.CPL == 3 {
+	if at.CPL == 3 {
 		n |= 1
 	}
 	return n
 }
 
-func (m *Model) cpu(n int) *cpu {
-	for n >= len(m.cpus) {
-		m.cpus = append(m.cpus, cpu{wb: map[*line]uint64{}, clf: map[*line]uint64{}})
+// cpu is the part of a CPU that an event is of.
+func (m *Model) cpu(at *observe.At) *cpu {
+	n := ring(at)
+	for n|1 >= len(m.cpus) {
+		m.cpus = append(m.cpus, cpu{vcpu: uint8(len(m.cpus) / 2), wb: map[*line]cover{}, clf: map[*line]cover{}})
 	}
 	return &m.cpus[n]
 }
 
+// of is what of a CPU an event of it concerns. By name, a fence of the kernel,
+// which it executes for reasons of its own, does not complete what a program
+// flushed.
+func (m *Model) of(at *observe.At) []cpu {
+	m.cpu(at)
+	n := ring(at)
+	if m.Config.Explicit {
+		return m.cpus[n : n+1]
+	}
+	n &^= 1
+	return m.cpus[n : n+2]
+}
+
 // Store is a store about to become visible.
 func (m *Model) Store(e *observe.Store) {
-	c := m.cpu(m.slot(&e.At))
+	own := m.cpu(&e.At)
 	if e.Kind&observe.Device == 0 {
-		m.commit(c.clf) // R2
-		if len(c.str) > 0 && e.Group != c.group {
-			m.endString(c)
+		for cpus := m.of(&e.At); len(cpus) > 0; cpus = cpus[1:] {
+			c := &cpus[0]
+			if c.strong {
+				c.completeCLFLUSH()
+			}
+			if len(c.parts) > 0 && e.Group != c.group {
+				c.endParts()
+			}
 		}
 	}
 	d, n := m.find(e.Base, e.Offset)
@@ -111,31 +144,33 @@ func (m *Model) Store(e *observe.Store) {
 		return
 	}
 	weak := e.Kind&(observe.NonTemporal|observe.Device) != 0
-	if d.Platform == EADR && !weak && e.Kind&observe.String == 0 && d.lines.get(n) == nil {
+	parts := d.Platform == EADR && !weak && (e.Kind&(observe.String|observe.Locked) != 0 || e.Kind&observe.Vector != 0 && m.Config.Atomic16)
+	if d.Platform == EADR && !weak && !parts && d.lines.get(n) == nil {
 		// R12: durable at once, so that the memory itself says it all.
 		m.nextID++
 		d.direct(n, e)
 		return
 	}
-	if d.added++; d.added >= d.most {
-		d.spill()
+	if d.added++; d.added >= d.most && (e.Group != m.group || e.Kind&(observe.Locked|observe.Vector) == 0) {
+		d.spill() // not between the parts of an atomic store
 	}
+	m.group = e.Group
 	l := d.touch(n)
 	id := m.nextID
 	m.nextID++
-	l.add().set(e, id, m.process)
+	l.add(&m.Config).set(e, id, m.process)
 	switch {
 	case e.Kind&observe.Device != 0:
 		if d.Platform == EADR {
-			l.foldOne(id) // at its completion, which is its visibility
+			l.commitOne(id) // at its completion, which is its visibility
 		}
 	case e.Kind&observe.NonTemporal != 0:
-		c.combine(l, id) // R7
+		own.combine(l, id) // R7
 	case d.Platform != EADR:
-	case e.Kind&observe.String != 0:
-		c.str, c.group = append(c.str, ref{l, id}), e.Group // R8
+	case parts:
+		own.parts, own.group = append(own.parts, ref{l, id, e.Kind}), e.Group // R8, R9
 	default:
-		l.foldOne(id)
+		l.commitOne(id)
 	}
 }
 
@@ -150,11 +185,11 @@ func (d *Medium) direct(n uint64, e *observe.Store) {
 	}
 }
 
-func (l *line) foldOne(id uint64) { l.fold(func(o *op) bool { return o.id == id }) }
+func (l *line) commitOne(id uint64) { l.commit(func(o *op) bool { return o.id == id }) }
 
-// upTo folds, or accepts, the ordered ops up to an id.
-func (l *line) upTo(id uint64) {
-	l.reach(func(o *op) bool { return o.id <= id && o.kind&observe.NonTemporal == 0 })
+// covers says that a flush of a CPU includes an op.
+func (f cover) covers(o *op, vcpu uint8) bool {
+	return o.kind&observe.NonTemporal == 0 && o.id <= f.all && (o.vcpu != vcpu || o.id <= f.own || o.kind&observe.Device != 0)
 }
 
 // reach is what happens to ops that reach the memory controller.
@@ -164,22 +199,33 @@ func (l *line) reach(take func(*op) bool) {
 		for i := range l.ops {
 			if o := &l.ops[i]; take(o) {
 				o.accepted = true
+				o.mask, o.under = o.mask&^o.under, 0
 				l.medium.accepted[l] = true
 			}
 		}
+		l.known = nil
 	case Nothing:
 	default:
-		l.fold(take)
+		l.commit(take)
 	}
 }
 
 // Flush is a write-back about to execute.
 func (m *Model) Flush(e *observe.Flush) {
-	c := m.cpu(m.slot(&e.At))
-	m.endString(c)
-	strong := e.Op == observe.CLFLUSH && !m.Config.WeakCLFLUSH // R11
-	if strong {
-		m.commit(c.clf) // R2: CLFLUSHes are ordered with each other; R3: not with the others
+	own := m.cpu(&e.At)
+	f, state := cover{m.nextID - 1, m.nextID - 1}, FlushedWaiting // R4, R5: older stores to the line are in
+	set := own.wb
+	if e.Op == observe.CLFLUSH {
+		set = own.clf
+		if m.Config.IntelCLFLUSH {
+			for cpus := m.of(&e.At); len(cpus) > 0; cpus = cpus[1:] {
+				c := &cpus[0]
+				c.completeCLFLUSH() // R2: CLFLUSHes are ordered with each other; R3: not with the others
+				c.strong, c.sealed = true, len(c.nt)
+			}
+		} else {
+			f.own, state = own.mfence, FlushedCLFLUSH // R11
+		}
 	}
 	d, n := m.find(e.Base, e.Offset)
 	if d == nil {
@@ -190,108 +236,166 @@ func (m *Model) Flush(e *observe.Flush) {
 		return
 	}
 	for i := range l.ops {
-		if o := &l.ops[i]; o.kind&observe.NonTemporal == 0 {
-			o.flushed = true
+		switch o := &l.ops[i]; {
+		case f.covers(o, e.VCPU):
+			o.flushed = max(o.flushed, state)
+		case o.kind&observe.NonTemporal == 0:
+			o.flushed = max(o.flushed, FlushedEarly)
 		}
 	}
-	// R4, R5: older stores to the line, of any CPU that are visible, are in.
-	if strong {
-		c.clf[l] = m.nextID - 1
-	} else {
-		c.wb[l] = m.nextID - 1
-	}
+	old := set[l]
+	set[l] = cover{max(f.all, old.all), max(f.own, old.own)}
 }
 
 // Fence is a fence about to complete.
 func (m *Model) Fence(e *observe.Fence) {
-	c := m.cpu(m.slot(&e.At))
-	m.endString(c)
-	switch {
-	case m.full(e.Order):
-		m.commit(c.clf)
-		m.commit(c.wb)
-		m.drain(c, e.VCPU)
-	case m.drains(e.Order):
-		m.drain(c, e.VCPU)
+	cpus := m.of(&e.At)
+	for i := range cpus {
+		c := &cpus[i]
+		if e.Order&observe.MFENCE != 0 {
+			complete(c.clf, c.vcpu) // R11
+			c.mfence = m.nextID - 1
+		}
+		if m.full(e.Order) {
+			complete(c.wb, c.vcpu)
+			if m.Config.IntelCLFLUSH {
+				complete(c.clf, c.vcpu)
+				c.strong = false
+			}
+		}
+		if m.drains(e.Order) {
+			c.drain(len(c.nt))
+		}
+		if e.Order&ordersStores != 0 {
+			c.endParts()
+		}
 	}
 	if e.Order&observe.WBINVD != 0 {
 		for _, d := range m.media {
 			for _, l := range d.sorted() {
-				l.upTo(m.nextID)
+				if l.cachedBy(e.VCPU) {
+					l.reach(func(o *op) bool { return o.kind&observe.NonTemporal == 0 })
+				}
 			}
 		}
 	}
 }
 
-// full says that an order makes earlier flushes complete (R3 to R6).
-func (m *Model) full(o observe.Order) bool {
-	if m.Config.Explicit {
-		return o&observe.Explicit != 0
+// ordersStores are the orders that no store passes (R6).
+const ordersStores = observe.Explicit | observe.Lock | observe.Serializing | observe.PortIO
+
+// cachedBy says that a CPU's own cache has the line's contents, as it stored
+// there last, or that no CPU's has: what devices stored is in none (R17).
+func (l *line) cachedBy(vcpu uint8) bool {
+	for i := len(l.ops) - 1; i >= 0; i-- {
+		if o := &l.ops[i]; !o.unordered() {
+			return o.vcpu == vcpu
+		}
 	}
-	return o&(observe.Explicit|observe.Lock|observe.Serializing|observe.PortIO) != 0
+	return true
+}
+
+// full says that an order makes earlier flushes complete (R3 to R5).
+func (m *Model) full(o observe.Order) bool {
+	fences := observe.SFENCE | observe.MFENCE
+	if !m.Config.Explicit {
+		fences |= observe.Lock
+	}
+	return o&fences != 0
 }
 
 // drains says that an order empties write-combining buffers (R7).
-func (m *Model) drains(o observe.Order) bool { return o != 0 && !m.Config.Explicit }
+func (m *Model) drains(o observe.Order) bool {
+	if m.Config.Explicit {
+		return o&observe.Explicit != 0
+	}
+	return o != 0
+}
 
-// commit completes write-backs.
-func (m *Model) commit(set map[*line]uint64) {
+// complete completes write-backs of a CPU.
+func complete(set map[*line]cover, vcpu uint8) {
 	if len(set) == 0 {
 		return
 	}
-	for l, id := range set {
-		l.upTo(id)
+	for l, f := range set {
+		l.reach(func(o *op) bool { return f.covers(o, vcpu) })
 	}
 	clear(set)
 }
 
+// completeCLFLUSH completes a CLFLUSH of Intel's, and the non-temporal stores
+// that it is not reordered with (R2).
+func (c *cpu) completeCLFLUSH() {
+	complete(c.clf, c.vcpu)
+	c.drain(c.sealed)
+	c.strong = false
+}
+
 // combine notes a non-temporal store.
 func (c *cpu) combine(l *line, id uint64) {
-	if n := len(c.nt); n > 0 && c.nt[n-1].line == l {
+	if n := len(c.nt); n > c.sealed && c.nt[n-1].line == l {
 		c.nt[n-1].last = id
 		return
 	}
 	c.nt = append(c.nt, run{l, id, id})
 }
 
-// drain empties the write-combining buffers.
-func (m *Model) drain(c *cpu, vcpu uint8) {
-	for _, r := range c.nt {
+// drain empties the write-combining buffers of the first n runs.
+func (c *cpu) drain(n int) {
+	if n == 0 {
+		return
+	}
+	for _, r := range c.nt[:n] {
 		r.line.reach(func(o *op) bool {
-			return o.kind&observe.NonTemporal != 0 && o.vcpu == vcpu && o.id >= r.first && o.id <= r.last
+			return o.kind&observe.NonTemporal != 0 && o.vcpu == c.vcpu && o.id >= r.first && o.id <= r.last
 		})
 	}
-	c.nt = c.nt[:0]
+	c.nt = c.nt[:copy(c.nt, c.nt[n:])]
+	c.sealed = 0
 }
 
-// endString makes the stores of a string instruction that ended durable.
-func (m *Model) endString(c *cpu) {
-	for _, r := range c.str {
-		r.line.foldOne(r.id)
+// endParts makes the parts of an instruction that ended durable.
+func (c *cpu) endParts() {
+	for _, r := range c.parts {
+		r.line.commitOne(r.id)
 	}
-	c.str = c.str[:0]
+	c.parts = c.parts[:0]
+}
+
+// inString says that the stores of a string instruction may be in progress.
+func (c *cpu) inString() bool { return len(c.parts) > 0 && c.parts[0].kind&observe.String != 0 }
+
+// endAtomic ends the instruction whose parts are atomic, which all are there,
+// unless e is another.
+func (c *cpu) endAtomic(e *event) {
+	if len(c.parts) > 0 && !c.inString() && (e == nil || e.what != AtStore || e.Group != c.group) {
+		c.endParts()
+	}
 }
 
 // Hint is a store to a flush hint of a medium (R13). What the kernel fenced
 // before it is in; its second fence adds nothing (R16).
 func (m *Model) Hint(d *Medium) {
 	for l := range d.accepted {
-		l.fold(func(o *op) bool { return o.accepted })
+		l.commit(func(o *op) bool { return o.accepted })
 	}
 	clear(d.accepted)
 }
 
-// Settle tells that no instruction is in progress, at the end of a run.
-func (m *Model) Settle() {
+// endAtomic ends the atomic instructions that the next event, nil for none, is
+// not of.
+func (m *Model) endAtomic(next *event) {
 	for i := range m.cpus {
-		m.endString(&m.cpus[i])
+		m.cpus[i].endAtomic(next)
 	}
 }
 
 // Reset tells that the CPUs start anew: what they asked for is forgotten, and
 // what they stored is not.
 func (m *Model) Reset() {
-	m.Settle()
+	for i := range m.cpus {
+		m.cpus[i].endParts()
+	}
 	m.cpus = nil
 }
 
@@ -303,6 +407,7 @@ func (m *Model) Clean() {
 		d.last, d.spare = nil, nil
 	}
 	m.cpus = nil
+	m.clean = m.nextID
 }
 
 // sorted lists the undecided lines by number.
@@ -317,14 +422,41 @@ func (d *Medium) sorted() []*line {
 
 // pending says that a fence of this order would make something durable.
 func (m *Model) pending(at *observe.At, o observe.Order) bool {
-	c := m.cpu(m.slot(at))
-	switch {
-	case o&observe.WBINVD != 0:
+	if o&observe.WBINVD != 0 {
 		return true
-	case m.full(o):
-		return len(c.wb)+len(c.clf)+len(c.nt) > 0
-	case m.drains(o):
-		return len(c.nt) > 0
+	}
+	cpus := m.of(at)
+	for i := range cpus {
+		c := &cpus[i]
+		if m.full(o) && (len(c.wb) > 0 || m.Config.IntelCLFLUSH && len(c.clf) > 0) ||
+			o&observe.MFENCE != 0 && len(c.clf) > 0 ||
+			m.drains(o) && len(c.nt) > 0 ||
+			o&ordersStores != 0 && c.inString() {
+			return true
+		}
+	}
+	return false
+}
+
+// pendingCLFLUSH says that a store or a CLFLUSH would make something durable.
+func (m *Model) pendingCLFLUSH(at *observe.At) bool {
+	cpus := m.of(at)
+	for i := range cpus {
+		if c := &cpus[i]; c.strong && (len(c.clf) > 0 || c.sealed > 0) {
+			return true
+		}
+	}
+	return false
+}
+
+// pendingString says that a store would end a string instruction, whose stores
+// are not durable yet.
+func (m *Model) pendingString(e *event) bool {
+	cpus := m.of(&e.At)
+	for i := range cpus {
+		if c := &cpus[i]; c.inString() && e.Group != c.group {
+			return true
+		}
 	}
 	return false
 }

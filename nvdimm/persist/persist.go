@@ -3,27 +3,44 @@
 // guaranteed to be on the medium and the ordered stores that may or may not
 // have reached it. What the guest sees is the memory itself.
 //
-// The rules, by the names that comments use. References are to the Intel 64
-// and IA-32 Architectures Software Developer's Manual ("SDM").
+// The rules, by the names that comments use. "SDM" is the Intel 64 and IA-32
+// Architectures Software Developer's Manual, "APM" the AMD64 Architecture
+// Programmer's Manual. Where the two differ, or one can be read in two ways,
+// the rule is what both promise, unless Config asks for another.
 //
-//	R1   Write-back stores are not reordered with each other; non-temporal
-//	     ones and those of one string instruction are (SDM 3A, 9.2.2).
-//	R2   A store is not reordered with an earlier CLFLUSH of any line.
-//	R3   CLFLUSH is not ordered with CLFLUSHOPT and CLWB (SDM 2A, CLFLUSH).
+//	R1   Write-back stores of a CPU are not reordered with each other;
+//	     non-temporal ones and those of one string instruction are (SDM 3A,
+//	     9.2.2).
+//	R2   Intel: no store, non-temporal or not, is reordered with a CLFLUSH of
+//	     any line, before or after it, nor one CLFLUSH with another (SDM 3A,
+//	     9.2.2; SDM 2A, CLFLUSH).
+//	R3   Intel: CLFLUSH is ordered with fences and locked instructions too, but
+//	     not with CLFLUSHOPT and CLWB (SDM 2A, CLFLUSH).
 //	R4   CLFLUSHOPT waits for older stores to its line, and is waited for by
-//	     fences and locked instructions only (SDM 2A, CLFLUSHOPT).
-//	R5   So does CLWB (SDM 2A, CLWB).
-//	R6   I/O, locked and serializing instructions order all stores and flushes
-//	     before them (SDM 3A, 9.2.2).
+//	     SFENCE, MFENCE and locked instructions only (SDM 2A, CLFLUSHOPT).
+//	R5   So does CLWB: of what orders it the manual names SFENCE, MFENCE, XCHG
+//	     and LOCK, and no serializing instruction or I/O (SDM 2A, CLWB).
+//	R6   No store passes an I/O, locked or serializing instruction, SFENCE or
+//	     MFENCE (SDM 3A, 9.2.2). CPUID, IRET, INVLPG and moves to control and
+//	     debug registers are serializing; so is WRMSR, but for the TSC
+//	     deadline and a few others (SDM 3A, 9.3; 11.5.4.1).
 //	R7   A non-temporal store may wait in a write-combining buffer until a
-//	     fence, a locked, serializing or uncached access, or an interrupt
-//	     (SDM 3A, 12.3).
-//	R8   The stores of one string instruction may become visible in any order
-//	     (SDM 3A, 9.2.4).
-//	R9   Power failure does not tear an aligned store of 8 bytes; wider ones it
-//	     may (SDM 3A, 9.1.1).
-//	R10  Stores to one line persist in their order; lines persist in any.
-//	R11  On AMD's processors CLFLUSH is ordered by MFENCE only.
+//	     fence, a locked, serializing or I/O instruction, an access to uncached
+//	     memory, or an interrupt from outside (SDM 3A, 12.3.1). Exceptions are
+//	     not named, nor INT. Other CPUs' stores to the same bytes may become
+//	     visible before it; its own CPU's do not.
+//	R8   The stores of one string instruction may become visible in any order,
+//	     but before the CPU's next store (SDM 3A, 9.2.4).
+//	R9   Power failure does not tear a store within 8 aligned bytes (SDM 3A,
+//	     9.1.1; APM 2, 7.3.2), nor one with LOCK or a MOVDIR64B within its
+//	     line. An aligned store of 16 bytes stays whole on processors with AVX
+//	     (SDM 3A, 9.1.1), which the one shown to guests is not.
+//	R10  Stores to one line persist in their order; lines persist in any (Raad
+//	     et al., "Persistency semantics of the Intel-x86 architecture", POPL
+//	     2020).
+//	R11  AMD: CLFLUSH is ordered by MFENCE only, on both sides: without one
+//	     before it, it may miss stores that wait in its CPU's store buffer
+//	     (APM 3, CLFLUSH).
 //	R12  With eADR what is visible is durable; non-temporal stores still need
 //	     a fence.
 //	R13  A store to a flush hint makes durable what reached the memory
@@ -33,6 +50,8 @@
 //	     (nvdimm_has_flush).
 //	R16  The kernel's durable write is movnti or clwb, then sfence, a store to
 //	     the hint, sfence (memcpy_flushcache, nvdimm_flush).
+//	R17  WBINVD writes back the caches of its own CPU, and those that no CPU
+//	     has for itself (SDM 2D, WBINVD; APM 3, WBINVD).
 package persist
 
 import "fmt"
@@ -75,17 +94,20 @@ func PlatformOf(capabilities uint32, hints int) Platform {
 	return Hints // R13
 }
 
-// Config chooses between readings of the rules.
+// Config chooses between readings of the rules. Its zero value is the one that
+// promises least.
 type Config struct {
 	// Explicit counts only fences that are asked for by name: SFENCE, MFENCE,
 	// WBINVD and flush hints, and none of the kernel's for what a program
 	// flushed. Without it all that the architecture says counts, such as a
-	// LOCK prefix somewhere (R6, R7).
+	// LOCK prefix somewhere (R3 to R7).
 	Explicit bool
-	// TearVectors lets power failure tear a store of 16 bytes at 8 (R9).
-	TearVectors bool
-	// WeakCLFLUSH orders CLFLUSH as CLFLUSHOPT (R11).
-	WeakCLFLUSH bool
+	// Atomic16 keeps power failure from tearing an aligned store of 16 bytes
+	// (R9), which is so on processors with AVX.
+	Atomic16 bool
+	// IntelCLFLUSH orders CLFLUSH as Intel's processors do (R2, R3), and not
+	// as AMD's (R11).
+	IntelCLFLUSH bool
 }
 
 // Memory is what the guest sees of a medium. Line gives the bytes of line n,

@@ -4,13 +4,21 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"nvlab/vmm/observe"
 )
 
 // A Reading is under what rules a journal is looked at, if not those that it
-// was recorded under. What was undecided when it began stays so.
+// was recorded under. See Config for those that are not described here.
 type Reading struct {
-	Platform *Platform // of every medium but those that promise nothing; nil for each its own
-	Explicit bool      // see Config.Explicit
+	// Platform is that of every medium but those that promise nothing; nil
+	// for each its own. What it would have left undecided before the journal
+	// began is known only of a platform that promises more: with any other
+	// what was durable then stays so, which gives states up and adds none.
+	Platform     *Platform
+	Explicit     bool
+	Atomic16     bool
+	IntelCLFLUSH bool
 }
 
 // platformWords name platforms in the ids of states.
@@ -31,23 +39,75 @@ func (x Reading) words() (list []string) {
 	if x.Platform != nil {
 		list = append(list, platformWords[*x.Platform])
 	}
-	if x.Explicit {
-		list = append(list, "explicit")
+	for _, w := range x.switches() {
+		if *w.on {
+			list = append(list, w.word)
+		}
 	}
 	return list
+}
+
+// switches are what of a reading is on or off, by the words of ids.
+func (x *Reading) switches() []readingSwitch {
+	return []readingSwitch{{"explicit", &x.Explicit}, {"atomic16", &x.Atomic16}, {"intel", &x.IntelCLFLUSH}}
+}
+
+type readingSwitch struct {
+	word string
+	on   *bool
 }
 
 // replayAs goes through the journal under a reading.
 func (j *Journal) replayAs(x Reading) *replay {
 	r := j.replay()
-	r.model.Config.Explicit = r.model.Config.Explicit || x.Explicit
+	c := &r.model.Config
+	c.Explicit, c.Atomic16, c.IntelCLFLUSH = c.Explicit || x.Explicit, c.Atomic16 || x.Atomic16, c.IntelCLFLUSH || x.IntelCLFLUSH
 	for _, d := range r.model.media {
 		if x.Platform != nil && d.Platform != Nothing {
-			d.Platform = *x.Platform
+			d.become(*x.Platform)
 		}
 	}
 	return r
 }
+
+// become makes the medium one of another platform, with what that would have
+// left undecided, as far as it is known.
+func (d *Medium) become(p Platform) {
+	if d.Platform == p {
+		return
+	}
+	d.Platform = p
+	for _, l := range d.sorted() {
+		switch p {
+		case EADR: // R12
+			l.commit(func(o *op) bool { return o.kind&observe.NonTemporal == 0 || o.accepted })
+		case ADR:
+			l.commit(func(o *op) bool { return o.accepted })
+		}
+	}
+	clear(d.accepted)
+}
+
+// sinceStart says that under the reading more would have been undecided when
+// the journal began than is known.
+func (j *Journal) sinceStart(x Reading) bool {
+	if j.start.nextID == j.start.clean {
+		return false // nothing was stored before
+	}
+	if x.Explicit && !j.start.Config.Explicit {
+		return true
+	}
+	for _, d := range j.start.media {
+		if x.Platform != nil && d.Platform != Nothing && d.Platform != *x.Platform && promises[*x.Platform] < promises[d.Platform] {
+			return true
+		}
+	}
+	return false
+}
+
+// promises orders the platforms: one that promises more makes a store durable
+// no later.
+var promises = [...]int{Nothing: 0, Hints: 1, ADR: 2, EADR: 3}
 
 // A name is what the id of a state says.
 type name struct {
@@ -68,6 +128,17 @@ func (n name) id(h hash) string {
 	return fmt.Sprintf("%s-%08x", strings.Join(append(parts, n.words()...), "."), uint32(h[0]))
 }
 
+// turn switches what a word names on, if it names something.
+func (x *Reading) turn(word string) bool {
+	for _, w := range x.switches() {
+		if w.word == word {
+			*w.on = true
+			return true
+		}
+	}
+	return false
+}
+
 // parseID reads the part of an id before its hash.
 func parseID(id string) (n name, ok bool) {
 	text, _, ok := strings.Cut(id, "-")
@@ -80,7 +151,7 @@ func parseID(id string) (n name, ok bool) {
 		return n, false
 	}
 	n.method = rune(parts[1][0])
-	if n.k, err = strconv.Atoi(parts[1][1:]); err != nil || !strings.ContainsRune("xrt", n.method) {
+	if n.k, err = strconv.Atoi(parts[1][1:]); err != nil || !strings.ContainsRune("xtlpr", n.method) {
 		return n, false
 	}
 	for _, p := range parts[2:] {
@@ -88,8 +159,7 @@ func parseID(id string) (n name, ok bool) {
 		switch {
 		case isPlatform:
 			n.Platform = &platform
-		case p == "explicit":
-			n.Explicit = true
+		case n.turn(p):
 		case strings.HasPrefix(p, "s"):
 			if n.seed, err = strconv.ParseUint(p[1:], 16, 64); err != nil {
 				return n, false

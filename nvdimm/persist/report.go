@@ -108,7 +108,7 @@ func (j *Journal) missing(explicit bool) []Missing {
 		pc, cr3 uint64
 		process uint32
 		kind    observe.Kind
-		flushed bool
+		flushed Flushed
 	}
 	index := map[key]int{}
 	var list []Missing
@@ -151,8 +151,8 @@ func (j *Journal) missing(explicit bool) []Missing {
 
 // without is the state in which all survived but a line.
 func (p *point) without(line int, x Reading) *State {
-	n := name{event: p.r.at, method: 'r', k: 2 + line, Reading: x}
-	c, _ := p.choose(n.method, n.k, 0)
+	n := name{event: p.r.at, method: 'l', k: line, Reading: x}
+	c := p.choose(n.method, n.k)
 	return p.state(n.id(p.hash(c)), x, c)
 }
 
@@ -163,10 +163,14 @@ func (o *Op) Why() string {
 		return "the platform promises nothing"
 	case o.Kind&observe.NonTemporal != 0:
 		return "no fence after it"
-	case !o.Flushed:
+	case o.Flushed == NotFlushed:
 		return "no flush of its line after it"
+	case o.Flushed == FlushedEarly:
+		return "CLFLUSH after it, no MFENCE between them"
 	case p == Hints:
 		return "flushed, no fence and store to a flush hint after it"
+	case o.Flushed == FlushedCLFLUSH:
+		return "CLFLUSH after it, no MFENCE after that"
 	}
 	return "flushed, no fence after it"
 }

@@ -13,15 +13,16 @@ type content struct {
 	kept  []int // ops of the line, by index
 }
 
-// maxLineStates bounds the contents of one line that are looked at, and
+// maxLineStates bounds the contents of one line that are listed, and
 // maxPointStates those of all lines of an event, of each of which a few are.
+// Of a line that has more any is drawn.
 const (
 	maxLineStates  = 4096
 	maxPointStates = 1 << 15
 	minLineStates  = 4
 )
 
-// lineStates is how many contents are looked at of each of n lines.
+// lineStates is how many contents are listed of each of n lines.
 func lineStates(n int) int { return min(max(maxPointStates/max(n, 1), minLineStates), maxLineStates) }
 
 // unit is ops that survive together.
@@ -32,16 +33,13 @@ type unit struct {
 }
 
 // units divides the ops of a line.
-func (l *line) units(tear bool) []unit {
+func (l *line) units(c *Config) []unit {
 	var list []unit
 	for i := range l.ops {
 		o := &l.ops[i]
-		if n := len(list); n > 0 {
-			last := &l.ops[i-1]
-			if o.joined && last.joined || o.group == last.group && o.whole(tear) && last.whole(tear) {
-				list[n-1].end = i + 1
-				continue
-			}
+		if n := len(list); n > 0 && o.atomicWith(&l.ops[i-1], c) {
+			list[n-1].end = i + 1
+			continue
 		}
 		list = append(list, unit{i, i + 1, o.group, o.unordered()})
 	}
@@ -50,19 +48,21 @@ func (l *line) units(tear bool) []unit {
 
 // contents is what a line may hold.
 type contents struct {
-	list    []content
-	whole   bool // the list is complete
+	units   []unit
+	list    []content // the first has no ops, the last all; complete if whole
+	whole   bool
 	durable hash
-	tear    bool
+	config  Config
 	most    int // contents that the list may have
 }
 
 // contents lists what the line may hold, unless that was done since the line
 // changed.
-func (l *line) contents(tear bool, most int) *contents {
-	if k := l.known; k == nil || k.tear != tear || k.most != most && !(k.whole && len(k.list) <= most) {
-		list, whole := l.enumerate(tear, most)
-		l.known = &contents{list, whole, hashLine(l.medium.index, l.n, &l.durable), tear, most}
+func (l *line) contents(c *Config, most int) *contents {
+	if k := l.known; k == nil || k.config != *c || k.most != most && !(k.whole && len(k.list) <= most) {
+		units := l.units(c)
+		list, whole := l.enumerate(units, most)
+		l.known = &contents{units, list, whole, hashLine(l.medium.index, l.n, &l.durable), *c, most}
 	}
 	return l.known
 }
@@ -70,23 +70,36 @@ func (l *line) contents(tear bool, most int) *contents {
 // enumerate lists what the line may hold: what is durable and, on top, any set
 // of units that with each holds all that must come before it (R1, R7, R8,
 // R10). The first has none of them and the last has all. whole says that the
-// list is complete.
-func (l *line) enumerate(tear bool, most int) (list []content, whole bool) {
-	e := enumeration{line: l, units: l.units(tear), seen: map[[LineSize]byte]bool{}, most: most, left: 4 * most}
-	e.walk(0, l.durable, order{})
+// list is complete; if not, it has these two only.
+func (l *line) enumerate(units []unit, most int) (list []content, whole bool) {
+	none, all := l.nothing(), l.everything()
+	if l.races() {
+		list, whole = l.interleave(units, most)
+	} else {
+		e := enumeration{line: l, units: units, seen: map[[LineSize]byte]bool{}, most: most, left: 4 * most}
+		e.walk(0, l.durable, order{})
+		list, whole = e.list, e.left > 0 && !e.full
+	}
+	if !whole {
+		return []content{none, all}, false
+	}
 	// Sets of several sizes may give the same contents; that of all of them is
-	// the last, and there even if the enumeration was cut short.
-	all := l.everything()
-	list = slices.DeleteFunc(e.list, func(c content) bool { return c.bytes == all.bytes })
-	return append(list, all), e.left > 0 && !e.full
+	// the last.
+	list = slices.DeleteFunc(list, func(c content) bool { return c.bytes == all.bytes })
+	return append(list, all), true
 }
 
-// everything is the content with every op.
+// nothing is the content without ops.
+func (l *line) nothing() content {
+	return content{bytes: l.durable, hash: hashLine(l.medium.index, l.n, &l.durable)}
+}
+
+// everything is the content with every op, as it is visible.
 func (l *line) everything() content {
-	all := content{bytes: l.durable}
+	all := content{bytes: l.durable, kept: make([]int, len(l.ops))}
 	for i := range l.ops {
-		l.ops[i].apply(&all.bytes)
-		all.kept = append(all.kept, i)
+		l.ops[i].applyVisible(&all.bytes)
+		all.kept[i] = i
 	}
 	all.hash = hashLine(l.medium.index, l.n, &all.bytes)
 	return all
@@ -99,6 +112,17 @@ type order struct {
 	group uint64 // the instruction
 }
 
+// after is the order once u is left out.
+func (o order) after(u *unit) order {
+	if u.free {
+		return o
+	}
+	return order{gap: true, mixed: o.mixed || o.gap && o.group != u.group, group: u.group}
+}
+
+// allows says that u may survive.
+func (o order) allows(u *unit) bool { return u.free || !o.gap || !o.mixed && o.group == u.group }
+
 type enumeration struct {
 	line  *line
 	units []unit
@@ -108,31 +132,53 @@ type enumeration struct {
 	most  int  // contents that the list may have
 	left  int  // contents to look at
 	full  bool // the list has no room for more
+	been  map[stage]bool
+}
+
+// stage is where a walk is, as far as what it finds from there depends on it.
+type stage struct {
+	unit  int
+	bytes [LineSize]byte
+	order order
+}
+
+// manyUnits is from where on it pays to note the stages of a walk: most of the
+// sets of so many units give the same contents, or there are too many.
+const manyUnits = 10
+
+// add notes contents that may be left.
+func (e *enumeration) add(bytes *[LineSize]byte) {
+	if e.seen[*bytes] {
+		return
+	}
+	if e.full = e.full || len(e.list) == e.most; !e.full {
+		e.seen[*bytes] = true
+		e.list = append(e.list, content{*bytes, hashLine(e.line.medium.index, e.line.n, bytes), slices.Clone(e.kept)})
+	}
 }
 
 func (e *enumeration) walk(i int, bytes [LineSize]byte, o order) {
-	if e.left <= 0 {
+	if e.left <= 0 || e.full {
 		return
 	}
 	if i == len(e.units) {
 		e.left--
-		if e.seen[bytes] {
-			return
-		}
-		if e.full = len(e.list) == e.most; !e.full {
-			e.seen[bytes] = true
-			e.list = append(e.list, content{bytes, hashLine(e.line.medium.index, e.line.n, &bytes), append([]int(nil), e.kept...)})
-		}
+		e.add(&bytes)
 		return
 	}
-	u := e.units[i]
-	without := o
-	if !u.free {
-		without.mixed = o.mixed || o.gap && o.group != u.group
-		without.gap, without.group = true, u.group
+	if len(e.units) > manyUnits {
+		at := stage{i, bytes, o}
+		if e.been[at] {
+			return
+		}
+		if e.been == nil {
+			e.been = map[stage]bool{}
+		}
+		e.been[at] = true
 	}
-	e.walk(i+1, bytes, without)
-	if !u.free && o.gap && (o.mixed || o.group != u.group) {
+	u := &e.units[i]
+	e.walk(i+1, bytes, o.after(u))
+	if !o.allows(u) {
 		return
 	}
 	n := len(e.kept)
@@ -153,8 +199,8 @@ type Op struct {
 	Kind    observe.Kind
 	PC, CR3 uint64
 	VCPU    int
-	Process uint32 // see Journal.Process
-	Flushed bool   // a flush was executed, and no fence after it
+	Process uint32  // see Journal.Process
+	Flushed Flushed // what flush came after it, and no fence after that
 }
 
 // report lists ops of the line as stores.

@@ -7,7 +7,7 @@ import "iter"
 // is valid until the next.
 type View struct {
 	p     *point
-	c     choice
+	c     *choice
 	name  name
 	hash  hash
 	later bool // the event has been told of
@@ -33,7 +33,7 @@ func (v *View) Fresh(visit func(d *Medium, n uint64, visible []byte)) {
 // other contents or line.
 func (v *View) Undecided(visit func(d *Medium, n uint64, visible, left []byte, key uint64)) {
 	for i, l := range v.p.lines {
-		chosen := &v.p.lists[i][v.c.lines[i]]
+		chosen := v.c.lines[i]
 		visit(v.p.r.j.media[l.medium.index], l.n, l.medium.mem.Line(l.n), chosen.bytes[:], chosen.hash[0])
 	}
 }

@@ -1,0 +1,78 @@
+package persist
+
+import "slices"
+
+// draw is any content of the line: few of its stores, most of them, all up to
+// one, or some, as the generator says.
+func (l *line) draw(units []unit, random *generator) *content {
+	n := len(units)
+	if n == 0 {
+		none := l.nothing()
+		return &none
+	}
+	one := int(random.below(uint64(n)))
+	how := random.below(4)
+	odds := 1 + random.below(3)
+	wants := func(i int) bool {
+		switch how {
+		case 0: // it, and what it needs
+			return i == one || i < one && l.needs(&units[one], &units[i])
+		case 1: // all but it, and what needs it
+			return i != one
+		case 2: // those before it
+			return i < one
+		}
+		return random.below(4) < odds
+	}
+	c := &content{bytes: l.durable, kept: make([]int, 0, len(l.ops))}
+	if l.races() {
+		l.drawOrder(units, wants, random, c)
+	} else {
+		var o order
+		for i := range units {
+			u := &units[i]
+			if !wants(i) || !o.allows(u) {
+				o = o.after(u)
+				continue
+			}
+			for k := u.first; k < u.end; k++ {
+				l.ops[k].apply(&c.bytes)
+				c.kept = append(c.kept, k)
+			}
+		}
+	}
+	c.hash = hashLine(l.medium.index, l.n, &c.bytes)
+	return c
+}
+
+// drawOrder lets units become visible in any order.
+func (l *line) drawOrder(units []unit, wants func(int) bool, random *generator, c *content) {
+	var left []int
+	for i := range units {
+		if wants(i) {
+			left = append(left, i)
+		}
+	}
+	at := interleaving{bytes: c.bytes}
+	for len(left) > 0 {
+		first := int(random.below(uint64(len(left))))
+		moved := false
+		for i := range left {
+			k := (first + i) % len(left)
+			next, ok := l.next(units, left[k], at)
+			if !ok {
+				continue
+			}
+			for u, j := &units[left[k]], units[left[k]].first; j < u.end; j++ {
+				c.kept = append(c.kept, j)
+			}
+			at, moved, left = next, true, slices.Delete(left, k, k+1)
+			break
+		}
+		if !moved {
+			break
+		}
+	}
+	c.bytes = at.bytes
+	slices.Sort(c.kept)
+}

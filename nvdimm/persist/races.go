@@ -1,0 +1,98 @@
+package persist
+
+// races says that stores of several CPUs to the same bytes may become visible
+// in another order than they did: then what the line holds depends on more
+// than which of its ops survive.
+func (l *line) races() bool {
+	for i := range l.ops {
+		o := &l.ops[i]
+		if !o.late() {
+			continue
+		}
+		if o.under != 0 {
+			return true
+		}
+		for j := i + 1; j < len(l.ops); j++ {
+			if p := &l.ops[j]; p.vcpu != o.vcpu && p.overlaps(o) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// opSet is a set of ops of a line, by index.
+type opSet [maxOps / 64]uint64
+
+func (s *opSet) has(i int) bool { return s[i/64]>>(i%64)&1 != 0 }
+func (s *opSet) add(i int)      { s[i/64] |= 1 << (i % 64) }
+
+// interleaving is a set of units that became visible in some order.
+type interleaving struct {
+	done  opSet // by the units' first ops
+	bytes [LineSize]byte
+}
+
+// interleave lists what the line may hold, if its ops may become visible in
+// several orders.
+func (l *line) interleave(units []unit, most int) (list []content, whole bool) {
+	e := enumeration{line: l, units: units, seen: map[[LineSize]byte]bool{}, most: most, left: 64 * most}
+	visited := map[interleaving]bool{}
+	var visit func(at interleaving)
+	visit = func(at interleaving) {
+		if e.left <= 0 || e.full || visited[at] {
+			return
+		}
+		visited[at] = true
+		e.left--
+		e.kept = e.kept[:0]
+		for _, u := range e.units {
+			for j := u.first; j < u.end && at.done.has(u.first); j++ {
+				e.kept = append(e.kept, j)
+			}
+		}
+		e.add(&at.bytes)
+		for i := range e.units {
+			if next, ok := l.next(e.units, i, at); ok {
+				visit(next)
+			}
+		}
+	}
+	visit(interleaving{bytes: l.durable})
+	return e.list, e.left > 0 && !e.full
+}
+
+// next is what is left when unit i becomes visible after those of at, if it may.
+func (l *line) next(units []unit, i int, at interleaving) (interleaving, bool) {
+	u := &units[i]
+	if at.done.has(u.first) {
+		return at, false
+	}
+	for k := range units {
+		v := &units[k]
+		if done := at.done.has(v.first); !done && k < i && l.needs(u, v) || done && k > i && !l.mayFollow(u, v) {
+			return at, false
+		}
+	}
+	at.done.add(u.first)
+	for j := u.first; j < u.end; j++ {
+		l.ops[j].apply(&at.bytes)
+	}
+	return at, true
+}
+
+// needs says that u survives only if v, which came before it, does.
+func (l *line) needs(u, v *unit) bool { return !u.free && !v.free && u.group != v.group }
+
+// mayFollow says that u may become visible after v, though it came before it.
+func (l *line) mayFollow(u, v *unit) bool {
+	for i := u.first; i < u.end; i++ {
+		for j := v.first; j < v.end; j++ {
+			o, p := &l.ops[i], &l.ops[j]
+			if o.overlaps(p) && !(o.late() && o.vcpu != p.vcpu) {
+				return false
+			}
+		}
+	}
+	return true
+}

@@ -1,0 +1,178 @@
+package persist
+
+import (
+	"cmp"
+	"slices"
+)
+
+// choose is state k of the point by a method, which ids of states name:
+//
+//	x  the kth of all
+//	t  what is guaranteed, with the kth prefix of the label write
+//	l  all but the kth line
+//	p  a sample in which each line survives wholly or not at all
+//	r  a sample of any legal states
+func (p *point) choose(method rune, k int) *choice {
+	switch method {
+	case 'x':
+		return p.nth(k)
+	case 't':
+		c := p.all(false)
+		c.tear = k
+		return c
+	case 'l':
+		c := p.all(true)
+		c.lines[k] = &p.known[k].list[0]
+		return c
+	}
+	return p.sample(k, method == 'p')
+}
+
+// all is the choice in which every line has all its ops, or none.
+func (p *point) all(survive bool) *choice {
+	c := &choice{lines: make([]*content, len(p.known))}
+	for i := range c.lines {
+		c.lines[i] = p.extreme(i, survive)
+	}
+	return c
+}
+
+// extreme is line i with all its ops, or with none.
+func (p *point) extreme(i int, survive bool) *content {
+	list := p.known[i].list
+	if survive {
+		return &list[len(list)-1]
+	}
+	return &list[0]
+}
+
+// nth is state k of all, in mixed radix.
+func (p *point) nth(k int) *choice {
+	c := &choice{lines: make([]*content, len(p.known))}
+	c.tear, k = k%p.tears(), k/p.tears()
+	for i, l := range p.known {
+		n := len(l.list)
+		c.lines[i], k = &l.list[k%n], k/n
+	}
+	return c
+}
+
+// classes of states take turns in a sample, after none and all.
+const (
+	lostAlone = iota // all but a line
+	keptAlone        // one line alone
+	someLines        // each line wholly or not at all
+	anyStates        // any content of each line
+	classes
+)
+
+// class is the class of state k of a sample, and the state's number in it.
+func class(k int, plain bool) (which, n int) {
+	count := classes
+	if plain {
+		count = anyStates
+	}
+	return (k - 2) % count, (k - 2) / count
+}
+
+// apart is how many lines a sample has lost alone, and kept alone, with the
+// states up to this one.
+func (p *point) apart(n name) int {
+	if n.k < 2 {
+		return 0
+	}
+	if which, i := class(n.k, n.method == 'p'); which == keptAlone {
+		return i + 1
+	}
+	return 0
+}
+
+// sample is state k of those that stand for too many. It depends on nothing
+// but k and the seed.
+func (p *point) sample(k int, plain bool) *choice {
+	if k < 2 || len(p.lines) == 0 {
+		c := p.all(k == 1)
+		if k > 1 {
+			g := p.generator(k)
+			c.tear = int(g.below(uint64(p.tears())))
+		}
+		return c
+	}
+	which, n := class(k, plain)
+	g := p.generator(k)
+	switch {
+	case which == lostAlone || which == keptAlone:
+		c := p.all(which == lostAlone)
+		at := p.byInterest()[n%len(p.lines)]
+		if n < len(p.lines) {
+			c.lines[at] = p.extreme(at, which == keptAlone)
+			return c
+		}
+		// Each line had its turn: now they are torn, or two together.
+		if c.lines[at] = p.any(at, &g); plain {
+			c.lines[at] = p.extreme(at, which == keptAlone)
+			other := int(g.below(uint64(len(p.lines))))
+			c.lines[other] = p.extreme(other, which == keptAlone)
+		}
+		return c
+	case which == someLines && (plain || len(p.lines) > 1):
+		c := &choice{lines: make([]*content, len(p.lines))}
+		for i := range c.lines {
+			c.lines[i] = p.extreme(i, g.below(2) != 0)
+		}
+		c.tear = int(g.below(uint64(p.tears())))
+		return c
+	}
+	c := &choice{lines: make([]*content, len(p.lines))}
+	for i := range c.lines {
+		c.lines[i] = p.any(i, &g)
+	}
+	c.tear = int(g.below(uint64(p.tears())))
+	return c
+}
+
+// generator is the one of state k.
+func (p *point) generator(k int) generator {
+	g := generator(p.seed ^ uint64(p.r.at)<<32 ^ uint64(k))
+	g.next()
+	return g
+}
+
+// any is any content of line i.
+func (p *point) any(i int, g *generator) *content {
+	if k := p.known[i]; k.whole {
+		return &k.list[g.below(uint64(len(k.list)))]
+	}
+	return p.lines[i].draw(p.known[i].units, g)
+}
+
+// byInterest orders the lines for a sample: those that were stored to since
+// the journal began, the latest first, and then those that were undecided
+// before. A seed shuffles each of the two.
+func (p *point) byInterest() []int {
+	if p.order != nil {
+		return p.order
+	}
+	p.order = make([]int, len(p.lines))
+	for i := range p.order {
+		p.order[i] = i
+	}
+	slices.SortStableFunc(p.order, func(x, y int) int { return cmp.Compare(p.lines[y].newest(), p.lines[x].newest()) })
+	if p.seed != 0 {
+		since := slices.IndexFunc(p.order, func(i int) bool { return p.lines[i].newest() < p.r.j.start.nextID })
+		if since < 0 {
+			since = len(p.order)
+		}
+		g := p.generator(0)
+		g.shuffle(p.order[:since])
+		g.shuffle(p.order[since:])
+	}
+	return p.order
+}
+
+func (g *generator) shuffle(list []int) {
+	for i := len(list) - 1; i > 0; i-- {
+		k := g.below(uint64(i + 1))
+		list[i], list[k] = list[k], list[i]
+	}
+}
