@@ -22,12 +22,12 @@ type step struct {
 
 	clflush bool // else the flush is ordered by fences only
 
-	full   bool // of a fence: flushes complete
-	named  bool // of a fence: it is asked for by its name
-	drain  bool // of a fence: write-combining buffers empty
-	mfence bool // of a fence: it is MFENCE
-	orders bool // of a fence: no store passes it
-	all    bool // of a fence: WBINVD
+	full    bool // of a fence: flushes complete
+	named   bool // of a fence: it is asked for by its name
+	drain   bool // of a fence: write-combining buffers empty
+	mfence  bool // of a fence: it is MFENCE
+	empties bool // of a fence: its CPU's store buffer is empty
+	all     bool // of a fence: WBINVD
 }
 
 const (
@@ -86,14 +86,15 @@ func (r rules) onItsWay(prog []step, i int) int {
 	}
 	for f := i + 1; f < len(prog); f++ {
 		if prog[f].what == "fence" && prog[f].all {
-			owner := prog[f].cpu
+			// R17: the line is in this CPU's cache, with all up to its own store.
+			owner, last := -1, 0
 			for g := range f {
 				if prog[g].what == "store" && prog[g].line() == s.line() && !prog[g].nt && !prog[g].device {
-					owner = prog[g].cpu
+					owner, last = prog[g].cpu, g
 				}
 			}
-			if owner == prog[f].cpu {
-				first = min(first, f) // R17
+			if owner == prog[f].cpu && i <= last {
+				first = min(first, f)
 			}
 		}
 		if prog[f].what != "flush" || prog[f].line() != s.line() {
@@ -109,7 +110,7 @@ func (r rules) onItsWay(prog []step, i int) int {
 		default: // R11
 			seen := s.cpu != cpu || s.device
 			for g := i + 1; g < f; g++ {
-				seen = seen || prog[g].cpu == cpu && prog[g].mfence
+				seen = seen || prog[g].cpu == cpu && prog[g].what == "fence" && (r.explicit && prog[g].named || !r.explicit && prog[g].empties)
 			}
 			if seen {
 				later(f, cpu, func(g int) bool { return prog[g].mfence })
@@ -128,23 +129,32 @@ func (r rules) guaranteed(prog []step, i int) bool {
 		if s.nt {
 			return arrived < len(prog)
 		}
-		if !s.str {
+		if s.device {
 			return true // R12
 		}
-		// R8: a string instruction may be in progress, until another store or
-		// what orders stores.
-		for g := i + 1; g <= len(prog); g++ {
-			if g == len(prog) {
-				return false
+		// R8, R9: an instruction whose parts are in no order may be in
+		// progress, until its CPU does something else.
+		parts := 0
+		for g := range prog {
+			if prog[g].what == "store" && prog[g].group == s.group && !r.together(&prog[g], s) || g == i {
+				parts++
 			}
-			if p := &prog[g]; p.cpu == s.cpu && (p.what == "store" && p.group != s.group && !p.device || p.what == "fence" && p.orders) {
+		}
+		if parts == 1 {
+			return true
+		}
+		for g := i + 1; g < len(prog); g++ {
+			if p := &prog[g]; p.what != "hint" && p.cpu == s.cpu && !p.device && (p.what != "store" || p.group != s.group) {
 				return true
 			}
 		}
+		return false
 	case hints:
 		for h := arrived + 1; h < len(prog); h++ {
-			if prog[h].what == "hint" && prog[h].dimm == s.dimm {
-				return true // R13
+			for g := h + 1; prog[h].what == "hint" && prog[h].dimm == s.dimm && g < len(prog); g++ {
+				if prog[g].what == "fence" && prog[g].cpu == prog[h].cpu && (prog[g].named && !prog[g].all || !r.explicit && prog[g].full) {
+					return true // R13
+				}
 			}
 		}
 		return false
@@ -154,10 +164,19 @@ func (r rules) guaranteed(prog []step, i int) bool {
 	return arrived < len(prog)
 }
 
-// follows says that if b survives, a does: a comes before b.
-func (r rules) follows(a, b *step) bool {
+// overlap says that two stores are to a byte in common.
+func overlap(a, b *step) bool {
+	return a.dimm == b.dimm && a.off < b.off+len(b.data) && b.off < a.off+len(a.data)
+}
+
+// follows says that if b survives, a does: a comes before b. late says that a
+// is in a write-combining buffer.
+func (r rules) follows(a, b *step, late bool) bool {
 	if a.line() != b.line() {
 		return false // R10
+	}
+	if overlap(a, b) && !(late && a.cpu != b.cpu) {
+		return true // R9
 	}
 	if a.nt || b.nt || a.device || b.device {
 		return false // R7
@@ -170,7 +189,7 @@ func (r rules) together(a, b *step) bool {
 	if a.group != b.group || a.line() != b.line() {
 		return false
 	}
-	return a.locked && b.locked || a.vec && b.vec && r.atomic16 && a.off/16 == b.off/16 // R9
+	return a.locked && b.locked || a.vec && b.vec && !a.nt && r.atomic16 && a.off/16 == b.off/16 && len(a.data) == 8 && len(b.data) == 8 // R9
 }
 
 // legal gives every image that a power failure after the program may leave.
@@ -213,11 +232,22 @@ func (r rules) legal(prog []step, size int) []string {
 	return slices.Sorted(maps.Keys(images))
 }
 
-// least is the image of what is guaranteed.
+// least is the image of what is guaranteed, and of what that needs.
 func (r rules) least(prog []step, size int) string {
+	sure := make([]bool, len(prog))
+	for i := len(prog) - 1; i >= 0; i-- {
+		if prog[i].what != "store" {
+			continue
+		}
+		late := prog[i].nt && r.onItsWay(prog, i) == len(prog)
+		sure[i] = r.guaranteed(prog, i)
+		for j := i + 1; j < len(prog); j++ {
+			sure[i] = sure[i] || sure[j] && r.follows(&prog[i], &prog[j], late)
+		}
+	}
 	var must []int
 	for i := range prog {
-		if prog[i].what == "store" && r.guaranteed(prog, i) {
+		if sure[i] {
 			must = append(must, i)
 		}
 	}
@@ -230,7 +260,7 @@ func (r rules) allowed(prog []step, in []bool) bool {
 			if prog[i].what != "store" || prog[j].what != "store" {
 				continue
 			}
-			if i < j && in[j] && !in[i] && r.follows(&prog[i], &prog[j]) {
+			if i < j && in[j] && !in[i] && r.follows(&prog[i], &prog[j], prog[i].nt && r.onItsWay(prog, i) == len(prog)) {
 				return false
 			}
 			if in[i] != in[j] && r.together(&prog[i], &prog[j]) {
@@ -256,7 +286,7 @@ func (r rules) orders(prog []step, order []int, been map[string]bool, visit func
 		}
 		for to := at + 1; to < len(order); to++ {
 			s, p := &prog[late], &prog[order[to]]
-			if s.dimm != p.dimm || s.off >= p.off+len(p.data) || p.off >= s.off+len(s.data) {
+			if !overlap(s, p) {
 				continue
 			}
 			if s.cpu == p.cpu {

@@ -28,7 +28,7 @@ func (s *Search) Coverage(stopped bool) string {
 		fmt.Fprintf(&b, "; limit = %d, shared between the events, left the others out", s.Limit)
 	case s.Sampled > 0:
 		fmt.Fprintf(&b, "; of %s with more than %d states only as many, chosen by seed = %d", plural(s.Sampled, "event"), maxExhaustive, s.Seed)
-	case s.Truncated == 0 && s.Spilled == 0 && !s.journal.sinceStart(s.Reading):
+	case s.Truncated == 0 && s.Spilled == 0 && s.Raced == 0 && !s.journal.sinceStart(s.Reading):
 		b.WriteString("; that is all")
 	}
 	if s.Apart < s.Crowd {
@@ -39,6 +39,9 @@ func (s *Search) Coverage(stopped bool) string {
 	}
 	if s.Spilled > 0 {
 		fmt.Fprintf(&b, "; taken for written back, as a cache does that is full, are the oldest %s of too many undecided", plural(s.Spilled, "store"))
+	}
+	if s.Raced > 0 {
+		fmt.Fprintf(&b, "; %s that waited while another CPU stored to its bytes became visible as the guest's memory shows", plural(s.Raced, "non-temporal store"))
 	}
 	if s.journal.sinceStart(s.Reading) {
 		fmt.Fprintf(&b, "; what was durable when the trace began is taken for durable under %s too", strings.Join(s.words(), " and "))

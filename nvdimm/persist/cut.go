@@ -29,7 +29,7 @@ type Cut struct {
 
 // Cut chooses a state. The memory is as it was until Apply.
 func (m *Model) Cut(keep Keep, seed uint64) *Cut {
-	m.endAtomic(nil)
+	m.endWhole(nil)
 	c := &Cut{lines: map[place][LineSize]byte{}}
 	random := generator(seed)
 	for _, d := range m.media {
@@ -68,12 +68,15 @@ func (m *Model) Abandon(e *observe.Store) {
 	}
 	l := d.lines.get(n)
 	l.known = nil
-	if c := m.cpu(&e.At); c.group == e.Group && !c.inString() {
-		c.parts = c.parts[:0]
-	}
 	var next op
 	next.set(e, 0, 0)
-	l.ops = slices.DeleteFunc(l.ops, func(o op) bool { return o.atomicWith(&next, &m.Config) })
+	gone := map[uint64]bool{}
+	l.ops = slices.DeleteFunc(l.ops, func(o op) bool {
+		gone[o.id] = o.atomicWith(&next, &m.Config)
+		return gone[o.id]
+	})
+	c := m.cpu(&e.At)
+	c.parts = slices.DeleteFunc(c.parts, func(r ref) bool { return gone[r.id] })
 }
 
 // Touch tells of a store after the power failed, which must leave no trace:

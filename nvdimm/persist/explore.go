@@ -31,6 +31,7 @@ type Search struct {
 	AtLeast    bool     // there are more legal states than Legal, of lines with too many
 	Truncated  int      // stores taken for written back, for space: see maxOps
 	Spilled    int      // stores taken for written back, for space: see maxUndecided
+	Raced      int      // non-temporal stores whose order with other CPUs' is that of the memory
 	Crowd      int      // lines undecided at the point with most of those that were neither all lost alone nor kept alone
 	Apart      int      // of these, those that were
 
@@ -79,7 +80,7 @@ func (r *replay) point() *point {
 	if !r.more {
 		next = nil
 	}
-	r.model.endAtomic(next)
+	r.model.endWhole(next)
 	p := &point{r: r, whole: true, total: big.NewInt(1), rest: r.hash}
 	n := 0
 	for _, d := range r.model.media {
@@ -184,13 +185,13 @@ func (s *Search) wants(r *replay) bool {
 	if s.At != AtFence && s.At != AtStore {
 		return false
 	}
-	switch e.what { // what makes stores durable, or parts of a string
+	switch e.what { // what makes stores durable
 	case AtFence, AtOrder:
-		return r.model.pending(&e.At, e.order)
+		return r.model.pending(&e.At, e.order) || r.model.pendingParts(e)
 	case AtStore:
-		return e.Kind&observe.Device == 0 && (r.model.pendingCLFLUSH(&e.At) || r.model.pendingString(e))
+		return e.Kind&observe.Device == 0 && (r.model.pendingCLFLUSH(&e.At) || r.model.pendingParts(e))
 	case AtFlush:
-		return e.flush == observe.CLFLUSH && r.model.pendingCLFLUSH(&e.At)
+		return e.flush == observe.CLFLUSH && r.model.pendingCLFLUSH(&e.At) || r.model.pendingParts(e)
 	}
 	return e.what == AtHint || e.what == AtLabel
 }
@@ -234,10 +235,11 @@ func (s *Search) Views(j *Journal) iter.Seq[*View] {
 func (s *Search) visit(r *replay, seen map[hash]bool, yield func(*View) bool) bool {
 	p := r.point()
 	s.Points++
-	s.Truncated, s.Spilled = 0, 0
+	s.Truncated, s.Spilled, s.Raced = 0, 0, 0
 	for _, d := range r.model.media {
 		s.Truncated += d.Truncated
 		s.Spilled += d.Spilled
+		s.Raced += d.Raced
 	}
 	s.Legal.Add(s.Legal, p.total)
 	small := p.small()

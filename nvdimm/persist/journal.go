@@ -71,7 +71,7 @@ const atomBytes = 8
 
 // Record begins a journal.
 func (m *Model) Record(labels []*Labels) (*Journal, error) {
-	m.endAtomic(nil)
+	m.endWhole(nil)
 	j := newJournal(m, labels)
 	for _, a := range labels {
 		var err error
@@ -201,7 +201,7 @@ func (c copies) Line(n uint64) []byte { return c[n][:] }
 // none yet, for a replay.
 func (m *Model) clone(replay bool) *Model {
 	n := NewModel(m.Config)
-	n.nextID, n.clean = m.nextID, m.clean
+	n.nextID, n.clean, n.latest = m.nextID, m.clean, m.latest
 	media := map[*Medium]*Medium{}
 	lines := map[*line]*line{}
 	for i, d := range m.media {
@@ -228,7 +228,10 @@ func (m *Model) clone(replay bool) *Model {
 	}
 	for i := range m.cpus {
 		o := &m.cpus[i]
-		c := cpu{vcpu: o.vcpu, wb: remap(o.wb, lines), clf: remap(o.clf, lines), strong: o.strong, mfence: o.mfence, group: o.group}
+		c := cpu{vcpu: o.vcpu, wb: remap(o.wb, lines), clf: remap(o.clf, lines), strong: o.strong, seen: o.seen, group: o.group, torn: o.torn}
+		for _, d := range o.hinted {
+			c.hinted = append(c.hinted, media[d])
+		}
 		for k, r := range o.nt {
 			if lines[r.line] == nil {
 				continue
@@ -240,7 +243,7 @@ func (m *Model) clone(replay bool) *Model {
 		}
 		for _, r := range o.parts {
 			if lines[r.line] != nil {
-				c.parts = append(c.parts, ref{lines[r.line], r.id, r.kind})
+				c.parts = append(c.parts, ref{lines[r.line], r.id})
 			}
 		}
 		n.cpus = append(n.cpus, c)

@@ -23,7 +23,9 @@ type op struct {
 	process uint32 // see Journal.Process
 
 	flushed  Flushed
-	accepted bool // Hints: it reached the memory controller
+	accepted bool  // Hints: it reached the memory controller
+	hinted   uint8 // Hints: by which CPU's store to a flush hint, plus 1
+	full     bool  // it stores all 8 bytes of its chunk
 }
 
 // Flushed says what flush of its line came after a store.
@@ -51,11 +53,14 @@ func (o *op) atomicWith(p *op, c *Config) bool {
 		return false
 	case both&observe.Locked != 0:
 		return true
-	case c.Atomic16 && both&observe.Vector != 0:
-		return o.chunk/2 == p.chunk/2
+	case c.Atomic16 && both&observe.Vector != 0 && both&observe.NonTemporal == 0:
+		return o.chunk/2 == p.chunk/2 && o.full && p.full
 	}
 	return false
 }
+
+// bytes are those of the line that the op stores to, a bit for each.
+func (o *op) bytes() uint64 { return uint64(o.mask) << (8 * (o.chunk & 7)) }
 
 // overlaps says that o and p store to a byte in common.
 func (o *op) overlaps(p *op) bool { return o.chunk == p.chunk && o.mask&p.mask != 0 }
@@ -75,7 +80,7 @@ func (o *op) set(e *observe.Store, id uint64, process uint32) {
 	o.kind = e.Kind
 	o.vcpu = e.VCPU
 	o.process = process
-	o.flushed, o.accepted = NotFlushed, false
+	o.flushed, o.accepted, o.hinted, o.full = NotFlushed, false, 0, e.Size == 8
 }
 
 // apply stores e into a line.
@@ -150,42 +155,76 @@ func (l *line) commitOldest(c *Config) {
 	l.medium.changed(l, before)
 }
 
-// commit makes the ops that take picks durable. An older op that stays must
-// not overwrite them, unless it may become visible after them.
+// needs says that o survives only if p, which was visible before it, does:
+// both are ordered and not of one instruction (R1, R10), or o stores to bytes
+// of p, of which 8 on the medium are what memory held at some time (R9).
+func (o *op) needs(p *op) bool {
+	if !o.unordered() && !p.unordered() && o.group != p.group {
+		return true
+	}
+	return o.overlaps(p) && !(p.late() && p.vcpu != o.vcpu)
+}
+
+// commit makes the ops that take picks durable, and what they need.
 func (l *line) commit(take func(*op) bool) {
 	l.known = nil
-	if !l.medium.hashed && l.all(take) {
+	if len(l.ops) > 0 && !l.medium.hashed && l.all(take) {
 		l.medium.drop(l) // what is visible is durable
 		return
+	}
+	var taken opSet
+	for i := len(l.ops) - 1; i >= 0; i-- {
+		if take(&l.ops[i]) || l.needed(i, &taken) {
+			taken.add(i)
+		}
 	}
 	before := l.medium.hashOf(l)
 	kept := l.ops[:0]
 	for i := range l.ops {
 		o := l.ops[i]
-		if !take(&o) {
+		if !taken.has(i) {
 			kept = append(kept, o)
 			continue
 		}
 		o.applyVisible(&l.durable)
 		for j := range kept {
-			k := &kept[j]
-			switch {
-			case k.chunk != o.chunk:
-			case k.late() && k.vcpu != o.vcpu:
+			if k := &kept[j]; k.overlaps(&o) { // it is late, or o would need it
 				k.under |= k.mask & o.mask
-			default:
-				k.mask &^= o.mask
 			}
 		}
-	}
-	for len(kept) > 0 && kept[0].mask == 0 {
-		kept = kept[1:]
+		if o.kind&observe.NonTemporal != 0 && l.raced(&o) {
+			l.medium.Raced++
+		}
 	}
 	l.ops = kept
 	l.medium.changed(l, before)
 	if len(kept) == 0 {
 		l.medium.drop(l)
 	}
+}
+
+// needed says that a later op that is taken needs op i.
+func (l *line) needed(i int, taken *opSet) bool {
+	for j := i + 1; j < len(l.ops); j++ {
+		if taken.has(j) && l.ops[j].needs(&l.ops[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// raced says that o, which becomes durable, stored to bytes that other CPUs
+// store to: which of them was visible first is told by the memory from now on.
+func (l *line) raced(o *op) bool {
+	if o.under != 0 {
+		return true
+	}
+	for i := range l.ops {
+		if p := &l.ops[i]; p.id > o.id && p.vcpu != o.vcpu && p.overlaps(o) {
+			return true
+		}
+	}
+	return false
 }
 
 func (l *line) all(pick func(*op) bool) bool {
@@ -203,6 +242,7 @@ type Medium struct {
 	Platform  Platform
 	Truncated int // stores taken for written back, as their line has too many
 	Spilled   int // stores taken for written back, as the medium has too many
+	Raced     int // non-temporal stores whose order with other CPUs' to their bytes is that of the memory
 
 	added int // what spill bounds, estimated
 	most  int // of that: maxUndecided, less in a test

@@ -66,28 +66,37 @@ var litmus = []struct {
 	{name: "store, movnti elsewhere, sfence", program: code(mov(A, 1), nt(B, 2), sfence), watch: []int{A, B}, adr: "02 12", eadr: "12", hints: "00 02 10 12"},
 	{name: "movntdq", program: code(xmm(1, 2), movntdq(A)), watch: []int{A, A + 8}, adr: "00 02 10 12", eadr: "00 02 10 12", hints: "00 02 10 12"},
 	{name: "movntdq, sfence", program: code(xmm(1, 2), movntdq(A), sfence), watch: []int{A, A + 8}, adr: "12", eadr: "12", hints: "00 02 10 12"},
-	{name: "movdqu", program: code(xmm(1, 2), movdqu(A)), watch: []int{A, A + 8}, adr: "00 02 10 12", eadr: "12", hints: "00 02 10 12"},
-	{name: "movdqu across lines", program: code(xmm(1, 2), movdqu(B-8)), watch: []int{B - 8, B}, adr: "00 02 10 12", eadr: "12", hints: "00 02 10 12"},
+	{name: "movdqu", program: code(xmm(1, 2), movdqu(A)), watch: []int{A, A + 8}, adr: "00 02 10 12", eadr: "00 02 10 12", hints: "00 02 10 12"},
+	{name: "movdqu across lines", program: code(xmm(1, 2), movdqu(B-8)), watch: []int{B - 8, B}, adr: "00 02 10 12", eadr: "00 02 10 12", hints: "00 02 10 12"},
 	{name: "movdqu, store, clwb", program: code(xmm(1, 2), movdqu(A), mov(A+16, 3), clwb(A)), watch: []int{A, A + 8, A + 16}, adr: "000 020 100 120 123", eadr: "123", hints: "000 020 100 120 123"},
-	{name: "store across eight bytes", program: mov(A+4, 1<<24|1), watch: []int{A + 4, A + 7}, adr: "00 11", eadr: "11", hints: "00 11"},
-	{name: "store across lines", program: mov(B-1, 2<<8|1), watch: []int{B - 1, B}, adr: "00 02 10 12", eadr: "12", hints: "00 02 10 12"},
+	{name: "store across eight bytes", program: mov(A+4, 1<<24|1), watch: []int{A + 4, A + 7}, adr: "00 11", eadr: "00 11", hints: "00 11"},
+	{name: "store across lines", program: mov(B-1, 2<<8|1), watch: []int{B - 1, B}, adr: "00 02 10 12", eadr: "00 02 10 12", hints: "00 02 10 12"},
 	{name: "rep stosq", program: stos(A, 1, 2, true), watch: []int{A, A + 8}, adr: "00 01 10 11", eadr: "00 01 10 11", hints: "00 01 10 11"},
 	{name: "rep stosb after a store", program: code(mov(A, 1), stos(A+8, 2, 2, false)), watch: []int{A, A + 8, A + 9}, adr: "000 100 102 120 122", eadr: "100 102 120 122", hints: "000 100 102 120 122"},
 	{name: "rep stosb before a store", program: code(stos(A, 1, 2, false), mov(A+8, 2)), watch: []int{A, A + 1, A + 8}, adr: "000 010 100 110 112", eadr: "112", hints: "000 010 100 110 112"},
 	{name: "rep stosq, clwb, sfence", program: code(stos(A, 1, 2, true), clwb(A), sfence), watch: []int{A, A + 8}, adr: "11", eadr: "11", hints: "00 01 10 11"},
-	{name: "two rep stosb", program: code(stos(A, 1, 1, false), stos(A+8, 2, 1, false)), watch: []int{A, A + 8}, adr: "00 10 12", eadr: "10 12", hints: "00 10 12"},
+	{name: "two rep stosb", program: code(stos(A, 1, 1, false), stos(A+8, 2, 1, false)), watch: []int{A, A + 8}, adr: "00 10 12", eadr: "12", hints: "00 10 12"},
 	{name: "lock inc", program: lockInc(A), watch: []int{A}, adr: "0 1", eadr: "1", hints: "0 1"},
 	{name: "xchg, clwb, xchg elsewhere", program: code(xchg(A, 1), clwb(A), xchg(B, 2)), watch: []int{A, B}, adr: "10 12", eadr: "12", hints: "00 02 10 12"},
 	{name: "cmpxchg16b", program: cmpxchg16b(A, 1, 2), watch: []int{A, A + 8}, adr: "00 12", eadr: "12", hints: "00 12"},
 	{name: "wbinvd", program: code(mov(A, 1), mov(B, 2), wbinvd), watch: []int{A, B}, adr: "12", eadr: "12", hints: "00 02 10 12"},
-	{name: "store, clwb, sfence, hint", program: code(mov(A, 1), clwb(A), sfence, mov(H0, 1)), watch: []int{A}, adr: "1", eadr: "1", hints: "1"},
+	{name: "store, clwb, sfence, hint", program: code(mov(A, 1), clwb(A), sfence, mov(H0, 1)), watch: []int{A}, adr: "1", eadr: "1", hints: "0 1"},
 	{name: "store, clwb, hint", program: code(mov(A, 1), clwb(A), mov(H0, 1)), watch: []int{A}, adr: "0 1", eadr: "1", hints: "0 1"},
 	{name: "store, hint", program: code(mov(A, 1), mov(H0, 1)), watch: []int{A}, adr: "0 1", eadr: "1", hints: "0 1"},
 	{name: "hint before the fence", program: code(mov(A, 1), clwb(A), mov(H0, 1), sfence), watch: []int{A}, adr: "1", eadr: "1", hints: "0 1"},
 	{name: "hint of the other DIMM", program: code(mov(A, 1), clwb(A), sfence, mov(H1, 1)), watch: []int{A}, adr: "1", eadr: "1", hints: "0 1"},
-	{name: "two DIMMs, one hint", program: code(mov(A, 1), mov(P, 2), clwb(A), clwb(P), sfence, mov(H1, 1)), watch: []int{A, P}, adr: "12", eadr: "12", hints: "02 12"},
-	{name: "movnti, sfence, hint", program: code(nt(A, 1), sfence, mov(H0, 1)), watch: []int{A}, adr: "1", eadr: "1", hints: "1"},
-	{name: "movnti, hint", program: code(nt(A, 1), mov(H0, 1)), watch: []int{A}, adr: "1", eadr: "1", hints: "1"},
+	{name: "two DIMMs, one hint", program: code(mov(A, 1), mov(P, 2), clwb(A), clwb(P), sfence, mov(H1, 1)), watch: []int{A, P}, adr: "12", eadr: "12", hints: "00 02 10 12"},
+	{name: "movnti, sfence, hint", program: code(nt(A, 1), sfence, mov(H0, 1)), watch: []int{A}, adr: "1", eadr: "1", hints: "0 1"},
+	{name: "movnti, hint", program: code(nt(A, 1), mov(H0, 1)), watch: []int{A}, adr: "1", eadr: "1", hints: "0 1"},
+	{name: "store, clwb, sfence, hint, sfence", program: code(mov(A, 1), clwb(A), sfence, mov(H0, 1), sfence), watch: []int{A}, adr: "1", eadr: "1", hints: "1"},
+	{name: "store, clwb, sfence, hint, lock", program: code(mov(A, 1), clwb(A), sfence, mov(H0, 1), lockOther), watch: []int{A}, adr: "1", eadr: "1", hints: "1"},
+	{name: "store, clwb, sfence, hint, store, clwb, sfence", program: code(mov(A, 1), clwb(A), sfence, mov(H0, 1), mov(A, 2), clwb(A), sfence), watch: []int{A}, adr: "2", eadr: "2", hints: "1 2"},
+	{name: "hint of the other DIMM, sfence", program: code(mov(A, 1), clwb(A), sfence, mov(H1, 1), sfence), watch: []int{A}, adr: "1", eadr: "1", hints: "0 1"},
+	{name: "two DIMMs, one hint, sfence", program: code(mov(A, 1), mov(P, 2), clwb(A), clwb(P), sfence, mov(H1, 1), sfence), watch: []int{A, P}, adr: "12", eadr: "12", hints: "02 12"},
+	{name: "store, movnti to a half of it", program: code(mov(A, 1<<24|1), ntd(A, 2)), watch: []int{A, A + 3}, adr: "00 11 20", eadr: "11 20", hints: "00 11 20"},
+	{name: "movnti, store to its first byte", program: code(nt(A, 1<<24|1), movb(A, 2)), watch: []int{A, A + 3}, adr: "00 11 21", eadr: "21", hints: "00 11 21"},
+	{name: "store, movnti to a half of it, sfence", program: code(mov(A-8+64, 3), mov(A+4, 1), ntd(A+4, 2), sfence), watch: []int{A + 56, A + 4}, adr: "32", eadr: "32", hints: "00 30 31 32"},
+	{name: "device's store, then a store to a half of it", events: events(kind(st(0, A+8, 1<<32|1), observe.Device), half(st(0, A+8, 2))), watch: []int{A + 8, A + 12}, adr: "00 11 21", eadr: "21", hints: "00 11 21"},
 	{name: "other memory does not count", program: code(mov(A, 1), clwb(A), storeRAM), watch: []int{A}, adr: "0 1", eadr: "1", hints: "0 1"},
 	{name: "log and commit, right", program: code(mov(A, 1), clwb(A), sfence, mov(B, 2), clwb(B), sfence), watch: []int{A, B}, adr: "12", eadr: "12", hints: "00 02 10 12"},
 	{name: "bytes of a place", program: code(movb(A, 1), movb(A+1, 2), movb(A, 3)), watch: []int{A, A + 1}, adr: "00 10 12 32", eadr: "32", hints: "00 10 12 32"},
@@ -100,7 +109,7 @@ var litmus = []struct {
 	{name: "movnti, clflush, store", program: code(nt(A, 1), clflush(B), mov(C, 2)), config: intel, watch: []int{A, C}, adr: "10 12", eadr: "12", hints: "00 02 10 12"},
 	{name: "movnti, clwb, store", program: code(nt(A, 1), clwb(A), mov(C, 2)), watch: []int{A, C}, adr: "00 02 10 12", eadr: "02 12", hints: "00 02 10 12"},
 	{name: "movaps", program: code(xmm(1, 2), movdqu(A)), config: persist.Config{Atomic16: true}, watch: []int{A, A + 8}, adr: "00 12", eadr: "12", hints: "00 12"},
-	{name: "movups of two halves of 16 bytes", program: code(xmm(1, 2), movdqu(A+8)), config: persist.Config{Atomic16: true}, watch: []int{A + 8, A + 16}, adr: "00 02 10 12", eadr: "12", hints: "00 02 10 12"},
+	{name: "movups of two halves of 16 bytes", program: code(xmm(1, 2), movdqu(A+8)), config: persist.Config{Atomic16: true}, watch: []int{A + 8, A + 16}, adr: "00 02 10 12", eadr: "00 02 10 12", hints: "00 02 10 12"},
 
 	{name: "the kernel's durable write", program: code(nt(A, 1), mov(A+8, 2), clwb(A), sfence, mov(H0, 1), sfence), watch: []int{A, A + 8}, adr: "12", eadr: "12", hints: "12"}, // R16
 	{name: "the kernel's durable write, without its first fence", program: code(mov(A, 1), clwb(A), mov(H0, 1), sfence), watch: []int{A}, adr: "1", eadr: "1", hints: "0 1"},
@@ -134,6 +143,13 @@ var groups uint64
 func st(cpu uint8, off, v int) any {
 	groups++
 	return observe.Store{At: observe.At{VCPU: cpu}, Base: dimmAt, Offset: uint64(off), Size: 8, Value: uint64(v), Group: groups}
+}
+
+// half is a store without its upper 4 bytes.
+func half(e any) any {
+	s := e.(observe.Store)
+	s.Size = 4
+	return s
 }
 
 func kind(e any, k observe.Kind) any {

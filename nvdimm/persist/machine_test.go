@@ -59,6 +59,10 @@ func nt(off, v int) []byte { // mov eax, v; movnti [rdi+off], rax
 	return code(binary.LittleEndian.AppendUint32([]byte{0xb8}, uint32(v)), []byte{0x48, 0x0f, 0xc3}, at(0, off))
 }
 
+func ntd(off, v int) []byte { // mov eax, v; movnti [rdi+off], eax
+	return code(binary.LittleEndian.AppendUint32([]byte{0xb8}, uint32(v)), []byte{0x0f, 0xc3}, at(0, off))
+}
+
 // xmm loads xmm0 with lo and hi, by the other memory.
 func xmm(lo, hi byte) []byte {
 	return []byte{0x48, 0xc7, 0x06, lo, 0, 0, 0, 0x48, 0xc7, 0x46, 8, hi, 0, 0, 0, 0xf3, 0x0f, 0x6f, 0x06}
@@ -132,11 +136,11 @@ func (c *collector) Fence(e *observe.Fence) {
 	is := func(o observe.Order) bool { return e.Order&o != 0 }
 	c.steps = append(c.steps, step{
 		what: "fence", cpu: int(e.VCPU), drain: true,
-		full:   is(observe.SFENCE | observe.MFENCE | observe.Lock),
-		mfence: is(observe.MFENCE),
-		orders: is(observe.SFENCE | observe.MFENCE | observe.WBINVD | observe.Lock | observe.Serializing | observe.PortIO),
-		all:    is(observe.WBINVD),
-		named:  is(observe.Explicit),
+		full:    is(observe.SFENCE | observe.MFENCE | observe.Lock),
+		mfence:  is(observe.MFENCE),
+		empties: is(observe.Interrupt | observe.SFENCE | observe.MFENCE | observe.WBINVD | observe.Lock | observe.Serializing | observe.PortIO),
+		all:     is(observe.WBINVD),
+		named:   is(observe.Explicit),
 	})
 	c.events = append(c.events, *e)
 }

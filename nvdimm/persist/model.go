@@ -20,6 +20,8 @@ type Model struct {
 	clean  uint64 // nextID when all was durable
 	group  uint64 // of the latest store
 
+	latest observe.At // of the latest fence
+
 	process uint32 // of the stores to come
 }
 
@@ -38,9 +40,11 @@ type cpu struct {
 	nt     []run           // non-temporal stores
 	sealed int             // of nt: before the latest CLFLUSH (R2)
 	strong bool            // Intel: a CLFLUSH may not be complete
-	mfence uint64          // id of the latest store before an MFENCE
+	seen   uint64          // id of the latest store that was visible for sure at a fence
 	parts  []ref           // EADR: of an instruction that may be in progress
 	group  uint64          // the instruction
+	torn   bool            // its parts may be parted
+	hinted []*Medium       // to whose flush hints it stored since its latest fence
 }
 
 // cover is the ops that a flush covers, by their ids: up to all, and of the
@@ -57,7 +61,6 @@ type run struct {
 type ref struct {
 	line *line
 	id   uint64
-	kind observe.Kind
 }
 
 // NewModel is a model without media.
@@ -144,7 +147,8 @@ func (m *Model) Store(e *observe.Store) {
 		return
 	}
 	weak := e.Kind&(observe.NonTemporal|observe.Device) != 0
-	parts := d.Platform == EADR && !weak && (e.Kind&(observe.String|observe.Locked) != 0 || e.Kind&observe.Vector != 0 && m.Config.Atomic16)
+	parts := d.Platform == EADR && !weak && (e.Kind&(observe.String|observe.Locked|observe.Vector) != 0 || len(own.parts) > 0 ||
+		e.Size < 8 && (e.Offset+uint64(e.Size))%8 == 0) // there may be more of it
 	if d.Platform == EADR && !weak && !parts && d.lines.get(n) == nil {
 		// R12: durable at once, so that the memory itself says it all.
 		m.nextID++
@@ -168,7 +172,7 @@ func (m *Model) Store(e *observe.Store) {
 		own.combine(l, id) // R7
 	case d.Platform != EADR:
 	case parts:
-		own.parts, own.group = append(own.parts, ref{l, id, e.Kind}), e.Group // R8, R9
+		own.part(l, id, e.Group, &m.Config) // R8, R9
 	default:
 		l.commitOne(id)
 	}
@@ -213,6 +217,9 @@ func (l *line) reach(take func(*op) bool) {
 // Flush is a write-back about to execute.
 func (m *Model) Flush(e *observe.Flush) {
 	own := m.cpu(&e.At)
+	for cpus := m.of(&e.At); len(cpus) > 0; cpus = cpus[1:] {
+		cpus[0].endParts()
+	}
 	f, state := cover{m.nextID - 1, m.nextID - 1}, FlushedWaiting // R4, R5: older stores to the line are in
 	set := own.wb
 	if e.Op == observe.CLFLUSH {
@@ -224,7 +231,7 @@ func (m *Model) Flush(e *observe.Flush) {
 				c.strong, c.sealed = true, len(c.nt)
 			}
 		} else {
-			f.own, state = own.mfence, FlushedCLFLUSH // R11
+			f.own, state = own.seen, FlushedCLFLUSH // R11
 		}
 	}
 	d, n := m.find(e.Base, e.Offset)
@@ -254,7 +261,9 @@ func (m *Model) Fence(e *observe.Fence) {
 		c := &cpus[i]
 		if e.Order&observe.MFENCE != 0 {
 			complete(c.clf, c.vcpu) // R11
-			c.mfence = m.nextID - 1
+		}
+		if m.Config.Explicit && e.Order&observe.Explicit != 0 || !m.Config.Explicit && e.Order&(ordersStores|observe.Interrupt) != 0 {
+			c.seen = m.nextID - 1 // its store buffer is empty (SDM 3A, 12.10)
 		}
 		if m.full(e.Order) {
 			complete(c.wb, c.vcpu)
@@ -262,19 +271,24 @@ func (m *Model) Fence(e *observe.Fence) {
 				complete(c.clf, c.vcpu)
 				c.strong = false
 			}
+			for _, d := range c.hinted {
+				for l := range d.accepted {
+					l.commit(func(o *op) bool { return o.hinted == c.vcpu+1 })
+				}
+			}
+			c.hinted = c.hinted[:0]
 		}
 		if m.drains(e.Order) {
 			c.drain(len(c.nt))
 		}
-		if e.Order&ordersStores != 0 {
-			c.endParts()
-		}
+		c.endParts()
 	}
+	m.latest = e.At
 	if e.Order&observe.WBINVD != 0 {
 		for _, d := range m.media {
 			for _, l := range d.sorted() {
-				if l.cachedBy(e.VCPU) {
-					l.reach(func(o *op) bool { return o.kind&observe.NonTemporal == 0 })
+				if last := l.cached(e.VCPU); last != 0 {
+					l.reach(func(o *op) bool { return o.kind&observe.NonTemporal == 0 && o.id <= last })
 				}
 			}
 		}
@@ -284,15 +298,19 @@ func (m *Model) Fence(e *observe.Fence) {
 // ordersStores are the orders that no store passes (R6).
 const ordersStores = observe.Explicit | observe.Lock | observe.Serializing | observe.PortIO
 
-// cachedBy says that a CPU's own cache has the line's contents, as it stored
-// there last, or that no CPU's has: what devices stored is in none (R17).
-func (l *line) cachedBy(vcpu uint8) bool {
+// cached is the latest op of the line that a CPU's own cache has: its own
+// latest, if no other CPU stored to the line after it (R17). It is 0 if the
+// line is not there.
+func (l *line) cached(vcpu uint8) uint64 {
 	for i := len(l.ops) - 1; i >= 0; i-- {
 		if o := &l.ops[i]; !o.unordered() {
-			return o.vcpu == vcpu
+			if o.vcpu == vcpu {
+				return o.id
+			}
+			return 0
 		}
 	}
-	return true
+	return 0
 }
 
 // full says that an order makes earlier flushes complete (R3 to R5).
@@ -354,39 +372,58 @@ func (c *cpu) drain(n int) {
 	c.sealed = 0
 }
 
+// part notes a part of an instruction.
+func (c *cpu) part(l *line, id, group uint64, config *Config) {
+	if n := len(c.parts); n == 0 {
+		c.torn = false
+	} else if last := c.parts[n-1]; last.line != l || len(l.ops) < 2 || !l.ops[len(l.ops)-1].atomicWith(&l.ops[len(l.ops)-2], config) {
+		c.torn = true
+	}
+	c.parts, c.group = append(c.parts, ref{l, id}), group
+}
+
 // endParts makes the parts of an instruction that ended durable.
 func (c *cpu) endParts() {
+	if len(c.parts) == 0 {
+		return
+	}
 	for _, r := range c.parts {
 		r.line.commitOne(r.id)
 	}
-	c.parts = c.parts[:0]
+	c.parts, c.torn = c.parts[:0], false
 }
 
-// inString says that the stores of a string instruction may be in progress.
-func (c *cpu) inString() bool { return len(c.parts) > 0 && c.parts[0].kind&observe.String != 0 }
-
-// endAtomic ends the instruction whose parts are atomic, which all are there,
-// unless e is another.
-func (c *cpu) endAtomic(e *event) {
-	if len(c.parts) > 0 && !c.inString() && (e == nil || e.what != AtStore || e.Group != c.group) {
+// endWhole ends the instruction whose parts no power failure parts, which all
+// are there unless the next event is of it too.
+func (c *cpu) endWhole(next *event) {
+	if len(c.parts) > 0 && !c.torn && (next == nil || next.what != AtStore || next.Group != c.group) {
 		c.endParts()
 	}
 }
 
-// Hint is a store to a flush hint of a medium (R13). What the kernel fenced
-// before it is in; its second fence adds nothing (R16).
+// Hint is a store to a flush hint of a medium (R13): what reached the memory
+// controller before it is in at the CPU's next fence, as the kernel executes
+// one (R16). An engine tells of the
+// access to uncached memory that it is right before it.
 func (m *Model) Hint(d *Medium) {
+	c := m.cpu(&m.latest)
 	for l := range d.accepted {
-		l.commit(func(o *op) bool { return o.accepted })
+		for i := range l.ops {
+			if o := &l.ops[i]; o.accepted && o.hinted == 0 {
+				o.hinted = c.vcpu + 1
+			}
+		}
 	}
-	clear(d.accepted)
+	if len(d.accepted) > 0 {
+		c.hinted = append(c.hinted, d)
+	}
 }
 
-// endAtomic ends the atomic instructions that the next event, nil for none, is
-// not of.
-func (m *Model) endAtomic(next *event) {
+// endWhole ends the instructions that no power failure parts and the next
+// event, nil for none, is not of.
+func (m *Model) endWhole(next *event) {
 	for i := range m.cpus {
-		m.cpus[i].endAtomic(next)
+		m.cpus[i].endWhole(next)
 	}
 }
 
@@ -428,10 +465,9 @@ func (m *Model) pending(at *observe.At, o observe.Order) bool {
 	cpus := m.of(at)
 	for i := range cpus {
 		c := &cpus[i]
-		if m.full(o) && (len(c.wb) > 0 || m.Config.IntelCLFLUSH && len(c.clf) > 0) ||
+		if m.full(o) && (len(c.wb)+len(c.hinted) > 0 || m.Config.IntelCLFLUSH && len(c.clf) > 0) ||
 			o&observe.MFENCE != 0 && len(c.clf) > 0 ||
-			m.drains(o) && len(c.nt) > 0 ||
-			o&ordersStores != 0 && c.inString() {
+			m.drains(o) && len(c.nt) > 0 {
 			return true
 		}
 	}
@@ -449,12 +485,12 @@ func (m *Model) pendingCLFLUSH(at *observe.At) bool {
 	return false
 }
 
-// pendingString says that a store would end a string instruction, whose stores
-// are not durable yet.
-func (m *Model) pendingString(e *event) bool {
+// pendingParts says that an event would end another instruction whose parts
+// may be parted.
+func (m *Model) pendingParts(e *event) bool {
 	cpus := m.of(&e.At)
 	for i := range cpus {
-		if c := &cpus[i]; c.inString() && e.Group != c.group {
+		if c := &cpus[i]; len(c.parts) > 0 && c.torn && (e.what != AtStore || e.Group != c.group) {
 			return true
 		}
 	}

@@ -81,8 +81,17 @@ func (l *line) next(units []unit, i int, at interleaving) (interleaving, bool) {
 	return at, true
 }
 
-// needs says that u survives only if v, which came before it, does.
-func (l *line) needs(u, v *unit) bool { return !u.free && !v.free && u.group != v.group }
+// needs says that u survives only if v, which was visible before it, does.
+func (l *line) needs(u, v *unit) bool {
+	for i := u.first; i < u.end; i++ {
+		for j := v.first; j < v.end; j++ {
+			if l.ops[i].needs(&l.ops[j]) {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // mayFollow says that u may become visible after v, though it came before it.
 func (l *line) mayFollow(u, v *unit) bool {

@@ -30,6 +30,7 @@ type unit struct {
 	first, end int // indexes of ops
 	group      uint64
 	free       bool // no rule orders it within the line
+	bytes      uint64
 }
 
 // units divides the ops of a line.
@@ -39,9 +40,10 @@ func (l *line) units(c *Config) []unit {
 		o := &l.ops[i]
 		if n := len(list); n > 0 && o.atomicWith(&l.ops[i-1], c) {
 			list[n-1].end = i + 1
+			list[n-1].bytes |= o.bytes()
 			continue
 		}
-		list = append(list, unit{i, i + 1, o.group, o.unordered()})
+		list = append(list, unit{i, i + 1, o.group, o.unordered(), o.bytes()})
 	}
 	return list
 }
@@ -105,23 +107,28 @@ func (l *line) everything() content {
 	return all
 }
 
-// order is what the ordered units that are left out say of later ones.
+// order is what the units that are left out say of later ones. It is for lines
+// without races.
 type order struct {
-	gap   bool   // some are left out
+	lost  uint64 // the bytes that they store to
+	gap   bool   // ordered ones are left out
 	mixed bool   // and not all of one instruction
 	group uint64 // the instruction
 }
 
 // after is the order once u is left out.
 func (o order) after(u *unit) order {
-	if u.free {
-		return o
+	o.lost |= u.bytes
+	if !u.free {
+		o.gap, o.mixed, o.group = true, o.mixed || o.gap && o.group != u.group, u.group
 	}
-	return order{gap: true, mixed: o.mixed || o.gap && o.group != u.group, group: u.group}
+	return o
 }
 
-// allows says that u may survive.
-func (o order) allows(u *unit) bool { return u.free || !o.gap || !o.mixed && o.group == u.group }
+// allows says that u may survive: see op.needs.
+func (o order) allows(u *unit) bool {
+	return o.lost&u.bytes == 0 && (u.free || !o.gap || !o.mixed && o.group == u.group)
+}
 
 type enumeration struct {
 	line  *line
