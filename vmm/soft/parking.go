@@ -10,7 +10,7 @@ const (
 
 	commandNoop   = 0
 	commandWakeup = 1
-	commandTest   = 2 // does nothing, if the processor is parked
+	commandTest   = 2 // a parked processor only takes note of it
 )
 
 // park resets the processor, which then waits for the mailbox to name it, as
@@ -22,20 +22,29 @@ func (c *cpu) park() {
 	c.parked, c.halted = true, true
 }
 
-// unpark starts the processor that the mailbox names, if it is parked.
+// unpark starts the processor that the mailbox names, if it waits for that: it
+// is parked, or halts with interrupts off. The latter is where Linux leaves a
+// processor that it took offline, up to 6.10: it knows no way back into the
+// mailbox, and of INIT no other use than SIPI's.
 func (p *processors) unpark() {
 	at := p.parking.Mailbox
 	for _, c := range p.cpus {
-		if !c.parked || at == 0 {
+		if at == 0 || !c.parked && (c.id == 0 || !c.halted || c.flags&flagIF != 0) {
 			continue
 		}
 		command := c.readPhys(at+mailboxCommand, 2)
 		if command == commandNoop || c.readPhys(at+mailboxAPICID, 4) != uint64(c.id) {
 			continue
 		}
-		if command == commandWakeup {
+		switch {
+		case command == commandWakeup:
+			if !c.parked {
+				c.park()
+			}
 			c.parked, c.halted = false, false
 			c.rip = c.readPhys(at+mailboxVector, 8)
+		case !c.parked:
+			continue // it is not asleep for firmware to test
 		}
 		c.writePhys(at+mailboxCommand, 2, commandNoop)
 	}

@@ -375,6 +375,35 @@ func TestINIT(t *testing.T) {
 	}
 }
 
+// TestWakeOffline: the mailbox starts a processor that halts with interrupts off,
+// and not one that halts with interrupts on.
+func TestWakeOffline(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		halt []byte
+		want uint64 // starts of the second processor
+	}{
+		{"cli; hlt", []byte{0xfa, 0xf4}, 2},
+		{"sti; hlt", []byte{0xfb, 0xf4}, 1},
+	} {
+		m := newTestPair(t, Engine{}, 1)
+		defer m.p.Close()
+		m.put(testCode, append(append(append([]byte{}, wakeSecond...),
+			0xb9, 0x50, 0xc3, 0x00, 0x00, // mov ecx, 50000
+			0xff, 0xc9, // delay: dec ecx
+			0x75, 0xfc, // jne delay
+		), append(append([]byte{}, wakeSecond...), 0xfa, 0xf4)...)...)
+		m.put(testSecond, append([]byte{0x48, 0xff, 0x04, 0x25, 0x00, 0x00, 0x29, 0x00}, test.halt...)...) // inc qword [testData]
+		exit, err := m.p.Run(context.Background(), 2*time.Millisecond)
+		if err != nil || test.want == 2 && exit != vmm.ExitDead {
+			t.Errorf("%s: Run() = %v, %v, want %v", test.name, exit, err, vmm.ExitDead)
+		}
+		if got := m.word(testData); got != test.want {
+			t.Errorf("%s: the second processor started %d times, want %d", test.name, got, test.want)
+		}
+	}
+}
+
 // BenchmarkTwoProcessors reports millions of instructions a second of both.
 func BenchmarkTwoProcessors(b *testing.B) {
 	for _, l := range benchLoops {
