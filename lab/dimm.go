@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -79,6 +80,11 @@ func (v *VM) Unplug(d *NVDIMM) error {
 	v.root.Withdraw(d.DIMM)
 	v.dimms = slices.DeleteFunc(v.dimms, func(o *NVDIMM) bool { return o == d })
 	return nil
+}
+
+// NVDIMMs are what is plugged, in slot order.
+func (v *VM) NVDIMMs() []*NVDIMM {
+	return slices.SortedFunc(slices.Values(v.dimms), func(a, b *NVDIMM) int { return cmp.Compare(a.Slot(), b.Slot()) })
 }
 
 // has returns an error if a DIMM was taken out, or is another VM's.

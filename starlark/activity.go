@@ -18,6 +18,40 @@ type activity struct {
 	t      *T       // nil while a file loads
 	chain  []string // files being loaded, outermost first
 	sample *sample
+	given  origins
+	latest *result // of a command of any VM
+}
+
+// origins are the latest lists that commands of a guest gave, and which
+// commands these were. Lists are few and errors rare.
+type origins []struct {
+	value   starlark.Value
+	command string
+}
+
+const originsLimit = 64
+
+func (a *activity) gave(v starlark.Value, command string) {
+	if _, ok := v.(*starlark.List); !ok {
+		return
+	}
+	if len(a.given) == originsLimit {
+		a.given = append(a.given[:0], a.given[originsLimit/2:]...)
+	}
+	a.given = append(a.given, struct {
+		value   starlark.Value
+		command string
+	}{v, command})
+}
+
+// origin is the command that gave a list, "" if it is not known.
+func (a *activity) origin(list starlark.Value) string {
+	for _, g := range a.given {
+		if g.value == list {
+			return g.command
+		}
+	}
+	return ""
 }
 
 // DefaultSteps is how many steps a test may take unless the run says

@@ -152,6 +152,11 @@ func (c *call) shown(ok bool, shown ...string) error {
 		}
 		e.detail = append(e.detail, fmt.Sprintf("  %-*s  %s (%s)", width, name, abridged(v, limit), v.Type()))
 	}
+	if r, attr := judged(c.thread); r != nil {
+		for line := range strings.SplitSeq(r.explain(attr), "\n") {
+			e.detail = append(e.detail, "  "+line)
+		}
+	}
 	return e
 }
 

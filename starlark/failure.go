@@ -150,7 +150,7 @@ func (s *sources) failureOf(class Class, err error) *Failure {
 func (s *sources) describe(class Class, err error) string {
 	var stopped *stoppedError
 	if errors.As(err, &stopped) {
-		return s.traced(class, "", stopped.Error(), stopped.stack)
+		return s.traced(class, "", stopped.Error(), stopped.stack, "")
 	}
 	if inner := loadError(err); inner != nil {
 		text := s.describe(class, inner)
@@ -167,7 +167,7 @@ func (s *sources) describe(class Class, err error) string {
 		}
 		return strings.Join(texts, "\n")
 	case *starlark.EvalError:
-		return s.traced(class, raiser(e), message(e), e.CallStack)
+		return s.traced(class, raiser(e), message(e), e.CallStack, hintOf(e))
 	}
 	return class.String() + ": " + err.Error()
 }
@@ -204,7 +204,7 @@ func raiser(e *starlark.EvalError) string {
 }
 
 // traced is a message with the position, source and stack it has.
-func (s *sources) traced(class Class, name, msg string, stack starlark.CallStack) string {
+func (s *sources) traced(class Class, name, msg string, stack starlark.CallStack, hint string) string {
 	frames := make([]starlark.CallFrame, 0, len(stack))
 	for _, f := range stack {
 		if !isBuiltin(f) {
@@ -234,7 +234,9 @@ func (s *sources) traced(class Class, name, msg string, stack starlark.CallStack
 	if class == Bug {
 		fmt.Fprintln(&b, "this is a defect of nvlab, not of the scenario")
 	}
-	hint := runHint(msg)
+	if hint == "" {
+		hint = runHint(msg)
+	}
 	for _, f := range frames {
 		if taker := s.tooEarly(f.Pos); taker != "" {
 			hint = fmt.Sprintf("%s calls the function itself: write %s(lambda: ...), so that it is not called before", taker, taker)

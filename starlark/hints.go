@@ -1,6 +1,7 @@
 package nvstar
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -74,6 +75,7 @@ var runHints = []hint{
 		`Starlark's format knows {}, {0}, {name}, {!r} and {!s}, without widths; x + " " * (5 - len(x)) pads, "%x" % n is hexadecimal`},
 	{regexp.MustCompile(`got \w+, want function$`), nil,
 		`pass the function itself and do not call it: t.defer(vm.kill), check.fails(lambda: vm.run("x"), "text")`},
+	{regexp.MustCompile(`^NoneType value is not iterable|^unhandled index operation NoneType|^got NoneType, want iterable`), nil, noneHint},
 	{regexp.MustCompile(`called recursively`), nil,
 		`Starlark has no recursion: write a loop over a list of what is left to do`},
 	{regexp.MustCompile(`unknown binary op: string \+ |unknown binary op: \w+ \+ string`), nil,
@@ -97,8 +99,17 @@ func loadHint(msg, line string) string {
 	return ""
 }
 
+// entryByAttribute is the error of x.dev where x["dev"] is meant.
+var entryByAttribute = regexp.MustCompile(`^(dict|list) has no \.(\w+) field or method`)
+
 func runHint(msg string) string {
 	head, _, _ := strings.Cut(msg, "\n")
+	if m := entryByAttribute.FindStringSubmatch(head); m != nil && !strings.Contains(head, "did you mean") {
+		if m[1] == "list" {
+			return fmt.Sprintf("it is a list: take an element first, as in [0][%q]", m[2])
+		}
+		return fmt.Sprintf("an entry of a dict is [%q]", m[2])
+	}
 	for _, h := range runHints {
 		if h.pattern.MatchString(head) {
 			return h.text

@@ -153,6 +153,7 @@ func (l *Loader) execute(ctx context.Context, m *module, path string, chain []st
 		return errs
 	}
 	guard.Guard(file)
+	hintIndexes(file)
 	program, err := starlark.FileProgram(file, universe().Has)
 	if err != nil {
 		return err

@@ -47,6 +47,7 @@ func TestContract(t *testing.T) {
 		vm.plug vm.boot vm.run vm.ndctl vm.daxctl vm.read_file vm.write_file vm.wait
 		vm.poweroff vm.reboot vm.kill vm.power_cut vm.console vm.dmesg vm.state vm.engine vm.clock
 		vm.acpi vm.nfit vm.memory_devices vm.power_cut_on vm.wait_off vm.trace
+		vm.regions vm.namespaces vm.dimms vm.init_labels vm.result
 		result.exit_code result.signal result.stdout result.stderr result.stdout_bytes result.json
 		check.eq check.ne check.true check.false check.lt check.le check.gt check.ge check.contains
 		check.not_contains check.matches check.bytes_eq check.fails

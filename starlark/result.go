@@ -10,7 +10,10 @@ import (
 )
 
 // A result is how a command in the guest ended. It holds nothing of the VM.
-type result struct{ r *lab.Result }
+type result struct {
+	r       *lab.Result
+	command string
+}
 
 func (r *result) alive() error                             { return nil }
 func (r *result) Type() string                             { return "result" }
@@ -23,6 +26,48 @@ func (r *result) AttrNames() []string                      { return resultClass.
 func (r *result) String() string {
 	return fmt.Sprintf("struct(exit_code = %s, signal = %s, stdout = %s, stderr = %s)",
 		r.exitCode(), textOrNone(r.r.Signal), brief(r.stream(r.r.Stdout)), brief(r.stream(r.r.Stderr)))
+}
+
+// explain is what a failed check of an attribute shows of the result: the
+// streams, but for one that the check shows itself.
+func (r *result) explain(attr string) string {
+	shown := *r.r
+	switch attr {
+	case "stdout", "stdout_bytes", "json":
+		shown.Stdout = nil
+	case "stderr":
+		shown.Stderr = nil
+	}
+	return (&lab.CommandError{Command: r.command, Result: &shown}).Error()
+}
+
+// judged is the result that a check's first argument is an attribute of, and
+// which: the check itself gets a number or a text.
+func judged(thread *starlark.Thread) (*result, string) {
+	a := activityOf(thread)
+	if a.t == nil || thread.CallStackDepth() < 2 {
+		return nil, ""
+	}
+	frame := thread.DebugFrame(1)
+	at := frame.Position()
+	src := a.t.sources.files[at.Filename()]
+	if src == nil {
+		return nil, ""
+	}
+	read, ok := src.reads[place(at)]
+	switch {
+	case !ok || resultClass.index[read.attr] == nil:
+		return nil, ""
+	case read.name == "":
+		return a.latest, read.attr
+	}
+	for i := range frame.NumLocals() {
+		if binding, v := frame.Local(i); binding.Name == read.name {
+			r, _ := v.(*result)
+			return r, read.attr
+		}
+	}
+	return nil, ""
 }
 
 func (r *result) exitCode() starlark.Value {
@@ -53,6 +98,7 @@ var resultClass = newClass("result", "How a command in the guest ended.", []memb
 			if err != nil {
 				return nil, fmt.Errorf("stdout is not JSON: %w\n%s", err, shorten(string(r.r.Stdout), 2000))
 			}
+			activityOf(c.thread).gave(v, r.command)
 			return v, nil
 		}},
 })

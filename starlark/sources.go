@@ -16,10 +16,15 @@ type source struct {
 	lines []string
 	calls map[[2]int32][2]int32 // line and column of a call's parenthesis: its first and last line
 	early map[[2]int32]string   // the same of a call whose outcome stands where a function is wanted: what takes it
+	reads map[[2]int32]reading  // the same of a call whose first argument is an attribute
 }
 
+// A reading is an attribute as it stands in the source: of a name, or of what a
+// call has just returned, whose name is "".
+type reading struct{ name, attr string }
+
 func (s *sources) add(name string, text []byte) *source {
-	src := &source{lines: strings.Split(string(text), "\n"), calls: make(map[[2]int32][2]int32), early: make(map[[2]int32]string)}
+	src := &source{lines: strings.Split(string(text), "\n"), calls: make(map[[2]int32][2]int32), early: make(map[[2]int32]string), reads: make(map[[2]int32]reading)}
 	s.files[name] = src
 	return src
 }
@@ -30,6 +35,16 @@ func (src *source) index(file *syntax.File) {
 		if call, ok := n.(*syntax.CallExpr); ok {
 			start, end := call.Span()
 			src.calls[place(call.Lparen)] = [2]int32{start.Line, end.Line}
+			if len(call.Args) > 0 {
+				if arg, ok := call.Args[0].(*syntax.DotExpr); ok {
+					switch x := arg.X.(type) {
+					case *syntax.Ident:
+						src.reads[place(call.Lparen)] = reading{x.Name, arg.Name.Name}
+					case *syntax.CallExpr:
+						src.reads[place(call.Lparen)] = reading{"", arg.Name.Name}
+					}
+				}
+			}
 			if fn, ok := call.Fn.(*syntax.DotExpr); ok && len(call.Args) > 0 && (fn.Name.Name == "fails" || fn.Name.Name == "defer") {
 				if arg, ok := call.Args[0].(*syntax.CallExpr); ok {
 					src.early[place(arg.Lparen)] = dotted(fn)

@@ -295,5 +295,5 @@ func newVM(c *call, t *T) (starlark.Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &vm{t, v, c.paste("t.vm")}, nil
+	return &vm{t: t, v: v, made: c.paste("t.vm")}, nil
 }

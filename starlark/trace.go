@@ -17,6 +17,8 @@ type trace struct {
 	vm   *vm
 	t    *lab.Trace
 	made string
+
+	command string
 }
 
 func (x *trace) alive() error                             { return x.vm.alive() }
@@ -32,7 +34,7 @@ func count(n int) (starlark.Value, error) { return starlark.MakeInt(n), nil }
 
 var traceClass = newClass("trace", "What vm.trace recorded.", []member[*trace]{
 	{name: "result", doc: "How the command ended → result.",
-		get: func(x *trace) (starlark.Value, error) { return &result{x.t.Result}, nil }},
+		get: func(x *trace) (starlark.Value, error) { return &result{r: x.t.Result, command: x.command}, nil }},
 	{name: "stores", doc: "Stores to the NVDIMMs, in aligned chunks of at most 8 bytes: a count.",
 		get: func(x *trace) (starlark.Value, error) { return count(x.t.Stores) }},
 	{name: "flushes", doc: "Cache line flushes of NVDIMM lines: a count.",
@@ -129,7 +131,8 @@ func vmTrace(c *call, v *vm) (starlark.Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &trace{v, t, fmt.Sprintf("vm.trace(%s)", brief(c.value("command")))}, nil
+	v.latest = &result{r: t.Result, command: command.String()}
+	return &trace{vm: v, t: t, made: fmt.Sprintf("vm.trace(%s)", brief(c.value("command"))), command: command.String()}, nil
 }
 
 // dimmID is the id of a medium's NVDIMM, or None.

@@ -23,6 +23,7 @@ var universe = sync.OnceValue(func() starlark.StringDict {
 		"TiB":    starlark.MakeInt64(1 << 40),
 	}
 	maps.Copy(names, guard.Universe())
+	names[indexName] = indexFunction
 	return names
 })
 

@@ -14,9 +14,10 @@ import (
 
 // A vm is a machine.
 type vm struct {
-	t    *T
-	v    *lab.VM
-	made string // the call that made it
+	t      *T
+	v      *lab.VM
+	made   string  // the call that made it
+	latest *result // of a command
 }
 
 func (v *vm) alive() error                             { return v.t.alive() }
@@ -70,11 +71,30 @@ vendor_id, device_id, revision, serial, handle and physical_id are what the NFIT
 A shell's exit status is that of its last command: "false; echo x" and "false | cat" end in 0. With errexit a string stops at the first command that fails, wherever it stands in a pipeline (sh -e -o pipefail).`,
 		call: runCommand},
 	{name: "ndctl", sig: `(*args, check=True)`,
-		doc:  `Runs the guest's ndctl and returns its JSON decoded; None if it printed none.`,
+		doc:  `Runs the guest's ndctl and returns its JSON decoded, a list or a dict as ndctl prints it; None if it printed none. With check=False a bad end is no failure: vm.result has the exit status and what ndctl said.`,
 		call: func(c *call, v *vm) (starlark.Value, error) { return runJSON(c, v, "ndctl") }},
 	{name: "daxctl", sig: `(*args, check=True)`,
-		doc:  `Runs the guest's daxctl and returns its JSON decoded; None if it printed none.`,
+		doc:  `Runs the guest's daxctl and returns its JSON decoded, as vm.ndctl does.`,
 		call: func(c *call, v *vm) (starlark.Value, error) { return runJSON(c, v, "daxctl") }},
+	{name: "regions", sig: `(region=None, *, dimm=None, idle=False, verbose=0)`,
+		doc:  `What ndctl list -R says of the regions → list of dicts in the order of their numbers, empty if there are none. region, such as "region0", and dimm narrow it down; dimm is an nvdimm, its id, or its name in the guest, "nmem0". idle=True lists disabled ones too. verbose is how many -v ndctl gets: 1 adds the namespaces and NUMA nodes, 2 the mappings.`,
+		call: listRegions},
+	{name: "namespaces", sig: `(namespace=None, *, region=None, dimm=None, mode=None, idle=False, verbose=0)`,
+		doc:  `What ndctl list -N says of the namespaces → list of dicts in the order of their numbers, as vm.regions. mode is "fsdax", "devdax", "sector" or "raw".`,
+		call: listNamespaces},
+	{name: "dimms", sig: `(dimm=None, *, region=None, idle=False, health=False, firmware=False, verbose=0)`,
+		doc:  `What ndctl list -D says of the DIMMs → list of dicts in the order of their numbers, as vm.regions. health and firmware add what the DIMM tells of them.`,
+		call: listDIMMs},
+	{name: "init_labels", sig: `(dimm, *, version="1.2")`,
+		doc:  `Makes an empty label area of version "1.2" or "1.1", as ndctl init-labels -f does: the regions of the DIMM are disabled first and enabled again after it → the list of them, as of vm.regions. What namespaces there were is lost. dimm is an nvdimm, its id, its name in the guest, "nmem0", or a list of those, as an interleave set needs.`,
+		call: initLabels},
+	{name: "result", doc: `How the latest command of this VM ended → result: of vm.run, vm.trace, vm.ndctl, vm.daxctl and what calls them. None before the first.`,
+		get: func(v *vm) (starlark.Value, error) {
+			if v.latest == nil {
+				return starlark.None, nil
+			}
+			return v.latest, nil
+		}},
 	{name: "read_file", sig: `(path)`,
 		doc: `A whole file of the guest → bytes.`,
 		call: func(c *call, v *vm) (starlark.Value, error) {
@@ -324,41 +344,22 @@ func runCommand(c *call, v *vm) (starlark.Value, error) {
 	if c.err != nil {
 		return nil, c.err
 	}
-	r, err := v.v.Run(c.ctx(), command)
+	r, err := v.command(c, command)
 	if err != nil {
 		return nil, err
 	}
-	return &result{r}, nil
+	return r, nil
 }
 
-// runJSON runs a tool that may print JSON.
-func runJSON(c *call, v *vm, tool string) (starlark.Value, error) {
-	args := []string{tool}
-	for _, a := range c.rest {
-		switch a := a.(type) {
-		case starlark.String:
-			args = append(args, string(a))
-		case starlark.Int:
-			args = append(args, a.String())
-		default:
-			return nil, fmt.Errorf("argument %s: got %s, want string or int", brief(a), a.Type())
-		}
+// command runs a command in the guest and keeps how it ended.
+func (v *vm) command(c *call, command lab.Command) (*result, error) {
+	r, err := v.v.Run(c.ctx(), command)
+	if r != nil {
+		v.latest = &result{r: r, command: command.String()}
+		activityOf(c.thread).latest = v.latest
 	}
-	check := c.truth("check")
-	if c.err != nil {
-		return nil, c.err
-	}
-	r, err := v.v.Run(c.ctx(), lab.Command{Args: args, Timeout: lab.DefaultTimeout, Check: check})
 	if err != nil {
 		return nil, err
 	}
-	out := strings.TrimSpace(string(r.Stdout))
-	if !strings.HasPrefix(out, "{") && !strings.HasPrefix(out, "[") {
-		return starlark.None, nil
-	}
-	value, err := decodeJSON(c.thread, out)
-	if err != nil {
-		return nil, fmt.Errorf("%s printed what is not JSON: %w\n%s", strings.Join(args, " "), err, shorten(out, 2000))
-	}
-	return value, nil
+	return v.latest, nil
 }
