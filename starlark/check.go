@@ -199,12 +199,20 @@ func (c *call) regexp(name string) *regexp.Regexp {
 	return re
 }
 
+// callBack calls a function of the scenario.
+func (c *call) callBack(fn starlark.Callable) (starlark.Value, error) {
+	if t := activityOf(c.thread).t; t != nil {
+		defer t.env.Place.enter("")()
+	}
+	return starlark.Call(c.thread, fn, nil, nil)
+}
+
 func checkFails(c *call, _ checkModule) (starlark.Value, error) {
 	fn, re := c.function("fn"), c.regexp("regexp")
 	if c.err != nil {
 		return nil, c.err
 	}
-	v, err := starlark.Call(c.thread, fn, nil, nil)
+	v, err := c.callBack(fn)
 	switch {
 	case err == nil:
 		e := &checkError{head: "no error was raised"}

@@ -93,6 +93,9 @@ func (k *class[H]) attr(h H, name string) (starlark.Value, error) {
 		if err != nil {
 			return nil, err
 		}
+		if t := activityOf(thread).t; t != nil {
+			defer t.env.Place.enter(b.Name())()
+		}
 		c := &call{thread: thread, name: b.Name(), sig: sig, values: values, rest: rest}
 		v, err = m.call(c, h)
 		if err == nil {

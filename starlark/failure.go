@@ -97,6 +97,8 @@ type Failure struct {
 	Message string // one line
 	Text    string // all of it: message, source, values, traceback
 	Stack   string // the Go stack of a Bug, if there is one
+
+	cut bool // the run's time limit struck, which says nothing of the test
 }
 
 // classify says what kind of failure an error is.

@@ -66,13 +66,14 @@ type module struct {
 	err     error
 }
 
-// Load loads a scenario. The failure is nil or of class Syntax, Interrupted or
+// Load loads a scenario. The failure is nil or of class Syntax, Interrupted,
+// Scenario (the run's time limit) or
 // Bug.
 func (l *Loader) Load(ctx context.Context, path string) (*File, *Failure) {
 	m, err := l.module(ctx, path, nil)
 	if err != nil {
 		class := classify(err)
-		if class != Interrupted && class != Bug {
+		if class != Interrupted && class != Bug && !errors.As(err, new(*TimeoutError)) {
 			class = Syntax
 		}
 		return nil, l.sources.failureOf(class, err)

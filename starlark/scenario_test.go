@@ -21,16 +21,12 @@ type recorder struct {
 	logs strings.Builder
 }
 
-func (r *recorder) Match(string) bool          { return true }
-func (r *recorder) Dir(string) (string, error) { return r.t.TempDir(), nil }
-func (r *recorder) Start(string)               {}
-func (r *recorder) Output(_, text string)      { r.logs.WriteString(text) }
-func (r *recorder) Gone(_, _ string, f *Failure) {
-	if f != nil {
-		r.t.Error(f.Text)
-	}
-}
-func (r *recorder) End(string, *Outcome, *lab.Experiment) {}
+func (r *recorder) Match(string) bool                                          { return true }
+func (r *recorder) Dir(string) (string, error)                                 { return r.t.TempDir(), nil }
+func (r *recorder) Start(string)                                               {}
+func (r *recorder) Output(_, text string)                                      { r.logs.WriteString(text) }
+func (r *recorder) End(string, string, *Outcome)                               {}
+func (r *recorder) Closing(context.Context, string, *Outcome, *lab.Experiment) {}
 
 // runTest runs a test without a guest and gives its outcome as its docstring
 // would say it: "passes", "skips: why" or "fails: text".

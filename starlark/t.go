@@ -1,6 +1,7 @@
 package nvstar
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -18,6 +19,7 @@ import (
 // T is the value that a test takes: what it makes hangs off it and ends with
 // it.
 type T struct {
+	ctx      context.Context // the run's
 	env      Env
 	parent   *T
 	name     string
@@ -27,6 +29,9 @@ type T struct {
 	deferred []starlark.Callable
 	subs     map[string]int
 	ended    bool
+
+	cleaning   bool // its deferred functions run
+	redeferred int  // functions that these deferred
 
 	xfail       string
 	assumed     bool   // a power cut said what it goes by
@@ -112,14 +117,13 @@ memory, maxmem: sizes; slots: how many memory devices fit. cpus: 1 to 8; on engi
 With the name of a kernel's package, kernel="linux-image-6.1.0-53-cloud-amd64" or PACKAGE=VERSION, it skips if that can be had neither from the store of guests nor from the archive; t.vm(kernel=...) then takes the same name.`,
 		call: needs},
 	{name: "defer", sig: `(fn)`,
-		doc: `Calls fn() when the test ends, however it ends but for an end of the whole run; the last deferred is called first.`,
+		doc: `Calls fn() when the test ends, however it ends; the last deferred is called first. Each call has a test's budget of steps. An end of the whole run leaves out what has not been called yet, and the test fails.`,
 		call: func(c *call, t *T) (starlark.Value, error) {
 			fn := c.function("fn")
 			if c.err != nil {
 				return nil, c.err
 			}
-			t.deferred = append(t.deferred, fn)
-			return nil, nil
+			return nil, t.later(fn)
 		}},
 	{name: "run", sig: `(name, fn)`,
 		doc:  `Runs fn(t) as a subtest with a t of its own, and returns whether it did not fail. A subtest that fails fails its test, which goes on.`,
@@ -173,12 +177,12 @@ func runSub(c *call, t *T) (starlark.Value, error) {
 	if c.err != nil {
 		return nil, c.err
 	}
-	sub := &T{env: t.env, parent: t, name: t.name + "/" + t.subName(name), sources: t.sources}
+	sub := &T{ctx: t.ctx, env: t.env, parent: t, name: t.name + "/" + t.subName(name), sources: t.sources}
 	if !t.env.Watcher.Match(sub.name) {
 		return starlark.True, nil
 	}
 	ctx := c.ctx()
-	outcome := sub.execute(ctx, c.thread, fn)
+	outcome := sub.execute(c.thread, fn)
 	if outcome.Status == Failed {
 		t.subFailed = true
 	}

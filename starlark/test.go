@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.starlark.net/starlark"
@@ -21,6 +22,29 @@ type Env struct {
 	Steps   uint64                          // a test may take; 0 is DefaultSteps
 	Repeat  func(test, state string) string // the command that runs a test again, with one crash state; may be nil
 	State   string                          // id of the one crash state to look at; "" for all
+	Place   *Place                          // where the test is; may be nil
+}
+
+// A Place is what a test is about, for somebody who waits for its end.
+type Place struct{ call atomic.Pointer[string] }
+
+// Call is the name of the call into nvlab that the test is in, such as "vm.run";
+// "" if the scenario itself computes.
+func (p *Place) Call() string {
+	if name := p.call.Load(); name != nil {
+		return *name
+	}
+	return ""
+}
+
+// enter notes that a call begins, "" for the scenario itself, and returns what
+// to do at its end.
+func (p *Place) enter(name string) (leave func()) {
+	if p == nil {
+		return func() {}
+	}
+	outer := p.call.Swap(&name)
+	return func() { p.call.Store(outer) }
 }
 
 // A Watcher is told what happens in a test and its subtests, named
@@ -30,11 +54,12 @@ type Watcher interface {
 	Dir(name string) (string, error) // makes the fresh directory of a test
 	Start(name string)
 	Output(name, text string) // whole lines
-	// End is called while the test's machines and directory are still there.
-	End(name string, o *Outcome, x *lab.Experiment)
-	// Gone is called when they are not. The failure, if there is one, is what
-	// went wrong at their end.
-	Gone(name, dir string, f *Failure)
+	// Closing is called before the test's machines and directory go, with how
+	// the test ended so far: to keep what may explain it. x is nil if there are
+	// none. ctx is the run's.
+	Closing(ctx context.Context, name string, o *Outcome, x *lab.Experiment)
+	// End is called when nothing of the test is left, with how it ended.
+	End(name, dir string, o *Outcome)
 }
 
 // Status of a test that ended.
@@ -56,6 +81,7 @@ type Outcome struct {
 	Elapsed  time.Duration
 	State    string // id of the latest crash state that was applied, if the test failed
 	Finding  string // what it is
+	NotRun   bool   // it was chosen, and the run ended before its turn
 }
 
 // Run runs a test and its subtests. The cause of ctx's end, if it ends, is
@@ -64,20 +90,29 @@ func (test *Test) Run(ctx context.Context, env Env) *Outcome {
 	if env.Steps == 0 {
 		env.Steps = DefaultSteps
 	}
-	t := &T{env: env, name: test.Name, sources: &test.File.loader.sources}
-	return t.execute(ctx, nil, test.fn)
+	t := &T{ctx: ctx, env: env, name: test.Name, sources: &test.File.loader.sources}
+	return t.execute(nil, test.fn)
 }
 
 // execute runs fn as the test t: on a thread of its own, or on the thread that
-// called t.run.
-func (t *T) execute(ctx context.Context, thread *starlark.Thread, fn starlark.Callable) *Outcome {
+// called t.run. Its states, in their order:
+//
+//	started    the directory is made; if that fails, the test has failed
+//	body       fn(t); the run's end, a limit, a skip or an error end it
+//	clean-up   the deferred functions, last first, whatever ended the body;
+//	           those that the run's end prevents are a failure
+//	closing    what may explain a failure is kept, then the machines end
+//	ended      the outcome is told, once, and the directory goes
+//
+// A panic in any of them is a failure of class Bug, and the next one follows.
+func (t *T) execute(thread *starlark.Thread, fn starlark.Callable) *Outcome {
 	start := time.Now()
 	t.env.Watcher.Start(t.name)
 	if err := t.open(); err != nil {
 		t.fail(&lab.Error{Class: lab.ClassHost, Err: err})
 	} else {
-		t.body(ctx, thread, fn)
-		t.cleanUp(ctx)
+		t.body(thread, fn)
+		t.cleanUp()
 		if err := guarded(t.x.GuestFault); err != nil && len(t.failures) == 0 {
 			t.fail(err)
 		}
@@ -88,16 +123,23 @@ func (t *T) execute(ctx context.Context, thread *starlark.Thread, fn starlark.Ca
 	if t.applied != nil && len(t.failures) > 0 {
 		t.outcome.State, t.outcome.Finding = t.applied.s.ID, t.applied.x.t.Describe(t.applied.s)
 	}
-	t.env.Watcher.End(t.name, &t.outcome, t.x)
-	t.ended = true
-	var broken *Failure
-	if t.x != nil {
-		if err := guarded(t.x.Close); err != nil {
-			broken = t.sources.failureOf(classify(err), fmt.Errorf("closing the machines: %w", err))
-		}
+	if err := guarded(t.close); err != nil {
+		t.fail(fmt.Errorf("at the test's end: %w", err))
+		t.conclude()
 	}
-	t.env.Watcher.Gone(t.name, t.dir, broken)
+	t.env.Watcher.End(t.name, t.dir, &t.outcome)
 	return &t.outcome
+}
+
+// close keeps what may explain a failure, and ends the machines.
+func (t *T) close() error {
+	defer t.env.Place.enter("the end of the test")()
+	kept := guarded(func() error { t.env.Watcher.Closing(t.ctx, t.name, &t.outcome, t.x); return nil })
+	t.ended = true
+	if t.x == nil {
+		return kept
+	}
+	return errors.Join(kept, guarded(t.x.Close))
 }
 
 func (t *T) open() error {
@@ -113,32 +155,72 @@ func (t *T) open() error {
 	return nil
 }
 
-func (t *T) body(ctx context.Context, thread *starlark.Thread, fn starlark.Callable) {
-	a := newActivity(ctx, t.env.Steps)
-	defer a.stop(nil)
-	a.t, a.print = t, t.print
+func (t *T) body(thread *starlark.Thread, fn starlark.Callable) {
+	defer t.env.Place.enter("")()
 	if thread == nil {
-		thread = a.newThread(t.name)
-	} else {
-		a = activityOf(thread)
-		defer func(outer *T) { a.t = outer }(a.t)
-		a.t = t
+		t.call(fn, starlark.Tuple{t})
+		return
 	}
+	a := activityOf(thread)
+	defer func(outer *T) { a.t = outer }(a.t)
+	a.t = t
 	t.fail(a.ended(callFunction(thread, fn, starlark.Tuple{t})))
 }
 
-// cleanUp runs what the test deferred, last first, unless the run ends now.
-// It has a thread of its own: the test's may have been stopped.
-func (t *T) cleanUp(ctx context.Context) {
-	for len(t.deferred) > 0 && ctx.Err() == nil {
+// call calls a function of the test on a thread of its own, with a test's
+// budget.
+func (t *T) call(fn starlark.Callable, args starlark.Tuple) {
+	a := newActivity(t.ctx, t.env.Steps)
+	defer a.stop(nil)
+	a.t, a.print = t, t.print
+	t.fail(a.ended(callFunction(a.newThread(t.name), fn, args)))
+}
+
+// cleanUp runs what the test deferred, last first, until the run ends. The
+// test's own thread may have been stopped.
+func (t *T) cleanUp() {
+	defer t.env.Place.enter("")()
+	t.cleaning = true
+	for len(t.deferred) > 0 && t.ctx.Err() == nil {
 		last := len(t.deferred) - 1
 		fn := t.deferred[last]
 		t.deferred = t.deferred[:last]
-		a := newActivity(ctx, t.env.Steps)
-		a.t, a.print = t, t.print
-		t.fail(a.ended(callFunction(a.newThread(t.name), fn, nil)))
-		a.stop(nil)
+		t.call(fn, nil)
 	}
+	if n := len(t.deferred); n > 0 {
+		t.deferred = nil
+		t.fail(&unrunError{context.Cause(t.ctx), n})
+	}
+}
+
+// An unrunError says that a test ended without what it deferred.
+type unrunError struct {
+	cause error
+	n     int
+}
+
+func (e *unrunError) Unwrap() error { return e.cause }
+
+func (e *unrunError) Error() string {
+	text := plural(e.n, "deferred function") + " did not run"
+	if e.cause == ErrInterrupted {
+		return text
+	}
+	return e.cause.Error() + ": " + text
+}
+
+// maxRedeferred is how many functions a test's deferred functions may defer.
+const maxRedeferred = 1000
+
+// later defers a function.
+func (t *T) later(fn starlark.Callable) error {
+	if t.cleaning {
+		if t.redeferred++; t.redeferred > maxRedeferred {
+			return fmt.Errorf("deferred functions deferred more than %d others: does one defer itself?", maxRedeferred)
+		}
+	}
+	t.deferred = append(t.deferred, fn)
+	return nil
 }
 
 func callFunction(thread *starlark.Thread, fn starlark.Callable, args starlark.Tuple) error {
@@ -171,11 +253,13 @@ func (t *T) fail(err error) {
 		t.skipped, t.outcome.Reason = true, skip.reason
 		return
 	}
-	t.failures = append(t.failures, t.sources.failureOf(classify(err), err))
+	f := t.sources.failureOf(classify(err), err)
+	f.cut = errors.As(err, new(*TimeoutError))
+	t.failures = append(t.failures, f)
 }
 
 // conclude decides the status. An expected failure is a skip; it never covers
-// what is no judgement of the test: a host that failed, a bug, an interrupt.
+// what is no judgement of the test: a host that failed, a bug, the run's end.
 func (t *T) conclude() {
 	o := &t.outcome
 	o.Failures = t.failures
@@ -186,8 +270,8 @@ func (t *T) conclude() {
 		o.Status = Failed
 	case failed:
 		for _, f := range t.failures {
-			if f.Class.Exit() != 1 {
-				o.Status = Failed
+			if f.Class.Exit() != 1 || f.cut {
+				o.Status, o.Reason = Failed, ""
 				return
 			}
 		}

@@ -24,6 +24,16 @@ type artifacts struct {
 	made bool
 }
 
+// folderMade is the folder, "" if no test failed.
+func (a *artifacts) folderMade() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.made {
+		return ""
+	}
+	return a.base
+}
+
 // folder makes the folder of a test: base/scenario/test/subtest, with a number
 // if it is there already.
 func (a *artifacts) folder(scenario, test string) (string, error) {

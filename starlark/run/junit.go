@@ -21,7 +21,7 @@ func (f *fileRun) suite(engine string, seed uint64) junit.Testsuite {
 		s.AddTestcase(junit.Testcase{Name: "load", Classname: f.path, Time: seconds(0), Error: junitResult(f.failure)})
 	}
 	for _, item := range f.items {
-		for _, n := range item.report.order {
+		for _, n := range item.report.ended() {
 			if n.outcome != nil {
 				s.AddTestcase(n.testcase(f.path))
 			}

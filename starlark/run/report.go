@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -67,6 +68,7 @@ type testReport struct {
 	mu    sync.Mutex
 	nodes map[string]*node
 	order []*node
+	over  bool // nothing is told any more
 }
 
 // A node is a test or a subtest that began.
@@ -80,18 +82,37 @@ type node struct {
 func (r *testReport) start(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	n := &node{name: name}
-	r.nodes[name] = n
-	r.order = append(r.order, n)
-	r.event("run", name, nil)
+	if r.over {
+		return
+	}
+	r.begin(name)
 	if r.verbose {
 		r.stream.output(name, "=== RUN   "+name+"\n")
 	}
 }
 
+func (r *testReport) begin(name string) *node {
+	n := &node{name: name}
+	r.nodes[name] = n
+	r.order = append(r.order, n)
+	r.event("run", name, nil)
+	return n
+}
+
+// notRun tells of a test whose turn never came.
+func (r *testReport) notRun(name string, o *nvstar.Outcome, text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.finish(r.begin(name), o, text)
+	r.over = true
+}
+
 func (r *testReport) log(name, text string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.over {
+		return
+	}
 	text = indent(text, "    ")
 	if r.verbose {
 		r.stream.output(name, text)
@@ -102,19 +123,49 @@ func (r *testReport) log(name, text string) {
 	}
 }
 
-// end tells how a test ended. The text says why, if it did not pass.
-func (r *testReport) end(name string, o *nvstar.Outcome, text string) {
+// end tells how a test ended, unless it is too late for that. The text says
+// why, if it did not pass.
+func (r *testReport) end(name string, o *nvstar.Outcome, text string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := r.nodes[name]
+	if n == nil || r.over {
+		return false
+	}
+	r.finish(n, o, text)
+	return true
+}
+
+// abandon ends a test that does not end by itself, and what is open of its
+// subtests.
+func (r *testReport) abandon(o *nvstar.Outcome, text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, n := range slices.Backward(r.order) {
+		if n.outcome == nil {
+			r.finish(n, o, text)
+		}
+	}
+	r.over = true
+}
+
+func (r *testReport) finish(n *node, o *nvstar.Outcome, text string) {
+	name := n.name
 	n.outcome, n.text = o, text
 	depth := strings.Count(name, "/")
 	if r.verbose {
 		r.stream.output(name, n.body(depth)+n.headline(depth))
 		r.event(o.Status.String(), name, &o.Elapsed)
-	} else if depth == 0 {
+	} else if depth == 0 && !o.NotRun { // those are named together
 		r.summary(o.Status)
 	}
+}
+
+// ended is what there is to tell when the run is over.
+func (r *testReport) ended() []*node {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.order)
 }
 
 // summary writes a test that failed, with its subtests that failed. A subtest

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,8 +37,7 @@ type runner struct {
 	exit      atomic.Int32
 
 	mu    sync.Mutex
-	stuck map[string]bool // tests that run
-	tally [3]int          // tests that ended, by status
+	tally [4]int // tests that ended, by status; the last are those that did not run
 }
 
 // A fileRun is a scenario's part in a run.
@@ -54,22 +54,36 @@ type fileRun struct {
 	left         int // items that have not ended
 	failed       bool
 	skipped      int
+	notRun       []string // tests
+	why          string   // they were not
 }
 
-// An item is one run of one test.
+// An item is one run of one test, from when it was chosen on.
 type item struct {
 	file   *fileRun
 	test   *nvstar.Test
 	place  int
 	report testReport
+	at     nvstar.Place
+	state  itemState // under the runner's mu
 }
+
+// An item goes from each state to the next, or from chosen to ended if the run
+// ends first. It is told of as what it was when it ended, once.
+type itemState int
+
+const (
+	chosen itemState = iota
+	running
+	ended
+)
 
 // Run runs scenarios and returns the exit status. The cause of ctx's end is
 // nvstar.ErrInterrupted.
 func Run(ctx context.Context, o Options) int {
 	out := &checkedWriter{w: o.Stdout}
 	o.Stdout = out
-	r := &runner{o: o, artifacts: artifacts{base: o.Artifacts}, stuck: make(map[string]bool)}
+	r := &runner{o: o, artifacts: artifacts{base: o.Artifacts}}
 	err := r.run(ctx)
 	if lost := out.err(); lost != nil && !errors.Is(lost, syscall.EPIPE) { // a reader that went away has interrupted the run
 		r.worst(ExitHost)
@@ -124,7 +138,12 @@ func (r *runner) run(ctx context.Context) error {
 	}
 	if usesVM {
 		if err := r.lab.Prepare(ctx); err != nil {
-			return r.unprepared(ctx, err)
+			if ctx.Err() == nil && guest.Mistaken(err) {
+				r.worst(ExitUsage)
+				return err
+			}
+			r.unprepared(ctx, err)
+			return r.writeJUnit()
 		}
 	}
 	if r.dir, err = tempFolder(); err != nil {
@@ -134,9 +153,9 @@ func (r *runner) run(ctx context.Context) error {
 	if !r.o.Keep {
 		defer os.RemoveAll(r.dir)
 	}
-	err = r.work(ctx)
+	r.work(ctx)
 	r.total()
-	return errors.Join(err, r.writeJUnit())
+	return r.writeJUnit()
 }
 
 func (r *runner) writeJUnit() error {
@@ -298,39 +317,32 @@ func (f *fileRun) elapsed() time.Duration {
 }
 
 // unprepared reports that there is no guest for the scenarios.
-func (r *runner) unprepared(ctx context.Context, err error) error {
-	if context.Cause(ctx) == nvstar.ErrInterrupted {
-		r.worst(nvstar.Interrupted.Exit())
-		return nvstar.ErrInterrupted
-	}
-	if ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	if guest.Mistaken(err) {
-		r.worst(ExitUsage)
-		return err
-	}
-	r.worst(ExitHost)
+func (r *runner) unprepared(ctx context.Context, err error) {
 	r.seq.finish(0)
-	for _, f := range r.files {
-		f.failure = &nvstar.Failure{Class: nvstar.Host, Message: err.Error(), Text: fmt.Sprintf("%v: no guest: %v", nvstar.Host, err)}
-		for _, it := range f.items {
-			r.seq.finish(it.place)
+	if ctx.Err() == nil {
+		for _, f := range r.files {
+			f.failure = cmp.Or(f.failure, &nvstar.Failure{Class: nvstar.Host, Message: err.Error(), Text: fmt.Sprintf("%v: no guest: %v", nvstar.Host, err)})
 		}
-		r.fileEnd(f)
 	}
-	return r.writeJUnit()
+	for _, f := range r.files {
+		if len(f.items) == 0 {
+			r.fileEnd(f)
+		}
+	}
+	r.settle(ctx, &nvstar.Failure{Class: nvstar.Host, Message: "there is no guest"})
+	r.total()
 }
 
 // Tests may take so long to end after the run's context has: after its time
 // limit, and after an interrupt.
-const (
+var (
 	timeoutGrace   = 10 * time.Second
 	interruptGrace = 3 * time.Second
 )
 
-// work runs the tests. It returns when all have ended, or some time after ctx.
-func (r *runner) work(ctx context.Context) error {
+// work runs the tests. It returns when all have ended, or some time after ctx:
+// then tests that are within one step, or one call, are left to themselves.
+func (r *runner) work(ctx context.Context) {
 	r.seq.finish(0)
 	queue := make(chan *item)
 	go func() {
@@ -368,97 +380,158 @@ func (r *runner) work(ctx context.Context) error {
 	select {
 	case <-done:
 	case <-ctx.Done():
-		grace, status := timeoutGrace, nvstar.Bug.Exit()
-		if context.Cause(ctx) == nvstar.ErrInterrupted {
-			grace, status = interruptGrace, nvstar.Interrupted.Exit()
-		}
 		select {
 		case <-done:
-		case <-time.After(grace):
-			r.worst(status)
-			return fmt.Errorf("%w; tests that did not end: %s", context.Cause(ctx), strings.Join(r.running(), ", "))
+		case <-time.After(grace(ctx)):
 		}
 	}
-	r.stopped(ctx)
-	return nil
+	r.settle(ctx, nil)
 }
 
-// running names the tests that have not ended.
-func (r *runner) running() []string {
+func grace(ctx context.Context) time.Duration {
+	if context.Cause(ctx) == nvstar.ErrInterrupted {
+		return interruptGrace
+	}
+	return timeoutGrace
+}
+
+// settle ends all that has not ended when the run does: because of why, or of
+// the end of ctx, or of a failure before it with -failfast.
+func (r *runner) settle(ctx context.Context, why *nvstar.Failure) {
+	if context.Cause(ctx) == nvstar.ErrInterrupted {
+		r.worst(nvstar.Interrupted.Exit())
+	}
+	o := nvstar.Outcome{Status: nvstar.Failed, NotRun: true}
+	switch cause := context.Cause(ctx); {
+	case cause == nvstar.ErrInterrupted:
+		why = &nvstar.Failure{Class: nvstar.Interrupted, Message: "interrupted"}
+	case cause != nil:
+		why = &nvstar.Failure{Class: nvstar.Scenario, Message: cause.Error()}
+	case why == nil:
+		o = nvstar.Outcome{Status: nvstar.Skipped, NotRun: true, Reason: "not run: a test failed, and -failfast was given"}
+	}
+	if why != nil {
+		text := "not run: " + why.Message
+		o.Failures = []*nvstar.Failure{{Class: why.Class, Message: text, Text: text}}
+	}
+	for _, f := range r.files {
+		for _, it := range f.items {
+			switch r.state(it) {
+			case chosen:
+				r.end(it, o, func() { it.report.notRun(it.test.Name, &o, told(&o)) })
+			case running:
+				r.abandon(it, unended(ctx, it))
+			}
+		}
+	}
+}
+
+// told is why a test did not pass, as text.
+func told(o *nvstar.Outcome) string {
+	var b strings.Builder
+	if o.Reason != "" {
+		fmt.Fprintln(&b, o.Reason)
+	}
+	for _, f := range o.Failures {
+		fmt.Fprintln(&b, f.Text)
+	}
+	return b.String()
+}
+
+// unended is the failure of a test that did not end when the run did. Within
+// one step of the scenario it is the scenario's; within a call it waits for the
+// host.
+func unended(ctx context.Context, it *item) *nvstar.Failure {
+	f := &nvstar.Failure{Class: nvstar.Scenario}
+	where := "one step of the scenario"
+	if call := it.at.Call(); call != "" {
+		f.Class, where = nvstar.Host, call
+	}
+	if context.Cause(ctx) == nvstar.ErrInterrupted {
+		f.Class = nvstar.Interrupted
+	}
+	f.Message = fmt.Sprintf("%v, and %v later the test had not ended: it is in %s", context.Cause(ctx), grace(ctx), where)
+	f.Text = fmt.Sprintf("%s: %s: %s", it.test.Pos, f.Class, f.Message)
+	return f
+}
+
+// abandon ends the report of a test that goes on.
+func (r *runner) abandon(it *item, f *nvstar.Failure) {
+	o := nvstar.Outcome{Status: nvstar.Failed, Failures: []*nvstar.Failure{f}}
+	r.end(it, o, func() { it.report.abandon(&o, told(&o)) })
+}
+
+func (r *runner) state(it *item) itemState {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var names []string
-	for name := range r.stuck {
-		names = append(names, name)
-	}
-	return names
+	return it.state
 }
 
-// stopped finishes the files that were cut short: by -failfast, the time
-// limit or an interrupt.
-func (r *runner) stopped(ctx context.Context) {
-	cut := false
-	for _, f := range r.files {
-		if f.left > 0 {
-			cut = true
-			for _, it := range f.items {
-				r.seq.finish(it.place)
-			}
-			if f.began.IsZero() {
-				r.seq.finish(f.place)
-				continue
-			}
-			f.failed = f.failed || ctx.Err() != nil
-			r.fileEnd(f)
-		}
+// enter takes an item to running or ended, unless it is beyond that.
+func (r *runner) enter(it *item, s itemState) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if it.state >= s {
+		return false
 	}
-	if ctx.Err() == nil {
-		return
-	}
-	if cause := context.Cause(ctx); cause == nvstar.ErrInterrupted {
-		r.worst(nvstar.Interrupted.Exit())
-	} else if cut {
-		r.worst(1)
-	}
+	it.state = s
+	return true
 }
 
 // test runs one test.
 func (r *runner) test(ctx context.Context, it *item) {
+	if !r.enter(it, running) {
+		return
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			text := fmt.Sprintf("%v: %v\n%s", nvstar.Bug, v, debug.Stack())
+			r.abandon(it, &nvstar.Failure{Class: nvstar.Bug, Message: fmt.Sprint(v), Text: text})
+		}
+	}()
 	it.file.begin(&it.report.stream)
-	name := it.file.path + " " + it.test.Name
-	r.note(name, true)
-	outcome := it.test.Run(ctx, nvstar.Env{Lab: r.lab, Watcher: &watcher{r, it}, Verbose: r.o.Verbose, Steps: r.o.Steps, State: r.o.State,
+	outcome := it.test.Run(ctx, nvstar.Env{Lab: r.lab, Watcher: &watcher{r: r, it: it}, Verbose: r.o.Verbose, Steps: r.o.Steps, State: r.o.State, Place: &it.at,
 		Repeat: func(test, state string) string { return r.o.repeat(it.file.path, test, r.engine, state) }})
-	r.note(name, false)
-	if outcome.Status == nvstar.Failed {
+	r.end(it, *outcome, func() {})
+}
+
+// end notes how an item ended, once, and tells of it.
+func (r *runner) end(it *item, o nvstar.Outcome, tell func()) {
+	if !r.enter(it, ended) {
+		return
+	}
+	f := it.file
+	f.begin(&it.report.stream)
+	tell()
+	if o.Status == nvstar.Failed {
 		r.failed.Store(true)
 		r.worst(1)
+		for _, failure := range o.Failures {
+			r.worst(failure.Class.Exit())
+		}
 	}
 	r.seq.finish(it.place)
-	f := it.file
 	f.mu.Lock()
 	f.left--
-	f.failed = f.failed || outcome.Status == nvstar.Failed
-	if outcome.Status == nvstar.Skipped {
+	f.failed = f.failed || o.Status == nvstar.Failed
+	if o.Status == nvstar.Skipped {
 		f.skipped++
+	}
+	if o.NotRun {
+		f.notRun = append(f.notRun, it.test.Name)
+		f.why = strings.TrimSpace(told(&o))
 	}
 	last := f.left == 0
 	f.mu.Unlock()
 	r.mu.Lock()
-	r.tally[outcome.Status]++
+	if o.NotRun {
+		r.tally[3]++
+	} else {
+		r.tally[o.Status]++
+	}
 	r.mu.Unlock()
 	if last {
 		r.fileEnd(f)
-	}
-}
-
-func (r *runner) note(name string, runs bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if runs {
-		r.stuck[name] = true
-	} else {
-		delete(r.stuck, name)
 	}
 }
 
@@ -470,6 +543,9 @@ func (r *runner) fileEnd(f *fileRun) {
 	elapsed := f.elapsed()
 	took := fmt.Sprintf("%.1fs", elapsed.Seconds())
 	status := nvstar.Passed
+	if len(f.notRun) > 0 && !r.o.Verbose && !r.o.JSON {
+		s.output("", fmt.Sprintf("%s: %s\n", f.why, strings.Join(f.notRun, ", ")))
+	}
 	switch {
 	case f.failure != nil:
 		s.output("", f.failure.Text+"\n")
@@ -504,13 +580,13 @@ func (r *runner) total() {
 		return
 	}
 	var parts []string
-	for i, word := range []string{"passed", "failed", "skipped"} {
+	for i, word := range []string{"passed", "failed", "skipped", "not run"} {
 		if n := r.tally[i]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, word))
 		}
 	}
-	if r.artifacts.made {
-		parts = append(parts, "artifacts in "+r.artifacts.base)
+	if dir := r.artifacts.folderMade(); dir != "" {
+		parts = append(parts, "artifacts in "+dir)
 	}
 	if len(parts) > 0 {
 		fmt.Fprintf(r.o.Stdout, "FAIL: %s\n", strings.Join(parts, ", "))
@@ -519,8 +595,9 @@ func (r *runner) total() {
 
 // A watcher is told of one test.
 type watcher struct {
-	r  *runner
-	it *item
+	r    *runner
+	it   *item
+	kept string // what Closing tells of the test that ends next
 }
 
 func (w *watcher) Match(name string) bool   { return w.r.match.match(name) }
@@ -554,34 +631,36 @@ const (
 	calmConsoleLines = 8
 )
 
-func (w *watcher) End(name string, o *nvstar.Outcome, x *lab.Experiment) {
+func (w *watcher) Closing(ctx context.Context, name string, o *nvstar.Outcome, x *lab.Experiment) {
+	w.kept = ""
 	if w.r.o.Ended != nil && x != nil {
 		w.r.o.Ended(w.it.file.path, name, x)
 	}
 	var b strings.Builder
-	if o.Reason != "" {
-		fmt.Fprintln(&b, o.Reason)
-	}
-	interrupted := false
-	for _, f := range o.Failures {
-		if o.Status == nvstar.Failed {
-			w.r.worst(f.Class.Exit())
-		}
-		interrupted = interrupted || f.Class == nvstar.Interrupted
-		fmt.Fprintln(&b, f.Text)
-	}
+	interrupted := ctx.Err() != nil && context.Cause(ctx) == nvstar.ErrInterrupted
 	if o.Status == nvstar.Failed && len(o.Failures) > 0 && !interrupted {
-		w.evidence(&b, name, o, x)
+		w.evidence(ctx, &b, name, o, x)
 	}
 	if w.r.o.Keep && x != nil {
 		fmt.Fprintf(&b, "kept: %s\n", x.Dir())
 	}
-	w.it.report.end(name, o, b.String())
+	w.kept = b.String()
+}
+
+func (w *watcher) End(name, dir string, o *nvstar.Outcome) {
+	if w.it.report.end(name, o, told(o)+w.kept) && o.Status == nvstar.Failed {
+		for _, f := range o.Failures {
+			w.r.worst(f.Class.Exit())
+		}
+	}
+	if dir != "" && !w.r.o.Keep {
+		os.RemoveAll(dir)
+	}
 }
 
 // evidence adds the console's end, where artifacts are and how to repeat the
 // test.
-func (w *watcher) evidence(b io.Writer, name string, o *nvstar.Outcome, x *lab.Experiment) {
+func (w *watcher) evidence(ctx context.Context, b io.Writer, name string, o *nvstar.Outcome, x *lab.Experiment) {
 	text, lines := "", calmConsoleLines
 	for _, f := range o.Failures {
 		text += f.Text + "\n"
@@ -614,17 +693,4 @@ func (w *watcher) evidence(b io.Writer, name string, o *nvstar.Outcome, x *lab.E
 func lastLines(text string, n int) string {
 	lines := strings.Split(strings.TrimRight(strings.ReplaceAll(text, "\r", ""), "\n"), "\n")
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
-}
-
-func (w *watcher) Gone(name, dir string, f *nvstar.Failure) {
-	if f != nil {
-		w.r.worst(f.Class.Exit())
-		w.it.report.log(name, f.Text+"\n"+f.Stack)
-		w.it.file.mu.Lock()
-		w.it.file.failed = true
-		w.it.file.mu.Unlock()
-	}
-	if dir != "" && !w.r.o.Keep {
-		os.RemoveAll(dir)
-	}
 }
