@@ -23,12 +23,13 @@ type execution struct {
 	ordered order
 }
 
-// A flush writes a line back; a hint makes durable what its DIMM accepted.
+// A flush writes a line back; a hint makes durable what its DIMM accepted, from when on it may.
 type flush struct {
-	op   Op
-	at   int // of the program
-	line int
-	when int
+	op      Op
+	at      int // of the program
+	line    int
+	when    int
+	arrived int // of a hint: its store is visible
 }
 
 // linesOfDIMM is how many lines a DIMM has.
@@ -57,9 +58,14 @@ func (p Program) Allows(r Rules, at Point, image Image) bool {
 func (p Program) Fits(r Rules) bool {
 	n := 2*len(p) + 1 + p.Lines()
 	for i, op := range p {
-		n += len(split(i, op, r.Vector)) + 1
-		if op.Kind == WBINVD {
+		n += len(split(i, op, r.Vector))
+		switch {
+		case op.Kind.Flushes():
+			n++
+		case op.Kind == WBINVD:
 			n += p.Lines()
+		case op.Kind == Hint:
+			n += 2
 		}
 	}
 	return n <= maxEvents
@@ -94,13 +100,13 @@ func newExecution(p Program, r Rules) *execution {
 		}
 		switch {
 		case op.Kind.Flushes():
-			x.flushes = append(x.flushes, flush{op, i, op.Addr / LineSize, event()})
+			x.flushes = append(x.flushes, flush{op: op, at: i, line: op.Addr / LineSize, when: event()})
 		case op.Kind == WBINVD:
 			for line := range p.Lines() {
-				x.flushes = append(x.flushes, flush{op, i, line, event()})
+				x.flushes = append(x.flushes, flush{op: op, at: i, line: line, when: event()})
 			}
 		case op.Kind == Hint:
-			x.hints = append(x.hints, flush{op, i, op.Addr / LineSize, event()})
+			x.hints = append(x.hints, flush{op: op, at: i, line: op.Addr / LineSize, when: event(), arrived: event()})
 		}
 	}
 	x.ordered = make(order, next)
@@ -150,9 +156,13 @@ func (x *execution) orderTrace() {
 		}
 	}
 	for _, h := range x.hints {
-		x.must(begin(h.at), h.when)
-		if !x.rules.Buffers && !x.rules.PostedHint {
-			x.must(h.when, end(h.at))
+		x.must(begin(h.at), h.arrived)
+		x.must(h.arrived, h.when)
+		if !x.rules.Buffers {
+			x.must(h.arrived, end(h.at))
+			if !x.rules.PostedHint {
+				x.must(h.when, end(h.at))
+			}
 		}
 	}
 }
@@ -202,29 +212,33 @@ func (x *execution) orderFlushes() {
 	}
 }
 
-// orderHints: a store to a flush hint is one to uncached memory.
+// orderHints: a store to a flush hint is one to uncached memory. It has its effect when it arrives, unless hints are posted.
 func (x *execution) orderHints() {
 	for _, h := range x.hints {
+		done := h.when
+		if x.rules.PostedHint {
+			done = h.arrived
+		}
 		for i, a := range x.atoms {
 			if a.cpu == h.op.CPU && a.op < h.at {
-				x.must(x.visible[i], h.when)
+				x.must(x.visible[i], h.arrived)
 			}
-			if a.cpu == h.op.CPU && h.at < a.op && a.class != nt && !x.rules.PostedHint {
-				x.must(h.when, x.visible[i])
+			if a.cpu == h.op.CPU && h.at < a.op && a.class != nt {
+				x.must(done, x.visible[i])
 			}
 		}
 		for _, f := range x.flushes {
 			if f.op.Kind == CLFLUSH && f.op.CPU == h.op.CPU && x.rules.CLFLUSH == Intel {
 				if f.at < h.at {
-					x.must(f.when, h.when)
-				} else if !x.rules.PostedHint {
-					x.must(h.when, f.when)
+					x.must(f.when, h.arrived)
+				} else {
+					x.must(done, f.when)
 				}
 			}
 		}
 		for _, g := range x.hints {
-			if g.op.CPU == h.op.CPU && h.at < g.at && !x.rules.PostedHint {
-				x.must(h.when, g.when)
+			if g.op.CPU == h.op.CPU && h.at < g.at {
+				x.must(done, g.arrived)
 			}
 		}
 	}

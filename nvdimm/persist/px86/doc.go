@@ -8,8 +8,7 @@
 //   - Program.Machine is operational, in the style of PTSOsyn: a processor with store buffers, write-combining buffers and caches
 //     that runs the program in every way.
 //
-// A test holds them to each other on random programs; another holds both to the litmus tests of the papers. Package persist's
-// TestSecondOpinion compares its model with them.
+// A test holds them to each other on random programs; another holds both to the litmus tests of the papers.
 //
 // # What is judged
 //

@@ -36,7 +36,8 @@ type state struct {
 	combine uint64
 	flush   uint32 // CLFLUSHes that are not done, by operation
 	flopt   uint32 // CLWBs and CLFLUSHOPTs that are not done
-	hint    uint32 // stores to flush hints that are not done
+	hint    uint32 // stores to flush hints that are not visible
+	posted  uint32 // those that are, but have had no effect yet
 	// visible, durable and accepted are atoms. Accepted are those that the memory controller has for certain; without flush
 	// hints they are durable.
 	visible, durable, accepted uint64
@@ -106,7 +107,16 @@ func (p Program) Machine(r Rules) Contents {
 	return c
 }
 
-// Runs says whether p is small enough for Machine.
+// Atoms returns the number of pieces that the stores of p have.
+func (p Program) Atoms(r Rules) int {
+	n := 0
+	for i, op := range p {
+		n += len(split(i, op, r.Vector))
+	}
+	return n
+}
+
+// Runs says whether p is small enough for Machine. With more than eight atoms on several CPUs it takes long.
 func (p Program) Runs(r Rules) bool {
 	var atoms []atom
 	shared := 0
@@ -176,10 +186,10 @@ func (m *machine) mayRetire(s state) bool {
 	if (!m.rules.Buffers || op.Kind == Lock || op.Kind == DMAStore) && s.buffer&m.of[s.op] != 0 {
 		return false
 	}
-	if !m.rules.Buffers && !m.rules.PostedHint && s.hint>>s.op&1 != 0 {
+	if !m.rules.Buffers && s.hint>>s.op&1 != 0 {
 		return false
 	}
-	if row.store && (s.buffer&own != 0 || m.ops(s.hint&earlier, op.CPU) != 0) || row.combine && s.combine&own != 0 {
+	if row.store && (s.buffer&own != 0 || m.ops((s.hint|s.posted)&earlier, op.CPU) != 0) || row.combine && s.combine&own != 0 {
 		return false
 	}
 	if op.Kind == WBINVD {
@@ -260,7 +270,7 @@ func (m *machine) drain(s state) {
 		if a.class != dma && m.rules.CLFLUSH == Intel && m.earlier(s.flush, a.cpu, a.op) {
 			return
 		}
-		if a.class != dma && a.class != nt && !m.rules.PostedHint && m.earlier(s.hint, a.cpu, a.op) {
+		if a.class != dma && a.class != nt && m.earlier(s.hint, a.cpu, a.op) {
 			return
 		}
 		n := s
@@ -289,7 +299,7 @@ func (m *machine) drain(s state) {
 
 // doFlushes does one flush or hint, in each way that is possible.
 func (m *machine) doFlushes(s state) {
-	each(uint64(s.flush|s.flopt|s.hint), func(i int) {
+	each(uint64(s.flush|s.flopt|s.hint|s.posted), func(i int) {
 		op, bit := m.program[i], uint32(1)<<i
 		waiting := (s.buffer | s.combine) & m.before(op.CPU, i)
 		line := op.Addr / LineSize
@@ -299,7 +309,7 @@ func (m *machine) doFlushes(s state) {
 			n.flush &^= bit
 			seen := s.drained[op.CPU]
 			if m.rules.CLFLUSH == Intel {
-				if waiting != 0 || m.earlier(s.flush, op.CPU, i) || !m.rules.PostedHint && m.earlier(s.hint, op.CPU, i) {
+				if waiting != 0 || m.earlier(s.flush, op.CPU, i) || m.earlier(s.hint, op.CPU, i) {
 					return
 				}
 				seen = s.visible
@@ -315,8 +325,15 @@ func (m *machine) doFlushes(s state) {
 			n.flopt &^= bit
 			n = m.flushLine(n, line, s.visible)
 		case Hint:
-			if waiting != 0 || m.rules.CLFLUSH == Intel && m.earlier(s.flush, op.CPU, i) || !m.rules.PostedHint && m.earlier(s.hint, op.CPU, i) {
-				return
+			if s.hint&bit != 0 {
+				if waiting != 0 || m.rules.CLFLUSH == Intel && m.earlier(s.flush, op.CPU, i) || m.earlier(s.hint, op.CPU, i) {
+					return
+				}
+				n.hint &^= bit
+				n.posted |= bit
+				if m.rules.PostedHint {
+					break
+				}
 			}
 			// It waits for the medium to have what the controller accepted.
 			for j, a := range m.atoms {
@@ -328,7 +345,7 @@ func (m *machine) doFlushes(s state) {
 					return
 				}
 			}
-			n.hint &^= bit
+			n.posted &^= bit
 		}
 		m.run(n)
 	})
