@@ -18,7 +18,7 @@ type step struct {
 	data  []byte // of a store, within 8 aligned bytes
 	group uint64 // instruction
 
-	nt, device, str, vec, locked bool // of a store
+	nt, device, str, vec, locked, uc, wt bool // of a store
 
 	clflush bool // else the flush is ordered by fences only
 
@@ -73,15 +73,20 @@ func (r rules) onItsWay(prog []step, i int) int {
 		}
 		return false
 	}
-	if s.nt {
-		later(i, s.cpu, func(g int) bool { // R7
-			return prog[g].what == "fence" && (prog[g].named || !r.explicit && (prog[g].drain || prog[g].full))
+	if s.uc {
+		return i // R18
+	}
+	if s.nt || s.wt {
+		later(i, s.cpu, func(g int) bool { // R7, R18
+			return !r.explicit && prog[g].uc || prog[g].what == "fence" && (prog[g].named || !r.explicit && (prog[g].drain || prog[g].full))
 		})
 		for f := i + 1; r.intel && f < len(prog); f++ {
 			if prog[f].what == "flush" && prog[f].clflush && prog[f].cpu == s.cpu {
 				later(f, s.cpu, func(g int) bool { return r.ordersCLFLUSH(&prog[g]) }) // R2
 			}
 		}
+	}
+	if s.nt {
 		return first
 	}
 	for f := i + 1; f < len(prog); f++ {
@@ -129,7 +134,7 @@ func (r rules) guaranteed(prog []step, i int) bool {
 		if s.nt {
 			return arrived < len(prog)
 		}
-		if s.device {
+		if s.device || s.uc {
 			return true // R12
 		}
 		// R8, R9: an instruction whose parts are in no order may be in

@@ -122,7 +122,7 @@ func TestRulesAreCited(t *testing.T) {
 		}
 	}
 	code = regexp.MustCompile(`R3 to R5`).ReplaceAllString(code, "R3 R4 R5")
-	for n := 1; n <= 17; n++ {
+	for n := 1; n <= 18; n++ {
 		if !regexp.MustCompile(fmt.Sprintf(`\bR%d\b`, n)).MatchString(code) {
 			t.Errorf("no code says that it keeps R%d", n)
 		}

@@ -67,7 +67,7 @@ func (m *Model) Abandon(e *observe.Store) {
 		return
 	}
 	l := d.lines.get(n)
-	l.known = nil
+	l.known, l.half = nil, true
 	var next op
 	next.set(e, 0, 0)
 	gone := map[uint64]bool{}

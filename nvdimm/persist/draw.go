@@ -59,9 +59,12 @@ func (l *line) drawOrder(units []unit, wants func(int) bool, random *generator, 
 		moved := false
 		for i := range left {
 			k := (first + i) % len(left)
-			next, ok := l.next(units, left[k], at)
+			next, early, ok := l.next(units, left[k], at)
 			if !ok {
 				continue
+			}
+			if random.below(2) != 0 {
+				next = early
 			}
 			for u, j := &units[left[k]], units[left[k]].first; j < u.end; j++ {
 				c.kept = append(c.kept, j)

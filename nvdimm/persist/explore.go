@@ -189,7 +189,7 @@ func (s *Search) wants(r *replay) bool {
 	case AtFence, AtOrder:
 		return r.model.pending(&e.At, e.order) || r.model.pendingParts(e)
 	case AtStore:
-		return e.Kind&observe.Device == 0 && (r.model.pendingCLFLUSH(&e.At) || r.model.pendingParts(e))
+		return e.Kind&observe.ToUncached != 0 || e.Kind&observe.Device == 0 && (r.model.pendingCLFLUSH(&e.At) || r.model.pendingParts(e))
 	case AtFlush:
 		return e.flush == observe.CLFLUSH && r.model.pendingCLFLUSH(&e.At) || r.model.pendingParts(e)
 	}

@@ -88,7 +88,7 @@ func Load(b []byte) (*Journal, error) {
 		if d.Platform > Nothing {
 			return nil, errFile
 		}
-		d.index = len(m.media)
+		d.index, d.config = len(m.media), &m.Config
 		m.media = append(m.media, d)
 	}
 	medium := func() *Medium {
@@ -140,7 +140,7 @@ func (j *Journal) sound() bool {
 		switch e.what {
 		case AtStore:
 			d, n := j.model.find(e.Base, e.Offset)
-			if d == nil || !d.originals.has(n) || e.Kind >= observe.Device<<1 {
+			if d == nil || !d.originals.has(n) || e.Kind >= observe.KindEnd {
 				return false
 			}
 		case AtHint:

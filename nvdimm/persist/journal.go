@@ -206,7 +206,7 @@ func (m *Model) clone(replay bool) *Model {
 	lines := map[*line]*line{}
 	for i, d := range m.media {
 		e := NewMedium(d.Name, d.Platform, d.mem)
-		e.most = d.most
+		e.most, e.config = d.most, &n.Config
 		if replay {
 			e.mem, e.hashed = copies{}, true
 		}

@@ -120,6 +120,7 @@ type line struct {
 	ops     []op           // by id
 
 	known *contents // of the ops as they are; nil if not looked at
+	half  bool      // memory has part of an instruction that no op tells of
 }
 
 // maxOps bounds the ops of a line. Beyond it the oldest count as written back.
@@ -162,20 +163,28 @@ func (o *op) needs(p *op) bool {
 	if !o.unordered() && !p.unordered() && o.group != p.group {
 		return true
 	}
-	return o.overlaps(p) && !(p.late() && p.vcpu != o.vcpu)
+	return o.overlaps(p) && !(p.late() && !p.sameCPU(o))
 }
+
+// sameCPU says that one CPU made both stores.
+func (o *op) sameCPU(p *op) bool { return o.vcpu == p.vcpu && (o.kind|p.kind)&observe.Device == 0 }
 
 // commit makes the ops that take picks durable, and what they need.
 func (l *line) commit(take func(*op) bool) {
 	l.known = nil
-	if len(l.ops) > 0 && !l.medium.hashed && l.all(take) {
+	if !l.half && !l.medium.hashed && l.all(take) {
 		l.medium.drop(l) // what is visible is durable
 		return
 	}
 	var taken opSet
 	for i := len(l.ops) - 1; i >= 0; i-- {
-		if take(&l.ops[i]) || l.needed(i, &taken) {
+		mate := i+1 < len(l.ops) && l.ops[i].atomicWith(&l.ops[i+1], l.medium.config)
+		if take(&l.ops[i]) || l.needed(i, &taken) || mate && taken.has(i+1) {
 			taken.add(i)
+			for k := i + 1; mate; k++ { // the rest of it
+				taken.add(k)
+				mate = k+1 < len(l.ops) && l.ops[k].atomicWith(&l.ops[k+1], l.medium.config)
+			}
 		}
 	}
 	before := l.medium.hashOf(l)
@@ -198,7 +207,7 @@ func (l *line) commit(take func(*op) bool) {
 	}
 	l.ops = kept
 	l.medium.changed(l, before)
-	if len(kept) == 0 {
+	if len(kept) == 0 && !l.half {
 		l.medium.drop(l)
 	}
 }
@@ -220,7 +229,7 @@ func (l *line) raced(o *op) bool {
 		return true
 	}
 	for i := range l.ops {
-		if p := &l.ops[i]; p.id > o.id && p.vcpu != o.vcpu && p.overlaps(o) {
+		if p := &l.ops[i]; p.id > o.id && !p.sameCPU(o) && p.overlaps(o) {
 			return true
 		}
 	}
@@ -247,6 +256,7 @@ type Medium struct {
 	added int // what spill bounds, estimated
 	most  int // of that: maxUndecided, less in a test
 
+	config    *Config // of the model
 	mem       Memory
 	index     int
 	originals *originals // of the journal that records, or recorded last
@@ -260,7 +270,7 @@ type Medium struct {
 
 // NewMedium is a medium whose contents are durable now.
 func NewMedium(name string, platform Platform, mem Memory) *Medium {
-	return &Medium{Name: name, Platform: platform, mem: mem, most: maxUndecided, accepted: map[*line]bool{}}
+	return &Medium{Name: name, Platform: platform, mem: mem, most: maxUndecided, config: &Config{}, accepted: map[*line]bool{}}
 }
 
 // touch is line n, before a store to it.
@@ -298,7 +308,7 @@ func (d *Medium) drop(l *line) {
 	if d.last == l {
 		d.last = nil
 	}
-	l.ops, l.known = l.ops[:0], nil
+	l.ops, l.known, l.half = l.ops[:0], nil, false
 	if len(d.spare) < maxSpare {
 		d.spare = append(d.spare, l)
 	}

@@ -35,6 +35,9 @@ const (
 	P  = dimm1At - dimmAt
 	H0 = hintAt - dimmAt
 	H1 = H0 + 8
+
+	UC = 0x800000 // added to A, B or C: through an uncached mapping
+	WT = 0xa00000 // through a write-through one
 )
 
 func code(parts ...[]byte) (b []byte) {
@@ -123,6 +126,8 @@ func (c *collector) Store(e *observe.Store) {
 	s.str = e.Kind&observe.String != 0
 	s.vec = e.Kind&observe.Vector != 0
 	s.locked = e.Kind&observe.Locked != 0
+	s.uc = e.Kind&observe.ToUncached != 0
+	s.wt = e.Kind&observe.ToWriteThrough != 0
 	c.steps = append(c.steps, s)
 	c.events = append(c.events, *e)
 }
@@ -164,10 +169,12 @@ func (c *collector) PortOut(uint16, int, uint32) {}
 func (c *collector) EndOfInterrupt(vector uint8) {}
 
 // run executes a program up to its HLT and gives what an observer was told.
-func run(t *testing.T, program []byte) *collector {
+func run(t *testing.T, program []byte) *collector { return runOn(t, soft.Engine{}, program) }
+
+func runOn(t *testing.T, engine soft.Engine, program []byte) *collector {
 	t.Helper()
 	c := &collector{}
-	procs, err := soft.Engine{}.New(vmm.ProcessorSpec{Count: 1}, c)
+	procs, err := engine.New(vmm.ProcessorSpec{Count: 1}, c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,6 +186,8 @@ func run(t *testing.T, program []byte) *collector {
 	for i := range 4 {
 		le.PutUint64(ram[pagesAt+0x2000+8*i:], uint64(i)<<21|0x87) // pages of 2 MiB
 	}
+	le.PutUint64(ram[pagesAt+0x2000+(UC+dimmAt)>>21*8:], dimmAt|0x9f) // PCD, PWT
+	le.PutUint64(ram[pagesAt+0x2000+(WT+dimmAt)>>21*8:], dimmAt|0x8f) // PWT
 	for i, d := range []uint64{0, 0, 0x00af9b000000ffff, 0x00cf93000000ffff} {
 		le.PutUint64(ram[gdtAt+8*i:], d)
 	}

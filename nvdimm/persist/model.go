@@ -73,6 +73,7 @@ func NewModel(c Config) *Model {
 // machines do not run at once.
 func (m *Model) Map(base uint64, d *Medium, offset uint64) {
 	m.bases[base] = mapped{d, offset / LineSize}
+	d.config = &m.Config
 	if !slices.Contains(m.media, d) {
 		m.media = append(m.media, d)
 	}
@@ -142,6 +143,9 @@ func (m *Model) Store(e *observe.Store) {
 			}
 		}
 	}
+	if e.Kind&observe.ToUncached != 0 && !m.Config.Explicit {
+		own.drain(len(own.nt)) // R7
+	}
 	d, n := m.find(e.Base, e.Offset)
 	if d == nil {
 		return
@@ -164,6 +168,8 @@ func (m *Model) Store(e *observe.Store) {
 	m.nextID++
 	l.add(&m.Config).set(e, id, m.process)
 	switch {
+	case e.Kind&observe.ToUncached != 0:
+		l.reach(func(o *op) bool { return o.id == id }) // R18
 	case e.Kind&observe.Device != 0:
 		if d.Platform == EADR {
 			l.commitOne(id) // at its completion, which is its visibility
@@ -171,6 +177,9 @@ func (m *Model) Store(e *observe.Store) {
 	case e.Kind&observe.NonTemporal != 0:
 		own.combine(l, id) // R7
 	case d.Platform != EADR:
+		if e.Kind&observe.ToWriteThrough != 0 {
+			own.combine(l, id) // R18
+		}
 	case parts:
 		own.part(l, id, e.Group, &m.Config) // R8, R9
 	default:
@@ -201,7 +210,10 @@ func (l *line) reach(take func(*op) bool) {
 	switch l.medium.Platform {
 	case Hints:
 		for i := range l.ops {
-			if o := &l.ops[i]; take(o) {
+			if o := &l.ops[i]; take(o) && !o.accepted {
+				if o.kind&observe.NonTemporal != 0 && l.raced(o) {
+					l.medium.Raced++
+				}
 				o.accepted = true
 				o.mask, o.under = o.mask&^o.under, 0
 				l.medium.accepted[l] = true
@@ -365,7 +377,7 @@ func (c *cpu) drain(n int) {
 	}
 	for _, r := range c.nt[:n] {
 		r.line.reach(func(o *op) bool {
-			return o.kind&observe.NonTemporal != 0 && o.vcpu == c.vcpu && o.id >= r.first && o.id <= r.last
+			return o.kind&(observe.NonTemporal|observe.ToWriteThrough) != 0 && o.vcpu == c.vcpu && o.id >= r.first && o.id <= r.last
 		})
 	}
 	c.nt = c.nt[:copy(c.nt, c.nt[n:])]

@@ -52,6 +52,9 @@
 //	     the hint, sfence (memcpy_flushcache, nvdimm_flush).
 //	R17  WBINVD writes back the caches of its own CPU, and those that no CPU
 //	     has for itself (SDM 2D, WBINVD; APM 3, WBINVD).
+//	R18  A store to uncached memory is in memory when it is visible; one to
+//	     write-through memory is on its way there, and there after a fence
+//	     (SDM 3A, 12.3).
 package persist
 
 import "fmt"

@@ -13,7 +13,7 @@ func (l *line) races() bool {
 			return true
 		}
 		for j := i + 1; j < len(l.ops); j++ {
-			if p := &l.ops[j]; p.vcpu != o.vcpu && p.overlaps(o) {
+			if p := &l.ops[j]; !p.sameCPU(o) && p.overlaps(o) {
 				return true
 			}
 		}
@@ -53,8 +53,9 @@ func (l *line) interleave(units []unit, most int) (list []content, whole bool) {
 		}
 		e.add(&at.bytes)
 		for i := range e.units {
-			if next, ok := l.next(e.units, i, at); ok {
-				visit(next)
+			if late, early, ok := l.next(e.units, i, at); ok {
+				visit(late)
+				visit(early)
 			}
 		}
 	}
@@ -62,23 +63,26 @@ func (l *line) interleave(units []unit, most int) (list []content, whole bool) {
 	return e.list, e.left > 0 && !e.full
 }
 
-// next is what is left when unit i becomes visible after those of at, if it may.
-func (l *line) next(units []unit, i int, at interleaving) (interleaving, bool) {
+// next is what is left when unit i becomes visible after those of at, if it may:
+// after the durable stores of other CPUs to its bytes, or before them.
+func (l *line) next(units []unit, i int, at interleaving) (late, early interleaving, ok bool) {
 	u := &units[i]
 	if at.done.has(u.first) {
-		return at, false
+		return at, at, false
 	}
 	for k := range units {
 		v := &units[k]
 		if done := at.done.has(v.first); !done && k < i && l.needs(u, v) || done && k > i && !l.mayFollow(u, v) {
-			return at, false
+			return at, at, false
 		}
 	}
 	at.done.add(u.first)
+	late, early = at, at
 	for j := u.first; j < u.end; j++ {
-		l.ops[j].apply(&at.bytes)
+		l.ops[j].apply(&late.bytes)
+		l.ops[j].applyVisible(&early.bytes)
 	}
-	return at, true
+	return late, early, true
 }
 
 // needs says that u survives only if v, which was visible before it, does.
@@ -98,7 +102,7 @@ func (l *line) mayFollow(u, v *unit) bool {
 	for i := u.first; i < u.end; i++ {
 		for j := v.first; j < v.end; j++ {
 			o, p := &l.ops[i], &l.ops[j]
-			if o.overlaps(p) && !(o.late() && o.vcpu != p.vcpu) {
+			if o.overlaps(p) && !(o.late() && !o.sameCPU(p)) {
 				return false
 			}
 		}

@@ -161,7 +161,7 @@ func (o *Op) Why() string {
 	switch p := o.Promise; {
 	case p == Nothing:
 		return "the platform promises nothing"
-	case o.Kind&observe.NonTemporal != 0:
+	case o.Kind&(observe.NonTemporal|observe.ToWriteThrough) != 0:
 		return "no fence after it"
 	case o.Flushed == NotFlushed:
 		return "no flush of its line after it"

@@ -43,14 +43,19 @@ type Store struct {
 type Kind uint8
 
 const (
-	NonTemporal Kind = 1 << iota // MOVNTI, MOVNTDQ, MASKMOVDQU...: write combining
+	NonTemporal Kind = 1 << iota // MOVNTI, MOVNTDQ, MASKMOVDQU..., or to a write-combining mapping
 	Locked                       // with LOCK, or XCHG
 	String                       // of a repeated MOVS or STOS
 	Vector                       // part of a store of 16 bytes
 	Device                       // by a device, not a CPU
+	ToUncached                   // to an uncached or write-protected mapping
+	ToWriteThrough               // to a write-through mapping
+
+	// KindEnd is above all kinds.
+	KindEnd
 )
 
-var kindNames = []string{"non-temporal", "locked", "string", "vector", "device"}
+var kindNames = []string{"non-temporal", "locked", "string", "vector", "device", "uncached", "write-through"}
 
 func (k Kind) String() string { return bits(uint(k), kindNames, "plain") }
 
@@ -75,7 +80,8 @@ func (o FlushOp) String() string { return [...]string{"clflush", "clflushopt", "
 
 // A Fence orders what came before it on its CPU. An engine tells of SFENCE,
 // MFENCE and WBINVD at once; it may tell of others, joined, as late as before
-// the next event, the next access to a device, or the end of Run.
+// the next event, the next access to a device, or the end of Run. An
+// instruction that faults orders nothing.
 type Fence struct {
 	At
 	Order Order
@@ -88,10 +94,10 @@ const (
 	SFENCE Order = 1 << iota
 	MFENCE
 	Lock        // LOCK, or XCHG with memory
-	Serializing // CPUID, IRET, MOV to CR or DR, WRMSR, INVLPG, LGDT...
+	Serializing // CPUID, IRET, MOV to CR or DR, most WRMSR, INVLPG, LGDT...
 	PortIO      // IN, OUT
 	Uncached    // an access to a device's registers
-	Interrupt   // an interrupt or exception was delivered
+	Interrupt   // an interrupt from outside was delivered
 	WBINVD      // all lines of all CPUs are written back
 )
 

@@ -115,6 +115,8 @@ type exception struct {
 	soft   bool // by INT n, INT3, INTO: the gate's DPL counts
 	err    uint32
 	cr2    uint64
+
+	external bool // an interrupt
 }
 
 // cpu is one processor.
@@ -162,6 +164,8 @@ type cpu struct {
 	kind        observe.Kind
 	ordered     observe.Order
 	group       uint64
+	lockDue     bool   // the LOCK of the instruction at hand is to be told before its first store
+	memType     uint8  // of the page that was translated last for a store
 	stringNext  uint64 // clock of the latest piece of a repeated string store
 	stringPC    uint64
 	stringGroup uint64

@@ -61,7 +61,9 @@ func (c *cpu) deliver() {
 // The return address is c.rip.
 func (c *cpu) interrupt(e exception) bool {
 	c.kind, c.group = 0, c.now|uint64(c.id)<<56|1<<63
-	c.order(observe.Interrupt)
+	if e.external {
+		c.order(observe.Interrupt)
+	}
 	ext := uint32(1) // the event is external to the program
 	if e.soft {
 		ext = 0

@@ -390,6 +390,17 @@ func execGroup9(c *cpu, in *inst) bool {
 	if !ok {
 		return false
 	}
+	if size == 4 { // its 8 bytes are one access
+		v, zf := c.read(&s), uint64(0)
+		if v == c.r[rAX]&0xffffffff|c.r[rDX]<<32 {
+			v, zf = c.r[rBX]&0xffffffff|c.r[rCX]<<32, flagZF
+		} else {
+			c.r[rAX], c.r[rDX] = v&0xffffffff, v>>32
+		}
+		c.write(&s, v) // with what it holds, if they differ
+		c.setArith(c.arith()&^flagZF | zf)
+		return true
+	}
 	los, his := s.part(0, size), s.part(size, size)
 	lo, hi := c.read(&los), c.read(&his)
 	m := sizeMask(size)

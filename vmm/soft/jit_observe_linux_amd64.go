@@ -39,6 +39,7 @@ func (c *cpu) storeObserved(k *op) bool {
 	c.rip = c.nativePage() + uint64(k.pc)
 	c.now = c.native.limit - c.native.left + uint64(k.n)
 	c.kind = observe.Kind(k.sel)
+	c.memType = uint8(m.pa >> tlbTypeShift & tlbTypeMask)
 	c.group = c.now | uint64(c.id)<<56
 	v := c.r[k.src]
 	switch {

@@ -56,14 +56,15 @@ func (t *lowering) block(code []byte, pc uint16) {
 		}
 		t.n++
 		end := pc + uint16(in.len)
-		if t.watch && (in.flags&instLock != 0 || in.op|1 == 0x87 && in.mod != 3) {
-			t.emit(op{code: opORDER})
-		}
+		locked := t.watch && (in.flags&instLock != 0 || in.op|1 == 0x87 && in.mod != 3)
 		switch {
 		case !t.single && fusable(&in) && decode(code[end:], &after, true) == decodeOK && isJcc(&after) && t.fuse(&in, &after):
 			end += uint16(after.len)
 		case !t.lower(&in):
 			t.generic(&in)
+		}
+		if locked {
+			t.emit(op{code: opORDER}) // not if it faults
 		}
 		pc = end
 		if t.jumped {

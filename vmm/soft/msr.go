@@ -91,6 +91,10 @@ func execWRMSR(c *cpu, _ *inst) bool {
 	return true
 }
 
+// serializingMSR says that a write of an MSR is serializing. Of those that are
+// not (SDM 3A, 9.3) only one is here.
+func serializingMSR(n uint32) bool { return n != msrTSCDeadline }
+
 func (c *cpu) readMSR(n uint32) (uint64, bool) {
 	switch n {
 	case msrTSC:

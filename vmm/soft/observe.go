@@ -48,7 +48,7 @@ func (c *cpu) ordersOf(in *inst) observe.Order {
 	switch {
 	case c.kind == observe.Locked:
 		return observe.Lock
-	case o == 0:
+	case o == 0, in.op == 0x130 && !serializingMSR(uint32(c.r[rCX])):
 		return 0
 	}
 	op := in.modrm >> 3 & 7
@@ -131,7 +131,7 @@ func (c *cpu) begin(in *inst) {
 	case in.rep != 0 && (in.op|1 == 0xa5 || in.op|1 == 0xab):
 		k = observe.String
 	}
-	c.kind = k
+	c.kind, c.lockDue = k, k == observe.Locked
 	c.group = c.now | uint64(c.id)<<56
 	if k == observe.String {
 		// The iterations of one instruction are one group, if they follow
@@ -141,9 +141,33 @@ func (c *cpu) begin(in *inst) {
 		}
 		c.stringNext, c.stringPC, c.stringGroup = c.now, c.rip, c.group
 	}
-	if k == observe.Locked {
-		c.ordered |= observe.Lock // what came before
+}
+
+// beginWalk notes that the page walker stores next, whatever the instruction
+// at hand is, and gives what endWalk restores.
+func (c *cpu) beginWalk() (kind observe.Kind, group uint64) {
+	kind, group = c.kind, c.group
+	c.kind, c.group, c.memType = 0, c.now|uint64(c.id)<<56|1<<62, 0
+	return kind, group
+}
+
+func (c *cpu) endWalk(kind observe.Kind, group uint64) { c.kind, c.group = kind, group }
+
+// kindOf is the kind of a store of kind k to memory of the type that was
+// translated last (SDM 3A, 12.3 and 12.5.2): non-temporal hints and the order
+// of strings are for memory that is cached or write-combining.
+func (c *cpu) kindOf(k observe.Kind) observe.Kind {
+	switch c.memType {
+	case typeWC:
+		return k&^observe.String | observe.NonTemporal
+	case typeWT:
+		if k&observe.NonTemporal == 0 {
+			return k | observe.ToWriteThrough
+		}
+	case typeUC, typeWP:
+		return k&^(observe.NonTemporal|observe.String) | observe.ToUncached
 	}
+	return k
 }
 
 // order notes that an instruction orders those before it.
@@ -183,13 +207,21 @@ type events struct {
 
 // observeStore tells of n bytes at off of r, as chunks.
 func (c *cpu) observeStore(r *region, off uint64, n uint8, v uint64) {
+	kind := c.kind
+	if c.memType != 0 {
+		kind = c.kindOf(kind)
+	}
+	if c.lockDue && kind&observe.Locked != 0 {
+		c.lockDue = false
+		c.ordered |= observe.Lock // what came before
+	}
 	if c.ordered != 0 {
 		c.tellOrder()
 	}
 	e := &c.events.store
 	e.Seq, e.PC, e.CR3, e.VCPU, e.CPL = c.others+c.now-c.idle, c.rip, c.cr3, c.id, c.cpl // field by field: this is hot
 	e.Base, e.Offset, e.Value = r.base, off, v&sizeMask(n)
-	e.Size, e.Kind, e.Group = n, c.kind, c.group
+	e.Size, e.Kind, e.Group = n, kind, c.group
 	if first := 8 - uint8(off&7); n > first {
 		e.Size, e.Value = first, v&sizeMask(first)
 		c.p.observer.Store(e)

@@ -106,7 +106,15 @@ func TestObserve(t *testing.T) {
 			want: "lock; locked 0/8=55; locked 8/8=0; lock"},
 		{name: "cpuid", code: []byte{0x31, 0xc0, 0x0f, 0xa2, 0x88, 0x07}, want: "serializing; plain 0/1=7"},
 		{name: "out", code: []byte{0xe6, 0x80}, want: "port"},
-		{name: "int3", code: []byte{0xcc}, want: "interrupt"},
+		{name: "int3", code: []byte{0xcc}, want: ""},
+		{name: "cmpxchg8b", code: []byte{0x31, 0xc0, 0x31, 0xd2, 0x31, 0xc9, 0xb3, 0x55, 0x0f, 0xc7, 0x0f}, want: "plain 0/8=55"},
+		{name: "lock cmpxchg8b", code: []byte{0x31, 0xc0, 0x31, 0xd2, 0x31, 0xc9, 0xb3, 0x55, 0xf0, 0x0f, 0xc7, 0x0f}, want: "lock; locked 0/8=55; lock"},
+		{name: "cmpxchg8b across eight bytes", code: []byte{0x31, 0xc0, 0x31, 0xd2, 0x31, 0xc9, 0xb3, 0x55, 0x0f, 0xc7, 0x4f, 0x04}, full: true,
+			want: "plain 4/4=55 g0 @8; plain 8/4=0 g0 @8"},
+		{name: "lock inc that faults", code: []byte{0xf0, 0xff, 0x04, 0x25, 0, 0, 0, 0x70, 0x48, 0x89, 0x07}, want: ""},
+		{name: "lock of a register", code: []byte{0xf0, 0x01, 0xc9, 0x48, 0x89, 0x07}, want: ""},
+		{name: "wrmsr of the TSC deadline", code: []byte{0xb9, 0xe0, 0x06, 0, 0, 0x31, 0xc0, 0x31, 0xd2, 0x0f, 0x30, 0x88, 0x07}, want: "plain 0/1=0"},
+		{name: "wrmsr of STAR", code: []byte{0xb9, 0x81, 0, 0, 0xc0, 0x31, 0xc0, 0x31, 0xd2, 0x0f, 0x30, 0x88, 0x07}, want: "serializing; plain 0/1=0"},
 		{name: "wbinvd", code: []byte{0x0f, 0x09}, want: "serializing+wbinvd"},
 		{name: "load", code: []byte{0x48, 0x8b, 0x07}, want: ""},
 		{name: "rep stosq", code: []byte{0xb9, 2, 0, 0, 0, 0xf3, 0x48, 0xab, 0x88, 0x07}, full: true,
@@ -130,6 +138,100 @@ func TestObserve(t *testing.T) {
 					t.Errorf("events of % x:\n got %s\nwant %s", tt.code, got, tt.want)
 				}
 			})
+		}
+	}
+}
+
+// TestMemoryTypes stores to pages of each memory type, by PAT and by MTRR.
+func TestMemoryTypes(t *testing.T) {
+	const pwt, pcd, pat = 1 << 3, 1 << 4, 1 << 7
+	stores := []byte{
+		0x48, 0x89, 0x07, // mov [rdi], rax
+		0x48, 0x0f, 0xc3, 0x47, 0x08, // movnti [rdi+8], rax
+		0x48, 0x83, 0xc7, 0x10, 0xb9, 2, 0, 0, 0, 0xf3, 0x48, 0xab, // rep stosq
+		0xf0, 0x48, 0xff, 0x07, // lock inc qword [rdi]
+	}
+	for _, tt := range []struct {
+		name  string
+		entry uint64 // bits of the page's
+		mtrr  uint64 // type of observed memory
+		want  string // the kinds
+	}{
+		{"WB", 0, 6, "plain non-temporal string string locked"},
+		{"WT", pwt, 6, "write-through non-temporal string+write-through string+write-through locked+write-through"},
+		{"UC-", pcd, 6, "uncached uncached uncached uncached locked+uncached"},
+		{"UC", pcd | pwt, 6, "uncached uncached uncached uncached locked+uncached"},
+		{"WC", pat, 6, "non-temporal non-temporal non-temporal non-temporal non-temporal+locked"},
+		{"WP", pat | pwt, 6, "uncached uncached uncached uncached locked+uncached"},
+		{"WB by PAT, UC by MTRR", 0, 0, "uncached uncached uncached uncached locked+uncached"},
+		{"WC by PAT, UC by MTRR", pat, 0, "non-temporal non-temporal non-temporal non-temporal non-temporal+locked"},
+		{"UC- by PAT, WC by MTRR", pcd, 1, "non-temporal non-temporal non-temporal non-temporal non-temporal+locked"},
+		{"UC by PAT, WC by MTRR", pcd | pwt, 1, "uncached uncached uncached uncached locked+uncached"},
+	} {
+		for _, how := range []string{"exact", "fast", "compiled"} {
+			k := &keeper{}
+			m, _ := observed(t, k, stores...)
+			m.c.msr.pat = patReset&^uint64(0xffff<<32) | 0x0501<<32 // entries 4 and 5 are WC and WP
+			m.c.msr.mtrrVar[0], m.c.msr.mtrrVar[1] = pmBase|tt.mtrr, (1<<physBits-1)&^(1<<20-1)|1<<11
+			m.mapPage(pmBase, pmBase, pteP|pteW|pteU|tt.entry)
+			m.p.exact = how == "exact"
+			if how == "compiled" {
+				m.compileAll()
+			}
+			m.run()
+			var kinds []string
+			for _, e := range k.events {
+				if s, ok := e.(observe.Store); ok {
+					kinds = append(kinds, s.Kind.String())
+				}
+			}
+			if got := strings.Join(kinds, " "); got != tt.want {
+				t.Errorf("%s, %s: kinds %q, want %q", tt.name, how, got, tt.want)
+			}
+		}
+	}
+}
+
+// TestObservePageWalk: accessed and dirty bits in observed memory are no part
+// of the instruction that the walker works for.
+func TestObservePageWalk(t *testing.T) {
+	k := &keeper{}
+	m, pm := observed(t, k, 0x48, 0x0f, 0xc3, 0x06, 0xf0, 0x48, 0xff, 0x47, 0x08) // movnti [rsi], rax; lock inc [rdi+8]
+	// The page table of rsi's 2 MiB lies in observed memory, whose second page it is.
+	const far = 0x10000000
+	m.mapPage(far, testData, pteP|pteW|pteU) // which makes the tables above
+	dir := uint64(testTables)
+	for level := 3; level > 1; level-- {
+		dir = le.Uint64(m.ram[dir+far>>(12+9*level)&511*8:]) & pteAddr
+	}
+	le.PutUint64(m.ram[dir+far>>21&511*8:], pmBase+pageSize|pteP|pteW|pteU)
+	le.PutUint64(pm[pageSize+far>>12&511*8:], testData|pteP|pteW|pteU)
+	m.c.r[rSI] = far
+	m.run()
+	var got []string
+	groups := map[uint64]bool{}
+	for _, e := range k.events {
+		if s, ok := e.(observe.Store); ok {
+			got = append(got, s.Kind.String())
+			groups[s.Group] = true
+		}
+	}
+	if show := strings.Join(got, " "); show != "plain locked" || len(groups) != 2 {
+		t.Errorf("stores of kinds %q in %d groups, want the walker's plain one and a locked one", show, len(groups))
+	}
+}
+
+// TestObserveInterrupts: what comes from outside empties write-combining
+// buffers, and nothing that a program raises does.
+func TestObserveInterrupts(t *testing.T) {
+	for _, external := range []bool{false, true} {
+		r := &recorder{}
+		m, _ := observed(t, r, 0x90)
+		m.c.exc = exception{vec: excUD, external: external}
+		m.c.interrupt(m.c.exc)
+		m.c.tellOrder()
+		if got := strings.Join(r.events, "; "); (got == "interrupt") != external || !external && got != "" {
+			t.Errorf("external=%v: an observer was told %q", external, got)
 		}
 	}
 }

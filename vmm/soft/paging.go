@@ -57,8 +57,10 @@ func (c *cpu) translate(va uint64, set int, kind access) (uint64, bool) {
 	m := &c.tlbs[set].meta[va>>pageShift&(tlbSize-1)]
 	if m.vtag == va&^pageMask && (m.pa&tlbUser == 0 || kind == accessFetch || !c.guarded()) {
 		switch {
+		case kind == accessWrite && m.pa&tlbWritable != 0:
+			c.memType = uint8(m.pa >> tlbTypeShift & tlbTypeMask)
+			return m.pa&^pageMask | va&pageMask, true
 		case kind == accessRead,
-			kind == accessWrite && m.pa&tlbWritable != 0,
 			kind == accessFetch && m.pa&tlbExec != 0:
 			return m.pa&^pageMask | va&pageMask, true
 		}
@@ -70,6 +72,7 @@ func (c *cpu) translate(va uint64, set int, kind access) (uint64, bool) {
 // the TLB (SDM 3A, 4.5, 4.6, 4.8).
 func (c *cpu) walk(va uint64, set int, kind access) (uint64, bool) {
 	if c.cr0&cr0PG == 0 {
+		c.memType = 0
 		return va, true
 	}
 	var (
@@ -130,7 +133,9 @@ func (c *cpu) walk(va uint64, set int, kind access) (uint64, bool) {
 			e |= pteD
 		}
 		if e != entries[l] {
+			k, g := c.beginWalk()
 			c.writePhys(ats[l], 8, e)
+			c.endWalk(k, g)
 		}
 		entry = e
 	}
@@ -154,7 +159,13 @@ func (c *cpu) walk(va uint64, set int, kind access) (uint64, bool) {
 	if set == 0 && user && c.cr4&cr4SMAP != 0 {
 		flags |= tlbUser
 	}
+	if t := c.pageType(entry, pageLevel == 1, base|off); t != 0 {
+		flags |= uint64(t) << tlbTypeShift
+	}
 	c.fill(set, va, base|off, flags)
+	if kind == accessWrite {
+		c.memType = uint8(flags >> tlbTypeShift)
+	}
 	return base | off, true
 }
 

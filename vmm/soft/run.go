@@ -157,7 +157,7 @@ func (c *cpu) take(vec uint8) {
 		c.apic.acknowledge(int(vec))
 	}
 	c.halted = false
-	c.exc = exception{vec: vec}
+	c.exc = exception{vec: vec, external: true}
 	if c.interrupt(c.exc) {
 		c.delivered++
 		return

@@ -23,6 +23,9 @@ const (
 	tlbGlobal
 	tlbLarge // from a page above 4 KiB
 	tlbUser  // SMAP guards it
+
+	tlbTypeShift = 5 // of the memory type, in tlbTypeMask; see memtype.go
+	tlbTypeMask  = 7
 )
 
 // tlbMeta is what the exact executor looks at.
