@@ -43,13 +43,13 @@ type Store struct {
 type Kind uint8
 
 const (
-	NonTemporal Kind = 1 << iota // MOVNTI, MOVNTDQ, MASKMOVDQU..., or to a write-combining mapping
-	Locked                       // with LOCK, or XCHG
-	String                       // of a repeated MOVS or STOS
-	Vector                       // part of a store of 16 bytes
-	Device                       // by a device, not a CPU
-	ToUncached                   // to an uncached or write-protected mapping
-	ToWriteThrough               // to a write-through mapping
+	NonTemporal    Kind = 1 << iota // MOVNTI, MOVNTDQ, MASKMOVDQU..., or to a write-combining mapping
+	Locked                          // with LOCK, or XCHG
+	String                          // of a repeated MOVS or STOS
+	Vector                          // part of a store of 16 bytes
+	Device                          // by a device, not a CPU
+	ToUncached                      // to an uncached or write-protected mapping
+	ToWriteThrough                  // to a write-through mapping
 
 	// KindEnd is above all kinds.
 	KindEnd
