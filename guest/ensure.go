@@ -27,30 +27,54 @@ func (s *Store) Ensure(ctx context.Context, spec Spec, progress Progress) (*Imag
 		progress = Quiet
 	}
 	defer progress.Done()
+	var damaged *DamagedError
 	if !spec.Rebuild {
-		im, err := s.Lookup(spec)
-		if err == nil {
-			return s.complete(im)
-		}
+		im, err := s.ready(spec)
 		if !errors.Is(err, ErrNoGuest) {
-			return nil, err
+			return im, err
 		}
+		errors.As(err, &damaged)
 	}
 	lock, err := s.lock(ctx, progress)
-	if err != nil {
-		return nil, err
+	switch {
+	case err != nil && damaged != nil && ctx.Err() == nil:
+		return nil, fmt.Errorf("%w, and it cannot be made again: %w", damaged, err)
+	case err != nil:
+		return nil, fmt.Errorf("cannot build the guest %s: %w", spec, err)
 	}
 	defer lock.Close()
 	if !spec.Rebuild {
-		if im, err := s.Lookup(spec); err == nil {
-			return s.complete(im)
+		im, err := s.ready(spec)
+		if !errors.Is(err, ErrNoGuest) {
+			return im, err
+		}
+		if errors.As(err, &damaged) {
+			progress.Note(damaged.Error() + "; making it again")
 		}
 	}
 	im, err := s.build(ctx, spec, progress)
+	if err == nil {
+		err = im.hold()
+	}
+	if err != nil && damaged != nil && ctx.Err() == nil {
+		return nil, fmt.Errorf("%w, and it cannot be made again: %w", damaged, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot build the guest %s: %w%s", spec, err, s.instead(spec))
 	}
+	if err := s.bound(im.Name); err != nil {
+		progress.Note("cannot keep the store small: " + err.Error())
+	}
 	return im, nil
+}
+
+// ready returns the guest of a spec if the store has it, whole and unchanged.
+func (s *Store) ready(spec Spec) (*Image, error) {
+	im, err := s.Lookup(spec)
+	if err != nil {
+		return nil, err
+	}
+	return s.sound(im)
 }
 
 // instead names the guests that are there, for somebody who asked for another.
@@ -120,6 +144,9 @@ func (s *Store) build(ctx context.Context, spec Spec, progress Progress) (*Image
 		return nil, err
 	}
 	m.Base, m.Name = namesFor(spec, m, image)
+	if err := s.less(spec, m); err != nil {
+		return nil, err
+	}
 	im, err := s.publish(ctx, filepath.Join(work, "guest"), tree, m, image, progress)
 	if err == nil && spec.Kernel == "" && spec.Release == "" && len(m.Extra) == 0 {
 		im.Default = true
@@ -285,7 +312,7 @@ func namesFor(spec Spec, m *Manifest, image []byte) (base, name string) {
 // publish writes a guest to dir and moves it to its place.
 func (s *Store) publish(ctx context.Context, dir string, tree *rootfs.Tree, m *Manifest, image []byte, progress Progress) (*Image, error) {
 	progress.Phase("writing the guest", tree.Size()+int64(len(image)))
-	if err := os.MkdirAll(filepath.Join(dir, initrdsDir), 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
 	var err error
@@ -295,27 +322,22 @@ func (s *Store) publish(ctx context.Context, dir string, tree *rootfs.Tree, m *M
 	if err != nil {
 		return nil, err
 	}
-	m.Image, err = writeHashed(filepath.Join(dir, kernelFile), func(w io.Writer) error {
-		_, err := progressWriter{ctx, w, progress}.Write(image)
-		return err
-	})
-	if err != nil {
-		return nil, err
+	if !s.shareKernel(dir, m, image) {
+		m.Image, err = writeHashed(filepath.Join(dir, kernelFile), func(w io.Writer) error {
+			_, err := progressWriter{ctx, w, progress}.Write(image)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		if m.Vmlinux, err = s.writeVmlinux(dir, image); err != nil {
+			return nil, err
+		}
 	}
 	sum := sha256.Sum256([]byte(m.Image.SHA256 + m.Initrd.SHA256))
 	m.Content = hex.EncodeToString(sum[:])
 	m.Built = time.Now().UTC().Truncate(time.Second)
-	if err := s.writeVmlinux(dir, image); err != nil {
-		return nil, err
-	}
-	text, err := json.MarshalIndent(m, "", "  ")
-	if err != nil {
-		return nil, err
-	}
-	if _, err := writeHashed(filepath.Join(dir, manifestFile), func(w io.Writer) error {
-		_, err := w.Write(append(text, '\n'))
-		return err
-	}); err != nil {
+	if err := writeManifest(dir, m); err != nil {
 		return nil, err
 	}
 	if err := syncDir(dir); err != nil {
@@ -330,17 +352,71 @@ func (s *Store) publish(ctx context.Context, dir string, tree *rootfs.Tree, m *M
 	return s.load(m.Name)
 }
 
-// move puts a whole guest where readers look for it. A guest of that name goes
-// away first: between the two renames there is none.
+// writeManifest makes or replaces a guest's manifest.
+func writeManifest(dir string, m *Manifest) error {
+	text, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writeFileAtomic(filepath.Join(dir, manifestFile), func(f *os.File) error {
+		_, err := f.Write(append(text, '\n'))
+		return err
+	})
+}
+
+// less refuses a guest that would take the place of a better one: with the
+// host's programs, where that has those of packages.
+func (s *Store) less(spec Spec, m *Manifest) error {
+	if m.Tools != "host" {
+		return nil
+	}
+	// What the default guest is made of counts even if its files are damaged.
+	for _, name := range []string{m.Name, s.defaultName()} {
+		had, err := s.manifest(name)
+		if err == nil && had.Tools == "package" && had.Recipe == recipe && (name == m.Name || spec.Kernel == "") {
+			return fmt.Errorf("packages are out of reach, and the host's own programs do not take the place of those that %s has from packages", name)
+		}
+	}
+	return nil
+}
+
+// shareKernel links the kernel of another guest, if that is the same.
+func (s *Store) shareKernel(dir string, m *Manifest, image []byte) bool {
+	sum := sha256.Sum256(image)
+	want := FileSum{Size: int64(len(image)), SHA256: hex.EncodeToString(sum[:])}
+	list, err := s.List()
+	if err != nil {
+		return false
+	}
+	for _, im := range list {
+		if im.Manifest.Image != want || im.Manifest.Vmlinux == (FileSum{}) && !isELF(image) || s.verify(im) != nil {
+			continue
+		}
+		if im.VmlinuxPath == "" && !isELF(image) || os.Link(im.KernelPath, filepath.Join(dir, kernelFile)) != nil {
+			continue
+		}
+		if im.VmlinuxPath == "" || os.Link(im.VmlinuxPath, filepath.Join(dir, vmlinuxFile)) == nil {
+			m.Image, m.Vmlinux = want, im.Manifest.Vmlinux
+			return true
+		}
+		os.Remove(filepath.Join(dir, kernelFile))
+	}
+	return false
+}
+
+// move puts a whole guest where readers look for it. One of that name goes away
+// in the same moment, or where the host cannot do that, just before.
 func (s *Store) move(dir, name string) error {
 	if err := os.MkdirAll(s.guests(), 0o755); err != nil {
 		return err
 	}
 	to := s.guest(name)
-	if _, err := os.Lstat(to); err == nil {
+	if _, err := os.Lstat(to); err == nil && exchange(dir, to) != nil {
 		if err := os.Rename(to, filepath.Join(s.tmp(), "replaced")); err != nil {
 			return err
 		}
+	} else if err == nil {
+		return syncDir(s.guests())
 	}
 	if err := os.Rename(dir, to); err != nil {
 		return err
@@ -349,15 +425,16 @@ func (s *Store) move(dir, name string) error {
 }
 
 // writeVmlinux stores the decompressed kernel, if the store knows how to.
-func (s *Store) writeVmlinux(dir string, image []byte) error {
+func (s *Store) writeVmlinux(dir string, image []byte) (sum FileSum, err error) {
 	if s.Vmlinux == nil || isELF(image) {
-		return nil
+		return sum, nil
 	}
 	elf, err := s.Vmlinux(image)
 	if err != nil {
-		return fmt.Errorf("cannot decompress the kernel: %w", err)
+		return sum, fmt.Errorf("cannot decompress the kernel: %w", err)
 	}
-	return writeFileAtomic(filepath.Join(dir, vmlinuxFile), func(f *os.File) error {
+	digest := sha256.Sum256(elf)
+	return FileSum{Size: int64(len(elf)), SHA256: hex.EncodeToString(digest[:])}, writeFileAtomic(filepath.Join(dir, vmlinuxFile), func(f *os.File) error {
 		_, err := f.Write(elf)
 		return err
 	})
@@ -365,7 +442,8 @@ func (s *Store) writeVmlinux(dir string, image []byte) error {
 
 func isELF(image []byte) bool { return bytes.HasPrefix(image, []byte("\x7fELF")) }
 
-// complete adds a vmlinux to a guest that was built without.
+// complete adds a vmlinux to a guest that has none, or a damaged one. A store
+// that cannot be written does without.
 func (s *Store) complete(im *Image) (*Image, error) {
 	if s.Vmlinux == nil || im.VmlinuxPath != "" {
 		return im, nil
@@ -374,13 +452,17 @@ func (s *Store) complete(im *Image) (*Image, error) {
 	if err != nil || isELF(image) {
 		return im, err
 	}
-	if err := s.writeVmlinux(im.dir, image); err != nil {
-		if errors.Is(err, os.ErrPermission) {
-			return im, nil
-		}
+	m := im.Manifest
+	if m.Vmlinux, err = s.writeVmlinux(im.dir, image); err == nil && m.Vmlinux != im.Manifest.Vmlinux {
+		err = writeManifest(im.dir, &m)
+	}
+	if readOnly(err) {
+		return im, nil
+	}
+	if err != nil {
 		return nil, err
 	}
-	im.VmlinuxPath = filepath.Join(im.dir, vmlinuxFile)
+	im.Manifest, im.VmlinuxPath = m, filepath.Join(im.dir, vmlinuxFile)
 	return im, nil
 }
 

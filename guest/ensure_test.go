@@ -434,7 +434,7 @@ func TestHalfCopiedGuestIsNone(t *testing.T) {
 	if err := os.Truncate(im.BaseInitrd, im.Manifest.Initrd.Size/2); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Lookup(Spec{}); !errors.Is(err, ErrNoGuest) || !strings.Contains(err.Error(), "not whole") {
+	if _, err := s.Lookup(Spec{}); !errors.Is(err, ErrNoGuest) || !strings.Contains(err.Error(), "is damaged: its initrd.cpio has") {
 		t.Errorf("Lookup of a cut guest = %v, want ErrNoGuest that says why", err)
 	}
 	if again := ensure(t, s, Spec{}); again.Manifest.Content != im.Manifest.Content {

@@ -8,7 +8,8 @@
 //	guests/NAME/kernel         the kernel as the package has it (bzImage)
 //	guests/NAME/vmlinux        the same, decompressed (if a Store.Vmlinux was set)
 //	guests/NAME/initrd.cpio    the file tree, uncompressed newc
-//	guests/NAME/initrds/       initrd.cpio with an agent appended, one per agent
+//	guests/NAME/checked.json   what those files looked like when their digests were right
+//	guests/NAME/used           locked by who uses the guest; its time is that of the latest use
 //	guests/default             the name of the default guest
 //	downloads/                 the packages, as fetched
 //	lists/                     Debian's package lists
@@ -19,6 +20,7 @@ package guest
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -120,8 +122,9 @@ type Manifest struct {
 	Modules  []string         `json:"modules"`            // all modules the guest has
 	Image    FileSum          `json:"image"`              // the kernel
 	Initrd   FileSum          `json:"initrd"`
-	Content  string           `json:"content"` // SHA256 over both: the identity of the guest
-	Files    int              `json:"files"`   // in initrd.cpio
+	Vmlinux  FileSum          `json:"vmlinux,omitzero"` // the kernel, decompressed, once it was
+	Content  string           `json:"content"`          // SHA256 over both: the identity of the guest
+	Files    int              `json:"files"`            // in initrd.cpio
 	Built    time.Time        `json:"built"`
 }
 
@@ -142,7 +145,8 @@ type Image struct {
 	Default       bool
 	Manifest      Manifest
 
-	dir string
+	dir  string
+	held *os.File // see hold
 }
 
 func imageAt(dir string, m Manifest) *Image {

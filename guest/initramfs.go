@@ -1,27 +1,16 @@
 package guest
 
 import (
+	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
-	"slices"
-	"strings"
-	"time"
+	"syscall"
 
 	"nvlab/guest/pid1"
 	"nvlab/guest/rootfs"
-)
-
-// A guest keeps the initramfs of a few agents, and all that are younger than
-// initrdGrace.
-const (
-	keepInitrds = 4
-	initrdGrace = time.Hour
 )
 
 // Agent returns the path of the program that is pid 1 of guests, and builds it
@@ -31,69 +20,89 @@ func (s *Store) Agent(ctx context.Context, progress Progress) (string, error) {
 		progress = Quiet
 	}
 	defer progress.Done()
-	return pid1.Find(ctx, s.inside("agents"), func() { progress.Phase("building the guests' agent", 0) })
+	agent, err := pid1.Find(ctx, s.inside("agents"), func() { progress.Phase("building the guests' agent", 0) })
+	if err != nil && readOnly(err) {
+		err = fmt.Errorf("the store of guests %s cannot be written and has no agent of this nvlab (%w): where it can be written, one run of this nvlab puts it there; "+
+			"or CGO_ENABLED=0 GOOS=linux GOARCH=amd64 go build ./cmd/nvlab-agent makes one, to put beside nvlab or to name with --agent", s.dir, err)
+	}
+	return agent, err
 }
 
-// Initramfs returns the path of the guest's initramfs with a program as its
-// /init, one that calls agent.Main (see Store.Agent). It must be a static
-// x86-64 Linux program. What the kernel does not load of it is left out.
-func (im *Image) Initramfs(agent string) (string, error) {
+// readOnly says whether a store cannot be written, as opposed to one that is
+// full or broken.
+func readOnly(err error) bool {
+	return errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS)
+}
+
+// An Initramfs is a guest's file tree with an agent as its /init. It can be read
+// even when the guest is replaced or removed meanwhile.
+type Initramfs struct {
+	base  *os.File
+	size  int64 // of base
+	agent []byte
+}
+
+// Initramfs returns the guest's initramfs with a program as its /init, one that
+// calls agent.Main (see Store.Agent). It must be a static x86-64 Linux program.
+// What the kernel does not load of it is left out.
+func (im *Image) Initramfs(agent string) (*Initramfs, error) {
 	program, err := os.ReadFile(agent)
 	if err != nil {
-		return "", fmt.Errorf("cannot read the guest's agent: %w", err)
-	}
-	sum := sha256.Sum256(program)
-	path := filepath.Join(im.dir, initrdsDir, hex.EncodeToString(sum[:8])+".cpio")
-	if _, err := os.Stat(path); err == nil {
-		return path, nil
+		return nil, fmt.Errorf("cannot read the guest's agent: %w", err)
 	}
 	stripped, err := rootfs.StripStatic(program)
 	if err != nil {
-		return "", fmt.Errorf("%s cannot be the guest's agent: %w", agent, err)
+		return nil, fmt.Errorf("%s cannot be the guest's agent: %w", agent, err)
 	}
-	if err := im.writeInitramfs(path, stripped); err != nil {
-		return "", fmt.Errorf("cannot write the guest's initramfs: %w", err)
+	var b bytes.Buffer
+	if err := rootfs.WriteInit(&b, stripped); err != nil {
+		return nil, fmt.Errorf("%s cannot be the guest's agent: %w", agent, err)
 	}
-	im.pruneInitrds(path)
-	return path, nil
-}
-
-func (im *Image) writeInitramfs(path string, agent []byte) error {
-	return writeFileAtomic(path, func(f *os.File) error {
-		base, err := os.Open(im.BaseInitrd)
-		if err != nil {
-			return err
-		}
-		defer base.Close()
-		if _, err := io.Copy(f, base); err != nil {
-			return err
-		}
-		return rootfs.WriteInit(f, agent)
-	})
-}
-
-// pruneInitrds removes the oldest but a few. One that was made a short while
-// ago stays: its process may be about to open it.
-func (im *Image) pruneInitrds(keep string) {
-	entries, err := os.ReadDir(filepath.Dir(keep))
+	base, err := os.Open(im.BaseInitrd)
 	if err != nil {
-		return
+		return nil, err
 	}
-	var old []fs.FileInfo
-	for _, e := range entries {
-		info, err := e.Info()
-		if err == nil && e.Name() != filepath.Base(keep) && time.Since(info.ModTime()) > initrdGrace {
-			old = append(old, info)
-		}
-	}
-	slices.SortFunc(old, func(a, b fs.FileInfo) int { return b.ModTime().Compare(a.ModTime()) })
-	kept := 0
-	for _, info := range old {
-		// What does not end so was left by a process that died.
-		if strings.HasSuffix(info.Name(), ".cpio") && kept < keepInitrds {
-			kept++
-			continue
-		}
-		os.Remove(filepath.Join(filepath.Dir(keep), info.Name()))
-	}
+	return &Initramfs{base: base, size: im.Manifest.Initrd.Size, agent: b.Bytes()}, nil
 }
+
+// Size is in bytes.
+func (i *Initramfs) Size() int64 { return i.size + int64(len(i.agent)) }
+
+// ReadAt is io.ReaderAt's. Several goroutines may use it.
+func (i *Initramfs) ReadAt(p []byte, off int64) (n int, err error) {
+	if off < 0 {
+		return 0, errors.New("negative offset")
+	}
+	if off < i.size {
+		n, err = i.base.ReadAt(p[:min(int64(len(p)), i.size-off)], off)
+		if err == io.EOF && off+int64(n) < i.size {
+			err = fmt.Errorf("%s was truncated: %w", i.base.Name(), io.ErrUnexpectedEOF)
+		}
+		if err != nil && err != io.EOF || n == len(p) {
+			return n, err
+		}
+	}
+	if at := off + int64(n) - i.size; at < int64(len(i.agent)) {
+		n += copy(p[n:], i.agent[at:])
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// WriteFile makes a file of it, for who cannot read it from here.
+func (i *Initramfs) WriteFile(name string) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := io.Copy(f, io.NewSectionReader(i, 0, i.Size())); err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// Close ends it.
+func (i *Initramfs) Close() error { return i.base.Close() }

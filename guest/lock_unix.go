@@ -42,3 +42,6 @@ func lockFile(name string, wait bool) (*os.File, error) {
 	}
 	return nil, fmt.Errorf("cannot lock the store of guests: %s: %w", name, err)
 }
+
+// shareLock locks a file along with others that do.
+func shareLock(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) }

@@ -18,7 +18,6 @@ const (
 	vmlinuxFile  = "vmlinux"
 	initrdFile   = "initrd.cpio"
 	manifestFile = "manifest.json"
-	initrdsDir   = "initrds"
 )
 
 // ErrNoGuest says that the store has no such guest.
@@ -82,34 +81,42 @@ func (s *Store) defaultName() string {
 	return strings.TrimSpace(string(b))
 }
 
+// manifest reads what a guest is made of.
+func (s *Store) manifest(name string) (m Manifest, err error) {
+	if !validName(name) {
+		return m, fmt.Errorf("%w: %q", ErrNoGuest, name)
+	}
+	b, err := os.ReadFile(filepath.Join(s.guest(name), manifestFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return m, fmt.Errorf("%w: %s", ErrNoGuest, name)
+	}
+	if err != nil {
+		return m, err
+	}
+	if err := json.Unmarshal(b, &m); err != nil {
+		return m, fmt.Errorf("%w: %s has a broken %s: %w", ErrNoGuest, name, manifestFile, err)
+	}
+	if m.Name != name {
+		return m, fmt.Errorf("%w: the %s of %s is of guest %q", ErrNoGuest, manifestFile, name, m.Name)
+	}
+	return m, nil
+}
+
 // load reads one guest. A folder that holds no whole guest is no guest.
 func (s *Store) load(name string) (*Image, error) {
-	if !validName(name) {
-		return nil, fmt.Errorf("%w: %q", ErrNoGuest, name)
-	}
-	dir := s.guest(name)
-	b, err := os.ReadFile(filepath.Join(dir, manifestFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: %s", ErrNoGuest, name)
-	}
+	m, err := s.manifest(name)
 	if err != nil {
 		return nil, err
 	}
-	var m Manifest
-	if err := json.Unmarshal(b, &m); err != nil {
-		return nil, fmt.Errorf("%w: %s has a broken %s: %w", ErrNoGuest, name, manifestFile, err)
-	}
-	if m.Name != name {
-		return nil, fmt.Errorf("%w: the %s of %s is of guest %q", ErrNoGuest, manifestFile, name, m.Name)
-	}
+	dir := s.guest(name)
 	im := imageAt(dir, m)
 	for file, want := range map[string]int64{im.KernelPath: m.Image.Size, im.BaseInitrd: m.Initrd.Size} {
 		st, err := os.Stat(file)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %s is not whole: %w", ErrNoGuest, name, err)
+			return nil, &DamagedError{name, filepath.Base(file), "cannot be had: " + err.Error()}
 		}
 		if st.Size() != want {
-			return nil, fmt.Errorf("%w: %s is not whole: %s has %d bytes, its manifest says %d", ErrNoGuest, name, filepath.Base(file), st.Size(), want)
+			return nil, &DamagedError{name, filepath.Base(file), fmt.Sprintf("has %d bytes, and had %d", st.Size(), want)}
 		}
 	}
 	if _, err := os.Stat(filepath.Join(dir, vmlinuxFile)); err == nil {
@@ -248,67 +255,6 @@ func (s *Store) SetDefault(name string) error {
 		_, err := f.WriteString(name + "\n")
 		return err
 	})
-}
-
-// Remove deletes a guest, and the downloads that no other guest was made from.
-func (s *Store) Remove(name string) error {
-	lock, err := lockFile(s.inside("lock"), true)
-	if err != nil {
-		return err
-	}
-	defer lock.Close()
-	im, err := s.load(name)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(s.tmp(), 0o755); err != nil {
-		return err
-	}
-	// Renamed first: a guest is there as a whole or not at all.
-	gone := filepath.Join(s.tmp(), "removed")
-	if err := os.RemoveAll(gone); err != nil {
-		return err
-	}
-	if err := os.Rename(im.dir, gone); err != nil {
-		return err
-	}
-	if im.Default {
-		if err := os.Remove(s.defaultFile()); err != nil {
-			return err
-		}
-	}
-	if err := os.RemoveAll(gone); err != nil {
-		return err
-	}
-	return s.pruneDownloads()
-}
-
-func (s *Store) pruneDownloads() error {
-	list, err := s.List()
-	if err != nil {
-		return err
-	}
-	var keep []string
-	for _, im := range list {
-		for _, p := range im.Manifest.Packages {
-			keep = append(keep, p.FileName())
-		}
-	}
-	entries, err := os.ReadDir(s.downloads())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if !slices.Contains(keep, e.Name()) {
-			if err := os.RemoveAll(filepath.Join(s.downloads(), e.Name())); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 func validName(name string) bool {

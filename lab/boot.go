@@ -85,11 +85,6 @@ func (v *VM) powerOn(ctx context.Context) error {
 
 // start is power-on, or the reset of a machine whose DIMMs are mapped.
 func (v *VM) start(image *image) error {
-	initrd, size, err := image.open()
-	if err != nil {
-		return err
-	}
-	defer initrd.Close()
 	layout := vmm.NewLayout(v.opts.Memory)
 	tables, err := v.root.Tables(layout.Reserved.Base)
 	if err != nil {
@@ -132,7 +127,7 @@ func (v *VM) start(image *image) error {
 		return err
 	}
 	err = m.Boot(vmm.Payload{
-		Kernel: image.kernel, Initrd: initrd, InitrdSize: size,
+		Kernel: image.kernel, Initrd: image.initrd, InitrdSize: image.initrd.Size(),
 		Cmdline: v.cmdline(), Tables: v.replaceTables(tables),
 	})
 	if err != nil {

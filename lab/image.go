@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"os"
 	"sync"
 	"sync/atomic"
 
@@ -16,24 +15,10 @@ import (
 type image struct {
 	*guest.Image
 	kernel *boot.Kernel
-	initrd string
+	initrd *guest.Initramfs
 	path   string        // of the kernel
 	note   atomic.Uint64 // where its last boot had the description of its log
 	onceTasks
-}
-
-// open returns the initramfs and its size in bytes.
-func (i *image) open() (*os.File, int64, error) {
-	f, err := os.Open(i.initrd)
-	if err != nil {
-		return nil, 0, &Error{Class: ClassHost, Err: err}
-	}
-	info, err := f.Stat()
-	if err != nil {
-		f.Close()
-		return nil, 0, &Error{Class: ClassHost, Err: err}
-	}
-	return f, info.Size(), nil
 }
 
 // images are those that a run has used, so that the thousandth boot costs no

@@ -111,8 +111,9 @@ func newLevel1(t *testing.T, dir, script string) *level1 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	initrd, err := os.ReadFile(base)
-	if err != nil {
+	defer base.Close()
+	initrd := make([]byte, base.Size())
+	if _, err := base.ReadAt(initrd, 0); err != nil {
 		t.Fatal(err)
 	}
 	b := bytes.NewBuffer(initrd)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"sync"
 	"testing"
 
@@ -19,8 +20,13 @@ func TestMain(m *testing.M) {
 	if job := os.Getenv(jobVariable); job != "" {
 		os.Exit(runJob(job))
 	}
-	os.Exit(m.Run())
+	status := m.Run()
+	os.RemoveAll(stockDir)
+	os.Exit(status)
 }
+
+// stockDir holds the guest's initramfs as QEMU wants it, in a file.
+var stockDir string
 
 // needQEMU skips where QEMU is absent, or fails where it has to be there.
 func needQEMU(t testing.TB) {
@@ -54,7 +60,15 @@ var stockGuest = sync.OnceValues(func() (*stock, error) {
 		return nil, err
 	}
 	initrd, err := image.Initramfs(agent)
-	return &stock{image, initrd}, err
+	if err != nil {
+		return nil, err
+	}
+	defer initrd.Close()
+	if stockDir, err = os.MkdirTemp("", "nvlab-qemutest-"); err != nil {
+		return nil, err
+	}
+	file := filepath.Join(stockDir, "initrd")
+	return &stock{image, file}, initrd.WriteFile(file)
 })
 
 func mustGuest(t testing.TB) *stock {
