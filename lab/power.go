@@ -1,9 +1,11 @@
 package lab
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 
 	"nvlab/nvdimm"
 	"nvlab/nvdimm/backend"
@@ -90,11 +92,58 @@ func (p *power) add(d *NVDIMM, mem []byte, pieces []nvdimm.Piece) {
 		m = persist.NewMedium(d.ID(), platform, persist.Bytes(mem))
 		p.media[d] = m
 	}
+	shared := p.sharing(d)
 	offset := uint64(0)
 	for _, piece := range pieces {
-		p.model.Map(piece.Addr, m, offset)
-		offset += uint64(len(piece.Mem))
+		n := uint64(len(piece.Mem))
+		// What other NVDIMMs show of the file is in their media.
+		at := offset
+		for at < offset+n {
+			medium, in, end := m, at, offset+n
+			for _, o := range shared {
+				if at >= o.end || o.start >= end {
+					continue
+				}
+				if at < o.start {
+					end = o.start
+					continue
+				}
+				medium, in, end = p.media[o.dimm], at-o.start+o.at, min(end, o.end)
+				break
+			}
+			p.model.MapPart(piece.Addr, at-offset, end-offset, medium, in)
+			at = end
+		}
+		offset += n
 	}
+}
+
+// sharedRange is what a DIMM that was plugged before has of a DIMM's bytes, from start
+// to end: from at on of its own.
+type sharedRange struct {
+	dimm           *NVDIMM
+	start, end, at uint64
+}
+
+// sharing lists the ranges of a file that DIMMs of this VM have in common with
+// d, by start.
+func (p *power) sharing(d *NVDIMM) (list []sharedRange) {
+	if !d.backend.Share() || d.backend.Path() == "" {
+		return nil
+	}
+	for _, o := range p.v.dimms {
+		if o == d || p.media[o] == nil || !o.backend.Share() || o.backend.Path() == "" || !sameFile(o.backend, d.backend) {
+			continue
+		}
+		from, to := d.backend.offset, o.backend.offset
+		mine, theirs := d.Size(), o.Size()
+		start, end := max(from, to), min(from+mine, to+theirs)
+		if start < end {
+			list = append(list, sharedRange{o, start - from, end - from, start - to})
+		}
+	}
+	slices.SortFunc(list, func(x, y sharedRange) int { return cmp.Compare(x.start, y.start) })
+	return list
 }
 
 // end is the end of a power-on: what a cut left is all there is; otherwise
@@ -250,10 +299,16 @@ func (p *power) hint(d *nvdimm.DIMM) {
 	if m == nil {
 		return
 	}
-	if p.journal != nil {
-		p.journal.Hint(m, p.now())
+	media := []*persist.Medium{m}
+	for _, o := range p.sharing(h) {
+		media = append(media, p.media[o.dimm])
 	}
-	p.model.Hint(m)
+	for _, m := range media {
+		if p.journal != nil {
+			p.journal.Hint(m, p.now())
+		}
+		p.model.Hint(m)
+	}
 }
 
 func (p *power) now() observe.At { return observe.At{Seq: p.v.m.Stats().Instructions} }
@@ -315,7 +370,7 @@ func (p *power) alone() error {
 func (d *NVDIMM) alsoIn() *NVDIMM {
 	for _, v := range d.vm.x.vms {
 		for _, o := range v.dimms {
-			if v != d.vm && v.state != Off && o.backend.Path() != "" && o.backend.Path() == d.backend.Path() {
+			if v != d.vm && v.state != Off && o.backend.Path() != "" && sameFile(o.backend, d.backend) {
 				return o
 			}
 		}

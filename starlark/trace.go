@@ -55,13 +55,13 @@ var traceClass = newClass("trace", "What vm.trace recorded.", []member[*trace]{
 		}},
 	{name: "missing_flushes", sig: "()", doc: `Stores of the command that nothing had made durable at its end: a list of structs, one for each instruction of the guest, of nvdimm, offset and length (of the first store), kind, pc, symbol, process, stores and bytes (how many there are), why, and lint: True if only an instruction that orders by the way, such as one with LOCK, made them durable, and state, a crash state at the end that lost the first of them.`,
 		call: func(c *call, x *trace) (starlark.Value, error) { return listOf(x.t.Missing(), x.missing), nil }},
-	{name: "crash_states", sig: `(*, at="fence", limit=None, seed=0, platform=None, policy="arch")`, doc: `Iterates the distinct legal crash images → state. at is the events before which power may fail: "fence" (whatever is about to make stores durable, label writes and the end), "store", "flush", "label_write", "flush_hint" or "end". Up to 4,096 states of one event are all visited; of more, as many, chosen by the seed. A limit is shared between the events; of one event it leaves the plainest states (none of the stores, all, all but those of a line) with seed 0, and the seed's choice with another. What was covered, and what not, is printed at the end.
+	{name: "crash_states", sig: `(*, at="fence", limit=None, seed=0, platform=None, policy="arch", clflush="amd", vector_atomicity=8)`, doc: `Iterates the distinct legal crash images → state. at is the events before which power may fail: "fence" (whatever is about to make stores durable, label writes and the end), "store" (these, and every store), "flush", "label_write", "flush_hint" or "end". Up to 4,096 states of one event are all visited; of more, as many: none of the stores, all, each line lost alone, each kept alone, lines wholly or not at all, and any others, in turn, lines of the command first; the seed chooses among them. A limit is shared between the events, and what one cannot use goes to others; of one event it leaves, with seed 0, the states that tear no line as long as there are any, and the seed's choice with another. What was covered, and what not, is printed at the end.
 
-The trace may be looked at under other rules than the VM's: platform is "adr", "eadr", "hints" or "none" (nothing is durable, the strict reading where there are no capabilities); policy="explicit" counts only fences that are asked for by name, and of a program only its own.`,
+The trace may be looked at under other rules than the VM's: platform is "adr", "eadr", "hints" or "none" (nothing is durable, the strict reading where there are no capabilities); policy="explicit" counts only fences that are asked for by name, and of a program only its own. Where processors differ the default is what all promise: clflush="intel" orders CLFLUSH with stores, as Intel's do, and not by MFENCE alone; vector_atomicity=16 keeps aligned stores of 16 bytes whole, as processors with AVX do. What counted is printed.`,
 		call: crashStates},
-	{name: "judge_btt", sig: `(*, at="fence", limit=None, seed=0, platform=None, policy="arch")`, doc: `Judges, on the host, the crash states of namespaces that are in sector mode when the trace begins: the table must attach, every block must be in one place, and a sector must hold what it held at some time of the command, whole → struct(states, failed, findings); a finding is struct(state, why), and there are at most 100 of the failed. What was covered is printed.`,
+	{name: "judge_btt", sig: `(*, at="fence", limit=None, seed=0, platform=None, policy="arch", clflush="amd", vector_atomicity=8)`, doc: `Judges, on the host, the crash states of namespaces that are in sector mode when the trace begins: the table must attach, every block must be in one place, and a sector must hold what it held at some time of the command, whole → struct(states, failed, findings); a finding is struct(state, why), and there are at most 100 of the failed. What was covered is printed.`,
 		call: judgeBy("judge_btt", (*lab.Trace).JudgeBTT)},
-	{name: "judge_info", sig: `(*, at="fence", limit=None, seed=0, platform=None, policy="arch")`, doc: `Judges, on the host, the crash states of the info blocks of fsdax, devdax and sector mode that the command wrote: a block must be as it was, or none that the kernel takes for one, or sound → struct(states, failed, findings), as of judge_btt.`,
+	{name: "judge_info", sig: `(*, at="fence", limit=None, seed=0, platform=None, policy="arch", clflush="amd", vector_atomicity=8)`, doc: `Judges, on the host, the crash states of the info blocks of fsdax, devdax and sector mode that the command wrote: a block must be as it was, or none that the kernel takes for one, or sound → struct(states, failed, findings), as of judge_btt.`,
 		call: judgeBy("judge_info", (*lab.Trace).JudgeInfo)},
 	{name: "judge_labels", sig: `()`, doc: `Judges, on the host, every state in which power fails within one of the command's label writes: the namespaces in force must be those before the write or those after it, and what the command does not change must be there all the time → struct(states, findings); a finding is struct(state, why).`,
 		call: func(c *call, x *trace) (starlark.Value, error) {
@@ -203,6 +203,13 @@ func (c *call) search() (at string, s persist.Search) {
 		s.Platform = &p
 	}
 	s.Explicit = c.oneOf("policy", "arch", "explicit") == "explicit"
+	s.IntelCLFLUSH = c.oneOf("clflush", "amd", "intel") == "intel"
+	switch n := c.number("vector_atomicity", 8, 16); {
+	case c.err == nil && n != 8 && n != 16:
+		c.err = fmt.Errorf("vector_atomicity=%d: want 8, or 16 for a processor with AVX", n)
+	default:
+		s.Atomic16 = n == 16
+	}
 	return at, s
 }
 

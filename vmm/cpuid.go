@@ -98,7 +98,8 @@ const (
 
 // CPUIDModel is the processor that every engine presents: the x86-64
 // baseline, and little more. The vendor and family are those of the first
-// 64-bit processors, for which kernels have the fewest workarounds.
+// 64-bit processors, for which kernels have the fewest workarounds. What stores
+// and flushes promise goes by them: see rules R9 and R11 of nvdimm/persist.
 //
 // Leaf 1's EBX lacks the APIC id in bits 31:24, which the engine adds.
 func CPUIDModel() CPUIDTable {

@@ -53,9 +53,26 @@ func (r rules) ordersCLFLUSH(s *step) bool {
 	case "fence":
 		return s.named && !s.all || !r.explicit && s.full
 	case "store":
-		return !s.device
+		return !s.device && !s.nt
 	}
 	return s.what == "flush" && s.clflush
+}
+
+// doneCLFLUSH is the first step before which a CLFLUSH of Intel's is done.
+func (r rules) doneCLFLUSH(prog []step, f int) int {
+	waits := false // a non-temporal store after it
+	for g := f + 1; g < len(prog); g++ {
+		s := &prog[g]
+		if s.cpu != prog[f].cpu {
+			continue
+		}
+		drains := !r.explicit && s.uc || s.what == "fence" && (s.named || !r.explicit && (s.drain || s.full))
+		if r.ordersCLFLUSH(s) || waits && drains {
+			return g
+		}
+		waits = waits || s.what == "store" && s.nt
+	}
+	return len(prog)
 }
 
 // onItsWay says from which step on a store has reached the memory controller
@@ -82,7 +99,7 @@ func (r rules) onItsWay(prog []step, i int) int {
 		})
 		for f := i + 1; r.intel && f < len(prog); f++ {
 			if prog[f].what == "flush" && prog[f].clflush && prog[f].cpu == s.cpu {
-				later(f, s.cpu, func(g int) bool { return r.ordersCLFLUSH(&prog[g]) }) // R2
+				first = min(first, r.doneCLFLUSH(prog, f)) // R2
 			}
 		}
 	}
@@ -111,7 +128,7 @@ func (r rules) onItsWay(prog []step, i int) int {
 				return prog[g].what == "fence" && (prog[g].named && !prog[g].all || !r.explicit && prog[g].full) // R4, R5
 			})
 		case r.intel:
-			later(f, cpu, func(g int) bool { return r.ordersCLFLUSH(&prog[g]) })
+			first = min(first, r.doneCLFLUSH(prog, f))
 		default: // R11
 			seen := s.cpu != cpu || s.device
 			for g := i + 1; g < f; g++ {

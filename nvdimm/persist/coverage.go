@@ -3,7 +3,10 @@ package persist
 import (
 	"fmt"
 	"math/big"
+	"math/bits"
 	"strings"
+
+	"nvlab/vmm/observe"
 )
 
 // Coverage says how many of the legal states were visited, and why not the
@@ -28,7 +31,7 @@ func (s *Search) Coverage(stopped bool) string {
 		fmt.Fprintf(&b, "; limit = %d, shared between the events, left the others out", s.Limit)
 	case s.Sampled > 0:
 		fmt.Fprintf(&b, "; of %s with more than %d states only as many, chosen by seed = %d", plural(s.Sampled, "event"), maxExhaustive, s.Seed)
-	case s.Truncated == 0 && s.Spilled == 0 && s.Raced == 0 && !s.journal.sinceStart(s.Reading):
+	case s.Truncated == 0 && s.Spilled == 0 && s.Raced == 0 && !s.journal.sinceStart(s.Reading) && s.journal.cpus&(s.journal.cpus-1) == 0:
 		b.WriteString("; that is all")
 	}
 	if s.Apart < s.Crowd {
@@ -43,10 +46,26 @@ func (s *Search) Coverage(stopped bool) string {
 	if s.Raced > 0 {
 		fmt.Fprintf(&b, "; %s that waited while another CPU stored to its bytes became visible as the guest's memory shows", plural(s.Raced, "non-temporal store"))
 	}
+	if n := bits.OnesCount64(s.journal.cpus); n > 1 {
+		fmt.Fprintf(&b, "; stores of %d CPUs count as visible when they were made: no state has one that waits in its CPU's store buffer while another CPU's is durable", n)
+	}
+	if s.journal.clflush {
+		b.WriteString(either(s.IntelCLFLUSH || s.journal.start.Config.IntelCLFLUSH, "; CLFLUSH as on Intel's processors", "; CLFLUSH as on AMD's processors"))
+	}
+	if s.journal.kinds&observe.Vector != 0 {
+		b.WriteString(either(s.Atomic16 || s.journal.start.Config.Atomic16, "; aligned stores of 16 bytes are whole", "; stores of 16 bytes may be torn at 8"))
+	}
 	if s.journal.sinceStart(s.Reading) {
 		fmt.Fprintf(&b, "; what was durable when the trace began is taken for durable under %s too", strings.Join(s.words(), " and "))
 	}
 	return b.String()
+}
+
+func either(first bool, yes, no string) string {
+	if first {
+		return yes
+	}
+	return no
 }
 
 func plural(n int, what string) string {

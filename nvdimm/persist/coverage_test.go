@@ -49,6 +49,12 @@ func TestCoverage(t *testing.T) {
 		{"a loop that ends", lines(12), persist.Search{At: persist.AtEnd}, 4096, 7, "7 distinct of 4096 legal states at 1 event; the loop ended it"},
 		{"a line with 140 stores", crowded, persist.Search{At: persist.AtEnd}, 129, 0, "129 distinct of 129 legal states at 1 event; taken for written back are the oldest 12 stores of lines with more than 128 undecided"},
 		{"no promise", flushed, persist.Search{At: persist.AtEnd, Reading: reading(persist.Nothing)}, 4, 0, "4 distinct of 4 legal states at 1 event; that is all"},
+		{"two CPUs", events(st(0, A, 1), st(1, A+8, 2)), persist.Search{At: persist.AtEnd}, 3, 0, "3 distinct of 3 legal states at 1 event; stores of 2 CPUs count as visible when they were made: no state has one that waits in its CPU's store buffer"},
+		{"clflush", events(st(0, A, 1), fl(0, A, observe.CLFLUSH)), persist.Search{At: persist.AtEnd}, 2, 0, "that is all; CLFLUSH as on AMD's processors"},
+		{"clflush as Intel's", events(st(0, A, 1), fl(0, A, observe.CLFLUSH)), persist.Search{At: persist.AtEnd, Reading: persist.Reading{IntelCLFLUSH: true}}, 2, 0, "that is all; CLFLUSH as on Intel's processors"},
+		{"a vector", vector(A, 0), persist.Search{At: persist.AtEnd}, 4, 0, "that is all; stores of 16 bytes may be torn at 8"},
+		{"a vector on a processor with AVX", vector(A, 0), persist.Search{At: persist.AtEnd, Reading: persist.Reading{Atomic16: true}}, 2, 0, "that is all; aligned stores of 16 bytes are whole"},
+		{"a race", events(kind(st(0, A, 1), observe.NonTemporal), st(1, A, 2), fe(0, observe.SFENCE)), persist.Search{At: persist.AtEnd}, 2, 0, "; 1 non-temporal store that waited while another CPU stored to its bytes became visible as the guest's memory shows"},
 		{"eADR", flushed, persist.Search{At: persist.AtEnd, Reading: reading(persist.EADR)}, 1, 0, "1 distinct of 1 legal states at 1 event; that is all"},
 	} {
 		_, j, media, _ := feed(tt.events, len(tt.events), persist.ADR, persist.Config{}, true)

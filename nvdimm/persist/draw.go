@@ -63,7 +63,7 @@ func (l *line) drawOrder(units []unit, wants func(int) bool, random *generator, 
 			if !ok {
 				continue
 			}
-			if random.below(2) != 0 {
+			if early.done != at.done && random.below(2) != 0 {
 				next = early
 			}
 			for u, j := &units[left[k]], units[left[k]].first; j < u.end; j++ {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 
 	"nvlab/vmm/observe"
@@ -35,7 +36,10 @@ func (j *Journal) Save() ([]byte, error) {
 	}
 	num(uint64(len(j.start.bases)))
 	for _, at := range slices.Sorted(maps.Keys(j.start.bases)) {
-		m := j.start.bases[at]
+		if len(j.start.bases[at]) != 1 {
+			return nil, fmt.Errorf("a journal of memory at %#x that is in several media cannot be saved", at)
+		}
+		m := j.start.bases[at][0]
 		num(at)
 		num(uint64(m.medium.index))
 		num(m.line)
@@ -100,7 +104,7 @@ func Load(b []byte) (*Journal, error) {
 	}
 	for range count() {
 		at := r.number()
-		m.bases[at] = mapped{medium(), r.number()}
+		m.bases[at] = []mapped{{medium(), r.number(), 0, math.MaxUint64 / LineSize}}
 	}
 	j := newJournal(m, nil)
 	for _, o := range j.base {
@@ -140,9 +144,12 @@ func (j *Journal) sound() bool {
 		switch e.what {
 		case AtStore:
 			d, n := j.model.find(e.Base, e.Offset)
+			j.saw(&e.Store)
 			if d == nil || !d.originals.has(n) || e.Kind >= observe.KindEnd {
 				return false
 			}
+		case AtFlush:
+			j.clflush = j.clflush || e.flush == observe.CLFLUSH
 		case AtHint:
 			if int(e.number) < 0 || int(e.number) >= len(j.media) {
 				return false

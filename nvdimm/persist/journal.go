@@ -26,6 +26,10 @@ type Journal struct {
 	Process func(*observe.At) uint32
 
 	Stores, Flushes, Fences int // SFENCE and MFENCE are fences
+
+	kinds   observe.Kind // of all stores
+	cpus    uint64       // that stored, a bit for each
+	clflush bool         // there is one
 	// Dropped counts events beyond the most that a journal holds.
 	Dropped int
 }
@@ -144,6 +148,14 @@ func (j *Journal) Store(e *observe.Store) {
 	j.events.store(e, process)
 	d.keep(n)
 	j.Stores++
+	j.saw(e)
+}
+
+// saw notes what readings differ in.
+func (j *Journal) saw(e *observe.Store) {
+	if j.kinds |= e.Kind; e.Kind&observe.Device == 0 {
+		j.cpus |= 1 << (e.VCPU & 63)
+	}
 }
 
 // Flush records a flush.
@@ -151,6 +163,7 @@ func (j *Journal) Flush(e *observe.Flush) {
 	j.next.At, j.next.Base, j.next.Offset, j.next.what, j.next.flush = e.At, e.Base, e.Offset, AtFlush, e.Op
 	if j.add() {
 		j.Flushes++
+		j.clflush = j.clflush || e.Op == observe.CLFLUSH
 	}
 }
 
@@ -223,8 +236,11 @@ func (m *Model) clone(replay bool) *Model {
 			}
 		}
 	}
-	for base, b := range m.bases {
-		n.bases[base] = mapped{media[b.medium], b.line}
+	for base, parts := range m.bases {
+		for _, b := range parts {
+			b.medium = media[b.medium]
+			n.bases[base] = append(n.bases[base], b)
+		}
 	}
 	for i := range m.cpus {
 		o := &m.cpus[i]

@@ -2,6 +2,7 @@ package persist
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"nvlab/vmm/observe"
@@ -12,7 +13,7 @@ type Model struct {
 	Config Config
 
 	media  []*Medium
-	bases  map[uint64]mapped
+	bases  map[uint64][]mapped
 	last   mapped // that find returned
 	base   uint64 // of last
 	cpus   []cpu
@@ -25,10 +26,12 @@ type Model struct {
 	process uint32 // of the stores to come
 }
 
-// mapped is what of a medium is at a guest-physical address.
+// mapped is what of a medium is at a guest-physical address, or at a part of
+// what is there.
 type mapped struct {
-	medium *Medium
-	line   uint64 // the first
+	medium   *Medium
+	line     uint64 // the first
+	from, to uint64 // of the region's lines
 }
 
 // cpu is what the kernel, or the programs, of one CPU asked for and did not
@@ -65,14 +68,22 @@ type ref struct {
 
 // NewModel is a model without media.
 func NewModel(c Config) *Model {
-	return &Model{Config: c, bases: map[uint64]mapped{}, nextID: 1, clean: 1}
+	return &Model{Config: c, bases: map[uint64][]mapped{}, nextID: 1, clean: 1}
 }
 
 // Map puts the part of a medium from offset on, a multiple of LineSize, at a
 // guest-physical address. A medium may be mapped by several models, whose
 // machines do not run at once.
 func (m *Model) Map(base uint64, d *Medium, offset uint64) {
-	m.bases[base] = mapped{d, offset / LineSize}
+	delete(m.bases, base)
+	m.last = mapped{}
+	m.MapPart(base, 0, math.MaxUint64&^(LineSize-1), d, offset)
+}
+
+// MapPart does so for the bytes from one offset in a region to another: where
+// two regions show one range of a file, that range has one medium.
+func (m *Model) MapPart(base, from, to uint64, d *Medium, offset uint64) {
+	m.bases[base] = append(m.bases[base], mapped{d, offset / LineSize, from / LineSize, to / LineSize})
 	d.config = &m.Config
 	if !slices.Contains(m.media, d) {
 		m.media = append(m.media, d)
@@ -91,11 +102,17 @@ func (m *Model) Media() []*Medium { return m.media }
 // find is the medium and line of an offset in an observed region, nil if it is
 // none of the model's.
 func (m *Model) find(base, offset uint64) (*Medium, uint64) {
-	if base != m.base || m.last.medium == nil {
-		m.last, m.base = m.bases[base], base
-	}
+	n := offset / LineSize
 	at := &m.last
-	return at.medium, at.line + offset/LineSize
+	if base != m.base || n-at.from >= at.to-at.from {
+		m.last, m.base = mapped{}, base
+		for _, part := range m.bases[base] {
+			if n >= part.from && n < part.to {
+				m.last = part
+			}
+		}
+	}
+	return at.medium, at.line + n - at.from
 }
 
 // ring is where programs and where the kernel of a CPU are in Model.cpus.
@@ -135,8 +152,8 @@ func (m *Model) Store(e *observe.Store) {
 	if e.Kind&observe.Device == 0 {
 		for cpus := m.of(&e.At); len(cpus) > 0; cpus = cpus[1:] {
 			c := &cpus[0]
-			if c.strong {
-				c.completeCLFLUSH()
+			if c.strong && e.Kind&observe.NonTemporal == 0 {
+				c.completeCLFLUSH() // another may wait, and the CLFLUSH with it
 			}
 			if len(c.parts) > 0 && e.Group != c.group {
 				c.endParts()
@@ -146,6 +163,8 @@ func (m *Model) Store(e *observe.Store) {
 	if e.Kind&observe.ToUncached != 0 && !m.Config.Explicit {
 		own.drain(len(own.nt)) // R7
 	}
+	// R18. Within a line an uncached store is ordered with others, as if the
+	// line were not cached as well: where it is, the architecture says nothing.
 	d, n := m.find(e.Base, e.Offset)
 	if d == nil {
 		return
@@ -291,6 +310,9 @@ func (m *Model) Fence(e *observe.Fence) {
 			c.hinted = c.hinted[:0]
 		}
 		if m.drains(e.Order) {
+			if c.strong && len(c.nt) > c.sealed {
+				c.completeCLFLUSH() // R2: a store after it is visible
+			}
 			c.drain(len(c.nt))
 		}
 		c.endParts()

@@ -30,6 +30,7 @@ func (s *opSet) add(i int)      { s[i/64] |= 1 << (i % 64) }
 // interleaving is a set of units that became visible in some order.
 type interleaving struct {
 	done  opSet // by the units' first ops
+	early opSet // of these, those that came before the durable stores of other CPUs
 	bytes [LineSize]byte
 }
 
@@ -53,8 +54,11 @@ func (l *line) interleave(units []unit, most int) (list []content, whole bool) {
 		}
 		e.add(&at.bytes)
 		for i := range e.units {
-			if late, early, ok := l.next(e.units, i, at); ok {
+			late, early, ok := l.next(e.units, i, at)
+			if ok {
 				visit(late)
+			}
+			if ok && early.done != at.done {
 				visit(early)
 			}
 		}
@@ -64,7 +68,8 @@ func (l *line) interleave(units []unit, most int) (list []content, whole bool) {
 }
 
 // next is what is left when unit i becomes visible after those of at, if it may:
-// after the durable stores of other CPUs to its bytes, or before them.
+// after the durable stores of other CPUs to its bytes, or before them, which is
+// at itself if it may not.
 func (l *line) next(units []unit, i int, at interleaving) (late, early interleaving, ok bool) {
 	u := &units[i]
 	if at.done.has(u.first) {
@@ -76,10 +81,19 @@ func (l *line) next(units []unit, i int, at interleaving) (late, early interleav
 			return at, at, false
 		}
 	}
-	at.done.add(u.first)
 	late, early = at, at
+	late.done.add(u.first)
 	for j := u.first; j < u.end; j++ {
 		l.ops[j].apply(&late.bytes)
+	}
+	for k := range units { // one order for all bytes, and for a CPU's own stores its own
+		if v := &units[k]; at.done.has(v.first) && v.bytes&u.bytes != 0 && !(at.early.has(v.first) && l.ops[v.first].sameCPU(&l.ops[u.first])) {
+			return late, early, true
+		}
+	}
+	early.done.add(u.first)
+	early.early.add(u.first)
+	for j := u.first; j < u.end; j++ {
 		l.ops[j].applyVisible(&early.bytes)
 	}
 	return late, early, true
