@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"unicode/utf8"
+
+	"nvlab/nvdimm/backend"
 )
 
 // A Class says whose fault an error is. It decides how a run reports it and
@@ -43,14 +46,28 @@ type Error struct {
 func (e *Error) Error() string { return e.Err.Error() }
 func (e *Error) Unwrap() error { return e.Err }
 
-// ClassOf is the class of the nearest Error that err wraps, ClassScenario if
-// there is none.
+// ClassOf is the class of the nearest Error that err wraps. Without one it is
+// ClassHost if the host lacks what nobody asked it to lack, else ClassScenario.
 func ClassOf(err error) Class {
 	var e *Error
-	if errors.As(err, &e) {
+	switch {
+	case errors.As(err, &e):
 		return e.Class
+	case errors.Is(err, backend.ErrTruncated), errors.Is(err, backend.ErrUnreachable):
+		return ClassHost
+	}
+	for _, errno := range hostErrors {
+		if errors.Is(err, errno) {
+			return ClassHost
+		}
 	}
 	return ClassScenario
+}
+
+// hostErrors are what system calls say when the host has no more of something,
+// or is broken.
+var hostErrors = []syscall.Errno{
+	syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG, syscall.EIO, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE, syscall.ESTALE,
 }
 
 func classed(c Class, format string, args ...any) *Error {

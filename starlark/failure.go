@@ -104,7 +104,6 @@ type Failure struct {
 // classify says what kind of failure an error is.
 func classify(err error) Class {
 	var check *checkError
-	var guest *lab.Error
 	var steps *stepLimitError
 	var memory *memoryLimitError
 	switch {
@@ -112,18 +111,18 @@ func classify(err error) Class {
 		return Interrupted
 	case errors.As(err, new(*TimeoutError)), errors.As(err, &steps), errors.As(err, &memory):
 		return Scenario
-	case errors.As(err, &guest):
-		switch guest.Class {
-		case lab.ClassGuest:
-			return Guest
-		case lab.ClassBoot:
-			return Boot
-		case lab.ClassHost:
-			return Host
-		case lab.ClassBug:
-			return Bug
-		}
-	case errors.As(err, &check):
+	}
+	switch lab.ClassOf(err) {
+	case lab.ClassGuest:
+		return Guest
+	case lab.ClassBoot:
+		return Boot
+	case lab.ClassHost:
+		return Host
+	case lab.ClassBug:
+		return Bug
+	}
+	if errors.As(err, &check) {
 		return Check
 	}
 	return Scenario

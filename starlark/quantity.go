@@ -78,6 +78,10 @@ func sizeOrBytes(n uint64) string {
 	return FormatSize(n)
 }
 
+// maxDuration is a year. Clocks count nanoseconds from the first power-on, and
+// what is added to them must not wrap.
+const maxDuration = 365 * 24 * time.Hour
+
 // parseDuration reads a duration such as "250ms", "30s" or "1m30s".
 func parseDuration(text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
@@ -87,6 +91,8 @@ func parseDuration(text string) (time.Duration, error) {
 			return 0, fmt.Errorf("%q is not a duration: it lacks a unit, as in %q", text, text+"s")
 		}
 		return 0, fmt.Errorf(`%q is not a duration: want a string such as "250ms", "30s" or "1m30s"`, text)
+	case d > maxDuration:
+		return 0, fmt.Errorf("%q is too long: a duration is at most %q", text, "8760h")
 	case d < 0:
 		return 0, fmt.Errorf("%q is less than nothing: a duration is at least \"0s\"", text)
 	}

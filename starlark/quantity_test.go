@@ -74,7 +74,7 @@ func TestParseDuration(t *testing.T) {
 			t.Errorf("parseDuration(%q) = %v, %v, want %v", text, got, err, want)
 		}
 	}
-	for text, want := range map[string]string{"30": `as in "30s"`, "soon": "is not a duration", "-1s": "less than nothing", "": "is not a duration"} {
+	for text, want := range map[string]string{"30": `as in "30s"`, "8761h": "too long: a duration is at most", "256001h": "too long", "2562047h": "too long", "9999999h": "is not a duration", "soon": "is not a duration", "-1s": "less than nothing", "": "is not a duration"} {
 		if got, err := parseDuration(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("parseDuration(%q) = %v, %v, want an error with %q", text, got, err, want)
 		}

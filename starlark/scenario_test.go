@@ -25,6 +25,7 @@ func (r *recorder) Match(string) bool                                          {
 func (r *recorder) Dir(string) (string, error)                                 { return r.t.TempDir(), nil }
 func (r *recorder) Start(string)                                               {}
 func (r *recorder) Output(_, text string)                                      { r.logs.WriteString(text) }
+func (r *recorder) Opened(context.Context, string) error                       { return nil }
 func (r *recorder) End(string, string, *Outcome)                               {}
 func (r *recorder) Closing(context.Context, string, *Outcome, *lab.Experiment) {}
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"unicode"
@@ -252,10 +253,21 @@ func backendFile(c *call, t *T) (starlark.Value, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Share && !o.ReadOnly && !t.owns(b.Path()) {
+		if err := t.env.Watcher.Opened(c.ctx(), b.Path()); err != nil {
+			return nil, err
+		}
+	}
 	if w := b.Warning(); w != "" {
 		t.print(c.thread, "warning: "+w)
 	}
 	return &backend{t, b, c.paste("t.backend_file")}, nil
+}
+
+// owns says that a file is in the test's directory.
+func (t *T) owns(path string) bool {
+	rel, err := filepath.Rel(t.dir, path)
+	return err == nil && filepath.IsLocal(rel)
 }
 
 func backendRAM(c *call, t *T) (starlark.Value, error) {

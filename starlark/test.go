@@ -54,6 +54,9 @@ type Watcher interface {
 	Dir(name string) (string, error) // makes the fresh directory of a test
 	Start(name string)
 	Output(name, text string) // whole lines
+	// Opened is called with a file that was there before the test, and that it
+	// may change.
+	Opened(ctx context.Context, path string) error
 	// Closing is called before the test's machines and directory go, with how
 	// the test ended so far: to keep what may explain it. x is nil if there are
 	// none. ctx is the run's.

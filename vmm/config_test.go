@@ -53,7 +53,7 @@ func TestConfigErrors(t *testing.T) {
 		edit func(*vmm.Config, *vmm.Payload)
 		want string
 	}{
-		{"little memory", func(c *vmm.Config, p *vmm.Payload) { c.Memory = 31 << 20 }, "memory of 32505856 bytes: want a multiple of 1 MiB from 32 MiB to 1024 GiB"},
+		{"little memory", func(c *vmm.Config, p *vmm.Payload) { c.Memory = 31 << 20 }, "memory of 32505856 bytes: want a multiple of 1 MiB from 32 MiB to 1023 GiB"},
 		{"odd memory", func(c *vmm.Config, p *vmm.Payload) { c.Memory += 4096 }, "want a multiple of 1 MiB"},
 		{"much memory", func(c *vmm.Config, p *vmm.Payload) { c.Memory = 1 << 50 }, "want a multiple of 1 MiB"},
 		{"no kernel", func(c *vmm.Config, p *vmm.Payload) { p.Kernel = nil }, "a machine boots a kernel: there is none"},

@@ -133,14 +133,15 @@ type Stats struct {
 }
 
 // LostMemoryError says that memory below a Region went away while the guest
-// used it: someone truncated the file.
+// used it: someone truncated the file, or its file system has no room for a
+// page that the guest wrote.
 type LostMemoryError struct {
 	Base   uint64 // of the Region
 	Offset uint64 // of the access within it
 }
 
 func (e *LostMemoryError) Error() string {
-	return fmt.Sprintf("guest memory at %#x lost its backing at offset %#x: the file below was truncated", e.Base, e.Offset)
+	return fmt.Sprintf("guest memory at %#x lost its backing at offset %#x: the file below was truncated, or its file system is full", e.Base, e.Offset)
 }
 
 // ErrNoEngine says that an engine cannot run on this host; errors that wrap

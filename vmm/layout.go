@@ -32,7 +32,7 @@ const (
 
 	// Bounds of Config.Memory.
 	minMemory = 32 << 20
-	maxMemory = 1 << 40
+	maxMemory = 1<<40 - 1<<30 // what of it lies above 4 GiB ends below 1 TiB
 )
 
 // I/O ports. All others read as all ones.

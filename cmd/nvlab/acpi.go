@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 
 	"nvlab/acpi"
+	nvstar "nvlab/starlark"
 )
 
 var acpiCommand = &command{
@@ -28,7 +30,11 @@ func init() {
 			return c.misused("which file?")
 		}
 		for _, file := range files {
-			if err := decodeTables(file); err != nil {
+			err := decodeTables(ctx, file)
+			if errors.Is(err, nvstar.ErrInterrupted) {
+				return c.failed(ctx, status, err)
+			}
+			if err != nil {
 				fmt.Fprintf(os.Stderr, "nvlab acpi: %s: %v\n", file, err)
 				status = exitFail
 			}
@@ -42,8 +48,8 @@ const tablesLimit = 64 << 20
 
 // decodeTables prints the tables of a file. The error is the first of what is
 // wrong with them.
-func decodeTables(file string) error {
-	data, err := readLimited(file, tablesLimit)
+func decodeTables(ctx context.Context, file string) error {
+	data, err := waitFor(ctx, func() ([]byte, error) { return readLimited(file, tablesLimit) })
 	if err != nil {
 		return err
 	}
@@ -53,17 +59,17 @@ func decodeTables(file string) error {
 	tables, first := acpi.Split(data)
 	for _, table := range tables {
 		text, err := acpi.Decode(table)
-		fmt.Print(text)
+		fmt.Fprint(stdout, text)
 		if first == nil {
 			first = err
 		}
 		for _, err := range acpi.Check(table) {
-			fmt.Printf("// %v\n", err)
+			fmt.Fprintf(stdout, "// %v\n", err)
 			if first == nil {
 				first = err
 			}
 		}
-		fmt.Println()
+		fmt.Fprintln(stdout)
 	}
 	return first
 }

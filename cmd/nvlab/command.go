@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"runtime/pprof"
 	"strings"
 	"syscall"
 	"time"
@@ -42,7 +43,9 @@ func commands() []*command {
 }
 
 // run runs nvlab with its arguments and returns the exit status.
-func run(args []string) int {
+func run(args []string) int { return stdout.settle(dispatch(args)) }
+
+func dispatch(args []string) int {
 	if len(args) == 0 {
 		usage(os.Stderr)
 		return exitUsage
@@ -95,7 +98,7 @@ func usage(w io.Writer) {
 
 func help(args []string) int {
 	if len(args) == 0 {
-		usage(os.Stdout)
+		usage(stdout)
 		return exitOK
 	}
 	c := lookUp(args[0])
@@ -110,15 +113,19 @@ func help(args []string) int {
 
 // interruptible returns a context that the first interrupt ends, with cause
 // nvstar.ErrInterrupted; the second ends the process. A reader of the output
-// that goes away ends the context, too.
+// that goes away ends the context, too, and so does SIGQUIT, which shows what
+// the process does.
 func interruptible() (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	signals := make(chan os.Signal, 2)
+	signals, quit := make(chan os.Signal, 2), make(chan os.Signal, 1)
 	pipe := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	signal.Notify(pipe, syscall.SIGPIPE)
+	signal.Notify(quit, syscall.SIGQUIT, syscall.SIGABRT) // Go's own answer ends with status 2
 	go func() {
 		select {
+		case <-quit:
+			pprof.Lookup("goroutine").WriteTo(os.Stderr, 2)
 		case <-signals:
 		case <-pipe:
 		}
@@ -144,7 +151,7 @@ func (c *command) parse(fs *flag.FlagSet, args []string) (operands []string, sta
 		err := fs.Parse(args)
 		switch {
 		case errors.Is(err, flag.ErrHelp):
-			c.help(os.Stdout, fs)
+			c.help(stdout, fs)
 			return nil, exitOK, false
 		case err != nil:
 			return nil, c.misused("%s", flagError(fs, err.Error())), false

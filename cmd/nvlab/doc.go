@@ -33,7 +33,7 @@ func init() {
 			fmt.Fprintf(os.Stderr, "nvlab doc: %v\n", err)
 			return exitUsage
 		}
-		fmt.Print(text)
+		fmt.Fprint(stdout, text)
 		return exitOK
 	}
 }

@@ -44,9 +44,9 @@ func init() {
 			if !f.ok {
 				mark = "missing"
 			}
-			fmt.Printf("%s  %s\n", mark, f.what)
+			fmt.Fprintf(stdout, "%s  %s\n", mark, f.what)
 			if !f.ok && f.advice != "" {
-				fmt.Printf("         %s\n", f.advice)
+				fmt.Fprintf(stdout, "         %s\n", f.advice)
 			}
 			if !f.ok && f.fatal {
 				status = exitHost

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"strings"
 
 	"nvlab/guest"
 	"nvlab/starlark/spell"
@@ -12,7 +14,18 @@ func checkMachine(engine, kernel, release string) error {
 	if err := checkEngine(engine); err != nil {
 		return err
 	}
-	return guest.Spec{Kernel: kernel, Release: release}.Check()
+	return checkSpec(guest.Spec{Kernel: kernel, Release: release})
+}
+
+// checkSpec looks at what a guest is to be made of. A kernel that is a pipe or
+// a device would be waited for, or read without end.
+func checkSpec(s guest.Spec) error {
+	if strings.Contains(s.Kernel, "/") {
+		if info, err := os.Stat(s.Kernel); err == nil && !info.Mode().IsRegular() {
+			return fmt.Errorf("--kernel %s: it is no regular file", s.Kernel)
+		}
+	}
+	return s.Check()
 }
 
 func checkEngine(name string) error {

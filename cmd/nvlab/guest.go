@@ -107,7 +107,7 @@ func buildGuest(ctx context.Context, c *command, store *guest.Store, spec guest.
 	if len(operands) > 0 {
 		return c.misused("build takes flags only: --kernel %s", operands[0])
 	}
-	if err := spec.Check(); err != nil {
+	if err := checkSpec(spec); err != nil {
 		return c.misused("%v", err)
 	}
 	image, err := store.Ensure(ctx, spec, progress())
@@ -117,7 +117,7 @@ func buildGuest(ctx context.Context, c *command, store *guest.Store, spec guest.
 	if err != nil {
 		return c.failed(ctx, exitHost, err)
 	}
-	fmt.Printf("%s  %s\n", image.Name, image.Dir())
+	fmt.Fprintf(stdout, "%s  %s\n", image.Name, image.Dir())
 	return exitOK
 }
 
@@ -129,7 +129,7 @@ func listGuests(ctx context.Context, c *command, store *guest.Store, spec guest.
 	if err != nil {
 		return c.failed(ctx, exitHost, err)
 	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	for _, im := range images {
 		mark := " "
 		if im.Default {
@@ -225,7 +225,7 @@ func guestPath(ctx context.Context, c *command, store *guest.Store, spec guest.S
 	if err != nil {
 		return c.failed(ctx, exitHost, err)
 	}
-	fmt.Println(image.Dir())
+	fmt.Fprintln(stdout, image.Dir())
 	return exitOK
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"syscall"
 
 	"nvlab/nvdimm/label"
 	nvstar "nvlab/starlark"
@@ -44,7 +45,7 @@ func init() {
 		}
 		for _, file := range files {
 			if len(files) > 1 {
-				fmt.Printf("%s:\n", file)
+				fmt.Fprintf(stdout, "%s:\n", file)
 			}
 			if err := printLabels(file, int64(want)); err != nil {
 				fmt.Fprintf(os.Stderr, "nvlab label: %s: %v\n", file, err)
@@ -62,7 +63,7 @@ func printLabels(file string, size int64) error {
 	if err != nil {
 		return err
 	}
-	fmt.Print(area.Text())
+	fmt.Fprint(stdout, area.Text())
 	if area.Current < 0 {
 		return errors.New("no index block is valid")
 	}
@@ -70,7 +71,7 @@ func printLabels(file string, size int64) error {
 }
 
 func readLabels(file string, size int64) (*label.Area, error) {
-	f, err := os.Open(file)
+	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe's open waits for its writer
 	if err != nil {
 		return nil, pathless(err)
 	}
@@ -81,6 +82,8 @@ func readLabels(file string, size int64) (*label.Area, error) {
 		return nil, pathless(err)
 	case info.IsDir():
 		return nil, errors.New("it is a folder: want the file of a backend")
+	case info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket) != 0:
+		return nil, errors.New("it is a pipe, and a label area is at the end of a file: want the file of a backend")
 	case info.Size() < max(size, label.MinSize):
 		return nil, fmt.Errorf("it has %d bytes, and a label area of %d bytes was to be at its end", info.Size(), max(size, label.MinSize))
 	}

@@ -23,7 +23,7 @@ func init() {
 		if len(operands) > 0 {
 			return c.misused("it takes no arguments")
 		}
-		fmt.Printf("nvlab %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		fmt.Fprintf(stdout, "nvlab %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		return exitOK
 	}
 }

@@ -113,6 +113,10 @@ func (b *Backend) read(p []byte, off int64) error {
 // ErrTruncated is in every error that says that bytes of a file are gone.
 var ErrTruncated = errors.New("backing store was truncated")
 
+// ErrUnreachable is in every error that says that a file of the right size
+// cannot be read or written.
+var ErrUnreachable = errors.New("backing store cannot be reached")
+
 // lost explains an access that failed.
 func (b *Backend) lost(err error) error {
 	if err == nil {
@@ -123,7 +127,7 @@ func (b *Backend) lost(err error) error {
 		return statErr
 	}
 	if have >= b.size {
-		return fmt.Errorf("%s: backing store cannot be reached, its disk is full or broken: %w", b, err)
+		return fmt.Errorf("%s: %w, its disk is full or broken: %w", b, ErrUnreachable, err)
 	}
 	return fmt.Errorf("%s: %w to %#x of %#x bytes by someone else (%w)", b, ErrTruncated, have, b.size, err)
 }

@@ -1,11 +1,9 @@
 package run
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,6 +20,7 @@ type artifacts struct {
 	mu   sync.Mutex
 	base string
 	made bool
+	used int64 // bytes of copies
 }
 
 // folderMade is the folder, "" if no test failed.
@@ -90,11 +89,12 @@ func fileName(s string) string {
 }
 
 // dmesgTime is how long a guest may take to give its log for the record.
-const dmesgTime = 10 * time.Second
+const dmesgTime = 5 * time.Second
 
 // keep saves what helps to understand a failure: its text, and the console,
 // kernel log and backends of an experiment that is still there.
-func (a *artifacts) keep(scenario, test, text string, failures []*nvstar.Failure, x *lab.Experiment) (dir string, err error) {
+// was has what files held before the test. The end of ctx ends it.
+func (a *artifacts) keep(ctx context.Context, was map[string]*fingerprint, scenario, test, text string, failures []*nvstar.Failure, x *lab.Experiment) (dir string, err error) {
 	if dir, err = a.folder(scenario, test); err != nil {
 		return "", err
 	}
@@ -113,8 +113,8 @@ func (a *artifacts) keep(scenario, test, text string, failures []*nvstar.Failure
 	for _, v := range x.VMs() {
 		save(fmt.Sprintf("console-%d.txt", v.Number()), v.Console())
 		if v.State() == lab.Running {
-			ctx, cancel := context.WithTimeout(context.Background(), dmesgTime)
-			log, dmesgErr := v.Dmesg(ctx)
+			asked, cancel := context.WithTimeout(ctx, dmesgTime)
+			log, dmesgErr := v.Dmesg(asked)
 			cancel()
 			if dmesgErr == nil {
 				save(fmt.Sprintf("dmesg-%d.txt", v.Number()), log)
@@ -131,10 +131,10 @@ func (a *artifacts) keep(scenario, test, text string, failures []*nvstar.Failure
 		if to == "" {
 			to = unused(filepath.Join(dir, filepath.Base(path)))
 			saved[path] = to
-			err = errors.Join(err, saveBackend(path, to, x.Dir()))
+			err = errors.Join(err, a.keepFile(ctx, path, to, x.Dir(), was[path]))
 		}
 		if b.Copied() { // the file is what it was before crash states
-			err = errors.Join(err, b.Save(unused(to+".crash")))
+			err = errors.Join(err, a.keepState(ctx, b, unused(to+".crash")))
 		}
 	}
 	return dir, err
@@ -150,42 +150,68 @@ func unused(path string) string {
 	}
 }
 
-// saveBackend keeps a backend's file: by a link if it is the test's own and
-// about to lose its name, else by a sparse copy.
-func saveBackend(path, to, testDir string) error {
+// Artifacts have at most so many bytes of one backend, and of all of a run.
+// Links to a test's own files take no room.
+const (
+	fileRoom = 256 << 20
+	runRoom  = 1 << 30
+)
+
+// A leftOutError says that a backend was too large to be kept whole.
+type leftOutError struct {
+	path string
+	left int64 // bytes of data
+	of   string
+}
+
+func (e *leftOutError) Error() string {
+	return fmt.Sprintf("%s: %d MiB of %s are left out: a run keeps at most %d MiB of a backend, and %d MiB of all",
+		e.path, (e.left+1<<20-1)>>20, e.of, fileRoom>>20, runRoom>>20)
+}
+
+// take says how many bytes there is room for, and calls f with them. What f
+// used is gone.
+func (a *artifacts) take(f func(room int64) (used int64, err error)) error {
+	a.mu.Lock()
+	room := min(fileRoom, runRoom-a.used)
+	a.used += room
+	a.mu.Unlock()
+	used, err := f(room)
+	a.mu.Lock()
+	a.used -= room - used
+	a.mu.Unlock()
+	return err
+}
+
+// keepFile keeps a backend's file: by a link if it is the test's own and about
+// to lose its name, by what the test changed if it was there before, else by a
+// copy.
+func (a *artifacts) keepFile(ctx context.Context, path, to, testDir string, was *fingerprint) error {
 	if rel, err := filepath.Rel(testDir, path); err == nil && filepath.IsLocal(rel) && os.Link(path, to) == nil {
 		return nil
 	}
-	return copySparse(path, to)
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is no regular file: what it holds is left out", path)
+	}
+	if was == nil {
+		return a.take(func(room int64) (int64, error) { return copySparse(ctx, path, to, room, "its data") })
+	}
+	return a.take(func(room int64) (int64, error) { return was.copyChanges(ctx, path, to+".changed", room) })
 }
 
-// copySparse copies a file and leaves out its pages of zeros.
-func copySparse(from, to string) error {
-	in, err := os.Open(from)
+// keepState keeps what a backend holds that is no longer its file.
+func (a *artifacts) keepState(ctx context.Context, b *lab.Backend, to string) error {
+	data, err := dataOf(b.Path())
 	if err != nil {
 		return err
 	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
-		return err
-	}
-	defer out.Close()
-	page, zeros := make([]byte, 64<<10), make([]byte, 64<<10)
-	size := int64(0)
-	for {
-		n, err := io.ReadFull(in, page)
-		if n > 0 && !bytes.Equal(page[:n], zeros[:n]) {
-			if _, err := out.WriteAt(page[:n], size); err != nil {
-				return err
-			}
+	return a.take(func(room int64) (int64, error) {
+		if n := total(data); n > room {
+			return 0, &leftOutError{b.Path(), n, "its crash state"}
 		}
-		size += int64(n)
-		if err == io.EOF || err == io.ErrUnexpectedEOF {
-			return out.Truncate(size)
+		if ctx.Err() != nil {
+			return 0, context.Cause(ctx)
 		}
-		if err != nil {
-			return err
-		}
-	}
+		return total(data), b.Save(to)
+	})
 }

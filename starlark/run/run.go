@@ -597,7 +597,8 @@ func (r *runner) total() {
 type watcher struct {
 	r    *runner
 	it   *item
-	kept string // what Closing tells of the test that ends next
+	kept string                  // what Closing tells of the test that ends next
+	was  map[string]*fingerprint // what files held before the test, by path
 }
 
 func (w *watcher) Match(name string) bool   { return w.r.match.match(name) }
@@ -680,7 +681,9 @@ func (w *watcher) evidence(ctx context.Context, b io.Writer, name string, o *nvs
 		io.WriteString(b, o.Finding)
 		text += o.Finding
 	}
-	dir, err := w.r.artifacts.keep(w.it.file.path, name, text+"repeat: "+repeat+"\n", o.Failures, x)
+	ctx, stop := keeping(ctx)
+	defer stop()
+	dir, err := w.r.artifacts.keep(ctx, w.was, w.it.file.path, name, text+"repeat: "+repeat+"\n", o.Failures, x)
 	if dir != "" {
 		fmt.Fprintf(b, "artifacts: %s\n", dir)
 	}
@@ -688,6 +691,40 @@ func (w *watcher) evidence(ctx context.Context, b io.Writer, name string, o *nvs
 		fmt.Fprintf(b, "artifacts are not complete: %v\n", err)
 	}
 	fmt.Fprintf(b, "repeat: %s\n", repeat)
+}
+
+// keeping is the context of what is kept of a test: an interrupt ends it, and
+// some time after its limit the run's time.
+func keeping(ctx context.Context) (context.Context, func()) {
+	keep, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		if context.Cause(ctx) == nvstar.ErrInterrupted {
+			cancel(nvstar.ErrInterrupted)
+			return
+		}
+		select {
+		case <-keep.Done():
+		case <-time.After(timeoutGrace / 2):
+			cancel(context.Cause(ctx))
+		}
+	})
+	return keep, func() { stop(); cancel(nil) }
+}
+
+// Opened notes what a file that is not the test's own holds, so that what the
+// test changed of it can be told.
+func (w *watcher) Opened(ctx context.Context, path string) error {
+	if w.was == nil {
+		w.was = make(map[string]*fingerprint)
+	}
+	if w.was[path] != nil {
+		return nil
+	}
+	p, err := fingerprintOf(ctx, path)
+	if err == nil {
+		w.was[path] = p
+	}
+	return err
 }
 
 func lastLines(text string, n int) string {

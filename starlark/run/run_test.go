@@ -2,11 +2,16 @@ package run
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+
+	nvstar "nvlab/starlark"
 )
 
 func TestMatcher(t *testing.T) {
@@ -137,15 +142,94 @@ func TestCopySparse(t *testing.T) {
 	if err := os.WriteFile(from, data, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := copySparse(from, to); err != nil {
-		t.Fatal(err)
+	used, err := copySparse(t.Context(), from, to, 1<<20, "data")
+	if err != nil || used != chunk {
+		t.Fatalf("copySparse() = %d bytes, %v, want one chunk of %d", used, err, chunk)
 	}
 	got, err := os.ReadFile(to)
 	if err != nil || !bytes.Equal(got, data) {
 		t.Errorf("the copy has %d bytes and differs (%v), want the same %d bytes", len(got), err, len(data))
 	}
-	if err := copySparse(from, to); err == nil {
+	if _, err := copySparse(t.Context(), from, to, 1<<20, "data"); err == nil {
 		t.Errorf("a copy onto a file that is there succeeded, want an error")
+	}
+	var left *leftOutError
+	if used, err := copySparse(t.Context(), from, to+"2", 100, "data"); used != 0 || !errors.As(err, &left) {
+		t.Errorf("copySparse with room for 100 bytes = %d, %v, want an error that says what is left out", used, err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(nvstar.ErrInterrupted)
+	if _, err := copySparse(ctx, from, to+"3", 1<<20, "data"); !errors.Is(err, nvstar.ErrInterrupted) {
+		t.Errorf("copySparse after an interrupt: error %v, want %v", err, nvstar.ErrInterrupted)
+	}
+}
+
+// TestLargeSparseFile keeps a file of 200 GiB with little in it: that takes as
+// long as the little does.
+func TestLargeSparseFile(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the host does not tell of holes")
+	}
+	path := filepath.Join(t.TempDir(), "large")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Truncate(200 << 30); err != nil {
+		t.Skipf("no file of 200 GiB here: %v", err)
+	}
+	for _, at := range []int64{5, 100 << 30, 200<<30 - 3} {
+		if _, err := f.WriteAt([]byte("abc"), at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	was, err := fingerprintOf(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte("new"), 50<<30); err != nil {
+		t.Fatal(err)
+	}
+	if used, err := copySparse(t.Context(), path, path+".copy", fileRoom, "data"); err != nil || used != 4*chunk {
+		t.Errorf("copySparse() = %d bytes, %v, want 4 chunks", used, err)
+	}
+	if used, err := was.copyChanges(t.Context(), path, path+".changed", fileRoom); err != nil || used != chunk {
+		t.Errorf("copyChanges() = %d bytes, %v, want the one chunk that changed", used, err)
+	}
+	changed, err := os.Open(path + ".changed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer changed.Close()
+	got := make([]byte, 3)
+	if _, err := changed.ReadAt(got, 50<<30); err != nil || string(got) != "new" {
+		t.Errorf("at 50 GiB the changes have %q, %v, want what was written", got, err)
+	}
+	if _, err := changed.ReadAt(got, 100<<30); err != nil || string(got) == "abc" {
+		t.Errorf("at 100 GiB the changes have %q, %v, want nothing of what was there before", got, err)
+	}
+}
+
+// TestChangedToZeros tells a chunk that became zeros, or a hole, from one that
+// was.
+func TestChangedToZeros(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, bytes.Repeat([]byte("x"), 3*chunk), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	was, err := fingerprintOf(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, chunk); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, 3*chunk); err != nil {
+		t.Fatal(err)
+	}
+	if used, err := was.copyChanges(t.Context(), path, path+".changed", fileRoom); err != nil || used != 2*chunk {
+		t.Errorf("copyChanges() = %d bytes, %v, want the 2 chunks that became zeros", used, err)
 	}
 }
 
