@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -97,6 +98,27 @@ func TestReleases(t *testing.T) {
 	}
 	if got, err := s.Lookup(Spec{Kernel: "linux-image-cloud-amd64@" + other}); err != nil || got.Name != cross.Name {
 		t.Errorf("Lookup of it = %v, %v, want %s", got, err, cross.Name)
+	}
+}
+
+// TestOldBusybox: where busybox's dd knows no oflag=direct, coreutils' is there.
+func TestOldBusybox(t *testing.T) {
+	r := newRepo(t)
+	here := debian.HostRelease()
+	old := bytes.Replace(fake.Busybox("ash", "cat", "dd", "echo", "ls", "mke2fs", "modprobe", "mount", "sh", "tar"), []byte("direct"), []byte("append"), 1)
+	r.add("busybox", "1.36", "", fake.File{Name: "bin/busybox", Data: old})
+	s := open(t, t.TempDir())
+	if _, err := s.Ensure(context.Background(), Spec{}, nil); err == nil || !strings.Contains(err.Error(), "Debian "+here+" has no package coreutils") {
+		t.Errorf("Ensure without coreutils = %v, want an error that names it", err)
+	}
+	r.add("coreutils", "9", "libc6, libattr1", fake.File{Name: "bin/dd", Data: fake.Program("libattr.so.1", "libc.so.6")}, fake.File{Name: "bin/cat", Data: fake.Program("libc.so.6")})
+	r.add("libattr1", "2", "libc6", fake.File{Name: "usr/lib/x86_64-linux-gnu/libattr.so.1", Data: fake.Library()})
+	files := paths(t, ensure(t, s, Spec{}).BaseInitrd)
+	if files["usr/bin/dd"].Link != "" || files["usr/bin/cat"].Link != "busybox" {
+		t.Errorf("dd is a link to %q, cat to %q, want coreutils' dd and nothing else of it", files["usr/bin/dd"].Link, files["usr/bin/cat"].Link)
+	}
+	if _, ok := files["usr/lib/x86_64-linux-gnu/libattr.so.1"]; !ok {
+		t.Error("the guest lacks the library that dd needs")
 	}
 }
 

@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -208,6 +209,9 @@ func (b *builder) addPackagedTools(ctx context.Context, t *rootfs.Tree) error {
 			return fmt.Errorf("the packages %s hold no %s", strings.Join(baseTools, ", "), want)
 		}
 	}
+	if err := pool.addBetter(ctx, t); err != nil {
+		return err
+	}
 	if len(b.extra) > 0 {
 		if err := b.addExtra(ctx, t, pool); err != nil {
 			return err
@@ -217,6 +221,40 @@ func (b *builder) addPackagedTools(ctx context.Context, t *rootfs.Tree) error {
 		return err
 	}
 	b.packages = append(b.packages, pool.used...)
+	return nil
+}
+
+// better are programs of other packages, for a busybox whose own cannot do
+// what tests of persistent memory need: such a busybox lacks a word. The dd of
+// bullseye's knows no oflag=direct.
+var better = []struct{ program, pkg, word string }{
+	{"usr/bin/dd", "coreutils", "direct"},
+}
+
+// addBetter adds those that are needed.
+func (p *packagePool) addBetter(ctx context.Context, t *rootfs.Tree) error {
+	busybox, err := t.Get("usr/bin/busybox").ReadAll()
+	if err != nil {
+		return err
+	}
+	for _, want := range better {
+		if bytes.Contains(busybox, []byte("\x00"+want.word+"\x00")) {
+			continue
+		}
+		list, err := p.b.find([]string{want.pkg})
+		if err != nil {
+			return err
+		}
+		if err := p.fetch(ctx, list); err != nil {
+			return err
+		}
+		if _, ok := p.offered[want.program]; !ok {
+			return fmt.Errorf("package %s holds no /%s", list[0], want.program)
+		}
+		if err := p.add(t, want.program); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

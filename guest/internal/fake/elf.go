@@ -116,7 +116,7 @@ func Module(release string, entries ...string) []byte {
 
 // Busybox is a static program with a table of applets.
 func Busybox(applets ...string) []byte {
-	table := "\x00[\x00[[\x00" + strings.Join(applets, "\x00") + "\x00\x00more\x00"
+	table := "\x00[\x00[[\x00" + strings.Join(applets, "\x00") + "\x00\x00more\x00direct\x00"
 	return ELF{Type: elf.ET_EXEC, Load: []byte(table)}.Bytes()
 }
 
