@@ -135,10 +135,10 @@ func (l *Lab) KernelVersion(ctx context.Context) (string, error) {
 	return i.KernelVersion, nil
 }
 
-// HasKernel makes the guest of a kernel's package unless it is there. Where the
-// package cannot be had why says so; err is any other failure.
-func (l *Lab) HasKernel(ctx context.Context, kernel string) (why, err error) {
-	_, err = l.image(ctx, guest.Spec{Kernel: kernel})
+// HasGuest makes a guest unless it is there. Where its packages cannot be had
+// why says so; err is any other failure.
+func (l *Lab) HasGuest(ctx context.Context, spec guest.Spec) (why, err error) {
+	_, err = l.image(ctx, spec)
 	if guest.Unreachable(err) {
 		return err, nil
 	}

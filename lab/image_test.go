@@ -28,9 +28,9 @@ func TestUnreachableKernelIsAskedForOnce(t *testing.T) {
 	}
 	var calls [2]int32
 	for i := range calls {
-		why, err := l.HasKernel(t.Context(), "linux-image-6.1.0-1-amd64")
+		why, err := l.HasGuest(t.Context(), guest.Spec{Kernel: "linux-image-6.1.0-1-amd64"})
 		if why == nil || err != nil {
-			t.Fatalf("HasKernel() without a mirror = %v, %v, want the reason why not, and no error", why, err)
+			t.Fatalf("HasGuest() without a mirror = %v, %v, want the reason why not, and no error", why, err)
 		}
 		calls[i] = asked.Load()
 	}

@@ -8,14 +8,24 @@ import (
 	"strings"
 
 	"go.starlark.net/starlark"
+
+	"nvlab/guest"
 )
 
 func needs(c *call, t *T) (starlark.Value, error) {
 	kernel, engine := c.text("kernel"), c.oneOf("engine", "soft", "kvm")
+	spec := guest.Spec{Kernel: kernel, Release: c.text("release")}
 	var wanted []bound
 	packaged := strings.HasPrefix(kernel, "linux-image-")
 	if c.err == nil && c.given("kernel") && !packaged {
 		wanted, c.err = parseBounds(kernel)
+	}
+	if c.err == nil && spec.Release != "" {
+		if wanted != nil {
+			c.err = fmt.Errorf("kernel = %q: with release, want a package: linux-image-amd64", kernel)
+		} else {
+			c.err = spec.Check()
+		}
 	}
 	if c.err != nil {
 		return nil, c.err
@@ -23,10 +33,14 @@ func needs(c *call, t *T) (starlark.Value, error) {
 	if have, _ := t.env.Lab.Engine(); engine != "" && have != engine {
 		return nil, &skipError{fmt.Sprintf("needs engine %s, this run has %s", engine, have)}
 	}
-	if packaged {
-		why, err := t.env.Lab.HasKernel(c.ctx(), kernel)
+	if packaged || spec.Release != "" {
+		why, err := t.env.Lab.HasGuest(c.ctx(), spec)
 		if why != nil {
-			err = &skipError{fmt.Sprintf("needs kernel %s: %v", kernel, why)}
+			what := "kernel " + kernel
+			if kernel == "" {
+				what = "release " + spec.Release
+			}
+			err = &skipError{fmt.Sprintf("needs %s: %v", what, why)}
 		}
 		return nil, err
 	}

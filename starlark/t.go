@@ -113,9 +113,9 @@ memory, maxmem: sizes; slots: how many memory devices fit. cpus: 1 to 8; on engi
 			t.xfail = reason
 			return nil, nil
 		}},
-	{name: "needs", sig: `(*, kernel=None, engine=None)`,
+	{name: "needs", sig: `(*, kernel=None, release=None, engine=None)`,
 		doc: `Skips the test, with the reason, unless the default guest's kernel and the engine are as wanted: kernel=">=6.1.178" (>=, >, <=, <, ==, != and several joined by commas), engine="soft" or "kvm".
-With the name of a kernel's package, kernel="linux-image-6.1.0-53-cloud-amd64" or PACKAGE=VERSION, it skips if that can be had neither from the store of guests nor from the archive; t.vm(kernel=...) then takes the same name.`,
+With the name of a kernel's package, kernel="linux-image-6.1.0-53-cloud-amd64" or PACKAGE=VERSION, it skips if that can be had neither from the store of guests nor from the archive; t.vm(kernel=...) then takes the same name. release="trixie" asks the same of that release's kernel, or of the one that is named.`,
 		call: needs},
 	{name: "defer", sig: `(fn)`,
 		doc: `Calls fn() when the test ends, however it ends; the last deferred is called first. Each call has a test's budget of steps. An end of the whole run leaves out what has not been called yet, and the test fails.`,

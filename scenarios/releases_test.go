@@ -1,0 +1,117 @@
+package scenarios
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"nvlab/guest"
+	"nvlab/internal/require"
+	"nvlab/lab"
+	"nvlab/starlark/run"
+	"nvlab/vmm/boot"
+)
+
+// releases are those of Debian whose guests the tests boot, and the version
+// their kernel has. sid is left out: it changes every day.
+var releases = []struct{ name, linux string }{
+	{"bullseye", "5.10."}, {"bookworm", "6.1."}, {"trixie", "6.12."}, {"forky", "7."},
+}
+
+// TestReleases makes a guest of each release from Debian's archive, whatever
+// the host is, and runs the quickstart and the labels' scenario on it.
+func TestReleases(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts machines")
+	}
+	store, err := guest.Open("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	store.Vmlinux = boot.Decompress
+	for _, r := range releases {
+		t.Run(r.name, func(t *testing.T) {
+			im, err := store.Ensure(t.Context(), guest.Spec{Release: r.name}, guest.NewProgress(os.Stderr, false))
+			if guest.Unreachable(err) {
+				require.Missing(t, "KERNELS", "the store has no guest of %s, and its packages cannot be had: %v", r.name, err)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if im.Manifest.Debian != r.name || !strings.HasPrefix(im.KernelVersion, r.linux) {
+				t.Errorf("the guest of %s is of %q and has Linux %s, want %s*", r.name, im.Manifest.Debian, im.KernelVersion, r.linux)
+			}
+			checkApplets(t, r.name)
+			var out bytes.Buffer
+			exit := run.Run(t.Context(), run.Options{
+				Paths: []string{"quickstart.star", "labels.star"}, Engine: "auto", Release: r.name, Verbose: true, Artifacts: t.ArtifactDir(),
+				Stdout: &out, Stderr: &out, Progress: guest.Quiet,
+				Ended: func(_, name string, x *lab.Experiment) {
+					for _, v := range x.VMs() {
+						if console := v.Console(); !strings.Contains(console, "Linux version "+im.KernelRelease+" ") {
+							t.Errorf("%s: the guest does not say that it is %s", name, im.KernelRelease)
+						}
+					}
+				},
+			})
+			if exit != 0 || strings.Contains(out.String(), "--- SKIP") {
+				t.Errorf("quickstart and labels on %s end in status %d:\n%s", r.name, exit, out.Bytes())
+			}
+		})
+	}
+}
+
+// checkApplets holds the names that were found in busybox's file to those that
+// it says it has.
+func checkApplets(t *testing.T, release string) {
+	t.Helper()
+	l, err := lab.New(lab.Options{Release: release, Progress: guest.Quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := l.Experiment(t.Name(), t.TempDir())
+	defer x.Close()
+	v, err := x.VM(lab.VMOptions{})
+	if err == nil {
+		err = v.Boot(t.Context(), lab.DefaultTimeout)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := v.Run(t.Context(), lab.Command{Shell: `for a in $(busybox --list); do [ -e /usr/bin/$a ] || echo lacks $a; done; busybox --list | wc -l`, Timeout: lab.DefaultTimeout, Check: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	if _, err := fmt.Sscan(string(r.Stdout), &n); err != nil || n < 200 {
+		t.Errorf("busybox of %s has %d applets, want some 270 and a name for each: %s", release, n, r.Stdout)
+	}
+}
+
+// TestKernelsPage holds docs/kernels.md to the scenario that it speaks of.
+func TestKernelsPage(t *testing.T) {
+	page, err := os.ReadFile("../docs/kernels.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	scenario, err := os.ReadFile("kernels.star")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := regexp.MustCompile(`(?m)^\| (\w+) \| ([\d.]+) \| (\d+) \|`).FindAllSubmatch(page, -1)
+	if len(rows) != len(releases) {
+		t.Fatalf("docs/kernels.md has rows of %d releases, want %d", len(rows), len(releases))
+	}
+	for i, row := range rows {
+		name, linux, ndctl := string(row[1]), string(row[2]), string(row[3])
+		if name != releases[i].name || !strings.HasPrefix(linux+".", releases[i].linux) {
+			t.Errorf("docs/kernels.md says that %s has Linux %s, want %s with %s", name, linux, releases[i].name, releases[i].linux)
+		}
+		if !strings.Contains(string(scenario), fmt.Sprintf("%q: %q", name, ndctl)) {
+			t.Errorf("docs/kernels.md says that %s has ndctl %s, which kernels.star does not find", name, ndctl)
+		}
+	}
+}
