@@ -64,6 +64,22 @@ func TestCommandsEndAsTheyShould(t *testing.T) {
 	}
 }
 
+// TestInitIsNotKilled sends pid 1 every signal but those that switch a guest
+// off, and children must not inherit that it ignores them.
+func TestInitIsNotKilled(t *testing.T) {
+	x := vmExperiment(t)
+	v, _ := labelledVM(t, x)
+	mustBoot(t, v)
+	mustRun(t, v, "for s in $(seq 64); do case $s in 10|12|15) ;; *) kill -$s 1;; esac; done; sleep 1")
+	r, err := v.Run(t.Context(), Command{Args: []string{"grep", "-E", "^Sig(Ign|Blk)", "/proc/self/status"}, Timeout: DefaultTimeout})
+	if want := "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n"; err != nil || string(r.Stdout) != want {
+		t.Errorf("a child blocks and ignores %q, %v; want %q", r.Stdout, err, want)
+	}
+	if err := x.GuestFault(); err != nil {
+		t.Error(err)
+	}
+}
+
 const oneTenth = 100 * time.Millisecond
 
 func TestPanicIsTheGuests(t *testing.T) {

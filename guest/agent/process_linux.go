@@ -32,12 +32,28 @@ func newProcesses() *processes {
 }
 
 // signals reaps at every SIGCHLD and obeys what busybox's poweroff, halt and
-// reboot send to pid 1 (init/halt.c: SIGUSR2, SIGUSR1, SIGTERM).
+// reboot send to pid 1 (init/halt.c: SIGUSR2, SIGUSR1, SIGTERM). Any other does
+// nothing, as with an init that has no handler for it: Go's runtime has one for
+// each, which would end the process. Ignored signals would be ignored by all
+// children, too.
 func (p *processes) signals() {
-	c := make(chan os.Signal, 16)
+	c, others := make(chan os.Signal, 16), make(chan os.Signal, 1)
 	signal.Notify(c, unix.SIGCHLD, unix.SIGUSR1, unix.SIGUSR2, unix.SIGTERM)
+	for sig := unix.Signal(1); sig <= 64; sig++ {
+		switch sig {
+		case unix.SIGCHLD, unix.SIGUSR1, unix.SIGUSR2, unix.SIGTERM, unix.SIGURG: // the last is the runtime's own
+		default:
+			signal.Notify(others, sig)
+		}
+	}
 	p.reap() // children that ended before Notify
-	for sig := range c {
+	for {
+		var sig os.Signal
+		select {
+		case <-others:
+			continue
+		case sig = <-c:
+		}
 		switch sig {
 		case unix.SIGCHLD:
 			p.reap()
