@@ -43,6 +43,7 @@ func (v *VM) awaitAgent(ctx context.Context, timeout time.Duration) error {
 		return nil
 	}
 	if err == nil && stop == vmm.StopDone && v.client.Err() == nil {
+		v.console.booted = len(v.console.text)
 		return nil
 	}
 	if err == nil {

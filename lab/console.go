@@ -15,6 +15,7 @@ type console struct {
 	text    []byte
 	line    int // where the unfinished line starts in text
 	dropped bool
+	booted  int // where the text of the latest boot that succeeded ends
 	watch   faultWatch
 	echo    io.Writer // where it goes besides, if anywhere
 }
@@ -58,6 +59,9 @@ func (c *console) String() string {
 	}
 	return s
 }
+
+// sinceBoot is what was printed since the latest boot was over.
+func (c *console) sinceBoot() string { return string(c.text[c.booted:]) }
 
 // tail is the last n lines.
 func (c *console) tail(n int) string {

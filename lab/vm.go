@@ -122,6 +122,10 @@ func (v *VM) Stats() vmm.Stats {
 // Console is what the guest printed on its serial console, over all boots.
 func (v *VM) Console() string { return v.console.String() }
 
+// ConsoleSinceBoot is what the guest printed since the latest boot was over:
+// what it says of what it was told to do.
+func (v *VM) ConsoleSinceBoot() string { return v.console.sinceBoot() }
+
 // Dmesg is the kernel's log of the running guest.
 func (v *VM) Dmesg(ctx context.Context) (string, error) {
 	r, err := v.Run(ctx, Command{Args: []string{"dmesg"}, Check: true})

@@ -88,6 +88,7 @@ func (k *class[H]) attr(h H, name string) (starlark.Value, error) {
 		if ctx := activityOf(thread).ctx; ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
+		activityOf(thread).t.use(h)
 		sig := m.parsed()
 		values, rest, err := sig.bind(b.Name(), args, kwargs)
 		if err != nil {

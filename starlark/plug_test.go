@@ -10,10 +10,11 @@ import (
 func TestNotes(t *testing.T) {
 	src := `
 def test_x(t):
-    vm = t.vm(slots = 3, maxmem = "1GiB")
+    vm = t.vm(slots = 4, maxmem = "1GiB")
     vm.plug(backend = t.backend_file(path = "a.img", size = "4MiB"))
     vm.plug(backend = t.backend_file(path = "b.img", size = "4MiB", share = False, pmem = True), unarmed = True)
     vm.plug(backend = t.backend_ram(size = "4MiB"), id = "ram", label_size = "128KiB")
+    vm.plug(backend = t.backend_file(path = "c.img", size = "4MiB")) # of which all is said
 `
 	file, l := scenario(t, src)
 	for _, verbose := range []bool{false, true} {

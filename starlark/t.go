@@ -42,6 +42,9 @@ type T struct {
 	sawExpected bool   // it or a subtest failed as expected
 	skipped     bool
 	subFailed   bool
+	used        used
+	judged      bool // a check ran, or a command that must end well
+	noted       map[string]bool
 	failures    []*Failure
 	outcome     Outcome
 }
@@ -152,6 +155,18 @@ func located(thread *starlark.Thread, text string) string {
 	}
 	pos := thread.CallFrame(1).Pos
 	return fmt.Sprintf("%s:%d: %s", pos.Filename(), pos.Line, text)
+}
+
+// first says that a test, with its subtests, had no use for a text before.
+func (t *T) first(text string) bool {
+	for t.parent != nil {
+		t = t.parent
+	}
+	if t.noted == nil {
+		t.noted = make(map[string]bool)
+	}
+	defer func() { t.noted[text] = true }()
+	return !t.noted[text]
 }
 
 // note is print with -v.

@@ -85,6 +85,9 @@ type Outcome struct {
 	State    string // id of the latest crash state that was applied, if the test failed
 	Finding  string // what it is
 	NotRun   bool   // it was chosen, and the run ended before its turn
+	Evidence Evidence
+
+	Unchecked bool // it passed, and no check ran
 }
 
 // Run runs a test and its subtests. The cause of ctx's end, if it ends, is
@@ -126,6 +129,7 @@ func (t *T) execute(thread *starlark.Thread, fn starlark.Callable) *Outcome {
 	if t.applied != nil && len(t.failures) > 0 {
 		t.outcome.State, t.outcome.Finding = t.applied.s.ID, t.applied.x.t.Describe(t.applied.s)
 	}
+	t.outcome.Evidence = t.evidence()
 	if err := guarded(t.close); err != nil {
 		t.fail(fmt.Errorf("at the test's end: %w", err))
 		t.conclude()
@@ -265,7 +269,7 @@ func (t *T) fail(err error) {
 // what is no judgement of the test: a host that failed, a bug, the run's end.
 func (t *T) conclude() {
 	o := &t.outcome
-	o.Failures = t.failures
+	o.Failures, o.Unchecked = t.failures, false
 	expected := t.expected()
 	failed := len(t.failures) > 0 || t.subFailed
 	switch {
@@ -282,6 +286,8 @@ func (t *T) conclude() {
 		t.failedAsExpected()
 	case t.skipped:
 		o.Status = Skipped
+	case t.parent == nil && t.xfail == "" && !t.judged:
+		o.Unchecked = true
 	case t.xfail != "" && !t.sawExpected:
 		o.Status = Failed
 		o.Failures = []*Failure{{Class: Check, Message: "unexpected pass", Text: "unexpected pass: the test was expected to fail: " + t.xfail}}

@@ -255,7 +255,9 @@ func plug(c *call, v *vm) (starlark.Value, error) {
 	if !durability.Persistent() && !o.Unarmed {
 		suggestion = "; unarmed=True tells the guest"
 	}
-	v.t.note(c.thread, "%s: %s, %s: guest writes %s%s", d.ID(), b.made, durability, durability.Promise(), suggestion)
+	if promise := fmt.Sprintf("%s: guest writes %s%s", durability, durability.Promise(), suggestion); v.t.first(promise) {
+		v.t.note(c.thread, "%s: %s, %s", d.ID(), b.made, promise)
+	}
 	if lost := b.b.Size() - o.LabelSize - d.Size(); lost > 0 {
 		v.t.note(c.thread, "%s: %s at the end of its memory are out of the guest's reach: what the guest sees is a multiple of %s", d.ID(), sizeOrBytes(lost), FormatSize(b.b.Align()))
 	}
@@ -353,6 +355,9 @@ func runCommand(c *call, v *vm) (starlark.Value, error) {
 
 // command runs a command in the guest and keeps how it ended.
 func (v *vm) command(c *call, command lab.Command) (*result, error) {
+	if command.Check {
+		activityOf(c.thread).t.judge()
+	}
 	r, err := v.v.Run(c.ctx(), command)
 	if r != nil {
 		v.latest = &result{r: r, command: command.String()}

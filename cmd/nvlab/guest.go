@@ -107,6 +107,7 @@ func buildGuest(ctx context.Context, c *command, store *guest.Store, spec guest.
 	if len(operands) > 0 {
 		return c.misused("build takes flags only: --kernel %s", operands[0])
 	}
+	spec.Kernel = kernelFile(spec.Kernel)
 	if err := checkSpec(spec); err != nil {
 		return c.misused("%v", err)
 	}
@@ -119,6 +120,18 @@ func buildGuest(ctx context.Context, c *command, store *guest.Store, spec guest.
 	}
 	fmt.Fprintf(stdout, "%s  %s\n", image.Name, image.Dir())
 	return exitOK
+}
+
+// kernelFile is a path of a kernel that lies in the current folder and was given
+// by its name alone. Packages and releases are told by how they begin.
+func kernelFile(name string) string {
+	if name == "" || strings.Contains(name, "/") || strings.HasPrefix(name, "linux-image-") || name[0] >= '0' && name[0] <= '9' {
+		return name
+	}
+	if info, err := os.Stat(name); err != nil || !info.Mode().IsRegular() {
+		return name
+	}
+	return "./" + name
 }
 
 func listGuests(ctx context.Context, c *command, store *guest.Store, spec guest.Spec, operands []string) int {

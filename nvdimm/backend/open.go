@@ -32,10 +32,10 @@ const (
 // absent or empty, or on a device-DAX device. A file that has data is never
 // resized.
 func OpenFile(c FileConfig) (*Backend, error) {
-	if err := c.check(); err != nil {
+	info, err := os.Stat(c.Path)
+	if err := c.check(info); err != nil {
 		return nil, err
 	}
-	info, err := os.Stat(c.Path)
 	if err == nil && info.Mode()&fs.ModeCharDevice != 0 {
 		return c.openDAX(info)
 	}
@@ -77,11 +77,15 @@ func OpenFile(c FileConfig) (*Backend, error) {
 	return b, nil
 }
 
-func (c FileConfig) check() error {
+// check looks at what needs no open file. Info is the file's if it is there.
+func (c FileConfig) check(info fs.FileInfo) error {
 	if c.Path == "" {
 		return errors.New("'mem-path' property is not set: path must name a file")
 	}
 	if err := checkSize(fileObject, c.Size); err != nil {
+		if info != nil && info.Mode().IsRegular() && c.Offset == 0 && uint64(info.Size()) == c.Size {
+			err = fmt.Errorf("the file has %d bytes%w", c.Size, c.oddSize(c.Size))
+		}
 		return fmt.Errorf("%s: %w", c.Path, err)
 	}
 	if err := checkAlign(c.Align); err != nil {
@@ -120,6 +124,13 @@ func (c FileConfig) openOrCreate(info fs.FileInfo, err error) (f *os.File, creat
 	return f, false, err
 }
 
+// oddSize says what can be done with a file that is not made of whole pages:
+// neither size next to its own will do by itself.
+func (c FileConfig) oddSize(have uint64) error {
+	whole := units.Down(have, PageSize)
+	return fmt.Errorf(", no multiple of 4 KiB: give size %s and partial to use its whole pages, or make it %s long first", units.Size(whole), units.Size(whole+PageSize))
+}
+
 // fit gives an empty file its size and refuses one of another size.
 func (c FileConfig) fit(f *os.File) error {
 	info, err := f.Stat()
@@ -145,6 +156,8 @@ func (c FileConfig) fits(have uint64, why string) error {
 		mismatch += fmt.Sprintf(" plus 'offset' option %#x", c.Offset)
 	}
 	switch {
+	case c.Offset == 0 && have%PageSize != 0 && room > 0 && (want == room || want == room+PageSize):
+		return fmt.Errorf("%s: the file has %d bytes%w", mismatch, have, c.oddSize(have))
 	case have > want:
 		return fmt.Errorf("%s: the file has data and is never truncated; give size %s, or partial to use a part of it", mismatch, units.Size(room))
 	case have == 0:

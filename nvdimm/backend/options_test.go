@@ -102,3 +102,32 @@ func TestDurabilityWords(t *testing.T) {
 		}
 	}
 }
+
+// TestOddFile: a file that is not made of whole pages can be used in two ways,
+// and every error names both: no size that is named is refused in its turn.
+func TestOddFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	const have = 189744
+	if err := os.WriteFile(path, make([]byte, have), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []uint64{have, 184 * kib, 188 * kib} {
+		_, err := OpenFile(FileConfig{Path: path, Size: size})
+		const want = "the file has 189744 bytes, no multiple of 4 KiB: give size 184KiB and partial to use its whole pages, or make it 188KiB long first"
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("OpenFile(size %d of a file of %d bytes): error %v, want %q in it", size, have, err, want)
+		}
+	}
+	b, err := OpenFile(FileConfig{Path: path, Size: 184 * kib, Partial: true})
+	if err != nil {
+		t.Fatalf("what the error says first: %v", err)
+	}
+	b.Close()
+	if err := os.Truncate(path, 188*kib); err != nil {
+		t.Fatal(err)
+	}
+	if b, err = OpenFile(FileConfig{Path: path, Size: 188 * kib}); err != nil {
+		t.Fatalf("what the error says last: %v", err)
+	}
+	b.Close()
+}

@@ -93,6 +93,16 @@ func labelSizeOf(field byte) int {
 	return 128 << field
 }
 
+// otherVersion says what is wrong with the version and label size of a block of
+// an area of version v: it is unknown, or not that of the area.
+func (x *Index) otherVersion(v Version) string {
+	text := fmt.Sprintf("version %d.%d with labels of %d bytes", x.Major, x.Minor, x.LabelSize)
+	if own := x.version(); (own == V11 || own == V12) && x.LabelSize == own.LabelSize() {
+		return fmt.Sprintf("%s in an area of version %s with labels of %d", text, v, v.LabelSize())
+	}
+	return text + ": known are 1.1 with 128 and 1.2 with 256"
+}
+
 // flaw is the first rule that the block breaks, "" if none.
 func (x *Index) flaw(block []byte, g Geometry, i int) string {
 	size := uint64(g.IndexSize)
@@ -102,7 +112,7 @@ func (x *Index) flaw(block []byte, g Geometry, i int) string {
 	case x.Signature != signature:
 		return fmt.Sprintf("signature is %q, not %q", x.Signature, signature)
 	case x.version() != g.Version || g.Version == V12 && x.LabelSize != labelSize12:
-		return fmt.Sprintf("version %d.%d with labels of %d bytes: known are 1.1 with 128 and 1.2 with 256", x.Major, x.Minor, x.LabelSize)
+		return x.otherVersion(g.Version)
 	}
 	if sum := ChecksumOf(block, 64); sum != x.Checksum {
 		return fmt.Sprintf("checksum is %#016x, the block sums to %#016x", x.Checksum, sum)

@@ -20,7 +20,9 @@ type artifacts struct {
 	mu   sync.Mutex
 	base string
 	made bool
-	used int64 // bytes of copies
+	used int64           // bytes of copies
+	full map[string]bool // folders that belong to a test, and do not only hold its subtests'
+	logs logs
 }
 
 // folderMade is the folder, "" if no test failed.
@@ -54,7 +56,21 @@ func (a *artifacts) folder(scenario, test string) (string, error) {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return "", err
 	}
-	return newFolder(dir)
+	if a.full == nil {
+		a.full = make(map[string]bool)
+	}
+	for outer := filepath.Dir(dir); len(outer) > len(a.base); outer = filepath.Dir(outer) {
+		if _, there := a.full[outer]; !there {
+			a.full[outer] = false // it is there for this subtest
+		}
+	}
+	if full, there := a.full[dir]; there && !full {
+		a.full[dir] = true
+		return dir, nil
+	}
+	dir, err := newFolder(dir)
+	a.full[dir] = true
+	return dir, err
 }
 
 // newFolder makes a folder, with a number to its name if it is there already.
@@ -92,9 +108,9 @@ func fileName(s string) string {
 const dmesgTime = 5 * time.Second
 
 // keep saves what helps to understand a failure: its text, and the console,
-// kernel log and backends of an experiment that is still there.
+// kernel log and backends of machines that are still there.
 // was has what files held before the test. The end of ctx ends it.
-func (a *artifacts) keep(ctx context.Context, was map[string]*fingerprint, scenario, test, text string, failures []*nvstar.Failure, x *lab.Experiment) (dir string, err error) {
+func (a *artifacts) keep(ctx context.Context, was map[string]*fingerprint, scenario, test, text string, o *nvstar.Outcome, x *lab.Experiment) (dir string, err error) {
 	if dir, err = a.folder(scenario, test); err != nil {
 		return "", err
 	}
@@ -104,25 +120,17 @@ func (a *artifacts) keep(ctx context.Context, was map[string]*fingerprint, scena
 		}
 	}
 	save("result.txt", text)
-	for _, f := range failures {
+	for _, f := range o.Failures {
 		save("stack.txt", f.Stack)
 	}
 	if x == nil {
 		return dir, err
 	}
-	for _, v := range x.VMs() {
-		save(fmt.Sprintf("console-%d.txt", v.Number()), v.Console())
-		if v.State() == lab.Running {
-			asked, cancel := context.WithTimeout(ctx, dmesgTime)
-			log, dmesgErr := v.Dmesg(asked)
-			cancel()
-			if dmesgErr == nil {
-				save(fmt.Sprintf("dmesg-%d.txt", v.Number()), log)
-			}
-		}
+	for _, v := range o.Evidence.VMs {
+		a.keepMachine(ctx, dir, test, v, save)
 	}
 	saved := make(map[string]string) // by file: backends may share one
-	for _, b := range x.Backends() {
+	for _, b := range o.Evidence.Backends {
 		path := b.Path()
 		if path == "" {
 			continue

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -56,6 +57,7 @@ type fileRun struct {
 	skipped      int
 	notRun       []string // tests
 	why          string   // they were not
+	unchecked    []string // tests that passed and checked nothing
 }
 
 // An item is one run of one test, from when it was chosen on.
@@ -435,6 +437,9 @@ func told(o *nvstar.Outcome) string {
 	for _, f := range o.Failures {
 		fmt.Fprintln(&b, f.Text)
 	}
+	if o.Unchecked {
+		fmt.Fprintln(&b, "no check ran")
+	}
 	return b.String()
 }
 
@@ -521,6 +526,9 @@ func (r *runner) end(it *item, o nvstar.Outcome, tell func()) {
 		f.notRun = append(f.notRun, it.test.Name)
 		f.why = strings.TrimSpace(told(&o))
 	}
+	if o.Unchecked && !slices.Contains(f.unchecked, it.test.Name) {
+		f.unchecked = append(f.unchecked, it.test.Name)
+	}
 	last := f.left == 0
 	f.mu.Unlock()
 	r.mu.Lock()
@@ -560,12 +568,25 @@ func (r *runner) fileEnd(f *fileRun) {
 		}
 		status = nvstar.Skipped
 	case f.skipped > 0:
-		s.output("", fmt.Sprintf("ok    %s  %s  (%d skipped)\n", f.path, took, f.skipped))
+		s.output("", fmt.Sprintf("ok    %s  %s  (%d skipped)%s\n", f.path, took, f.skipped, f.noChecks()))
 	default:
-		s.output("", fmt.Sprintf("ok    %s  %s\n", f.path, took))
+		s.output("", fmt.Sprintf("ok    %s  %s%s\n", f.path, took, f.noChecks()))
 	}
 	s.event(status.String(), "", &elapsed)
 	r.seq.finish(f.place)
+}
+
+// noChecks tells of tests that passed without a check.
+func (f *fileRun) noChecks() string {
+	const most = 3
+	names := slices.Sorted(slices.Values(f.unchecked))
+	switch n := len(names); {
+	case n == 0:
+		return ""
+	case n > most:
+		return fmt.Sprintf("  (no check ran in %s and %d more)", strings.Join(names[:most], ", "), n-most)
+	}
+	return fmt.Sprintf("  (no check ran in %s)", strings.Join(names, ", "))
 }
 
 // total writes the last lines: what was kept, and what failed.
@@ -584,6 +605,19 @@ func (r *runner) total() {
 		if n := r.tally[i]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, word))
 		}
+	}
+	unloaded := 0
+	for _, f := range r.files {
+		if f.failure != nil && f.file == nil {
+			unloaded++
+		}
+	}
+	if unloaded > 0 {
+		files := "files"
+		if unloaded == 1 {
+			files = "file"
+		}
+		parts = append(parts, fmt.Sprintf("%d %s not loaded", unloaded, files))
 	}
 	if dir := r.artifacts.folderMade(); dir != "" {
 		parts = append(parts, "artifacts in "+dir)
@@ -625,8 +659,9 @@ func (w *watcher) Dir(name string) (string, error) {
 	return newFolder(filepath.Join(parent, fileName(strings.Join(fileNames(name), "."))))
 }
 
-// A failure shows so many lines of a console: few if the guest did what it was
-// told, and more if it may say what went wrong. The artifacts have all of it.
+// A failure shows so many lines of a console: if the guest did what it was told,
+// a few of those that came after its boot, and more if it may say what went
+// wrong. The artifacts have all of it.
 const (
 	consoleLines     = 40
 	calmConsoleLines = 8
@@ -639,6 +674,13 @@ func (w *watcher) Closing(ctx context.Context, name string, o *nvstar.Outcome, x
 	}
 	var b strings.Builder
 	interrupted := ctx.Err() != nil && context.Cause(ctx) == nvstar.ErrInterrupted
+	defer func() {
+		if x != nil && !interrupted {
+			ctx, stop := keeping(ctx)
+			defer stop()
+			w.r.artifacts.logs.take(ctx, x)
+		}
+	}()
 	if o.Status == nvstar.Failed && len(o.Failures) > 0 && !interrupted {
 		w.evidence(ctx, &b, name, o, x)
 	}
@@ -662,18 +704,20 @@ func (w *watcher) End(name, dir string, o *nvstar.Outcome) {
 // evidence adds the console's end, where artifacts are and how to repeat the
 // test.
 func (w *watcher) evidence(ctx context.Context, b io.Writer, name string, o *nvstar.Outcome, x *lab.Experiment) {
-	text, lines := "", calmConsoleLines
+	text, calm := "", true
 	for _, f := range o.Failures {
 		text += f.Text + "\n"
 		if f.Class != nvstar.Check && f.Class != nvstar.Scenario {
-			lines = consoleLines
+			calm = false
 		}
 	}
-	if x != nil {
-		for _, v := range x.VMs() {
-			if tail := lastLines(v.Console(), lines); tail != "" {
-				fmt.Fprintf(b, "console of VM %d:\n%s", v.Number(), indent(tail, "  | "))
-			}
+	for _, v := range o.Evidence.VMs {
+		console, lines := v.Console(), consoleLines
+		if calm {
+			console, lines = v.ConsoleSinceBoot(), calmConsoleLines
+		}
+		if tail := lastLines(console, lines); tail != "" {
+			fmt.Fprintf(b, "console of VM %s:\n%s", machineName(v, name), indent(tail, "  | "))
 		}
 	}
 	repeat := w.r.o.repeat(w.it.file.path, name, w.r.engine, cmp.Or(w.r.o.State, o.State))
@@ -683,7 +727,7 @@ func (w *watcher) evidence(ctx context.Context, b io.Writer, name string, o *nvs
 	}
 	ctx, stop := keeping(ctx)
 	defer stop()
-	dir, err := w.r.artifacts.keep(ctx, w.was, w.it.file.path, name, text+"repeat: "+repeat+"\n", o.Failures, x)
+	dir, err := w.r.artifacts.keep(ctx, w.was, w.it.file.path, name, text+"repeat: "+repeat+"\n", o, x)
 	if dir != "" {
 		fmt.Fprintf(b, "artifacts: %s\n", dir)
 	}
