@@ -53,24 +53,17 @@ func (r rules) ordersCLFLUSH(s *step) bool {
 	case "fence":
 		return s.named && !s.all || !r.explicit && s.full
 	case "store":
-		return !s.device && !s.nt
+		return !s.device // a non-temporal one too: see Model.Store
 	}
 	return s.what == "flush" && s.clflush
 }
 
 // doneCLFLUSH is the first step before which a CLFLUSH of Intel's is done.
 func (r rules) doneCLFLUSH(prog []step, f int) int {
-	waits := false // a non-temporal store after it
 	for g := f + 1; g < len(prog); g++ {
-		s := &prog[g]
-		if s.cpu != prog[f].cpu {
-			continue
-		}
-		drains := !r.explicit && s.uc || s.what == "fence" && (s.named || !r.explicit && (s.drain || s.full))
-		if r.ordersCLFLUSH(s) || waits && drains {
+		if s := &prog[g]; s.cpu == prog[f].cpu && r.ordersCLFLUSH(s) {
 			return g
 		}
-		waits = waits || s.what == "store" && s.nt
 	}
 	return len(prog)
 }

@@ -152,8 +152,11 @@ func (m *Model) Store(e *observe.Store) {
 	if e.Kind&observe.Device == 0 {
 		for cpus := m.of(&e.At); len(cpus) > 0; cpus = cpus[1:] {
 			c := &cpus[0]
-			if c.strong && e.Kind&observe.NonTemporal == 0 {
-				c.completeCLFLUSH() // another may wait, and the CLFLUSH with it
+			if c.strong {
+				// A non-temporal store may wait, and the CLFLUSH with it. But if it
+				// survives, so does what the CLFLUSH covers, in any line: the states in
+				// which both wait are given up.
+				c.completeCLFLUSH()
 			}
 			if len(c.parts) > 0 && e.Group != c.group {
 				c.endParts()
@@ -310,9 +313,6 @@ func (m *Model) Fence(e *observe.Fence) {
 			c.hinted = c.hinted[:0]
 		}
 		if m.drains(e.Order) {
-			if c.strong && len(c.nt) > c.sealed {
-				c.completeCLFLUSH() // R2: a store after it is visible
-			}
 			c.drain(len(c.nt))
 		}
 		c.endParts()
@@ -441,6 +441,9 @@ func (c *cpu) endWhole(next *event) {
 // access to uncached memory that it is right before it.
 func (m *Model) Hint(d *Medium) {
 	c := m.cpu(&m.latest)
+	if c.strong {
+		c.completeCLFLUSH() // R2: it is a store
+	}
 	for l := range d.accepted {
 		for i := range l.ops {
 			if o := &l.ops[i]; o.accepted && o.hinted == 0 {

@@ -52,7 +52,7 @@ func told(events []any) (list []string) {
 // instructions are, and find of it the states that it finds when it is told
 // directly.
 func TestTiersTellTheModel(t *testing.T) {
-	const times = 120
+	const times = 90
 	// parts are pieces of one instruction, of k: pairs of offset and value.
 	parts := func(k observe.Kind, size int, offsetsAndValues ...int) (list []any) {
 		e := kind(st(0, 0, 0), k).(observe.Store)
