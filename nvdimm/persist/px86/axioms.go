@@ -204,6 +204,12 @@ func (x *execution) orderFlushes() {
 				x.must(f.when, x.visible[i])
 			}
 		}
+		for j, op := range x.program {
+			// What enters the store buffer after a CLFLUSH finds it done, if that buffer does not hold anything.
+			if strong && !x.rules.Buffers && f.at < j && op.CPU == f.op.CPU && (op.Kind.Stores() || op.Kind == CLFLUSH) {
+				x.must(f.when, end(j))
+			}
+		}
 		for _, g := range x.flushes {
 			if strong && g.op.Kind == CLFLUSH && f.op.CPU == g.op.CPU && f.at < g.at {
 				x.must(f.when, g.when)
@@ -225,6 +231,9 @@ func (x *execution) orderHints() {
 			}
 			if a.cpu == h.op.CPU && h.at < a.op && a.class != nt {
 				x.must(done, x.visible[i])
+			}
+			if a.cpu == h.op.CPU && h.at < a.op && a.locked {
+				x.must(h.when, x.visible[i])
 			}
 		}
 		for _, f := range x.flushes {
@@ -270,6 +279,9 @@ func (x *execution) orderDrains() {
 		}
 		for _, h := range x.hints {
 			if h.op.CPU == op.CPU && h.at < j && row.store {
+				x.must(h.arrived, end(j))
+			}
+			if h.op.CPU == op.CPU && h.at < j && (row.flopt || row.store && !x.rules.PostedHint) {
 				x.must(h.when, end(j))
 			}
 		}

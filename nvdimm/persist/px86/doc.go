@@ -8,7 +8,8 @@
 //   - Program.Machine is operational, in the style of PTSOsyn: a processor with store buffers, write-combining buffers and caches
 //     that runs the program in every way.
 //
-// A test holds them to each other on random programs; another holds both to the litmus tests of the papers.
+// A test holds them to each other on random programs; another holds both to the litmus tests of the papers. Package persist's
+// TestSecondOpinion compares its model with them.
 //
 // # What is judged
 //

@@ -189,7 +189,13 @@ func (m *machine) mayRetire(s state) bool {
 	if !m.rules.Buffers && s.hint>>s.op&1 != 0 {
 		return false
 	}
-	if row.store && (s.buffer&own != 0 || m.ops((s.hint|s.posted)&earlier, op.CPU) != 0) || row.combine && s.combine&own != 0 {
+	if row.store && (s.buffer&own != 0 || m.ops(s.hint&earlier, op.CPU) != 0) || row.combine && s.combine&own != 0 {
+		return false
+	}
+	if row.flopt && m.ops(s.posted&earlier, op.CPU) != 0 {
+		return false
+	}
+	if !m.rules.Buffers && m.rules.CLFLUSH == Intel && (op.Kind.Stores() || op.Kind == CLFLUSH) && m.earlier(s.flush, op.CPU, s.op) {
 		return false
 	}
 	if op.Kind == WBINVD {
@@ -258,7 +264,7 @@ func (m *machine) drain(s state) {
 		waiting := (s.buffer | s.combine) & older
 		switch {
 		case a.class == dma:
-		case a.locked && (waiting != 0 || m.earlier(s.flopt, a.cpu, a.op)):
+		case a.locked && (waiting != 0 || m.earlier(s.flopt|s.posted, a.cpu, a.op)):
 			return
 		case a.class == uc && waiting != 0:
 			return

@@ -59,10 +59,11 @@ type Rules struct {
 	// CLFLUSH says whose instruction that is.
 	CLFLUSH Vendor
 	// Buffers lets a store that retired wait in its CPU's store buffer until something drains it. Otherwise it is visible to all
-	// when it retires, which of one CPU alone nobody can tell from waiting.
+	// when it retires, which of one CPU alone nobody can tell from waiting; and Intel's CLFLUSH, which goes the same way, is done
+	// when its CPU's next store or CLFLUSH retires.
 	Buffers bool
-	// PostedHint makes a store to a flush hint take effect no later than at the next fence, as Linux asks for ("written and
-	// fenced"), not at once.
+	// PostedHint makes a store to a flush hint take effect no later than at the next SFENCE, MFENCE or locked instruction, as Linux
+	// asks for ("written and fenced"), not at once.
 	PostedHint bool
 }
 
