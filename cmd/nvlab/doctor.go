@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"runtime"
 
 	"nvlab/guest"
+	"nvlab/guest/debian"
 	"nvlab/lab"
 )
 
@@ -75,19 +75,19 @@ func examineGuests(cache string) []finding {
 	if err != nil {
 		findings = append(findings, finding{what: err.Error()})
 	}
-	_, noApt := exec.LookPath("apt-get")
-	f := finding{ok: len(images) > 0, fatal: noApt != nil, what: "no guest yet", advice: "nvlab guest build makes the default one; nvlab run does as well"}
+	f := finding{ok: len(images) > 0, what: "no guest yet", advice: "nvlab guest build makes the default one; nvlab run does as well"}
 	for _, im := range images {
 		if im.Default || !f.ok {
 			f.what = fmt.Sprintf("guest %s, kernel %s (of %d)", im.Name, im.KernelRelease, len(images))
 		}
 	}
 	findings = append(findings, f)
-	apt := finding{ok: noApt == nil, what: "apt-get, to make guests of Debian's packages"}
-	if !apt.ok {
-		apt.advice = "without it a guest is made of the host's own kernel and ndctl; or copy the folder of guests from another machine"
+	mirrors, err := debian.HostMirrors(context.Background())
+	if err != nil {
+		findings = append(findings, finding{what: err.Error()})
+	} else {
+		findings = append(findings, finding{ok: true, what: fmt.Sprintf("packages come from %s; the default release is %s", mirrors.Main[0], debian.HostRelease())})
 	}
-	findings = append(findings, apt)
 	if dir := os.TempDir(); dir != "" {
 		_, err := os.Stat(dir)
 		findings = append(findings, finding{ok: err == nil, fatal: true, what: "tests' directories are made in " + dir, advice: "set TMPDIR"})
