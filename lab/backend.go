@@ -16,6 +16,8 @@ type Backend struct {
 	x      *Experiment
 	real   string // path of the file, without symbolic links; "" of memory
 	offset uint64 // of the backend within it
+
+	contended bool // when it was opened, another process wrote the file as well
 }
 
 // Path is the file's path as given, "" of memory.

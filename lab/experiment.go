@@ -17,7 +17,8 @@ type Experiment struct {
 	dir      string
 	vms      []*VM
 	backends []*Backend
-	held     int64 // bytes of the memory gate
+	releases []func() // of claims of files
+	held     int64    // bytes of the memory gate
 	closed   bool
 }
 
@@ -60,7 +61,7 @@ func (x *Experiment) FileBackend(o FileBackendOptions) (*Backend, error) {
 		return nil, err
 	}
 	handle := &Backend{x: x, b: b, real: real, offset: o.Offset}
-	if err := x.shareCopies(handle); err != nil {
+	if err := errors.Join(x.claim(handle, o), x.shareCopies(handle)); err != nil {
 		b.Close()
 		return nil, err
 	}
@@ -160,6 +161,9 @@ func (x *Experiment) Close() error {
 	}
 	for _, b := range x.backends {
 		errs = append(errs, b.b.Close())
+	}
+	for _, release := range x.releases {
+		release()
 	}
 	return errors.Join(errs...)
 }

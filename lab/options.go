@@ -18,6 +18,7 @@ type FileBackendOptions struct {
 	Offset   uint64 // bytes
 	PMem     bool
 	Partial  bool // a file larger than Offset+Size is not an error
+	Unlocked bool // another process may write the file as well
 }
 
 // RAMBackendOptions describe a backend without a file: memory-backend-ram.

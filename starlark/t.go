@@ -71,10 +71,10 @@ func hashText(s string) uint32 {
 }
 
 var tClass = newClass("t", "The test that runs. Every top-level function whose name starts with test_ is one, and takes t. What hangs off t ends with the test.", []member[*T]{
-	{name: "backend_file", sig: `(*, path, size, share=True, align=None, readonly=False, offset=0, pmem=False, partial=False)`,
+	{name: "backend_file", sig: `(*, path, size, share=True, align=None, readonly=False, offset=0, pmem=False, partial=False, lock=True)`,
 		doc: `A file that stores an NVDIMM's bytes (memory-backend-file) → backend. The file is created when absent. One that has data is never truncated or extended: if it is smaller than offset+size that is an error, and if it is larger as well, unless partial=True. With share=False guest writes stay in memory. A relative path is relative to t.dir.
 
-align: a power of two, of the address and size of what is plugged; 4 KiB if None. readonly: neither guest nor host writes; the file must be there, and vm.plug needs unarmed=True. offset: of the backend within the file, a multiple of 4 KiB. pmem: map with MAP_SYNC, with share=True on a file system with DAX; elsewhere a warning. path may be a device-DAX device such as "/dev/dax0.0", which needs share=True and the device's align, mostly "2MiB"; a file on hugetlbfs is aligned to its pages and made of whole ones.`,
+align: a power of two, of the address and size of what is plugged; 4 KiB if None. readonly: neither guest nor host writes; the file must be there, and vm.plug needs unarmed=True. offset: of the backend within the file, a multiple of 4 KiB. pmem: map with MAP_SYNC, with share=True on a file system with DAX; elsewhere a warning. path may be a device-DAX device such as "/dev/dax0.0", which needs share=True and the device's align, mostly "2MiB"; a file on hugetlbfs is aligned to its pages and made of whole ones. lock: a file that another process of nvlab writes is refused; with False both write it, and the test's output says so.`,
 		call: backendFile},
 	{name: "backend_ram", sig: `(*, size, share=False, align=None)`,
 		doc:  `Memory that stores an NVDIMM's bytes (memory-backend-ram) → backend. It survives a reboot, not a power-off.`,
@@ -257,6 +257,7 @@ func backendFile(c *call, t *T) (starlark.Value, error) {
 		Offset:   c.size("offset"),
 		PMem:     c.truth("pmem"),
 		Partial:  c.truth("partial"),
+		Unlocked: !c.truth("lock"),
 	}
 	if c.err == nil && o.Path == "" {
 		c.err = errors.New(`path is empty: want the name of a file, such as "pmem0.img"`)
@@ -272,6 +273,9 @@ func backendFile(c *call, t *T) (starlark.Value, error) {
 		if err := t.env.Watcher.Opened(c.ctx(), b.Path()); err != nil {
 			return nil, err
 		}
+	}
+	if b.Contended() {
+		t.print(c.thread, "warning: "+b.Path()+": another process writes the file as well: its bytes may change at any time")
 	}
 	if w := b.Warning(); w != "" {
 		t.print(c.thread, "warning: "+w)
