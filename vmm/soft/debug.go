@@ -1,7 +1,7 @@
 package soft
 
 // Debug exceptions (SDM 3B, chapter 18). With a breakpoint enabled, or TF set,
-// the executor does every instruction: see singly.
+// the executor does every instruction: see mustSingleStep.
 
 // Bits of DR6 and DR7.
 const (

@@ -4,19 +4,19 @@ import "encoding/binary"
 
 // Host registers, by number. Guest rAX to r10 live in the registers of the
 // same number but for rSP, which lives in hSP; guest r11 to r15 live in memory
-// but for one at a time, in hHome.
+// but for one at a time, in hCached.
 const (
-	hAX   = 0
-	hCX   = 1
-	hDX   = 2
-	hCPU  = 4 // the processor: code uses no stack
-	hLeft = 11
-	hSP   = 12 // guest rSP
-	hHome = 13 // see homed
-	hA    = 14 // scratch
-	hB    = 15
-	hNo   = 255 // no register
-	hCode = 254 // RIP: the displacement is an offset of the code
+	hAX     = 0
+	hCX     = 1
+	hDX     = 2
+	hCPU    = 4 // the processor: code uses no stack
+	hLeft   = 11
+	hSP     = 12 // guest rSP
+	hCached = 13 // see cachedSlot
+	hA      = 14 // scratch
+	hB      = 15
+	hNo     = 255 // no register
+	hCode   = 254 // RIP: the displacement is an offset of the code
 
 	ownRegister = 11 // guest registers below have one
 )

@@ -83,7 +83,7 @@ func (t *translator) generic(i int, o *op, _ *opInfo) bool {
 }
 
 func (t *translator) test(i int, o *op, x *opInfo) bool {
-	t.compare(i, o, againTest, x.form, x.size, o.imm)
+	t.compare(i, o, lazyTest, x.form, x.size, o.imm)
 	return true
 }
 
@@ -96,25 +96,25 @@ func (t *translator) jcc(i int, _ *op, x *opInfo) bool {
 func (t *translator) alu(i int, o *op, x *opInfo) bool {
 	form, size, op := x.form, x.size, x.sub
 	if op == aluCMP {
-		t.compare(i, o, againCmp, form, size, o.imm)
+		t.compare(i, o, lazyCmp, form, size, o.imm)
 		return true
 	}
 	a := &t.asm
 	logic := op == aluOR || op == aluAND || op == aluXOR
 	carry := op == aluADC || op == aluSBB
 	shown := t.shown(i)
-	g := again{size: size, dst: o.dst, src: o.src}
+	g := lazyFlags{size: size, dst: o.dst, src: o.src}
 	if form == formRI || form == formMI {
 		g.src, g.imm = slotZero, o.imm
 	}
 	switch {
 	case logic:
-		g.kind, g.src, g.imm = againTest, o.dst, 0
+		g.kind, g.src, g.imm = lazyTest, o.dst, 0
 	case carry || form != formRR && form != formRI && !shown || o.dst == o.src && form == formRR:
 	case op == aluADD:
-		g.kind = againAdd
+		g.kind = lazyAdd
 	case op == aluSUB:
-		g.kind = againSub
+		g.kind = lazySub
 	}
 	if form == formRR || form == formRI || form == formRM {
 		t.prepare(i, form == formRM, o.dst)
@@ -132,7 +132,7 @@ func (t *translator) alu(i int, o *op, x *opInfo) bool {
 			t.carry()
 		}
 		d := t.target(hA, o.dst)
-		keep := form == formRM && g.kind >= againAdd
+		keep := form == formRM && g.kind >= lazyAdd
 		if form == formRM && (d == hA || keep) {
 			// hA may be part of the address.
 			a.loadLow(size, hB, m)
@@ -170,14 +170,14 @@ func (t *translator) alu(i int, o *op, x *opInfo) bool {
 	} else {
 		a.aluTo(op, size, m, t.into(hA, o.src))
 	}
-	if shown && g.kind != againNot {
+	if shown && g.kind != lazyNot {
 		t.keepResult(size, m)
 		g.dst = slotKept
 		if logic {
 			g.src = slotKept
 		}
 	} else {
-		g.kind = againNot
+		g.kind = lazyNot
 	}
 	t.define(i, logic, g)
 	return true
@@ -200,15 +200,15 @@ func (t *translator) beside(o *op, src uint8, m arg) arg {
 // compare is CMP and TEST.
 func (t *translator) compare(i int, o *op, kind uint8, form opForm, size uint8, imm int64) {
 	a := &t.asm
-	g := again{kind: kind, op: 0, size: size, dst: o.dst, src: o.src, imm: imm}
+	g := lazyFlags{kind: kind, op: 0, size: size, dst: o.dst, src: o.src, imm: imm}
 	switch form {
 	case formRI:
 		g.src = slotZero
 		fallthrough
 	case formRR:
 		t.prepare(i, false)
-		t.repeat(g)
-		t.define(i, kind == againTest, g)
+		t.recompute(g)
+		t.define(i, kind == lazyTest, g)
 		return
 	}
 	t.prepare(i, true)
@@ -228,11 +228,11 @@ func (t *translator) compare(i int, o *op, kind uint8, form opForm, size uint8, 
 	case formMR:
 		s := t.slot(o.src)
 		switch {
-		case !s.mem && kind == againCmp:
+		case !s.mem && kind == lazyCmp:
 			a.aluTo(aluCMP, size, m, s.reg)
 		case !s.mem:
 			a.insn(byteOp(0x85, size), size, s.reg, m)
-		case kind == againCmp:
+		case kind == lazyCmp:
 			a.load(size, hB, m)
 			a.alu(aluCMP, size, hB, s)
 		default:
@@ -240,14 +240,14 @@ func (t *translator) compare(i int, o *op, kind uint8, form opForm, size uint8, 
 			a.insn(byteOp(0x85, size), size, hB, s)
 		}
 	default:
-		if kind == againCmp {
+		if kind == lazyCmp {
 			a.aluImm(aluCMP, size, m, imm)
 		} else {
 			a.insn(byteOp(0xf7, size), size, 0, m)
 			a.immediate(size, imm)
 		}
 	}
-	t.define(i, kind == againTest, again{})
+	t.define(i, kind == lazyTest, lazyFlags{})
 }
 
 // shown says that an op may leave with the flags of op i.
@@ -268,7 +268,7 @@ func (t *translator) shown(i int) bool {
 func (t *translator) keep(i int, kind uint8, form opForm, size uint8, m arg, o *op, imm int64) {
 	a := &t.asm
 	a.loadLow(size, hB, m)
-	g := again{kind: kind, size: size, dst: slotKept, src: o.src, imm: imm}
+	g := lazyFlags{kind: kind, size: size, dst: slotKept, src: o.src, imm: imm}
 	if form == formRM {
 		a.store(8, hB, t.slot(slotKept+1))
 	} else {
@@ -282,11 +282,11 @@ func (t *translator) keep(i int, kind uint8, form opForm, size uint8, m arg, o *
 		} else {
 			a.alu(aluCMP, size, s.reg, inReg(hB))
 		}
-	case form == formMR && kind == againCmp:
+	case form == formMR && kind == lazyCmp:
 		a.alu(aluCMP, size, hB, t.slot(o.src))
 	case form == formMR:
 		a.insn(byteOp(0x85, size), size, hB, t.slot(o.src))
-	case kind == againCmp:
+	case kind == lazyCmp:
 		g.src = slotZero
 		a.aluImm(aluCMP, size, inReg(hB), imm)
 	default:
@@ -294,19 +294,19 @@ func (t *translator) keep(i int, kind uint8, form opForm, size uint8, m arg, o *
 		a.insn(byteOp(0xf7, size), size, 0, inReg(hB))
 		a.immediate(size, imm)
 	}
-	t.define(i, kind == againTest, g)
+	t.define(i, kind == lazyTest, g)
 }
 
 // cmpJump and testJump are a comparison and a branch.
 
 func (t *translator) cmpJump(i int, o *op, x *opInfo) bool {
-	t.compare(i, o, againCmp, x.form, x.size, int64(int32(o.imm)))
+	t.compare(i, o, lazyCmp, x.form, x.size, int64(int32(o.imm)))
 	t.branch(i, x.sub)
 	return true
 }
 
 func (t *translator) testJump(i int, o *op, x *opInfo) bool {
-	t.compare(i, o, againTest, x.form, x.size, int64(int32(o.imm)))
+	t.compare(i, o, lazyTest, x.form, x.size, int64(int32(o.imm)))
 	t.branch(i, x.sub)
 	return true
 }

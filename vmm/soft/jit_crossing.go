@@ -52,6 +52,6 @@ func (c *cpu) nativePage() uint64 { return uint64(c.p.cache.ops[c.native.header]
 
 // compilerStats counts what a compiler did.
 type compilerStats struct {
-	blocks, entries, flushes, twins, bridges, refills uint64
-	size                                              int // bytes of code
+	blocks, entries, flushes, clones, edgeStubs, refills uint64
+	size                                                 int // bytes of code
 }

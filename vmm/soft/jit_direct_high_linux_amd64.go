@@ -28,7 +28,7 @@ func (t *translator) directHigh(in *inst, alu uint8, leaves flagEffect) direct {
 				t.carry()
 			}
 			t.asm.aluTo(alu, 1, m, hA)
-			t.define(i, logic, again{})
+			t.define(i, logic, lazyFlags{})
 		}}
 	}
 	return direct{effect: effect, emit: func(i int, in *inst) {
@@ -47,7 +47,7 @@ func (t *translator) directHigh(in *inst, alu uint8, leaves flagEffect) direct {
 		if in.opcode == 0x80 {
 			t.asm.byte(byte(in.imm))
 		}
-		t.define(i, logic, again{})
+		t.define(i, logic, lazyFlags{})
 	}}
 }
 

@@ -199,7 +199,7 @@ func (t *translator) directIncDec(i int, in *inst) {
 		t.carry()
 	}
 	t.asm.insn(byteOp(0xff, in.size), in.size, in.modrm>>3&7, m)
-	t.define(i, false, again{})
+	t.define(i, false, lazyFlags{})
 }
 
 func (t *translator) directNot(i int, in *inst) {
@@ -211,7 +211,7 @@ func (t *translator) directNot(i int, in *inst) {
 func (t *translator) directNeg(i int, in *inst) {
 	t.prepare(i, in.mod != 3, in.written()...)
 	t.asm.insn(byteOp(0xf7, in.size), in.size, 3, t.operand(i, in, in.size, true))
-	t.define(i, false, again{})
+	t.define(i, false, lazyFlags{})
 }
 
 func (t *translator) directMultiply(i int, in *inst) {
@@ -265,7 +265,7 @@ func (t *translator) directCompareExchange(i int, in *inst) {
 	if slot == in.reg {
 		t.finish(r, in.reg)
 	}
-	t.define(i, false, again{})
+	t.define(i, false, lazyFlags{})
 }
 
 // directBit is BT, BTS, BTR and BTC.

@@ -49,7 +49,7 @@ func (t *translator) directShift(i int, in *inst) {
 	if !live {
 		shift()
 		end()
-		t.define(i, false, again{})
+		t.define(i, false, lazyFlags{})
 		t.wrote(in.written()...)
 		return
 	}
@@ -123,7 +123,7 @@ func (t *translator) doubleShift(i int, opcode uint32, size uint8, m arg, src ui
 	switch {
 	case !live:
 		end()
-		t.define(i, false, again{})
+		t.define(i, false, lazyFlags{})
 		return
 	case n == 0:
 		end()

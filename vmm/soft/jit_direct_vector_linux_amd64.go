@@ -68,7 +68,7 @@ func (t *translator) directVector(in *inst, leaves flagEffect) direct {
 				t.prepare(i, mem)
 				m := t.vecOrMem(i, in, floatSize(column))
 				t.asm.insn(opcode, 4, t.vec(vB, in.reg), m)
-				t.define(i, false, again{})
+				t.define(i, false, lazyFlags{})
 			})
 		}
 	}

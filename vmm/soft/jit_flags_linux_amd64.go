@@ -10,11 +10,11 @@ type flagState struct {
 	word bool
 	host uint64 // flags that EFLAGS holds
 	noAF bool   // AF of EFLAGS is undefined and counts as 0
-	again
+	lazyFlags
 }
 
-// again is an operation that gives the flags once more.
-type again struct {
+// lazyFlags is an operation that gives the flags once more.
+type lazyFlags struct {
 	kind     uint8
 	op, size uint8
 	dst, src uint8 // slots; src is slotZero with an immediate
@@ -22,22 +22,22 @@ type again struct {
 }
 
 const (
-	againNot   = iota
-	againCmp   // CMP dst, src
-	againTest  // TEST dst, src
-	againAdd   // dst is the sum of itself and src
-	againSub   // dst is the difference of itself and src
-	againNeg   // dst is what it negated
-	againInc   // dst is more by one, and CF is the word's
-	againDec   // dst is less by one, and CF is the word's
-	againShift // dst is what was shifted, by imm; OF takes more: see toWord
+	lazyNot   = iota
+	lazyCmp   // CMP dst, src
+	lazyTest  // TEST dst, src
+	lazyAdd   // dst is the sum of itself and src
+	lazySub   // dst is the difference of itself and src
+	lazyNeg   // dst is what it negated
+	lazyInc   // dst is more by one, and CF is the word's
+	lazyDec   // dst is less by one, and CF is the word's
+	lazyShift // dst is what was shifted, by imm; OF takes more: see toWord
 )
 
 // counted says that it is INC or DEC, which have CF in the word.
-func (g *again) counted() bool { return g.kind == againInc || g.kind == againDec }
+func (g *lazyFlags) counted() bool { return g.kind == lazyInc || g.kind == lazyDec }
 
-func (g *again) uses(slot uint8) bool {
-	return g.kind != againNot && slot != slotZero && (g.dst == slot || g.src == slot)
+func (g *lazyFlags) uses(slot uint8) bool {
+	return g.kind != lazyNot && slot != slotZero && (g.dst == slot || g.src == slot)
 }
 
 // inWord is the state at the start of a block.
@@ -66,8 +66,8 @@ func (t *translator) restore() {
 	a.load(8, hAX, inReg(hA))
 }
 
-// repeat computes the flags again, into EFLAGS.
-func (t *translator) repeat(g again) (noAF bool) {
+// recompute computes the flags again, into EFLAGS.
+func (t *translator) recompute(g lazyFlags) (noAF bool) {
 	a := &t.asm
 	operate := func(op uint8, r uint8) {
 		if g.src == slotZero {
@@ -77,13 +77,13 @@ func (t *translator) repeat(g again) (noAF bool) {
 		}
 	}
 	switch g.kind {
-	case againCmp:
+	case lazyCmp:
 		if g.src == slotZero {
 			a.aluImm(aluCMP, g.size, t.slot(g.dst), g.imm)
 		} else {
 			operate(aluCMP, t.into(hA, g.dst))
 		}
-	case againTest:
+	case lazyTest:
 		if g.src == slotZero {
 			a.insn(byteOp(0xf7, g.size), g.size, 0, t.slot(g.dst))
 			a.immediate(g.size, g.imm)
@@ -91,24 +91,24 @@ func (t *translator) repeat(g again) (noAF bool) {
 			a.insn(byteOp(0x85, g.size), g.size, t.into(hA, g.dst), t.slot(g.src))
 		}
 		return true
-	case againAdd:
+	case lazyAdd:
 		a.load(8, hA, t.slot(g.dst))
 		operate(aluSUB, hA)
 		operate(aluADD, hA)
-	case againSub:
+	case lazySub:
 		a.load(8, hA, t.slot(g.dst))
 		operate(aluADD, hA)
 		operate(aluSUB, hA)
-	case againNeg:
+	case lazyNeg:
 		a.load(8, hA, t.slot(g.dst))
 		a.insn(byteOp(0xf7, g.size), g.size, 3, inReg(hA))
 		a.insn(byteOp(0xf7, g.size), g.size, 3, inReg(hA))
-	case againShift:
+	case lazyShift:
 		a.load(8, hA, t.slot(g.dst))
 		a.shiftImm(g.op, g.size, hA, uint8(g.imm))
 		return true
-	case againInc, againDec:
-		ext := g.kind - againInc // of INC, and of DEC
+	case lazyInc, lazyDec:
+		ext := g.kind - lazyInc // of INC, and of DEC
 		a.load(8, hA, t.slot(g.dst))
 		a.insn(byteOp(0xff, g.size), g.size, ext^1, inReg(hA))
 		t.carryOfWord()
@@ -123,14 +123,14 @@ func (t *translator) toWord() {
 	switch {
 	case f.word:
 		return
-	case f.kind == againShift:
-		t.repeat(f.again)
+	case f.kind == lazyShift:
+		t.recompute(f.lazyFlags)
 		t.shifted(f.size, f.op, t.slot(f.dst))
 		f.host = 0
 	case f.host == flagsArith:
 		t.save(f.noAF)
 	default:
-		t.save(t.repeat(f.again))
+		t.save(t.recompute(f.lazyFlags))
 		f.host = 0
 	}
 	f.word, t.saved = true, true
@@ -152,7 +152,7 @@ func (t *translator) prepare(i int, clobbers bool, slots ...uint8) {
 	case f.word:
 	case lost && after && (clobbers || f.host != flagsArith || t.shown(i)):
 		t.keepOperands(slots)
-	case clobbers && f.kind == againNot:
+	case clobbers && f.kind == lazyNot:
 		t.toWord()
 	}
 	if clobbers {
@@ -184,18 +184,18 @@ func (t *translator) keepOperands(slots []uint8) {
 func (t *translator) wrote(slots ...uint8) {
 	for _, s := range slots {
 		if t.flags.uses(s) {
-			t.flags.again = again{}
+			t.flags.lazyFlags = lazyFlags{}
 		}
 	}
 }
 
 // define says that EFLAGS now hold op i's flags.
-func (t *translator) define(i int, noAF bool, g again) {
-	t.flags = flagState{host: flagsArith, noAF: noAF, again: g}
+func (t *translator) define(i int, noAF bool, g lazyFlags) {
+	t.flags = flagState{host: flagsArith, noAF: noAF, lazyFlags: g}
 	if !t.live[i] {
 		t.flags.word = true // nobody looks
 	}
-	t.joinHere(i)
+	t.mergeHere(i)
 }
 
 // keepCarry makes the word hold CF for INC or DEC, op i, which keeps it.
@@ -213,7 +213,7 @@ func (t *translator) keepCarry(i int) {
 // result is in slot dst. CF was kept.
 func (t *translator) defineCount(i int, ext, size, dst uint8) {
 	cf := t.flags.host & flagCF
-	t.define(i, false, again{kind: againInc + ext, size: size, dst: dst, src: slotZero})
+	t.define(i, false, lazyFlags{kind: lazyInc + ext, size: size, dst: dst, src: slotZero})
 	t.flags.host = flagsArith&^flagCF | cf
 }
 
@@ -236,7 +236,7 @@ func (t *translator) cond(cc uint8) uint8 {
 	f := &t.flags
 	want := condFlags[cc>>1]
 	a := &t.asm
-	if f.kind == againShift && want&flagOF != 0 {
+	if f.kind == lazyShift && want&flagOF != 0 {
 		t.toWord()
 	}
 	switch {
@@ -251,10 +251,10 @@ func (t *translator) cond(cc uint8) uint8 {
 		t.restore()
 		f.noAF = false
 	default:
-		f.noAF = t.repeat(f.again)
+		f.noAF = t.recompute(f.lazyFlags)
 	}
 	f.host = flagsArith
-	if f.kind == againShift && !f.word {
+	if f.kind == lazyShift && !f.word {
 		f.host &^= flagOF
 	}
 	return cc
@@ -269,7 +269,7 @@ func (t *translator) carry() {
 		t.carryOfWord()
 		f.host = 0
 	default:
-		t.repeat(f.again)
+		t.recompute(f.lazyFlags)
 	}
 }
 

@@ -2,24 +2,24 @@ package soft
 
 // Where a block reads and writes memory at several distances from one value,
 // all of it is on one page as a rule: the first such access looks the whole
-// stretch up in the TLB, and the others take what it found. A stretch that
+// range up in the TLB, and the others take what it found. An access range that
 // straddles two pages, or part of which may not be written, leaves code as a
-// miss does; a block to which this happens often gets a twin without groups, in
+// miss does; a block to which this happens often gets a clone without groups, in
 // which it goes on.
 
 const (
-	// maxStretch bounds the bytes of a group: longer ones straddle pages too
+	// maxRange bounds the bytes of a group: longer ones straddle pages too
 	// often.
-	maxStretch = 256
+	maxRange = 256
 
-	// maxStrains is how often the stretches of a block fail to be on one page
-	// before it gets a twin.
-	maxStrains = 16
+	// maxGuardFailures is how often the access ranges of a block fail to be on one page
+	// before it gets a clone.
+	maxGuardFailures = 16
 )
 
-// stretch is memory that is accessed: the bytes from low up to high, distances
+// accessRange is memory that is accessed: the bytes from low up to high, distances
 // from base+index<<scale.
-type stretch struct {
+type accessRange struct {
 	base, index    value
 	scale          uint8
 	since          uint32 // see values
@@ -31,24 +31,24 @@ type stretch struct {
 
 // group is the accesses that one look into the TLB serves.
 type group struct {
-	stretch
+	accessRange
 	first, last int // ops
 	spill       uintptr
 }
 
 // grouping is the accesses of a block, and the groups made of them.
 type grouping struct {
-	accesses []stretch // by op; those without have none
-	others   []bool    // op may leave for more than its access
+	accesses []accessRange // by op; those without have none
+	others   []bool        // op may leave for more than its access
 	groups   []group
 	of       []int16 // by op: number of its group and 1, or 0
 	certain  []bool  // op finds its memory where an earlier op found its own, and never leaves
-	entries  []int   // by op that leads a group elsewhere: where a twin is entered; nil if this is none
+	entries  []int   // by op that leads a group elsewhere: where a clone is entered; nil if this is none
 }
 
 func (g *grouping) reset(ops int) {
 	if cap(g.accesses) < ops {
-		g.accesses, g.others, g.of, g.certain = make([]stretch, 2*ops), make([]bool, 2*ops), make([]int16, 2*ops), make([]bool, 2*ops)
+		g.accesses, g.others, g.of, g.certain = make([]accessRange, 2*ops), make([]bool, 2*ops), make([]int16, 2*ops), make([]bool, 2*ops)
 	}
 	g.accesses, g.others, g.of, g.certain = g.accesses[:ops], g.others[:ops], g.of[:ops], g.certain[:ops]
 	clear(g.accesses)
@@ -79,7 +79,7 @@ func (g *grouping) make() bool {
 			k++
 		}
 		if k == len(g.groups) {
-			g.groups = append(g.groups, group{stretch: *a, first: i, last: i})
+			g.groups = append(g.groups, group{accessRange: *a, first: i, last: i})
 		}
 		g.of[i] = int16(k + 1)
 	}
@@ -112,10 +112,10 @@ func (g *grouping) make() bool {
 }
 
 // join takes a, op i's, in.
-func (g *group) join(i int, a *stretch) bool {
+func (g *group) join(i int, a *accessRange) bool {
 	low, high := min(g.low, a.low), max(g.high, a.high)
 	switch {
-	case g.alone || a.alone || g.since != a.since || g.base != a.base || g.index != a.index || g.scale != a.scale || high-low > maxStretch:
+	case g.alone || a.alone || g.since != a.since || g.base != a.base || g.index != a.index || g.scale != a.scale || high-low > maxRange:
 		return false
 	case g.constant() && !onePage(low, high):
 		return false
@@ -129,17 +129,17 @@ func (g *group) join(i int, a *stretch) bool {
 }
 
 // constant says that the distances are addresses.
-func (s *stretch) constant() bool { return s.base.id == 0 && s.index.id == 0 }
+func (s *accessRange) constant() bool { return s.base.id == 0 && s.index.id == 0 }
 
 func onePage(low, high int64) bool { return low&^pageMask == (high-1)&^pageMask }
 
 // access is what op i does at operand o.
-func (t *translator) access(o *op, size uint8, write, aligned bool) stretch {
+func (t *translator) access(o *op, size uint8, write, aligned bool) accessRange {
 	base, index := t.values.slots[o.base], t.values.slots[o.index]
 	scale := o.scale & 3
 	at := base.off + index.off<<scale + int64(o.disp)
 	base.off, index.off = 0, 0
-	s := stretch{base: base, index: index, scale: scale, since: t.since, low: at, high: at + int64(size), write: write, aligned: aligned, align: at}
+	s := accessRange{base: base, index: index, scale: scale, since: t.since, low: at, high: at + int64(size), write: write, aligned: aligned, align: at}
 	if s.constant() {
 		s.alone = !onePage(s.low, s.high) || aligned && at&15 != 0
 	} else {
@@ -163,7 +163,7 @@ func (t *translator) locate(i int, o *op, size uint8, write, aligned bool) arg {
 			}
 			return t.at(o)
 		}
-		s = g.stretch
+		s = g.accessRange
 	}
 	t.accesses[i] = s
 	if s.constant() && !s.alone {
@@ -179,7 +179,7 @@ func (t *translator) locate(i int, o *op, size uint8, write, aligned bool) arg {
 }
 
 // tlbTag is where the entries of the TLB have the tag for s.
-func (t *translator) tlbTag(s *stretch) uintptr {
+func (t *translator) tlbTag(s *accessRange) uintptr {
 	if s.write {
 		return offWriteTag + uintptr(t.set)*tlbSetSize
 	}
@@ -188,7 +188,7 @@ func (t *translator) tlbTag(s *stretch) uintptr {
 
 // lookUp makes hB the distance from the guest's to the host's addresses of s.
 // The access of op i, at operand o, is own.
-func (t *translator) lookUp(i int, o *op, s, own *stretch) {
+func (t *translator) lookUp(i int, o *op, s, own *accessRange) {
 	a := &t.asm
 	m := miss{start: a.pos, write: own.write, tag: s.write}
 	simple := t.simple(o)
@@ -220,7 +220,7 @@ func (t *translator) lookUp(i int, o *op, s, own *stretch) {
 }
 
 // lookUpConstant is lookUp of addresses that are known, all on one page.
-func (t *translator) lookUpConstant(i int, s, own *stretch) {
+func (t *translator) lookUpConstant(i int, s, own *accessRange) {
 	a := &t.asm
 	m := miss{start: a.pos, write: own.write, tag: s.write, known: true, page: s.low &^ pageMask}
 	page := s.low &^ pageMask
@@ -268,19 +268,19 @@ func (t *translator) at(o *op) arg {
 	return arg{mem: true, reg: hA, index: hB, disp: o.disp}
 }
 
-// strained notes that the first access of a group found its page and not the
+// guardFailed notes that the first access of a group found its page and not the
 // others': they are on another, or may not be written. Where that is usual, the
-// block gets a twin.
-func (n *compiler) strained(header uint32) {
+// block gets a clone.
+func (n *compiler) guardFailed(header uint32) {
 	h := &n.cache.ops[header]
-	if h.more++; h.more == maxStrains && !n.full() {
-		n.twin(header)
+	if h.more++; h.more == maxGuardFailures && !n.full() {
+		n.deoptimise(header)
 	}
 }
 
-// twin translates a block once more, without groups. There it goes on where
+// deoptimise translates a block once more, without groups. There it goes on where
 // the first access of a group is not good for all.
-func (n *compiler) twin(header uint32) {
+func (n *compiler) deoptimise(header uint32) {
 	t := n.begin(header)
 	a := assembler{b: n.write, ok: true}
 	own := map[uint32]edge{}
@@ -295,7 +295,7 @@ func (n *compiler) twin(header uint32) {
 		return
 	}
 	n.end(t)
-	n.count.twins++
+	n.count.clones++
 	for k, e := range own {
 		if its, ok := n.edges[k]; ok {
 			a.patch(int(its.jump), int(e.jump)-2) // as the block does, also when that will be linked
@@ -310,12 +310,12 @@ func (n *compiler) twin(header uint32) {
 	}
 }
 
-// enterTwin makes a twin's op a place to go on at, with the flags in the word.
-func (t *translator) enterTwin(i int) {
+// enterClone makes a clone's op a place to go on at, with the flags in the word.
+func (t *translator) enterClone(i int) {
 	if t.entries != nil && t.n.misses[t.first+uint32(i)] != 0 {
 		t.toWord()
-		t.leaveHome()
-		t.flags, t.home = inWord, homed{}
+		t.writeBack()
+		t.flags, t.cached = inWord, cachedSlot{}
 		t.entries[i] = t.asm.pos
 	}
 }

@@ -25,8 +25,8 @@ func TestGroupedAccesses(t *testing.T) {
 	for range n {
 		agree(t, pair, nearCode(r, 30+r.IntN(100), testData+pageSize), r.Uint64(), second[r.IntN(len(second))])
 	}
-	if pair[1].p.cache.native.stats().twins == 0 {
-		t.Error("no block got a twin, want some: the programs' groups straddle pages")
+	if pair[1].p.cache.native.stats().clones == 0 {
+		t.Error("no block got a clone, want some: the programs' groups straddle pages")
 	}
 }
 
@@ -134,9 +134,9 @@ func TestCompilerWrites(t *testing.T) {
 	}
 }
 
-// TestTwinBranches has a block go on in its twin before it ever takes a branch,
+// TestCloneBranches has a block go on in its clone before it ever takes a branch,
 // which then must not leave code every time.
-func TestTwinBranches(t *testing.T) {
+func TestCloneBranches(t *testing.T) {
 	m := newCompiled(t)
 	m.stubs()
 	code := le32([]byte{0xbe}, testData+pageSize-8)                   // mov esi, imm
@@ -150,8 +150,8 @@ func TestTwinBranches(t *testing.T) {
 	m.put(testCode, append(code, 0x83, 0xe9, 1, 0x75, 0xe6, 0xf4)...) // M: sub ecx, 1; jne L; hlt
 	m.run()
 	s := m.p.cache.native.stats()
-	if s.twins != 1 || s.entries > 1000 {
-		t.Errorf("there are %d twins, and code was entered %d times, want 1, and 1000 at most", s.twins, s.entries)
+	if s.clones != 1 || s.entries > 1000 {
+		t.Errorf("there are %d clones, and code was entered %d times, want 1, and 1000 at most", s.clones, s.entries)
 	}
 	if m.c.r[rCX] != 0 {
 		t.Errorf("rcx = %d, want 0", m.c.r[rCX])

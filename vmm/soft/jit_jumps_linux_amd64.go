@@ -26,15 +26,15 @@ func (t *translator) toLanding() {
 
 // jump takes the indirect branch of op i, to the address in hA.
 func (t *translator) jump(i int) {
-	t.leaveHome()
-	t.orSeek(i, t.find())
-	t.land(i)
+	t.writeBack()
+	t.orJumpMiss(i, t.find())
+	t.retire(i)
 	t.asm.insn(0xff, 4, 4, t.landing(offLandingCode))
 }
 
-// land counts the block's instructions, and does what else op i does before it
+// retire counts the block's instructions, and does what else op i does before it
 // jumps.
-func (t *translator) land(i int) {
+func (t *translator) retire(i int) {
 	a := &t.asm
 	o := &t.ops[i]
 	if o.code == opRET {
@@ -47,27 +47,27 @@ func (t *translator) land(i int) {
 // may be stored for an address that is not canonical.
 func (t *translator) callTo(i int) {
 	a := &t.asm
-	t.leaveHome()
-	t.orSeek(i, t.find())
+	t.writeBack()
+	t.orJumpMiss(i, t.find())
 	a.load(8, hA, t.landing(offLandingCode))
-	t.seeks[len(t.seeks)-1].back = a.pos
+	t.jumpMisses[len(t.jumpMisses)-1].back = a.pos
 	a.store(8, hA, inCPU(offSpill))
 	t.push(i, t.ops[i].imm)
-	t.land(i)
+	t.retire(i)
 	a.insn(0xff, 4, 4, inCPU(offSpill))
 }
 
-// orSeek says that the branch at site is taken when op i's address is not found.
-func (t *translator) orSeek(i, site int) {
-	t.seeks = append(t.seeks, stub{site: site, op: i, flags: t.flags, home: t.home})
+// orJumpMiss says that the branch at site is taken when op i's address is not found.
+func (t *translator) orJumpMiss(i, site int) {
+	t.jumpMisses = append(t.jumpMisses, stub{site: site, op: i, flags: t.flags, cached: t.cached})
 }
 
-// seek is what follows then: an exit before the op for an address that is not canonical, else
+// jumpMiss is what follows then: an exit before the op for an address that is not canonical, else
 // the jump cache.
-func (t *translator) seek(s stub) {
+func (t *translator) jumpMiss(s stub) {
 	a := &t.asm
 	a.here(s.site)
-	t.flags, t.home = s.flags, s.home
+	t.flags, t.cached = s.flags, s.cached
 	t.canonical(s.op)
 	if s.back != 0 {
 		a.store(8, hA, inCPU(offExitRIP))
@@ -75,7 +75,7 @@ func (t *translator) seek(s stub) {
 		a.jmpTo(s.back)
 		return
 	}
-	t.land(s.op)
+	t.retire(s.op)
 	a.jmpTo(t.n.offJump[t.set])
 }
 
@@ -89,9 +89,9 @@ func (t *translator) canonical(i int) {
 	t.bail(i, a.jcc(5))
 }
 
-// cached looks rip, in hA, up in the jump cache. It makes hB the offset of
+// lookUpJump looks rip, in hA, up in the jump cache. It makes hB the offset of
 // the entry and hA its generation, and returns branches for an address that is not there.
-func (t *translator) cached() (misses [2]int) {
+func (t *translator) lookUpJump() (misses [2]int) {
 	a := &t.asm
 	a.load(8, hB, inReg(hA))
 	a.shiftImm(5, 8, hB, 11)
@@ -143,7 +143,7 @@ func (t *translator) commonJumps() {
 	a.load(8, hA, inCPU(offExitRIP))
 	n.offJump[t.set] = a.pos
 	a.store(8, hA, inCPU(offExitRIP))
-	misses := t.cached()
+	misses := t.lookUpJump()
 	a.load(4, hA, t.jumpEntry(offJumpLink))
 	none := t.codeOf()
 	a.store(8, hA, inCPU(offSpill))
@@ -167,7 +167,7 @@ func (t *translator) commonJumps() {
 
 	// The same for a direct branch, the exit's op, whose link is at spill.
 	n.offLink[t.set] = a.pos
-	misses = t.cached()
+	misses = t.lookUpJump()
 	a.store(8, hA, inCPU(offExitRIP))
 	a.load(4, hA, t.jumpEntry(offJumpLink))
 	none = t.codeOf()

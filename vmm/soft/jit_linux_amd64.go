@@ -27,26 +27,26 @@ const (
 //	               no op in jit_direct
 //	jit_asm        host instructions
 //	jit_flags      where the arithmetic flags are, and how to have them again
-//	jit_home       the register that r11 to r15 share
+//	jit_cached       the register that r11 to r15 share
 //	jit_values     what registers hold, as far as it is known, for
 //	jit_groups     memory accesses that share one look into the TLB
 //	jit_miss       what the TLB does not answer
-//	jit_bridge     branches within a page, with flags that need not be saved
+//	jit_edgestub     branches within a page, with flags that need not be saved
 //	jit_jumps      branches to other pages, and to addresses in registers
 //	jit_observe    stores that somebody sees
 type compiler struct {
-	cache  *blockCache
-	write  []byte          // the writable view, with the links
-	exec   []byte          // the executable one
-	pos    int             // free from here
-	fixed  int             // where the code of blocks starts
-	links  int             // bytes of them used
-	edges  map[uint32]edge // by op
-	joins  map[uint32]join // by header
-	across []int32         // by op whose branch leads to another page: its link
-	misses []int32         // by op that leads a group: the jump to offMissed, until there is a twin
-	dirty  bool            // code was written since it last ran
-	follow uint32          // op whose branch left code unlinked, or 0
+	cache       *blockCache
+	write       []byte                // the writable view, with the links
+	exec        []byte                // the executable one
+	pos         int                   // free from here
+	fixed       int                   // where the code of blocks starts
+	links       int                   // bytes of them used
+	edges       map[uint32]edge       // by op
+	mergePoints map[uint32]mergePoint // by header
+	across      []int32               // by op whose branch leads to another page: its link
+	misses      []int32               // by op that leads a group: the jump to offMissed, until there is a clone
+	dirty       bool                  // code was written since it last ran
+	follow      uint32                // op whose branch left code unlinked, or 0
 
 	thunk, serialize, vectors           int
 	offBail, offTaken, offEnter, offFnd int
@@ -68,7 +68,7 @@ func newCompiler(b *blockCache) (*compiler, error) {
 	if err := unix.Ftruncate(fd, codeSize+linkSize); err != nil {
 		return nil, fmt.Errorf("memory for code: %w", err)
 	}
-	n := &compiler{cache: b, edges: map[uint32]edge{}, joins: map[uint32]join{}, across: make([]int32, maxOps), misses: make([]int32, maxOps)}
+	n := &compiler{cache: b, edges: map[uint32]edge{}, mergePoints: map[uint32]mergePoint{}, across: make([]int32, maxOps), misses: make([]int32, maxOps)}
 	if n.write, err = unix.Mmap(fd, 0, codeSize+linkSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
 		return nil, fmt.Errorf("memory for code: %w", err)
 	}
@@ -175,7 +175,7 @@ func (n *compiler) compile(c *cpu, header uint32) uint32 {
 	n.count.blocks++
 	h.gen = uint32(n.pos)
 	h.more = 0
-	n.keepJoin(t)
+	n.keepMergePoint(t)
 	n.end(t)
 	return h.gen
 }
@@ -195,7 +195,7 @@ func (n *compiler) begin(header uint32) *translator {
 	}
 	mode := b.blocks[h.link].mode
 	t := &n.t
-	*t = translator{n: n, asm: assembler{b: n.write[:codeSize], pos: n.pos, ok: true}, stubs: t.stubs[:0], seeks: t.seeks[:0], resumes: t.resumes[:0], named: t.named[:0], live: t.live, sets: t.sets, leaves: t.leaves, grouping: t.grouping,
+	*t = translator{n: n, asm: assembler{b: n.write[:codeSize], pos: n.pos, ok: true}, stubs: t.stubs[:0], jumpMisses: t.jumpMisses[:0], resumes: t.resumes[:0], named: t.named[:0], live: t.live, sets: t.sets, leaves: t.leaves, grouping: t.grouping,
 		ops: append(t.ops[:0], b.ops[header+1:end+1]...), first: header + 1, header: header, page: uint64(h.imm)}
 	for i := range t.ops {
 		if full := opTable[t.ops[i].code].full; full != 0 {
@@ -262,7 +262,7 @@ func (n *compiler) drop(header uint32) {
 func (n *compiler) forget() {
 	n.pos = n.fixed
 	clear(n.edges)
-	clear(n.joins)
+	clear(n.mergePoints)
 	used := len(n.cache.ops)
 	clear(n.across[:used])
 	clear(n.misses[:used])

@@ -37,10 +37,10 @@ func (t *translator) exchangeAdd(i int, o *op, x *opInfo) bool {
 	r := t.into(hA, o.src)
 	t.asm.insn(0x0fc1, x.size, r, m)
 	t.finish(r, o.src)
-	g := again{}
+	g := lazyFlags{}
 	if t.shown(i) && o.src != o.base && o.src != o.index {
 		t.keepResult(x.size, m)
-		g = again{kind: againAdd, size: x.size, dst: slotKept, src: o.src}
+		g = lazyFlags{kind: lazyAdd, size: x.size, dst: slotKept, src: o.src}
 	}
 	t.define(i, false, g)
 	return true
@@ -52,7 +52,7 @@ func (t *translator) compareExchange(i int, o *op, x *opInfo) bool {
 	m := t.beside(o, o.src, t.locate(i, o, x.size, true, false))
 	r := t.into(hA, o.src)
 	t.asm.insn(0x0fb1, x.size, r, m)
-	t.define(i, false, again{})
+	t.define(i, false, lazyFlags{})
 	return true
 }
 

@@ -17,7 +17,7 @@ type miss struct {
 // entry of the TLB, that of its first byte, in hB.
 func (t *translator) miss(i, site int, m miss) {
 	m.leads = t.leads(i) != nil
-	t.stubs = append(t.stubs, stub{site: site, op: i, flags: t.flags, home: t.home, vectors: t.vectors, miss: m})
+	t.stubs = append(t.stubs, stub{site: site, op: i, flags: t.flags, cached: t.cached, vectors: t.vectors, miss: m})
 }
 
 // missed leaves for the miss of a stub.
@@ -44,7 +44,7 @@ func (t *translator) missed(s *stub) {
 	back := a.pos - 4
 	site := &t.n.misses[t.first+uint32(s.op)]
 	switch {
-	case m.leads && t.bridge:
+	case m.leads && t.edgeStub:
 		t.exit(s.op, int(*site)-1) // as the block does
 	default:
 		t.exit(s.op, t.n.offMissed)
@@ -52,12 +52,12 @@ func (t *translator) missed(s *stub) {
 			*site = int32(a.pos - 4)
 		}
 	}
-	if s.vectors || s.home.slot != 0 {
+	if s.vectors || s.cached.slot != 0 {
 		a.patchImm(back, what-uint32(m.start)+uint32(a.pos))
 		if s.vectors {
 			t.haveVectors()
 		}
-		t.goHome()
+		t.reload()
 		a.jmpTo(m.start)
 	}
 }
@@ -89,7 +89,7 @@ func (c *cpu) missed() uint32 {
 		}
 	}
 	if x.missWhat&missLeads != 0 && e.native == x.missPage {
-		n.strained(x.header)
+		n.guardFailed(x.header)
 	}
 	x.why = leftOp
 	return 0

@@ -19,16 +19,16 @@ type translator struct {
 	sets   []bool // op i sets all of them
 	leaves []bool // op i may leave with the flags from before
 
-	flags   flagState
-	saved   bool // they were, to the word
-	vectors bool // the host has them
-	bridge  bool // all this is a bridge
-	join    join
-	home    homed
-	named   []naming
-	stubs   []stub
-	resumes []stub // site is where to go on
-	seeks   []stub // of addresses without a landing
+	flags      flagState
+	saved      bool // they were, to the word
+	vectors    bool // the host has them
+	edgeStub   bool // all this is an edge stub
+	merge      mergePoint
+	cached     cachedSlot
+	named      []naming
+	stubs      []stub
+	resumes    []stub // site is where to go on
+	jumpMisses []stub // of addresses without a landing
 
 	values
 	grouping
@@ -41,9 +41,9 @@ type stub struct {
 	op      int
 	edge    bool // a taken branch; else the op is left to the interpreter
 	miss    miss
-	back    int // of a seek: where to go on, or 0
+	back    int // of a jumpMiss: where to go on, or 0
 	flags   flagState
-	home    homed
+	cached  cachedSlot
 	vectors bool
 }
 
@@ -55,8 +55,8 @@ func (t *translator) slot(s uint8) arg {
 	case s < ownRegister:
 		return inReg(s)
 	}
-	if s == t.home.slot {
-		return inReg(hHome)
+	if s == t.cached.slot {
+		return inReg(hCached)
 	}
 	return inCPU(offR + 8*uintptr(s))
 }
@@ -107,7 +107,7 @@ func (t *translator) simple(o *op) bool {
 // bail makes the branch at site leave before op i.
 func (t *translator) bail(i, site int) {
 	t.others[i] = true
-	t.stubs = append(t.stubs, stub{site: site, op: i, flags: t.flags, home: t.home, vectors: t.vectors})
+	t.stubs = append(t.stubs, stub{site: site, op: i, flags: t.flags, cached: t.cached, vectors: t.vectors})
 }
 
 // leave leaves before op i, always.
@@ -121,7 +121,7 @@ func (t *translator) leave(i int) {
 // exit leaves at op i.
 func (t *translator) exit(i, to int) {
 	a := &t.asm
-	t.leaveHome()
+	t.writeBack()
 	a.storeImm(4, inCPU(offExitOp), int64(t.first)+int64(i))
 	a.storeImm(4, inCPU(offExitHeader), int64(t.header))
 	a.jmpTo(to)
@@ -142,7 +142,7 @@ func (t *translator) block() bool {
 		return true
 	}
 	t.asm.pos = start
-	t.stubs, t.resumes, t.seeks = t.stubs[:0], t.resumes[:0], t.seeks[:0]
+	t.stubs, t.resumes, t.jumpMisses = t.stubs[:0], t.resumes[:0], t.jumpMisses[:0]
 	return t.code()
 }
 
@@ -156,15 +156,15 @@ func (t *translator) code() bool {
 	if a.pos-start != entrySize {
 		return false
 	}
-	t.flags, t.home = inWord, homed{}
+	t.flags, t.cached = inWord, cachedSlot{}
 	t.values.forget()
 	t.held = 0
 	t.needVectors(0)
-	t.join = join{op: t.joinOp()}
+	t.merge = mergePoint{op: t.mergeOp()}
 	known := 0
 	for i := range t.ops {
 		o := &t.ops[i]
-		t.enterTwin(i)
+		t.enterClone(i)
 		if t.whole(i, o) {
 			known++
 			continue
@@ -174,7 +174,7 @@ func (t *translator) code() bool {
 			break
 		}
 		// The executor comes back here.
-		t.flags, t.home = inWord, homed{}
+		t.flags, t.cached = inWord, cachedSlot{}
 		t.n.cache.ops[t.first+uint32(i)].link = uint32(a.pos)
 		t.needVectors(i + 1)
 		t.values.forget()
@@ -191,12 +191,12 @@ func (t *translator) code() bool {
 
 // whole translates op i with all that goes with it, or says that it cannot.
 func (t *translator) whole(i int, o *op) bool {
-	t.settle(i)
+	t.chooseCached(i)
 	if !t.op(i, o) {
 		return false
 	}
-	t.wroteHome(i)
-	t.joinHere(i)
+	t.cachedWritten(i)
+	t.mergeHere(i)
 	t.resume(i, o)
 	t.values.after(o)
 	return true
@@ -218,19 +218,19 @@ func (t *translator) resume(i int, o *op) {
 		t.n.cache.ops[t.first+uint32(i)].link = 0
 		return
 	}
-	t.resumes = append(t.resumes, stub{site: t.asm.pos, op: i, flags: t.flags, home: t.home, vectors: t.vectors})
+	t.resumes = append(t.resumes, stub{site: t.asm.pos, op: i, flags: t.flags, cached: t.cached, vectors: t.vectors})
 	t.held = 0
 }
 
 // outOfLine writes what the block branches to.
 func (t *translator) outOfLine() {
 	a := &t.asm
-	for _, s := range t.seeks {
-		t.seek(s)
+	for _, s := range t.jumpMisses {
+		t.jumpMiss(s)
 	}
 	for _, s := range t.stubs {
 		a.here(s.site)
-		t.flags, t.home, t.vectors = s.flags, s.home, s.vectors
+		t.flags, t.cached, t.vectors = s.flags, s.cached, s.vectors
 		if s.edge {
 			t.edge(s.op, s.site)
 			continue
@@ -248,8 +248,8 @@ func (t *translator) outOfLine() {
 		if s.vectors {
 			t.haveVectors()
 		}
-		t.home = s.home
-		t.goHome()
+		t.cached = s.cached
+		t.reload()
 		if !s.flags.word && s.flags.host != 0 {
 			t.restore()
 		}
@@ -263,9 +263,9 @@ func (t *translator) edge(i, site int) {
 	a := &t.asm
 	o := &t.ops[i]
 	k := t.first + uint32(i)
-	e := edge{site: int32(site), start: int32(a.pos), word: t.flags.word, again: t.flags.again, home: t.home, vectors: t.vectors}
+	e := edge{site: int32(site), start: int32(a.pos), word: t.flags.word, lazyFlags: t.flags.lazyFlags, cached: t.cached, vectors: t.vectors}
 	t.toWord()
-	t.leaveHome()
+	t.writeBack()
 	if o.sel == genSame {
 		a.aluImm(aluSUB, 8, inReg(hLeft), int64(o.n))
 		jump := a.jcc(9)
@@ -291,7 +291,7 @@ func (t *translator) edge(i, site int) {
 
 // branch takes op i's edge if cc holds.
 func (t *translator) branch(i int, cc uint8) {
-	t.stubs = append(t.stubs, stub{site: t.asm.jcc(cc), op: i, edge: true, flags: t.flags, home: t.home, vectors: t.vectors})
+	t.stubs = append(t.stubs, stub{site: t.asm.jcc(cc), op: i, edge: true, flags: t.flags, cached: t.cached, vectors: t.vectors})
 }
 
 // analyse finds out where the flags are needed.

@@ -24,14 +24,14 @@ func (t *translator) shift(i int, o *op, x *opInfo) bool {
 			a.shiftImm(op, size, d, o.src)
 		}
 		t.finish(d, o.dst)
-		t.define(i, false, again{})
+		t.define(i, false, lazyFlags{})
 		return true
 	}
 	if !cl && !rotate {
 		a.store(8, d, t.slot(slotKept))
 		a.shiftImm(op, size, d, o.src)
 		t.finish(d, o.dst)
-		t.define(i, true, again{kind: againShift, op: op, size: size, dst: slotKept, src: slotZero, imm: int64(o.src)})
+		t.define(i, true, lazyFlags{kind: lazyShift, op: op, size: size, dst: slotKept, src: slotZero, imm: int64(o.src)})
 		t.flags.host &^= flagOF
 		return true
 	}
@@ -180,7 +180,7 @@ func (t *translator) incDec(i int, o *op, x *opInfo) bool {
 	a := &t.asm
 	dec := b2u(x.kind == kindDec)
 	if x.form == formM {
-		if t.flags.kind != againNot {
+		if t.flags.kind != lazyNot {
 			t.keepCarry(i)
 		}
 		t.prepare(i, true)
@@ -219,7 +219,7 @@ func (t *translator) negNot(i int, o *op, x *opInfo) bool {
 	}
 	a.insn(0xf7, x.size, 3, inReg(d))
 	t.finish(d, o.dst)
-	t.define(i, false, again{kind: againNeg, size: x.size, dst: o.dst, src: slotZero})
+	t.define(i, false, lazyFlags{kind: lazyNeg, size: x.size, dst: o.dst, src: slotZero})
 	return true
 }
 

@@ -18,18 +18,18 @@ type lowering struct {
 	done    bool // the block has ended
 	single  bool // it is one instruction, which reaches into the next page
 
-	first  int    // index of the block's first op
-	jumped bool   // the instruction at hand is a jump to target
-	target uint16 // in the page
-	jumps  int    // that the block goes along with
-	start  uint16 // of the block
-	turns  int    // that the block goes back there
-	turn   uint8  // instructions before the last time
+	first     int    // index of the block's first op
+	jumped    bool   // the instruction at hand is a jump to target
+	target    uint16 // in the page
+	jumps     int    // that the block goes along with
+	start     uint16 // of the block
+	unrolled  int    // that the block goes back there
+	passStart uint8  // instructions before the last time
 }
 
 const (
-	maxJumps = 4 // jumps that a block follows
-	maxTurns = 7 // turns of a loop that it has beyond the first
+	maxJumps  = 4 // jumps that a block follows
+	maxUnroll = 7 // passes of a loop that it has beyond the first
 )
 
 // eliminateDeadFlags replaces ops whose flags nothing reads by variants that set none.
@@ -214,8 +214,8 @@ func (in *inst) low(n, size uint8) bool {
 // regRM says that the r/m operand is a register that is low in its slot.
 func (in *inst) regRM(size uint8) bool { return in.mod == 3 && in.low(in.rm, size) }
 
-// wide says that the operand size is 4 or 8.
-func (in *inst) word() bool { return in.size >= 4 }
+// is4or8 says that the operand size is 4 or 8.
+func (in *inst) is4or8() bool { return in.size >= 4 }
 
 // withMem emits o with in's memory operand.
 func (t *lowering) withMem(in *inst, o op) bool {
@@ -269,10 +269,10 @@ func (t *lowering) lower(in *inst) bool {
 		}
 		t.emit(op{code: opMOVRI8, dst: n, imm: int64(in.imm)})
 		return true
-	case b >= 0xb8 && b <= 0xbf && in.word():
+	case b >= 0xb8 && b <= 0xbf && in.is4or8():
 		t.emit(op{code: in.pick(opMOVRI32, opMOVRI64), dst: b&7 | in.rex&1<<3, imm: int64(in.imm)})
 		return true
-	case b > 0x90 && b <= 0x97 && in.word():
+	case b > 0x90 && b <= 0x97 && in.is4or8():
 		t.emit(op{code: in.pick(opXCHGRR32, opXCHGRR64), dst: rAX, src: b&7 | in.rex&1<<3})
 		return true
 	}
@@ -308,9 +308,9 @@ func (t *lowering) lower(in *inst) bool {
 		}
 		return true // NOP and PAUSE take no op
 	case 0x98:
-		return t.emitIf(in.word(), op{code: in.pick(opCWDE, opCDQE)})
+		return t.emitIf(in.is4or8(), op{code: in.pick(opCWDE, opCDQE)})
 	case 0x99:
-		return t.emitIf(in.word(), op{code: in.pick(opCDQ, opCQO)})
+		return t.emitIf(in.is4or8(), op{code: in.pick(opCDQ, opCQO)})
 	case 0x9c:
 		return t.emitIf(in.size == 8, op{code: opPUSHF})
 	case 0x9d:
@@ -371,7 +371,7 @@ func (t *lowering) jump(in *inst, o op) bool {
 }
 
 func (t *lowering) lowerJcc(in *inst) bool {
-	cc, target := t.another(in.opcode&15, t.pc+uint16(in.len), in.imm)
+	cc, target := t.unroll(in.opcode&15, t.pc+uint16(in.len), in.imm)
 	o := op{code: opOf(kindJcc, formNone, 0, cc)}
 	if !t.branch(&o, target) {
 		return false
@@ -380,30 +380,30 @@ func (t *lowering) lowerJcc(in *inst) bool {
 	return true
 }
 
-// another is the condition and the target of a conditional branch, whose
+// unroll is the condition and the target of a conditional branch, whose
 // instruction ends at end. If the branch goes back to where the block starts,
-// and there is room, the block goes on there for another turn of the loop, and
+// and there is room, the block goes on there for another pass of the loop, and
 // the contrary leaves it. That a block starts there means that the loop had a
-// second turn: blocks do not start behind branches that were never taken.
-func (t *lowering) another(cc uint8, end uint16, distance uint64) (uint8, uint64) {
+// second pass: blocks do not start behind branches that were never taken.
+func (t *lowering) unroll(cc uint8, end uint16, distance uint64) (uint8, uint64) {
 	behind := t.page + uint64(end)
 	target := behind + distance
-	if target != t.page+uint64(t.start) || t.turns == maxTurns || end >= pageSize {
+	if target != t.page+uint64(t.start) || t.unrolled == maxUnroll || end >= pageSize {
 		return cc, target
 	}
-	turn := t.n - t.turn
-	if int(t.n)+int(turn) >= maxBlock {
+	pass := t.n - t.passStart
+	if int(t.n)+int(pass) >= maxBlock {
 		return cc, target
 	}
-	t.turns++
-	t.turn = t.n
+	t.unrolled++
+	t.passStart = t.n
 	t.jumped, t.target = true, t.start
 	return cc ^ 1, behind
 }
 
 // source is the slot of the r/m operand, loaded into slotTmp if in memory.
 func (t *lowering) source(in *inst) (uint8, bool) {
-	if !in.word() {
+	if !in.is4or8() {
 		return 0, false
 	}
 	if in.mod == 3 {
@@ -495,7 +495,7 @@ func (t *lowering) lowerMOV(in *inst) bool {
 }
 
 func (t *lowering) lowerLEA(in *inst) bool {
-	if in.mod == 3 || !in.word() || in.asize != 8 {
+	if in.mod == 3 || !in.is4or8() || in.asize != 8 {
 		return false
 	}
 	a := *in
@@ -504,7 +504,7 @@ func (t *lowering) lowerLEA(in *inst) bool {
 }
 
 func (t *lowering) lowerXCHG(in *inst) bool {
-	if !in.word() {
+	if !in.is4or8() {
 		return false
 	}
 	if in.mod == 3 {
@@ -526,7 +526,7 @@ func (t *lowering) lowerMOVSXD(in *inst) bool {
 }
 
 func (t *lowering) lowerShift(in *inst) bool {
-	if !in.word() || in.mod != 3 {
+	if !in.is4or8() || in.mod != 3 {
 		return false
 	}
 	o := op{dst: in.rm}
@@ -565,7 +565,7 @@ func (t *lowering) lowerGroup3(in *inst) bool {
 		t.emit(o)
 		return true
 	}
-	if !in.word() {
+	if !in.is4or8() {
 		return false
 	}
 	if r < 4 {
@@ -617,7 +617,7 @@ func (t *lowering) lowerGroup5(in *inst) bool {
 }
 
 func (t *lowering) lowerInc(in *inst, reg, mem opcode) bool {
-	if !in.word() {
+	if !in.is4or8() {
 		return false
 	}
 	if in.mod == 3 {
@@ -654,7 +654,7 @@ func (t *lowering) lower0F(in *inst) bool {
 		}
 		return t.emitIf(in.regRM(1), op{code: opOf(kindSetcc, formR, 1, b&15), dst: in.rm})
 	case b >= 0xc8 && b <= 0xcf:
-		return t.emitIf(in.word(), op{code: in.pick(opBSWAP32, opBSWAP64), dst: b&7 | in.rex&1<<3})
+		return t.emitIf(in.is4or8(), op{code: in.pick(opBSWAP32, opBSWAP64), dst: b&7 | in.rex&1<<3})
 	}
 	switch b {
 	case 0x0d, 0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f:
@@ -667,7 +667,7 @@ func (t *lowering) lower0F(in *inst) bool {
 		}
 		return t.withMem(in, op{code: opCMPXCHG16B})
 	case 0xa3, 0xab, 0xb3:
-		if in.mod != 3 || !in.word() {
+		if in.mod != 3 || !in.is4or8() {
 			return false
 		}
 		code := [...]opcode{in.pick(opBTRR32, opBTRR64), in.pick(opBTSRR32, opBTSRR64), in.pick(opBTRRR32, opBTRRR64)}[b>>3&3]
@@ -677,7 +677,7 @@ func (t *lowering) lower0F(in *inst) bool {
 		return t.lowerBitImm(in)
 	case 0xa4, 0xac:
 		n := shiftCount(in.imm, in.size)
-		if in.mod != 3 || !in.word() || n == 0 {
+		if in.mod != 3 || !in.is4or8() || n == 0 {
 			return false
 		}
 		code := in.pick(opSHLD32, opSHLD64)
@@ -690,7 +690,7 @@ func (t *lowering) lower0F(in *inst) bool {
 		src, ok := t.source(in)
 		return ok && t.emitIf(true, op{code: in.pick(opIMULRR32, opIMULRR64), dst: in.reg, src: src})
 	case 0xb0, 0xb1, 0xc0, 0xc1:
-		if !in.word() || in.mod == 3 {
+		if !in.is4or8() || in.mod == 3 {
 			return false
 		}
 		code := in.pick(opCMPXCHGMR32, opCMPXCHGMR64)
@@ -720,7 +720,7 @@ func (t *lowering) lower0F(in *inst) bool {
 }
 
 func (t *lowering) lowerBitImm(in *inst) bool {
-	if !in.word() {
+	if !in.is4or8() {
 		return false
 	}
 	var reg, mem opcode
@@ -743,7 +743,7 @@ func (t *lowering) lowerBitImm(in *inst) bool {
 
 // lowerExtend is MOVZX and MOVSX.
 func (t *lowering) lowerExtend(in *inst) bool {
-	if !in.word() {
+	if !in.is4or8() {
 		return false
 	}
 	from := in.opcode&1 + 1
@@ -801,7 +801,7 @@ func (t *lowering) fuse(in, j *inst) bool {
 	o.imm = last.imm & 0xffffffff
 	old := *t
 	t.n++
-	cc, target := t.another(cc, t.pc+uint16(in.len)+uint16(j.len), j.imm)
+	cc, target := t.unroll(cc, t.pc+uint16(in.len)+uint16(j.len), j.imm)
 	code := fusedCode(last.code, cc)
 	if code == 0 || !t.branch(&o, target) {
 		*t = old

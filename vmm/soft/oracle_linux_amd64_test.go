@@ -147,7 +147,7 @@ func (o *oracle) run(way int) native.Fault {
 	end := c.now + 5000
 	for !c.halted && c.now < end {
 		c.attn = false
-		if way == byExecutor || c.singly() {
+		if way == byExecutor || c.mustSingleStep() {
 			c.stepOne()
 		} else {
 			c.fast(end)

@@ -68,7 +68,7 @@ func (c *cpu) turn(end, deadline uint64) (vmm.Exit, bool) {
 			c.skip(min(end, deadline, c.alarm()))
 			continue
 		}
-		if p.exact || c.singly() {
+		if p.exact || c.mustSingleStep() {
 			c.stepOne()
 			continue
 		}
@@ -77,10 +77,10 @@ func (c *cpu) turn(end, deadline uint64) (vmm.Exit, bool) {
 	return 0, false
 }
 
-// singly says that the executor must do every instruction: each may be followed
+// mustSingleStep says that the executor must do every instruction: each may be followed
 // by a trap, holds interrupts or traps off, checks its alignment, or is not
 // 64-bit code.
-func (c *cpu) singly() bool {
+func (c *cpu) mustSingleStep() bool {
 	return !c.long || c.shadow || c.flags&(flagTF|flagRF) != 0 || c.breakpoints() || c.aligned()
 }
 

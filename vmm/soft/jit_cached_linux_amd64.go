@@ -6,15 +6,15 @@ import "math/bits"
 // one host register holds the one of them that is used next; what was written
 // there goes to memory where code is left, or where another takes the register.
 
-// homed is the slot that hHome holds, and whether memory has something else.
+// cachedSlot is the slot that hCached holds, and whether memory has something else.
 // Slot 0, which has a register of its own, is none.
-type homed struct {
+type cachedSlot struct {
 	slot  uint8
 	dirty bool
 }
 
-// holdable are the slots that may be held.
-const holdable = 1<<11 | 1<<12 | 1<<13 | 1<<14 | 1<<15 | 1<<slotFS | 1<<slotGS
+// cacheable are the slots that may be held.
+const cacheable = 1<<11 | 1<<12 | 1<<13 | 1<<14 | 1<<15 | 1<<slotFS | 1<<slotGS
 
 // naming is which slots an op names: a bit per slot that may be held.
 type naming struct {
@@ -31,13 +31,13 @@ func (t *translator) naming(o *op) (u naming) {
 	}
 	slots := func(f opFields) (bits uint32) {
 		if f&fieldDst != 0 {
-			bits |= holdableBit(o.dst)
+			bits |= cacheableBit(o.dst)
 		}
 		if f&fieldSrc != 0 {
-			bits |= holdableBit(o.src)
+			bits |= cacheableBit(o.src)
 		}
 		if f&fieldAddress != 0 {
-			bits |= holdableBit(o.base) | holdableBit(o.index)
+			bits |= cacheableBit(o.base) | cacheableBit(o.index)
 		}
 		return bits
 	}
@@ -56,26 +56,26 @@ func (t *translator) namingDirect(o *op) (u naming) {
 	}
 	in := &t.n.cache.insts[o.imm]
 	if in.mod != 3 {
-		u.address = holdableBit(in.base) | holdableBit(in.index)
+		u.address = cacheableBit(in.base) | cacheableBit(in.index)
 		u.reads = u.address
 	} else if !d.vectors || in.opcode == 0x2a {
-		u.reads |= holdableBit(in.rm)
-		u.writes |= holdableBit(in.rm)
+		u.reads |= cacheableBit(in.rm)
+		u.writes |= cacheableBit(in.rm)
 	}
 	if !d.vectors || in.opcode&0xfe == 0x2c || in.opcode == 0x50 || in.opcode == 0xc5 {
-		u.reads |= holdableBit(in.reg)
-		u.writes |= holdableBit(in.reg)
+		u.reads |= cacheableBit(in.reg)
+		u.writes |= cacheableBit(in.reg)
 	}
 	return u
 }
 
-func holdableBit(slot uint8) uint32 { return 1 << (slot & 31) & holdable }
+func cacheableBit(slot uint8) uint32 { return 1 << (slot & 31) & cacheable }
 
-// settle chooses what hHome holds while op i is done, and loads it.
-func (t *translator) settle(i int) {
+// chooseCached chooses what hCached holds while op i is done, and loads it.
+func (t *translator) chooseCached(i int) {
 	u := &t.named[i]
 	named := u.reads | u.writes
-	h := &t.home
+	h := &t.cached
 	if named == 0 || named>>h.slot&1 != 0 {
 		return
 	}
@@ -93,10 +93,10 @@ func (t *translator) settle(i int) {
 	if best == 0 {
 		return
 	}
-	t.leaveHome()
+	t.writeBack()
 	h.slot = best
 	if u.reads>>best&1 != 0 || t.flags.uses(best) {
-		t.goHome()
+		t.reload()
 	}
 }
 
@@ -114,24 +114,24 @@ func (t *translator) nextUse(i int, s uint8) int {
 	return len(t.ops)
 }
 
-// wroteHome notes what op i wrote.
-func (t *translator) wroteHome(i int) {
-	if t.named[i].writes>>t.home.slot&1 != 0 {
-		t.home.dirty = true
+// cachedWritten notes what op i wrote.
+func (t *translator) cachedWritten(i int) {
+	if t.named[i].writes>>t.cached.slot&1 != 0 {
+		t.cached.dirty = true
 	}
 }
 
-// leaveHome makes memory have what hHome holds.
-func (t *translator) leaveHome() {
-	if t.home.dirty {
-		t.asm.store(8, hHome, inCPU(offR+8*uintptr(t.home.slot)))
-		t.home.dirty = false
+// writeBack makes memory have what hCached holds.
+func (t *translator) writeBack() {
+	if t.cached.dirty {
+		t.asm.store(8, hCached, inCPU(offR+8*uintptr(t.cached.slot)))
+		t.cached.dirty = false
 	}
 }
 
-// goHome makes hHome have what memory holds.
-func (t *translator) goHome() {
-	if t.home.slot != 0 {
-		t.asm.load(8, hHome, inCPU(offR+8*uintptr(t.home.slot)))
+// reload makes hCached have what memory holds.
+func (t *translator) reload() {
+	if t.cached.slot != 0 {
+		t.asm.load(8, hCached, inCPU(offR+8*uintptr(t.cached.slot)))
 	}
 }

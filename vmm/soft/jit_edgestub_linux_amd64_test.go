@@ -27,7 +27,7 @@ func tangled(r *rand.Rand, encodings []encoding, n int) (code []byte) {
 }
 
 // TestCompiledBranches runs random programs of many branches interpreted and
-// compiled, and checks that there were bridges.
+// compiled, and checks that there were edge stubs.
 func TestCompiledBranches(t *testing.T) {
 	n := 200
 	if !testing.Short() {
@@ -43,7 +43,7 @@ func TestCompiledBranches(t *testing.T) {
 	for seed := range uint64(10) {
 		agree(t, pair, vectors, seed)
 	}
-	if c.count.bridges < uint64(n)/2 {
-		t.Errorf("%d bridges in %d programs, want one in two at least", c.count.bridges, n)
+	if c.count.edgeStubs < uint64(n)/2 {
+		t.Errorf("%d edge stubs in %d programs, want one in two at least", c.count.edgeStubs, n)
 	}
 }

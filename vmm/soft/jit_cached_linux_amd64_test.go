@@ -62,9 +62,9 @@ func upperCode(r *rand.Rand) []byte {
 	return append(code, 0x74, 9, 0x48, 0x8d, 0x15, byte(start-len(code)-9), byte((start-len(code)-9)>>8), 0xff, 0xff, 0xff, 0xe2)
 }
 
-// TestHomeLockstep runs loops of slots that live in memory, and in a host
+// TestCachedRegisterLockstep runs loops of slots that live in memory, and in a host
 // register at times, interpreted and compiled.
-func TestHomeLockstep(t *testing.T) {
+func TestCachedRegisterLockstep(t *testing.T) {
 	n := 300
 	if !testing.Short() {
 		n = 4000
