@@ -22,6 +22,7 @@ type builder struct {
 	work     string // scratch, removed at the end
 	release  string // of Debian
 	extra    []string
+	modules  []string         // that extra packages bring, by path in the guest
 	closure  []debian.Package // extra and what it depends on
 	progress Progress
 	maxAge   time.Duration              // that package lists may have
@@ -353,7 +354,7 @@ func (b *builder) tree(ctx context.Context, k *kernelSource, fromHost bool) (*ro
 		m.Kernel.Source = "host"
 	}
 	m.Kernel.Aliases, m.Kernel.Archive = k.aliases, k.archive
-	m.Packages = b.packages
+	m.Packages, m.ExtraModules = b.packages, b.modules
 	m.Files = len(t.Paths())
 	return t, m, nil
 }

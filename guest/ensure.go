@@ -334,7 +334,10 @@ func (s *Store) publish(ctx context.Context, dir string, tree *rootfs.Tree, m *M
 			return nil, err
 		}
 	}
-	sum := sha256.Sum256([]byte(m.Image.SHA256 + m.Initrd.SHA256))
+	if err := s.writeKept(dir, tree, m, func(w io.Writer) io.Writer { return progressWriter{ctx, w, Quiet} }); err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256([]byte(m.Image.SHA256 + m.Initrd.SHA256 + m.Archives[modulesArchive].SHA256 + m.Archives[filesArchive].SHA256))
 	m.Content = hex.EncodeToString(sum[:])
 	m.Built = time.Now().UTC().Truncate(time.Second)
 	if err := writeManifest(dir, m); err != nil {

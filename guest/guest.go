@@ -8,6 +8,9 @@
 //	guests/NAME/kernel         the kernel as the package has it (bzImage)
 //	guests/NAME/vmlinux        the same, decompressed (if a Store.Vmlinux was set)
 //	guests/NAME/initrd.cpio    the file tree, uncompressed newc
+//	guests/NAME/modules.zip    the kernel's modules, shared by guests of one kernel
+//	guests/NAME/files.zip      the larger files of extra packages
+//	guests/NAME/modules.index.zip  indices of the modules, once they were asked for
 //	guests/NAME/checked.json   what those files looked like when their digests were right
 //	guests/NAME/used           locked by who uses the guest; its time is that of the latest use
 //	guests/default             the name of the default guest
@@ -32,7 +35,7 @@ import (
 
 // recipe is raised whenever the same packages would give another guest: a
 // guest of another recipe is built anew.
-const recipe = 3
+const recipe = 6
 
 // DefaultKernel names the package of the default guest's kernel.
 const DefaultKernel = "linux-image-cloud-amd64"
@@ -115,18 +118,22 @@ type Manifest struct {
 		Aliases []string `json:"aliases,omitempty"` // metapackages that led here
 		Source  string   `json:"source"`            // "package" or "host"
 	} `json:"kernel"`
-	Extra    []string         `json:"extra,omitempty"`    // Spec.Packages
-	Packages []debian.Package `json:"packages,omitempty"` // all that files were taken from
-	Tools    string           `json:"tools"`              // "package" or "host"
-	Boot     []string         `json:"boot"`               // modules in the order the agent loads them
-	Modules  []string         `json:"modules"`            // all modules the guest has
-	Image    FileSum          `json:"image"`              // the kernel
-	Initrd   FileSum          `json:"initrd"`
-	Vmlinux  FileSum          `json:"vmlinux,omitzero"` // the kernel, decompressed, once it was
-	Content  string           `json:"content"`          // SHA256 over both: the identity of the guest
-	Files    int              `json:"files"`            // in initrd.cpio
-	Built    time.Time        `json:"built"`
+	Extra        []string           `json:"extra,omitempty"`        // Spec.Packages
+	Packages     []debian.Package   `json:"packages,omitempty"`     // all that files were taken from
+	Tools        string             `json:"tools"`                  // "package" or "host"
+	Boot         []string           `json:"boot"`                   // modules in the order the agent loads them
+	Modules      []string           `json:"modules"`                // modules in the initramfs; all others are in an archive
+	ExtraModules []string           `json:"extraModules,omitempty"` // modules of extra packages, by path in the guest
+	Image        FileSum            `json:"image"`                  // the kernel
+	Initrd       FileSum            `json:"initrd"`
+	Archives     map[string]FileSum `json:"archives,omitempty"` // what the initramfs leaves out, by file
+	Vmlinux      FileSum            `json:"vmlinux,omitzero"`   // the kernel, decompressed, once it was
+	Content      string             `json:"content"`            // SHA256 over both: the identity of the guest
+	Files        int                `json:"files"`              // in initrd.cpio
+	Built        time.Time          `json:"built"`
 }
+
+func (m *Manifest) extraModule(p string) bool { return slices.Contains(m.ExtraModules, p) }
 
 // FileSum tells whether a file is whole.
 type FileSum struct {

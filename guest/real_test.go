@@ -32,7 +32,7 @@ func TestRealGuest(t *testing.T) {
 		}
 	}
 	list := " " + strings.Join(im.Manifest.Modules, " ") + " "
-	for _, want := range []string{"virtio_mmio", "virtio_console", "libnvdimm", "nfit", "nd_pmem", "nd_btt", "dax_pmem", "xfs"} {
+	for _, want := range []string{"virtio_mmio", "virtio_console", "libnvdimm", "nfit", "nd_pmem", "nd_btt", "dax_pmem"} {
 		if !strings.Contains(list, " "+want+" ") {
 			t.Errorf("guest %s lacks module %s", im.Name, want)
 		}

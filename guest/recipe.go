@@ -23,6 +23,9 @@ var basePaths = []string{
 	"usr/bin/mkfs.xfs", "usr/bin/xfs_repair", "usr/share/xfsprogs/mkfs/",
 }
 
+// alwaysThere are the programs that no guest is without.
+var alwaysThere = []string{"busybox", "ndctl", "daxctl"}
+
 func inBase(p string) bool {
 	for _, want := range basePaths {
 		if p == want || strings.HasSuffix(want, "/") && strings.HasPrefix(p, want) {
@@ -36,7 +39,7 @@ func inBase(p string) bool {
 var needless = []string{
 	"usr/share/doc/", "usr/share/man/", "usr/share/locale/", "usr/share/info/", "usr/share/lintian/", "usr/share/bash-completion/",
 	"usr/share/bug/", "usr/include/", "usr/lib/systemd/", "usr/lib/udev/", "usr/lib/x86_64-linux-gnu/gconv/", "usr/share/initramfs-tools/", "etc/init.d/", "etc/cron.d/",
-	"boot/", "usr/lib/modules/",
+	"boot/",
 }
 
 func isNeedless(p string) bool {
@@ -58,11 +61,6 @@ var bootModules = []string{
 // pciModules are loaded before them on a machine with a PCI bus, which nvlab's
 // is not.
 var pciModules = []string{"virtio_pci"}
-
-// moreModules are there for modprobe and the kernel to ask for.
-var moreModules = []string{
-	"ext4", "xfs", "libcrc32c", "crc32c_generic", "crc32c_intel", "mbcache", "jbd2", "nd_e820",
-}
 
 // requiredModules must be there or built in, or the kernel is of no use.
 var requiredModules = []string{"virtio_mmio", "virtio_console", "libnvdimm", "nfit", "nd_pmem"}
@@ -86,12 +84,13 @@ func addModules(t *rootfs.Tree, m *rootfs.Modules) (boot, all []string, err erro
 	if err != nil {
 		return nil, nil, err
 	}
-	if all, err = m.Order(slices.Concat(bootModules, pciModules, moreModules), false); err != nil {
+	if all, err = m.Order(slices.Concat(bootModules, pciModules), false); err != nil {
 		return nil, nil, err
 	}
 	if err := m.Install(t, all); err != nil {
 		return nil, nil, err
 	}
+	keepModules(t, m)
 	for file, names := range map[string][]string{modulesList: boot, pciModulesList: pci} {
 		var list strings.Builder
 		for _, name := range names {
@@ -124,7 +123,7 @@ func addSystem(t *rootfs.Tree) error {
 		"etc/hostname": "nvlab\n",
 		"etc/hosts":    "127.0.0.1 localhost nvlab\n",
 		// What mount tries without -t: the kernel loads what is a module.
-		"etc/filesystems": "ext4\nxfs\nbtrfs\nf2fs\nvfat\niso9660\nsquashfs\n*\n",
+		"etc/filesystems": "ext4\nxfs\n*\n",
 	} {
 		if t.Get(name) == nil {
 			if err := t.AddFile(name, 0o644, []byte(content)); err != nil {

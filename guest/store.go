@@ -110,7 +110,13 @@ func (s *Store) load(name string) (*Image, error) {
 	}
 	dir := s.guest(name)
 	im := imageAt(dir, m)
-	for file, want := range map[string]int64{im.KernelPath: m.Image.Size, im.BaseInitrd: m.Initrd.Size} {
+	parts := map[string]int64{im.KernelPath: m.Image.Size, im.BaseInitrd: m.Initrd.Size}
+	for name, sum := range m.Archives {
+		if filepath.Base(name) == name {
+			parts[filepath.Join(dir, name)] = sum.Size
+		}
+	}
+	for file, want := range parts {
 		st, err := os.Stat(file)
 		if err != nil {
 			return nil, &DamagedError{name, filepath.Base(file), "cannot be had: " + err.Error()}

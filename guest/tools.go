@@ -204,7 +204,7 @@ func (b *builder) addPackagedTools(ctx context.Context, t *rootfs.Tree) error {
 			}
 		}
 	}
-	for _, want := range []string{"busybox", "ndctl", "daxctl"} {
+	for _, want := range alwaysThere {
 		if t.Get("usr/bin/"+want) == nil {
 			return fmt.Errorf("the packages %s hold no %s", strings.Join(baseTools, ", "), want)
 		}
@@ -212,12 +212,33 @@ func (b *builder) addPackagedTools(ctx context.Context, t *rootfs.Tree) error {
 	if err := pool.addBetter(ctx, t); err != nil {
 		return err
 	}
+	if err := pool.addLibraries(ctx, t); err != nil {
+		return err
+	}
+	for _, p := range basePaths {
+		// Who makes or mends a file system waits for its tool.
+		if n := t.Get(p); n != nil && path.Dir(p) == "usr/bin" && !slices.Contains(alwaysThere, path.Base(p)) {
+			n.Defer(p)
+		}
+	}
 	if len(b.extra) > 0 {
+		base := map[string]bool{}
+		for _, p := range t.Paths() {
+			base[p] = true
+		}
 		if err := b.addExtra(ctx, t, pool); err != nil {
 			return err
 		}
+		if err := pool.addLibraries(ctx, t); err != nil {
+			return err
+		}
+		for _, p := range t.Paths() {
+			if !base[p] {
+				t.Get(p).Defer(p)
+			}
+		}
 	}
-	if err := pool.addLibraries(ctx, t); err != nil {
+	if err := t.AddDeferredList(); err != nil {
 		return err
 	}
 	b.packages = append(b.packages, pool.used...)
@@ -366,7 +387,18 @@ func (b *builder) addExtra(ctx context.Context, t *rootfs.Tree, pool *packagePoo
 		wanted[d.Name] = true
 	}
 	for _, name := range sortedKeys(pool.offered) {
-		if wanted[pool.offered[name].pkg] && !isNeedless(name) {
+		if !wanted[pool.offered[name].pkg] {
+			continue
+		}
+		if strings.HasPrefix(name, "usr/lib/modules/") {
+			// A package's own modules are at hand as the kernel's are.
+			if f := pool.offered[name].file; isModule(name) && f.Mode&debian.ModeType == debian.ModeRegular {
+				b.modules = append(b.modules, name)
+				t.Keep(name, rootfs.Node{Mode: f.Mode, Size: f.Size, Content: f})
+			}
+			continue
+		}
+		if !isNeedless(name) {
 			if err := pool.add(t, name); err != nil {
 				return err
 			}

@@ -55,7 +55,13 @@ func (s *Store) verify(im *Image) error {
 		notes = checked{}
 	}
 	v := verifier{im: im, notes: notes}
-	for file, want := range map[string]FileSum{kernelFile: im.Manifest.Image, initrdFile: im.Manifest.Initrd} {
+	files := map[string]FileSum{kernelFile: im.Manifest.Image, initrdFile: im.Manifest.Initrd}
+	for file, want := range im.Manifest.Archives {
+		if file == filepath.Base(file) {
+			files[file] = want
+		}
+	}
+	for file, want := range files {
 		if err := v.check(file, want); err != nil {
 			return err
 		}

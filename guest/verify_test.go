@@ -115,7 +115,7 @@ func TestUnchangedFilesAreNotRead(t *testing.T) {
 	s := withVmlinux(t, t.TempDir())
 	im := ensure(t, s, Spec{})
 	old := time.Now().Add(-time.Hour)
-	for _, file := range []string{kernelFile, initrdFile, vmlinuxFile} {
+	for _, file := range []string{kernelFile, initrdFile, vmlinuxFile, modulesArchive} {
 		if err := os.Chtimes(filepath.Join(im.Dir(), file), old, old); err != nil {
 			t.Fatal(err)
 		}

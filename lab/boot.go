@@ -74,6 +74,9 @@ func (v *VM) powerOn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := v.checkFit(image); err != nil {
+		return err
+	}
 	if err := v.reserve(ctx); err != nil {
 		return err
 	}
@@ -109,7 +112,7 @@ func (v *VM) start(image *image) error {
 	if err != nil {
 		return err
 	}
-	v.m, v.client, v.lost = m, &proto.Client{}, nil
+	v.m, v.client, v.lost = m, &proto.Client{Files: image.kept.Open}, nil
 	v.image = image
 	v.symbols, v.processes = nil, nil
 	v.power.begin()

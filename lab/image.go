@@ -18,6 +18,7 @@ type image struct {
 	initrd *guest.Initramfs
 	path   string        // of the kernel
 	note   atomic.Uint64 // where its last boot had the description of its log
+	kept   *guest.Kept
 	onceTasks
 }
 
@@ -103,7 +104,7 @@ func (l *Lab) build(ctx context.Context, spec guest.Spec) (*image, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &image{Image: made}
+	i := &image{Image: made, kept: made.Kept()}
 	agent := l.opts.Agent
 	if agent == "" {
 		if agent, err = store.Agent(ctx, progress); err != nil {

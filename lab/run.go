@@ -57,6 +57,9 @@ func (v *VM) run(ctx context.Context, timeout time.Duration, done func() bool) (
 func (v *VM) feed() {
 	if data := v.m.Channel().Receive(); len(data) > 0 {
 		v.client.Feed(data) // its error is the client's, and final
+		if out := v.client.Outgoing(); len(out) > 0 {
+			v.m.Channel().Send(out)
+		}
 	}
 }
 

@@ -117,6 +117,24 @@ A shell's exit status is that of its last command: "false; echo x" and "false | 
 			}
 			return nil, v.v.WriteFile(c.ctx(), path, data)
 		}},
+	{name: "push", sig: `(host_path, guest_path, *, timeout="60s")`,
+		doc: `Brings a file or a tree of the host into the guest, with its modes, links and holes. host_path is relative to t.dir, as a backend's is; one outside needs nvlab run --allow-path. guest_path is the name that it gets, or ends in / and is the folder that it goes to. What is there is replaced, a device is written to. Devices, sockets and pipes within a tree are left out. What does not fit the guest's memory is an error.`,
+		call: func(c *call, v *vm) (starlark.Value, error) {
+			host, guest, timeout := c.text("host_path"), c.guestPath("guest_path"), c.duration("timeout")
+			if c.err != nil {
+				return nil, c.err
+			}
+			return nil, v.v.Push(c.ctx(), host, guest, timeout)
+		}},
+	{name: "pull", sig: `(guest_path, host_path, *, timeout="60s")`,
+		doc: `Brings a file or a tree of the guest to the host, with its modes (but for set-user-ID and the like), links and holes; a block device comes as a file of its size. host_path is as in vm.push; nothing is written outside it.`,
+		call: func(c *call, v *vm) (starlark.Value, error) {
+			guest, host, timeout := c.guestPath("guest_path"), c.text("host_path"), c.duration("timeout")
+			if c.err != nil {
+				return nil, c.err
+			}
+			return nil, v.v.Pull(c.ctx(), guest, host, timeout)
+		}},
 	{name: "wait", sig: `(duration)`,
 		doc: `Lets the guest run for that much of its time.`,
 		call: func(c *call, v *vm) (starlark.Value, error) {

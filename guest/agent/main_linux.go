@@ -19,7 +19,7 @@ func Main() {
 	// The agent lives for seconds on a slow processor: memory is cheaper than
 	// collecting it, up to a limit.
 	debug.SetGCPercent(-1)
-	debug.SetMemoryLimit(64 << 20)
+	debug.SetMemoryLimit(32 << 20)
 	defer func() {
 		if p := recover(); p != nil {
 			die(fmt.Errorf("defect: %v", p))
@@ -62,28 +62,26 @@ func run() error {
 	}
 	procs := newProcesses()
 	go procs.signals()
-	switch {
-	case opt.script != "":
+	if opt.script != "" {
 		return runScript(procs, opt)
-	case opt.shell:
-		// The host is served besides: it tells when the shell is about to begin,
-		// and the size of its window.
-		s, err := connect(procs, notes)
-		if err != nil {
-			report(err)
-		} else {
-			go func() { report(s.serve()) }()
-		}
-		return runShell(procs, opt)
 	}
 	s, err := connect(procs, notes)
+	if err != nil && opt.shell {
+		// A shell without the host's service is better than none.
+		report(err)
+		return runShell(procs, opt)
+	}
 	if err != nil {
 		return err
 	}
-	return s.serve()
+	if opt.shell {
+		return runShell(procs, opt)
+	}
+	return <-s.ended
 }
 
-// connect opens the channel to the host and says hello.
+// connect opens the channel to the host, begins to serve it, and says hello.
+// Files that the host keeps are within reach by then.
 func connect(procs *processes, notes []string) (*server, error) {
 	port, err := openPort(30 * time.Second)
 	if err != nil {
@@ -91,6 +89,12 @@ func connect(procs *processes, notes []string) (*server, error) {
 	}
 	s := newServer(port, procs)
 	s.shutdown = procs.shutdown
+	s.ended = make(chan error, 1)
+	go func() { s.ended <- s.serve() }()
+	if s.deferred, err = startDeferred(release(), s.fetch); err != nil {
+		notes = append(notes, fmt.Sprintf("files that the host keeps: %v", err))
+		report(err)
+	}
 	if err := s.hello(release(), notes); err != nil {
 		return nil, fmt.Errorf("cannot say hello: %w", err)
 	}

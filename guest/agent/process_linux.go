@@ -209,9 +209,8 @@ func (s *server) run(r *request, m proto.Run) {
 		r.notStarted(err)
 		return
 	}
-	in := newInbox()
+	in := r.receives()
 	s.mu.Lock()
-	r.in = in
 	r.cancel = func() { unix.Kill(-pid, unix.SIGKILL) }
 	s.mu.Unlock()
 	go feed(ours[0], in)
@@ -221,7 +220,7 @@ func (s *server) run(r *request, m proto.Run) {
 	s.procs.answers.Add(1)
 	go func() {
 		status := <-exited
-		in.close()
+		in.close(nil)
 		ours[0].Close()
 		// What the process wrote is in the pipes by now.
 		for _, f := range ours[1:] {
@@ -249,11 +248,11 @@ func (s *server) run(r *request, m proto.Run) {
 func feed(w *os.File, in *inbox) {
 	defer w.Close()
 	for {
-		b, ok := in.take()
-		if !ok {
+		p, err := in.take()
+		if err != nil {
 			return
 		}
-		if _, err := w.Write(b); err != nil {
+		if _, err := w.Write(p.data); err != nil {
 			return
 		}
 	}

@@ -15,9 +15,14 @@ type server struct {
 	procs    *processes
 	shutdown func(reboot bool, answer func()) error
 
-	mu   sync.Mutex // of writes to rw, and of what is below
-	out  []byte
-	open map[uint32]*request
+	deferred *deferred  // nil: there are no such files
+	ended    chan error // of serve
+
+	mu      sync.Mutex // of writes to rw, and of what is below
+	out     []byte
+	open    map[uint32]*request
+	fetches map[uint32]*inbox // the agent's own requests
+	fetched uint32            // of them so far
 }
 
 // request is one that is under way.
@@ -29,7 +34,7 @@ type request struct {
 }
 
 func newServer(rw io.ReadWriter, procs *processes) *server {
-	return &server{rw: rw, procs: procs, open: map[uint32]*request{}}
+	return &server{rw: rw, procs: procs, open: map[uint32]*request{}, fetches: map[uint32]*inbox{}}
 }
 
 func (s *server) hello(release string, notes []string) error {
@@ -94,27 +99,43 @@ func (r *request) finish(err error) {
 	r.send(proto.KindOK, nil)
 }
 
+// receives makes a request one that a stream follows.
+func (r *request) receives() *inbox {
+	in := newInbox(func(taken uint64) { r.send(proto.KindAck, proto.EncodeAck(taken)) })
+	r.s.mu.Lock()
+	r.in = in
+	r.s.mu.Unlock()
+	return in
+}
+
 func (s *server) frame(f proto.Frame) {
+	if f.ID&proto.FetchID != 0 {
+		s.answer(f)
+		return
+	}
 	s.mu.Lock()
 	r := s.open[f.ID]
 	s.mu.Unlock()
 	switch f.Kind {
-	case proto.KindData:
+	case proto.KindData, proto.KindEntry, proto.KindExtent:
 		// Input of a request that has ended meanwhile is dropped.
 		if r != nil && r.in != nil {
-			r.in.put(f.Payload)
+			r.in.put(f.Kind, f.Payload)
 		}
 		return
 	case proto.KindEnd:
 		if r != nil && r.in != nil {
-			r.in.close()
+			r.in.close(nil)
 		}
 		return
 	case proto.KindCancel:
 		if r != nil && r.cancel != nil {
 			r.cancel()
 		} else if r != nil {
-			r.fail(fmt.Errorf("cancelled"))
+			if r.in != nil {
+				r.in.close(errCancelled)
+			}
+			r.fail(errCancelled)
 		}
 		return
 	}
@@ -143,14 +164,20 @@ func (s *server) begin(r *request, f proto.Frame) {
 	case proto.KindReadFile:
 		name := string(f.Payload)
 		go func() { r.finish(readFile(r, name)) }()
+	case proto.KindPull:
+		name := string(f.Payload)
+		go func() { r.finish(pull(r, name)) }()
+	case proto.KindPush:
+		name, in := string(f.Payload), r.receives()
+		go func() { r.finish(push(in, name)) }()
 	case proto.KindWriteFile:
 		m, err := proto.DecodeWriteFile(f.Payload)
 		if err != nil {
 			r.fail(err)
 			return
 		}
-		r.in = newInbox()
-		go func() { r.finish(writeFile(r.in, m)) }()
+		in := r.receives()
+		go func() { r.finish(writeFile(s.deferred, in, m)) }()
 	case proto.KindPoweroff, proto.KindReboot:
 		go func() {
 			if err := s.shutdown(f.Kind == proto.KindReboot, func() { r.finish(nil) }); err != nil {
@@ -164,6 +191,9 @@ func (s *server) begin(r *request, f proto.Frame) {
 }
 
 func readFile(r *request, name string) error {
+	if err := r.s.deferred.ensure(name); err != nil {
+		return err
+	}
 	f, err := os.Open(name)
 	if err != nil {
 		return err
@@ -184,19 +214,29 @@ func readFile(r *request, name string) error {
 	}
 }
 
-func writeFile(in *inbox, m proto.WriteFile) error {
+func writeFile(d *deferred, in *inbox, m proto.WriteFile) error {
+	if err := d.ensure(m.Path); err != nil {
+		return err
+	}
 	f, err := os.OpenFile(m.Path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, os.FileMode(m.Mode&0o777))
 	if err != nil {
 		return err
 	}
+	w := newMemoryFile(f)
 	for {
-		b, ok := in.take()
-		if !ok {
+		p, err := in.take()
+		if err == io.EOF {
 			break
 		}
-		if _, err := f.Write(b); err != nil {
+		if err == nil {
+			_, err = w.Write(p.data)
+		}
+		if err != nil {
 			f.Close()
-			return err
+			if w.inMemory {
+				os.Truncate(m.Path, 0) // half a file is of no use, and memory is short
+			}
+			return fmt.Errorf("writing %s: %w", m.Path, err)
 		}
 	}
 	if st, err := f.Stat(); err == nil && st.Mode().IsRegular() {
@@ -206,51 +246,4 @@ func writeFile(in *inbox, m proto.WriteFile) error {
 		}
 	}
 	return f.Close()
-}
-
-// inbox holds input until someone takes it, so that a process that does not
-// read its standard input never stops the stream.
-type inbox struct {
-	mu     sync.Mutex
-	more   sync.Cond
-	data   []byte
-	closed bool
-}
-
-func newInbox() *inbox {
-	b := &inbox{}
-	b.more.L = &b.mu
-	return b
-}
-
-func (b *inbox) put(p []byte) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.closed {
-		b.data = append(b.data, p...)
-		b.more.Signal()
-	}
-}
-
-// close says that there is no more input.
-func (b *inbox) close() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.closed = true
-	b.more.Broadcast()
-}
-
-// take waits for input and returns all there is, or false at its end.
-func (b *inbox) take() ([]byte, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for len(b.data) == 0 {
-		if b.closed {
-			return nil, false
-		}
-		b.more.Wait()
-	}
-	p := b.data
-	b.data = nil
-	return p, true
 }

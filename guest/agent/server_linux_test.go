@@ -107,6 +107,9 @@ func (h *host) until(done func() bool) {
 		if err := h.client.Feed(buf[:n]); err != nil {
 			h.t.Fatal(err)
 		}
+		if out := h.client.Outgoing(); len(out) > 0 {
+			h.write(out)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package agent
 import (
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -23,6 +24,18 @@ var mounts = []struct {
 	{"debugfs", "/sys/kernel/debug", "", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC},
 	{"tracefs", "/sys/kernel/tracing", "", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC},
 }
+
+// staticNodes are devices whose drivers are modules that load when somebody
+// opens them; on other systems kmod makes the nodes, from modules.devname. The
+// minors are fixed (Linux, include/linux/miscdevice.h).
+var staticNodes = []struct {
+	name  string
+	minor uint32
+}{
+	{"loop-control", 237}, {"mapper/control", 236}, {"btrfs-control", 234}, {"fuse", 229},
+}
+
+const miscMajor = 10
 
 var environment = []string{
 	"PATH=/usr/bin:/usr/sbin:/bin:/sbin",
@@ -45,6 +58,12 @@ func setUp() (notes []string) {
 	}
 	for name, to := range map[string]string{"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"} {
 		os.Symlink(to, "/dev/"+name)
+	}
+	for _, n := range staticNodes {
+		if strings.Contains(n.name, "/") {
+			os.Mkdir("/dev/"+path.Dir(n.name), 0o755)
+		}
+		unix.Mknod("/dev/"+n.name, unix.S_IFCHR|0o600, int(unix.Mkdev(miscMajor, n.minor))) // one that is there is a driver's
 	}
 	if err := unix.Sethostname([]byte("nvlab")); err != nil {
 		notes = append(notes, fmt.Sprintf("cannot set the host name: %v", err))

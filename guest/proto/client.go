@@ -1,8 +1,10 @@
 package proto
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 )
 
 // DefaultLimit is how many bytes of output or file content one request may
@@ -19,9 +21,12 @@ type RemoteError struct{ Text string }
 
 func (e *RemoteError) Error() string { return e.Text }
 
-// Request is one of *Command, ReadPath, WritePath, Ping, Poweroff and Reboot.
+// Request is one of *Command, ReadPath, WritePath, Push, Pull, Ping, Poweroff
+// and Reboot.
 type Request interface {
 	appendTo(b []byte, id uint32) ([]byte, error)
+	// stream is what follows the request, if anything does.
+	stream() (Source, bool)
 	// final is the kind that ends a successful answer.
 	final() Kind
 }
@@ -47,6 +52,18 @@ type WritePath struct {
 	Data []byte
 }
 
+// Push makes a tree in the guest at Path.
+type Push struct {
+	Path string
+	Tree Source
+}
+
+// Pull brings a tree of the guest to a sink.
+type Pull struct {
+	Path string
+	Tree Sink
+}
+
 // Ping asks for an answer, nothing else.
 type Ping struct{}
 
@@ -67,12 +84,7 @@ func (c *Command) appendTo(b []byte, id uint32) ([]byte, error) {
 	if len(c.Argv) == 0 {
 		return b, errors.New("no command given")
 	}
-	b, err := appendRequest(b, id, KindRun, c.Encode())
-	if err != nil {
-		return b, err
-	}
-	b = AppendChunks(b, id, KindData, c.Stdin)
-	return AppendFrame(b, id, KindEnd, nil), nil
+	return appendRequest(b, id, KindRun, c.Encode())
 }
 
 func (r ReadPath) appendTo(b []byte, id uint32) ([]byte, error) {
@@ -84,12 +96,15 @@ func (r WritePath) appendTo(b []byte, id uint32) ([]byte, error) {
 	if mode == 0 {
 		mode = 0o644
 	}
-	b, err := appendRequest(b, id, KindWriteFile, WriteFile{Path: r.Path, Mode: mode}.Encode())
-	if err != nil {
-		return b, err
-	}
-	b = AppendChunks(b, id, KindData, r.Data)
-	return AppendFrame(b, id, KindEnd, nil), nil
+	return appendRequest(b, id, KindWriteFile, WriteFile{Path: r.Path, Mode: mode}.Encode())
+}
+
+func (r Push) appendTo(b []byte, id uint32) ([]byte, error) {
+	return appendRequest(b, id, KindPush, []byte(r.Path))
+}
+
+func (r Pull) appendTo(b []byte, id uint32) ([]byte, error) {
+	return appendRequest(b, id, KindPull, []byte(r.Path))
 }
 
 func (Ping) appendTo(b []byte, id uint32) ([]byte, error) {
@@ -104,14 +119,23 @@ func (Reboot) appendTo(b []byte, id uint32) ([]byte, error) {
 	return AppendFrame(b, id, KindReboot, nil), nil
 }
 
-func (*Command) final() Kind { return KindExit }
-func (ReadPath) final() Kind { return KindOK }
-func (WritePath) final() Kind {
-	return KindOK
-}
-func (Ping) final() Kind     { return KindOK }
-func (Poweroff) final() Kind { return KindOK }
-func (Reboot) final() Kind   { return KindOK }
+func (*Command) final() Kind  { return KindExit }
+func (ReadPath) final() Kind  { return KindOK }
+func (WritePath) final() Kind { return KindOK }
+func (Push) final() Kind      { return KindOK }
+func (Pull) final() Kind      { return KindOK }
+func (Ping) final() Kind      { return KindOK }
+func (Poweroff) final() Kind  { return KindOK }
+func (Reboot) final() Kind    { return KindOK }
+
+func (c *Command) stream() (Source, bool)  { return Data(bytes.NewReader(c.Stdin)), true }
+func (r WritePath) stream() (Source, bool) { return Data(bytes.NewReader(r.Data)), true }
+func (r Push) stream() (Source, bool)      { return r.Tree, true }
+func (ReadPath) stream() (Source, bool)    { return nil, false }
+func (Pull) stream() (Source, bool)        { return nil, false }
+func (Ping) stream() (Source, bool)        { return nil, false }
+func (Poweroff) stream() (Source, bool)    { return nil, false }
+func (Reboot) stream() (Source, bool)      { return nil, false }
 
 // Result is the answer to a request.
 type Result struct {
@@ -124,12 +148,15 @@ type Result struct {
 }
 
 type call struct {
-	want   Kind
-	reads  bool // Data frames are due
-	result Result
-	size   int64
-	over   error // past the limit: the rest is dropped
-	done   bool
+	want     Kind
+	reads    bool // Data frames are due
+	tree     Sink // Entry and Extent frames are, if not nil
+	file     bool // the latest Entry was a regular file, of
+	fileSize uint64
+	result   Result
+	size     int64
+	over     error // past the limit: the rest is dropped
+	done     bool
 }
 
 // Client is the host's side, as a state machine with no transport: bytes that
@@ -138,12 +165,17 @@ type call struct {
 type Client struct {
 	// Limit bounds the output of one request, in bytes; 0 is DefaultLimit.
 	Limit int64
+	// Files opens what the agent asks for by name: a file of the guest's image
+	// that did not come with the initramfs. If nil, there are none.
+	Files func(name string) (io.Reader, error)
 
-	dec    Decoder
-	hello  *Hello
-	calls  map[uint32]*call
-	lastID uint32
-	err    error
+	dec     Decoder
+	hello   *Hello
+	calls   map[uint32]*call
+	streams []*stream
+	answers []byte // to the agent's requests
+	lastID  uint32
+	err     error
 }
 
 // Hello returns what the agent said first, once it has.
@@ -175,8 +207,15 @@ func (c *Client) Start(r Request) (id uint32, send []byte, err error) {
 		c.calls = make(map[uint32]*call)
 	}
 	_, reads := r.(ReadPath)
-	c.calls[id] = &call{want: r.final(), reads: reads}
-	return id, send, nil
+	k := &call{want: r.final(), reads: reads}
+	if p, ok := r.(Pull); ok {
+		k.tree = p.Tree
+	}
+	c.calls[id] = k
+	if s, ok := r.stream(); ok {
+		c.startStream(id, s)
+	}
+	return id, append(send, c.Outgoing()...), nil
 }
 
 // Cancel returns the bytes that make the agent kill the request's process
@@ -220,6 +259,7 @@ func (c *Client) Close() {
 
 func (c *Client) end(err error) {
 	c.err = err
+	c.streams = nil
 	for _, k := range c.calls {
 		if !k.done {
 			k.finish(err)
@@ -274,6 +314,16 @@ func (c *Client) frame(f Frame) error {
 		c.hello = &h
 		return nil
 	}
+	switch f.Kind {
+	case KindFetch:
+		if f.ID&FetchID == 0 {
+			return fmt.Errorf("a fetch frame under the id %d, which is the host's", f.ID)
+		}
+		c.fetch(f)
+		return nil
+	case KindAck:
+		return c.ack(f)
+	}
 	k := c.calls[f.ID]
 	if k == nil || k.done {
 		return fmt.Errorf("a %v frame for request %d, which is not under way", f.Kind, f.ID)
@@ -285,7 +335,13 @@ func (c *Client) frame(f Frame) error {
 		}
 		c.output(k, f)
 		return nil
+	case KindEntry, KindExtent:
+		if k.tree == nil {
+			return fmt.Errorf("a %v frame in the answer to a request that brings none", f.Kind)
+		}
+		return c.branch(k, f)
 	case KindError:
+		c.endStream(f.ID)
 		k.finish(&RemoteError{Text: string(f.Payload)})
 		return nil
 	case k.want:
@@ -296,10 +352,43 @@ func (c *Client) frame(f Frame) error {
 			}
 			k.result.Exit = x
 		}
+		c.endStream(f.ID)
 		k.finish(nil)
 		return nil
 	}
 	return fmt.Errorf("a %v frame where %v was due", f.Kind, k.want)
+}
+
+// branch gives a part of a tree to its sink. The sink's error is the request's;
+// the rest is dropped.
+func (c *Client) branch(k *call, f Frame) error {
+	var err error
+	if f.Kind == KindEntry {
+		var e Entry
+		if e, err = DecodeEntry(f.Payload); err != nil {
+			return err
+		}
+		k.file, k.fileSize = e.Mode&ModeType == ModeRegular, e.Size
+		if k.over == nil {
+			err = k.tree.Entry(e)
+		}
+	} else {
+		var offset uint64
+		var data []byte
+		if offset, data, err = DecodeExtent(f.Payload); err != nil {
+			return err
+		}
+		if !k.file || offset+uint64(len(data)) > k.fileSize {
+			return fmt.Errorf("an extent frame of %d bytes at %d, in no file or beyond its end", len(data), offset)
+		}
+		if k.over == nil {
+			err = k.tree.Extent(offset, data)
+		}
+	}
+	if err != nil {
+		k.over = err
+	}
+	return nil
 }
 
 func (c *Client) output(k *call, f Frame) {

@@ -180,3 +180,47 @@ func DecodeWriteFile(p []byte) (WriteFile, error) {
 	m := WriteFile{Path: r.string(), Mode: uint32(r.uint(0o7777))}
 	return m, r.end(KindWriteFile)
 }
+
+// Encode returns the payload.
+func (e Entry) Encode() []byte {
+	b := appendString(nil, e.Path)
+	b = binary.AppendUvarint(b, uint64(e.Mode))
+	b = binary.AppendUvarint(b, e.Size)
+	return appendString(b, e.Link)
+}
+
+// DecodeEntry parses an Entry's payload. What it accepts lies within its tree:
+// see Entry.
+func DecodeEntry(p []byte) (Entry, error) {
+	r := fieldReader{b: p}
+	e := Entry{Path: r.string(), Mode: uint32(r.uint(math.MaxUint32)), Size: r.uint(maxFile), Link: r.string()}
+	if err := r.end(KindEntry); err != nil {
+		return Entry{}, err
+	}
+	return e, e.check()
+}
+
+// AppendExtent appends the payload of an Extent: where in the latest Entry's
+// file the bytes belong, and the bytes.
+func AppendExtent(b []byte, offset uint64, data []byte) []byte {
+	return append(binary.AppendUvarint(b, offset), data...)
+}
+
+// DecodeExtent parses an Extent's payload.
+func DecodeExtent(p []byte) (offset uint64, data []byte, err error) {
+	offset, n := binary.Uvarint(p)
+	if n <= 0 || offset > maxFile || offset+uint64(len(p)-n) > maxFile {
+		return 0, nil, errors.New("extent frame: no place in a file")
+	}
+	return offset, p[n:], nil
+}
+
+// EncodeAck returns the payload of an Ack: the bytes taken so far.
+func EncodeAck(taken uint64) []byte { return binary.AppendUvarint(nil, taken) }
+
+// DecodeAck parses an Ack's payload.
+func DecodeAck(p []byte) (uint64, error) {
+	r := fieldReader{b: p}
+	n := r.uint(math.MaxInt64)
+	return n, r.end(KindAck)
+}

@@ -10,11 +10,18 @@
 //
 // The agent speaks first, with one Hello. The host then sends requests, each
 // under an id of its own, and may have several under way. A request begins
-// with Run, ReadFile, WriteFile, Ping, Poweroff or Reboot; Run and WriteFile
-// are followed by Data frames and one End (standard input; the file). The
-// agent answers with any number of Stdout, Stderr or Data frames and then
-// exactly one final frame: Exit for Run, OK for the rest, or Error. A stream
-// that ends earlier is an error.
+// with Run, ReadFile, WriteFile, Push, Pull, Ping, Poweroff or Reboot; Run and
+// WriteFile are followed by Data frames and one End (standard input; the
+// file), Push by Entry and Extent frames and one End (a tree). The agent
+// answers with any number of Stdout, Stderr, Data, Entry or Extent frames and
+// then exactly one final frame: Exit for Run, OK for the rest, or Error. A
+// stream that ends earlier is an error.
+//
+// The agent asks the host for a file of the guest's image with Fetch, under an
+// id with FetchID set, and gets Data frames and an End, or an Error.
+//
+// No more than Window bytes of payload that follow a request, or answer a
+// Fetch, are under way to the agent: it says with Ack how many it has taken.
 package proto
 
 import (
@@ -23,7 +30,7 @@ import (
 )
 
 // Version is what Hello carries; both sides must have the same.
-const Version = 1
+const Version = 2
 
 // PortName names the virtio-console port that carries the stream.
 const PortName = "nvlab.agent"
@@ -35,6 +42,10 @@ const (
 	// ChunkSize is the payload of a full Data, Stdout or Stderr frame: with
 	// its header it fits the 32 KiB that Linux's virtio_console takes at once.
 	ChunkSize = 32<<10 - headerSize
+	// Window bounds what the agent has to hold of a stream, in bytes.
+	Window = 1 << 20
+	// FetchID marks the ids of the agent's own requests.
+	FetchID = 1 << 31
 )
 
 // Kind is the type of a frame.
@@ -57,6 +68,12 @@ const (
 	KindExit
 	KindOK
 	KindError
+	KindPush
+	KindPull
+	KindEntry
+	KindExtent
+	KindFetch
+	KindAck
 	kindLimit
 )
 
@@ -65,6 +82,7 @@ var kindNames = [...]string{
 	KindPing: "ping", KindPoweroff: "poweroff", KindReboot: "reboot", KindCancel: "cancel",
 	KindData: "data", KindEnd: "end", KindStdout: "stdout", KindStderr: "stderr",
 	KindExit: "exit", KindOK: "ok", KindError: "error",
+	KindPush: "push", KindPull: "pull", KindEntry: "entry", KindExtent: "extent", KindFetch: "fetch", KindAck: "ack",
 }
 
 func (k Kind) String() string {

@@ -3,6 +3,8 @@ package proto
 import (
 	"bytes"
 	"errors"
+	"io"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -86,7 +88,7 @@ func TestMessagesRefuse(t *testing.T) {
 		err        error
 	}{
 		{"no hello", "does not begin", second(DecodeHello([]byte("login: ")))},
-		{"other version", "protocol version 2, nvlab 1", second(DecodeHello(other))},
+		{"other version", "protocol version 3, nvlab 2", second(DecodeHello(other))},
 		{"no command", "no command", second(DecodeRun(Run{}.Encode()))},
 		{"cut", "run frame", second(DecodeRun(Run{Argv: []string{"a"}}.Encode()[:1]))},
 		{"rest", "after the last field", second(DecodeExit([]byte{1, 0, 0}))},
@@ -244,6 +246,11 @@ func FuzzDecoder(f *testing.F) {
 				DecodeRun(fr.Payload)
 				DecodeExit(fr.Payload)
 				DecodeWriteFile(fr.Payload)
+				DecodeAck(fr.Payload)
+				DecodeExtent(fr.Payload)
+				if e, err := DecodeEntry(fr.Payload); err == nil && !filepath.IsLocal("x/"+e.Path) {
+					t.Fatalf("entry %+v leaves its tree", e)
+				}
 			}
 			if len(d.buf)-d.off > headerSize+MaxPayload+cut {
 				t.Fatalf("the decoder holds %d bytes", len(d.buf)-d.off)
@@ -255,8 +262,122 @@ func FuzzDecoder(f *testing.F) {
 	})
 }
 
+// memoryTree is a sink that checks what the client promises it.
+type memoryTree struct {
+	entries []Entry
+	data    string
+}
+
+func (m *memoryTree) Entry(e Entry) error {
+	if !filepath.IsLocal("x/" + e.Path) {
+		panic("an entry leaves its tree")
+	}
+	m.entries = append(m.entries, e)
+	return nil
+}
+
+func (m *memoryTree) Extent(offset uint64, data []byte) error {
+	if last := m.entries[len(m.entries)-1]; last.Mode&ModeType != ModeRegular || offset+uint64(len(data)) > last.Size {
+		panic("an extent lies outside its file")
+	}
+	m.data += string(data)
+	return nil
+}
+
+func TestPullBringsATree(t *testing.T) {
+	c := ready(t)
+	tree := &memoryTree{}
+	id := start(t, c, Pull{"/t", tree})
+	b := AppendFrame(nil, id, KindEntry, Entry{Path: "a\nb", Mode: ModeRegular | 0o600, Size: 1 << 40}.Encode())
+	b = AppendFrame(b, id, KindExtent, AppendExtent(nil, 1<<39, []byte("x")))
+	b = AppendFrame(b, id, KindOK, nil)
+	if err := c.Feed(b); err != nil {
+		t.Fatal(err)
+	}
+	if got, done := c.Result(id); !done || got.Err != nil || len(tree.entries) != 1 || tree.data != "x" {
+		t.Errorf("Pull = %+v, %v, with %+v, want one file and its byte", got, done, tree)
+	}
+	for _, tt := range []struct {
+		name  string
+		kind  Kind
+		frame []byte
+	}{
+		{"above", KindEntry, Entry{Path: "../x", Mode: ModeRegular}.Encode()},
+		{"absolute", KindEntry, Entry{Path: "/x", Mode: ModeRegular}.Encode()},
+		{"hidden above", KindEntry, Entry{Path: "a/../../x", Mode: ModeRegular}.Encode()},
+		{"device", KindEntry, Entry{Path: "x", Mode: 0o020600}.Encode()},
+		{"NUL", KindEntry, Entry{Path: "x\x00y", Mode: ModeRegular}.Encode()},
+		{"long", KindEntry, Entry{Path: strings.Repeat("x", maxPath+1), Mode: ModeRegular}.Encode()},
+		{"no file", KindExtent, AppendExtent(nil, 0, []byte("x"))},
+		{"far away", KindExtent, AppendExtent(nil, 1<<63, []byte("x"))},
+	} {
+		c := ready(t)
+		id := start(t, c, Pull{"/t", tree})
+		if err := c.Feed(AppendFrame(nil, id, tt.kind, tt.frame)); err == nil {
+			t.Errorf("%s: Feed = nil, want a broken protocol", tt.name)
+		}
+	}
+}
+
+// TestWindow: a guest that takes nothing is not sent everything.
+func TestWindow(t *testing.T) {
+	c := ready(t)
+	id, send, err := c.Start(WritePath{Path: "/w", Data: make([]byte, 10*Window)})
+	if err != nil || len(send) < Window || len(send) > Window+Window/8 {
+		t.Fatalf("Start = %d bytes, %v, want about a window of %d", len(send), err, Window)
+	}
+	total := len(send)
+	for taken := uint64(0); taken < 10*Window; {
+		if more := c.Outgoing(); len(more) != 0 {
+			t.Fatalf("%d more bytes without an ack", len(more))
+		}
+		taken += Window / 4
+		if err := c.Feed(AppendFrame(nil, id, KindAck, EncodeAck(taken))); err != nil {
+			t.Fatal(err)
+		}
+		total += len(c.Outgoing())
+		if over := total - int(taken) - Window; over > total/1000+2*ChunkSize {
+			t.Fatalf("%d bytes beyond the window", over)
+		}
+	}
+	if total < 10*Window {
+		t.Errorf("%d bytes went out, want %d", total, 10*Window)
+	}
+}
+
+func TestFetch(t *testing.T) {
+	c := ready(t)
+	c.Files = func(name string) (io.Reader, error) {
+		if name != "/a" {
+			return nil, errors.New("no " + name)
+		}
+		return strings.NewReader("text"), nil
+	}
+	for id, tt := range map[uint32]struct {
+		name string
+		want []byte
+	}{
+		FetchID | 1: {"/a", AppendFrame(AppendFrame(nil, FetchID|1, KindData, []byte("text")), FetchID|1, KindEnd, nil)},
+		FetchID | 2: {"/b", AppendFrame(nil, FetchID|2, KindError, []byte("no /b"))},
+	} {
+		if err := c.Feed(AppendFrame(nil, id, KindFetch, []byte(tt.name))); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Outgoing(); !bytes.Equal(got, tt.want) {
+			t.Errorf("fetch of %s = %q, want %q", tt.name, got, tt.want)
+		}
+	}
+	if err := c.Feed(AppendFrame(nil, 1, KindFetch, []byte("/a"))); err == nil {
+		t.Error("a fetch under an id of the host's = nil, want an error")
+	}
+}
+
 func FuzzClient(f *testing.F) {
 	var b []byte
+	b = AppendFrame(b, 4, KindEntry, Entry{Path: "a", Mode: ModeRegular | 0o644, Size: 9}.Encode())
+	b = AppendFrame(b, 4, KindExtent, AppendExtent(nil, 3, []byte("data")))
+	b = AppendFrame(b, 5, KindAck, EncodeAck(1<<20))
+	b = AppendFrame(b, FetchID|1, KindFetch, []byte("/x"))
 	b = AppendFrame(b, 1, KindStdout, []byte("out"))
 	b = AppendFrame(b, 2, KindData, []byte("data"))
 	b = AppendFrame(b, 1, KindExit, Exit{Code: 1}.Encode())
@@ -265,12 +386,17 @@ func FuzzClient(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c := &Client{Limit: 1000}
 		c.Feed(AppendFrame(nil, 0, KindHello, Hello{Version: Version}.Encode()))
-		for _, r := range []Request{Shell("x"), ReadPath{"/f"}, Ping{}} {
+		c.Files = func(string) (io.Reader, error) { return strings.NewReader("x"), nil }
+		tree := &memoryTree{}
+		for _, r := range []Request{Shell("x"), ReadPath{"/f"}, Ping{}, Pull{"/t", tree}, WritePath{Path: "/w", Data: make([]byte, 3<<20)}} {
 			c.Start(r)
 		}
 		c.Feed(b)
+		if out := c.Outgoing(); len(out) > 4*Window {
+			t.Fatalf("%d bytes go out at once", len(out))
+		}
 		c.Close()
-		for id := uint32(1); id <= 3; id++ {
+		for id := uint32(1); id <= 5; id++ {
 			if _, done := c.Result(id); !done {
 				t.Fatalf("request %d has no end", id)
 			}

@@ -39,6 +39,10 @@ func writeCPIO(w io.Writer, t *Tree) error {
 
 func writeNode(out *cpio.Writer, p string, inode int64, n *Node) error {
 	h := &cpio.Header{Name: p, Mode: cpio.FileMode(n.Mode), Inode: inode, Links: 1, Size: n.Size, ModTime: time.Unix(0, 0)}
+	if n.Deferred {
+		h.Size = 0
+		return out.WriteHeader(h)
+	}
 	switch n.Mode & ModeType {
 	case ModeDir:
 		h.Size, h.Links = 0, 2

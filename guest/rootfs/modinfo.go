@@ -14,6 +14,7 @@ type ModuleInfo struct {
 	Name    string // as /sys/module has it: with _ for -
 	Depends []string
 	SoftPre []string // softdep: pre
+	Softdep string   // as it stands
 	Aliases []string
 	Release string // the vermagic's first word: uname -r
 }
@@ -58,6 +59,7 @@ func parseModinfo(b []byte) ModuleInfo {
 			}
 		case "softdep":
 			// "pre: a b post: c"
+			m.Softdep = strings.TrimSpace(m.Softdep + " " + value)
 			pre := false
 			for _, w := range strings.Fields(value) {
 				if strings.HasSuffix(w, ":") {

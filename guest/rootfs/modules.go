@@ -24,15 +24,16 @@ type Modules struct {
 	// Decompress returns a reader for a module whose name ends in .xz, .zst or .gz.
 	Decompress func(name string, r io.Reader) (io.ReadCloser, error)
 
-	files   map[string]ModuleFile // by name
-	builtin map[string]bool
-	loaded  map[string]*module
+	files        map[string]ModuleFile // by name
+	builtin      map[string]bool
+	builtinPaths []string // as modules.builtin has them
+	loaded       map[string]*module
 }
 
 type module struct {
 	info ModuleInfo
 	path string // below /lib/modules/RELEASE, without a compression's suffix
-	data []byte
+	size int64  // uncompressed, in bytes
 }
 
 // NewModules takes the modules of a kernel and the text of its
@@ -44,6 +45,7 @@ func NewModules(release string, files []ModuleFile, builtin string) *Modules {
 	}
 	for _, line := range strings.Fields(builtin) {
 		m.builtin[moduleName(line)] = true
+		m.builtinPaths = append(m.builtinPaths, line)
 	}
 	return m
 }
@@ -75,7 +77,7 @@ func (m *Modules) load(name string) (*module, error) {
 	for _, ext := range []string{".xz", ".zst", ".gz"} {
 		p = strings.TrimSuffix(p, ext)
 	}
-	k := &module{info: info, path: p, data: data}
+	k := &module{info: info, path: p, size: int64(len(data))}
 	m.loaded[name] = k
 	return k, nil
 }
@@ -161,7 +163,11 @@ func (m *Modules) Install(t *Tree, names []string) error {
 		if err != nil {
 			return err
 		}
-		if err := t.AddFile(root+"/"+k.path, 0o644, k.data); err != nil {
+		data, err := m.read(m.files[name])
+		if err != nil {
+			return fmt.Errorf("module %s: %w", k.path, err)
+		}
+		if err := t.AddFile(root+"/"+k.path, 0o644, data); err != nil {
 			return err
 		}
 		order, err := m.Order([]string{name}, true)
@@ -177,10 +183,20 @@ func (m *Modules) Install(t *Tree, names []string) error {
 			fmt.Fprintf(&alias, "alias %s %s\n", a, name)
 		}
 	}
-	if err := t.AddFile(root+"/modules.dep", 0o644, []byte(dep.String())); err != nil {
-		return err
+	for _, name := range IndexFiles {
+		text := ""
+		switch name {
+		case "modules.dep":
+			text = dep.String()
+		case "modules.alias":
+			text = alias.String()
+		}
+		// The agent puts the indices of all modules in the place of these.
+		if err := t.AddFile(root+"/"+name, 0o644, []byte(text)); err != nil {
+			return err
+		}
 	}
-	return t.AddFile(root+"/modules.alias", 0o644, []byte(alias.String()))
+	return nil
 }
 
 // Path is where Install put a module, absolute.

@@ -36,7 +36,7 @@ func modules(builtin string, set map[string][]string) *Modules {
 
 func TestParseModinfo(t *testing.T) {
 	got := parseModinfo([]byte("license=GPL\x00alias=acpi*:ACPI0012:*\x00depends=libnvdimm,dax-core\x00softdep=pre: crc32c x post: y\x00name=nfit\x00vermagic=6.1.0 SMP\x00junk\x00"))
-	want := ModuleInfo{Name: "nfit", Depends: []string{"libnvdimm", "dax_core"}, SoftPre: []string{"crc32c", "x"}, Aliases: []string{"acpi*:ACPI0012:*"}, Release: "6.1.0"}
+	want := ModuleInfo{Name: "nfit", Depends: []string{"libnvdimm", "dax_core"}, SoftPre: []string{"crc32c", "x"}, Softdep: "pre: crc32c x post: y", Aliases: []string{"acpi*:ACPI0012:*"}, Release: "6.1.0"}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("parseModinfo = %+v, want %+v", got, want)
 	}

@@ -35,12 +35,16 @@ type Node struct {
 	Size    int64  // of a regular file, bytes
 	Content Content
 	Link    string // target of a symbolic link
+	// Deferred: the content is not in the initramfs, but comes when somebody
+	// opens the file.
+	Deferred bool
 }
 
 // Tree is a file tree with /usr merged: whatever is put below bin, sbin, lib
 // or lib64 goes below usr, and sbin is bin. Its paths have no leading slash.
 type Tree struct {
 	nodes map[string]*Node
+	kept  map[string]*Node // see Keep
 }
 
 // merged are the links that make a merged tree, and where they lead.

@@ -28,6 +28,18 @@ type Kernel struct {
 	file     *os.File
 }
 
+// MemorySize is how much memory the kernel takes where it lies, in bytes.
+func (k *Kernel) MemorySize() uint64 {
+	var low, high uint64
+	for i, s := range k.segments {
+		if i == 0 || s.paddr < low {
+			low = s.paddr
+		}
+		high = max(high, s.paddr+s.memsz)
+	}
+	return high - low
+}
+
 // Limits of a kernel that came without a setup header: those of every Linux
 // since 2.6.24 (COMMAND_LINE_SIZE; boot.rst, initrd_addr_max).
 const (
