@@ -45,6 +45,7 @@ func TestReleases(t *testing.T) {
 				t.Errorf("the guest of %s is of %q and has Linux %s, want %s*", r.name, im.Manifest.Debian, im.KernelVersion, r.linux)
 			}
 			checkApplets(t, r.name)
+			checkKernel(t, r.name)
 			var out bytes.Buffer
 			exit := run.Run(t.Context(), run.Options{
 				Paths: []string{"quickstart.star", "labels.star"}, Engine: "auto", Release: r.name, Verbose: true, Artifacts: t.ArtifactDir(),
@@ -61,6 +62,40 @@ func TestReleases(t *testing.T) {
 				t.Errorf("quickstart and labels on %s end in status %d:\n%s", r.name, exit, out.Bytes())
 			}
 		})
+	}
+}
+
+// checkKernel has a CPU go and come back, where the second one starts at all, a
+// program say what kernels say, and the kernel panic without a word.
+func checkKernel(t *testing.T, release string) {
+	t.Helper()
+	l, err := lab.New(lab.Options{Release: release, Progress: guest.Quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := l.Experiment(t.Name(), t.TempDir())
+	defer x.Close()
+	v, err := x.VM(lab.VMOptions{CPUs: 2})
+	if err == nil {
+		err = v.Boot(t.Context(), lab.DefaultTimeout)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(command string) error {
+		_, err := v.Run(t.Context(), lab.Command{Shell: command, Check: true, Timeout: lab.DefaultTimeout})
+		return err
+	}
+	if err := run("set -e; cd /sys/devices/system/cpu; [ $(cat online) = 0-1 ] || exit 0; for i in 1 2 3; do echo 0 > cpu1/online; echo 1 > cpu1/online; done; " +
+		"[ $(taskset -c 1 awk '{ print $39 }' /proc/self/stat) = 1 ]"); err != nil {
+		t.Errorf("%s: a CPU that goes and comes back: %v", release, err)
+	}
+	if err := run("echo 'Oops: 0002 [#1] SMP' > /dev/kmsg; echo 'BUG: x' > /dev/console"); err != nil || x.GuestFault() != nil {
+		t.Errorf("%s: text of a program: %v, fault %v; want neither", release, err, x.GuestFault())
+	}
+	err = run("echo 0 > /proc/sys/kernel/printk; echo c > /proc/sysrq-trigger")
+	if lab.ClassOf(err) != lab.ClassGuest || !strings.Contains(err.Error(), "Kernel panic - not syncing: sysrq triggered crash") {
+		t.Errorf("%s: a panic without a word is %v, class %v; want the panic, class guest", release, err, lab.ClassOf(err))
 	}
 }
 
