@@ -39,7 +39,7 @@ func (m *Model) Cut(keep Keep, seed uint64) *Cut {
 			case KeepAll:
 				chosen = l.everything()
 			case KeepRandom:
-				chosen = *l.draw(l.units(&m.Config), &random)
+				l.draw(l.units(&m.Config), &random, &chosen)
 			}
 			c.add(l, &chosen)
 		}
@@ -49,13 +49,8 @@ func (m *Model) Cut(keep Keep, seed uint64) *Cut {
 
 func (c *Cut) add(l *line, chosen *content) {
 	c.lines[place{l.medium, l.n}] = chosen.bytes
-	var lost []int
-	for i := range l.ops {
-		if !slices.Contains(chosen.kept, i) {
-			lost = append(lost, i)
-		}
-	}
-	c.Kept = append(c.Kept, l.report(chosen.kept)...)
+	kept, lost := l.divide(&chosen.kept)
+	c.Kept = append(c.Kept, l.report(kept)...)
 	c.Lost = append(c.Lost, l.report(lost)...)
 }
 

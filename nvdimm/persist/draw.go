@@ -2,13 +2,13 @@ package persist
 
 import "slices"
 
-// draw is any content of the line: few of its stores, most of them, all up to
+// draw makes c any content of the line: few of its stores, most of them, all up to
 // one, or some, as the generator says.
-func (l *line) draw(units []unit, random *generator) *content {
+func (l *line) draw(units []unit, random *generator, c *content) {
 	n := len(units)
 	if n == 0 {
-		none := l.nothing()
-		return &none
+		*c = l.nothing()
+		return
 	}
 	one := int(random.below(uint64(n)))
 	how := random.below(4)
@@ -24,7 +24,7 @@ func (l *line) draw(units []unit, random *generator) *content {
 		}
 		return random.below(4) < odds
 	}
-	c := &content{bytes: l.durable, kept: make([]int, 0, len(l.ops))}
+	*c = content{bytes: l.durable}
 	if l.races() {
 		l.drawOrder(units, wants, random, c)
 	} else {
@@ -37,12 +37,11 @@ func (l *line) draw(units []unit, random *generator) *content {
 			}
 			for k := u.first; k < u.end; k++ {
 				l.ops[k].apply(&c.bytes)
-				c.kept = append(c.kept, k)
+				c.kept.add(k)
 			}
 		}
 	}
 	c.hash = hashLine(l.medium.index, l.n, &c.bytes)
-	return c
 }
 
 // drawOrder lets units become visible in any order.
@@ -67,7 +66,7 @@ func (l *line) drawOrder(units []unit, wants func(int) bool, random *generator, 
 				next = early
 			}
 			for u, j := &units[left[k]], units[left[k]].first; j < u.end; j++ {
-				c.kept = append(c.kept, j)
+				c.kept.add(j)
 			}
 			at, moved, left = next, true, slices.Delete(left, k, k+1)
 			break
@@ -77,5 +76,4 @@ func (l *line) drawOrder(units []unit, wants func(int) bool, random *generator, 
 		}
 	}
 	c.bytes = at.bytes
-	slices.Sort(c.kept)
 }

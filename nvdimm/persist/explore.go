@@ -73,6 +73,8 @@ type point struct {
 	total *big.Int
 	order []int // of lines: see byInterest
 	seed  uint64
+	now   choice    // what choose made, until it makes another
+	drawn []content // in now
 }
 
 func (r *replay) point() *point {
@@ -144,13 +146,8 @@ func (p *point) state(id string, x Reading, c *choice) *State {
 	for i, l := range p.lines {
 		chosen := c.lines[i]
 		s.changes = append(s.changes, change{l.medium.index, l.n, chosen.bytes})
-		var lost []int
-		for k := range l.ops {
-			if !slices.Contains(chosen.kept, k) {
-				lost = append(lost, k)
-			}
-		}
-		s.Kept = append(s.Kept, p.live(l.report(chosen.kept))...)
+		kept, lost := l.divide(&chosen.kept)
+		s.Kept = append(s.Kept, p.live(l.report(kept))...)
 		s.Lost = append(s.Lost, p.live(l.report(lost))...)
 	}
 	if p.label != nil {

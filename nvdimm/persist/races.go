@@ -46,10 +46,10 @@ func (l *line) interleave(units []unit, most int) (list []content, whole bool) {
 		}
 		visited[at] = true
 		e.left--
-		e.kept = e.kept[:0]
+		e.kept = opSet{}
 		for _, u := range e.units {
 			for j := u.first; j < u.end && at.done.has(u.first); j++ {
-				e.kept = append(e.kept, j)
+				e.kept.add(j)
 			}
 		}
 		e.add(&at.bytes)

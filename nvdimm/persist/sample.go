@@ -28,9 +28,18 @@ func (p *point) choose(method rune, k int) *choice {
 	return p.sample(k, method == 'p')
 }
 
+// choice is the one to make now, in place of the one before.
+func (p *point) choice() *choice {
+	if p.now.lines == nil {
+		p.now.lines = make([]*content, len(p.lines))
+	}
+	p.now.tear, p.drawn = 0, p.drawn[:0]
+	return &p.now
+}
+
 // all is the choice in which every line has all its ops, or none.
 func (p *point) all(survive bool) *choice {
-	c := &choice{lines: make([]*content, len(p.known))}
+	c := p.choice()
 	for i := range c.lines {
 		c.lines[i] = p.extreme(i, survive)
 	}
@@ -48,7 +57,7 @@ func (p *point) extreme(i int, survive bool) *content {
 
 // nth is state k of all, in mixed radix.
 func (p *point) nth(k int) *choice {
-	c := &choice{lines: make([]*content, len(p.known))}
+	c := p.choice()
 	c.tear, k = k%p.tears(), k/p.tears()
 	for i, l := range p.known {
 		n := len(l.list)
@@ -116,14 +125,14 @@ func (p *point) sample(k int, plain bool) *choice {
 		}
 		return c
 	case which == someLines && (plain || len(p.lines) > 1):
-		c := &choice{lines: make([]*content, len(p.lines))}
+		c := p.choice()
 		for i := range c.lines {
 			c.lines[i] = p.extreme(i, g.below(2) != 0)
 		}
 		c.tear = int(g.below(uint64(p.tears())))
 		return c
 	}
-	c := &choice{lines: make([]*content, len(p.lines))}
+	c := p.choice()
 	for i := range c.lines {
 		c.lines[i] = p.any(i, &g)
 	}
@@ -143,7 +152,13 @@ func (p *point) any(i int, g *generator) *content {
 	if k := p.known[i]; k.whole {
 		return &k.list[g.below(uint64(len(k.list)))]
 	}
-	return p.lines[i].draw(p.known[i].units, g)
+	if cap(p.drawn) == 0 {
+		p.drawn = make([]content, 0, len(p.lines))
+	}
+	p.drawn = p.drawn[:len(p.drawn)+1]
+	c := &p.drawn[len(p.drawn)-1]
+	p.lines[i].draw(p.known[i].units, g, c)
+	return c
 }
 
 // byInterest orders the lines for a sample: those that were stored to since

@@ -10,7 +10,7 @@ import (
 type content struct {
 	bytes [LineSize]byte
 	hash  hash
-	kept  []int // ops of the line, by index
+	kept  opSet // ops of the line
 }
 
 // maxLineStates bounds the contents of one line that are listed, and
@@ -98,10 +98,10 @@ func (l *line) nothing() content {
 
 // everything is the content with every op, as it is visible.
 func (l *line) everything() content {
-	all := content{bytes: l.durable, kept: make([]int, len(l.ops))}
+	all := content{bytes: l.durable}
 	for i := range l.ops {
 		l.ops[i].applyVisible(&all.bytes)
-		all.kept[i] = i
+		all.kept.add(i)
 	}
 	all.hash = hashLine(l.medium.index, l.n, &all.bytes)
 	return all
@@ -135,7 +135,7 @@ type enumeration struct {
 	units []unit
 	seen  map[[LineSize]byte]bool
 	list  []content
-	kept  []int
+	kept  opSet
 	most  int  // contents that the list may have
 	left  int  // contents to look at
 	full  bool // the list has no room for more
@@ -160,7 +160,7 @@ func (e *enumeration) add(bytes *[LineSize]byte) {
 	}
 	if e.full = e.full || len(e.list) == e.most; !e.full {
 		e.seen[*bytes] = true
-		e.list = append(e.list, content{*bytes, hashLine(e.line.medium.index, e.line.n, bytes), slices.Clone(e.kept)})
+		e.list = append(e.list, content{*bytes, hashLine(e.line.medium.index, e.line.n, bytes), e.kept})
 	}
 }
 
@@ -188,13 +188,13 @@ func (e *enumeration) walk(i int, bytes [LineSize]byte, o order) {
 	if !o.allows(u) {
 		return
 	}
-	n := len(e.kept)
+	kept := e.kept
 	for j := u.first; j < u.end; j++ {
 		e.line.ops[j].apply(&bytes)
-		e.kept = append(e.kept, j)
+		e.kept.add(j)
 	}
 	e.walk(i+1, bytes, o)
-	e.kept = e.kept[:n]
+	e.kept = kept
 }
 
 // An Op is a store in a report.
@@ -208,6 +208,18 @@ type Op struct {
 	VCPU    int
 	Process uint32  // see Journal.Process
 	Flushed Flushed // what flush came after it, and no fence after that
+}
+
+// divide lists the ops that are kept and those that are lost.
+func (l *line) divide(set *opSet) (kept, lost []int) {
+	for i := range l.ops {
+		if set.has(i) {
+			kept = append(kept, i)
+		} else {
+			lost = append(lost, i)
+		}
+	}
+	return kept, lost
 }
 
 // report lists ops of the line as stores.
