@@ -64,17 +64,18 @@ type change struct {
 
 // point is an event and what may be left before it.
 type point struct {
-	r     *replay
-	lines []*line
-	known []*contents // of lines
-	label *labelWrite // in progress
-	whole bool        // the lists of known are complete
-	rest  hash        // of all that the state does not decide
-	total *big.Int
-	order []int // of lines: see byInterest
-	seed  uint64
-	now   choice    // what choose made, until it makes another
-	drawn []content // in now
+	r       *replay
+	lines   []*line
+	known   []*contents // of lines
+	label   *labelWrite // in progress
+	whole   bool        // the lists of known are complete
+	rest    hash        // of all that the state does not decide
+	total   *big.Int
+	order   []int // of lines: see byInterest
+	seed    uint64
+	crowded int       // lines with more contents than are listed
+	now     choice    // what choose made, until it makes another
+	drawn   []content // in now
 }
 
 func (r *replay) point() *point {
@@ -93,7 +94,10 @@ func (r *replay) point() *point {
 		p.rest = p.rest.xor(d.hash)
 		for _, l := range d.sorted() {
 			known := l.contents(&r.model.Config, most)
-			p.whole = p.whole && known.whole
+			if !known.whole {
+				p.whole = false
+				p.crowded++
+			}
 			p.lines, p.known = append(p.lines, l), append(p.known, known)
 			p.rest = p.rest.xor(known.durable)
 			p.total.Mul(p.total, big.NewInt(int64(len(known.list))))

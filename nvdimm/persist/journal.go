@@ -214,7 +214,7 @@ func (c copies) Line(n uint64) []byte { return c[n][:] }
 // none yet, for a replay.
 func (m *Model) clone(replay bool) *Model {
 	n := NewModel(m.Config)
-	n.nextID, n.clean, n.latest = m.nextID, m.clean, m.latest
+	n.nextID, n.clean, n.latest, n.waiting = m.nextID, m.clean, m.latest, m.waiting
 	media := map[*Medium]*Medium{}
 	lines := map[*line]*line{}
 	for i, d := range m.media {

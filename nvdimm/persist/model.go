@@ -23,6 +23,8 @@ type Model struct {
 
 	latest observe.At // of the latest fence
 
+	waiting bool // a store may end what a CPU did before: see Store
+
 	process uint32 // of the stores to come
 }
 
@@ -149,7 +151,7 @@ func (m *Model) of(at *observe.At) []cpu {
 // Store is a store about to become visible.
 func (m *Model) Store(e *observe.Store) {
 	own := m.cpu(&e.At)
-	if e.Kind&observe.Device == 0 {
+	if m.waiting && e.Kind&observe.Device == 0 {
 		for cpus := m.of(&e.At); len(cpus) > 0; cpus = cpus[1:] {
 			c := &cpus[0]
 			if c.strong {
@@ -204,6 +206,7 @@ func (m *Model) Store(e *observe.Store) {
 		}
 	case parts:
 		own.part(l, id, e.Group, &m.Config) // R8, R9
+		m.waiting = true
 	default:
 		l.commitOne(id)
 	}
@@ -262,7 +265,7 @@ func (m *Model) Flush(e *observe.Flush) {
 			for cpus := m.of(&e.At); len(cpus) > 0; cpus = cpus[1:] {
 				c := &cpus[0]
 				c.completeCLFLUSH() // R2: CLFLUSHes are ordered with each other; R3: not with the others
-				c.strong, c.sealed = true, len(c.nt)
+				c.strong, c.sealed, m.waiting = true, len(c.nt), true
 			}
 		} else {
 			f.own, state = own.seen, FlushedCLFLUSH // R11

@@ -147,10 +147,17 @@ func (p *point) generator(k int) generator {
 	return g
 }
 
+// maxDrawn is how many lines of a state are drawn, about, of those whose
+// contents are too many to list: the others survive wholly or not at all.
+const maxDrawn = 8
+
 // any is any content of line i.
 func (p *point) any(i int, g *generator) *content {
 	if k := p.known[i]; k.whole {
 		return &k.list[g.below(uint64(len(k.list)))]
+	}
+	if p.crowded > maxDrawn && g.below(uint64(p.crowded)) >= maxDrawn {
+		return p.extreme(i, g.below(2) != 0)
 	}
 	if cap(p.drawn) == 0 {
 		p.drawn = make([]content, 0, len(p.lines))
