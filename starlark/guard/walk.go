@@ -1,6 +1,8 @@
 package guard
 
 import (
+	mathbits "math/bits"
+
 	"go.starlark.net/starlark"
 	"go.starlark.net/starlarkstruct"
 )
@@ -278,11 +280,7 @@ func bits(i starlark.Int) int {
 		if n < 0 {
 			n = -n
 		}
-		b := 0
-		for ; n != 0; n = int64(uint64(n) >> 1) {
-			b++
-		}
-		return b
+		return mathbits.Len64(uint64(n))
 	}
 	return i.BigInt().BitLen()
 }
