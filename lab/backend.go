@@ -101,7 +101,7 @@ func (b *Backend) Bytes(offset, length uint64) ([]byte, error) {
 		return nil, fmt.Errorf("offset %#x with length %#x is outside of the backend, which has %#x bytes", offset, length, size)
 	}
 	if length > maxBytes {
-		return nil, fmt.Errorf("length=%d: at most %d bytes at once: sha256() and diff() take any number", length, maxBytes)
+		return nil, fmt.Errorf("length=%d: at most %d bytes at once: a hash or a difference takes any number", length, maxBytes)
 	}
 	p := make([]byte, length)
 	_, err := b.ReadAt(p, int64(offset))

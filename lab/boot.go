@@ -22,7 +22,7 @@ func (v *VM) Boot(ctx context.Context, timeout time.Duration) error {
 	case v.x.closed:
 		return ErrClosed
 	case v.state == Running:
-		return errors.New("the VM is on already: poweroff(), reboot() or kill() it first")
+		return &StateError{State: Running, Next: StepEnd}
 	}
 	v.off()
 	if err := v.powerOn(ctx); err != nil {

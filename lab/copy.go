@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"errors"
 	"fmt"
 )
 
@@ -56,4 +55,4 @@ func (x *Experiment) shareCopies(b *Backend) error {
 }
 
 // errOn says that a crash state cannot be applied now.
-var errOn = errors.New("the VM is on: power_cut() or kill() it before another state is applied")
+var errOn = &StateError{State: Running, Next: StepCut}

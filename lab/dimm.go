@@ -43,7 +43,7 @@ func (v *VM) Plug(o PlugOptions) (*NVDIMM, error) {
 	case o.Backend.x != v.x:
 		return nil, fmt.Errorf("the backend belongs to another test")
 	case v.state == Crashed:
-		return nil, fmt.Errorf("the guest has crashed: kill() the VM, then plug")
+		return nil, &StateError{State: Crashed, Next: StepKill}
 	}
 	d, err := v.root.Plug(nvdimm.PlugConfig{
 		Backend: o.Backend.b, ID: o.ID, LabelSize: o.LabelSize, Unarmed: o.Unarmed, Slot: o.Slot,

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"nvlab/internal/option"
 	"nvlab/nvdimm/backend"
 	"os"
 	"path/filepath"
@@ -47,7 +48,7 @@ func (x *Experiment) FileBackend(o FileBackendOptions) (*Backend, error) {
 	var host *fs.PathError
 	switch {
 	case errors.As(err, &host) && errors.Is(err, fs.ErrNotExist) && o.ReadOnly:
-		return nil, fmt.Errorf("path=%q: there is no such file: readonly=True opens one that is there", o.Path)
+		return nil, &option.Error{Err: fmt.Errorf("path=%q: there is no such file", o.Path), Option: "readonly", Want: true}
 	case errors.As(err, &host) && errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("path=%q: there is no folder %s", o.Path, filepath.Dir(path))
 	case errors.As(err, &host):

@@ -203,7 +203,7 @@ func TestSetTable(t *testing.T) {
 		want      string
 		size      int
 	}{
-		{strict, "NFIT", table, true, "strict=False lets malformed firmware through", 0},
+		{strict, "NFIT", table, true, "lets no malformed firmware through", 0},
 		{v, "NFI", table, true, "it has 4 characters", 0},
 		{v, "DSDT", table, true, "holds the machine together", 0},
 		{v, "NFIT", table[:35], true, "it has a header of 36 bytes", 0},

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"slices"
 
+	"nvlab/internal/option"
 	"nvlab/nvdimm"
 	"nvlab/nvdimm/backend"
 	"nvlab/nvdimm/persist"
@@ -49,8 +50,9 @@ type PowerCut struct {
 	Length *uint64 // nil for all from Offset on
 }
 
+// String is the event that the cut strikes before, such as "store 2".
 func (c *PowerCut) String() string {
-	return fmt.Sprintf("power_cut_on(%q, nth = %d)", c.Event, c.Nth)
+	return fmt.Sprintf("%s %d", c.Event, c.Nth)
 }
 
 // matches says whether an event of n bytes counts.
@@ -416,11 +418,11 @@ func (v *VM) PowerCutOn(c PowerCut) error {
 	case v.x.closed:
 		return ErrClosed
 	case v.state == Crashed:
-		return errors.New("the guest has crashed: kill() the VM, or boot() it again")
+		return &StateError{State: Crashed, Next: StepRevive}
 	case c.NVDIMM != nil && c.NVDIMM.vm != v:
 		return fmt.Errorf("nvdimm %q is plugged into another VM", c.NVDIMM.ID())
 	case c.Event == EventFlushHint && v.opts.FlushHints == 0:
-		return errors.New("the VM has no flush hints: make it with flush_hints=1")
+		return &option.Error{Err: errors.New("the VM has no flush hints"), Option: "flush_hints", Want: 1}
 	case c.Event == EventFence && (c.NVDIMM != nil || c.Offset != 0 || c.Length != nil):
 		return errors.New("a fence concerns no particular bytes: leave nvdimm, offset and length out")
 	}

@@ -120,7 +120,7 @@ type leftError struct {
 
 func (e *leftError) Error() string {
 	if e.cut != "" {
-		return fmt.Sprintf("%s: the power was cut by %s", e.doing, e.cut)
+		return fmt.Sprintf("%s: the power was cut, as armed, before %s", e.doing, e.cut)
 	}
 	return fmt.Sprintf("%s: the guest's machine ended in a %v", e.doing, e.stop)
 }

@@ -10,13 +10,14 @@ import (
 	"strings"
 
 	"nvlab/acpi"
+	"nvlab/internal/option"
 )
 
 // ACPI is the table of that signature as the guest got it at its latest
 // power-on. A second table of one signature is named "SSDT#2".
 func (v *VM) ACPI(signature string) ([]byte, error) {
 	if v.tables == nil {
-		return nil, errors.New("the VM has not been switched on yet: boot() it first")
+		return nil, &StateError{State: Off, Fresh: true}
 	}
 	seen := map[string]int{}
 	var have []string
@@ -41,7 +42,7 @@ func (v *VM) SetTable(signature string, data []byte, seal bool) error {
 	case v.x.closed:
 		return ErrClosed
 	case !v.opts.Malformed:
-		return errors.New("the machine was made with strict=True: strict=False lets malformed firmware through")
+		return &option.Error{Err: errors.New("the machine lets no malformed firmware through"), Option: "strict", Want: false}
 	case len(signature) != 4:
 		return fmt.Errorf("signature=%q: it has 4 characters, such as \"NFIT\"", signature)
 	case slices.Contains([]string{"RSDT", "XSDT", "FACS", "DSDT", "FACP", "APIC"}, signature):
@@ -105,7 +106,7 @@ func (v *VM) NFIT() ([]acpi.NFITStructure, error) {
 		}
 	}
 	if v.tables == nil {
-		return nil, errors.New("the VM has not been switched on yet: boot() it first")
+		return nil, &StateError{State: Off, Fresh: true}
 	}
 	return nil, nil
 }

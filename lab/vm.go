@@ -3,7 +3,6 @@ package lab
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -141,9 +140,9 @@ func (v *VM) on() error {
 	case v.x.closed:
 		return ErrClosed
 	case v.state == Off:
-		return fmt.Errorf("the VM is off: boot() it first")
+		return &StateError{State: Off}
 	case v.state == Crashed:
-		return fmt.Errorf("the guest has crashed: kill() the VM, or boot() it again")
+		return &StateError{State: Crashed, Next: StepRevive}
 	}
 	return nil
 }

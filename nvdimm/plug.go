@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"nvlab/internal/option"
 	"nvlab/internal/units"
 	"nvlab/nvdimm/backend"
 	"slices"
@@ -30,7 +31,7 @@ type PlugConfig struct {
 // Plug adds a DIMM. One that is refused leaves no trace.
 func (r *Root) Plug(c PlugConfig) (*DIMM, error) {
 	if !r.config.Enabled {
-		return nil, errors.New("nvdimm is not enabled: missing 'nvdimm' in '-M': the machine was made with nvdimm=False")
+		return nil, &option.Error{Err: errors.New("nvdimm is not enabled: missing 'nvdimm' in '-M'"), Option: "nvdimm", Want: true}
 	}
 	if c.Backend == nil {
 		return nil, errors.New("'memdev' property must be set: give a backend")
@@ -42,7 +43,7 @@ func (r *Root) Plug(c PlugConfig) (*DIMM, error) {
 		return nil, err
 	}
 	if c.Backend.ReadOnly() && !c.Unarmed {
-		return nil, fmt.Errorf("'unarmed' property must be 'on' since memdev %s is read-only: give unarmed=True", c.Backend)
+		return nil, &option.Error{Err: fmt.Errorf("'unarmed' property must be 'on' since memdev %s is read-only", c.Backend), Option: "unarmed", Want: true}
 	}
 	size, err := pmemSize(c.Backend, c.LabelSize)
 	if err != nil {

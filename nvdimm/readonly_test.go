@@ -36,7 +36,7 @@ func TestReadOnly(t *testing.T) {
 			r := newRoot(t, Config{})
 			d, err := r.Plug(PlugConfig{Backend: b, LabelSize: 128 * kib, Unarmed: c.unarmed})
 			if !c.ok {
-				sentence(t, "Plug of a read-only backend", err, dir, "'unarmed' property must be 'on' since memdev {dir}/file is read-only: give unarmed=True")
+				sentence(t, "Plug of a read-only backend", err, dir, "'unarmed' property must be 'on' since memdev {dir}/file is read-only")
 				continue
 			}
 			if err != nil {

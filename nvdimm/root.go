@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"nvlab/acpi"
+	"nvlab/internal/option"
 	"nvlab/internal/units"
 	"nvlab/nvdimm/backend"
 )
@@ -109,9 +110,9 @@ func (c Config) capabilities() (uint32, error) {
 	case caps < 0 || caps > 0xffffffff:
 		return 0, fmt.Errorf("nvdimm_cap=%d does not fit 32 bits: it is 0 to %#x", caps, defined)
 	case c.Strict && caps&^defined != 0:
-		return 0, fmt.Errorf("nvdimm_cap=%d has undefined bits %#x: ACPI 6.2A table 5-137 defines bits 0 to 2; strict=False lets it through", caps, caps&^defined)
+		return 0, &option.Error{Err: fmt.Errorf("nvdimm_cap=%d has undefined bits %#x: ACPI 6.2A table 5-137 defines bits 0 to 2", caps, caps&^defined), Option: "strict", Want: false}
 	case c.Strict && caps&acpi.CapCPUCacheFlush != 0 && caps&acpi.CapMemoryController == 0:
-		return 0, fmt.Errorf("nvdimm_cap=%d: if bit 0 is set to 1 then bit 1 shall be set to 1 as well: give %d; strict=False lets it through", caps, caps|acpi.CapMemoryController)
+		return 0, &option.Error{Err: fmt.Errorf("nvdimm_cap=%d: if bit 0 is set to 1 then bit 1 shall be set to 1 as well: give %d", caps, caps|acpi.CapMemoryController), Option: "strict", Want: false}
 	}
 	return uint32(caps), nil
 }

@@ -103,7 +103,7 @@ func (k *class[H]) attr(h H, name string) (starlark.Value, error) {
 			err = c.err
 		}
 		if err != nil {
-			return nil, err
+			return nil, inWords(err)
 		}
 		if v == nil {
 			v = starlark.None

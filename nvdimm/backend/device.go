@@ -3,6 +3,7 @@ package backend
 import (
 	"fmt"
 	"io/fs"
+	"nvlab/internal/option"
 	"nvlab/internal/units"
 	"os"
 	"path/filepath"
@@ -73,7 +74,7 @@ func (c FileConfig) openDAX(info fs.FileInfo) (*Backend, error) {
 	align := max(c.Align, PageSize)
 	switch {
 	case !c.Share:
-		return nil, fmt.Errorf("%s: a device-DAX device can only be shared: give share=True", c.Path)
+		return nil, &option.Error{Err: fmt.Errorf("%s: a device-DAX device can only be shared", c.Path), Option: "share", Want: true}
 	case c.Offset%d.align != 0:
 		return nil, fmt.Errorf("%s: offset %#x must be a multiple of the device's alignment %#x", c.Path, c.Offset, d.align)
 	case d.align > align:

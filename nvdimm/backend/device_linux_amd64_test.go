@@ -73,7 +73,7 @@ func TestDeviceDAXRefuses(t *testing.T) {
 		want   string
 	}{
 		{FileConfig{Size: 64 * mib, Share: true, sysfs: sysfs}, "/dev/zero: backing store align 0x200000 is larger than 'align' option 0x1000: give align=2MiB"},
-		{FileConfig{Size: 64 * mib, Align: 2 * mib, sysfs: sysfs}, "/dev/zero: a device-DAX device can only be shared: give share=True"},
+		{FileConfig{Size: 64 * mib, Align: 2 * mib, sysfs: sysfs}, "/dev/zero: a device-DAX device can only be shared"},
 		{FileConfig{Size: 63 * mib, Align: 2 * mib, Share: true, sysfs: sysfs}, "/dev/zero: size 0x3f00000 must be a multiple of the device's alignment 0x200000"},
 		{FileConfig{Size: 62 * mib, Offset: mib, Align: 2 * mib, Share: true, sysfs: sysfs}, "/dev/zero: offset 0x100000 must be a multiple of the device's alignment 0x200000"},
 		{FileConfig{Size: 128 * mib, Align: 2 * mib, Share: true, sysfs: sysfs}, "/dev/zero: backing store size 0x4000000 does not match 'size' option 0x8000000: a device has the size it has; give size 64MiB"},
