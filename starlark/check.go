@@ -26,7 +26,7 @@ func (m checkModule) Attr(name string) (starlark.Value, error) {
 }
 func (checkModule) AttrNames() []string { return checkClass.attrNames() }
 
-var checkClass = newClass("check", "The checks. One that fails ends its test and shows the source line, both values with their types, and for bytes a hex diff of at most 8 rows.", []member[checkModule]{
+var checkClass = newClass("check", "The checks. One that fails ends its test and shows the source line, both values with their types, and for bytes a hex diff of at most 8 rows; one of result.exit_code or another attribute of a result shows what the command said as well. A test that passes without a check, and without a command that must end well, is told of.", []member[checkModule]{
 	compare("eq", syntax.EQL, `got == want.`),
 	compare("ne", syntax.NEQ, `got != want.`),
 	{name: "true", sig: `(cond, msg="")`, doc: `cond is true, or a value that counts as true.`,

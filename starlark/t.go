@@ -130,7 +130,7 @@ With the name of a kernel's package, kernel="linux-image-6.1.0-53-cloud-amd64" o
 			return nil, t.later(fn)
 		}},
 	{name: "run", sig: `(name, fn)`,
-		doc:  `Runs fn(t) as a subtest with a t of its own, and returns whether it did not fail. A subtest that fails fails its test, which goes on.`,
+		doc:  `Runs fn(t) as a subtest with a t of its own, and returns whether it did not fail. A subtest that fails fails its test, which goes on. The consoles, kernel logs and backends that it used are kept with it, those of machines of its test as well.`,
 		call: runSub},
 })
 
