@@ -7,6 +7,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"nvlab/internal/option"
 )
 
 // A process claims the files that its backends write, so that two processes do
@@ -90,7 +92,7 @@ func (x *Experiment) claim(b *Backend, o FileBackendOptions) error {
 	release, err := claimFile(b.Path())
 	switch {
 	case err != nil && !o.Unlocked:
-		return fmt.Errorf("path=%q: %w: lock=False lets both", o.Path, err)
+		return &option.Error{Err: fmt.Errorf("path=%q: %w", o.Path, err), Option: "lock", Want: false}
 	case err != nil:
 		b.contended = true
 		return nil

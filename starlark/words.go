@@ -22,6 +22,7 @@ var reasons = map[string]string{
 	"strict":   "%s lets malformed firmware through",
 	"readonly": "%s opens one that is there",
 	"nvdimm":   "t.vm(%s) has it",
+	"lock":     "%s lets both",
 }
 
 // inWords adds to an error from below the words in which a scenario would do
