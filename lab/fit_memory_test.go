@@ -50,3 +50,15 @@ func TestGuestsFitOrSaySo(t *testing.T) {
 		}
 	}
 }
+
+// TestLargeGuestInDefaultMemory: fio's packages have more than half of the
+// default memory, and only what is used of them comes.
+func TestLargeGuestInDefaultMemory(t *testing.T) {
+	x := vmExperiment(t)
+	v := packagedVM(t, x, VMOptions{}, "fio")
+	mustBoot(t, v)
+	out := mustRun(t, v, "fio --name=job --filename=/tmp/job --size=1M --ioengine=sync --rw=randwrite --bs=4k | grep -o 'err= 0'; python3 -c 'print(6*7)'")
+	if out != "err= 0\n42\n" {
+		t.Errorf("fio and python3 in the default memory say %q", out)
+	}
+}
