@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // DefaultLimit is how large a store may get before a build removes the guests
@@ -115,6 +116,20 @@ func (s *Store) Prune(limit int64) ([]string, error) {
 	if err := s.pruneDownloads(); err != nil {
 		return nil, err
 	}
+	// Files of a writer that died, and what earlier versions of nvlab kept.
+	for _, pattern := range []string{"*/.new-*", "*/*/.new-*", "guests/*/initrds"} {
+		left, err := filepath.Glob(filepath.Join(s.dir, pattern))
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range left {
+			if st, err := os.Stat(name); err == nil && time.Since(st.ModTime()) > writing {
+				if err := os.RemoveAll(name); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
 	return s.evict(limit, s.defaultName())
 }
 
@@ -128,6 +143,9 @@ func (s *Store) bound(keep string) error {
 	_, err = s.evict(limit, keep, s.defaultName())
 	return err
 }
+
+// writing is more than the time that a file takes to be written.
+const writing = time.Hour
 
 func (s *Store) evict(limit int64, keep ...string) (gone []string, err error) {
 	size, err := s.Size()

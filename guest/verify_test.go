@@ -233,6 +233,36 @@ func TestPruneKeepsWhatIsUsed(t *testing.T) {
 	}
 }
 
+// TestPruneRemovesWhatDiedLeft: files of a writer that was killed, and folders of
+// earlier versions.
+func TestPruneRemovesWhatDiedLeft(t *testing.T) {
+	newRepo(t)
+	s := open(t, t.TempDir())
+	im := ensure(t, s, Spec{})
+	old := time.Now().Add(-2 * writing)
+	left := map[string]bool{filepath.Join(im.Dir(), ".new-1"): false, filepath.Join(im.Dir(), "initrds"): false, filepath.Join(im.Dir(), ".new-2"): true}
+	for name, young := range left {
+		if err := os.Mkdir(name, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if !young {
+			if err := os.Chtimes(name, old, old); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := s.Prune(DefaultLimit); err != nil {
+		t.Fatal(err)
+	}
+	for name, young := range left {
+		if _, err := os.Stat(name); (err == nil) != young {
+			t.Errorf("after Prune %s is there: %v, want %v", filepath.Base(name), err == nil, young)
+		}
+	}
+	im.Close()
+	ensure(t, s, Spec{})
+}
+
 // TestReplacedGuestGoesOn reads an initramfs whose guest was built anew.
 func TestReplacedGuestGoesOn(t *testing.T) {
 	newRepo(t)
