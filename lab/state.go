@@ -27,6 +27,8 @@ func (e *StateError) Error() string {
 		return "the VM is off"
 	case e.State == Crashed:
 		return "the guest has crashed"
+	case e.Next == StepEnd:
+		return "the VM is on already"
 	}
 	return "the VM is on"
 }

@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/signal"
@@ -307,4 +308,43 @@ func (d *deferred) ensure(name string) error {
 		return d.bring(l)
 	}
 	return nil
+}
+
+// maxInterpreters bounds the interpreters of interpreters, as Linux does
+// (fs/exec.c, exec_binprm).
+const maxInterpreters = 5
+
+// ensureProgram brings a program that the agent itself is about to run, and the
+// interpreter that it names. The agent's child has copies of the leases'
+// descriptors until it runs the program, so that its open could not end one.
+func (d *deferred) ensureProgram(name string) error {
+	for range maxInterpreters {
+		if err := d.ensure(name); err != nil {
+			return err
+		}
+		if name = interpreter(name); name == "" {
+			return nil
+		}
+	}
+	return nil
+}
+
+// interpreter is what a script's first line names, "" of any other file.
+func interpreter(name string) string {
+	f, err := os.Open(name)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	line := make([]byte, 256) // BINPRM_BUF_SIZE
+	n, _ := io.ReadFull(f, line)
+	text, ok := strings.CutPrefix(string(line[:n]), "#!")
+	if !ok {
+		return ""
+	}
+	text, _, _ = strings.Cut(text, "\n")
+	if words := strings.Fields(text); len(words) > 0 {
+		return words[0]
+	}
+	return ""
 }

@@ -164,8 +164,33 @@ func pipe(agentReads bool) (ours *os.File, theirs int, err error) {
 	return os.NewFile(uintptr(our), "pipe"), their, nil
 }
 
-// run serves one Run request.
-func (s *server) run(r *request, m proto.Run) {
+// A killer ends a process, at once or as soon as it has begun.
+type killer struct {
+	mu     sync.Mutex
+	pid    int // of the process, once it has begun
+	killed bool
+}
+
+func (k *killer) kill() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.killed = true
+	if k.pid != 0 {
+		unix.Kill(-k.pid, unix.SIGKILL)
+	}
+}
+
+func (k *killer) began(pid int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.pid = pid
+	if k.killed {
+		unix.Kill(-pid, unix.SIGKILL)
+	}
+}
+
+// run serves one Run request, whose input comes from in.
+func (s *server) run(r *request, m proto.Run, in *inbox, k *killer) {
 	dir := m.Dir
 	if dir == "" {
 		dir = "/"
@@ -192,6 +217,11 @@ func (s *server) run(r *request, m proto.Run) {
 		}
 		ours[i], theirs[i] = f, fd
 	}
+	if path, err := lookPath(m.Argv[0], env); err == nil {
+		if err := s.deferred.ensureProgram(path); err != nil {
+			report(err) // and it will not run
+		}
+	}
 	pid, exited, err := s.procs.start(m.Argv, &syscall.ProcAttr{
 		Dir: dir, Env: env,
 		Files: []uintptr{uintptr(theirs[0]), uintptr(theirs[1]), uintptr(theirs[2])},
@@ -209,10 +239,7 @@ func (s *server) run(r *request, m proto.Run) {
 		r.notStarted(err)
 		return
 	}
-	in := r.receives()
-	s.mu.Lock()
-	r.cancel = func() { unix.Kill(-pid, unix.SIGKILL) }
-	s.mu.Unlock()
+	k.began(pid)
 	go feed(ours[0], in)
 	var streams sync.WaitGroup
 	streams.Go(func() { pump(r, ours[1], proto.KindStdout) })

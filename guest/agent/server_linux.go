@@ -160,7 +160,12 @@ func (s *server) begin(r *request, f proto.Frame) {
 			r.fail(err)
 			return
 		}
-		s.run(r, m)
+		k := &killer{}
+		in := r.receives()
+		s.mu.Lock()
+		r.cancel = k.kill
+		s.mu.Unlock()
+		go s.run(r, m, in, k) // the program may have to come from the host first
 	case proto.KindReadFile:
 		name := string(f.Payload)
 		go func() { r.finish(readFile(r, name)) }()
