@@ -198,7 +198,7 @@ func TestQuickstartOnABackendOfQEMU(t *testing.T) {
 	dir := t.TempDir()
 	backend := filepath.Join(dir, "pmem0.img")
 	m, err := Start(t.Context(), Options{
-		Kernel: g.KernelPath, Initrd: g.initrd, Cmdline: qemuCmdline,
+		Kernel: g.KernelPath, Initrd: g.initrd, Files: g.Kept().Open, Cmdline: qemuCmdline,
 		Memory: 256 * mib, Slots: 2, MaxMem: 4 << 30, Persistence: "cpu",
 		DIMMs: []DIMM{{ID: "nvdimm1", Path: backend, Size: 64 * mib, Share: true, LabelSize: 128 * kib}},
 	})

@@ -30,7 +30,7 @@ func Start(ctx context.Context, o Options) (_ *Machine, err error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Machine{dir: dir, ended: make(chan struct{})}
+	m := &Machine{dir: dir, ended: make(chan struct{}), client: proto.Client{Files: o.Files}}
 	defer func() {
 		if err != nil {
 			m.Close()
@@ -119,6 +119,9 @@ func (m *Machine) feed(limit time.Duration, done func() bool) error {
 		n, err := m.agent.Read(buf)
 		if err == nil {
 			err = m.client.Feed(buf[:n])
+		}
+		if out := m.client.Outgoing(); err == nil && len(out) > 0 {
+			_, err = m.agent.Write(out)
 		}
 		if err != nil {
 			return m.failure(fmt.Errorf("waiting for the guest's agent: %w", err))

@@ -2,6 +2,7 @@ package qemutest
 
 import (
 	"fmt"
+	"io"
 	"strings"
 )
 
@@ -20,6 +21,9 @@ type Options struct {
 	Persistence    string // nvdimm-persistence: "cpu", "mem-ctrl" or ""
 	Nodes          int    // NUMA nodes; 0 for a machine without NUMA
 	DIMMs          []DIMM
+
+	// Files opens what the guest's agent asks for by name; see proto.Client.
+	Files func(name string) (io.Reader, error)
 }
 
 // A DIMM is a backend with the -device nvdimm on it.

@@ -64,7 +64,7 @@ func TestRefusals(t *testing.T) {
 				}
 				qemu.DIMMs, nvlab.DIMMs = append(qemu.DIMMs, d.in(dir)), append(nvlab.DIMMs, d)
 			}
-			qemu.Kernel, qemu.Initrd = g.KernelPath, g.initrd
+			qemu.Kernel, qemu.Initrd, qemu.Files = g.KernelPath, g.initrd, g.Kept().Open
 			if got := refusalOf(t, qemu); !strings.Contains(got, tt.words) {
 				t.Errorf("QEMU says %q, want %q in it", got, tt.words)
 			}

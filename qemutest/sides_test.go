@@ -37,6 +37,7 @@ func startQEMU(ctx context.Context, o Options, dir string) (side, error) {
 		return nil, err
 	}
 	o.Kernel, o.Initrd, o.Cmdline = cmp.Or(g.VmlinuxPath, g.KernelPath), g.initrd, qemuCmdline
+	o.Files = g.Kept().Open
 	dimms := o.DIMMs
 	o.DIMMs = nil
 	for _, d := range dimms {

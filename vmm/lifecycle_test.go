@@ -5,12 +5,14 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
 
 	"nvlab/internal/held"
 	"nvlab/vmm"
+	"nvlab/vmm/soft"
 )
 
 // lives are the ways of a machine from its start to its end. Each ends in a
@@ -131,4 +133,32 @@ func interrupted(t *testing.T, p *pc) {
 	if _, err := p.Run(ctx, 1<<62, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("Run that SIGINT ends = %v", err)
 	}
+}
+
+// TestClosedMachineHoldsNoProcessors: somebody may hold the memory of a machine
+// that was closed, and processors with their translated code are large.
+func TestClosedMachineHoldsNoProcessors(t *testing.T) {
+	heap := func() uint64 {
+		runtime.GC()
+		var s runtime.MemStats
+		runtime.ReadMemStats(&s)
+		return s.HeapAlloc
+	}
+	var held []*vmm.RAM
+	before := heap()
+	const machines = 8
+	for range machines {
+		m, err := vmm.Assemble(vmm.Config{Memory: 32 << 20, Engine: soft.Engine{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, m.Memory())
+		if err := m.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if grown := int64(heap()) - int64(before); grown > machines<<20 {
+		t.Errorf("%d closed machines whose memory is held take %d KiB of heap, want at most 1 MiB each", machines, grown>>10)
+	}
+	runtime.KeepAlive(held)
 }

@@ -207,6 +207,7 @@ func (m *Machine) Close() error {
 		m.procs = nil
 	}
 	if m.ram != nil {
+		m.ram.wrote = nil // the processors, of whom somebody may still hold the memory
 		err = errors.Join(err, m.ram.close())
 	}
 	return err
