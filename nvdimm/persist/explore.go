@@ -76,6 +76,8 @@ type point struct {
 	crowded int       // lines with more contents than are listed
 	now     choice    // what choose made, until it makes another
 	drawn   []content // in now
+	none    choice    // every line without its ops, and
+	every   choice    // with all of them, once somebody asked
 }
 
 func (r *replay) point() *point {
@@ -124,17 +126,25 @@ func (p *point) small() bool {
 	return p.whole && p.total.IsInt64() && p.total.Int64() <= maxExhaustive
 }
 
-// choice is a content per line, and the number of the label's prefix.
+// choice is a content per line, and the number of the label's prefix. Lines are
+// changed by set only.
 type choice struct {
 	lines []*content
+	sum   hash // of lines
 	tear  int
 }
 
-func (p *point) hash(c *choice) hash {
-	h := p.rest
-	for _, l := range c.lines {
-		h = h.xor(l.hash)
+// set gives line i a content.
+func (c *choice) set(i int, to *content) {
+	if old := c.lines[i]; old != nil {
+		c.sum = c.sum.xor(old.hash)
 	}
+	c.sum = c.sum.xor(to.hash)
+	c.lines[i] = to
+}
+
+func (p *point) hash(c *choice) hash {
+	h := p.rest.xor(c.sum)
 	if p.label != nil {
 		h = h.xor(p.r.labelChange(*p.label, min(c.tear*atomBytes, len(p.label.data))))
 	}

@@ -22,7 +22,7 @@ func (p *point) choose(method rune, k int) *choice {
 		return c
 	case 'l':
 		c := p.all(true)
-		c.lines[k] = &p.known[k].list[0]
+		c.set(k, &p.known[k].list[0])
 		return c
 	}
 	return p.sample(k, method == 'p')
@@ -33,16 +33,28 @@ func (p *point) choice() *choice {
 	if p.now.lines == nil {
 		p.now.lines = make([]*content, len(p.lines))
 	}
-	p.now.tear, p.drawn = 0, p.drawn[:0]
+	clear(p.now.lines)
+	p.now.sum, p.now.tear, p.drawn = hash{}, 0, p.drawn[:0]
 	return &p.now
 }
 
-// all is the choice in which every line has all its ops, or none.
+// all is the choice in which every line has all its ops, or none. The states
+// that differ from it in a line or two are many, and should cost no more than
+// those lines.
 func (p *point) all(survive bool) *choice {
-	c := p.choice()
-	for i := range c.lines {
-		c.lines[i] = p.extreme(i, survive)
+	from := &p.none
+	if survive {
+		from = &p.every
 	}
+	if from.lines == nil {
+		from.lines = make([]*content, len(p.lines))
+		for i := range from.lines {
+			from.set(i, p.extreme(i, survive))
+		}
+	}
+	c := p.choice()
+	copy(c.lines, from.lines)
+	c.sum = from.sum
 	return c
 }
 
@@ -61,7 +73,8 @@ func (p *point) nth(k int) *choice {
 	c.tear, k = k%p.tears(), k/p.tears()
 	for i, l := range p.known {
 		n := len(l.list)
-		c.lines[i], k = &l.list[k%n], k/n
+		c.set(i, &l.list[k%n])
+		k /= n
 	}
 	return c
 }
@@ -114,27 +127,27 @@ func (p *point) sample(k int, plain bool) *choice {
 		c := p.all(which == lostAlone)
 		at := p.byInterest()[n%len(p.lines)]
 		if n < len(p.lines) {
-			c.lines[at] = p.extreme(at, which == keptAlone)
+			c.set(at, p.extreme(at, which == keptAlone))
 			return c
 		}
 		// Each line had its turn: now they are torn, or two together.
-		if c.lines[at] = p.any(at, &g); plain {
-			c.lines[at] = p.extreme(at, which == keptAlone)
+		if c.set(at, p.any(at, &g)); plain {
+			c.set(at, p.extreme(at, which == keptAlone))
 			other := int(g.below(uint64(len(p.lines))))
-			c.lines[other] = p.extreme(other, which == keptAlone)
+			c.set(other, p.extreme(other, which == keptAlone))
 		}
 		return c
 	case which == someLines && (plain || len(p.lines) > 1):
 		c := p.choice()
 		for i := range c.lines {
-			c.lines[i] = p.extreme(i, g.below(2) != 0)
+			c.set(i, p.extreme(i, g.below(2) != 0))
 		}
 		c.tear = int(g.below(uint64(p.tears())))
 		return c
 	}
 	c := p.choice()
 	for i := range c.lines {
-		c.lines[i] = p.any(i, &g)
+		c.set(i, p.any(i, &g))
 	}
 	c.tear = int(g.below(uint64(p.tears())))
 	return c
