@@ -69,7 +69,7 @@ var tolerated = map[string]*regexp.Regexp{
 	"faults/bugs.star/test_index_block": regexp.MustCompile(`probe of nmem1 failed with error -5`),
 	"faults/bugs.star/test_free_blocks": regexp.MustCompile(`nfree 1 smaller than lane count|error in arena_discover: -19|probe of btt0\.1 failed|io error in WRITE sector|WARNING: .* nsio_rw_bytes`),
 	"faults/filesystem.star/test_xfs":   regexp.MustCompile(`DAX enabled. Warning: EXPERIMENTAL`),
-	"faults/recovery.star/test_xfs":     regexp.MustCompile(`DAX enabled. Warning: EXPERIMENTAL|log mount(/recovery)? failed|Metadata CRC error detected at xfs_ag`),
+	"faults/recovery.star/test_xfs":     regexp.MustCompile(`DAX enabled. Warning: EXPERIMENTAL|log mount(/recovery)? failed|Metadata CRC error detected at xfs_(ag|inobt)`),
 	"faults/recovery.star/test_ext4":    regexp.MustCompile(`error loading journal|invalid superblock checksum`),
 }
 

@@ -370,7 +370,7 @@ func (c *chaos) sound() {
 func (c *chaos) fullDisk() string {
 	run := chaosRun{args: []string{"run", "--artifacts", c.work + "/artifacts", c.scenario(nil, "pmem0.img")}}
 	size := 1 + c.random.IntN(10<<10)
-	what := fmt.Sprintf("a disk of %d KiB", size)
+	var what string
 	if _, err := exec.LookPath("unshare"); err == nil && os.Geteuid() == 0 && c.random.IntN(2) == 0 {
 		run.disk = size
 		if size > 1<<10 {

@@ -239,7 +239,7 @@ func (g *guarder) expr(e syntax.Expr) syntax.Expr {
 		if entry, ok := e.Body.(*syntax.DictEntry); ok {
 			g.entry(entry)
 		} else {
-			e.Body = g.expr(e.Body.(syntax.Expr))
+			e.Body = g.expr(e.Body)
 		}
 		for _, clause := range e.Clauses {
 			switch c := clause.(type) {
