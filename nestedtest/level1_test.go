@@ -96,8 +96,12 @@ func newLevel1(t *testing.T, dir, script string) *level1 {
 		}
 	}
 	folder := filepath.Dir(inner.KernelPath)
-	for _, name := range []string{"manifest.json", "initrd.cpio", "vmlinux", "kernel"} {
-		add(path.Join("cache/nvlab/guests", filepath.Base(folder), name), 0o644, filepath.Join(folder, name))
+	files, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		add(path.Join("cache/nvlab/guests", filepath.Base(folder), f.Name()), 0o644, filepath.Join(folder, f.Name()))
 	}
 	if err := tree.AddFile("cache/nvlab/guests/default", 0o644, []byte(filepath.Base(folder)+"\n")); err != nil {
 		t.Fatal(err)
