@@ -13,12 +13,10 @@
 // Errors have a class, see [ClassOf]: the scenario's mistake, the guest's
 // failure, the host's, nvlab's own.
 //
-// The guest's pid 1 is [Options].Agent, by default the program itself. Its
-// main, or its tests' TestMain, then has to begin with
-//
-//	agent.Main() // of nvlab/guest/agent: returns at once, but in a guest
-//
-// and it has to be a static program for linux/amd64 (CGO_ENABLED=0).
+// The guest's pid 1 is a program of its own, cmd/nvlab-agent: the file that
+// [Options].Agent names, one beside the running program, or one that the Go
+// toolchain builds once. A program of the caller's that is named there begins
+// its main with agent.Main of nvlab/guest/agent, and is static.
 package lab
 
 import (
