@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -61,7 +62,7 @@ func rowOf(rows []row, pkg string) *row {
 
 // may says whether a row's packages may import one.
 func (r *row) may(rows []row, pkg string) bool {
-	if within(pkg, "internal") || pkg == r.folder || within(pkg, r.folder) && rowOf(rows, pkg) == r {
+	if within(pkg, "internal") || rowOf(rows, pkg) == r {
 		return true
 	}
 	for _, folder := range r.imports {
@@ -70,17 +71,7 @@ func (r *row) may(rows []row, pkg string) bool {
 		}
 	}
 	// A part with a row of its own is its parent's to use: vmm has vmm/boot.
-	return within(pkg, r.folder) && !strings.Contains(r.folder, "/") && !imports(rowOf(rows, pkg), r.folder)
-}
-
-// imports says that a row names a folder: its packages are above that one.
-func imports(r *row, folder string) bool {
-	for _, f := range r.imports {
-		if f == folder {
-			return true
-		}
-	}
-	return false
+	return within(pkg, r.folder) && !strings.Contains(r.folder, "/") && !slices.Contains(rowOf(rows, pkg).imports, r.folder)
 }
 
 // TestImports: what a package imports is in ARCHITECTURE.md, and what is there

@@ -6,9 +6,7 @@ import (
 )
 
 // socketPair is a connected pair of sockets: the end that stays here, with
-// deadlines, and the one for a child. Package net would do, but it makes test
-// binaries dynamic ones where there is a C compiler, and those are no guest
-// agents.
+// deadlines, and the one for a child.
 func socketPair(name string) (ours, theirs *os.File, err error) {
 	syscall.ForkLock.RLock()
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
