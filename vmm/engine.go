@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"nvlab/internal/pages"
 )
 
 // An Engine makes the processors of one machine. It knows memory, ports and
@@ -64,6 +66,20 @@ type Processors interface {
 	Close() error
 }
 
+// Saver are Processors that can be saved and loaded, between Runs.
+type Saver interface {
+	Processors
+	// Save returns all that the processors are. What differs only in what was
+	// derived of it, such as caches, gives the same bytes.
+	Save() ([]byte, error)
+	// Load makes them what others were when those were saved: of the same
+	// build, with the same ProcessorSpec, and memory that is the same already.
+	Load([]byte) error
+	// Cleaned says that sets of dirty pages were emptied: the next store to
+	// each page is told again.
+	Cleaned()
+}
+
 // Bus is where accesses go that reach no memory. Sizes are 1, 2, 4 or 8
 // bytes; a value's unused high bits are zero. Reads of nothing are all ones.
 type Bus interface {
@@ -82,6 +98,10 @@ type Region struct {
 	ReadOnly  bool   // stores are dropped
 	Observed  bool   // engines hold no direct pointer for stores
 	Revocable bool   // someone may truncate the file below: access can fault
+
+	// Dirty, if not nil, is told which pages of Mem are stored to: before the
+	// guest stores to a page, the engine puts it into the set.
+	Dirty *pages.Set
 }
 
 // Entry is the state of the first CPU at a 64-bit boot: long mode, flat
