@@ -1,0 +1,54 @@
+package cow
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// A root is the bytes that all memories and images of one descent share. They
+// do not change after the first Freeze.
+type root struct {
+	store store
+	size  uint64
+	refs  atomic.Int64 // memories and images
+
+	summed sync.Once
+	sums   []pageSum
+	err    error
+}
+
+// A store is how a host keeps the bytes of a root.
+type store interface {
+	// first maps the root's own bytes, which can be stored to until freeze.
+	first() ([]byte, error)
+	// freeze makes what mem, of first, holds the root's for good. Stores to
+	// mem are its own from then on.
+	freeze(mem []byte) error
+	// private maps bytes that are the root's until they are stored to.
+	private() ([]byte, error)
+	unmap(mem []byte) error
+
+	// page is a page of a root that is frozen, which must not be stored to.
+	page(n uint64) ([]byte, error)
+	read(p []byte, off uint64) error
+	// write is for a root that nobody maps.
+	write(p []byte, off uint64) error
+	touched() []Range
+
+	close() error
+}
+
+func newRoot(s store, size uint64) *root {
+	r := &root{store: s, size: size}
+	r.retain()
+	return r
+}
+
+func (r *root) retain() { r.refs.Add(1) }
+
+func (r *root) release() error {
+	if r.refs.Add(-1) > 0 {
+		return nil
+	}
+	return r.store.close()
+}

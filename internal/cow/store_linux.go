@@ -1,0 +1,124 @@
+package cow
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// memfd is a store that lets the kernel copy what is stored to.
+type memfd struct {
+	fd   int
+	size uint64
+
+	once sync.Once
+	view []byte // mapped read-only when it is first wanted
+	err  error
+}
+
+func newStore(size uint64) (store, error) {
+	if err := checkSize(size); err != nil {
+		return nil, err
+	}
+	fd, err := unix.MemfdCreate("nvlab", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("memfd_create: %w", err)
+	}
+	if err := unix.Ftruncate(fd, int64(size)); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("memory of %d MiB: %w", size>>20, err)
+	}
+	return &memfd{fd: fd, size: size}, nil
+}
+
+func (s *memfd) mmap(prot, flags int) ([]byte, error) {
+	mem, err := unix.Mmap(s.fd, 0, int(s.size), prot, flags|unix.MAP_NORESERVE)
+	if err != nil {
+		return nil, fmt.Errorf("mapping %d MiB of memory: %w", s.size>>20, err)
+	}
+	return mem, nil
+}
+
+func (s *memfd) first() ([]byte, error) {
+	return s.mmap(unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+}
+
+func (s *memfd) private() ([]byte, error) {
+	return s.mmap(unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE)
+}
+
+// freeze keeps the address. The new mapping has no page-table entries: later
+// accesses fault, reads for 16 pages at a time. To make all entries here
+// (MADV_POPULATE_READ) takes longer than the faults of a guest that goes on.
+func (s *memfd) freeze(mem []byte) error {
+	if err := mapOver(mem, s.fd); err != nil {
+		return fmt.Errorf("mapping %d MiB of memory privately: %w", s.size>>20, err)
+	}
+	return nil
+}
+
+func (*memfd) unmap(mem []byte) error { return unix.Munmap(mem) }
+
+func (s *memfd) page(n uint64) ([]byte, error) {
+	s.once.Do(func() { s.view, s.err = s.mmap(unix.PROT_READ, unix.MAP_SHARED) })
+	if s.err != nil {
+		return nil, s.err
+	}
+	return pageOf(s.view, n), nil
+}
+
+// read does not go through the view: reading a hole there would have the
+// kernel find a page for it.
+func (s *memfd) read(p []byte, off uint64) error {
+	for len(p) > 0 {
+		n, err := unix.Pread(s.fd, p, int64(off))
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return fmt.Errorf("reading memory at %#x: %w", off, err)
+		case n == 0:
+			return fmt.Errorf("reading memory at %#x: %w", off, io.ErrUnexpectedEOF)
+		}
+		p, off = p[max(n, 0):], off+uint64(max(n, 0))
+	}
+	return nil
+}
+
+func (s *memfd) write(p []byte, off uint64) error {
+	for len(p) > 0 {
+		n, err := unix.Pwrite(s.fd, p, int64(off))
+		if err != nil && err != unix.EINTR {
+			return fmt.Errorf("writing memory at %#x: %w", off, err)
+		}
+		p, off = p[max(n, 0):], off+uint64(max(n, 0))
+	}
+	return nil
+}
+
+// touched are the parts that have pages.
+func (s *memfd) touched() (list []Range) {
+	for from := int64(0); from < int64(s.size); {
+		start, err := unix.Seek(s.fd, from, unix.SEEK_DATA)
+		if err != nil {
+			break // ENXIO: nothing but a hole
+		}
+		end, err := unix.Seek(s.fd, start, unix.SEEK_HOLE)
+		if err != nil {
+			break
+		}
+		from = end
+		list = append(list, Range{uint64(start), uint64(end - start)})
+	}
+	return list
+}
+
+func (s *memfd) close() error {
+	err := unix.Close(s.fd)
+	if s.view != nil {
+		err = errors.Join(err, unix.Munmap(s.view))
+	}
+	return err
+}
