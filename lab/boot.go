@@ -114,7 +114,7 @@ func (v *VM) start(image *image) error {
 	}
 	v.m, v.client, v.lost = m, &proto.Client{Files: image.kept.Open}, nil
 	v.image = image
-	v.symbols, v.processes = nil, nil
+	v.symbols, v.tasks = nil, nil
 	v.power.begin()
 	for _, d := range v.dimms {
 		if err := v.addMemory(d); err != nil {

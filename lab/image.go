@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"nvlab/guest"
+	"nvlab/guest/introspect"
 	"nvlab/vmm/boot"
 )
 
@@ -16,10 +17,9 @@ type image struct {
 	*guest.Image
 	kernel *boot.Kernel
 	initrd *guest.Initramfs
-	path   string        // of the kernel
 	note   atomic.Uint64 // where its last boot had the description of its log
 	kept   *guest.Kept
-	onceTasks
+	layout func() *introspect.Layout // of its tasks, nil if that is not known
 }
 
 // images are those that a run has used, so that the thousandth boot costs no
@@ -118,7 +118,10 @@ func (l *Lab) build(ctx context.Context, spec guest.Spec) (*image, error) {
 	if path == "" {
 		path = made.KernelPath
 	}
-	i.path = path
+	i.layout = sync.OnceValue(func() *introspect.Layout {
+		layout, _ := introspect.ReadLayout(path)
+		return layout
+	})
 	i.kernel, err = boot.Load(path)
 	return i, err
 }

@@ -2,13 +2,12 @@ package lab
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"strconv"
 	"strings"
 
+	"nvlab/guest/introspect"
 	"nvlab/guest/klog"
-	"nvlab/vmm"
 )
 
 // A kernelLog is what the kernel of one boot logged, read from its memory. It is
@@ -99,45 +98,17 @@ func (v *VM) lastWords() string {
 // this kernel had it, or at every page.
 func (v *VM) findLog() *klog.Log {
 	ram := v.m.Memory()
-	if log := logAt(ram, v.image.note.Load()); log != nil {
+	translate := func(root, addr uint64) (uint64, bool) { return introspect.Translate(ram, root, addr) }
+	if log := klog.At(ram, translate, v.image.note.Load()); log != nil {
 		return log
 	}
 	for _, r := range ram.Touched() {
-		for at := r.Base; at < r.End(); at += pageSize {
-			if log := logAt(ram, at); log != nil {
+		for at := r.Base; at < r.End(); at += klog.NoteAlign {
+			if log := klog.At(ram, translate, at); log != nil {
 				v.image.note.Store(at)
 				return log
 			}
 		}
 	}
 	return nil
-}
-
-const pageSize = 4096
-
-// logAt is the log that a note at a physical address describes.
-func logAt(ram *vmm.RAM, at uint64) *klog.Log {
-	var head [klog.NoteSize]byte
-	if _, err := ram.ReadAt(head[:], int64(at)); err != nil || !klog.IsNote(head[:]) {
-		return nil
-	}
-	note, err := klog.ReadNote(ram, at)
-	if err != nil {
-		return nil
-	}
-	log, err := klog.New(ram, translator(ram), note)
-	if err != nil {
-		return nil
-	}
-	return log
-}
-
-// translator walks page tables in a guest's memory.
-func translator(mem physical) klog.Translate {
-	var b [8]byte
-	word := func(addr uint64) (uint64, bool) {
-		_, err := mem.ReadAt(b[:], int64(addr))
-		return binary.LittleEndian.Uint64(b[:]), err == nil
-	}
-	return func(root, addr uint64) (uint64, bool) { return walk(word, root, addr) }
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/hex"
 	"strings"
 	"testing"
+
+	"nvlab/guest/introspect"
 )
 
 // TestSilentPanics has guests panic that print nothing of it.
@@ -61,20 +63,18 @@ func breakKernel(t *testing.T, v *VM) {
 		t.Fatal(err)
 	}
 	const function = "cmdline_proc_show"
-	for i, name := range v.symbols.name {
-		if name == function {
-			v.readLog()
-			root, ok := translator(v.m.Memory())(v.klog.log.Root(), v.symbols.addr[i])
-			if !ok {
-				t.Fatal("no memory at " + function)
-			}
-			if _, err := v.m.Memory().WriteAt([]byte{0x0f, 0x0b}, int64(root)); err != nil { // ud2
-				t.Fatal(err)
-			}
-			return
-		}
+	addr, ok := v.symbols.Find(function)
+	if !ok {
+		t.Skip("this kernel has no " + function)
 	}
-	t.Skip("this kernel has no " + function)
+	v.readLog()
+	at, ok := introspect.Translate(v.m.Memory(), v.klog.log.Root(), addr)
+	if !ok {
+		t.Fatal("no memory at " + function)
+	}
+	if _, err := v.m.Memory().WriteAt([]byte{0x0f, 0x0b}, int64(at)); err != nil { // ud2
+		t.Fatal(err)
+	}
 }
 
 // TestSilentOops has a kernel fail that goes on, and prints nothing of it.

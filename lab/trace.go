@@ -1,14 +1,17 @@
 package lab
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
 	"strings"
 
+	"nvlab/guest/introspect"
 	"nvlab/nvdimm"
 	"nvlab/nvdimm/backend"
 	"nvlab/nvdimm/persist"
+	"nvlab/vmm/observe"
 )
 
 // A Trace is what a command did to the NVDIMMs of its VM, store by store.
@@ -22,7 +25,7 @@ type Trace struct {
 	snapshots map[*Backend]*backend.Snapshot // of the beginning
 	areas     []*NVDIMM                      // with label areas, by number
 	names     map[*persist.Medium]*NVDIMM
-	symbols   *symbols
+	symbols   *introspect.Symbols
 	processes []Process // by number
 }
 
@@ -62,9 +65,9 @@ func (v *VM) Trace(ctx context.Context, c Command) (*Trace, error) {
 	if err != nil {
 		return nil, &Error{Class: ClassHost, Err: err}
 	}
-	if who := v.processes; who != nil {
-		j.Process = who.at
-		defer func() { t.processes = who.list }()
+	if tasks := v.tasks; tasks != nil {
+		j.Process = func(e *observe.At) uint32 { return tasks.At(int(e.VCPU), e.Seq, e.CR3) }
+		defer func() { t.processes = tasks.Processes() }()
 	}
 	t.Journal, p.journal = j, j
 	defer func() { p.journal = nil }()
@@ -85,11 +88,48 @@ func (v *VM) Trace(ctx context.Context, c Command) (*Trace, error) {
 	return t, nil
 }
 
+// readSymbols gets them from the running guest, unless they are those that
+// were read before.
+func (v *VM) readSymbols(ctx context.Context) error {
+	modules, err := v.ReadFile(ctx, "/proc/modules")
+	if err != nil {
+		return err
+	}
+	loaded := addresses(modules)
+	if v.symbols != nil && loaded == v.modules {
+		return nil
+	}
+	text, err := v.ReadFile(ctx, "/proc/kallsyms")
+	if err != nil {
+		return err
+	}
+	v.symbols, v.modules = introspect.ParseSymbols(text), loaded
+	if v.tasks == nil {
+		v.tasks = introspect.NewTasks(v.m.Memory(), v.image.layout(), v.symbols)
+	}
+	return nil
+}
+
+// addresses are the modules' names and where they are (proc(5),
+// /proc/modules).
+func addresses(modules []byte) string {
+	var b strings.Builder
+	for line := range bytes.Lines(modules) {
+		if f := bytes.Fields(line); len(f) >= 6 {
+			fmt.Fprintf(&b, "%s %s\n", f[0], f[5])
+		}
+	}
+	return b.String()
+}
+
 // DIMM is the NVDIMM of a medium of the trace.
 func (t *Trace) DIMM(m *persist.Medium) *NVDIMM { return t.names[m] }
 
 // Symbol is the function of the guest's kernel at an address, "" if it is none.
-func (t *Trace) Symbol(pc uint64) string { return t.symbols.at(pc) }
+func (t *Trace) Symbol(pc uint64) string { return t.symbols.At(pc) }
+
+// A Process is one of the guest's.
+type Process = introspect.Process
 
 // Process is the process of that number, the zero one if it is not known.
 func (t *Trace) Process(n uint32) Process {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"nvlab/guest/introspect"
 	"nvlab/guest/proto"
 	"nvlab/nvdimm"
 	"nvlab/vmm"
@@ -41,11 +42,11 @@ type VM struct {
 	nodes int // NUMA nodes of the latest power-on, 0 while off
 	power power
 
-	symbols   *symbols // of the latest power-on, once they were read
-	modules   string   // that were loaded then
-	processes *processes
-	lost      error // of the storage behind a DIMM
-	held      int64 // of the memory gate
+	symbols *introspect.Symbols // of the latest power-on, once they were read
+	modules string              // that were loaded then
+	tasks   *introspect.Tasks
+	lost    error // of the storage behind a DIMM
+	held    int64 // of the memory gate
 }
 
 // State is what a VM is doing between two calls.

@@ -72,6 +72,24 @@ func New(mem Memory, translate Translate, note Note) (*Log, error) {
 	return l, nil
 }
 
+// At is the log whose note is at a physical address, nil if there is none, or
+// none that can be read.
+func At(mem Memory, translate Translate, addr uint64) *Log {
+	var head [noteStart]byte
+	if _, err := mem.ReadAt(head[:], int64(addr)); err != nil || !isNote(head[:]) {
+		return nil
+	}
+	note, err := ReadNote(mem, addr)
+	if err != nil {
+		return nil
+	}
+	log, err := New(mem, translate, note)
+	if err != nil {
+		return nil
+	}
+	return log
+}
+
 // Root is the physical address of the kernel's own page tables.
 func (l *Log) Root() uint64 { return l.root }
 

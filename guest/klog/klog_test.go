@@ -203,7 +203,7 @@ func FuzzRead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m := memory(bytes.Clone(k.memory))
 		at := prbAt
-		if IsNote(data) {
+		if isNote(data) {
 			at = noteAt
 		}
 		copy(m[at:], data)

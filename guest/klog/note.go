@@ -20,24 +20,25 @@ const (
 	maxNote    = 4096
 )
 
-// NoteSize is how much of a page tells whether a note begins there.
-const NoteSize = noteStart
+// NoteAlign is what a note's address is a multiple of: it has a page of its own
+// (kernel/crash_core.c, crash_save_vmcoreinfo_init).
+const NoteAlign = 4096
 
-// IsNote says whether a page may be the kernel's note, from its first NoteSize
+// isNote says whether a page may be the kernel's note, from its first noteStart
 // bytes.
-func IsNote(head []byte) bool {
+func isNote(head []byte) bool {
 	le := binary.LittleEndian
-	return len(head) >= NoteSize && le.Uint32(head) == uint32(len("VMCOREINFO")+1) && string(head[noteHeader:noteStart]) == noteName &&
+	return len(head) >= noteStart && le.Uint32(head) == uint32(len("VMCOREINFO")+1) && string(head[noteHeader:noteStart]) == noteName &&
 		le.Uint32(head[8:]) == 0 && le.Uint32(head[4:]) <= maxNote
 }
 
 // ReadNote reads the note at a physical address.
 func ReadNote(mem Memory, addr uint64) (Note, error) {
-	head := make([]byte, NoteSize)
+	head := make([]byte, noteStart)
 	if _, err := mem.ReadAt(head, int64(addr)); err != nil {
 		return nil, err
 	}
-	if !IsNote(head) {
+	if !isNote(head) {
 		return nil, fmt.Errorf("no VMCOREINFO at %#x", addr)
 	}
 	text := make([]byte, binary.LittleEndian.Uint32(head[4:]))

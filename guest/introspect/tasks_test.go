@@ -1,11 +1,9 @@
-package lab
+package introspect
 
 import (
 	"encoding/binary"
 	"errors"
 	"testing"
-
-	"nvlab/vmm/observe"
 )
 
 // kernelMemory is physical memory with page tables, per-CPU data and tasks as
@@ -57,10 +55,10 @@ func (m kernelMemory) task(at int, name string, pid uint32) {
 
 func (m kernelMemory) run(cpu, task int) { m.put(cpuData+cpu<<12+currentAt, directMap+uint64(task)) }
 
-func TestProcesses(t *testing.T) {
+func TestTasks(t *testing.T) {
 	m := newKernelMemory()
-	s := parseSymbols([]byte("0000000000000040 A current_task\nffff888000008000 d __per_cpu_offset\n"))
-	p := newProcesses(m, &taskLayout{nameAt, pidAt}, s)
+	s := ParseSymbols([]byte("0000000000000040 A current_task\nffff888000008000 d __per_cpu_offset\n"))
+	p := NewTasks(m, &Layout{nameAt, pidAt}, s)
 	if p == nil {
 		t.Fatal("a kernel with symbols and type information does not say where its tasks are")
 	}
@@ -68,11 +66,11 @@ func TestProcesses(t *testing.T) {
 	m.task(0x30000, "jbd2/pmem0-8", 55)
 	m.task(0x40000, "dd", 101)
 	seq := uint64(0)
-	look := func(cpu uint8, cr3 uint64, later uint64, want string) {
+	look := func(cpu int, cr3 uint64, later uint64, want string) {
 		t.Helper()
 		seq += later
-		n := p.at(&observe.At{Seq: seq, CR3: cr3, VCPU: cpu})
-		if got := p.list[n].String(); got != want {
+		n := p.At(cpu, seq, cr3)
+		if got := p.Processes()[n].String(); got != want {
 			t.Errorf("at %d with tables %#x, CPU %d runs %q, want %q", seq, cr3, cpu, got, want)
 		}
 	}
@@ -102,16 +100,13 @@ func TestProcesses(t *testing.T) {
 	m.run(0, 0x20000)
 	look(0, 0x7000, 500, "")
 
-	for name, none := range map[string]*processes{
-		"type information": newProcesses(m, nil, s),
-		"symbols":          newProcesses(m, &taskLayout{}, nil),
-		"current_task":     newProcesses(m, &taskLayout{}, parseSymbols([]byte("ffff888000008000 d __per_cpu_offset\n"))),
+	for what, none := range map[string]*Tasks{
+		"type information": NewTasks(m, nil, s),
+		"symbols":          NewTasks(m, &Layout{}, nil),
+		"current_task":     NewTasks(m, &Layout{}, ParseSymbols([]byte("ffff888000008000 d __per_cpu_offset\n"))),
 	} {
 		if none != nil {
-			t.Errorf("without %s the processes are known", name)
+			t.Errorf("without %s the processes are known", what)
 		}
-	}
-	if got := (&Trace{}).Process(3); got != (Process{}) {
-		t.Errorf("process 3 of a trace that knows none is %v", got)
 	}
 }
