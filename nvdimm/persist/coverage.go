@@ -50,10 +50,10 @@ func (s *Search) Coverage(stopped bool) string {
 		fmt.Fprintf(&b, "; stores of %d CPUs count as visible when they were made: no state has one that waits in its CPU's store buffer while another CPU's is durable", n)
 	}
 	if s.journal.clflush {
-		b.WriteString(either(s.IntelCLFLUSH || s.journal.start.Config.IntelCLFLUSH, "; CLFLUSH as on Intel's processors", "; CLFLUSH as on AMD's processors"))
+		b.WriteString(either(s.IntelCLFLUSH || s.journal.start.config.IntelCLFLUSH, "; CLFLUSH as on Intel's processors", "; CLFLUSH as on AMD's processors"))
 	}
 	if s.journal.kinds&observe.Vector != 0 {
-		b.WriteString(either(s.Atomic16 || s.journal.start.Config.Atomic16, "; aligned stores of 16 bytes are whole", "; stores of 16 bytes may be torn at 8"))
+		b.WriteString(either(s.Atomic16 || s.journal.start.config.Atomic16, "; aligned stores of 16 bytes are whole", "; stores of 16 bytes may be torn at 8"))
 	}
 	if s.journal.sinceStart(s.Reading) {
 		fmt.Fprintf(&b, "; what was durable when the trace began is taken for durable under %s too", strings.Join(s.words(), " and "))

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 
@@ -17,10 +16,8 @@ const fileMagic = "nvlab journal 1\n"
 // Save gives the journal as bytes, for a test that looks at it again. It must
 // have begun when all was durable.
 func (j *Journal) Save() ([]byte, error) {
-	for _, d := range j.start.media {
-		if d.lines.n > 0 {
-			return nil, fmt.Errorf("a journal that begins with %d lines undecided cannot be saved", d.lines.n)
-		}
+	if n := j.start.Undecided(); n > 0 {
+		return nil, fmt.Errorf("a journal that begins with %d lines undecided cannot be saved", n)
 	}
 	b := []byte(fileMagic)
 	num := func(v uint64) { b = binary.AppendUvarint(b, v) }
@@ -34,14 +31,13 @@ func (j *Journal) Save() ([]byte, error) {
 		data([]byte(d.Name))
 		num(uint64(d.Platform))
 	}
-	num(uint64(len(j.start.bases)))
-	for _, at := range slices.Sorted(maps.Keys(j.start.bases)) {
-		if len(j.start.bases[at]) != 1 {
-			return nil, fmt.Errorf("a journal of memory at %#x that is in several media cannot be saved", at)
+	num(uint64(len(j.start.maps)))
+	for i, m := range j.start.maps {
+		if i > 0 && j.start.maps[i-1].base == m.base {
+			return nil, fmt.Errorf("a journal of memory at %#x that is in several media cannot be saved", m.base)
 		}
-		m := j.start.bases[at][0]
-		num(at)
-		num(uint64(m.medium.index))
+		num(m.base)
+		num(uint64(m.medium))
 		num(m.line)
 	}
 	for _, o := range j.base {
@@ -132,7 +128,7 @@ func Load(b []byte) (*Journal, error) {
 	if r.short || !j.sound() {
 		return nil, errFile
 	}
-	j.start = m.clone(false)
+	j.start = m.Save()
 	return j, nil
 }
 

@@ -1,7 +1,6 @@
 package persist
 
 import (
-	"maps"
 	"slices"
 
 	"nvlab/vmm/observe"
@@ -12,7 +11,7 @@ import (
 // must be told of an event before the model is.
 type Journal struct {
 	model  *Model
-	start  *Model       // as it was, with contents of its own
+	start  *ModelState  // the model as it was
 	media  []*Medium    // of the model when it began
 	base   []*originals // of each
 	labels []*Labels
@@ -88,7 +87,7 @@ func (m *Model) Record(labels []*Labels) (*Journal, error) {
 			d.keep(l.n)
 		}
 	}
-	j.start = m.clone(false)
+	j.start = m.Save()
 	return j, nil
 }
 
@@ -210,73 +209,6 @@ type copies map[uint64]*[LineSize]byte
 
 func (c copies) Line(n uint64) []byte { return c[n][:] }
 
-// clone copies the model. Its media share the memory of the original, or have
-// none yet, for a replay.
-func (m *Model) clone(replay bool) *Model {
-	n := NewModel(m.Config)
-	n.nextID, n.clean, n.latest, n.waiting = m.nextID, m.clean, m.latest, m.waiting
-	media := map[*Medium]*Medium{}
-	lines := map[*line]*line{}
-	for i, d := range m.media {
-		e := NewMedium(d.Name, d.Platform, d.mem)
-		e.most, e.config = d.most, &n.Config
-		if replay {
-			e.mem, e.hashed = copies{}, true
-		}
-		e.index = i
-		media[d] = e
-		n.media = append(n.media, e)
-		for k, l := range d.lines.all() {
-			c := *l
-			c.medium, c.ops, c.known = e, slices.Clone(l.ops), nil
-			e.lines.put(k, &c)
-			lines[l] = &c
-			if d.accepted[l] {
-				e.accepted[&c] = true
-			}
-		}
-	}
-	for base, parts := range m.bases {
-		for _, b := range parts {
-			b.medium = media[b.medium]
-			n.bases[base] = append(n.bases[base], b)
-		}
-	}
-	for i := range m.cpus {
-		o := &m.cpus[i]
-		c := cpu{vcpu: o.vcpu, wb: remap(o.wb, lines), clf: remap(o.clf, lines), strong: o.strong, seen: o.seen, group: o.group, torn: o.torn}
-		for _, d := range o.hinted {
-			c.hinted = append(c.hinted, media[d])
-		}
-		for k, r := range o.nt {
-			if lines[r.line] == nil {
-				continue
-			}
-			c.nt = append(c.nt, run{lines[r.line], r.first, r.last})
-			if k < o.sealed {
-				c.sealed = len(c.nt)
-			}
-		}
-		for _, r := range o.parts {
-			if lines[r.line] != nil {
-				c.parts = append(c.parts, ref{lines[r.line], r.id})
-			}
-		}
-		n.cpus = append(n.cpus, c)
-	}
-	return n
-}
-
-func remap(set map[*line]cover, lines map[*line]*line) map[*line]cover {
-	n := map[*line]cover{}
-	for l, f := range maps.All(set) {
-		if lines[l] != nil {
-			n[lines[l]] = f
-		}
-	}
-	return n
-}
-
 // replay goes through a journal again.
 type replay struct {
 	j      *Journal
@@ -292,14 +224,15 @@ type replay struct {
 }
 
 func (j *Journal) replay() *replay {
-	r := &replay{j: j, model: j.start.clone(true), hash: j.origin()}
+	r := &replay{j: j, model: j.start.Model(), hash: j.origin()}
 	for i, o := range j.base {
 		mem := make(copies, o.n)
 		o.all(func(l *original) {
 			b := l.bytes
 			mem[l.n] = &b
 		})
-		r.model.media[i].mem = mem
+		d := r.model.media[i]
+		d.mem, d.hashed = mem, true
 	}
 	for _, a := range j.labels {
 		r.labels = append(r.labels, slices.Clone(a.start))

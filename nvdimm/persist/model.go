@@ -88,17 +88,18 @@ func (m *Model) MapPart(base, from, to uint64, d *Medium, offset uint64) {
 	m.bases[base] = append(m.bases[base], mapped{d, offset / LineSize, from / LineSize, to / LineSize})
 	d.config = &m.Config
 	if !slices.Contains(m.media, d) {
+		d.index = len(m.media)
 		m.media = append(m.media, d)
 	}
 }
 
-// UnmapAll forgets what is where.
+// UnmapAll forgets what is where, and no medium.
 func (m *Model) UnmapAll() {
 	clear(m.bases)
-	m.last, m.media = mapped{}, nil
+	m.last = mapped{}
 }
 
-// Media lists what is mapped.
+// Media lists what was ever mapped.
 func (m *Model) Media() []*Medium { return m.media }
 
 // find is the medium and line of an offset in an observed region, nil if it is
@@ -395,15 +396,18 @@ func (c *cpu) combine(l *line, id uint64) {
 	c.nt = append(c.nt, run{l, id, id})
 }
 
+// combined says that an op is one of a run.
+func (c *cpu) combined(r *run, o *op) bool {
+	return o.kind&(observe.NonTemporal|observe.ToWriteThrough) != 0 && o.vcpu == c.vcpu && o.id >= r.first && o.id <= r.last
+}
+
 // drain empties the write-combining buffers of the first n runs.
 func (c *cpu) drain(n int) {
 	if n == 0 {
 		return
 	}
 	for _, r := range c.nt[:n] {
-		r.line.reach(func(o *op) bool {
-			return o.kind&(observe.NonTemporal|observe.ToWriteThrough) != 0 && o.vcpu == c.vcpu && o.id >= r.first && o.id <= r.last
-		})
+		r.line.reach(func(o *op) bool { return c.combined(&r, o) })
 	}
 	c.nt = c.nt[:copy(c.nt, c.nt[n:])]
 	c.sealed = 0

@@ -94,11 +94,11 @@ func (j *Journal) sinceStart(x Reading) bool {
 	if j.start.nextID == j.start.clean {
 		return false // nothing was stored before
 	}
-	if x.Explicit && !j.start.Config.Explicit {
+	if x.Explicit && !j.start.config.Explicit {
 		return true
 	}
-	for _, d := range j.start.media {
-		if x.Platform != nil && d.Platform != Nothing && d.Platform != *x.Platform && promises[*x.Platform] < promises[d.Platform] {
+	for i := range j.start.media {
+		if p := j.start.media[i].platform; x.Platform != nil && p != Nothing && p != *x.Platform && promises[*x.Platform] < promises[p] {
 			return true
 		}
 	}

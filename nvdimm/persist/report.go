@@ -27,11 +27,12 @@ type Entry struct {
 func (j *Journal) Entries(limit int) []Entry {
 	var list []Entry
 	var e event
+	start := j.start.Model()
 	for c := j.events.read(); c.next(&e); {
 		if limit > 0 && len(list) == limit {
 			break
 		}
-		d, n := j.start.find(e.Base, e.Offset)
+		d, n := start.find(e.Base, e.Offset)
 		if d != nil {
 			d = j.media[d.index]
 		}
