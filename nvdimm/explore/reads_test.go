@@ -1,0 +1,113 @@
+package explore
+
+import (
+	"reflect"
+	"testing"
+
+	"nvlab/vmm/observe"
+)
+
+// A machine with loads drives a Reads by events, as an engine does.
+type fakeEngine struct {
+	watch *observe.Watch
+	to    observe.LoadObserver
+}
+
+func (f *fakeEngine) WatchLoads(w *observe.Watch, o observe.LoadObserver) error {
+	f.watch, f.to = w, o
+	return nil
+}
+
+// load tells of what is watched of an access, and stops where it is told to.
+func (f *fakeEngine) load(base, offset uint64, size int) {
+	for size > 0 {
+		n := min(size, int(LineSize-offset%LineSize))
+		if f.watch.Has(base + offset) {
+			if f.to.Load(&observe.Load{Base: base, Offset: offset, Size: uint8(n)}) {
+				f.watch.Drop(base + offset)
+			}
+		}
+		offset, size = offset+uint64(n), size-n
+	}
+}
+
+var _ observe.LoadWatcher = (*fakeEngine)(nil)
+
+// TestReads: what is read before it is overwritten, byte by byte.
+func TestReads(t *testing.T) {
+	const base = 0x10000
+	type access struct {
+		store  bool
+		offset uint64
+		size   int
+	}
+	load := func(offset uint64, size int) access { return access{false, offset, size} }
+	store := func(offset uint64, size int) access { return access{true, offset, size} }
+	for _, tt := range []struct {
+		name string
+		what []access
+		want []Read
+	}{
+		{"nothing", nil, nil},
+		{"a byte", []access{load(3, 1)}, []Read{{0, 8}}},
+		{"a whole line", []access{load(64, 64)}, []Read{{1, AllBytes}}},
+		{"two lines", []access{load(60, 8)}, []Read{{0, 0xf << 60}, {1, 0xf}}},
+		{"the same bytes twice", []access{load(0, 8), load(0, 8)}, []Read{{0, 0xff}}},
+		{"more bytes later", []access{load(0, 4), load(2, 4)}, []Read{{0, 0xf}, {0, 0x30}}},
+		{"in the order of the first reads", []access{load(64, 1), load(0, 1), load(65, 1)}, []Read{{1, 1}, {0, 1}, {1, 2}}},
+		{"what was overwritten", []access{store(0, 8), load(0, 8)}, nil},
+		{"the rest of what was overwritten", []access{store(0, 8), load(0, 16)}, []Read{{0, 0xff00}}},
+		{"a byte beside one that was overwritten", []access{store(1, 1), load(0, 2)}, []Read{{0, 1}}},
+		{"before it was overwritten", []access{load(0, 8), store(0, 8), load(0, 8)}, []Read{{0, 0xff}}},
+		{"a line that was overwritten piece by piece", []access{store(0, 8), store(8, 8), store(16, 8), store(24, 8), store(32, 8), store(40, 8), store(48, 8), store(56, 8), load(0, 64)}, nil},
+		{"a line of which a byte is left", []access{store(0, 8), store(8, 8), store(16, 8), store(24, 7), store(32, 8), store(40, 8), store(48, 8), store(56, 8), load(0, 64)}, []Read{{0, 1 << 31}}},
+		{"a line that no state decides", []access{load(3*64, 8)}, nil},
+	} {
+		r := NewReads(func(at, offset uint64) (int, bool) {
+			n := int(offset / LineSize)
+			return n, at == base && n < 2
+		})
+		f := &fakeEngine{}
+		w := &observe.Watch{}
+		for n := range uint64(2) {
+			w.Add(base + n*LineSize)
+		}
+		if err := f.WatchLoads(w, r); err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range tt.what {
+			if a.store {
+				r.Store(&observe.Store{Base: base, Offset: a.offset, Size: uint8(a.size)})
+			} else {
+				f.load(base, a.offset, a.size)
+			}
+		}
+		if got := r.List(); !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%s: reads %x, want %x", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestReadsAreDone: a line of which all was read or overwritten needs no more
+// watching, and a page without such lines none at all.
+func TestReadsAreDone(t *testing.T) {
+	r := NewReads(func(_, offset uint64) (int, bool) { return int(offset / LineSize), true })
+	f, w := &fakeEngine{}, &observe.Watch{}
+	w.Add(0x1000)
+	w.Add(0x1fc0)
+	if err := f.WatchLoads(w, r); err != nil {
+		t.Fatal(err)
+	}
+	f.load(0, 0x1000, 60)
+	if !w.Has(0x1030) || w.Page(0x1234) != 1|1<<63 {
+		t.Errorf("a line of which 4 bytes are left is not watched: page %#x", w.Page(0x1000))
+	}
+	r.Store(&observe.Store{Offset: 0x103c, Size: 4})
+	f.load(0, 0x1000, 1)
+	if w.Has(0x1000) || !w.Has(0x1fff) || w.Has(0x2000) {
+		t.Errorf("page %#x, want the last line only", w.Page(0x1000))
+	}
+	if f.load(0, 0x1fc0, 64); w.Page(0x1000) != 0 || !w.Drop(0x1000) {
+		t.Errorf("page %#x, want none", w.Page(0x1000))
+	}
+}

@@ -1,0 +1,428 @@
+package explore
+
+import (
+	"fmt"
+	"math"
+	"math/big"
+)
+
+// step is a read and the value that it found: that of a class of versions.
+type step struct {
+	Read
+	class int32
+}
+
+// chain is an execution: a path from where it left those before it to its
+// leaf. Later executions leave it in turn.
+type chain struct {
+	parent   *chain
+	at       int    // the step of the parent that found another value
+	steps    []step // the first is that step with its own value, unless it is the root
+	branches map[int][]*chain
+	answer   string
+}
+
+// tree is what is known of a recovery.
+type tree struct {
+	space  *Space
+	lines  []classed
+	root   *chain
+	chains []*chain
+}
+
+func newTree(s *Space) *tree {
+	t := &tree{space: s, lines: make([]classed, len(s.lines))}
+	for i := range t.lines {
+		t.lines[i].line = &s.lines[i]
+	}
+	return t
+}
+
+// branch is the chain that leaves c at a step with the value of a class.
+func (c *chain) branch(at int, class int32) *chain {
+	for _, b := range c.branches[at] {
+		if b.steps[0].class == class {
+			return b
+		}
+	}
+	return nil
+}
+
+// find is the execution that decides a state. If there is none, it is nil, and
+// the edge is where the state leaves the tree.
+func (t *tree) find(s *State) (*chain, *edge) {
+	c := t.root
+	if c == nil {
+		return nil, &edge{state: s}
+	}
+	for i := 0; i < len(c.steps); i++ {
+		at := &c.steps[i]
+		class := t.lines[at.Line].classesOf(at.Bytes)[s.version(at.Line)]
+		if class == at.class {
+			continue
+		}
+		b := c.branch(i, class)
+		if b == nil {
+			return nil, &edge{chain: c, at: i, class: class, state: s}
+		}
+		c, i = b, 0
+	}
+	return c, nil
+}
+
+// add adds the execution of a state, which leaves the tree at an edge.
+func (t *tree) add(e *edge, s *State, reads []Read, answer string) (*chain, error) {
+	c := &chain{parent: e.chain, at: e.at, answer: answer}
+	n := 0
+	if e.chain != nil {
+		path := e.chain.path(e.at + 1)
+		if err := follows(s, reads, path); err != nil {
+			return nil, err
+		}
+		n = len(path) - 1
+	}
+	for _, r := range reads[n:] {
+		c.steps = append(c.steps, step{r, t.lines[r.Line].classesOf(r.Bytes)[s.version(r.Line)]})
+	}
+	if e.chain == nil {
+		t.root = c
+	} else {
+		if e.chain.branches == nil {
+			e.chain.branches = map[int][]*chain{}
+		}
+		e.chain.branches[e.at] = append(e.chain.branches[e.at], c)
+	}
+	t.chains = append(t.chains, c)
+	return c, nil
+}
+
+// follows checks that an execution read what one read that found the same.
+func follows(s *State, reads []Read, path []step) error {
+	for i, known := range path {
+		switch {
+		case i >= len(reads):
+			return fmt.Errorf("%w: state %s read %d values as one before it, and then nothing, not bytes %#x of line %d", ErrNotDeterministic, s.ID(), i, known.Bytes, known.Line)
+		case reads[i] != known.Read:
+			return fmt.Errorf("%w: state %s read %d values as one before it, and then bytes %#x of line %d, not bytes %#x of line %d", ErrNotDeterministic, s.ID(), i, reads[i].Bytes, reads[i].Line, known.Bytes, known.Line)
+		}
+	}
+	return nil
+}
+
+// telling are the reads that tell states apart, each byte once.
+func (t *tree) telling(list []Read) ([]Read, error) {
+	kept := make([]Read, 0, len(list))
+	seen := map[int]uint64{}
+	for _, r := range list {
+		if r.Line < 0 || r.Line >= len(t.lines) {
+			return nil, fmt.Errorf("a read of line %d: the space has %d", r.Line, len(t.lines))
+		}
+		r.Bytes &^= seen[r.Line]
+		if seen[r.Line] |= r.Bytes; t.lines[r.Line].tells(r.Bytes) {
+			kept = append(kept, r)
+		}
+	}
+	return kept, nil
+}
+
+// first is the first step that the parent does not have: step 0 stands for one
+// of the parent's.
+func (c *chain) first() int {
+	if c.parent == nil {
+		return 0
+	}
+	return 1
+}
+
+// path is what leads to step end of the chain.
+func (c *chain) path(end int) []step {
+	var parts [][]step
+	for ; c != nil; end, c = c.at, c.parent {
+		parts = append(parts, c.steps[:end])
+	}
+	var list []step
+	for i := len(parts) - 1; i >= 0; i-- {
+		list = append(list, parts[i]...)
+	}
+	return list
+}
+
+// cost is how many lines of a state differ from an extreme, times 2^16, and how
+// many of them are torn.
+type cost uint64
+
+const (
+	oneLine  cost = 1 << 32
+	tornLine cost = oneLine + 1
+	illegal  cost = math.MaxUint64
+)
+
+func (c cost) lines() int { return int(c >> 32) }
+func (c cost) torn() int  { return int(uint32(c)) }
+func (c cost) level() int { return c.lines() + c.torn() }
+
+// walk is a way into the tree, with what each state costs that takes it.
+type walk struct {
+	tree  *tree
+	steps map[int][]step // by line
+	costs []cost         // by entry: of the plainest state of a point and an extreme
+	from  int            // the first step of the chain that the walk has not taken
+}
+
+// entry is a point and an extreme.
+func entry(point int, all bool) int {
+	if all {
+		return 2*point + 1
+	}
+	return 2 * point
+}
+
+func (t *tree) start() *walk {
+	return &walk{tree: t, steps: map[int][]step{}, costs: make([]cost, 2*len(t.space.points))}
+}
+
+// pathTo is the walk to the first step of a chain that its parent does not
+// have.
+func (t *tree) pathTo(c *chain) *walk {
+	w := t.start()
+	w.from = c.first()
+	for _, s := range c.path(w.from) {
+		w.follow(s)
+	}
+	return w
+}
+
+// least is the cost of the plainest state.
+func (w *walk) least() cost {
+	least := illegal
+	for _, c := range w.costs {
+		least = min(least, c)
+	}
+	return least
+}
+
+// price is what one line adds to the costs of a span's states.
+type price struct{ none, all cost }
+
+func (p *price) of(all bool) cost {
+	if all {
+		return p.all
+	}
+	return p.none
+}
+
+// price is that of a line that has to agree with some reads.
+func (l *classed) price(at *span, steps []step) price {
+	none, all, torn := l.agrees(at.legal[0], steps), l.agrees(at.extreme(true), steps), false
+	for i := 1; i < len(at.legal)-1 && !none && !all && !torn; i++ {
+		torn = l.agrees(at.legal[i], steps)
+	}
+	one := func(own, other bool) cost {
+		switch {
+		case own:
+			return 0
+		case other:
+			return oneLine
+		case torn:
+			return tornLine
+		}
+		return illegal
+	}
+	return price{one(none, all), one(all, none)}
+}
+
+// agrees says that a version has the values that were read.
+func (l *classed) agrees(version int32, steps []step) bool {
+	for i := range steps {
+		if l.classesOf(steps[i].Bytes)[version] != steps[i].class {
+			return false
+		}
+	}
+	return true
+}
+
+// follow takes a step.
+func (w *walk) follow(s step) {
+	l := &w.tree.lines[s.Line]
+	before := w.steps[s.Line]
+	after := append(before[:len(before):len(before)], s)
+	for i := range l.spans {
+		at := &l.spans[i]
+		old, now := l.price(at, before), l.price(at, after)
+		from, to := w.tree.space.bounds(l.line, i)
+		for p := from; p < to; p++ {
+			w.costs[2*p] = replace(w.costs[2*p], old.none, now.none)
+			w.costs[2*p+1] = replace(w.costs[2*p+1], old.all, now.all)
+		}
+	}
+	w.steps[s.Line] = after
+}
+
+// replace is a cost with another price of one of its lines.
+func replace(c, old, now cost) cost {
+	if c == illegal || now == illegal {
+		return illegal
+	}
+	return c - old + now
+}
+
+// missing is a value of which nothing is known, and the plainest state that
+// has it.
+type missing struct {
+	class int32
+	cost  cost
+	entry int
+}
+
+// missing lists the other values that step i of the chain, which is next, may
+// find and of which nothing is known, with costs.
+func (w *walk) missing(c *chain, i int) []missing {
+	next := c.steps[i]
+	l := &w.tree.lines[next.Line]
+	classes := l.classesOf(next.Bytes)
+	before := w.steps[next.Line]
+	var list []missing
+	index := map[int32]int{next.class: -1}
+	for _, b := range c.branches[i] {
+		index[b.steps[0].class] = -1
+	}
+	for k := range l.spans {
+		at := &l.spans[k]
+		from, to := w.tree.space.bounds(l.line, k)
+		cheapest := [2]cost{illegal, illegal}
+		where := [2]int{}
+		for e := entry(from, false); e < entry(to, false); e++ {
+			if w.costs[e] < cheapest[e&1] {
+				cheapest[e&1], where[e&1] = w.costs[e], e
+			}
+		}
+		if cheapest[0] == illegal && cheapest[1] == illegal {
+			continue
+		}
+		old := l.price(at, before)
+		tried := map[int32]bool{}
+		for _, v := range at.legal {
+			class := classes[v]
+			n, ok := index[class]
+			if ok && n < 0 || tried[class] {
+				continue
+			}
+			tried[class] = true
+			now := l.price(at, append(before[:len(before):len(before)], step{next.Read, class}))
+			for b, c := range cheapest {
+				c = replace(c, old.of(b != 0), now.of(b != 0))
+				if c == illegal {
+					continue
+				}
+				if !ok {
+					n, ok = len(list), true
+					index[class] = n
+					list = append(list, missing{class, illegal, 0})
+				}
+				if m := &list[n]; c < m.cost || c == m.cost && where[b] < m.entry {
+					m.cost, m.entry = c, where[b]
+				}
+			}
+		}
+	}
+	return list
+}
+
+// state is the plainest state of an entry that takes the walk and then finds
+// the value of a class.
+func (w *walk) state(entry int, next Read, class int32) *State {
+	point, all := entry/2, entry&1 != 0
+	var changes []Change
+	change := func(n int, steps []step) {
+		l := &w.tree.lines[n]
+		at := l.at(point)
+		last := len(at.legal) - 1
+		own, other := 0, last
+		if all {
+			own, other = last, 0
+		}
+		if l.agrees(at.legal[own], steps) {
+			return
+		}
+		if l.agrees(at.legal[other], steps) {
+			changes = append(changes, Change{n, other})
+			return
+		}
+		for i := 1; i < last; i++ {
+			if l.agrees(at.legal[i], steps) {
+				changes = append(changes, Change{n, i})
+				return
+			}
+		}
+	}
+	for n, steps := range w.steps {
+		if n != next.Line {
+			change(n, steps)
+		}
+	}
+	before := w.steps[next.Line]
+	change(next.Line, append(before[:len(before):len(before)], step{next, class}))
+	return w.tree.space.state(point, all, changes)
+}
+
+// states is the number of states that an execution decides.
+func (t *tree) states(c *chain) *big.Int {
+	w := t.start()
+	for _, s := range c.path(len(c.steps)) {
+		w.steps[s.Line] = append(w.steps[s.Line], s)
+	}
+	points := len(t.space.points)
+	left, of := make([]product, points), make([]product, points)
+	dead := make([]bool, points)
+	for n, steps := range w.steps {
+		l := &t.lines[n]
+		for i := range l.spans {
+			agree := 0
+			for _, v := range l.spans[i].legal {
+				if l.agrees(v, steps) {
+					agree++
+				}
+			}
+			from, to := t.space.bounds(l.line, i)
+			for p := from; p < to; p++ {
+				switch {
+				case agree == 0:
+					dead[p] = true
+				case !dead[p] && len(l.spans[i].legal) > 1:
+					left[p].times(agree)
+					of[p].times(len(l.spans[i].legal))
+				}
+			}
+		}
+	}
+	sum := new(big.Int)
+	for p, n := range t.space.points {
+		if !dead[p] {
+			k := new(big.Int).Mul(n, left[p].value())
+			sum.Add(sum, k.Div(k, of[p].value()))
+		}
+	}
+	return sum
+}
+
+// product is a product of small numbers.
+type product struct {
+	big  *big.Int
+	rest uint64 // 0 for 1
+}
+
+func (p *product) times(n int) {
+	p.rest = max(p.rest, 1)
+	if p.rest > math.MaxUint64/uint64(n) {
+		*p = product{p.value(), 1}
+	}
+	p.rest *= uint64(n)
+}
+
+func (p *product) value() *big.Int {
+	v := new(big.Int).SetUint64(max(p.rest, 1))
+	if p.big != nil {
+		v.Mul(v, p.big)
+	}
+	return v
+}

@@ -1,0 +1,89 @@
+package observe
+
+// A Load reads 1 to 64 bytes of one line of 64 bytes. It comes before the
+// bytes are read, so that of an instruction that reads and writes the Load
+// comes before the Store.
+type Load struct {
+	At
+	Base   uint64 // guest-physical, of the observed region
+	Offset uint64 // in bytes, within it
+	Size   uint8
+	Kind   LoadKind
+}
+
+// LoadKind says who reads. The zero LoadKind is an instruction that reads its
+// operand.
+type LoadKind uint8
+
+const (
+	Fetch      LoadKind = 1 + iota // of instructions
+	Walk                           // of a page table
+	DeviceLoad                     // by a device, not a CPU
+)
+
+// A LoadObserver gets loads of the lines of a Watch, in order with the stores
+// that an Observer gets of the same machine.
+type LoadObserver interface {
+	// Load is a load about to happen. With done it says that it needs no
+	// further loads of the line, which the engine may then stop watching.
+	Load(*Load) (done bool)
+}
+
+// A LoadWatcher is an engine, or a machine, that can tell of loads.
+//
+// WatchLoads has it tell of every access that may bring bytes of a watched line
+// to where the guest or a device can tell them from others: operands of
+// instructions, also of those that read, modify and write; fetches; page walks;
+// reads by devices. It may tell of more bytes of the line than are read, and of
+// loads that do not happen (speculation, an instruction that faults or is begun
+// anew): both only make two states distinct that are one. It must not leave a
+// load out. Loads from other lines, which may be in the same page, it need not
+// tell of and should not be slowed by. A nil Watch ends it. An engine that cannot see
+// loads, such as one that runs the guest's code on the host's processor, gives
+// an error.
+//
+// What reads memory past the engine, as a host that looks at a backend, has to
+// be told to the observer by who does it.
+type LoadWatcher interface {
+	WatchLoads(*Watch, LoadObserver) error
+}
+
+// watchPage is the page that a Watch has a word for, in bytes.
+const watchPage = 4096
+
+// lineSize is the size of a line in bytes.
+const lineSize = 64
+
+// A Watch is lines whose loads are told. Its zero value has none.
+type Watch struct {
+	pages map[uint64]uint64 // by page: a bit for each line
+}
+
+// Add adds the line of a guest-physical address.
+func (w *Watch) Add(addr uint64) {
+	if w.pages == nil {
+		w.pages = map[uint64]uint64{}
+	}
+	w.pages[addr/watchPage] |= bitOf(addr)
+}
+
+// Drop takes the line of an address out, and says that none is left in its
+// page.
+func (w *Watch) Drop(addr uint64) (empty bool) {
+	page := addr / watchPage
+	left := w.pages[page] &^ bitOf(addr)
+	if left == 0 {
+		delete(w.pages, page)
+		return true
+	}
+	w.pages[page] = left
+	return false
+}
+
+// Page says which lines of the page of an address are watched, bit 0 the first.
+func (w *Watch) Page(addr uint64) uint64 { return w.pages[addr/watchPage] }
+
+// Has says that the line of an address is watched.
+func (w *Watch) Has(addr uint64) bool { return w.Page(addr)&bitOf(addr) != 0 }
+
+func bitOf(addr uint64) uint64 { return 1 << (addr % watchPage / lineSize) }
