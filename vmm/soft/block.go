@@ -117,7 +117,13 @@ func (b *blockCache) reset(m *memory) {
 	b.blocks = b.blocks[:1]
 	clear(b.hash)
 	for _, r := range m.regions {
-		clear(r.code)
+		for _, p := range r.marks {
+			if p != nil {
+				for i := range p {
+					p[i].block = 0
+				}
+			}
+		}
 	}
 	b.epoch++
 }
@@ -153,7 +159,7 @@ func (b *blockCache) find(pa, page, second uint64, mode uint8) *block {
 // and all links that may lead to them.
 func (c *cpu) dropPage(r *region, off uint64) {
 	b := &c.p.cache
-	for i := r.firstBlock(off); i != 0; {
+	for i := r.mark(off).block; i != 0; {
 		k := &b.blocks[i]
 		i = k.inPage
 		if k.second == r.base+off&^pageMask|1 {
@@ -165,7 +171,7 @@ func (c *cpu) dropPage(r *region, off uint64) {
 			b.native.drop(k.header)
 		}
 	}
-	r.setFirstBlock(off, 0)
+	r.setMark(off).block = 0
 	for _, c := range c.p.cpus {
 		c.newGen(genLower)
 		c.newGen(genUpper)
@@ -177,8 +183,16 @@ func (c *cpu) dropPage(r *region, off uint64) {
 // Wrote says that the machine, not a processor, wrote memory.
 func (p *processors) Wrote(base, size uint64) {
 	for pa := base &^ pageMask; pa < base+size; pa += pageSize {
-		if r := p.mem.find(pa); r != nil && r.firstBlock(pa-r.base) != 0 {
+		r := p.mem.find(pa)
+		if r == nil {
+			continue
+		}
+		m := r.mark(pa - r.base)
+		if m.block != 0 {
 			p.cpu.dropPage(r, pa-r.base)
+		}
+		if m.table != 0 {
+			p.forgetTable(m.table)
 		}
 	}
 }
@@ -350,12 +364,11 @@ func (c *cpu) newBlock(rip, pa, second uint64) *block {
 func (c *cpu) listBlock(pa uint64, id uint32) uint32 {
 	r := c.p.mem.find(pa)
 	off := pa - r.base
-	first := r.firstBlock(off)
-	if first == 0 {
-		for _, c := range c.p.cpus {
-			c.protectPage(pa)
-		}
+	m := r.setMark(off)
+	if *m == (mark{}) {
+		c.p.protectPage(pa)
 	}
-	r.setFirstBlock(off, id)
+	first := m.block
+	m.block = id
 	return first
 }

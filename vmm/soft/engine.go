@@ -55,7 +55,7 @@ func (e Engine) New(spec vmm.ProcessorSpec, bus vmm.Bus) (vmm.Processors, error)
 	if bus == nil {
 		return nil, fmt.Errorf("%w: the software engine needs a bus", vmm.ErrNoEngine)
 	}
-	p := &processors{bus: bus, seed: spec.Seed, parking: spec.Parking, cpuid: vmm.CPUIDModel().WithCores(spec.Count)}
+	p := &processors{bus: bus, seed: spec.Seed, parking: spec.Parking, tables: make([]pageTable, 1), cpuid: vmm.CPUIDModel().WithCores(spec.Count)}
 	p.cache.init()
 	if !e.Interpreter {
 		p.cache.compile()

@@ -310,9 +310,7 @@ func execMovToCR(c *cpu, in *inst) bool {
 		if v>>physBits != 0 {
 			return c.gp(0)
 		}
-		c.cr3 = v
-		c.flushTLB(true)
-		c.attn = true
+		c.setCR3(v)
 	case 4:
 		return c.setCR4(v)
 	case 8:

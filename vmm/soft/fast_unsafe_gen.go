@@ -11696,7 +11696,8 @@ func (c *cpu) refill(va uint64, kind access) bool {
 	set := &c.tlbs[c.privilege()]
 	m := &set.meta[i]
 	if m.vtag == va&^pageMask && (kind == accessRead || m.pa&tlbWritable != 0) {
-		return false // it is not for the fast path
+		// It is not for the fast path, unless it was a page with a mark.
+		return kind == accessWrite && c.unprotected(c.privilege(), va)
 	}
 	if _, ok := c.walk(va, c.privilege(), kind); !ok {
 		return false

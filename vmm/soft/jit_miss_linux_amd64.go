@@ -79,7 +79,10 @@ func (c *cpu) missed() uint32 {
 	}
 	m := &c.tlbs[set].meta[i]
 	known := m.vtag == x.missPage && (kind == accessRead || m.pa&tlbWritable != 0) // and not for code: it is observed, say
-	if !known && x.missEntry == uint32(i)<<tlbShift && canonical(x.missPage) {     // one page
+	if known && kind == accessWrite && x.missEntry == uint32(i)<<tlbShift && c.unprotected(set, x.missPage) {
+		return x.missWhat & missCode
+	}
+	if !known && x.missEntry == uint32(i)<<tlbShift && canonical(x.missPage) { // one page
 		k := &n.cache.ops[x.op]
 		c.rip = c.nativePage() + uint64(k.pc)
 		c.now = x.limit - x.left + uint64(k.n-1)

@@ -33,9 +33,10 @@ func (c *cpu) storeObserved(k *op) bool {
 		return false
 	}
 	off := pa - r.base
-	if r.firstBlock(off) != 0 {
+	if r.marked(off) {
 		return false
 	}
+	r.touch(off)
 	c.rip = c.nativePage() + uint64(k.pc)
 	c.now = c.native.limit - c.native.left + uint64(k.n)
 	c.kind = observe.Kind(k.sel)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"nvlab/internal/pages"
 	"nvlab/vmm"
 	"nvlab/vmm/observe"
 )
@@ -23,13 +24,53 @@ type region struct {
 	observed   bool
 	watched    bool // observed, and there is an observer
 	revocable  bool
-	// code holds, per 2 MiB and page within it, the first block made of the
-	// page's bytes; 0 is none.
-	code []*[512]uint32
+
+	// dirty, if not nil, is told which pages are stored to. tracked is what it
+	// is from the first Cleaned on.
+	dirty, tracked *pages.Set
+
+	// marks holds what was made of the region's pages, per 2 MiB and page
+	// within it.
+	marks []*[512]mark
+}
+
+// A mark says what was made of a page's bytes, so that a store to them is no
+// matter of the fast path.
+type mark struct {
+	block uint32 // the first block of code; 0 is none
+	table uint32 // its number in processors.tables; 0 is none
 }
 
 // direct says whether the fast path may store to the region's pages.
 func (r *region) direct() bool { return !r.readOnly && !r.watched }
+
+// mark is that of the page at an offset.
+func (r *region) mark(off uint64) mark {
+	if p := r.marks[off>>21]; p != nil {
+		return p[off>>pageShift&511]
+	}
+	return mark{}
+}
+
+// marked says that a store to the page at an offset must be told to stored.
+func (r *region) marked(off uint64) bool { return r.mark(off) != mark{} }
+
+// setMark is for changing the mark of the page at an offset.
+func (r *region) setMark(off uint64) *mark {
+	p := r.marks[off>>21]
+	if p == nil {
+		p = new([512]mark)
+		r.marks[off>>21] = p
+	}
+	return &p[off>>pageShift&511]
+}
+
+// touch notes that the page at an offset is stored to.
+func (r *region) touch(off uint64) {
+	if r.dirty != nil {
+		r.dirty.Add(off >> pageShift)
+	}
+}
 
 // page is the page of memory in which pa is, or nil.
 func (m *memory) page(pa uint64) []byte {
@@ -38,25 +79,6 @@ func (m *memory) page(pa uint64) []byte {
 		return nil
 	}
 	return r.mem[pa&^pageMask-r.base:][:pageSize]
-}
-
-func (r *region) firstBlock(off uint64) uint32 {
-	if p := r.code[off>>21]; p != nil {
-		return p[off>>pageShift&511]
-	}
-	return 0
-}
-
-func (r *region) setFirstBlock(off uint64, b uint32) {
-	p := r.code[off>>21]
-	if p == nil {
-		if b == 0 {
-			return
-		}
-		p = new([512]uint32)
-		r.code[off>>21] = p
-	}
-	p[off>>pageShift&511] = b
 }
 
 // memory is the guest-physical address space.
@@ -94,8 +116,8 @@ func (m *memory) add(g vmm.Region) error {
 	}
 	m.regions = append(m.regions, &region{
 		base: g.Base, size: n, mem: g.Mem,
-		readOnly: g.ReadOnly, observed: g.Observed, revocable: g.Revocable,
-		code: make([]*[512]uint32, (n+1<<21-1)>>21),
+		readOnly: g.ReadOnly, observed: g.Observed, revocable: g.Revocable, tracked: g.Dirty,
+		marks: make([]*[512]mark, (n+1<<21-1)>>21),
 	})
 	return nil
 }
@@ -195,11 +217,24 @@ func (c *cpu) writeRegion(r *region, off uint64, n uint8, v uint64) {
 	if r.readOnly {
 		return
 	}
-	if r.firstBlock(off) != 0 {
-		c.dropPage(r, off)
+	if r.marked(off) {
+		c.stored(r, off, uint64(n))
 	}
+	r.touch(off)
 	if r.watched {
 		c.observeStore(r, off, n, v)
 	}
 	putLE(r.mem[off:], n, v)
+}
+
+// stored is told of every store of n bytes to a page that has a mark, before
+// memory changes: what was made of the bytes goes.
+func (c *cpu) stored(r *region, off, n uint64) {
+	m := r.mark(off)
+	if m.block != 0 {
+		c.dropPage(r, off)
+	}
+	if m.table != 0 {
+		c.storedToTable(r, off, n)
+	}
 }

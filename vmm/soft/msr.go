@@ -167,11 +167,13 @@ func (c *cpu) writeMSR(n uint32, v uint64) bool {
 			}
 		}
 		c.msr.pat = v
+		c.flushTLB(false)
 	case msrMTRRDef:
 		if v&^0xcff != 0 {
 			return false
 		}
 		c.msr.mtrrDefType = v
+		c.flushTLB(false)
 	case msrTSCDeadline:
 		c.apic.setDeadline(v)
 	case msrEFER:
@@ -209,6 +211,7 @@ func (c *cpu) writeMSR(n uint32, v uint64) bool {
 		switch i := fixedMTRR(n); {
 		case i >= 0:
 			c.msr.mtrrFixed[i] = v
+			c.flushTLB(false)
 		case n >= msrSysenterCS && n <= msrSysenterEIP:
 			if n > msrSysenterCS {
 				return setCanonical(&c.msr.sysenter[n-msrSysenterCS], v)
@@ -216,6 +219,7 @@ func (c *cpu) writeMSR(n uint32, v uint64) bool {
 			c.msr.sysenter[0] = uint64(uint32(v))
 		case n >= msrMTRRVar && n <= msrMTRRVarLast:
 			c.msr.mtrrVar[n-msrMTRRVar] = v
+			c.flushTLB(false)
 		default:
 			return false
 		}

@@ -69,7 +69,7 @@ func (c *cpu) translate(va uint64, set int, kind access) (uint64, bool) {
 }
 
 // walk reads the paging structures, sets accessed and dirty bits, and fills
-// the TLB (SDM 3A, 4.5, 4.6, 4.8).
+// the TLB (SDM 3A, 4.5, 4.6, 4.8). See tables.go for what it fills it with.
 func (c *cpu) walk(va uint64, set int, kind access) (uint64, bool) {
 	if c.cr0&cr0PG == 0 {
 		c.memType = 0
@@ -77,7 +77,8 @@ func (c *cpu) walk(va uint64, set int, kind access) (uint64, bool) {
 	}
 	var (
 		entry, at  uint64
-		ats        [4]uint64
+		offs       [4]uint64
+		regions    [4]*region
 		entries    [4]uint64
 		all        = uint64(pteW | pteU)
 		nx         uint64
@@ -92,7 +93,12 @@ func (c *cpu) walk(va uint64, set int, kind access) (uint64, bool) {
 	}
 	for ; ; level-- {
 		at = base | va>>(12+9*uint(level))&511<<3
-		entry = c.readPhys(at, 8)
+		r := c.p.mem.find(at)
+		entry = ^uint64(0) // a table that is no memory
+		if r != nil {
+			entry = le.Uint64(r.mem[at-r.base:])
+			regions[level], offs[level] = r, at-r.base
+		}
 		if entry&pteP == 0 {
 			return 0, c.pageFault(va, set, kind, 0)
 		}
@@ -107,7 +113,7 @@ func (c *cpu) walk(va uint64, set int, kind access) (uint64, bool) {
 		}
 		all &= entry
 		nx |= entry & pteNX
-		ats[level], entries[level] = at, entry
+		entries[level] = entry
 		if level == 0 || level == 1 && entry&ptePS != 0 {
 			break
 		}
@@ -133,11 +139,10 @@ func (c *cpu) walk(va uint64, set int, kind access) (uint64, bool) {
 			e |= pteD
 		}
 		if e != entries[l] {
-			k, g := c.beginWalk()
-			c.writePhys(ats[l], 8, e)
-			c.endWalk(k, g)
+			c.setEntry(regions[l], offs[l], e)
 		}
 		entry = e
+		c.p.tableAt(regions[l], offs[l], l, va)
 	}
 	if pageLevel == 1 {
 		off = va & (1<<21 - 1)
@@ -162,11 +167,29 @@ func (c *cpu) walk(va uint64, set int, kind access) (uint64, bool) {
 	if t := c.pageType(entry, pageLevel == 1, base|off); t != 0 {
 		flags |= uint64(t) << tlbTypeShift
 	}
-	c.fill(set, va, base|off, flags)
+	c.fill(set, va, base|off, flags, kind)
 	if kind == accessWrite {
 		c.memType = uint8(flags >> tlbTypeShift)
 	}
 	return base | off, true
+}
+
+// setEntry sets accessed and dirty bits of an entry at off of r. No translation
+// depends on them.
+func (c *cpu) setEntry(r *region, off, e uint64) {
+	if r.readOnly {
+		return
+	}
+	if r.mark(off).block != 0 {
+		c.dropPage(r, off)
+	}
+	r.touch(off)
+	if r.watched {
+		kind, group := c.beginWalk()
+		c.observeStore(r, off, 8, e)
+		c.endWalk(kind, group)
+	}
+	le.PutUint64(r.mem[off:], e)
 }
 
 // privilege is the translation set of an ordinary access.

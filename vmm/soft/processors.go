@@ -27,6 +27,9 @@ type processors struct {
 	cache   blockCache
 	lastGen uint32 // see cpu.gens
 
+	tables     []pageTable // marked pages, by mark.table; 0 is none
+	freeTables []uint32
+
 	observer observe.Observer // nil if nobody looks
 
 	started     bool
@@ -59,11 +62,18 @@ func (p *processors) Unmap(base uint64) error {
 // changed forgets all that was derived from the memory map.
 func (p *processors) changed() {
 	p.cache.reset(&p.mem)
+	p.resetTranslations()
+}
+
+// resetTranslations forgets all translations, and what tells of them.
+func (p *processors) resetTranslations() {
 	for _, c := range p.cpus {
 		c.tlbs[0].reset()
 		c.tlbs[1].reset()
+		c.globals = [8]uint64{}
 		c.forgetJumps()
 	}
+	p.resetTables()
 }
 
 // Start resets the first processor to the state of a 64-bit boot, and parks

@@ -107,8 +107,8 @@ func (c *cpu) plainPage(va uint64, kind access) (page []byte, ok bool) {
 		if !r.direct() {
 			return nil, false
 		}
-		if r.firstBlock(off) != 0 {
-			c.dropPage(r, off)
+		if r.marked(off) {
+			c.stored(r, off, pageSize)
 		}
 	}
 	return r.mem[off : off+pageSize], true
@@ -215,9 +215,10 @@ func (c *cpu) storeEach(dst, n uint64, size uint8, value func(at uint64) uint64)
 		return 0
 	}
 	off, step := pa-r.base, uint64(size)
-	if r.firstBlock(off) != 0 {
-		c.dropPage(r, off)
+	if r.marked(off) {
+		c.stored(r, off&^pageMask, pageSize)
 	}
+	r.touch(off)
 	if c.flags&flagDF != 0 {
 		step = -step
 	}

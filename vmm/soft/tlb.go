@@ -100,9 +100,19 @@ func (s *tlbSet) flushPage(va uint64) {
 	}
 }
 
-// fill records that the page of va is at pa; flags are tlbWritable and so on.
-func (c *cpu) fill(set int, va, pa, flags uint64) {
+// fill records that the page of va is at pa; flags are tlbWritable and so on. A
+// page whose first store is to be told is not writable before that.
+func (c *cpu) fill(set int, va, pa, flags uint64, kind access) {
 	s := &c.tlbs[set]
+	r := c.p.mem.find(pa)
+	if r != nil && r.dirty != nil && flags&tlbWritable != 0 {
+		switch off := pa - r.base; {
+		case kind == accessWrite:
+			r.touch(off)
+		case !r.dirty.Has(off >> pageShift):
+			flags &^= tlbWritable
+		}
+	}
 	i := uint16(va >> pageShift & (tlbSize - 1))
 	e, m := &s.fast[i], &s.meta[i]
 	if !s.listed[i] {
@@ -117,6 +127,9 @@ func (c *cpu) fill(set int, va, pa, flags uint64) {
 	}
 	page := va &^ pageMask
 	m.vtag = page
+	if flags&tlbGlobal != 0 {
+		c.globals[va>>45&7] |= 1 << (va >> 39 & 63)
+	}
 	m.pa = pa&^pageMask | flags
 	if flags&tlbLarge != 0 {
 		s.large |= 1 << (va >> 21 & 63)
@@ -128,7 +141,6 @@ func (c *cpu) fill(set int, va, pa, flags uint64) {
 	if pa&^pageMask == c.apic.base&^pageMask && c.apic.enabled() {
 		return
 	}
-	r := c.p.mem.find(pa)
 	if r == nil {
 		return
 	}
@@ -139,14 +151,32 @@ func (c *cpu) fill(set int, va, pa, flags uint64) {
 		return
 	}
 	e.native = page
-	if flags&tlbWritable != 0 && r.direct() && r.firstBlock(off) == 0 {
+	if flags&tlbWritable != 0 && r.direct() && !r.marked(off) {
 		e.wtag = page
 	}
+}
+
+// unprotected gives the fast path its right to store to the page of va back, if
+// the executor may store there without a walk and the page has no mark any more.
+func (c *cpu) unprotected(set int, va uint64) bool {
+	i := va >> pageShift & (tlbSize - 1)
+	e, m := &c.tlbs[set].fast[i], &c.tlbs[set].meta[i]
+	if e.native != va&^pageMask || m.pa&tlbWritable == 0 {
+		return false
+	}
+	if r := c.p.mem.find(m.pa); r.direct() && !r.marked(m.pa&^pageMask-r.base) {
+		e.wtag = e.native
+		return true
+	}
+	return false
 }
 
 // flushTLB forgets every translation, or all but the global ones.
 func (c *cpu) flushTLB(keepGlobal bool) {
 	keepGlobal = keepGlobal && c.cr4&cr4PGE != 0
+	if !keepGlobal {
+		c.globals = [8]uint64{}
+	}
 	c.tlbs[0].flush(keepGlobal)
 	c.tlbs[1].flush(keepGlobal)
 	if keepGlobal {
@@ -164,13 +194,15 @@ func (c *cpu) flushPage(va uint64) {
 }
 
 // protectPage takes the fast path's right to store away from a physical page
-// that now holds code.
-func (c *cpu) protectPage(pa uint64) {
-	for s := range c.tlbs {
-		t := &c.tlbs[s]
-		for _, i := range t.filled {
-			if t.meta[i].pa>>pageShift == pa>>pageShift {
-				t.fast[i].wtag = noTag
+// that gets its first mark.
+func (p *processors) protectPage(pa uint64) {
+	for _, c := range p.cpus {
+		for s := range c.tlbs {
+			t := &c.tlbs[s]
+			for _, i := range t.filled {
+				if t.meta[i].pa>>pageShift == pa>>pageShift {
+					t.fast[i].wtag = noTag
+				}
 			}
 		}
 	}
