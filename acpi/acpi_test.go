@@ -168,7 +168,7 @@ func TestInstallErrors(t *testing.T) {
 	}
 }
 
-func TestCheckNFIT(t *testing.T) {
+func TestRulesOfTheNFIT(t *testing.T) {
 	type change func(spa *acpi.SPARange, dev *acpi.MemoryDevice, dcr *acpi.ControlRegion)
 	for _, c := range []struct {
 		name   string

@@ -54,14 +54,6 @@ func Check(table []byte) []error {
 	return errs
 }
 
-// CheckNFIT applies the rules of the NFIT to structures alone, as _FIT returns
-// them.
-func CheckNFIT(list []NFITStructure) []error {
-	var errs report
-	errs.nfit(list)
-	return errs
-}
-
 type report []error
 
 func (r *report) add(format string, args ...any) { *r = append(*r, fmt.Errorf(format, args...)) }

@@ -48,6 +48,6 @@ func FuzzNFIT(f *testing.F) {
 		if !reflect.DeepEqual(again, list) {
 			t.Fatalf("structures decode to %+v, and after encoding to %+v", list, again)
 		}
-		acpi.CheckNFIT(list)
+		acpi.Check(acpi.NFIT{Structures: list}.Encode())
 	})
 }

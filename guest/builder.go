@@ -13,7 +13,7 @@ import (
 
 	"nvlab/guest/debian"
 	"nvlab/guest/rootfs"
-	"nvlab/starlark/spell"
+	"nvlab/internal/spell"
 )
 
 // builder is one build: where it works, and what it has found.

@@ -30,7 +30,7 @@ import (
 	"time"
 
 	"nvlab/guest/debian"
-	"nvlab/starlark/spell"
+	"nvlab/internal/spell"
 )
 
 // recipe is raised whenever the same packages would give another guest: a

@@ -1,9 +1,9 @@
 package nvdimm
 
 import (
-	"strings"
 	"testing"
 
+	"nvlab/internal/expect"
 	"nvlab/nvdimm/backend"
 )
 
@@ -13,33 +13,14 @@ const (
 	gib = 1 << 30
 )
 
-// sentence fails unless err has exactly this text; {dir} stands for dir.
-func sentence(t *testing.T, what string, err error, dir, want string) {
-	t.Helper()
-	want = strings.ReplaceAll(want, "{dir}", dir)
-	if err == nil || err.Error() != want {
-		t.Errorf("%s gave the error\n  %v\nwant\n  %s", what, err, want)
-	}
-}
-
 func openFile(t testing.TB, c backend.FileConfig) *backend.Backend {
 	t.Helper()
-	b, err := backend.OpenFile(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { b.Close() })
-	return b
+	return expect.Opened[*backend.Backend](t)(backend.OpenFile(c))
 }
 
 func newRAM(t testing.TB, size uint64) *backend.Backend {
 	t.Helper()
-	b, err := backend.NewRAM(backend.RAMConfig{Size: size})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { b.Close() })
-	return b
+	return expect.Opened[*backend.Backend](t)(backend.NewRAM(backend.RAMConfig{Size: size}))
 }
 
 // plugged is a DIMM of its own machine on b.

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"nvlab/acpi"
+	"nvlab/internal/expect"
 	"nvlab/nvdimm/backend"
 	"nvlab/nvdimm/label"
 )
@@ -114,17 +115,17 @@ func TestInterleaveRefuses(t *testing.T) {
 		{[]*DIMM{a, b}, 16 * mib, "an interleave line of 0x1000000 bytes does not divide the 0x800000 bytes of a DIMM: the largest that does is 8MiB"},
 		{[]*DIMM{a, b}, 4 * kib, "an interleave line of 0x1000 bytes makes 2048 lines of a DIMM: at most 1024"},
 	} {
-		sentence(t, fmt.Sprintf("Interleave of %d", len(c.dimms)), r.Interleave(c.dimms, c.line), "", c.want)
+		expect.Error(t, fmt.Sprintf("Interleave of %d", len(c.dimms)), r.Interleave(c.dimms, c.line), "", c.want)
 	}
 	if err := r.Interleave([]*DIMM{a, b}, mib); err != nil {
 		t.Fatal(err)
 	}
-	sentence(t, "Interleave again", r.Interleave([]*DIMM{a, b}, mib), "", "DIMM nvdimm0 is in an interleave set already")
+	expect.Error(t, "Interleave again", r.Interleave([]*DIMM{a, b}, mib), "", "DIMM nvdimm0 is in an interleave set already")
 }
 
 func TestHints(t *testing.T) {
 	_, err := NewRoot(Config{FlushHints: 513})
-	sentence(t, "NewRoot with many hints", err, "", "flush_hints=513: a DIMM has 0 to 512 flush hint addresses")
+	expect.Error(t, "NewRoot with many hints", err, "", "flush_hints=513: a DIMM has 0 to 512 flush hint addresses")
 	if newRoot(t, Config{}).Hints() != nil {
 		t.Errorf("a machine without flush hints has a device for them")
 	}

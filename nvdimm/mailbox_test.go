@@ -5,11 +5,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"nvlab/nvdimm/backend"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"nvlab/nvdimm/backend"
 )
 
 // guestRAM is 64 KiB of RAM from guestBase on.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"nvlab/acpi"
+	"nvlab/internal/expect"
 	"nvlab/nvdimm/backend"
 	"nvlab/nvdimm/label"
 )
@@ -48,7 +49,7 @@ func TestPlugAt(t *testing.T) {
 		d, err := r.Plug(PlugConfig{Backend: c.b, Addr: &c.addr})
 		switch {
 		case c.want != "":
-			sentence(t, fmt.Sprintf("Plug at %#x", c.addr), err, dir, c.want)
+			expect.Error(t, fmt.Sprintf("Plug at %#x", c.addr), err, dir, c.want)
 		case err != nil:
 			t.Errorf("Plug at %#x: %v", c.addr, err)
 		case c.addr != 0 && d.Addr() != c.addr:
@@ -62,7 +63,7 @@ func TestAddressLimit(t *testing.T) {
 	r.config.Limit = 1 << 40
 	b := openFile(t, backend.FileConfig{Path: filepath.Join(t.TempDir(), "file"), Size: 1 << 40})
 	_, err := r.Plug(PlugConfig{Backend: b})
-	sentence(t, "Plug beyond the limit", err, "", "could not find position in guest address space for memory device - memory fragmented due to alignments: 0x10000000000 bytes at a multiple of 0x1000000 within [0x100000000:0x10000000000]")
+	expect.Error(t, "Plug beyond the limit", err, "", "could not find position in guest address space for memory device - memory fragmented due to alignments: 0x10000000000 bytes at a multiple of 0x1000000 within [0x100000000:0x10000000000]")
 }
 
 func TestPlugNodes(t *testing.T) {
@@ -86,7 +87,7 @@ func TestPlugNodes(t *testing.T) {
 		{-1, 0, "'DIMM property node has value -1' which exceeds the number of numa nodes: at most 128"},
 	} {
 		_, err := r.Plug(PlugConfig{Backend: b, Node: c.node, Nodes: c.nodes})
-		sentence(t, fmt.Sprintf("Plug on node %d of %d", c.node, c.nodes), err, "", c.want)
+		expect.Error(t, fmt.Sprintf("Plug on node %d of %d", c.node, c.nodes), err, "", c.want)
 	}
 	plug(t, r, PlugConfig{Backend: b, Node: 2, Nodes: 3})
 }
@@ -108,7 +109,7 @@ func TestPlugUUID(t *testing.T) {
 			t.Errorf("uuid=%q: %v", uuid, err)
 		}
 		if !ok {
-			sentence(t, "uuid="+uuid, err, "", fmt.Sprintf("uuid=%q: Property 'nvdimm.uuid' has invalid value: want hexadecimal digits as in 66f0d379-b4f3-4074-ac43-0d3318b78cdb", uuid))
+			expect.Error(t, "uuid="+uuid, err, "", fmt.Sprintf("uuid=%q: Property 'nvdimm.uuid' has invalid value: want hexadecimal digits as in 66f0d379-b4f3-4074-ac43-0d3318b78cdb", uuid))
 		}
 	}
 }
@@ -143,7 +144,7 @@ func TestIdentity(t *testing.T) {
 		{0x2000, 1, "handle=0x2000: a running guest knows the handles of its slots only, 0x2 for slot 1: plug before boot"},
 	} {
 		_, err := r.Plug(PlugConfig{Backend: b, Identity: Identity{Handle: &c.handle}, Nodes: c.nodes})
-		sentence(t, fmt.Sprintf("handle %#x", c.handle), err, "", c.want)
+		expect.Error(t, fmt.Sprintf("handle %#x", c.handle), err, "", c.want)
 	}
 	plug(t, r, PlugConfig{Backend: b, Identity: Identity{Handle: ptr[uint32](2)}, Nodes: 1})
 }
@@ -242,7 +243,7 @@ func TestRegions(t *testing.T) {
 		3:  "regions=3: 0x800000 bytes of persistent memory do not divide into 3 parts of whole pages",
 	} {
 		_, err := r.Plug(PlugConfig{Backend: newRAM(t, 8*mib), Regions: n})
-		sentence(t, fmt.Sprintf("Plug with %d regions", n), err, "", want)
+		expect.Error(t, fmt.Sprintf("Plug with %d regions", n), err, "", want)
 	}
-	sentence(t, "Interleave", r.Interleave([]*DIMM{d, r.dimms[0]}, mib), "", "DIMM nvdimm255 has 4 regions: one of an interleave set has 1")
+	expect.Error(t, "Interleave", r.Interleave([]*DIMM{d, r.dimms[0]}, mib), "", "DIMM nvdimm255 has 4 regions: one of an interleave set has 1")
 }

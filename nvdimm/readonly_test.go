@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"nvlab/internal/expect"
 	"nvlab/nvdimm/backend"
 )
 
@@ -19,13 +20,13 @@ func TestReadOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := backend.OpenFile(backend.FileConfig{Path: dir + "/absent", Size: mib, ReadOnly: true})
-	sentence(t, "backend.OpenFile of an absent file", err, dir, "stat {dir}/absent: no such file or directory")
+	expect.Error(t, "backend.OpenFile of an absent file", err, dir, "stat {dir}/absent: no such file or directory")
 	if _, err := os.Stat(dir + "/absent"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("readonly created a file")
 	}
 	os.WriteFile(dir+"/empty", nil, 0o644)
 	_, err = backend.OpenFile(backend.FileConfig{Path: dir + "/empty", Size: mib, ReadOnly: true})
-	sentence(t, "backend.OpenFile of an empty file", err, dir, "{dir}/empty: backing store size 0x0 does not match 'size' option 0x100000: an empty file cannot be opened read-only; give another path")
+	expect.Error(t, "backend.OpenFile of an empty file", err, dir, "{dir}/empty: backing store size 0x0 does not match 'size' option 0x100000: an empty file cannot be opened read-only; give another path")
 
 	// All four combinations with unarmed (QEMU once had the error inverted).
 	for _, share := range []bool{true, false} {
@@ -36,7 +37,7 @@ func TestReadOnly(t *testing.T) {
 			r := newRoot(t, Config{})
 			d, err := r.Plug(PlugConfig{Backend: b, LabelSize: 128 * kib, Unarmed: c.unarmed})
 			if !c.ok {
-				sentence(t, "Plug of a read-only backend", err, dir, "'unarmed' property must be 'on' since memdev {dir}/file is read-only")
+				expect.Error(t, "Plug of a read-only backend", err, dir, "'unarmed' property must be 'on' since memdev {dir}/file is read-only")
 				continue
 			}
 			if err != nil {
@@ -59,7 +60,7 @@ func TestReadOnly(t *testing.T) {
 			}
 			d.Unmap()
 			_, err = b.WriteAt([]byte("x"), 0)
-			sentence(t, "WriteAt", err, dir, "{dir}/file: the backend is read-only")
+			expect.Error(t, "WriteAt", err, dir, "{dir}/file: the backend is read-only")
 		}
 	}
 	if got, _ := os.ReadFile(path); !bytes.Equal(got, data) {

@@ -2,9 +2,11 @@ package nvdimm
 
 import (
 	"fmt"
-	"nvlab/nvdimm/backend"
 	"path/filepath"
 	"testing"
+
+	"nvlab/internal/expect"
+	"nvlab/nvdimm/backend"
 )
 
 // newRoot makes a root that has room, where c leaves it open.
@@ -59,7 +61,7 @@ func TestNewRootRefuses(t *testing.T) {
 		{Config{Cap: bits(1 << 32)}, "nvdimm_cap=4294967296 does not fit 32 bits: it is 0 to 0x7"},
 	} {
 		_, err := NewRoot(c.config)
-		sentence(t, fmt.Sprintf("NewRoot(%+v)", c.config), err, "", c.want)
+		expect.Error(t, fmt.Sprintf("NewRoot(%+v)", c.config), err, "", c.want)
 	}
 }
 
@@ -117,14 +119,14 @@ func TestPlugRefuses(t *testing.T) {
 		plug(t, r, PlugConfig{Backend: busy, ID: "first", Slot: slot(1)})
 		for range 2 {
 			_, err := r.Plug(c.config)
-			sentence(t, "Plug with "+c.name, err, dir, c.want)
+			expect.Error(t, "Plug with "+c.name, err, dir, c.want)
 		}
 		d := plug(t, r, PlugConfig{Backend: small})
 		if d.Slot() != 0 || d.ID() != "nvdimm0" || d.Addr() != 4*gib+64*mib || len(r.DIMMs()) != 2 {
 			t.Errorf("after Plug with %s the next DIMM is %s in slot %d at %#x, of %d", c.name, d.ID(), d.Slot(), d.Addr(), len(r.DIMMs()))
 		}
 		_, err := r.Plug(PlugConfig{Backend: file("third", 4096, 0)})
-		sentence(t, "Plug with all slots taken", err, "", "no free slots available: all 2 are taken; make the machine with more slots")
+		expect.Error(t, "Plug with all slots taken", err, "", "no free slots available: all 2 are taken; make the machine with more slots")
 	}
 
 	off, err := NewRoot(Config{Memory: 256 * mib, Slots: 2, MaxMem: gib})
@@ -133,14 +135,14 @@ func TestPlugRefuses(t *testing.T) {
 	}
 	for range 2 {
 		_, err = off.Plug(PlugConfig{Backend: small})
-		sentence(t, "Plug into a machine with nvdimm=off", err, "", "nvdimm is not enabled: missing 'nvdimm' in '-M'")
+		expect.Error(t, "Plug into a machine with nvdimm=off", err, "", "nvdimm is not enabled: missing 'nvdimm' in '-M'")
 	}
 	none, err := NewRoot(Config{Enabled: true, Memory: 256 * mib, MaxMem: gib})
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, err = none.Plug(PlugConfig{Backend: small})
-	sentence(t, "Plug into a machine without slots", err, "", "no slots where allocated, please specify the 'slots' option: slots is 0")
+	expect.Error(t, "Plug into a machine without slots", err, "", "no slots where allocated, please specify the 'slots' option: slots is 0")
 }
 
 // TestPlugBackendOnce: a refused plug does not change what is known of the

@@ -3,9 +3,10 @@ package nvdimm
 import (
 	"bytes"
 	"encoding/binary"
-	"nvlab/nvdimm/backend"
 	"path/filepath"
 	"testing"
+
+	"nvlab/nvdimm/backend"
 )
 
 // FuzzSequence makes calls as a guest may, in order and out of order, one

@@ -6,7 +6,8 @@ import (
 )
 
 // socketPair is a connected pair of sockets: the end that stays here, with
-// deadlines, and the one for a child.
+// deadlines, and the one for a child. Package net has no pairs, and a socket
+// that listens has a path of at most 107 bytes, which a test's folder may be.
 func socketPair(name string) (ours, theirs *os.File, err error) {
 	syscall.ForkLock.RLock()
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)

@@ -9,8 +9,8 @@ import (
 
 	"go.starlark.net/starlark"
 
+	"nvlab/internal/spell"
 	"nvlab/lab"
-	"nvlab/starlark/spell"
 )
 
 // A class is a type of the language, or one of its modules: a name, what it is

@@ -8,8 +8,8 @@ import (
 
 	"go.starlark.net/starlark"
 
+	"nvlab/internal/spell"
 	"nvlab/starlark/guard"
-	"nvlab/starlark/spell"
 )
 
 // A hint tells somebody who comes from Python what Starlark has instead.

@@ -8,7 +8,7 @@ import (
 	"go.starlark.net/starlark"
 	"go.starlark.net/syntax"
 
-	"nvlab/starlark/spell"
+	"nvlab/internal/spell"
 )
 
 // The interpreter's errors of x[y] say neither what x holds nor where it came

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"nvlab/starlark/spell"
+	"nvlab/internal/spell"
 )
 
 // A topic is what the documentation says of one name: a type, a module, one

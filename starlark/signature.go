@@ -7,7 +7,7 @@ import (
 	"go.starlark.net/starlark"
 	"go.starlark.net/syntax"
 
-	"nvlab/starlark/spell"
+	"nvlab/internal/spell"
 )
 
 // A signature is a built-in's parameter list as its documentation shows it,

@@ -6,12 +6,9 @@ import (
 	"nvlab/acpi/aml"
 )
 
-// Bits of the GED's event register.
-const (
-	buttonEvent = 0
-	firstEvent  = 1 // Config.Events[0]
-	maxEvents   = 31
-)
+// maxEvents is what the GED's event register has bits for, one each of
+// Config.Events.
+const maxEvents = 32
 
 // dsdt describes the devices that every machine has.
 func dsdt(virtio int, events []Event) ([]byte, error) {
@@ -23,10 +20,6 @@ func dsdt(virtio int, events []Event) ([]byte, error) {
 				aml.IO{Decode16: true, Min: portSerial, Max: portSerial, Align: 1, Length: 8},
 				aml.Interrupt{Consumer: true, Edge: true, Numbers: []uint32{pinSerial}},
 			)),
-		),
-		aml.Device("PWRB",
-			aml.Name("_HID", aml.EISAID("PNP0C0C")),
-			aml.Name("_UID", aml.Zero),
 		),
 		generalEvents(events),
 	}
@@ -59,10 +52,9 @@ func generalEvents(events []Event) aml.Term {
 	}
 	body := []aml.Term{
 		aml.Store(aml.Path("EVTS"), aml.Local0),
-		notify(buttonEvent, "PWRB", 0x80),
 	}
 	for i, e := range events {
-		body = append(body, notify(firstEvent+i, e.Path, e.Value))
+		body = append(body, notify(i, e.Path, e.Value))
 	}
 	return aml.Device("GED",
 		aml.Name("_HID", aml.String("ACPI0013")),

@@ -259,27 +259,29 @@ func TestTimer(t *testing.T) {
 func TestEvents(t *testing.T) {
 	eachEngine(t, func(t *testing.T, e vmm.Engine) {
 		p := newPC(t, e, "g", func(c *vmm.Config, _ *vmm.Payload) {
-			c.Events = []vmm.Event{{Path: `\_SB.NVDR`, Value: 0x80}, {Path: `\_SB.NVDR`, Value: 0x81}}
+			c.Events = []vmm.Event{{Path: `\_SB.NVDR`, Value: 0x80}, {Path: `\_SB.NVDR`, Value: 0x81}, {Path: `\_SB.NVDR`, Value: 0x82}}
 		})
 		ready := func() bool { return strings.Contains(p.console.String(), "ready\n") }
 		if got, err := p.Run(context.Background(), time.Second, ready); got != vmm.StopDone || err != nil {
 			t.Fatalf("Run = %v, %v, want done", got, err)
 		}
-		p.PowerButton()
+		if err := p.Notify(0); err != nil {
+			t.Fatal(err)
+		}
 		seen := func() bool { return strings.HasSuffix(p.console.String(), "1\n") }
 		if got, err := p.Run(context.Background(), p.Clock()+time.Second, seen); got != vmm.StopDone || err != nil {
 			t.Fatalf("Run = %v, %v, want done", got, err)
 		}
-		if err := errors.Join(p.Notify(0), p.Notify(1)); err != nil {
+		if err := errors.Join(p.Notify(1), p.Notify(2)); err != nil {
 			t.Fatal(err)
 		}
 		p.run(t, vmm.StopPowerOff)
 		if got, want := p.console.String(), lines("ready", "0000000000000001", "0000000000000006"); got != want {
 			t.Errorf("console:\n%s, want\n%s", got, want)
 		}
-		for _, n := range []int{-1, 2} {
+		for _, n := range []int{-1, 3} {
 			if err := p.Notify(n); err == nil {
-				t.Errorf("Notify(%d) of a machine with 2 events succeeded", n)
+				t.Errorf("Notify(%d) of a machine with 3 events succeeded", n)
 			}
 		}
 	})

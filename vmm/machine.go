@@ -35,7 +35,7 @@ type Config struct {
 	// January 2025, so that two runs have the same.
 	Date time.Time
 
-	Events []Event // what Notify can raise, at most 31
+	Events []Event // what Notify can raise, at most 32
 
 	// Console takes what the guest writes to its serial port, a line or less
 	// at a time. It must not call the machine.
@@ -256,13 +256,6 @@ func (m *Machine) Notify(event int) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.ged.Raise(firstEvent + event)
+	m.ged.Raise(event)
 	return nil
-}
-
-// PowerButton presses the power button.
-func (m *Machine) PowerButton() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.ged.Raise(buttonEvent)
 }

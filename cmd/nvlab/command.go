@@ -17,8 +17,8 @@ import (
 	"golang.org/x/term"
 
 	"nvlab/guest"
+	"nvlab/internal/spell"
 	nvstar "nvlab/starlark"
-	"nvlab/starlark/spell"
 )
 
 // Exit statuses that belong to no test.

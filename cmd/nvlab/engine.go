@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"nvlab/guest"
-	"nvlab/starlark/spell"
+	"nvlab/internal/spell"
 )
 
 // checkMachine looks at the values of machineFlags that need no host for it.

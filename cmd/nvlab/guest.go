@@ -14,7 +14,7 @@ import (
 
 	"nvlab/guest"
 	"nvlab/guest/debian"
-	"nvlab/starlark/spell"
+	"nvlab/internal/spell"
 	"nvlab/vmm/boot"
 )
 

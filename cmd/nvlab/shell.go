@@ -12,9 +12,9 @@ import (
 
 	"golang.org/x/term"
 
+	"nvlab/internal/spell"
 	"nvlab/lab"
 	nvstar "nvlab/starlark"
-	"nvlab/starlark/spell"
 )
 
 var shellCommand = &command{

@@ -9,7 +9,7 @@ import (
 	"pault.ag/go/debian/dependency"
 	"pault.ag/go/debian/version"
 
-	"nvlab/starlark/spell"
+	"nvlab/internal/spell"
 )
 
 // An UnknownError names a package that a release does not have.

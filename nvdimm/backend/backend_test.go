@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"nvlab/internal/expect"
 )
 
 const (
@@ -18,33 +20,14 @@ const (
 	gib = 1 << 30
 )
 
-// sentence fails unless err has exactly this text; {dir} stands for dir.
-func sentence(t *testing.T, what string, err error, dir, want string) {
-	t.Helper()
-	want = strings.ReplaceAll(want, "{dir}", dir)
-	if err == nil || err.Error() != want {
-		t.Errorf("%s gave the error\n  %v\nwant\n  %s", what, err, want)
-	}
-}
-
 func openFile(t testing.TB, c FileConfig) *Backend {
 	t.Helper()
-	b, err := OpenFile(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { b.Close() })
-	return b
+	return expect.Opened[*Backend](t)(OpenFile(c))
 }
 
 func newRAM(t testing.TB, size uint64) *Backend {
 	t.Helper()
-	b, err := NewRAM(RAMConfig{Size: size})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { b.Close() })
-	return b
+	return expect.Opened[*Backend](t)(NewRAM(RAMConfig{Size: size}))
 }
 
 func TestOpenFileRefuses(t *testing.T) {
@@ -81,7 +64,7 @@ func TestOpenFileRefuses(t *testing.T) {
 		{"no such directory", FileConfig{Path: dir + "/no/file", Size: mib}, "open {dir}/no/file: no such file or directory"},
 	} {
 		_, err := OpenFile(c.config)
-		sentence(t, "OpenFile with "+c.name, err, dir, c.want)
+		expect.Error(t, "OpenFile with "+c.name, err, dir, c.want)
 	}
 	if got, _ := os.ReadFile(file); !bytes.Equal(got, data) {
 		t.Errorf("a refused file has %d bytes now, or other ones", len(got))
@@ -98,7 +81,7 @@ func TestOpenFileWithoutPermission(t *testing.T) {
 	dir := t.TempDir()
 	os.WriteFile(dir+"/file", make([]byte, 4096), 0)
 	_, err := OpenFile(FileConfig{Path: dir + "/file", Size: 4096})
-	sentence(t, "OpenFile without permission", err, dir, "open {dir}/file: permission denied")
+	expect.Error(t, "OpenFile without permission", err, dir, "open {dir}/file: permission denied")
 }
 
 func TestNewRAMRefuses(t *testing.T) {
@@ -111,7 +94,7 @@ func TestNewRAMRefuses(t *testing.T) {
 		{RAMConfig{Size: mib, Align: 3 * mib}, "memory-backend-ram: alignment 0x300000 must be a power of two: the nearest below is 2MiB"},
 	} {
 		_, err := NewRAM(c.config)
-		sentence(t, "NewRAM", err, "", c.want)
+		expect.Error(t, "NewRAM", err, "", c.want)
 	}
 }
 
@@ -253,7 +236,7 @@ func TestTwoGuests(t *testing.T) {
 		t.Errorf("the file has %q of the guest with share=off", got)
 	}
 	_, err := alone.Map()
-	sentence(t, "mapping a share=off backend for two machines", err, path, "can't use already busy memdev: {dir}: another running VM maps it, and only a file with share=on has room for two")
+	expect.Error(t, "mapping a share=off backend for two machines", err, path, "can't use already busy memdev: {dir}: another running VM maps it, and only a file with share=on has room for two")
 }
 
 // TestTruncated: someone truncates the file while a guest runs.
@@ -310,7 +293,7 @@ func TestOutside(t *testing.T) {
 		}
 	}
 	_, err := b.SHA256(4096, 1<<63)
-	sentence(t, "SHA256", err, "", "memory-backend-ram: offset 0x1000 with length 0x8000000000000000 is outside of the backend, which has 0x100000 bytes")
+	expect.Error(t, "SHA256", err, "", "memory-backend-ram: offset 0x1000 with length 0x8000000000000000 is outside of the backend, which has 0x100000 bytes")
 }
 
 func TestSHA256(t *testing.T) {
@@ -343,25 +326,25 @@ func TestSHA256(t *testing.T) {
 func TestLabelSizeUnknown(t *testing.T) {
 	b := newRAM(t, 4*mib)
 	_, err := b.Labels(0)
-	sentence(t, "Labels before plugging", err, "", "memory-backend-ram: the size of its label area is not known until it is plugged: give label_size")
+	expect.Error(t, "Labels before plugging", err, "", "memory-backend-ram: the size of its label area is not known until it is plugged: give label_size")
 	if a, err := b.Labels(128 * kib); err != nil || a.Geometry.Size != 128*kib {
 		t.Errorf("Labels(128K) = %v, %v", a, err)
 	}
 	_, err = b.Labels(5 * mib)
-	sentence(t, "Labels beyond the backend", err, "", "memory-backend-ram: label_size 0x500000 is not within the backend, which has 0x400000 bytes")
+	expect.Error(t, "Labels beyond the backend", err, "", "memory-backend-ram: label_size 0x500000 is not within the backend, which has 0x400000 bytes")
 	b.SetLabelSize(0)
 	_, err = b.Labels(0)
-	sentence(t, "Labels after plugging without", err, "", "memory-backend-ram: it was plugged without a label area: give label_size to read one")
+	expect.Error(t, "Labels after plugging without", err, "", "memory-backend-ram: it was plugged without a label area: give label_size to read one")
 }
 
 func TestCloseMapped(t *testing.T) {
 	b := newRAM(t, 4*mib)
 	m := mapped(t, b)
-	sentence(t, "Close while mapped", b.Close(), "", "memory-backend-ram: a running VM maps this backend: power it off before closing")
+	expect.Error(t, "Close while mapped", b.Close(), "", "memory-backend-ram: a running VM maps this backend: power it off before closing")
 	m.Close()
 	if err := errors.Join(b.Close(), b.Close()); err != nil {
 		t.Errorf("Close twice: %v", err)
 	}
 	_, err := b.ReadAt(nil, 0)
-	sentence(t, "ReadAt after Close", err, "", "memory-backend-ram: the backend is closed")
+	expect.Error(t, "ReadAt after Close", err, "", "memory-backend-ram: the backend is closed")
 }

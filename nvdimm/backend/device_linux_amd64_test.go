@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"nvlab/internal/expect"
 )
 
 // fakeDAX is a sysfs that takes /dev/zero, which can be mapped, for a
@@ -83,11 +85,11 @@ func TestDeviceDAXRefuses(t *testing.T) {
 	} {
 		c.config.Path = "/dev/zero"
 		_, err := OpenFile(c.config)
-		sentence(t, "OpenFile", err, "", c.want)
+		expect.Error(t, "OpenFile", err, "", c.want)
 	}
 	sysfs = fakeDAX(t, map[string]string{"subsystem": "dax", "size": "x"})
 	_, err := OpenFile(FileConfig{Path: "/dev/zero", Size: 64 * mib, Share: true, sysfs: sysfs})
-	sentence(t, "OpenFile", err, sysfs, `/dev/zero: its size is not known: {dir}/dev/char/1:5/size holds "x", which is no number`)
+	expect.Error(t, "OpenFile", err, sysfs, `/dev/zero: its size is not known: {dir}/dev/char/1:5/size holds "x", which is no number`)
 }
 
 // TestDAXAlign: where kernels tell the alignment, and what is taken if they

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"nvlab/internal/expect"
 )
 
 func TestOffset(t *testing.T) {
@@ -59,7 +61,7 @@ func TestOffset(t *testing.T) {
 	} {
 		c.config.Path = path
 		_, err := OpenFile(c.config)
-		sentence(t, "OpenFile", err, dir, c.want)
+		expect.Error(t, "OpenFile", err, dir, c.want)
 	}
 	openFile(t, FileConfig{Path: path, Size: mib, Offset: 4096, Partial: true})
 	openFile(t, FileConfig{Path: dir + "/new", Size: mib, Offset: 8192})

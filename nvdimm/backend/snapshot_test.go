@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"nvlab/internal/expect"
 	"nvlab/nvdimm/label"
 )
 
@@ -192,7 +193,7 @@ func TestDiffNoLabels(t *testing.T) {
 func TestDiffOther(t *testing.T) {
 	small, large := newRAM(t, mib), newRAM(t, 2*mib)
 	_, err := large.Diff(snapshot(t, small))
-	sentence(t, "Diff with a snapshot of another backend", err, "", "memory-backend-ram: the snapshot has 0x100000 bytes, the backend 0x200000: it is of another one")
+	expect.Error(t, "Diff with a snapshot of another backend", err, "", "memory-backend-ram: the snapshot has 0x100000 bytes, the backend 0x200000: it is of another one")
 }
 
 // TestSparse: reading, hashing aside, of a large backend with little in it

@@ -116,12 +116,6 @@ func (t *Table) add(at uint64, b infoblock.BTT) error {
 	return nil
 }
 
-// Sectors is how many sectors users see.
-func (t *Table) Sectors() int {
-	last := t.arenas[len(t.arenas)-1]
-	return last.first + int(last.ExternalNLBA)
-}
-
 // SectorSize is the bytes of a sector.
 func (t *Table) SectorSize() int { return int(t.arenas[0].ExternalLBASize) }
 

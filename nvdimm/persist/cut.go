@@ -3,6 +3,7 @@ package persist
 import (
 	"slices"
 
+	"nvlab/internal/splitmix"
 	"nvlab/vmm/observe"
 )
 
@@ -98,13 +99,7 @@ func (c *Cut) Apply(m *Model) {
 // generator is a splitmix64 sequence.
 type generator uint64
 
-func (g *generator) next() uint64 {
-	*g += 0x9e3779b97f4a7c15
-	z := uint64(*g)
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return z ^ z>>31
-}
+func (g *generator) next() uint64 { return splitmix.Next((*uint64)(g)) }
 
 // below is a number from 0 to n-1.
 func (g *generator) below(n uint64) uint64 { return g.next() % n }

@@ -3,6 +3,7 @@ package soft
 import (
 	"math/bits"
 
+	"nvlab/internal/splitmix"
 	"nvlab/vmm/observe"
 )
 
@@ -442,7 +443,7 @@ func execCPUID(c *cpu, _ *inst) bool {
 // rdrand is a splitmix64 sequence from the processors' seed: it must repeat,
 // not be hard to guess.
 func (c *cpu) rdrand(in *inst) bool {
-	c.setReg(in, in.rm, in.size, bits.RotateLeft64(splitmix(&c.rng), 7))
+	c.setReg(in, in.rm, in.size, bits.RotateLeft64(splitmix.Next(&c.rng), 7))
 	c.setArith(flagCF)
 	return true
 }

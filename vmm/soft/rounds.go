@@ -1,5 +1,7 @@
 package soft
 
+import "nvlab/internal/splitmix"
+
 // Processors take turns: a round gives each one turn, all of the same length,
 // and so moves the one clock by that length. The length, and who is first, are
 // drawn for each round from the machine's seed, so that another seed shows
@@ -35,7 +37,7 @@ func (p *processors) newRound() {
 	now := p.cpu.now
 	r.turn, r.end = 0, now+slice
 	if n := len(p.cpus); n > 1 {
-		v := splitmix(&r.rng)
+		v := splitmix.Next(&r.rng)
 		r.end = now + turnMin + v%(turnMax-turnMin)
 		r.first = int(v >> 32 % uint64(n))
 		p.setTurn()
@@ -59,14 +61,4 @@ func (p *processors) setTurn() {
 	}
 	p.cpu = c
 	c.others = p.retired() - (c.now - c.idle)
-}
-
-// splitmix draws a number (Steele, Lea, Flood, "Fast splittable pseudorandom
-// number generators").
-func splitmix(state *uint64) uint64 {
-	*state += 0x9e3779b97f4a7c15
-	z := *state
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return z ^ z>>31
 }
