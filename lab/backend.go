@@ -3,7 +3,6 @@ package lab
 import (
 	"encoding/hex"
 	"fmt"
-	"os"
 
 	"nvlab/nvdimm/backend"
 	"nvlab/nvdimm/label"
@@ -117,18 +116,12 @@ func (b *Backend) Write(offset uint64, data []byte) error {
 		return fmt.Errorf("offset %#x with length %#x is outside of the backend, which has %#x bytes", offset, len(data), size)
 	}
 	for _, other := range b.x.backends {
-		if other != b && other.Mapped() && sameFile(b, other) {
+		if other != b && other.Mapped() && b.b.SameStorage(other.b) {
 			return fmt.Errorf("%s: a running VM maps the same file: power it off before writing", b)
 		}
 	}
 	_, err := b.b.WriteAt(data, int64(offset))
 	return err
-}
-
-func sameFile(a, b *Backend) bool {
-	infoA, errA := os.Stat(a.Path())
-	infoB, errB := os.Stat(b.Path())
-	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
 }
 
 // SHA256 hashes a range, up to the end if length is nil, and gives it in hex.

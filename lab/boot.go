@@ -38,7 +38,7 @@ func (v *VM) awaitAgent(ctx context.Context, timeout time.Duration) error {
 		_, hello := v.client.Hello()
 		return hello || v.client.Err() != nil
 	})
-	if err == nil && v.power.cut != nil {
+	if err == nil && v.power.Failed() {
 		v.off()
 		return nil
 	}
@@ -115,7 +115,7 @@ func (v *VM) start(image *image) error {
 	v.m, v.client, v.lost = m, &proto.Client{Files: image.kept.Open}, nil
 	v.image = image
 	v.symbols, v.tasks = nil, nil
-	v.power.begin()
+	v.power.PowerOn(m.Observe)
 	for _, d := range v.dimms {
 		if err := v.addMemory(d); err != nil {
 			return err
@@ -163,7 +163,7 @@ const machineOverhead = 64 << 20
 // private and anonymous memory held is lost.
 func (v *VM) off() {
 	v.stop()
-	v.power.end()
+	v.power.PowerOff()
 	for _, d := range v.dimms {
 		d.Unmap()
 	}

@@ -55,6 +55,7 @@ func (v *VM) Plug(o PlugOptions) (*NVDIMM, error) {
 	dimm := &NVDIMM{DIMM: d, vm: v, backend: o.Backend, hotPlugged: v.m != nil}
 	if v.m != nil {
 		if err := v.hotPlug(dimm); err != nil {
+			v.power.Remove(d)
 			d.Unmap()
 			v.root.Withdraw(d)
 			return nil, err
@@ -110,12 +111,11 @@ func (v *VM) addMemory(d *NVDIMM) error {
 	if err != nil {
 		return &Error{Class: ClassHost, Err: err}
 	}
-	v.power.add(d, mem, d.Pieces(mem))
-	if err := v.power.track(d); err != nil {
-		return err
+	if err := v.power.Add(d.DIMM); err != nil {
+		return &Error{Class: ClassHost, Err: err}
 	}
 	for i, p := range d.Pieces(mem) {
-		err := v.m.AddMemory(vmm.Region{Base: p.Addr, Mem: p.Mem, ReadOnly: d.backend.ReadOnly(), Observed: v.power.sees(), Revocable: d.backend.b.Revocable()})
+		err := v.m.AddMemory(vmm.Region{Base: p.Addr, Mem: p.Mem, ReadOnly: d.backend.ReadOnly(), Observed: v.power.Blind() == nil, Revocable: d.backend.b.Revocable()})
 		if err != nil {
 			for _, p := range d.Pieces(mem)[:i] {
 				v.m.RemoveMemory(p.Addr)

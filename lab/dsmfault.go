@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"nvlab/nvdimm"
+	"nvlab/nvdimm/power"
 )
 
 // A CallFault makes _DSM calls fail.
@@ -14,13 +15,6 @@ type CallFault struct {
 	Status   uint32 // that the guest gets; 0 is nvdimm.StatusFailed
 	Nth      int    // calls until the first that fails, with it; 0 is 1
 	Times    int    // how many fail; 0 is 1
-}
-
-// callFault is a CallFault that waits.
-type callFault struct {
-	CallFault
-	dimm *NVDIMM
-	torn *uint32 // bytes of a label write that are done
 }
 
 // Fail makes calls to the DIMM's firmware fail from now on.
@@ -33,9 +27,10 @@ func (d *NVDIMM) Fail(f CallFault) error {
 }
 
 func (d *NVDIMM) addFault(f CallFault, torn *uint32) {
-	f.Status = cmp.Or(f.Status, nvdimm.StatusFailed)
-	f.Nth, f.Times = max(f.Nth, 1), max(f.Times, 1)
-	d.vm.power.calls = append(d.vm.power.calls, &callFault{f, d, torn})
+	d.vm.power.Inject(power.Fault{
+		Slot: d.Slot(), Function: f.Function, FIT: f.FIT, Status: cmp.Or(f.Status, nvdimm.StatusFailed),
+		Nth: max(f.Nth, 1), Times: max(f.Times, 1), Torn: torn,
+	})
 }
 
 // Tear makes the nth label write from now on stop after so many bytes, and
@@ -56,29 +51,4 @@ func (d *NVDIMM) faulty() error {
 		return ErrClosed
 	}
 	return d.vm.has(d)
-}
-
-// inject fails the call if a fault says so.
-func (p *power) inject(d *NVDIMM, c *nvdimm.Call) {
-	for _, f := range p.calls {
-		switch {
-		case f.Times == 0 || f.Function != c.Function:
-			continue
-		case f.FIT && c.Handle != nvdimm.FITHandle, !f.FIT && d != f.dimm:
-			continue
-		case f.torn != nil && c.Data == "":
-			continue
-		}
-		if f.Nth--; f.Nth > 0 {
-			continue
-		}
-		f.Times--
-		if c.Status != 0 {
-			continue // an earlier fault has it
-		}
-		c.Status = f.Status
-		if f.torn != nil {
-			c.Torn = *f.torn
-		}
-	}
 }

@@ -33,13 +33,13 @@ func (v *VM) run(ctx context.Context, timeout time.Duration, done func() bool) (
 	}
 	stop, err := v.m.Run(ctx, until, func() bool {
 		v.feed()
-		return done() || v.lost != nil || v.fallen() || v.power.cut != nil
+		return done() || v.lost != nil || v.fallen() || v.power.Failed()
 	})
 	var lost *vmm.LostMemoryError
 	switch {
 	case v.lost != nil:
 		err = &Error{Class: ClassHost, Err: v.lost}
-	case err == nil && v.power.cut != nil:
+	case err == nil && v.power.Failed():
 		return vmm.StopPowerOff, nil
 	case err == nil:
 		return stop, nil
@@ -128,8 +128,8 @@ func (e *leftError) Error() string {
 // guestError tells how the guest failed while it was doing something: a
 // *leftError if it did not.
 func (v *VM) guestError(stop vmm.Stop, doing string, timeout time.Duration) error {
-	if v.power.cut != nil {
-		err := &leftError{doing: doing, stop: stop, cut: v.power.armed.String()}
+	if v.power.Failed() {
+		err := &leftError{doing: doing, stop: stop, cut: v.power.Armed().String()}
 		v.off()
 		return err
 	}

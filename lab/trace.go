@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"nvlab/guest/introspect"
-	"nvlab/nvdimm"
 	"nvlab/nvdimm/backend"
 	"nvlab/nvdimm/persist"
 	"nvlab/vmm/observe"
@@ -34,8 +33,7 @@ func (v *VM) Trace(ctx context.Context, c Command) (*Trace, error) {
 	if err := v.on(); err != nil {
 		return nil, err
 	}
-	p := &v.power
-	if err := p.unseen(); err != nil {
+	if err := v.unseen(); err != nil {
 		return nil, err
 	}
 	if v.symbols == nil { // else those of the last trace will do until the end of this
@@ -44,38 +42,35 @@ func (v *VM) Trace(ctx context.Context, c Command) (*Trace, error) {
 		}
 	}
 	t := &Trace{vm: v, command: shorten(c.String()), dimms: slices.Clone(v.dimms), snapshots: map[*Backend]*backend.Snapshot{}, names: map[*persist.Medium]*NVDIMM{}}
-	p.areas = map[*nvdimm.DIMM]int{}
-	var labels []*persist.Labels
 	for _, d := range v.dimms {
 		s, err := d.backend.Snapshot()
 		if err != nil {
 			return nil, &Error{Class: ClassHost, Err: err}
 		}
 		t.snapshots[d.backend] = s
-		t.names[p.media[d]] = d
-		if d.LabelSize() > 0 {
-			p.areas[d.DIMM] = len(labels)
-			t.areas = append(t.areas, d)
-			labels = append(labels, &persist.Labels{Name: d.ID(), Read: func() ([]byte, error) {
-				return d.backend.Bytes(d.backend.Size()-d.LabelSize(), d.LabelSize())
-			}})
-		}
 	}
-	j, err := p.model.Record(labels)
+	r, err := v.power.Record()
 	if err != nil {
 		return nil, &Error{Class: ClassHost, Err: err}
+	}
+	defer r.End()
+	j := r.Journal
+	for m, d := range r.Media {
+		t.names[m] = v.handle(d)
+	}
+	for _, d := range r.Areas {
+		t.areas = append(t.areas, v.handle(d))
 	}
 	if tasks := v.tasks; tasks != nil {
 		j.Process = func(e *observe.At) uint32 { return tasks.At(int(e.VCPU), e.Seq, e.CR3) }
 		defer func() { t.processes = tasks.Processes() }()
 	}
-	t.Journal, p.journal = j, j
-	defer func() { p.journal = nil }()
+	t.Journal = j
 	t.Result, err = v.Run(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	p.journal = nil
+	r.End()
 	if v.state != Off {
 		if err := v.readSymbols(ctx); err != nil {
 			return nil, err

@@ -58,7 +58,7 @@ func (c *copying) measure(t testing.TB) {
 		_, err := c.v.Run(t.Context(), command("silent"))
 		return err
 	}))
-	if err := c.v.m.Observe(&c.v.power); err != nil {
+	if err := c.v.m.Observe(c.v.power); err != nil {
 		t.Fatal(err)
 	}
 	mustRun(t, c.v, warm)

@@ -9,6 +9,7 @@ import (
 	"nvlab/guest/introspect"
 	"nvlab/guest/proto"
 	"nvlab/nvdimm"
+	"nvlab/nvdimm/power"
 	"nvlab/vmm"
 )
 
@@ -40,7 +41,7 @@ type VM struct {
 	unreported error // the fault of an earlier boot, of which nobody was
 
 	nodes int // NUMA nodes of the latest power-on, 0 while off
-	power power
+	power *power.Tracker
 
 	symbols *introspect.Symbols // of the latest power-on, once they were read
 	modules string              // that were loaded then
@@ -88,8 +89,8 @@ func (x *Experiment) VM(o VMOptions) (*VM, error) {
 		return nil, err
 	}
 	v := &VM{x: x, number: len(x.vms) + 1, opts: o, engine: engine, root: root, state: Off}
-	v.power.v = v
-	root.OnError, root.OnCall = v.lose, v.power.call
+	v.power = power.New(root, powerHost{v})
+	root.OnError = v.lose
 	x.vms = append(x.vms, v)
 	return v, nil
 }

@@ -25,11 +25,11 @@ func (v *VM) WaitOff(ctx context.Context, timeout time.Duration) error {
 	case err != nil:
 		v.crash()
 		return err
-	case v.power.cut != nil:
+	case v.power.Failed():
 		v.off()
 		return nil
 	}
-	missed := v.power.missed()
+	missed := v.power.Missed()
 	switch {
 	case stop == vmm.StopPowerOff:
 		v.off()
@@ -38,12 +38,4 @@ func (v *VM) WaitOff(ctx context.Context, timeout time.Duration) error {
 		return fmt.Errorf("within %v of guest time, %w", timeout, missed)
 	}
 	return v.guestError(stop, "waiting for the VM to be off", timeout)
-}
-
-// missed is the error of an armed cut that has not struck.
-func (p *power) missed() error {
-	if p.armed == nil {
-		return nil
-	}
-	return fmt.Errorf("%v did not strike: such events came %d times", p.armed, p.came)
 }

@@ -21,6 +21,9 @@ type hintCount struct{ writes atomic.Uint64 }
 // the latest Tables.
 func (d *DIMM) FlushHintWrites() uint64 { return d.hints.writes.Load() }
 
+// FlushHints is how many flush hints each DIMM has.
+func (r *Root) FlushHints() int { return r.config.FlushHints }
+
 func (c Config) checkHints() error {
 	if c.FlushHints < 0 || c.FlushHints > maxHints {
 		return fmt.Errorf("flush_hints=%d: a DIMM has 0 to %d flush hint addresses", c.FlushHints, maxHints)

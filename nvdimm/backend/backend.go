@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 
 	"nvlab/nvdimm/label"
@@ -17,12 +18,14 @@ import (
 //
 // Methods may be called from any goroutine.
 type Backend struct {
-	path  string // "" of anonymous memory
-	store store
-	size  int64
-	align uint64
-	share bool
-	kind  kind
+	path   string      // "" of anonymous memory
+	file   os.FileInfo // as it was opened; nil of anonymous memory
+	offset uint64      // of the backend within the file
+	store  store
+	size   int64
+	align  uint64
+	share  bool
+	kind   kind
 
 	readOnly   bool
 	durability Durability

@@ -68,6 +68,14 @@ func (b *Backend) ShareCopy(other *Backend) {
 	b.store, b.durability = copyStore{s.fileStore, b.store, s.users}, Volatile
 }
 
+// copyOf tells copies apart: nil is none.
+func (b *Backend) copyOf() *atomic.Int32 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s, _ := b.store.(copyStore)
+	return s.users
+}
+
 // Copied says that the backend no longer is its file.
 func (b *Backend) Copied() bool {
 	b.mu.Lock()

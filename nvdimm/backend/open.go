@@ -58,8 +58,13 @@ func OpenFile(c FileConfig) (*Backend, error) {
 		}
 		return nil, err
 	}
+	info, err = f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
 	b := &Backend{
-		path: c.Path, store: fileStore{f, int64(c.Offset)}, share: c.Share, readOnly: c.ReadOnly,
+		path: c.Path, file: info, offset: c.Offset, store: fileStore{f, int64(c.Offset)}, share: c.Share, readOnly: c.ReadOnly,
 		size: int64(c.Size), align: max(c.Align, PageSize, page), kind: private,
 	}
 	if page > 0 {

@@ -73,8 +73,6 @@ func (b *Backend) Update(s *Snapshot) error {
 	return b.differing(s, b.size, func(off int64, old, now []byte) error {
 		if bytes.Equal(now, zeroPage) {
 			delete(s.pages, off)
-		} else if p := s.pages[off]; p != nil {
-			copy(p, now)
 		} else {
 			s.pages[off] = bytes.Clone(now)
 		}

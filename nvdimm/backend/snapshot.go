@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -37,6 +38,10 @@ func (b *Backend) Snapshot() (*Snapshot, error) {
 	}
 	return s, nil
 }
+
+// Clone returns a snapshot that Update of this one does not change. They share
+// their pages.
+func (s *Snapshot) Clone() *Snapshot { return &Snapshot{s.size, maps.Clone(s.pages)} }
 
 // add has the snapshot hold the pages of a piece that are not zero, and says
 // that it keeps the piece for it: one that is full of them is not copied.

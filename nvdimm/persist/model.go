@@ -86,10 +86,28 @@ func (m *Model) Map(base uint64, d *Medium, offset uint64) {
 // two regions show one range of a file, that range has one medium.
 func (m *Model) MapPart(base, from, to uint64, d *Medium, offset uint64) {
 	m.bases[base] = append(m.bases[base], mapped{d, offset / LineSize, from / LineSize, to / LineSize})
+	m.Add(d)
+}
+
+// Add has the model know a medium. Map does so too.
+func (m *Model) Add(d *Medium) {
 	d.config = &m.Config
 	if !slices.Contains(m.media, d) {
 		d.index = len(m.media)
 		m.media = append(m.media, d)
+	}
+}
+
+// Remove has the model forget a medium, that nothing was stored to, and where
+// it is.
+func (m *Model) Remove(d *Medium) {
+	m.last = mapped{}
+	for base, parts := range m.bases {
+		m.bases[base] = slices.DeleteFunc(parts, func(p mapped) bool { return p.medium == d })
+	}
+	m.media = slices.DeleteFunc(m.media, func(o *Medium) bool { return o == d })
+	for i, o := range m.media {
+		o.index = i
 	}
 }
 
@@ -99,7 +117,7 @@ func (m *Model) UnmapAll() {
 	m.last = mapped{}
 }
 
-// Media lists what was ever mapped.
+// Media lists what the model knows, in the order in which it came.
 func (m *Model) Media() []*Medium { return m.media }
 
 // find is the medium and line of an offset in an observed region, nil if it is
