@@ -1,4 +1,5 @@
-// Package units writes numbers of bytes as people do, and rounds them.
+// Package units writes numbers of bytes and of things as people do, and rounds
+// the former.
 package units
 
 import "fmt"

@@ -48,8 +48,19 @@
 // the first lines of each shape come first.
 //
 // The set of leaves does not depend on the order in which they were found, nor
-// does the plainest state of a leaf. It is the state that is run. So the
+// does the plainest state of a leaf, which is the state that is run. So the
 // union of what shards find is what one process finds.
+//
+// # What an engine must tell
+//
+// The proof stands on the reads. A read is whatever may bring bytes of a line to
+// where the recovery, or who asks for its answer, can tell them from others:
+// operands of instructions, instruction fetches, page walks, reads by devices,
+// firmware calls that return a label area, and a host that looks at the backend
+// (see observe.LoadWatcher, and Reads for what is overwritten before). To report
+// too much costs executions; to report too little makes the result wrong. So
+// Check runs some of the states that were not run. Only lines that have several
+// contents need to be watched (see Trace.Watched).
 package explore
 
 import (
@@ -279,7 +290,7 @@ const maxFrontier = 1 << 18
 func (x *exploration) scan(c *chain, level int) {
 	path := x.tree.pathTo(c)
 	for i := path.from; i < len(c.steps); i++ {
-		if !x.within(path.least()) {
+		if !x.within(path.least) {
 			return
 		}
 		for _, missing := range path.missing(c, i) {
@@ -297,8 +308,8 @@ func (x *exploration) scan(c *chain, level int) {
 				return
 			}
 			e := &edge{chain: c, at: i, class: missing.class, cost: missing.cost}
-			e.state = path.state(missing.entry, c.steps[i].Read, missing.class)
-			if path.least() == 0 && e.cost > 0 && !x.o.Shard.owns(e.state.ID()) {
+			e.state = path.state(missing.entry, step{c.steps[i].by, missing.class})
+			if path.least == 0 && e.cost > 0 && !x.o.Shard.owns(e.state.ID()) {
 				continue
 			}
 			x.push(e)

@@ -29,7 +29,7 @@ func randomSpace(r *rand.Rand) *Space {
 				var c Content
 				c[r.IntN(2)] = byte(r.IntN(3))
 				c[8+r.IntN(2)*40] = byte(r.IntN(2))
-				if !slices.Contains(list, c) {
+				if !slices.Contains(list, c) || r.IntN(4) == 0 {
 					list = append(list, c)
 				}
 			}

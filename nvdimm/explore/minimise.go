@@ -64,7 +64,7 @@ func (m *minimiser) changes(s *State) []Change {
 	c, _ := m.tree.find(s)
 	if c != nil {
 		for _, step := range c.path(len(c.steps)) {
-			read[step.Line] = true
+			read[step.by.Line] = true
 		}
 	}
 	for n := range m.tree.lines {
@@ -185,7 +185,7 @@ func (t *tree) any(c *chain, random *rand.Rand) *State {
 		at := l.at(point)
 		var fit []int
 		for i, v := range at.legal {
-			if l.agrees(v, w.steps[n]) {
+			if agrees(v, w.steps[n]) {
 				fit = append(fit, i)
 			}
 		}

@@ -6,6 +6,8 @@ import (
 	"math/big"
 	"slices"
 	"strings"
+
+	"nvlab/internal/units"
 )
 
 // A Leaf is an execution, and the states that it speaks for.
@@ -93,7 +95,7 @@ func (r *Result) Coverage() string {
 	if r.AtLeast {
 		least = "at least "
 	}
-	fmt.Fprintf(&b, "%s speak for %s of %s%s legal states", plural(len(r.Leaves), "execution"), magnitude(r.States), least, magnitude(r.Legal))
+	fmt.Fprintf(&b, "%s speak for %s of %s%s legal states", units.Count(len(r.Leaves), "execution"), figure(r.States), least, figure(r.Legal))
 	switch {
 	case r.All():
 		b.WriteString("; that is all")
@@ -101,10 +103,10 @@ func (r *Result) Coverage() string {
 	case r.Complete:
 		fmt.Fprintf(&b, "; that is all %s", r.bounds())
 	default:
-		fmt.Fprintf(&b, "; not all %s: %s known to be missing", r.bounds(), plural(r.Pending, "execution"))
+		fmt.Fprintf(&b, "; not all %s: %s known to be missing", r.bounds(), units.Count(r.Pending, "execution"))
 	}
 	if left := new(big.Int).Sub(r.Legal, r.States); left.Sign() > 0 {
-		fmt.Fprintf(&b, "; of %s states nothing is known", magnitude(left))
+		fmt.Fprintf(&b, "; of %s states nothing is known", figure(left))
 	}
 	return b.String()
 }
@@ -113,7 +115,7 @@ func (r *Result) Coverage() string {
 func (r *Result) bounds() string {
 	of := "that differ from nothing or everything"
 	if r.Depth >= 0 {
-		of += fmt.Sprintf(" in up to %s", plural(r.Depth, "line"))
+		of += fmt.Sprintf(" in up to %s", units.Count(r.Depth, "line"))
 	}
 	switch {
 	case r.Torn == 0:
@@ -124,17 +126,11 @@ func (r *Result) bounds() string {
 	return of
 }
 
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
+// figure is a number, or about what it is.
+func figure(n *big.Int) string {
+	text := n.String()
+	if len(text) <= 12 {
+		return text
 	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
-
-// magnitude is a number, or its power of ten.
-func magnitude(n *big.Int) string {
-	if text := n.String(); len(text) > 12 {
-		return fmt.Sprintf("about 10^%d", len(text)-1)
-	}
-	return n.String()
+	return fmt.Sprintf("about %s.%s·10^%d", text[:1], text[1:2], len(text)-1)
 }

@@ -54,8 +54,7 @@ func (s *Space) Line() int {
 
 // Set says what a line may hold at the next point, and at those after it
 // until it is set again: nothing more than is guaranteed first, everything
-// last, no two the same. Lines of equal shapes have the same writers and are
-// of the same kind.
+// last. Lines of equal shapes have the same writers and are of the same kind.
 func (s *Space) Set(n int, contents []Content, shape uint64) {
 	if s.total == nil {
 		s.total = big.NewInt(1)
@@ -113,6 +112,10 @@ func (s *Space) Points() int { return len(s.points) }
 
 // Lines is the number of lines.
 func (s *Space) Lines() int { return len(s.lines) }
+
+// Varies says that not all states have the same content of a line: reads of
+// others need not be told.
+func (s *Space) Varies(n int) bool { return len(s.lines[n].versions) > 1 }
 
 // at is what the line may hold at a point.
 func (l *line) at(point int) *span {

@@ -4,11 +4,12 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"slices"
 )
 
 // step is a read and the value that it found: that of a class of versions.
 type step struct {
-	Read
+	by    *reading
 	class int32
 }
 
@@ -57,7 +58,7 @@ func (t *tree) find(s *State) (*chain, *edge) {
 	}
 	for i := 0; i < len(c.steps); i++ {
 		at := &c.steps[i]
-		class := t.lines[at.Line].classesOf(at.Bytes)[s.version(at.Line)]
+		class := at.by.classes[s.version(at.by.Line)]
 		if class == at.class {
 			continue
 		}
@@ -82,7 +83,8 @@ func (t *tree) add(e *edge, s *State, reads []Read, answer string) (*chain, erro
 		n = len(path) - 1
 	}
 	for _, r := range reads[n:] {
-		c.steps = append(c.steps, step{r, t.lines[r.Line].classesOf(r.Bytes)[s.version(r.Line)]})
+		by := t.reading(r)
+		c.steps = append(c.steps, step{by, by.classes[s.version(r.Line)]})
 	}
 	if e.chain == nil {
 		t.root = c
@@ -101,9 +103,9 @@ func follows(s *State, reads []Read, path []step) error {
 	for i, known := range path {
 		switch {
 		case i >= len(reads):
-			return fmt.Errorf("%w: state %s read %d values as one before it, and then nothing, not bytes %#x of line %d", ErrNotDeterministic, s.ID(), i, known.Bytes, known.Line)
-		case reads[i] != known.Read:
-			return fmt.Errorf("%w: state %s read %d values as one before it, and then bytes %#x of line %d, not bytes %#x of line %d", ErrNotDeterministic, s.ID(), i, reads[i].Bytes, reads[i].Line, known.Bytes, known.Line)
+			return fmt.Errorf("%w: state %s read %d values as one before it, and then nothing, not bytes %#x of line %d", ErrNotDeterministic, s.ID(), i, known.by.Bytes, known.by.Line)
+		case reads[i] != known.by.Read:
+			return fmt.Errorf("%w: state %s read %d values as one before it, and then bytes %#x of line %d, not bytes %#x of line %d", ErrNotDeterministic, s.ID(), i, reads[i].Bytes, reads[i].Line, known.by.Bytes, known.by.Line)
 		}
 	}
 	return nil
@@ -118,7 +120,7 @@ func (t *tree) telling(list []Read) ([]Read, error) {
 			return nil, fmt.Errorf("a read of line %d: the space has %d", r.Line, len(t.lines))
 		}
 		r.Bytes &^= seen[r.Line]
-		if seen[r.Line] |= r.Bytes; t.lines[r.Line].tells(r.Bytes) {
+		if seen[r.Line] |= r.Bytes; t.reading(r).tells() {
 			kept = append(kept, r)
 		}
 	}
@@ -161,12 +163,44 @@ func (c cost) lines() int { return int(c >> 32) }
 func (c cost) torn() int  { return int(uint32(c)) }
 func (c cost) level() int { return c.lines() + c.torn() }
 
+// price is what one line adds to the cost of a state of a span: of one in which
+// nothing more survived, and of one in which everything did.
+type price [2]cost
+
+// price is that of a content of the span.
+func (s *span) price(content int, all bool) cost {
+	last := len(s.legal) - 1
+	own := 0
+	if all {
+		own = last
+	}
+	switch v := s.legal[content]; {
+	case v == s.legal[own]:
+		return 0
+	case v == s.legal[0], v == s.legal[last]:
+		return oneLine
+	}
+	return tornLine
+}
+
+// agrees says that a version has the values that were read.
+func agrees(version int32, steps []step) bool {
+	for i := range steps {
+		if steps[i].by.classes[version] != steps[i].class {
+			return false
+		}
+	}
+	return true
+}
+
 // walk is a way into the tree, with what each state costs that takes it.
 type walk struct {
 	tree  *tree
 	steps map[int][]step // by line
-	costs []cost         // by entry: of the plainest state of a point and an extreme
+	costs []cost         // of the plainest state of a point and an extreme, by entry
+	least cost           // of them
 	from  int            // the first step of the chain that the walk has not taken
+	index []int          // by class: in what missing lists, plus 1; less than 0 for what is known
 }
 
 // entry is a point and an extreme.
@@ -192,70 +226,49 @@ func (t *tree) pathTo(c *chain) *walk {
 	return w
 }
 
-// least is the cost of the plainest state.
-func (w *walk) least() cost {
-	least := illegal
-	for _, c := range w.costs {
-		least = min(least, c)
+// paid is what a line costs that steps were taken of.
+func paid(at *span, steps []step) price {
+	if len(steps) == 0 {
+		return price{}
 	}
-	return least
-}
-
-// price is what one line adds to the costs of a span's states.
-type price struct{ none, all cost }
-
-func (p *price) of(all bool) cost {
-	if all {
-		return p.all
-	}
-	return p.none
-}
-
-// price is that of a line that has to agree with some reads.
-func (l *classed) price(at *span, steps []step) price {
-	none, all, torn := l.agrees(at.legal[0], steps), l.agrees(at.extreme(true), steps), false
-	for i := 1; i < len(at.legal)-1 && !none && !all && !torn; i++ {
-		torn = l.agrees(at.legal[i], steps)
-	}
-	one := func(own, other bool) cost {
-		switch {
-		case own:
-			return 0
-		case other:
-			return oneLine
-		case torn:
-			return tornLine
-		}
-		return illegal
-	}
-	return price{one(none, all), one(all, none)}
-}
-
-// agrees says that a version has the values that were read.
-func (l *classed) agrees(version int32, steps []step) bool {
-	for i := range steps {
-		if l.classesOf(steps[i].Bytes)[version] != steps[i].class {
-			return false
+	p := price{illegal, illegal}
+	for i, v := range at.legal {
+		if agrees(v, steps) {
+			p[0], p[1] = min(p[0], at.price(i, false)), min(p[1], at.price(i, true))
 		}
 	}
-	return true
+	return p
+}
+
+// prices are those of the values that a read may find in span i of its line.
+func (w *walk) prices(by *reading, i int) []classPrice {
+	if before := w.steps[by.Line]; len(before) > 0 {
+		return by.pricesOf(&by.line.spans[i], before)
+	}
+	return by.prices[i]
 }
 
 // follow takes a step.
 func (w *walk) follow(s step) {
-	l := &w.tree.lines[s.Line]
-	before := w.steps[s.Line]
-	after := append(before[:len(before):len(before)], s)
+	l := s.by.line
+	before := w.steps[s.by.Line]
 	for i := range l.spans {
-		at := &l.spans[i]
-		old, now := l.price(at, before), l.price(at, after)
+		old, now := paid(&l.spans[i], before), price{illegal, illegal}
+		for _, p := range w.prices(s.by, i) {
+			if p.class == s.class {
+				now = p.price
+			}
+		}
+		if old == now {
+			continue
+		}
 		from, to := w.tree.space.bounds(l.line, i)
-		for p := from; p < to; p++ {
-			w.costs[2*p] = replace(w.costs[2*p], old.none, now.none)
-			w.costs[2*p+1] = replace(w.costs[2*p+1], old.all, now.all)
+		for e := entry(from, false); e < entry(to, false); e++ {
+			w.costs[e] = replace(w.costs[e], old[e&1], now[e&1])
 		}
 	}
-	w.steps[s.Line] = after
+	w.steps[s.by.Line] = append(before[:len(before):len(before)], s)
+	w.least = slices.Min(w.costs)
 }
 
 // replace is a cost with another price of one of its lines.
@@ -277,49 +290,43 @@ type missing struct {
 // missing lists the other values that step i of the chain, which is next, may
 // find and of which nothing is known, with costs.
 func (w *walk) missing(c *chain, i int) []missing {
-	next := c.steps[i]
-	l := &w.tree.lines[next.Line]
-	classes := l.classesOf(next.Bytes)
-	before := w.steps[next.Line]
-	var list []missing
-	index := map[int32]int{next.class: -1}
+	by := c.steps[i].by
+	l := by.line
+	w.index = append(w.index[:0], make([]int, len(l.versions))...)
+	w.index[c.steps[i].class] = -1
 	for _, b := range c.branches[i] {
-		index[b.steps[0].class] = -1
+		w.index[b.steps[0].class] = -1
 	}
+	var list []missing
 	for k := range l.spans {
-		at := &l.spans[k]
 		from, to := w.tree.space.bounds(l.line, k)
-		cheapest := [2]cost{illegal, illegal}
+		cheapest := price{illegal, illegal}
 		where := [2]int{}
 		for e := entry(from, false); e < entry(to, false); e++ {
 			if w.costs[e] < cheapest[e&1] {
 				cheapest[e&1], where[e&1] = w.costs[e], e
 			}
 		}
-		if cheapest[0] == illegal && cheapest[1] == illegal {
+		if cheapest == (price{illegal, illegal}) {
 			continue
 		}
-		old := l.price(at, before)
-		tried := map[int32]bool{}
-		for _, v := range at.legal {
-			class := classes[v]
-			n, ok := index[class]
-			if ok && n < 0 || tried[class] {
+		old := paid(&l.spans[k], w.steps[by.Line])
+		for _, p := range w.prices(by, k) {
+			n := w.index[p.class]
+			if n < 0 {
 				continue
 			}
-			tried[class] = true
-			now := l.price(at, append(before[:len(before):len(before)], step{next.Read, class}))
-			for b, c := range cheapest {
-				c = replace(c, old.of(b != 0), now.of(b != 0))
+			for b := range cheapest {
+				c := replace(cheapest[b], old[b], p.price[b])
 				if c == illegal {
 					continue
 				}
-				if !ok {
-					n, ok = len(list), true
-					index[class] = n
-					list = append(list, missing{class, illegal, 0})
+				if n == 0 {
+					list = append(list, missing{p.class, illegal, 0})
+					n = len(list)
+					w.index[p.class] = n
 				}
-				if m := &list[n]; c < m.cost || c == m.cost && where[b] < m.entry {
+				if m := &list[n-1]; c < m.cost || c == m.cost && where[b] < m.entry {
 					m.cost, m.entry = c, where[b]
 				}
 			}
@@ -330,38 +337,28 @@ func (w *walk) missing(c *chain, i int) []missing {
 
 // state is the plainest state of an entry that takes the walk and then finds
 // the value of a class.
-func (w *walk) state(entry int, next Read, class int32) *State {
+func (w *walk) state(entry int, next step) *State {
 	point, all := entry/2, entry&1 != 0
 	var changes []Change
 	change := func(n int, steps []step) {
-		l := &w.tree.lines[n]
-		at := l.at(point)
-		last := len(at.legal) - 1
-		own, other := 0, last
-		if all {
-			own, other = last, 0
-		}
-		if l.agrees(at.legal[own], steps) {
-			return
-		}
-		if l.agrees(at.legal[other], steps) {
-			changes = append(changes, Change{n, other})
-			return
-		}
-		for i := 1; i < last; i++ {
-			if l.agrees(at.legal[i], steps) {
-				changes = append(changes, Change{n, i})
-				return
+		at := w.tree.lines[n].at(point)
+		best, least := 0, illegal
+		for i, v := range at.legal {
+			if p := at.price(i, all); p < least && agrees(v, steps) {
+				best, least = i, p
 			}
+		}
+		if least > 0 {
+			changes = append(changes, Change{n, best})
 		}
 	}
 	for n, steps := range w.steps {
-		if n != next.Line {
+		if n != next.by.Line {
 			change(n, steps)
 		}
 	}
-	before := w.steps[next.Line]
-	change(next.Line, append(before[:len(before):len(before)], step{next, class}))
+	before := w.steps[next.by.Line]
+	change(next.by.Line, append(before[:len(before):len(before)], next))
 	return w.tree.space.state(point, all, changes)
 }
 
@@ -369,7 +366,7 @@ func (w *walk) state(entry int, next Read, class int32) *State {
 func (t *tree) states(c *chain) *big.Int {
 	w := t.start()
 	for _, s := range c.path(len(c.steps)) {
-		w.steps[s.Line] = append(w.steps[s.Line], s)
+		w.steps[s.by.Line] = append(w.steps[s.by.Line], s)
 	}
 	points := len(t.space.points)
 	left, of := make([]product, points), make([]product, points)
@@ -379,7 +376,7 @@ func (t *tree) states(c *chain) *big.Int {
 		for i := range l.spans {
 			agree := 0
 			for _, v := range l.spans[i].legal {
-				if l.agrees(v, steps) {
+				if agrees(v, steps) {
 					agree++
 				}
 			}

@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"strings"
 
+	"nvlab/internal/units"
 	"nvlab/vmm/observe"
 )
 
@@ -20,9 +21,9 @@ func (s *Search) Coverage(stopped bool) string {
 	if s.AtLeast {
 		least = "at least "
 	}
-	fmt.Fprintf(&b, "%s distinct of %s%s legal states at %s", fmt.Sprint(s.Visited), least, magnitude(s.Legal), plural(s.Points, "event"))
+	fmt.Fprintf(&b, "%s distinct of %s%s legal states at %s", fmt.Sprint(s.Visited), least, magnitude(s.Legal), units.Count(s.Points, "event"))
 	if s.Duplicates > 0 {
-		fmt.Fprintf(&b, ", %s with images visited before", plural(s.Duplicates, "other"))
+		fmt.Fprintf(&b, ", %s with images visited before", units.Count(s.Duplicates, "other"))
 	}
 	switch {
 	case stopped:
@@ -30,21 +31,29 @@ func (s *Search) Coverage(stopped bool) string {
 	case s.Cut:
 		fmt.Fprintf(&b, "; limit = %d, shared between the events, left the others out", s.Limit)
 	case s.Sampled > 0:
-		fmt.Fprintf(&b, "; of %s with more than %d states only as many, chosen by seed = %d", plural(s.Sampled, "event"), maxExhaustive, s.Seed)
+		fmt.Fprintf(&b, "; of %s with more than %d states only as many, chosen by seed = %d", units.Count(s.Sampled, "event"), maxExhaustive, s.Seed)
 	case s.Truncated == 0 && s.Spilled == 0 && s.Raced == 0 && !s.journal.sinceStart(s.Reading) && s.journal.cpus&(s.journal.cpus-1) == 0:
 		b.WriteString("; that is all")
 	}
 	if s.Apart < s.Crowd {
-		fmt.Fprintf(&b, "; of %s undecided at one event %d were lost alone and kept alone, those of the trace first", plural(s.Crowd, "line"), s.Apart)
+		fmt.Fprintf(&b, "; of %s undecided at one event %d were lost alone and kept alone, those of the trace first", units.Count(s.Crowd, "line"), s.Apart)
 	}
+	b.WriteString(s.Caveats())
+	return b.String()
+}
+
+// Caveats says in what the legal states that were looked at may differ from
+// those of a machine: nothing, or clauses that each begin with a semicolon.
+func (s *Search) Caveats() string {
+	var b strings.Builder
 	if s.Truncated > 0 {
-		fmt.Fprintf(&b, "; taken for written back are the oldest %s of lines with more than %d undecided", plural(s.Truncated, "store"), maxOps)
+		fmt.Fprintf(&b, "; taken for written back are the oldest %s of lines with more than %d undecided", units.Count(s.Truncated, "store"), maxOps)
 	}
 	if s.Spilled > 0 {
-		fmt.Fprintf(&b, "; taken for written back, as a cache does that is full, are the oldest %s of too many undecided", plural(s.Spilled, "store"))
+		fmt.Fprintf(&b, "; taken for written back, as a cache does that is full, are the oldest %s of too many undecided", units.Count(s.Spilled, "store"))
 	}
 	if s.Raced > 0 {
-		fmt.Fprintf(&b, "; %s that waited while another CPU stored to its bytes became visible as the guest's memory shows", plural(s.Raced, "non-temporal store"))
+		fmt.Fprintf(&b, "; %s that waited while another CPU stored to its bytes became visible as the guest's memory shows", units.Count(s.Raced, "non-temporal store"))
 	}
 	if n := bits.OnesCount64(s.journal.cpus); n > 1 {
 		fmt.Fprintf(&b, "; stores of %d CPUs count as visible when they were made: no state has one that waits in its CPU's store buffer while another CPU's is durable", n)
@@ -66,13 +75,6 @@ func either(first bool, yes, no string) string {
 		return yes
 	}
 	return no
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // magnitude is a number, or its power of ten.

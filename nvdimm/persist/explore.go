@@ -232,7 +232,7 @@ func (s *Search) States(j *Journal) iter.Seq[*State] {
 // Views visits the same states as States does, at less cost.
 func (s *Search) Views(j *Journal) iter.Seq[*View] {
 	return func(yield func(*View) bool) {
-		*s = Search{At: s.At, Limit: s.Limit, Seed: s.Seed, Reading: s.Reading, Legal: new(big.Int), journal: j}
+		s.begin(j)
 		s.share(j)
 		seen := map[hash]bool{}
 		for r := j.replayAs(s.Reading); ; r.step() {
@@ -243,21 +243,18 @@ func (s *Search) Views(j *Journal) iter.Seq[*View] {
 	}
 }
 
+// begin forgets what was found before.
+func (s *Search) begin(j *Journal) {
+	*s = Search{At: s.At, Limit: s.Limit, Seed: s.Seed, Reading: s.Reading, Legal: new(big.Int), journal: j}
+}
+
 func (s *Search) visit(r *replay, seen map[hash]bool, yield func(*View) bool) bool {
 	p := r.point()
-	s.Points++
-	s.Truncated, s.Spilled, s.Raced = 0, 0, 0
-	for _, d := range r.model.media {
-		s.Truncated += d.Truncated
-		s.Spilled += d.Spilled
-		s.Raced += d.Raced
-	}
-	s.Legal.Add(s.Legal, p.total)
+	s.count(p)
 	small := p.small()
 	if !small {
 		s.Sampled++
 	}
-	s.AtLeast = s.AtLeast || !p.whole
 	w := p.walk(s)
 	v := &View{p: p}
 	visited, apart := 0, 0
@@ -298,6 +295,19 @@ func (s *Search) visit(r *replay, seen map[hash]bool, yield func(*View) bool) bo
 	return true
 }
 
+// count adds a point to what the search found.
+func (s *Search) count(p *point) {
+	s.Points++
+	s.Truncated, s.Spilled, s.Raced = 0, 0, 0
+	for _, d := range p.r.model.media {
+		s.Truncated += d.Truncated
+		s.Spilled += d.Spilled
+		s.Raced += d.Raced
+	}
+	s.Legal.Add(s.Legal, p.total)
+	s.AtLeast = s.AtLeast || !p.whole
+}
+
 // Find is the state of an id.
 func (j *Journal) Find(id string) (*State, error) {
 	n, ok := parseID(id)
@@ -318,7 +328,15 @@ func (j *Journal) Find(id string) (*State, error) {
 		n.method == 't' && n.k >= p.tears(), n.method == 'l' && n.k >= len(p.lines):
 		return nil, fmt.Errorf("state %q: before event %d the trace has only %v", id, n.event, p.total)
 	}
-	c := p.choose(n.method, n.k)
+	var c *choice
+	if n.method == 'n' || n.method == 'e' {
+		var err error
+		if c, err = p.edited(n.method == 'e', n.edits); err != nil {
+			return nil, fmt.Errorf("state %q: before event %d %w", id, n.event, err)
+		}
+	} else {
+		c = p.choose(n.method, n.k)
+	}
 	if got := n.id(p.hash(c)); got != id {
 		return nil, fmt.Errorf("state %q: here it is %q: the run that named it was another", id, got)
 	}

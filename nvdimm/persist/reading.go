@@ -115,13 +115,18 @@ type name struct {
 	method rune // see point.choose
 	k      int
 	seed   uint64
+	edits  []edit // of methods 'n' and 'e'
 	Reading
 }
 
 // id names a state: the event, how it was chosen, and a hash of the image that
 // tells whether another run is the same.
 func (n name) id(h hash) string {
-	parts := []string{strconv.Itoa(n.event), string(n.method) + strconv.Itoa(n.k)}
+	how := strconv.Itoa(n.k)
+	if n.method == 'n' || n.method == 'e' {
+		how = editsText(n.edits)
+	}
+	parts := []string{strconv.Itoa(n.event), string(n.method) + how}
 	if n.seed != 0 {
 		parts = append(parts, "s"+strconv.FormatUint(n.seed, 16))
 	}
@@ -143,7 +148,7 @@ func (x *Reading) turn(word string) bool {
 func parseID(id string) (n name, ok bool) {
 	text, _, ok := strings.Cut(id, "-")
 	parts := strings.Split(text, ".")
-	if !ok || len(parts) < 2 || len(parts[1]) < 2 {
+	if !ok || len(parts) < 2 || parts[1] == "" {
 		return n, false
 	}
 	var err error
@@ -151,7 +156,16 @@ func parseID(id string) (n name, ok bool) {
 		return n, false
 	}
 	n.method = rune(parts[1][0])
-	if n.k, err = strconv.Atoi(parts[1][1:]); err != nil || !strings.ContainsRune("xtlpr", n.method) {
+	switch how := parts[1][1:]; {
+	case n.method == 'n' || n.method == 'e':
+		if n.edits, ok = parseEdits(how); !ok {
+			return n, false
+		}
+	case strings.ContainsRune("xtlpr", n.method):
+		if n.k, err = strconv.Atoi(how); err != nil {
+			return n, false
+		}
+	default:
 		return n, false
 	}
 	for _, p := range parts[2:] {
