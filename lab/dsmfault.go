@@ -22,14 +22,14 @@ func (d *NVDIMM) Fail(f CallFault) error {
 	if err := d.faulty(); err != nil {
 		return err
 	}
-	d.addFault(f, nil)
+	d.addFault(f, false, 0)
 	return nil
 }
 
-func (d *NVDIMM) addFault(f CallFault, torn *uint32) {
+func (d *NVDIMM) addFault(f CallFault, tears bool, torn uint32) {
 	d.vm.power.Inject(power.Fault{
 		Slot: d.Slot(), Function: f.Function, FIT: f.FIT, Status: cmp.Or(f.Status, nvdimm.StatusFailed),
-		Nth: max(f.Nth, 1), Times: max(f.Times, 1), Torn: torn,
+		Nth: max(f.Nth, 1), Times: max(f.Times, 1), Tears: tears, Torn: torn,
 	})
 }
 
@@ -42,7 +42,7 @@ func (d *NVDIMM) Tear(bytes uint32, nth int) error {
 	if d.LabelSize() == 0 {
 		return fmt.Errorf("nvdimm %q has no label area: plug it with label_size", d.ID())
 	}
-	d.addFault(CallFault{Function: nvdimm.FuncSetLabel, Nth: nth}, &bytes)
+	d.addFault(CallFault{Function: nvdimm.FuncSetLabel, Nth: nth}, true, bytes)
 	return nil
 }
 

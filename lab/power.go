@@ -156,10 +156,12 @@ func (v *VM) PowerCutOn(c PowerCut) error {
 	if err != nil {
 		return fmt.Errorf("event %q: %w", c.Event, err)
 	}
-	cut := power.Cut{Event: power.Event(c.Event), Nth: c.Nth, Keep: c.Keep, Offset: c.Offset, Length: c.Length}
+	cut := power.Cut{Event: power.Event(c.Event), Nth: c.Nth, Keep: c.Keep, Slot: power.Any, Offset: c.Offset}
 	if c.NVDIMM != nil {
-		slot := c.NVDIMM.Slot()
-		cut.Slot = &slot
+		cut.Slot = c.NVDIMM.Slot()
+	}
+	if c.Length != nil {
+		cut.Length = *c.Length
 	}
 	v.power.Arm(cut)
 	return nil

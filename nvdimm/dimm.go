@@ -21,7 +21,7 @@ type DIMM struct {
 	unarmed   bool
 	node      int
 	uuid      string
-	identity  Identity
+	identity  identity
 	regions   int  // that the memory is divided into, at least 1
 	set       *set // nil unless interleaved
 	state     State
@@ -59,12 +59,12 @@ func (d *DIMM) Node() int { return d.node }
 func (d *DIMM) UUID() string { return d.uuid }
 
 // Handle is the NFIT device handle, and the _ADR of the DIMM's ACPI device.
-func (d *DIMM) Handle() uint32 { return or(d.identity.Handle, uint32(d.slot)+1) }
+func (d *DIMM) Handle() uint32 { return d.identity.Handle }
 
 // Serial is the serial number in the NFIT.
-func (d *DIMM) Serial() uint32 { return or(d.identity.Serial, serialBase+uint32(d.slot)) }
+func (d *DIMM) Serial() uint32 { return d.identity.Serial }
 
-func (d *DIMM) vendor() uint16 { return or(d.identity.Vendor, vendorID) }
+func (d *DIMM) vendor() uint16 { return d.identity.Vendor }
 
 // mappings are the parts of the DIMM's range of addresses.
 func (d *DIMM) mappings() []label.Mapping {
@@ -151,8 +151,8 @@ func (d *DIMM) structures() (list []acpi.NFITStructure) {
 	return append(list, &acpi.ControlRegion{
 		Index:        d.spaIndex() + 1,
 		VendorID:     d.vendor(),
-		DeviceID:     or(d.identity.Device, deviceID),
-		RevisionID:   or(d.identity.Revision, revisionID),
+		DeviceID:     d.identity.Device,
+		RevisionID:   d.identity.Revision,
 		SerialNumber: d.Serial(),
 		FormatCode:   acpi.FormatByte,
 	})
@@ -174,7 +174,7 @@ func (d *DIMM) spaRange(index uint16, base, length uint64) *acpi.SPARange {
 func (d *DIMM) mapping(spa uint16) *acpi.MemoryDevice {
 	return &acpi.MemoryDevice{
 		Handle:         d.Handle(),
-		PhysicalID:     or(d.identity.PhysicalID, 0),
+		PhysicalID:     d.identity.PhysicalID,
 		SPAIndex:       spa,
 		ControlIndex:   d.spaIndex() + 1,
 		InterleaveWays: 1,

@@ -28,6 +28,21 @@ const (
 // 9.20.3.1).
 const maxHandle = 1<<28 - 1
 
+// identity is an Identity with nothing left open.
+type identity struct {
+	Vendor, Device, Revision uint16
+	Serial, Handle           uint32
+	PhysicalID               uint16
+}
+
+// of completes the identity of a DIMM in a slot.
+func (id Identity) of(slot int) identity {
+	return identity{
+		Vendor: or(id.Vendor, vendorID), Device: or(id.Device, deviceID), Revision: or(id.Revision, revisionID),
+		Serial: or(id.Serial, serialBase+uint32(slot)), Handle: or(id.Handle, uint32(slot)+1), PhysicalID: or(id.PhysicalID, 0),
+	}
+}
+
 func or[T any](p *T, value T) T {
 	if p != nil {
 		return *p

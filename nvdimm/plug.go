@@ -72,7 +72,7 @@ func (r *Root) Plug(c PlugConfig) (*DIMM, error) {
 	}
 	d := &DIMM{
 		id: id, slot: slot, backend: c.Backend, addr: addr, size: size, labelSize: c.LabelSize,
-		unarmed: c.Unarmed, node: c.Node, uuid: c.UUID, identity: c.Identity, regions: max(c.Regions, 1),
+		unarmed: c.Unarmed, node: c.Node, uuid: c.UUID, identity: c.Identity.of(slot), regions: max(c.Regions, 1),
 	}
 	if err := c.Backend.SetLabelSize(c.LabelSize); err != nil {
 		return nil, err

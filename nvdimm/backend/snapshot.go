@@ -3,6 +3,7 @@ package backend
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"slices"
@@ -42,6 +43,33 @@ func (b *Backend) Snapshot() (*Snapshot, error) {
 // Clone returns a snapshot that Update of this one does not change. They share
 // their pages.
 func (s *Snapshot) Clone() *Snapshot { return &Snapshot{s.size, maps.Clone(s.pages)} }
+
+// MarshalBinary gives the snapshot as bytes: equal ones for equal contents.
+func (s *Snapshot) MarshalBinary() ([]byte, error) {
+	b := binary.LittleEndian.AppendUint64(nil, uint64(s.size))
+	for _, off := range slices.Sorted(maps.Keys(s.pages)) {
+		b = append(binary.LittleEndian.AppendUint64(b, uint64(off)), s.pages[off]...)
+	}
+	return b, nil
+}
+
+// UnmarshalBinary reads what MarshalBinary gave.
+func (s *Snapshot) UnmarshalBinary(b []byte) error {
+	const entry = 8 + PageSize
+	if len(b) < 8 || (len(b)-8)%entry != 0 {
+		return fmt.Errorf("%d bytes are no snapshot of a backend", len(b))
+	}
+	n := Snapshot{size: int64(binary.LittleEndian.Uint64(b)), pages: map[int64][]byte{}}
+	for b = b[8:]; len(b) > 0; b = b[entry:] {
+		off := int64(binary.LittleEndian.Uint64(b))
+		if off < 0 || off%PageSize != 0 || off > n.size-PageSize {
+			return fmt.Errorf("a page at %#x in a snapshot of %#x bytes", off, n.size)
+		}
+		n.pages[off] = bytes.Clone(b[8:entry])
+	}
+	*s = n
+	return nil
+}
 
 // add has the snapshot hold the pages of a piece that are not zero, and says
 // that it keeps the piece for it: one that is full of them is not copied.

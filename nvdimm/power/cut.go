@@ -23,13 +23,16 @@ type Cut struct {
 	Event  Event
 	Nth    int // from 1
 	Keep   persist.Keep
-	Slot   *int    // of the DIMM; nil for any
-	Offset uint64  // of the bytes of the DIMM that count, or of its label area
-	Length *uint64 // nil for all from Offset on
+	Slot   int    // of the DIMM; Any for all
+	Offset uint64 // of the bytes of the DIMM that count, or of its label area
+	Length uint64 // 0 for all from Offset on
 }
 
 // String is the event that the cut strikes before, such as "store 2".
 func (c *Cut) String() string { return fmt.Sprintf("%s %d", c.Event, c.Nth) }
+
+// Any stands for the slots of all DIMMs.
+const Any = -1
 
 // noSlot is that of an event which concerns no DIMM, or one that is not known.
 const noSlot = -1
@@ -39,12 +42,12 @@ func (c *Cut) matches(event Event, slot int, offset, n uint64) bool {
 	switch {
 	case c == nil || c.Event != event:
 		return false
-	case c.Slot == nil && c.Offset == 0 && c.Length == nil:
+	case c.Slot == Any && c.Offset == 0 && c.Length == 0:
 		return true
-	case slot == noSlot || c.Slot != nil && *c.Slot != slot:
+	case slot == noSlot || c.Slot != Any && c.Slot != slot:
 		return false
 	}
-	return offset+n > c.Offset && (c.Length == nil || offset < c.Offset+*c.Length)
+	return offset+n > c.Offset && (c.Length == 0 || offset < c.Offset+c.Length)
 }
 
 // Arm has a cut strike before the nth such event from now on. One that was

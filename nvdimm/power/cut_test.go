@@ -22,17 +22,17 @@ func TestCutMatches(t *testing.T) {
 		want   bool
 	}{
 		{"none is armed", nil, 0, 0, false},
-		{"any store", &Cut{Event: Store}, 0, 99, true},
-		{"any store, to no DIMM that is known", &Cut{Event: Store}, noSlot, 99, true},
-		{"another event", &Cut{Event: Flush}, 0, 99, false},
-		{"its DIMM", &Cut{Event: Store, Slot: ptr(0)}, 0, 99, true},
-		{"another DIMM", &Cut{Event: Store, Slot: ptr(0)}, 1, 99, false},
-		{"no DIMM", &Cut{Event: Store, Slot: ptr(0)}, noSlot, 99, false},
-		{"from an offset", &Cut{Event: Store, Offset: page}, 0, page, true},
-		{"across it", &Cut{Event: Store, Offset: page}, 0, page - 1, true},
-		{"below it", &Cut{Event: Store, Offset: page}, 0, page - 8, false},
-		{"within a length", &Cut{Event: Store, Offset: page, Length: ptr[uint64](page)}, 0, 2*page - 1, true},
-		{"beyond it", &Cut{Event: Store, Offset: page, Length: ptr[uint64](page)}, 0, 2 * page, false},
+		{"any store", &Cut{Event: Store, Slot: Any}, 0, 99, true},
+		{"any store, to no DIMM that is known", &Cut{Event: Store, Slot: Any}, noSlot, 99, true},
+		{"another event", &Cut{Event: Flush, Slot: Any}, 0, 99, false},
+		{"its DIMM", &Cut{Event: Store, Slot: 0}, 0, 99, true},
+		{"another DIMM", &Cut{Event: Store, Slot: 0}, 1, 99, false},
+		{"no DIMM", &Cut{Event: Store, Slot: 0}, noSlot, 99, false},
+		{"from an offset", &Cut{Event: Store, Slot: Any, Offset: page}, 0, page, true},
+		{"across it", &Cut{Event: Store, Slot: Any, Offset: page}, 0, page - 1, true},
+		{"below it", &Cut{Event: Store, Slot: Any, Offset: page}, 0, page - 8, false},
+		{"within a length", &Cut{Event: Store, Slot: Any, Offset: page, Length: page}, 0, 2*page - 1, true},
+		{"beyond it", &Cut{Event: Store, Slot: Any, Offset: page, Length: page}, 0, 2 * page, false},
 	} {
 		if got := tt.cut.matches(Store, tt.slot, tt.offset, 8); got != tt.want {
 			t.Errorf("%s: matches() = %v, want %v", tt.name, got, tt.want)
@@ -46,7 +46,7 @@ func TestArmedCut(t *testing.T) {
 		for nth := 1; nth <= 3; nth++ {
 			m := newMachine(t, nvdimm.Config{FlushHints: 1, HintBase: 1 << 31, Cap: ptr[int64](2)})
 			d := m.plugNew()
-			m.tracker.Arm(Cut{Event: event, Nth: nth, Keep: persist.KeepNone}) // counts from power-on
+			m.tracker.Arm(Cut{Event: event, Slot: Any, Nth: nth, Keep: persist.KeepNone}) // counts from power-on
 			m.powerOn()
 			for i := range uint64(2) {
 				m.store(d, i*64, 1)
@@ -93,7 +93,7 @@ func TestArmedCut(t *testing.T) {
 func TestTornLabelWrite(t *testing.T) {
 	m := newMachine(t, nvdimm.Config{})
 	d := m.plugNew()
-	m.tracker.Arm(Cut{Event: LabelWrite, Nth: 1, Keep: persist.KeepRandom})
+	m.tracker.Arm(Cut{Event: LabelWrite, Slot: Any, Nth: 1, Keep: persist.KeepRandom})
 	m.powerOn()
 	if s := m.writeLabel(d, 0, strings.Repeat("x", 80)); s != nvdimm.StatusFailed {
 		t.Errorf("the label write in which the power fails ends with %d, want %d", s, nvdimm.StatusFailed)

@@ -6,11 +6,12 @@ import "nvlab/nvdimm"
 type Fault struct {
 	Slot     int // of the DIMM
 	Function uint32
-	FIT      bool    // of the root's _FIT instead of the DIMM
-	Status   uint32  // that the guest gets
-	Nth      int     // calls until the first that fails, with it
-	Times    int     // how many are to fail
-	Torn     *uint32 // of label writes: bytes of them that are done all the same
+	FIT      bool   // of the root's _FIT instead of the DIMM
+	Status   uint32 // that the guest gets
+	Nth      int    // calls until the first that fails, with it
+	Times    int    // how many are to fail
+	Tears    bool   // it is for label writes, of which Torn bytes are done
+	Torn     uint32
 }
 
 // Inject adds a fault. Of two that concern a call the earlier one has it.
@@ -25,7 +26,7 @@ func (t *Tracker) inject(slot int, c *nvdimm.Call) {
 			continue
 		case f.FIT && c.Handle != nvdimm.FITHandle, !f.FIT && slot != f.Slot:
 			continue
-		case f.Torn != nil && c.Data == "":
+		case f.Tears && c.Data == "":
 			continue
 		}
 		if f.Nth--; f.Nth > 0 {
@@ -36,8 +37,8 @@ func (t *Tracker) inject(slot int, c *nvdimm.Call) {
 			continue // an earlier fault has it
 		}
 		c.Status = f.Status
-		if f.Torn != nil {
-			c.Torn = *f.Torn
+		if f.Tears {
+			c.Torn = f.Torn
 		}
 	}
 }

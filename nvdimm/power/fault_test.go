@@ -24,7 +24,7 @@ func TestFaults(t *testing.T) {
 		{"all", Fault{Function: 6, Status: 3, Nth: 1, Times: 9}, write, "3333", 0},
 		{"another function", Fault{Function: 5, Status: 4, Nth: 1, Times: 9}, write, "0000", 'x'},
 		{"another DIMM", Fault{Slot: 1, Function: 6, Status: 4, Nth: 1, Times: 9}, write, "0000", 'x'},
-		{"torn", Fault{Function: 6, Status: 4, Nth: 1, Times: 9, Torn: ptr[uint32](24)}, write, "4444", 0},
+		{"torn", Fault{Function: 6, Status: 4, Nth: 1, Times: 9, Tears: true, Torn: 24}, write, "4444", 0},
 		{"the FIT", Fault{FIT: true, Function: 1, Status: 2, Nth: 1, Times: 1}, readFIT, "2000", 0},
 		{"the FIT is no DIMM's function 1", Fault{Function: 1, Status: 2, Nth: 1, Times: 1}, readFIT, "0000", 0},
 	} {
@@ -41,7 +41,7 @@ func TestFaults(t *testing.T) {
 		}
 		m.powerOff()
 		area := contents(t, d)[labelAt(d):]
-		if area[24] != tt.wrote || tt.fault.Torn != nil && area[23] != 'x' {
+		if area[24] != tt.wrote || tt.fault.Tears && area[23] != 'x' {
 			t.Errorf("%s: the label area has %q at 23", tt.name, area[23:25])
 		}
 	}

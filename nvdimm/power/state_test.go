@@ -2,6 +2,7 @@ package power
 
 import (
 	"bytes"
+	"encoding/gob"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -93,14 +94,14 @@ func TestSavedPowerGoesOn(t *testing.T) {
 		}
 		for _, f := range []Fault{
 			{Slot: 0, Function: nvdimm.FuncSetLabel, Status: 3, Nth: 1 + r.IntN(9), Times: 2},
-			{Slot: 1, Function: nvdimm.FuncSetLabel, Status: 4, Nth: 1 + r.IntN(9), Times: 1, Torn: ptr[uint32](8)},
+			{Slot: 1, Function: nvdimm.FuncSetLabel, Status: 4, Nth: 1 + r.IntN(9), Times: 1, Tears: true, Torn: 8},
 		} {
 			a.tracker.Inject(f)
 		}
 		events := []Event{Store, Flush, Fence, FlushHint, LabelWrite}
-		cut := Cut{Event: events[r.IntN(5)], Nth: 1 + r.IntN(40), Keep: persist.Keep(r.IntN(3))}
+		cut := Cut{Event: events[r.IntN(5)], Slot: Any, Nth: 1 + r.IntN(40), Keep: persist.Keep(r.IntN(3))}
 		if r.IntN(2) == 0 && cut.Event != Fence {
-			cut.Slot = ptr(r.IntN(2))
+			cut.Slot = r.IntN(2)
 		}
 		a.powerOn()
 		a.tracker.Arm(cut)
@@ -112,8 +113,13 @@ func TestSavedPowerGoesOn(t *testing.T) {
 			}
 			continue
 		}
-		s, err := a.tracker.Save()
+		saved, err := a.tracker.Save()
 		if err != nil {
+			t.Fatal(err)
+		}
+		var file bytes.Buffer
+		s := &State{}
+		if err := errors.Join(gob.NewEncoder(&file).Encode(saved), gob.NewDecoder(&file).Decode(s)); err != nil {
 			t.Fatal(err)
 		}
 		load := func() {
@@ -176,7 +182,7 @@ func TestSaveOfAMachineThatIsOff(t *testing.T) {
 	a, b := newMachine(t, nvdimm.Config{}), newMachine(t, nvdimm.Config{})
 	a.plugNew()
 	d := b.plugNew()
-	a.tracker.Arm(Cut{Event: Store, Nth: 1, Keep: persist.KeepNone})
+	a.tracker.Arm(Cut{Event: Store, Slot: Any, Nth: 1, Keep: persist.KeepNone})
 	s, err := a.tracker.Save()
 	if err != nil {
 		t.Fatal(err)
