@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"nvlab/internal/pages"
 	"nvlab/internal/programs"
 	"nvlab/internal/require"
 	"nvlab/vmm"
@@ -34,11 +35,18 @@ type side struct {
 	// since the last comparison. All memory is observed then, so that no store
 	// takes the way that it takes on the other sides.
 	stores *stores
+	// reloads has the processors saved and loaded at every lockstep, each
+	// thousandth time into others that are new, and what they store to checked
+	// against what they say is dirty.
+	reloads bool
 
 	at      chan moment
 	goOn    chan bool // false: it is over
 	procs   vmm.Processors
+	make    func() (vmm.Processors, error)
 	regions []vmm.Region
+	clean   [][]byte // what they held when their sets of dirty pages were empty
+	steps   int
 	failed  error
 }
 
@@ -59,8 +67,9 @@ func (s *side) New(spec vmm.ProcessorSpec, bus vmm.Bus) (vmm.Processors, error) 
 	if s.stores != nil {
 		p.(vmm.Observable).Observe(s.stores)
 	}
-	s.procs, s.regions = p, nil
-	return stepping{p, s}, nil
+	s.procs, s.regions, s.clean, s.steps = p, nil, nil, 0
+	s.make = func() (vmm.Processors, error) { return s.Engine.New(spec, bus) }
+	return &stepping{p, s}, nil
 }
 
 // stepping are processors that stop every lockstep.
@@ -69,13 +78,80 @@ type stepping struct {
 	side *side
 }
 
-func (p stepping) Map(r vmm.Region) error {
+func (p *stepping) Map(r vmm.Region) error {
 	r.Observed = r.Observed || p.side.stores != nil
+	if p.side.reloads {
+		r.Dirty = pages.NewSet(uint64(len(r.Mem)))
+		p.side.clean = append(p.side.clean, nil)
+	}
 	p.side.regions = append(p.side.regions, r)
 	return p.Processors.Map(r)
 }
 
-func (p stepping) Run(ctx context.Context, deadline time.Duration) (vmm.Exit, error) {
+// Wrote passes on what a machine looks for in processors.
+func (p *stepping) Wrote(base, size uint64) {
+	for _, r := range p.side.regions {
+		if r.Dirty != nil && base-r.Base < uint64(len(r.Mem)) {
+			r.Dirty.AddRange(base-r.Base, size)
+		}
+	}
+	p.Processors.(interface{ Wrote(base, size uint64) }).Wrote(base, size)
+}
+
+// reload saves the processors and loads what they were.
+func (p *stepping) reload() error {
+	s := p.side
+	state, err := p.Processors.(vmm.Saver).Save()
+	if err != nil {
+		return err
+	}
+	if s.steps++; s.steps%1000 == 0 {
+		if err := s.checkDirty(); err != nil {
+			return err
+		}
+		fresh, err := s.make()
+		if err != nil {
+			return err
+		}
+		for _, r := range s.regions {
+			if err := fresh.Map(r); err != nil {
+				return err
+			}
+		}
+		if err := p.Processors.Close(); err != nil {
+			return err
+		}
+		p.Processors, s.procs = fresh, fresh
+	}
+	if err := p.Processors.(vmm.Saver).Load(state); err != nil {
+		return err
+	}
+	if again, err := p.Processors.(vmm.Saver).Save(); err != nil || !bytes.Equal(again, state) {
+		return fmt.Errorf("at %v a state that was loaded is saved as another (%v)", p.Clock(), err)
+	}
+	if s.steps%1000 == 0 {
+		p.Processors.(vmm.Saver).Cleaned()
+	}
+	return nil
+}
+
+// checkDirty says which page changed and is not dirty.
+func (s *side) checkDirty() error {
+	for i, r := range s.regions {
+		if was := s.clean[i]; was != nil {
+			for page := range uint64(len(r.Mem)) / pages.Size {
+				if at := page * pages.Size; !r.Dirty.Has(page) && !bytes.Equal(was[at:at+pages.Size], r.Mem[at:at+pages.Size]) {
+					return fmt.Errorf("at %v the page at %#x has changed and is not dirty", s.procs.Clock(), r.Base+at)
+				}
+			}
+		}
+		s.clean[i] = bytes.Clone(r.Mem)
+		r.Dirty.Clear()
+	}
+	return nil
+}
+
+func (p *stepping) Run(ctx context.Context, deadline time.Duration) (vmm.Exit, error) {
 	for {
 		next := (p.Clock()/lockstep + 1) * lockstep
 		exit, err := p.Processors.Run(ctx, min(deadline, next))
@@ -85,10 +161,15 @@ func (p stepping) Run(ctx context.Context, deadline time.Duration) (vmm.Exit, er
 		if !p.side.meet(stepped) {
 			return 0, context.Canceled
 		}
+		if p.side.reloads {
+			if err := p.reload(); err != nil {
+				return 0, err
+			}
+		}
 	}
 }
 
-func (p stepping) Close() error {
+func (p *stepping) Close() error {
 	p.side.meet(closing)
 	return p.Processors.Close()
 }
@@ -236,9 +317,9 @@ func (s *side) memory(line uint64) []byte {
 	return nil
 }
 
-// TestLockstep boots three machines, makes a namespace and runs programs that
+// TestLockstep boots four machines, makes a namespace and runs programs that
 // gcc and Go compiled, and powers off: on the interpreter with every store
-// seen, on the interpreter, and compiled. They agree all the while, and the
+// seen, on the interpreter, compiled, and saved and loaded all the time. They agree all the while, and the
 // programs print what they print on the host.
 //
 // NVLAB_LOCKSTEP=1 has two CPUs as well, and ten times the programs' rounds.
@@ -273,6 +354,7 @@ func TestLockstep(t *testing.T) {
 				{name: "the interpreter that sees all stores", Engine: soft.Engine{Interpreter: true}, stores: newStores()},
 				{name: "the interpreter", Engine: soft.Engine{Interpreter: true}},
 				{name: "the compiler", Engine: soft.Engine{}},
+				{name: "the compiler, saved and loaded", Engine: soft.Engine{}, reloads: true},
 			}
 			machines := map[*side]*VM{}
 			for _, s := range sides {

@@ -4,7 +4,12 @@ import "nvlab/vmm"
 
 // lapic is a local APIC in xAPIC mode (SDM 3A, chapter 11).
 type lapic struct {
-	cpu  *cpu
+	cpu *cpu
+	apicState
+}
+
+// apicState is what a local APIC is.
+type apicState struct {
 	base uint64 // IA32_APIC_BASE
 	id   uint8
 
@@ -44,8 +49,8 @@ const (
 )
 
 func (a *lapic) reset() {
-	*a = lapic{
-		cpu: a.cpu, id: a.id,
+	a.apicState = apicState{
+		id:   a.id,
 		base: apicDefault | apicEnable,
 		dfr:  ^uint32(0), svr: 0xff,
 		timerEnd: never,

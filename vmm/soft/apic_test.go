@@ -112,7 +112,7 @@ func TestPriorities(t *testing.T) {
 }
 
 func TestLogicalDestination(t *testing.T) {
-	a := &lapic{id: 3, dfr: ^uint32(0), ldr: 0x04000000}
+	a := &lapic{apicState: apicState{id: 3, dfr: ^uint32(0), ldr: 0x04000000}}
 	for _, tt := range []struct {
 		dest    uint8
 		logical bool

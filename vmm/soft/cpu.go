@@ -119,63 +119,23 @@ type exception struct {
 	external bool // an interrupt
 }
 
-// cpu is one processor.
-type cpu struct {
-	p   *processors
-	tlb *[tlbSize]tlbEntry // of the current privilege
-	jc  *[jcSize]jumpEntry // of the current privilege
-
+// cpuState is what a processor is between two instructions, but for its local
+// APIC: what a snapshot holds of it, and nothing that is derived of that or of
+// memory. It is copied to save it.
+type cpuState struct {
 	// The six arithmetic flags: ZF is fz == 0; SF is bit 63 of fs, PF the
 	// parity of its low byte; CF is bit 63 of fc, OF its bit 63 xor bit 62,
 	// AF its bit 3.
 	fz, fs, fc uint64
 	flags      uint64 // the rest of RFLAGS
 
-	gens [3]uint32 // see op.gen
-	at   uintptr   // offset of an op over a call: see genfast
+	r [256]uint64 // by slot; from slotTmp on, scratch
 
-	r [256]uint64
-
-	rip  uint64
-	next uint64 // of the instruction after the one that executes
-
+	rip       uint64
 	now       uint64 // clock in ns
 	idle      uint64 // of which were jumped over
 	delivered uint64 // exceptions and interrupts, so far
-	attn      bool   // the run loop must look at events
-	shadow    bool   // no interrupt before the next instruction (STI, MOV SS)
-	held      bool   // no trap before the next instruction (MOV SS)
-	halted    bool
-	parked    bool // halted until the mailbox wakes it
-	long      bool // CS is 64-bit code
-	nmi       bool // pending
-	nmiMasked bool // until IRET
-	implicit  bool // the access at hand is the processor's own: see loadSys
-	cpl       uint8
-	id        uint8  // its number, and its APIC's id at the start
-	others    uint64 // instructions that all others have retired
-
-	exc   exception
-	debug uint64 // bits of DR6 for the trap that is to follow
-
-	// With an observer: what the instruction at hand stores, and what orders
-	// it that was not told yet.
-	observing   bool
-	kind        observe.Kind
-	ordered     observe.Order
-	group       uint64
-	lockDue     bool   // the LOCK of the instruction at hand is to be told before its first store
-	memType     uint8  // of the page that was translated last for a store
-	stringNext  uint64 // clock of the latest piece of a repeated string store
-	stringPC    uint64
-	stringGroup uint64
-	events      events
-
-	seg  [6]segment
-	ldtr segment
-	tr   segment
-	gdt  table
-	idt  table
+	debug     uint64 // bits of DR6 for the trap that is to follow
 
 	cr0, cr2, cr3, cr4 uint64
 	efer               uint64
@@ -183,10 +143,61 @@ type cpu struct {
 	msr                msrs
 	tscOffset          uint64
 	rng                uint64
-	mode               uint8 // what blocks depend on: see modeBits
-	native             crossing
 
+	seg  [6]segment
+	ldtr segment
+	tr   segment
+	gdt  table
+	idt  table
 	fpu  fpuState
+
+	// With an observer, the latest piece of a repeated string store: its clock,
+	// its instruction and its group.
+	stringNext, stringPC, stringGroup uint64
+
+	cpl       uint8
+	shadow    bool // no interrupt before the next instruction (STI, MOV SS)
+	held      bool // no trap before the next instruction (MOV SS)
+	halted    bool
+	parked    bool // halted until the mailbox wakes it
+	long      bool // CS is 64-bit code
+	nmi       bool // pending
+	nmiMasked bool // until IRET
+}
+
+// cpu is one processor: its state, and what is derived of it or of use within
+// one instruction only.
+type cpu struct {
+	cpuState
+
+	p   *processors
+	id  uint8              // its number, and its APIC's id at the start
+	tlb *[tlbSize]tlbEntry // of the current privilege
+	jc  *[jcSize]jumpEntry // of the current privilege
+
+	gens [3]uint32 // see op.gen
+	at   uintptr   // offset of an op over a call: see genfast
+
+	next     uint64 // of the instruction after the one that executes
+	attn     bool   // the run loop must look at events
+	implicit bool   // the access at hand is the processor's own: see loadSys
+	mode     uint8  // what blocks depend on: see modeBits
+	others   uint64 // instructions that all others have retired
+
+	exc exception
+
+	// With an observer: what the instruction at hand stores, and what orders
+	// it that was not told yet.
+	observing bool
+	kind      observe.Kind
+	ordered   observe.Order
+	group     uint64
+	lockDue   bool  // the LOCK of the instruction at hand is to be told before its first store
+	memType   uint8 // of the page that was translated last for a store
+	events    events
+
+	native crossing
+
 	apic lapic
 
 	upperLocal bool          // a page of the upper half that is not global held code
@@ -205,6 +216,9 @@ type cpu struct {
 func newCPU(p *processors, id uint8) *cpu {
 	c := &cpu{p: p, id: id}
 	c.apic.cpu = c
+	c.tlbs[0].reset()
+	c.tlbs[1].reset()
+	c.setMode()
 	return c
 }
 

@@ -64,7 +64,7 @@ func (c *cpu) setCF(cf uint64) {
 }
 
 // arith returns the six arithmetic flags in their places in RFLAGS.
-func (c *cpu) arith() uint64 {
+func (c *cpuState) arith() uint64 {
 	f := c.fc>>63 | c.fc>>3&1<<4 | (c.fc^c.fc<<1)>>63<<11 | c.fs>>63<<7
 	if c.fz == 0 {
 		f |= flagZF
@@ -76,7 +76,7 @@ func (c *cpu) arith() uint64 {
 }
 
 // setArith sets the six arithmetic flags to any combination.
-func (c *cpu) setArith(f uint64) {
+func (c *cpuState) setArith(f uint64) {
 	c.fz = ^f & flagZF
 	c.fs = f>>7<<63 | ^f>>2&1
 	c.fc = f<<63 | (f^f>>11)&1<<62 | f>>4&1<<3

@@ -99,8 +99,8 @@ func (p *processors) Start(e vmm.Entry) error {
 // segments and interrupts off.
 func (c *cpu) enter(e vmm.Entry) {
 	p := c.p
-	*c = cpu{p: p, id: c.id, now: c.now, idle: c.idle, others: c.others, rng: c.rng, gens: c.gens,
-		observing: p.observer != nil, events: c.events}
+	*c = cpu{cpuState: cpuState{now: c.now, idle: c.idle, rng: c.rng},
+		p: p, id: c.id, others: c.others, gens: c.gens, observing: p.observer != nil, events: c.events}
 	c.apic.cpu = c
 	c.apic.id = c.id
 	c.apic.reset()

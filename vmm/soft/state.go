@@ -35,7 +35,7 @@ type State struct {
 	MSR       msrs
 	TSCOffset uint64
 	RNG       uint64
-	APIC      lapic
+	APIC      apicState
 }
 
 // States are those of all processors, by number. It is called between Runs.
@@ -56,9 +56,8 @@ func (c *cpu) state() State {
 		Halted: c.halted, Parked: c.parked, Shadow: c.shadow, Held: c.held, NMI: c.nmi, NMIMasked: c.nmiMasked,
 		Segment: c.seg, LDTR: c.ldtr, TR: c.tr, GDTR: c.gdt, IDT: c.idt,
 		XMM: [16]fp.Vec(c.fpu.xmm[:]), MXCSR: c.fpu.mxcsr, X87: c.fpu.x87,
-		MSR: c.msr, TSCOffset: c.tscOffset, RNG: c.rng, APIC: c.apic,
+		MSR: c.msr, TSCOffset: c.tscOffset, RNG: c.rng, APIC: c.apic.apicState,
 	}
-	s.APIC.cpu = nil
 	return s
 }
 

@@ -124,9 +124,7 @@ func (p *processors) forgetRange(va uint64, shift uint8) {
 // forgetTranslations forgets those of all processors.
 func (p *processors) forgetTranslations() {
 	for _, c := range p.cpus {
-		c.tlbs[0].flush(false)
-		c.tlbs[1].flush(false)
-		c.forgetJumps()
+		c.flushTLB(false)
 		c.attn = true
 	}
 }

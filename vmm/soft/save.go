@@ -1,0 +1,85 @@
+package soft
+
+import (
+	"errors"
+	"fmt"
+
+	"nvlab/vmm"
+)
+
+var _ vmm.Saver = (*processors)(nil)
+
+// savedProcessors is what the processors of a machine are together.
+type savedProcessors struct {
+	rounds  rounds
+	turn    uint64 // number of the processor whose turn it is
+	started bool
+	triple  bool // a triple fault ended the latest Run
+}
+
+// savedProcessor is what one of them is.
+type savedProcessor struct {
+	cpuState
+	apicState
+}
+
+// saved is a processor in the one form that all equal ones have: whatever tier
+// ran last left its own scratch.
+func (c *cpu) saved() *savedProcessor {
+	s := &savedProcessor{c.cpuState, c.apic.apicState}
+	clear(s.r[slotZero:])
+	s.r[slotFS], s.r[slotGS] = c.r[slotFS], c.r[slotGS]
+	clear(s.fpu.xmm[16:])
+	s.setArith(c.arith())
+	return s
+}
+
+// Save returns the state of all processors.
+func (p *processors) Save() ([]byte, error) {
+	if p.dead != nil {
+		return nil, fmt.Errorf("processors that failed cannot be saved: %w", p.dead)
+	}
+	n := plainSaved.size() + len(p.cpus)*plainProcessor.size()
+	s := savedProcessors{rounds: p.rounds, turn: uint64(p.cpu.id), started: p.started, triple: p.tripleFault}
+	b := s.appendTo(make([]byte, 0, n))
+	for _, c := range p.cpus {
+		b = c.saved().appendTo(b)
+	}
+	return b, nil
+}
+
+// Load makes the processors what Save saw. All that is derived of memory or of
+// what they were goes, but for blocks of code: memory that changed was told to Wrote.
+func (p *processors) Load(b []byte) error {
+	if want := plainSaved.size() + len(p.cpus)*plainProcessor.size(); len(b) != want {
+		return fmt.Errorf("a saved state of %d bytes: %d processors of this build have %d", len(b), len(p.cpus), want)
+	}
+	var s savedProcessors
+	b = s.take(b)
+	if s.turn >= uint64(len(p.cpus)) {
+		return errors.New("a saved state in which it is nobody's turn")
+	}
+	p.rounds, p.cpu, p.started, p.tripleFault = s.rounds, p.cpus[s.turn], s.started, s.triple
+	p.stopping, p.dead = false, nil
+	p.kick.Store(false)
+	for _, c := range p.cpus {
+		var s savedProcessor
+		b = s.take(b)
+		c.cpuState, c.apic.apicState = s.cpuState, s.apicState
+		c.exc, c.ordered = exception{}, 0
+		c.setMode()
+	}
+	p.cpu.others = p.retired() - (p.cpu.now - p.cpu.idle)
+	p.forgetTranslations()
+	p.resetTables()
+	return nil
+}
+
+// Cleaned has the first store to each page told to its region's set of dirty
+// pages, from now on.
+func (p *processors) Cleaned() {
+	for _, r := range p.mem.regions {
+		r.dirty = r.tracked
+	}
+	p.forgetTranslations()
+}
