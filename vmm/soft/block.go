@@ -90,11 +90,26 @@ const jcSize = 4096
 func jumpHash(rip uint64) uint64 { return (rip ^ rip>>11) & (jcSize - 1) }
 
 func (b *blockCache) init() {
-	b.ops = make([]op, 1, maxOps)
-	b.insts = make([]inst, 1, maxInsts)
-	b.blocks = make([]block, 1, maxBlocks)
-	b.hash = make([]uint32, hashSize)
+	b.ops = reserve[op](maxOps)[:1]
+	b.insts = reserve[inst](maxInsts)[:1]
+	b.blocks = reserve[block](maxBlocks)[:1]
+	b.hash = reserve[uint32](hashSize)
 	b.heat = cold
+}
+
+// close gives all memory back.
+func (b *blockCache) close() error {
+	release(b.ops)
+	release(b.insts)
+	release(b.blocks)
+	release(b.hash)
+	release(b.redone)
+	n := b.native
+	*b = blockCache{}
+	if n == nil {
+		return nil
+	}
+	return n.close()
 }
 
 // compile makes hot blocks be compiled, where the host lets them.

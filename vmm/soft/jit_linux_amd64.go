@@ -68,7 +68,7 @@ func newCompiler(b *blockCache) (*compiler, error) {
 	if err := unix.Ftruncate(fd, codeSize+linkSize); err != nil {
 		return nil, fmt.Errorf("memory for code: %w", err)
 	}
-	n := &compiler{cache: b, edges: map[uint32]edge{}, mergePoints: map[uint32]mergePoint{}, across: make([]int32, maxOps), misses: make([]int32, maxOps)}
+	n := &compiler{cache: b, edges: map[uint32]edge{}, mergePoints: map[uint32]mergePoint{}, across: reserve[int32](maxOps), misses: reserve[int32](maxOps)}
 	if n.write, err = unix.Mmap(fd, 0, codeSize+linkSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
 		return nil, fmt.Errorf("memory for code: %w", err)
 	}
@@ -84,6 +84,9 @@ func newCompiler(b *blockCache) (*compiler, error) {
 }
 
 func (n *compiler) close() error {
+	release(n.across)
+	release(n.misses)
+	n.across, n.misses = nil, nil
 	var err error
 	if n.write != nil {
 		err = unix.Munmap(n.write)

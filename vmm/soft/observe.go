@@ -86,7 +86,7 @@ func (c *cpu) redo(code opcode, i uintptr) {
 	}
 	b := &c.p.cache
 	if b.redone == nil {
-		b.redone = make([]uint32, maxOps)
+		b.redone = reserve[uint32](maxOps)
 	}
 	n := b.redone[i]
 	if n == 0 {

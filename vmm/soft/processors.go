@@ -202,11 +202,7 @@ func (p *processors) retired() (n uint64) {
 func (p *processors) Close() error {
 	p.mem = memory{}
 	p.started = false
-	if n := p.cache.native; n != nil {
-		p.cache.native = nil
-		return n.close()
-	}
-	return nil
+	return p.cache.close()
 }
 
 // peek returns the bytes at rip as far as they can be had without effect.

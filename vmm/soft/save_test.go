@@ -1,0 +1,143 @@
+package soft
+
+import (
+	"bytes"
+	"maps"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"nvlab/vmm"
+)
+
+// What of these structs is not saved, and why. The rest is: by being part of
+// savedProcessors or savedProcessor.
+var notSaved = map[reflect.Type]map[string]string{
+	reflect.TypeFor[cpu](): {
+		"p": "wiring", "id": "wiring",
+		"tlb": "derived of CPL", "jc": "derived of CPL", "mode": "derived of CPL, CR0, CR4 and MXCSR",
+		"gens": "derived: links and jump cache are empty after a load",
+		"at":   "over a call only", "next": "of the instruction that executes", "implicit": "of the access at hand", "exc": "of the instruction that executes",
+		"attn": "set by a load", "others": "derived of the clocks",
+		"observing": "wiring: whether there is an observer",
+		"kind":      "of the instruction that executes", "group": "of the instruction that executes",
+		"lockDue": "of the instruction that executes", "memType": "of the instruction that executes",
+		"ordered":    "told at the end of Run",
+		"events":     "scratch",
+		"native":     "over a call only",
+		"upperLocal": "derived: of the jump cache", "fetched": "derived: of the jump cache",
+		"globals": "derived: of the TLB", "tlbs": "derived of memory: see tables.go",
+		"jcs": "derived of memory", "landings": "derived of memory",
+		"step": "scratch", "buf": "scratch",
+	},
+	reflect.TypeFor[lapic](): {"cpu": "wiring"},
+	reflect.TypeFor[processors](): {
+		"bus": "wiring", "seed": "of the ProcessorSpec", "parking": "of the ProcessorSpec", "cpuid": "of the ProcessorSpec",
+		"mem": "the machine's", "cpus": "saved one by one", "cpu": "saved as a number", "observer": "wiring",
+		"cache": "derived of memory", "lastGen": "derived: of the jump cache", "tables": "derived: of the TLB", "freeTables": "derived: of the TLB",
+		"stopping": "false between Runs", "kick": "of the host", "dead": "not saved then", "exact": "of tests",
+		"tripleFault": "saved as savedProcessors.triple",
+	},
+}
+
+// TestEveryFieldIsDecided has a field that is added be saved, or argued.
+func TestEveryFieldIsDecided(t *testing.T) {
+	saved := map[reflect.Type]bool{}
+	for _, s := range []reflect.Type{reflect.TypeFor[savedProcessors](), reflect.TypeFor[savedProcessor]()} {
+		for i := range s.NumField() {
+			saved[s.Field(i).Type] = true
+		}
+	}
+	for typ, reasons := range notSaved {
+		left := maps.Clone(reasons)
+		for i := range typ.NumField() {
+			f := typ.Field(i)
+			if _, ok := left[f.Name]; ok {
+				delete(left, f.Name)
+			} else if in, ok := reflect.TypeFor[savedProcessors]().FieldByName(f.Name); (!ok || in.Type != f.Type) && !saved[f.Type] && f.Type != reflect.TypeFor[lapic]() {
+				t.Errorf("%v.%s is neither saved nor in notSaved", typ, f.Name)
+			}
+		}
+		for _, name := range slices.Sorted(maps.Keys(left)) {
+			t.Errorf("notSaved has %v.%s, which is not there", typ, name)
+		}
+	}
+}
+
+// TestReloaded runs programs that remap memory, in processors that are saved,
+// and others loaded in their place, every few instructions.
+func TestReloaded(t *testing.T) {
+	for seed := range uint64(5) {
+		want := newRemapping(t, Engine{}, seed)
+		end := want.end(t, time.Second, nil)
+		m := newRemapping(t, Engine{}, seed)
+		got := m.end(t, 211, func() {
+			state, err := m.p.Save()
+			if err != nil {
+				t.Fatal(err)
+			}
+			next, err := Engine{}.New(vmm.ProcessorSpec{Count: 1, Seed: 1}, m.bus)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.p.Close()
+			m.p = next.(*processors)
+			m.c = m.p.cpu
+			if err := m.p.Map(vmm.Region{Mem: m.ram}); err != nil {
+				t.Fatal(err)
+			}
+			if err := m.p.Load(state); err != nil {
+				t.Fatal(err)
+			}
+			if again, _ := m.p.Save(); !bytes.Equal(state, again) {
+				t.Fatal("what was loaded is saved as something else")
+			}
+		})
+		if diff := end.Differ(got); diff != "" || !bytes.Equal(m.ram, want.ram) {
+			t.Errorf("seed %d: the end of a run that was saved and loaded differs (memory equal: %v):\n%s", seed, bytes.Equal(m.ram, want.ram), diff)
+		}
+		m.p.Close()
+		want.p.Close()
+	}
+}
+
+func TestLoadRefuses(t *testing.T) {
+	m := newTestMachine(t)
+	state, err := m.p.Save()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, bad := range map[string][]byte{"nothing": nil, "half": state[:len(state)/2], "more": append(state, 0)} {
+		if err := m.p.Load(bad); err == nil {
+			t.Errorf("Load of %s = nil, want an error that names both sizes", name)
+		}
+	}
+	pair := newTestPair(t, Engine{}, 1)
+	if err := pair.p.Load(state); err == nil {
+		t.Error("two processors take the state of one, want an error")
+	}
+}
+
+func BenchmarkSaveLoad(b *testing.B) {
+	m := newTestMachine(b)
+	for b.Loop() {
+		state, err := m.p.Save()
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := m.p.Load(state); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkNew(b *testing.B) {
+	for b.Loop() {
+		p, err := Engine{}.New(vmm.ProcessorSpec{Count: 1, Seed: 1}, &fakeBus{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		p.Close()
+	}
+}
