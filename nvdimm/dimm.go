@@ -2,6 +2,7 @@ package nvdimm
 
 import (
 	"nvlab/acpi"
+	"nvlab/internal/pages"
 	"nvlab/nvdimm/backend"
 	"nvlab/nvdimm/label"
 )
@@ -15,6 +16,7 @@ type DIMM struct {
 	slot      int
 	backend   *backend.Backend
 	mapped    *backend.Mapping // from Map to Unmap
+	lines     []*pages.Set     // dirty pages of each line of an interleave set, which Used adds to those of mapped
 	addr      uint64
 	size      uint64
 	labelSize uint64
@@ -107,7 +109,7 @@ func (d *DIMM) Unmap() error {
 	if m == nil {
 		return nil
 	}
-	d.mapped = nil
+	d.mapped, d.lines = nil, nil
 	return m.Close()
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"nvlab/acpi"
+	"nvlab/internal/pages"
 	"nvlab/internal/units"
 	"nvlab/nvdimm/backend"
 )
@@ -88,10 +89,12 @@ func (d *DIMM) rangeMapped() bool {
 	return !slices.ContainsFunc(d.set.members, func(o *DIMM) bool { return o.state.MapFail })
 }
 
-// A Piece is memory at a guest-physical address.
+// A Piece is memory at a guest-physical address. Who stores to a page of Mem
+// tells Dirty before, if that is not nil.
 type Piece struct {
-	Addr uint64
-	Mem  []byte
+	Addr  uint64
+	Mem   []byte
+	Dirty *pages.Set
 }
 
 // Pieces says where a machine shows the guest what Map gave: at Addr, in one
@@ -102,13 +105,14 @@ func (d *DIMM) Pieces(mem []byte) []Piece {
 		return nil
 	}
 	if d.set == nil {
-		return []Piece{{d.addr, mem}}
+		return []Piece{{d.addr, mem, d.dirty()}}
 	}
+	dirty := d.dirtyLines()
 	var list []Piece
 	line, ways := d.set.line, uint64(len(d.set.members))
 	for i := range d.size / line {
 		at := d.addr + (i*ways+uint64(d.position()))*line
-		list = append(list, Piece{at, mem[i*line : (i+1)*line : (i+1)*line]})
+		list = append(list, Piece{at, mem[i*line : (i+1)*line : (i+1)*line], dirty[i]})
 	}
 	return list
 }

@@ -50,9 +50,12 @@ func newMemory(s store, size uint64) (*Memory, error) {
 	return &Memory{mem: mem, root: r, dirty: pages.NewSet(size)}, nil
 }
 
+// maxSize is what pages are numbered in, 32 bits.
+const maxSize = pages.Size << 32
+
 func checkSize(size uint64) error {
-	if size == 0 || size%pages.Size != 0 || size != uint64(int(size)) {
-		return fmt.Errorf("memory of %d bytes: want a multiple of %d from %d on", size, pages.Size, pages.Size)
+	if size == 0 || size%pages.Size != 0 || size > maxSize || size != uint64(int(size)) {
+		return fmt.Errorf("memory of %d bytes: want a multiple of %d, at most %d TiB", size, pages.Size, uint64(maxSize)>>40)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 
+	"nvlab/internal/cow"
 	"nvlab/nvdimm/label"
 )
 
@@ -18,24 +19,29 @@ import (
 //
 // Methods may be called from any goroutine.
 type Backend struct {
-	path   string      // "" of anonymous memory
-	file   os.FileInfo // as it was opened; nil of anonymous memory
-	offset uint64      // of the backend within the file
-	store  store
-	size   int64
-	align  uint64
-	share  bool
-	kind   kind
-
-	readOnly   bool
+	options
+	store      store
 	durability Durability
-	warning    string
 
 	mu        sync.Mutex
 	mappings  []*Mapping // those that are open; more than one of shared ones only
 	labelSize uint64     // as last plugged
 	plugged   bool
 	closed    bool
+	overlaid  *cow.Memory // the next private overlay; nil for one that is the store's
+}
+
+// options are what a backend was opened as. A fork has the same.
+type options struct {
+	path     string      // "" of anonymous memory
+	file     os.FileInfo // as it was opened; nil of anonymous memory
+	offset   uint64      // of the backend within the file
+	size     int64
+	align    uint64
+	share    bool
+	kind     kind
+	readOnly bool
+	warning  string
 }
 
 // kind is the form of a backend's memory.
@@ -64,7 +70,7 @@ func (b *Backend) Align() uint64 { return b.align }
 
 // Revocable says whether another process can take the memory away, by
 // truncating the file.
-func (b *Backend) Revocable() bool { return b.kind != anonymous }
+func (b *Backend) Revocable() bool { return b.place() == nil }
 
 // Durability is what this backend can guarantee for guest writes.
 func (b *Backend) Durability() Durability { return b.durability }
@@ -286,5 +292,6 @@ func (b *Backend) Close() error {
 		return err
 	}
 	b.closed = true
+	b.dropOverlaid()
 	return b.store.Close()
 }

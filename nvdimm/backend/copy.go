@@ -4,23 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"sync/atomic"
+
+	"nvlab/internal/cow"
 )
-
-// copyStore is a copy in memory, of which a backend's file learns nothing.
-// Backends on one part of one file share it.
-type copyStore struct {
-	fileStore
-	original store
-	users    *atomic.Int32
-}
-
-func (s copyStore) Close() error {
-	if s.users.Add(-1) == 0 {
-		s.fileStore.Close()
-	}
-	return s.original.Close()
-}
 
 // UseCopy has all that guest and host write from now on go to a copy of the
 // backend in memory, which guest and host also read. The file stays as it is,
@@ -32,60 +18,97 @@ func (b *Backend) UseCopy() error {
 	if err := b.check(0, 0); err != nil {
 		return err
 	}
-	if b.kind == anonymous || b.readOnly || b.copied() {
+	if b.kind == anonymous || b.readOnly || b.contents() != nil {
 		return nil
 	}
 	if err := b.unmapped("first"); err != nil {
 		return err
 	}
-	f, err := anonymousFile(b.size)
+	image, err := b.copy()
+	if err != nil {
+		return err
+	}
+	defer image.Close()
+	mem, err := image.Fork()
 	if err != nil {
 		return fmt.Errorf("%s: no memory for a copy of %#x bytes: %w", b, b.size, err)
 	}
-	if err := b.copyTo(f); err != nil {
-		f.Close()
-		return err
-	}
-	users := &atomic.Int32{}
-	users.Store(1)
-	b.store = copyStore{fileStore{f, 0}, b.store, users}
-	b.durability = Volatile
+	b.become(newContents(b.size, mem))
 	return nil
+}
+
+// copy copies what the store holds. Holes and zeros cost nothing.
+func (b *Backend) copy() (*cow.Image, error) {
+	extents, err := b.store.data(0, b.size)
+	if err != nil {
+		return nil, err
+	}
+	data := []cow.Range{}
+	for _, e := range wholePages(extents, b.size) {
+		data = append(data, cow.Range{Offset: uint64(e.start), Size: uint64(e.end - e.start)})
+	}
+	if err := b.intact(); err != nil {
+		return nil, err
+	}
+	image, err := cow.Copy(storeReader{b}, uint64(b.size), data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: copying it: %w", b, err)
+	}
+	return image, nil
+}
+
+// storeReader reads a backend's store, whatever is mapped. The backend is
+// locked.
+type storeReader struct{ b *Backend }
+
+func (r storeReader) ReadAt(p []byte, off int64) (int, error) {
+	n, err := r.b.store.ReadAt(p, off)
+	if n == len(p) {
+		return n, nil
+	}
+	return n, r.b.lost(err)
+}
+
+// wholePages widens extents to pages.
+func wholePages(list []extent, size int64) (all []extent) {
+	for _, e := range list {
+		e.start, e.end = e.start&^(PageSize-1), min((e.end+PageSize-1)&^(PageSize-1), size)
+		all = appendExtent(all, e)
+	}
+	return all
+}
+
+// become has a backend go on with a copy of what it held.
+func (b *Backend) become(c *contents) {
+	b.store, b.durability = memoryStore{c, b.store}, Volatile
 }
 
 // ShareCopy has the backend use the copy of another on the same part of the
 // same file. It does nothing if that one has none, or b has one already.
 func (b *Backend) ShareCopy(other *Backend) {
 	other.mu.Lock()
-	s, ok := other.store.(copyStore)
+	c := other.contents()
 	other.mu.Unlock()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !ok || b.copied() || b.size != other.size {
+	if c == nil || b.kind == anonymous || b.contents() != nil || b.size != other.size {
 		return
 	}
-	s.users.Add(1)
-	b.store, b.durability = copyStore{s.fileStore, b.store, s.users}, Volatile
-}
-
-// copyOf tells copies apart: nil is none.
-func (b *Backend) copyOf() *atomic.Int32 {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	s, _ := b.store.(copyStore)
-	return s.users
+	c.use()
+	b.become(c)
 }
 
 // Copied says that the backend no longer is its file.
 func (b *Backend) Copied() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.copied()
+	return b.kind != anonymous && b.contents() != nil
 }
 
-func (b *Backend) copied() bool {
-	_, ok := b.store.(copyStore)
-	return ok
+// contents are the bytes of a backend that is no file, nil of one that is.
+func (b *Backend) contents() *contents {
+	s, _ := b.store.(memoryStore)
+	return s.contents
 }
 
 // copyTo writes what is not zero to a file of zeros.

@@ -90,5 +90,7 @@ func (c FileConfig) openDAX(info fs.FileInfo) (*Backend, error) {
 		return nil, err
 	}
 	store.skip(int64(c.Offset))
-	return &Backend{path: c.Path, file: info, offset: c.Offset, store: store, share: true, readOnly: c.ReadOnly, size: int64(c.Size), align: align, kind: shared, durability: DeviceDAX}, nil
+	return &Backend{store: store, durability: DeviceDAX, options: options{
+		path: c.Path, file: info, offset: c.Offset, share: true, readOnly: c.ReadOnly, size: int64(c.Size), align: align, kind: shared,
+	}}, nil
 }

@@ -48,7 +48,9 @@ func (b *Backend) pieces(from, to int64, visit func(off int64, p []byte) (kept b
 	if err != nil {
 		return err
 	}
-	if m := b.overlay(); m != nil {
+	if m := b.overlay(); m != nil && m.memory != nil {
+		extents = touched(m.memory, from, to)
+	} else if m != nil {
 		own, err := privatePages(m.mem, from, to)
 		if err != nil {
 			return err

@@ -37,30 +37,6 @@ func hugePage(f *os.File) uint64 {
 
 func dataSync(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }
 
-// anonymousFile is memory with a file's interface: holes cost nothing and can
-// be found again. Nobody can shrink it below a mapping.
-func anonymousFile(size int64) (*os.File, error) {
-	fd, err := unix.MemfdCreate("nvdimm", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
-	if err != nil {
-		return nil, os.NewSyscallError("memfd_create", err)
-	}
-	f := os.NewFile(uintptr(fd), "nvdimm")
-	if err := f.Truncate(size); err != nil {
-		f.Close()
-		return nil, err
-	}
-	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK|unix.F_SEAL_GROW); err != nil {
-		f.Close()
-		return nil, os.NewSyscallError("fcntl", err)
-	}
-	return f, nil
-}
-
-// discard makes an anonymous file all zeros.
-func discard(f *os.File, size int64) error {
-	return os.NewSyscallError("fallocate", unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, size))
-}
-
 // fileData lists the parts of [from, to) of a file that are no holes.
 func fileData(f *os.File, from, to int64) ([]extent, error) {
 	var list []extent

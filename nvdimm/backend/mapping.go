@@ -6,8 +6,12 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"nvlab/internal/cow"
+	"nvlab/internal/pages"
 )
 
 // Mapping is a backend's bytes in this process's memory: what the guest of one
@@ -15,8 +19,15 @@ import (
 // anonymous memory has one mapping at a time, and ends with it.
 type Mapping struct {
 	backend *Backend
-	mem     []byte // nil once closed
+	mem     []byte      // nil once closed
+	memory  *cow.Memory // that mem is; nil of a file's own pages, or the kernel's overlay of them
 }
+
+// mappings are all that are open.
+var mappings = struct {
+	sync.Mutex
+	open map[*Mapping]bool
+}{open: map[*Mapping]bool{}}
 
 // Map maps the whole backend. It fails if the file was truncated, or if a
 // backend that is not shared is mapped already.
@@ -35,23 +46,82 @@ func (b *Backend) Map() (*Mapping, error) {
 	if b.size != int64(int(b.size)) {
 		return nil, fmt.Errorf("%s: %#x bytes do not fit the host's address space", b, b.size)
 	}
-	mem, err := b.store.mmap(b.size, mapping{private: b.kind == private, readOnly: b.readOnly, sync: b.durability == MapSync})
-	if err != nil {
+	m := &Mapping{backend: b}
+	if err := m.open(); err != nil {
 		return nil, fmt.Errorf("%s: cannot map %#x bytes: %w", b, b.size, err)
 	}
-	m := &Mapping{b, mem}
 	b.mappings = append(b.mappings, m)
+	mappings.Lock()
+	defer mappings.Unlock()
+	mappings.open[m] = true
 	return m, nil
 }
 
+// open finds the memory.
+func (m *Mapping) open() (err error) {
+	b := m.backend
+	if s, ok := b.store.(mappable); ok {
+		m.mem, err = s.mmap(b.size, mapping{private: b.kind == private, readOnly: b.readOnly, sync: b.durability == MapSync})
+		return err
+	}
+	if b.kind != private {
+		m.memory, err = b.contents().memory()
+	} else {
+		m.memory, err = b.openOverlay()
+	}
+	if err == nil {
+		m.mem = m.memory.Bytes()
+	}
+	return err
+}
+
+// openOverlay is a private overlay of a copy.
+func (b *Backend) openOverlay() (*cow.Memory, error) {
+	if mem := b.overlaid; mem != nil {
+		b.overlaid = nil
+		return mem, nil
+	}
+	below, err := b.contents().freeze()
+	if err != nil {
+		return nil, err
+	}
+	defer below.Close()
+	return below.Fork()
+}
+
+func (b *Backend) dropOverlaid() {
+	if b.overlaid != nil {
+		b.overlaid.Close()
+		b.overlaid = nil
+	}
+}
+
 // Bytes is the memory. If the backend is Revocable, reading it may raise
-// SIGBUS at any time.
+// SIGBUS at any time. Whoever stores to it says so in Dirty. They stay where
+// they are until Close, but for a Restore that says otherwise.
 func (m *Mapping) Bytes() []byte { return m.mem }
+
+// Dirty is the set of the pages that were stored to since the mapping was last
+// saved or restored; nil if nobody asks for them.
+func (m *Mapping) Dirty() *pages.Set {
+	if m.memory == nil {
+		return nil
+	}
+	return m.memory.Dirty()
+}
+
+// store stores to the memory on behalf of the host.
+func (m *Mapping) store(p []byte, off int64) error {
+	if dirty := m.Dirty(); dirty != nil {
+		dirty.AddRange(uint64(off), uint64(len(p)))
+	}
+	return guardedCopy(m.mem[off:], p)
+}
 
 // put is Put of a backend that is mapped. The backend is locked.
 func (m *Mapping) put(p []byte, off int64) error {
 	b := m.backend
-	if err := guardedCopy(m.mem[off:], p); err != nil {
+	if err := m.store(p, off); err != nil {
 		return b.lost(err)
 	}
 	if b.durability == DeviceDAX {
@@ -70,17 +140,30 @@ func (m *Mapping) Close() error {
 	if m.mem == nil {
 		return nil
 	}
+	mappings.Lock()
+	delete(mappings.open, m)
+	mappings.Unlock()
 	b.mappings = slices.DeleteFunc(b.mappings, func(o *Mapping) bool { return o == m })
 	if b.durability == DeviceDAX && !b.readOnly {
 		b.store.sync()
 	}
-	err := b.store.munmap(m.mem)
-	m.mem = nil
-	if b.kind == anonymous && err == nil {
-		err = b.store.discard(b.size)
-	}
-	if err != nil {
+	if err := m.close(); err != nil {
 		return fmt.Errorf("%s: cannot unmap: %w", b, err)
+	}
+	return nil
+}
+
+// close gives up the memory.
+func (m *Mapping) close() error {
+	b, mem, memory := m.backend, m.mem, m.memory
+	m.mem, m.memory = nil, nil
+	switch {
+	case memory == nil:
+		return b.store.(mappable).munmap(mem)
+	case b.kind == private:
+		return memory.Close()
+	case b.kind == anonymous:
+		return b.contents().replace(nil)
 	}
 	return nil
 }

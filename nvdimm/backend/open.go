@@ -63,10 +63,10 @@ func OpenFile(c FileConfig) (*Backend, error) {
 		f.Close()
 		return nil, err
 	}
-	b := &Backend{
-		path: c.Path, file: info, offset: c.Offset, store: fileStore{f, int64(c.Offset)}, share: c.Share, readOnly: c.ReadOnly,
+	b := &Backend{store: fileStore{f, int64(c.Offset)}, options: options{
+		path: c.Path, file: info, offset: c.Offset, share: c.Share, readOnly: c.ReadOnly,
 		size: int64(c.Size), align: max(c.Align, PageSize, page), kind: private,
-	}
+	}}
 	if page > 0 {
 		b.store = hugeStore{fileStore{f, int64(c.Offset)}, int64(page)}
 	}
@@ -192,11 +192,10 @@ func NewRAM(c RAMConfig) (*Backend, error) {
 	if err := checkAlign(c.Align); err != nil {
 		return nil, fmt.Errorf("%s: %w", ramObject, err)
 	}
-	f, err := anonymousFile(int64(c.Size))
-	if err != nil {
-		return nil, fmt.Errorf("%s: no memory of %#x bytes: %w", ramObject, c.Size, err)
+	b := &Backend{
+		store:   memoryStore{contents: newContents(int64(c.Size), nil)},
+		options: options{size: int64(c.Size), align: c.Align, share: c.Share, kind: anonymous},
 	}
-	b := &Backend{store: fileStore{f, 0}, size: int64(c.Size), align: c.Align, share: c.Share, kind: anonymous}
 	if b.align == 0 {
 		b.align = ramAlign
 	}

@@ -60,9 +60,9 @@ func (b *Backend) Revert(s *Snapshot, limit uint64) error {
 	if len(b.mappings) == 0 || b.readOnly {
 		return nil
 	}
-	mem := b.mappings[0].mem
+	m := b.mappings[0]
 	return b.differing(s, int64(limit), func(off int64, old, _ []byte) error {
-		return guardedCopy(mem[off:min(off+PageSize, int64(limit))], old)
+		return m.store(old[:min(PageSize, int64(limit)-off)], off)
 	})
 }
 

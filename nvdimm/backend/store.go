@@ -19,11 +19,13 @@ type store interface {
 	// sync returns when what was written, or stored to a shared mapping, is
 	// on the medium.
 	sync() error
+}
+
+// mappable is a store that is mapped by its own means.
+type mappable interface {
 	// mmap maps the first n bytes.
 	mmap(n int64, m mapping) ([]byte, error)
 	munmap(mem []byte) error
-	// discard makes the first n bytes zeros.
-	discard(n int64) error
 }
 
 // mapping is how a store is mapped.
@@ -68,8 +70,6 @@ func (s fileStore) mmap(n int64, m mapping) ([]byte, error) {
 }
 
 func (s fileStore) munmap(mem []byte) error { return unmapFile(mem) }
-
-func (s fileStore) discard(n int64) error { return discard(s.File, n) }
 
 // deviceStore is a character device of the device-DAX driver. It has no other
 // access than its mapping, of which there is one for host and guest.
@@ -137,7 +137,5 @@ func (s *deviceStore) mmap(n int64, m mapping) ([]byte, error) {
 }
 
 func (s *deviceStore) munmap([]byte) error { return nil }
-
-func (s *deviceStore) discard(int64) error { return errors.New("a device is not discarded") }
 
 func (s *deviceStore) Close() error { return errors.Join(unmapFile(s.all), s.file.Close()) }

@@ -28,7 +28,7 @@ func (t *Tracker) Add(d *nvdimm.DIMM) error {
 		if d.Unarmed() {
 			platform = persist.Nothing
 		}
-		own = persist.NewMedium(d.ID(), platform, persist.Bytes(mem))
+		own = persist.NewMedium(d.ID(), platform, memory{mem, d})
 		t.model.Add(own)
 		i = len(t.media)
 		t.media = append(t.media, Medium{d.Slot(), t.divide(d)})

@@ -104,7 +104,7 @@ func (t *Tracker) Load(s *State, attach func(observe.Observer) error) error {
 		if err != nil {
 			return err
 		}
-		memories = append(memories, persist.Bytes(mem))
+		memories = append(memories, memory{mem, d})
 	}
 	t.model = s.Model.Model(memories...)
 	for _, m := range s.Media {
