@@ -1,4 +1,4 @@
-package scenarios
+package releasetest
 
 import (
 	"bytes"
@@ -48,7 +48,7 @@ func TestReleases(t *testing.T) {
 			checkKernel(t, r.name)
 			var out bytes.Buffer
 			exit := run.Run(t.Context(), run.Options{
-				Paths: []string{"quickstart.star", "labels.star"}, Engine: "auto", Release: r.name, Verbose: true, Artifacts: t.ArtifactDir(),
+				Paths: []string{"../scenarios/quickstart.star", "../scenarios/labels.star"}, Engine: "auto", Release: r.name, Verbose: true, Artifacts: t.ArtifactDir(),
 				Stdout: &out, Stderr: &out, Progress: guest.Quiet,
 				Ended: func(_, name string, x *lab.Experiment) {
 					for _, v := range x.VMs() {
@@ -132,7 +132,7 @@ func TestKernelsPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	scenario, err := os.ReadFile("kernels.star")
+	scenario, err := os.ReadFile("../scenarios/kernels.star")
 	if err != nil {
 		t.Fatal(err)
 	}
