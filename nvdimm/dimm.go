@@ -16,7 +16,7 @@ type DIMM struct {
 	slot      int
 	backend   *backend.Backend
 	mapped    *backend.Mapping // from Map to Unmap
-	lines     []*pages.Set     // dirty pages of each line of an interleave set, which Used adds to those of mapped
+	lines     []*pages.Set     // dirty pages of each line of an interleave set; see joinLines
 	addr      uint64
 	size      uint64
 	labelSize uint64
@@ -109,6 +109,7 @@ func (d *DIMM) Unmap() error {
 	if m == nil {
 		return nil
 	}
+	d.joinLines() // a copy's contents, and what is known of them, stay
 	d.mapped, d.lines = nil, nil
 	return m.Close()
 }

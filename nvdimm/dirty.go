@@ -8,6 +8,12 @@ import (
 // Used is what the machine uses of the DIMM's backend, to save or to restore it.
 // All that Pieces' dirty pages tell is in it.
 func (d *DIMM) Used() backend.Used {
+	d.joinLines()
+	return backend.Used{Backend: d.backend, Mapping: d.mapped}
+}
+
+// joinLines adds the dirty pages of lines to those of the memory.
+func (d *DIMM) joinLines() {
 	if dirty := d.dirty(); dirty != nil {
 		for i, line := range d.lines {
 			first := uint64(i) * d.set.line / pages.Size
@@ -17,7 +23,6 @@ func (d *DIMM) Used() backend.Used {
 			line.Clear()
 		}
 	}
-	return backend.Used{Backend: d.backend, Mapping: d.mapped}
 }
 
 // dirty is the set of pages of the memory that were stored to, nil if nobody

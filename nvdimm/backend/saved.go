@@ -207,14 +207,11 @@ type Restored struct {
 // when it was saved has none. A restore that fails half-way leaves backends that
 // hold neither.
 func (s *Saved) Restore(list []Used) ([]Restored, error) {
-	if len(list) != len(s.backends) {
-		return nil, fmt.Errorf("%d backends were saved, and %d are to be restored", len(s.backends), len(list))
-	}
-	if err := alone(list); err != nil {
+	if err := s.Fits(list); err != nil {
 		return nil, err
 	}
 	for i, u := range list {
-		if err := u.Backend.restorable(&s.backends[i], u.Mapping); err != nil {
+		if err := u.Backend.ready(&s.backends[i], u.Mapping); err != nil {
 			return nil, err
 		}
 	}
@@ -233,7 +230,21 @@ func (s *Saved) Restore(list []Used) ([]Restored, error) {
 	return done, nil
 }
 
-func (b *Backend) restorable(s *savedBackend, m *Mapping) error {
+// Fits says why Restore would refuse these backends, once they are mapped or not
+// as they have to be; nil if it would not.
+func (s *Saved) Fits(list []Used) error {
+	if len(list) != len(s.backends) {
+		return fmt.Errorf("%d backends were saved, and %d are to be restored", len(s.backends), len(list))
+	}
+	for i, u := range list {
+		if err := u.Backend.fits(&s.backends[i], u.Mapping); err != nil {
+			return err
+		}
+	}
+	return alone(list)
+}
+
+func (b *Backend) fits(s *savedBackend, m *Mapping) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
@@ -243,6 +254,15 @@ func (b *Backend) restorable(s *savedBackend, m *Mapping) error {
 		return fmt.Errorf("%s: what was saved is of another backend, %s", b, (&Backend{options: s.options}).String())
 	case m != nil && (m.backend != b || m.mem == nil):
 		return fmt.Errorf("%s: the mapping is not of this backend, or closed", b)
+	}
+	return nil
+}
+
+// ready says why a backend cannot be restored while it is mapped, or not.
+func (b *Backend) ready(s *savedBackend, m *Mapping) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
 	case m != nil && b.kind == private && s.overlay == nil:
 		return fmt.Errorf("%s: it was saved while it was not mapped: unmap it first", b)
 	case m == nil && b.kind != shared && len(b.mappings) > 0:

@@ -15,7 +15,7 @@ import (
 
 // A machine is what a tracker needs of one, and no more.
 type machine struct {
-	t       *testing.T
+	t       testing.TB
 	root    *nvdimm.Root
 	tracker *Tracker
 	mailbox *nvdimm.Mailbox
@@ -31,6 +31,9 @@ func (m *machine) Attention()           { m.stopped++ }
 func (m *machine) Instructions() uint64 { return m.seq }
 func (m *machine) Seed() uint64         { return 7 }
 func (m *machine) Lost(err error)       { m.lost = err }
+
+// mailboxAt is where the page is in the guest.
+const mailboxAt = 1 << 12
 
 type mailboxPage [backend.PageSize]byte
 
@@ -48,7 +51,7 @@ func newMachine(t *testing.T, c nvdimm.Config) *machine {
 	}
 	m := &machine{t: t, root: root}
 	m.tracker = New(root, m)
-	m.mailbox = root.Mailbox(&m.page, 0)
+	m.mailbox = root.Mailbox(&m.page, mailboxAt)
 	t.Cleanup(func() {
 		for _, d := range root.DIMMs() {
 			d.Unmap()
@@ -133,7 +136,7 @@ func (m *machine) call(handle, function uint32, argument []byte) uint32 {
 	p = binary.LittleEndian.AppendUint32(p, function)
 	clear(m.page[:])
 	copy(m.page[:], append(p, argument...))
-	m.mailbox.Out(nvdimm.MailboxPort, 4, 0)
+	m.mailbox.Out(nvdimm.MailboxPort, 4, mailboxAt)
 	return binary.LittleEndian.Uint32(m.page[4:])
 }
 
