@@ -1,7 +1,12 @@
 package power
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 
 	"nvlab/nvdimm"
 	"nvlab/nvdimm/backend"
@@ -120,6 +125,42 @@ func (s *Snapshot) fits(dimms []*nvdimm.DIMM, backends map[int]*backend.Backend)
 		list = append(list, u)
 	}
 	return s.Backends.Fits(list)
+}
+
+// Hash names the snapshot: machines whose NVDIMMs are the same to their guests
+// and to power failures have equal hashes, whatever their files are called.
+func (s *Snapshot) Hash() (sum [sha256.Size]byte, err error) {
+	rest := *s.Power
+	rest.Model, rest.Epochs = nil, nil
+	state, err := json.Marshal([]any{s.Root, rest})
+	if err != nil {
+		return sum, err
+	}
+	parts := [][]byte{state}
+	if s.On() {
+		model, err := s.Power.Model.MarshalBinary()
+		if err != nil {
+			return sum, err
+		}
+		parts = append(parts, model)
+	}
+	for _, slot := range slices.Sorted(maps.Keys(s.Power.Epochs)) {
+		epoch, err := s.Power.Epochs[slot].MarshalBinary()
+		if err != nil {
+			return sum, err
+		}
+		parts = append(parts, binary.LittleEndian.AppendUint64(epoch, uint64(slot)))
+	}
+	contents, err := s.Backends.Hash()
+	if err != nil {
+		return sum, err
+	}
+	h := sha256.New()
+	for _, p := range append(parts, contents[:]) {
+		h.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(p))))
+		h.Write(p)
+	}
+	return [sha256.Size]byte(h.Sum(nil)), nil
 }
 
 // Close gives back what the snapshot alone keeps. Closing twice does nothing.

@@ -267,6 +267,27 @@ func (p *player) become(m *moment, backends map[int]*backend.Backend) {
 	}
 }
 
+// twin is a machine that did what its seed says.
+func twin(t *testing.T, c nvdimm.Config, seed uint64) *player {
+	p := newPlayer(t, c)
+	p.furnish(t.TempDir(), seed%3 == 0)
+	r := rand.New(rand.NewPCG(seed, 1))
+	p.do(r, r.IntN(60))
+	for p.tracker.Failed() {
+		p.do(r, 1)
+	}
+	return p
+}
+
+func hashOf(t *testing.T, s *Snapshot) [32]byte {
+	t.Helper()
+	h, err := s.Hash()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
 // TestSnapshots: machines that are restored or forked are what they were, to the
 // last byte, and go on as they did, wherever they were: off, with stores
 // undecided, cuts armed, DIMMs plugged since.
@@ -274,18 +295,20 @@ func TestSnapshots(t *testing.T) {
 	before := held.Now(t)
 	for seed := range uint64(24) {
 		c := nvdimm.Config{Enabled: true, Memory: 1 << 28, Slots: playerSlots, MaxMem: 1 << 32, Base: 1 << 32, FlushHints: 1, HintBase: 1 << 31, Cap: ptr(int64(seed % 4))}
-		r := rand.New(rand.NewPCG(seed, 1))
-		dir := t.TempDir()
-		p := newPlayer(t, c)
-		p.furnish(dir, seed%3 == 0)
-		p.do(r, r.IntN(60))
-		for p.tracker.Failed() {
-			p.do(r, 1)
-		}
+		p := twin(t, c, seed)
+		r, dir := rand.New(rand.NewPCG(seed, 9)), filepath.Dir(p.spare.Path())
 		m := p.freeze()
 		if got := p.holds(); got != m.holds {
 			t.Fatalf("seed %d: a snapshot changed its machine", seed)
 		}
+		hash := hashOf(t, m.Snapshot)
+		again := twin(t, c, seed)
+		if got := again.freeze(); hashOf(t, got.Snapshot) != hash {
+			t.Errorf("seed %d: a machine that did the same elsewhere has another hash", seed)
+		} else {
+			got.Close()
+		}
+		again.close()
 		rest := r.Uint64()
 		follow := func(p *player) string {
 			p.do(rand.New(rand.NewPCG(rest, 2)), 60)
@@ -309,10 +332,21 @@ func TestSnapshots(t *testing.T) {
 			return f
 		}
 		early := fork("early")
+		if s := early.freeze(); hashOf(t, s.Snapshot) != hash {
+			t.Errorf("seed %d: a fork has another hash than what it was forked from", seed)
+		} else {
+			s.Close()
+		}
 		if got := early.holds(); got != m.holds {
 			t.Fatalf("seed %d: a fork is not what was frozen:\n%.2000s\nwant\n%.2000s", seed, got, m.holds)
 		}
 		want := follow(p)
+		if s, err := p.tracker.Freeze(); err == nil && p.holds() != m.holds {
+			if hashOf(t, s) == hash {
+				t.Errorf("seed %d: a machine that went on has the same hash", seed)
+			}
+			s.Close()
+		}
 		early.do(rand.New(rand.NewPCG(rest, 3)), 40) // what none must see
 		late := fork("late")
 		if got := follow(late); got != want {
