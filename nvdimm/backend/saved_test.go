@@ -406,6 +406,31 @@ func TestSaveRefuses(t *testing.T) {
 	}
 }
 
+// TestSaveThatFails: what was dirty is dirty after it, as engines that are not
+// told take it for that.
+func TestSaveThatFails(t *testing.T) {
+	ram := newRAM(t, 4*PageSize)
+	m := mapped(t, ram)
+	first, err := Save([]Used{{ram, m}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	m.Dirty().Add(2)
+	m.Bytes()[2*PageSize] = 1
+	gone := openFile(t, FileConfig{Path: filepath.Join(t.TempDir(), "f"), Size: PageSize, Share: true})
+	if err := os.Truncate(gone.Path(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Save([]Used{{ram, m}, {Backend: gone}}); err == nil {
+		t.Fatal("Save of a file that was truncated succeeds")
+	}
+	m.Bytes()[2*PageSize] = 2
+	if _, err := first.Restore([]Used{{ram, m}}); err != nil || m.Bytes()[2*PageSize] != 0 {
+		t.Errorf("after a Save that failed, Restore leaves %d (%v), want what was saved before, 0", m.Bytes()[2*PageSize], err)
+	}
+}
+
 // TestForksAreNotLost: forks and restores leave no descriptor and no
 // mapping.
 func TestForksAreNotLost(t *testing.T) {

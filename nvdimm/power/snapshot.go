@@ -25,7 +25,7 @@ type Snapshot struct {
 func (s *Snapshot) On() bool { return s.Power.Model != nil }
 
 // Freeze returns what the NVDIMMs are; the machine goes on. It clears the sets of
-// dirty pages of their memory, also if it fails: the processors are to be told.
+// dirty pages of their memory, unless it fails: the processors are to be told.
 // It fails with ErrRecording, or a *backend.InUseError.
 func (t *Tracker) Freeze() (*Snapshot, error) {
 	state, err := t.Save()
