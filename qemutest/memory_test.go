@@ -45,7 +45,7 @@ func guestResident(backend string) (sum int64, err error) {
 		line := s.Text()
 		first, _, _ := strings.Cut(line, " ")
 		if !strings.HasSuffix(first, ":") { // the head of a mapping
-			guests = strings.Contains(line, "memfd:nvlab-ram") || strings.HasSuffix(line, backend)
+			guests = strings.Contains(line, "memfd:nvlab-memory") || strings.HasSuffix(line, backend)
 		} else if field := strings.Fields(line); guests && field[0] == "Rss:" {
 			kib, err := strconv.ParseInt(field[1], 10, 64)
 			if err != nil {

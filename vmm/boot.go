@@ -34,7 +34,7 @@ func (m *Machine) Boot(p Payload) error {
 	if p.Cmdline == "" {
 		p.Cmdline = boot.DefaultCmdline(TSCFrequency(m.engine))
 	}
-	entry, err := p.Kernel.Place(m.ram.slice(0, m.layout.Low.Size), boot.Params{
+	entry, err := p.Kernel.Place(m.ram.low(), boot.Params{
 		Map:        m.layout.e820(),
 		Top:        m.layout.ACPI.Base,
 		Cmdline:    p.Cmdline,

@@ -138,7 +138,7 @@ func (b bus) MMIOWrite(addr uint64, size int, v uint64) {
 func (b bus) EndOfInterrupt(vector uint8) {
 	b.m.mu.Lock()
 	defer b.m.mu.Unlock()
-	b.m.ioapic.EndOfInterrupt(vector)
+	b.m.devices.ioapic.EndOfInterrupt(vector)
 }
 
 // lockedPorts and lockedMMIO guard the machine's own devices, which share

@@ -16,7 +16,7 @@ func (m *Machine) Channel() Channel { return Channel{m} }
 func (c Channel) Send(p []byte) {
 	c.m.mu.Lock()
 	defer c.m.mu.Unlock()
-	c.m.channel.Send(p)
+	c.m.devices.channel.Send(p)
 }
 
 // Receive takes all that the guest sent, which is the caller's from then on.
@@ -24,12 +24,12 @@ func (c Channel) Send(p []byte) {
 func (c Channel) Receive() []byte {
 	c.m.mu.Lock()
 	defer c.m.mu.Unlock()
-	return c.m.channel.Receive()
+	return c.m.devices.channel.Receive()
 }
 
 // Connected says that a program in the guest has the port open.
 func (c Channel) Connected() bool {
 	c.m.mu.Lock()
 	defer c.m.mu.Unlock()
-	return c.m.channel.Open
+	return c.m.devices.channel.Open
 }

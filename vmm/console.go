@@ -33,5 +33,5 @@ func (m *Machine) consoleByte(b byte) {
 func (m *Machine) ConsoleInput(p []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.serial.Input(p)
+	m.devices.serial.Input(p)
 }

@@ -93,6 +93,14 @@ func NewLayout(memory uint64) Layout {
 	}
 }
 
+// ram is where there is RAM.
+func (l Layout) ram() []Range {
+	if l.High.Size == 0 {
+		return []Range{l.Low}
+	}
+	return []Range{l.Low, l.High}
+}
+
 // e820 is the memory map as the kernel is given it. The 384 KiB below 1 MiB
 // that hold video memory and ROMs on a PC are left out.
 func (l Layout) e820() []boot.Range {

@@ -8,20 +8,11 @@
 package vmm
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"sync"
 	"time"
-
-	vconsole "nvlab/vmm/device/console"
-	"nvlab/vmm/device/entropy"
-	"nvlab/vmm/device/ged"
-	"nvlab/vmm/device/ioapic"
-	"nvlab/vmm/device/rtc"
-	"nvlab/vmm/device/serial"
 )
 
 // Config describes the hardware of a machine.
@@ -75,12 +66,12 @@ type Machine struct {
 	ports   space[PortDevice]
 	mmio    space[MMIODevice]
 	memory  map[uint64]Range
-	ioapic  *ioapic.IOAPIC
-	serial  *serial.UART
-	ged     *ged.GED
-	channel *vconsole.Console
+	devices devices
 	console console
 	state   State
+
+	expected []Range // memory of others, to be there before the next Run
+	failed   error   // what every further Run returns
 }
 
 // maxCPUs leaves an APIC ID of 8 bits for the I/O APIC and one for all.
@@ -102,19 +93,36 @@ func TSCFrequency(e Engine) uint64 {
 
 // Assemble makes a machine that is off: its memory is zeros, and its processors
 // have nothing to execute.
-func Assemble(cfg Config) (_ *Machine, err error) {
-	if err := CheckMemory(cfg.Memory); err != nil {
+func Assemble(cfg Config) (*Machine, error) {
+	if err := cfg.check(); err != nil {
 		return nil, err
 	}
+	ram, err := newRAM(NewLayout(cfg.Memory).ram())
+	if err != nil {
+		return nil, err
+	}
+	return assemble(cfg, ram)
+}
+
+// check refuses what is no machine.
+func (cfg *Config) check() error {
+	if err := CheckMemory(cfg.Memory); err != nil {
+		return err
+	}
 	if cfg.Engine == nil {
-		return nil, errors.New("a machine needs an engine")
+		return errors.New("a machine needs an engine")
 	}
 	if cfg.CPUs < 0 || cfg.CPUs > maxCPUs {
-		return nil, fmt.Errorf("%d CPUs: want 1 to %d", cfg.CPUs, maxCPUs)
+		return fmt.Errorf("%d CPUs: want 1 to %d", cfg.CPUs, maxCPUs)
 	}
 	if len(cfg.Events) > maxEvents {
-		return nil, fmt.Errorf("%d ACPI events: at most %d", len(cfg.Events), maxEvents)
+		return fmt.Errorf("%d ACPI events: at most %d", len(cfg.Events), maxEvents)
 	}
+	return nil
+}
+
+// assemble makes a machine of memory, which it owns from now on.
+func assemble(cfg Config, ram *RAM) (_ *Machine, err error) {
 	if cfg.Date.IsZero() {
 		cfg.Date = time.Date(2025, time.January, 1, 0, 0, 0, 0, time.UTC)
 	}
@@ -125,6 +133,7 @@ func Assemble(cfg Config) (_ *Machine, err error) {
 		engine:  cfg.Engine,
 		events:  cfg.Events,
 		mail:    cfg.CPUs > 1 && startsByMailbox(cfg.Engine),
+		ram:     ram,
 		memory:  map[uint64]Range{},
 		console: console{w: cfg.Console},
 	}
@@ -133,68 +142,20 @@ func Assemble(cfg Config) (_ *Machine, err error) {
 			m.Close()
 		}
 	}()
-	if m.ram, err = newRAM(cfg.Memory, m.layout.Low.Size); err != nil {
-		return nil, err
-	}
 	m.addDevices(cfg)
-	spec := ProcessorSpec{Count: m.cpus, Seed: binary.LittleEndian.Uint64(derive(cfg.Seed, "processors")), Date: cfg.Date, Parking: m.parking()}
+	spec := ProcessorSpec{Count: m.cpus, Seed: processorSeed(cfg.Seed), Date: cfg.Date, Parking: m.parking()}
 	if m.procs, err = cfg.Engine.New(spec, bus{m}); err != nil {
 		return nil, err
 	}
 	if w, ok := m.procs.(interface{ Wrote(base, size uint64) }); ok {
 		m.ram.wrote = w.Wrote
 	}
-	for _, r := range []Range{m.layout.Low, m.layout.High} {
-		if r.Size == 0 {
-			continue
-		}
-		if err := m.AddMemory(Region{Base: r.Base, Mem: m.ram.slice(r.Base, r.Size)}); err != nil {
+	for _, p := range ram.parts {
+		if err := m.AddMemory(Region{Base: p.base, Mem: p.mem.Bytes(), Dirty: p.mem.Dirty()}); err != nil {
 			return nil, err
 		}
 	}
 	return m, nil
-}
-
-// addDevices makes the devices that every machine has.
-func (m *Machine) addDevices(cfg Config) {
-	m.ioapic = ioapic.New(func(msg ioapic.Message) { m.procs.Interrupt(Interrupt(msg)) })
-	m.serial = serial.New(m.consoleByte, m.line(pinSerial))
-	m.ged = ged.New(m.line(pinEvents))
-	m.ownMMIO(ioapicBase, ioapic.Size, m.ioapic)
-	m.ownPorts(portSerial, serial.Ports, m.serial)
-	m.ownPorts(portEvents, ged.Ports, m.ged)
-	m.ownPorts(portSleepControl, 3, powerPorts{m.setState})
-	m.ownPorts(portTimer, 1, noTimer{})
-	m.ownPorts(portRTC, rtc.Ports, rtc.New(cfg.Date, m.Clock))
-
-	channel, dev := vconsole.New(channelName, m.ram, m.line(pinVirtio), m.Attention)
-	m.channel = channel
-	m.ownMMIO(virtioBase, virtioStep, dev)
-	_, dev = entropy.New([32]byte(derive(cfg.Seed, "entropy")), m.ram, m.line(pinVirtio+1))
-	m.ownMMIO(virtioBase+virtioStep, virtioStep, dev)
-}
-
-func (m *Machine) ownPorts(base, n uint64, dev PortDevice) {
-	if err := m.ports.add(base, n, lockedPorts{&m.mu, dev}); err != nil {
-		panic(err) // the address map above is at fault
-	}
-}
-
-func (m *Machine) ownMMIO(base, size uint64, dev MMIODevice) {
-	if err := m.mmio.add(base, size, lockedMMIO{&m.mu, dev}); err != nil {
-		panic(err)
-	}
-}
-
-// line is a pin of the I/O APIC as a device drives it.
-func (m *Machine) line(pin int) func(bool) {
-	return func(high bool) { m.ioapic.Set(pin, high) }
-}
-
-// derive makes 32 bytes of seed for one purpose.
-func derive(seed uint64, purpose string) []byte {
-	h := sha256.Sum256(binary.LittleEndian.AppendUint64([]byte(purpose), seed))
-	return h[:]
 }
 
 // Close gives back the machine's memory. The Regions of others stay theirs.
@@ -256,6 +217,6 @@ func (m *Machine) Notify(event int) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.ged.Raise(event)
+	m.devices.ged.Raise(event)
 	return nil
 }

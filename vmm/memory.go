@@ -23,6 +23,10 @@ func (m *Machine) AddMemory(r Region) error {
 	return nil
 }
 
+// Wrote says that somebody wrote memory that is not RAM, behind the back of the
+// processors, between Runs.
+func (m *Machine) Wrote(base, size uint64) { m.ram.tell(base, size) }
+
 // RemoveMemory unmaps the memory that starts at base.
 func (m *Machine) RemoveMemory(base uint64) error {
 	m.mu.Lock()

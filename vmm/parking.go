@@ -51,7 +51,7 @@ func (m *Machine) placeParking() {
 		return
 	}
 	at := m.layout.Parking.Base
-	low := m.ram.slice(0, m.layout.Low.Size)
+	low := m.ram.low()
 	boot.PlacePageTables(low, at+parkingTables)
 	boot.PlaceGDT(low, at+parkingGDT)
 	copy(low[at+parkingReset:], parkAgain(uint32(at+parkingTables)))

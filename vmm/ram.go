@@ -1,26 +1,37 @@
 package vmm
 
 import (
+	"errors"
 	"fmt"
 	"io"
+
+	"nvlab/internal/cow"
 )
 
 // RAM is a machine's memory by guest-physical address: the part below 4 GiB
 // and the part above. An access must lie in one of them entirely. It knows no
 // memory device.
 type RAM struct {
-	backing
-	low   uint64 // bytes from address 0; the rest starts at 4 GiB
+	parts []ramPart // ascending
 	wrote func(base, size uint64)
 }
 
-// newRAM makes size bytes of zeros, low of them below 4 GiB.
-func newRAM(size, low uint64) (*RAM, error) {
-	b, err := allocate(size)
-	if err != nil {
-		return nil, err
+type ramPart struct {
+	base uint64
+	mem  *cow.Memory
+}
+
+// newRAM makes zeros at those ranges.
+func newRAM(ranges []Range) (*RAM, error) {
+	ram := &RAM{}
+	for _, r := range ranges {
+		mem, err := cow.New(r.Size)
+		if err != nil {
+			return nil, errors.Join(err, ram.close())
+		}
+		ram.parts = append(ram.parts, ramPart{r.Base, mem})
 	}
-	return &RAM{backing: b, low: low}, nil
+	return ram, nil
 }
 
 var (
@@ -28,38 +39,38 @@ var (
 	_ io.WriterAt = (*RAM)(nil)
 )
 
-// slice is the memory at addr, or nil where not all of it is RAM.
-func (r *RAM) slice(addr, size uint64) []byte {
-	if addr >= highBase {
-		if high := uint64(len(r.mem)) - r.low; addr-highBase <= high && size <= high-(addr-highBase) {
-			at := r.low + addr - highBase
-			return r.mem[at : at+size : at+size]
+// slice is the memory at addr, or nil where not all of it is RAM, and the part
+// that it is of.
+func (r *RAM) slice(addr, size uint64) ([]byte, *ramPart) {
+	for i := range r.parts {
+		p := &r.parts[i]
+		mem := p.mem.Bytes()
+		if at := addr - p.base; at <= uint64(len(mem)) && size <= uint64(len(mem))-at && mem != nil {
+			return mem[at : at+size : at+size], p
 		}
-		return nil
 	}
-	if addr <= r.low && size <= r.low-addr {
-		return r.mem[addr : addr+size : addr+size]
-	}
-	return nil
+	return nil, nil
 }
+
+// size is that of all parts, in bytes.
+func (r *RAM) size() (n uint64) {
+	for _, p := range r.parts {
+		n += uint64(len(p.mem.Bytes()))
+	}
+	return n
+}
+
+// low is the memory from address 0, for what happens before the first Freeze.
+func (r *RAM) low() []byte { return r.parts[0].mem.Bytes() }
 
 // Touched are the parts that hold anything but the zeros of power-on, and what
 // lies close to them: to read the rest would only make the host find memory
 // for it.
 func (r *RAM) Touched() []Range {
 	var list []Range
-	for from := int64(0); from < int64(len(r.mem)); {
-		start, end, ok := r.data(from)
-		if !ok {
-			break
-		}
-		from = end
-		if start, end := uint64(start), uint64(end); start < r.low && end > r.low {
-			list = append(list, Range{start, r.low - start}, Range{highBase, end - r.low})
-		} else if start >= r.low {
-			list = append(list, Range{highBase + start - r.low, end - start})
-		} else {
-			list = append(list, Range{start, end - start})
+	for _, p := range r.parts {
+		for _, t := range p.mem.Touched() {
+			list = append(list, Range{p.base + t.Offset, t.Size})
 		}
 	}
 	return list
@@ -67,7 +78,7 @@ func (r *RAM) Touched() []Range {
 
 // ReadAt fills p from guest-physical address addr.
 func (r *RAM) ReadAt(p []byte, addr int64) (int, error) {
-	m := r.slice(uint64(addr), uint64(len(p)))
+	m, _ := r.slice(uint64(addr), uint64(len(p)))
 	if addr < 0 || m == nil {
 		return 0, notRAM(len(p), addr)
 	}
@@ -76,15 +87,30 @@ func (r *RAM) ReadAt(p []byte, addr int64) (int, error) {
 
 // WriteAt copies p to guest-physical address addr.
 func (r *RAM) WriteAt(p []byte, addr int64) (int, error) {
-	m := r.slice(uint64(addr), uint64(len(p)))
+	m, part := r.slice(uint64(addr), uint64(len(p)))
 	if addr < 0 || m == nil {
 		return 0, notRAM(len(p), addr)
 	}
+	part.mem.Dirty().AddRange(uint64(addr)-part.base, uint64(len(p)))
 	n := copy(m, p)
-	if r.wrote != nil {
-		r.wrote(uint64(addr), uint64(n))
-	}
+	r.tell(uint64(addr), uint64(n))
 	return n, nil
+}
+
+// tell has the processors know of memory that they did not store to.
+func (r *RAM) tell(base, size uint64) {
+	if r.wrote != nil {
+		r.wrote(base, size)
+	}
+}
+
+// close gives the memory back. Closing twice does nothing.
+func (r *RAM) close() error {
+	var errs []error
+	for _, p := range r.parts {
+		errs = append(errs, p.mem.Close())
+	}
+	return errors.Join(errs...)
 }
 
 func notRAM(n int, addr int64) error {

@@ -51,11 +51,15 @@ func (m *Machine) Run(ctx context.Context, until time.Duration, done func() bool
 		if state != Running {
 			m.console.flush()
 		}
-		err := m.console.err
+		err, incomplete := m.console.err, m.complete()
 		m.mu.Unlock()
 		switch {
 		case state == Assembled:
 			return 0, errors.New("run before boot")
+		case m.failed != nil:
+			return 0, m.failed
+		case incomplete != nil:
+			return 0, incomplete
 		case err != nil:
 			return 0, fmt.Errorf("writing the console: %w", err)
 		case done != nil && done():

@@ -384,7 +384,7 @@ func TestMisuse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Restore(i); err == nil || !strings.Contains(err.Error(), "not of this memory") {
+	if _, err := b.Restore(i); err == nil || !strings.Contains(err.Error(), "not of this machine's memory") {
 		t.Errorf("Restore of a stranger's image: %v", err)
 	}
 	a.Close()

@@ -92,19 +92,29 @@ func (m *Memory) Freeze() (*Image, error) {
 	return newImage(m.base), nil
 }
 
+// CanRestore says why an image cannot be restored: it is a stranger's, or what
+// it needs is closed.
+func (m *Memory) CanRestore(i *Image) error {
+	to, err := i.held()
+	switch {
+	case m.mem == nil:
+		return errClosed
+	case err != nil:
+		return err
+	case m.base == nil || m.root != to.root:
+		return errors.New("it is not of this machine's memory, nor of a fork of it")
+	}
+	return nil
+}
+
 // Restore has the memory hold what an image does, and returns the pages whose
 // bytes that changed, in ascending order. It clears Dirty. The image is the
 // memory's own, or one of a memory that has the same root.
 func (m *Memory) Restore(i *Image) ([]Range, error) {
-	to, err := i.held()
-	switch {
-	case m.mem == nil:
-		return nil, errClosed
-	case err != nil:
+	if err := m.CanRestore(i); err != nil {
 		return nil, err
-	case m.base == nil || m.root != to.root:
-		return nil, errors.New("the image is not of this memory, nor of one that it was forked from or that was forked from it")
 	}
+	to := i.contents
 	m.base.differing(to, m.dirty.Add)
 	var changed []Range
 	want := to.cursor()
@@ -126,7 +136,10 @@ func (m *Memory) Restore(i *Image) ([]Range, error) {
 // Touched are the parts that may hold anything but zeros. To read the rest
 // would only make the host find memory for it.
 func (m *Memory) Touched() []Range {
-	if m.base == nil {
+	switch {
+	case m.mem == nil:
+		return nil
+	case m.base == nil:
 		return m.root.store.touched()
 	}
 	list := m.base.touched()

@@ -23,7 +23,7 @@ func newStore(size uint64) (store, error) {
 	if err := checkSize(size); err != nil {
 		return nil, err
 	}
-	fd, err := unix.MemfdCreate("nvlab", unix.MFD_CLOEXEC)
+	fd, err := unix.MemfdCreate("nvlab-memory", unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("memfd_create: %w", err)
 	}

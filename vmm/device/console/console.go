@@ -5,6 +5,7 @@
 package console
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"nvlab/vmm/device/virtio"
@@ -53,6 +54,17 @@ type State struct {
 	ToGuest   []byte   // waits for the port to open, and for buffers
 	FromGuest []byte   // waits for Receive
 	Control   [][]byte // messages that wait for buffers
+}
+
+// Clone returns a state that shares nothing with s.
+func (s State) Clone() State {
+	s.ToGuest = append([]byte(nil), s.ToGuest...)
+	s.FromGuest = append([]byte(nil), s.FromGuest...)
+	s.Control = append([][]byte(nil), s.Control...)
+	for i, m := range s.Control {
+		s.Control[i] = bytes.Clone(m)
+	}
+	return s
 }
 
 // New returns a console with a port of that name. It calls attention when the

@@ -13,13 +13,34 @@ const maxRequest = 4096
 
 // Entropy is the backend of the device.
 type Entropy struct {
-	Source *rand.ChaCha8 // its state can be marshalled
+	source *rand.ChaCha8
 	dev    *virtio.Device
 }
 
+// State is what the device remembers besides its transport.
+type State struct {
+	Source []byte // of math/rand/v2.ChaCha8.MarshalBinary
+}
+
+// Save returns the device's state.
+func (e *Entropy) Save() (State, error) {
+	b, err := e.source.MarshalBinary()
+	return State{b}, err
+}
+
+// Load has the device go on from a state.
+func (e *Entropy) Load(s State) error {
+	// UnmarshalBinary keeps the rest of a word that Read has begun (Go 1.26).
+	*e.source = rand.ChaCha8{}
+	return e.source.UnmarshalBinary(s.Source)
+}
+
+// Seed has the device draw from another seed from now on.
+func (e *Entropy) Seed(seed [32]byte) { e.source.Seed(seed) }
+
 // New returns a device that draws from the seed.
 func New(seed [32]byte, mem virtio.Memory, line func(bool)) (*Entropy, *virtio.Device) {
-	e := &Entropy{Source: rand.NewChaCha8(seed)}
+	e := &Entropy{source: rand.NewChaCha8(seed)}
 	e.dev = virtio.New(e, mem, line)
 	return e, e.dev
 }
@@ -39,7 +60,7 @@ func (e *Entropy) Notify(queue int) {
 			break
 		}
 		p := make([]byte, min(c.InLen, maxRequest))
-		e.Source.Read(p)
+		e.source.Read(p)
 		n, ok := e.dev.Scatter(c, p)
 		if !ok {
 			return

@@ -59,3 +59,30 @@ func TestHugeBuffer(t *testing.T) {
 		t.Errorf("a buffer of 4 GiB got %d bytes, %v, want %d", len(p), ok, maxRequest)
 	}
 }
+
+// TestState: a device that loads the state of another gives the same bytes, in
+// the midst of a word of the stream too.
+func TestState(t *testing.T) {
+	for n := range uint32(17) {
+		mem := make(virtiotest.Memory, virtiotest.MemorySize(1))
+		a, dev := New([32]byte{1}, mem, func(bool) {})
+		d := virtiotest.NewDriver(dev, mem, 1, virtio.FeatureVersion1)
+		draw(d, n)
+		s, err := a.Save()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := draw(d, 20)
+		draw(d, 3)
+		if err := a.Load(s); err != nil {
+			t.Fatal(err)
+		}
+		if got := draw(d, 20); !bytes.Equal(got, want) {
+			t.Errorf("after %d bytes, and Load: %x, want %x", n, got, want)
+		}
+	}
+	a, _ := New([32]byte{}, nil, nil)
+	if err := a.Load(State{[]byte("x")}); err == nil {
+		t.Error("Load of a damaged state has no error")
+	}
+}

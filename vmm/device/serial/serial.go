@@ -59,6 +59,12 @@ type State struct {
 	Received                []byte // read by the guest in this order
 }
 
+// Clone returns a state that shares nothing with s.
+func (s State) Clone() State {
+	s.Received = append([]byte(nil), s.Received...)
+	return s
+}
+
 // New returns a UART that hands sent bytes to out and drives an interrupt
 // line.
 func New(out func(byte), line func(bool)) *UART { return &UART{out: out, line: line} }

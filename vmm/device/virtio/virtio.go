@@ -101,6 +101,12 @@ type State struct {
 	Queues      []Queue
 }
 
+// Clone returns a state that shares nothing with s.
+func (s State) Clone() State {
+	s.Queues = append([]Queue(nil), s.Queues...)
+	return s
+}
+
 // New returns a device after a reset, which drives an interrupt line.
 func New(backend Backend, mem Memory, line func(bool)) *Device {
 	d := &Device{backend: backend, mem: mem, line: line}

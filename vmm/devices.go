@@ -1,0 +1,74 @@
+package vmm
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+
+	vconsole "nvlab/vmm/device/console"
+	"nvlab/vmm/device/entropy"
+	"nvlab/vmm/device/ged"
+	"nvlab/vmm/device/ioapic"
+	"nvlab/vmm/device/rtc"
+	"nvlab/vmm/device/serial"
+	"nvlab/vmm/device/virtio"
+)
+
+// devices are those that every machine has.
+type devices struct {
+	ioapic     *ioapic.IOAPIC
+	serial     *serial.UART
+	ged        *ged.GED
+	rtc        *rtc.Clock
+	channel    *vconsole.Console
+	entropy    *entropy.Entropy
+	transports [virtioDevices]*virtio.Device // of channel and entropy
+}
+
+// addDevices makes the devices that every machine has.
+func (m *Machine) addDevices(cfg Config) {
+	d := &m.devices
+	d.ioapic = ioapic.New(func(msg ioapic.Message) { m.procs.Interrupt(Interrupt(msg)) })
+	d.serial = serial.New(m.consoleByte, m.line(pinSerial))
+	d.ged = ged.New(m.line(pinEvents))
+	d.rtc = rtc.New(cfg.Date, m.Clock)
+	m.ownMMIO(ioapicBase, ioapic.Size, d.ioapic)
+	m.ownPorts(portSerial, serial.Ports, d.serial)
+	m.ownPorts(portEvents, ged.Ports, d.ged)
+	m.ownPorts(portRTC, rtc.Ports, d.rtc)
+	m.ownPorts(portSleepControl, 3, powerPorts{m.setState})
+	m.ownPorts(portTimer, 1, noTimer{})
+
+	d.channel, d.transports[0] = vconsole.New(channelName, m.ram, m.line(pinVirtio), m.Attention)
+	d.entropy, d.transports[1] = entropy.New([32]byte(derive(cfg.Seed, "entropy")), m.ram, m.line(pinVirtio+1))
+	for i, dev := range d.transports {
+		m.ownMMIO(virtioBase+uint64(i)*virtioStep, virtioStep, dev)
+	}
+}
+
+func (m *Machine) ownPorts(base, n uint64, dev PortDevice) {
+	if err := m.ports.add(base, n, lockedPorts{&m.mu, dev}); err != nil {
+		panic(err) // the address map above is at fault
+	}
+}
+
+func (m *Machine) ownMMIO(base, size uint64, dev MMIODevice) {
+	if err := m.mmio.add(base, size, lockedMMIO{&m.mu, dev}); err != nil {
+		panic(err)
+	}
+}
+
+// line is a pin of the I/O APIC as a device drives it.
+func (m *Machine) line(pin int) func(bool) {
+	return func(high bool) { m.devices.ioapic.Set(pin, high) }
+}
+
+// derive makes 32 bytes of seed for one purpose.
+func derive(seed uint64, purpose string) []byte {
+	h := sha256.Sum256(binary.LittleEndian.AppendUint64([]byte(purpose), seed))
+	return h[:]
+}
+
+// processorSeed is ProcessorSpec.Seed.
+func processorSeed(seed uint64) uint64 {
+	return binary.LittleEndian.Uint64(derive(seed, "processors"))
+}

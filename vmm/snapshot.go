@@ -1,0 +1,243 @@
+package vmm
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"nvlab/internal/cow"
+)
+
+// A Snapshot is all that a machine was at one moment, the memory and devices
+// of others apart. It does not change; several goroutines may use it at a time.
+type Snapshot struct {
+	Saved *Saved
+	RAM   []*cow.Image // below 4 GiB, above
+}
+
+// Freeze returns what the machine is, between Runs; the machine goes on. It
+// clears the sets of dirty pages of RAM. What it costs depends on what was
+// stored to since they were last cleared, but for the first time.
+//
+// The owners of other memory clear their sets before, so that the processors
+// learn of all at once.
+func (m *Machine) Freeze() (_ *Snapshot, err error) {
+	p, err := m.saver()
+	if err != nil {
+		return nil, fmt.Errorf("snapshot: %w", err)
+	}
+	s := &Snapshot{}
+	if s.Saved, err = m.save(); err != nil {
+		return nil, fmt.Errorf("snapshot: %w", err)
+	}
+	if s.Saved.Processors, err = p.Save(); err != nil {
+		return nil, fmt.Errorf("snapshot: processors: %w", err)
+	}
+	defer p.Cleaned()
+	for _, part := range m.ram.parts {
+		i, err := part.mem.Freeze()
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("snapshot: memory at %#x: %w", part.base, err), s.Close())
+		}
+		s.RAM = append(s.RAM, i)
+	}
+	return s, nil
+}
+
+// saver are the machine's processors, if the machine can be saved now.
+func (m *Machine) saver() (Saver, error) {
+	p, ok := m.procs.(Saver)
+	switch {
+	case m.procs == nil:
+		return nil, errors.New("the machine is closed")
+	case !ok:
+		return nil, fmt.Errorf("the %s engine cannot save and load its processors", m.engine.Name())
+	case m.failed != nil:
+		return nil, m.failed
+	case m.State() == Assembled:
+		return nil, errors.New("the machine has not booted")
+	}
+	return p, nil
+}
+
+// Restore makes the machine what it was, or what the machine was that it was
+// forked from, between Runs. What that costs depends on what was stored to
+// since, not on the size of memory. An error that leaves it as it is says why
+// it cannot be; after any other it does not run again.
+//
+// Others restore their memory and devices before, and clear their sets of
+// dirty pages; memory of theirs that was added or removed since is theirs to
+// put right before the machine runs.
+func (m *Machine) Restore(s *Snapshot) error {
+	p, err := m.saver()
+	if err == nil {
+		err = m.fits(s)
+	}
+	if err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	if err := m.become(p, s); err != nil {
+		m.failed = fmt.Errorf("restore: %w", err)
+		return m.failed
+	}
+	return nil
+}
+
+// fits says why a snapshot cannot be restored.
+func (m *Machine) fits(s *Snapshot) error {
+	if err := s.of(m.engine.Name(), m.ram.size(), m.cpus, m.events); err != nil {
+		return err
+	}
+	for i, part := range m.ram.parts {
+		if err := part.mem.CanRestore(s.RAM[i]); err != nil {
+			return fmt.Errorf("a snapshot of a stranger: %w", err)
+		}
+	}
+	return nil
+}
+
+// of says why a machine cannot be what the snapshot is of: it is another
+// machine.
+func (s *Snapshot) of(engine string, memory uint64, cpus int, events []Event) error {
+	if err := s.Saved.of(engine, memory, cpus, events); err != nil {
+		return err
+	}
+	want := NewLayout(memory).ram()
+	if len(s.RAM) != len(want) {
+		return fmt.Errorf("a snapshot with %d parts of memory: want %d", len(s.RAM), len(want))
+	}
+	for i, r := range want {
+		if size := s.RAM[i].Size(); size != r.Size {
+			return fmt.Errorf("a snapshot with %d MiB of memory at %#x: want %d MiB", size>>20, r.Base, r.Size>>20)
+		}
+	}
+	return nil
+}
+
+// become copies back what differs.
+func (m *Machine) become(p Saver, s *Snapshot) error {
+	for i, part := range m.ram.parts {
+		changed, err := part.mem.Restore(s.RAM[i])
+		if err != nil {
+			return fmt.Errorf("memory at %#x: %w", part.base, err)
+		}
+		for _, r := range changed {
+			m.ram.tell(part.base+r.Offset, r.Size)
+		}
+	}
+	return m.resume(p, s.Saved)
+}
+
+// resume loads processors and devices; memory is in place.
+func (m *Machine) resume(p Saver, s *Saved) error {
+	if err := m.load(s); err != nil {
+		return err
+	}
+	if err := p.Load(s.Processors); err != nil {
+		return fmt.Errorf("processors: %w", err)
+	}
+	p.Cleaned()
+	return nil
+}
+
+// Machine returns another machine, which is what the first was when it was
+// frozen. Its owner adds memory and devices of others, as after Assemble,
+// before it runs.
+//
+// The Config is the first machine's, but for Console and Engine, which is of
+// the same kind. With another Seed, random numbers are other ones from here on.
+func (s *Snapshot) Machine(cfg Config) (*Machine, error) {
+	m, err := s.machine(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("fork: %w", err)
+	}
+	return m, nil
+}
+
+func (s *Snapshot) machine(cfg Config) (_ *Machine, err error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	if err := s.of(cfg.Engine.Name(), cfg.Memory, max(cfg.CPUs, 1), cfg.Events); err != nil {
+		return nil, err
+	}
+	seed := cfg.Seed
+	cfg.Seed, cfg.Date = s.Saved.Seed, s.Saved.RTC.Date
+	ram, err := s.fork()
+	if err != nil {
+		return nil, err
+	}
+	m, err := assemble(cfg, ram)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, m.Close())
+		}
+	}()
+	p, ok := m.procs.(Saver)
+	if !ok {
+		return nil, fmt.Errorf("the %s engine cannot save and load its processors", m.engine.Name())
+	}
+	if err := m.resume(p, s.Saved); err != nil {
+		return nil, err
+	}
+	if seed != m.seed {
+		return m, m.reseed(seed)
+	}
+	return m, nil
+}
+
+// fork returns other RAM that holds what the first did.
+func (s *Snapshot) fork() (*RAM, error) {
+	ram := &RAM{}
+	for i, r := range NewLayout(s.Saved.Memory).ram() {
+		mem, err := s.RAM[i].Fork()
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("memory at %v: %w", r, err), ram.close())
+		}
+		ram.parts = append(ram.parts, ramPart{r.Base, mem})
+	}
+	return ram, nil
+}
+
+// reseed makes the random numbers to come other ones.
+func (m *Machine) reseed(seed uint64) error {
+	p, ok := m.procs.(interface{ Reseed(seed uint64) })
+	if !ok {
+		return fmt.Errorf("the %s engine's random numbers cannot be changed", m.engine.Name())
+	}
+	m.seed = seed
+	m.devices.entropy.Seed([32]byte(derive(seed, "entropy")))
+	p.Reseed(processorSeed(seed))
+	return nil
+}
+
+// Hash names what the machine was: equal states have equal hashes, whichever
+// run and machine they come from.
+func (s *Snapshot) Hash() ([32]byte, error) {
+	h := sha256.New()
+	if err := json.NewEncoder(h).Encode(s.Saved); err != nil {
+		return [32]byte{}, fmt.Errorf("snapshot: %w", err)
+	}
+	for _, i := range s.RAM {
+		sum, err := i.Hash()
+		if err != nil {
+			return sum, fmt.Errorf("snapshot: %w", err)
+		}
+		h.Write(sum[:])
+	}
+	return [32]byte(h.Sum(nil)), nil
+}
+
+// Close gives back the memory that the snapshot alone keeps. Machines of it
+// stay.
+func (s *Snapshot) Close() error {
+	var errs []error
+	for _, i := range s.RAM {
+		errs = append(errs, i.Close())
+	}
+	return errors.Join(errs...)
+}
