@@ -84,7 +84,7 @@ func (b *Backend) ready(s *savedBackend, m *Mapping) error {
 
 // restore restores a backend, whose contents are those of another that is
 // restored already, if with is not nil.
-func (b *Backend) restore(s *savedBackend, m *Mapping, with *Used, done *Restored) error {
+func (b *Backend) restore(s *savedBackend, m *Mapping, with *Used, done *Restored) (err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	direct := m != nil && b.kind != private // m shows the contents
@@ -126,11 +126,9 @@ func (b *Backend) restore(s *savedBackend, m *Mapping, with *Used, done *Restore
 		return nil
 	}
 	done.Changed = nil // of what no guest sees
-	if m != nil && m.memory != nil {
-		if changed, err := m.memory.Restore(s.overlay); err == nil {
-			done.Changed = changed
-			return nil
-		}
+	if m != nil && m.memory != nil && m.memory.CanRestore(s.overlay) == nil {
+		done.Changed, err = m.memory.Restore(s.overlay)
+		return err
 	}
 	b.dropOverlaid()
 	if s.overlay == nil {
@@ -175,11 +173,9 @@ func (m *Mapping) show(mem *cow.Memory) (moved bool) {
 // where it comes from.
 func (c *contents) restore(i *cow.Image) (changed []cow.Range, err error) {
 	c.mu.Lock()
-	if c.mem != nil {
-		if changed, err := c.mem.Restore(i); err == nil {
-			c.mu.Unlock()
-			return changed, nil
-		}
+	if c.mem != nil && c.mem.CanRestore(i) == nil {
+		defer c.mu.Unlock()
+		return c.mem.Restore(i)
 	}
 	c.mu.Unlock()
 	mem, err := i.Fork()

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -463,31 +462,6 @@ func TestForksAreNotLost(t *testing.T) {
 	before.NoMore(t, "990 forks and 891 restores")
 	s.Close()
 	v.close()
-}
-
-// TestEveryFieldIsSaved fails when a field is added and nobody decided whether
-// it is saved.
-func TestEveryFieldIsSaved(t *testing.T) {
-	for of, fields := range map[reflect.Type]map[string]string{
-		reflect.TypeFor[Backend](): {
-			"options": "savedBackend.options", "store": "savedBackend.contents", "mappings": "savedBackend.overlay",
-			"overlaid":   "savedBackend.overlay",
-			"durability": "none: that of a copy", "mu": "none", "closed": "none: it is open",
-			"labelSize": "none: the root's state has it", "plugged": "none",
-		},
-		reflect.TypeFor[Mapping]():     {"backend": "none", "mem": "savedBackend.overlay", "memory": "savedBackend.overlay"},
-		reflect.TypeFor[contents]():    {"mem": "savedBackend.contents", "size": "savedBackend.options", "users": "savedBackend.with", "mu": "none"},
-		reflect.TypeFor[memoryStore](): {"contents": "savedBackend.contents", "original": "none: a fork has no file"},
-	} {
-		for i := range of.NumField() {
-			if f := of.Field(i); fields[f.Name] == "" {
-				t.Errorf("%s.%s: is it saved, or why not?", of.Name(), f.Name)
-			}
-		}
-		if of.NumField() != len(fields) {
-			t.Errorf("%s has %d fields, and for %d it is said whether they are saved", of.Name(), of.NumField(), len(fields))
-		}
-	}
 }
 
 const (

@@ -252,57 +252,6 @@ func FuzzModelState(f *testing.F) {
 	})
 }
 
-// saved is where the fields of a model are in a ModelState. A field that is
-// "derived" is not there: it is a cache, or for memory that is used again.
-var saved = map[reflect.Type]map[string]string{
-	reflect.TypeFor[Model](): {
-		"Config": "ModelState.config", "media": "ModelState.media", "bases": "ModelState.maps", "cpus": "ModelState.cpus",
-		"nextID": "ModelState.nextID", "clean": "ModelState.clean", "group": "ModelState.group", "latest": "ModelState.latest",
-		"waiting": "ModelState.waiting", "process": "ModelState.process",
-		"last": "derived", "base": "derived",
-	},
-	reflect.TypeFor[mapped](): {"medium": "mapState.medium", "line": "mapState.line", "from": "mapState.from", "to": "mapState.to"},
-	reflect.TypeFor[Medium](): {
-		"Name": "mediumState.name", "Platform": "mediumState.platform", "Truncated": "mediumState.truncated",
-		"Spilled": "mediumState.spilled", "Raced": "mediumState.raced", "added": "mediumState.added", "most": "mediumState.most",
-		"lines": "mediumState.lines", "accepted": "lineState.accepted",
-		"config": "derived", "index": "derived", "last": "derived", "spare": "derived",
-		"mem":       "derived", // the caller's
-		"originals": "derived", // a journal's, which ends with its machine
-		"hash":      "derived", // of a replay, as hashed
-		"hashed":    "derived",
-	},
-	reflect.TypeFor[line](): {"n": "lineState.n", "durable": "lineState.durable", "half": "lineState.half", "ops": "mediumState.ops", "medium": "derived", "known": "derived"},
-	reflect.TypeFor[cpu](): {
-		"vcpu": "cpuState.vcpu", "wb": "cpuState.wb", "clf": "cpuState.clf", "nt": "cpuState.nt", "sealed": "cpuState.sealed",
-		"strong": "cpuState.strong", "seen": "cpuState.seen", "parts": "cpuState.parts", "group": "cpuState.group",
-		"torn": "cpuState.torn", "hinted": "cpuState.hinted",
-	},
-	reflect.TypeFor[run](): {"line": "runState.at", "first": "runState.first", "last": "runState.last"},
-	reflect.TypeFor[ref](): {"line": "partState.at", "id": "partState.id"},
-}
-
-// TestEveryFieldIsSaved fails when a field is added to the model and nobody
-// decided whether it is saved.
-func TestEveryFieldIsSaved(t *testing.T) {
-	states := map[string]bool{}
-	for _, s := range []any{ModelState{}, mediumState{}, lineState{}, mapState{}, cpuState{}, runState{}, partState{}} {
-		for _, f := range reflect.VisibleFields(reflect.TypeOf(s)) {
-			states[reflect.TypeOf(s).Name()+"."+f.Name] = true
-		}
-	}
-	for of, fields := range saved {
-		for _, f := range reflect.VisibleFields(of) {
-			if to := fields[f.Name]; to != "derived" && !states[to] {
-				t.Errorf("%s.%s is saved as %q, which is no field of a state: is it state, or derived?", of.Name(), f.Name, to)
-			}
-		}
-		if n := len(reflect.VisibleFields(of)); n != len(fields) {
-			t.Errorf("%s has %d fields, and for %d it is said whether they are saved", of.Name(), n, len(fields))
-		}
-	}
-}
-
 // TestEveryFieldIsEncoded fills a state, sets one field to another value at a
 // time, and wants other bytes.
 func TestEveryFieldIsEncoded(t *testing.T) {
