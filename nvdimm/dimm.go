@@ -4,6 +4,7 @@ import (
 	"nvlab/acpi"
 	"nvlab/internal/pages"
 	"nvlab/nvdimm/backend"
+	"nvlab/nvdimm/firmware"
 	"nvlab/nvdimm/label"
 )
 
@@ -29,6 +30,11 @@ type DIMM struct {
 	state     State
 	next      State // from the next Tables on
 	hints     hintCount
+
+	family     *firmware.Family // nil: labels only
+	management firmware.State
+	unsaved    bool // the flush at the latest power failure failed
+	ringing    bool // the guest is to be told of the DIMM's health
 }
 
 // ID is the device's name, unique in its machine.

@@ -2,12 +2,14 @@ package nvdimm
 
 import (
 	"encoding/binary"
+	"time"
 )
 
-// Handles that are no DIMM's. FITHandle asks for the FIT.
+// Handles that are no DIMM's.
 const (
-	rootHandle = 0
-	FITHandle  = 0x10000
+	RootHandle  = 0
+	FITHandle   = 0x10000 // asks for the FIT
+	eventHandle = 0x10001 // asks which DIMMs' health the guest is to look at
 )
 
 // Functions of a DIMM (Intel "NVDIMM DSM Interface" 1.8, family
@@ -19,6 +21,8 @@ const (
 	FuncSetLabel  = 6
 
 	FuncReadFIT = 1 // of the FIT's handle
+
+	funcEvent = 1 // of eventHandle
 )
 
 // Status of a call.
@@ -40,12 +44,15 @@ type Call struct {
 	DIMM     *DIMM // nil: the root device, the FIT, or an empty slot
 	Handle   uint32
 	Revision uint32
+	Family   uint16 // whose function it is, as the device numbers families
 	Function uint32
-	Offset   uint32 // within label area or FIT
-	Length   uint32 // of the label access in bytes, as the guest gave it
-	Data     string // of a label write that is in order
-	Status   uint32 // set by the observer: if not 0 the call fails with it
-	Torn     uint32 // set with Status: so many bytes of Data are written even so
+	Offset   uint32        // within label area or FIT
+	Length   uint32        // of the label access in bytes, as the guest gave it
+	Data     string        // of a label write that is in order
+	Status   uint32        // set by the observer: if not 0 the call fails with it
+	Torn     uint32        // set with Status: so many bytes of Data are written even so
+	Delay    time.Duration // set by the observer: the reply is that late
+	Short    uint32        // set by the observer: the reply has so many bytes at most, and 4 at least; 0 is any
 }
 
 // request is a call as it came, the argument padded with what is behind it.
@@ -64,9 +71,17 @@ func (r *Root) fail(err error) {
 }
 
 // call obeys a request and gives the result: a mask for FuncQuery, else a
-// status and what follows it.
-func (r *Root) call(q request) []byte {
-	c := Call{Handle: q.handle, Revision: q.revision, Function: q.function}
+// status and what follows it; and how late the result is.
+func (r *Root) call(q request) ([]byte, time.Duration) {
+	c := Call{Handle: q.handle, Revision: q.revision, Family: uint16(q.function >> 16), Function: q.function & 0xffff}
+	result := r.obey(&c, q)
+	if c.Short > 0 {
+		result = result[:min(len(result), max(int(c.Short), 4))]
+	}
+	return result, c.Delay
+}
+
+func (r *Root) obey(c *Call, q request) []byte {
 	for _, d := range r.dimms {
 		if d.Handle() == q.handle {
 			c.DIMM = d
@@ -74,16 +89,16 @@ func (r *Root) call(q request) []byte {
 	}
 	first := binary.LittleEndian.Uint32(q.argument)
 	switch {
-	case c.DIMM != nil && (q.function == FuncGetLabel || q.function == FuncSetLabel):
+	case c.OfLabels() && (c.Function == FuncGetLabel || c.Function == FuncSetLabel):
 		c.Offset, c.Length = first, binary.LittleEndian.Uint32(q.argument[4:])
 		if c.labelWrite() {
 			c.Data = string(q.argument[8 : 8+c.Length])
 		}
-	case q.handle == FITHandle && q.function == FuncReadFIT:
+	case q.handle == FITHandle && c.Function == FuncReadFIT:
 		c.Offset = first
 	}
 	if r.OnCall != nil {
-		if r.OnCall(&c); c.Status != 0 {
+		if r.OnCall(c); c.Status != 0 {
 			if n := min(int(c.Torn), len(c.Data)); n > 0 {
 				if err := c.DIMM.writeLabel([]byte(c.Data[:n]), c.Offset); err != nil {
 					r.fail(err)
@@ -95,18 +110,22 @@ func (r *Root) call(q request) []byte {
 	switch {
 	case q.handle == FITHandle:
 		return r.fitCall(c)
-	case q.handle == rootHandle:
-		return none(c)
-	case c.DIMM == nil && q.function != FuncQuery:
+	case q.handle == eventHandle:
+		return r.eventCall(c)
+	case q.handle == RootHandle:
+		return r.rootCall(c, q.argument)
+	case c.DIMM == nil && c.Function != FuncQuery:
 		return status(statusNoDevice)
 	case c.DIMM == nil:
 		return none(c)
+	case c.OfLabels():
+		return r.labelCall(c, q.argument)
 	}
-	return r.labelCall(c, q.argument)
+	return r.managementCall(c, q.argument)
 }
 
 // none is the answer of a device without functions.
-func none(c Call) []byte {
+func none(c *Call) []byte {
 	if c.Function == FuncQuery {
 		return status(0)
 	}
@@ -115,7 +134,7 @@ func none(c Call) []byte {
 
 // fitCall reads the FIT in pieces. After a change, which may come between two
 // pieces, the reader has to start again.
-func (r *Root) fitCall(c Call) []byte {
+func (r *Root) fitCall(c *Call) []byte {
 	if c.Revision != 1 || c.Function != FuncReadFIT {
 		return none(c)
 	}
@@ -140,7 +159,7 @@ func (c *Call) within() bool {
 
 // labelWrite says that the call will write to the label area.
 func (c *Call) labelWrite() bool {
-	return c.DIMM != nil && c.Function == FuncSetLabel && (c.Revision == 1 || c.Revision == 2) &&
+	return c.OfLabels() && c.Function == FuncSetLabel && (c.Revision == 1 || c.Revision == 2) &&
 		c.DIMM.labelSize > 0 && c.within() && !c.DIMM.backend.ReadOnly()
 }
 
@@ -155,7 +174,7 @@ func (d *DIMM) writeLabel(data []byte, offset uint32) error {
 
 // labelCall serves a DIMM. Linux asks for functions 0 to 10 with revision 1
 // and for later ones with revision 2, so both know the same ones.
-func (r *Root) labelCall(c Call, argument []byte) []byte {
+func (r *Root) labelCall(c *Call, argument []byte) []byte {
 	d := c.DIMM
 	if d.labelSize == 0 || c.Revision != 1 && c.Revision != 2 {
 		return none(c)
@@ -164,7 +183,7 @@ func (r *Root) labelCall(c Call, argument []byte) []byte {
 	case FuncQuery:
 		return status(labelFunctions)
 	case FuncLabelSize:
-		result := status(statusOK)
+		result := status(d.labelStatus())
 		result = binary.LittleEndian.AppendUint32(result, uint32(d.labelSize))
 		return binary.LittleEndian.AppendUint32(result, maxTransfer)
 	case FuncGetLabel, FuncSetLabel:

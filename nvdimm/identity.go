@@ -61,7 +61,7 @@ func (r *Root) checkIdentity(id Identity, slot int, running bool) error {
 	switch {
 	case handle == uint32(slot)+1:
 		return nil
-	case handle == rootHandle || handle > maxHandle:
+	case handle == RootHandle || handle > maxHandle:
 		return fmt.Errorf("handle=%#x: an NFIT device handle is 1 to %#x", handle, maxHandle)
 	case handle == FITHandle:
 		return fmt.Errorf("handle=%#x is what _FIT itself uses to talk to nvlab: take another", handle)

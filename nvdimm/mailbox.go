@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"io"
 	"nvlab/nvdimm/backend"
+	"time"
 )
 
 // The mailbox is a port and a page of guest memory. AML puts a request into
@@ -11,7 +12,10 @@ import (
 // reply is in the page (QEMU docs/specs/acpi_nvdimm.rst).
 const (
 	MailboxPort  uint16 = 0xa18
-	MailboxPorts uint16 = 4
+	MailboxPorts uint16 = 8
+
+	// waitPort tells how long the reply is still to come, in ms.
+	waitPort = MailboxPort + 4
 )
 
 // Request: handle at 0, revision at 4, function at 8, argument at 12. Reply:
@@ -41,14 +45,31 @@ type Mailbox struct {
 	page uint64
 }
 
+// A LateReply is one that has not come yet.
+type LateReply struct {
+	Reply []byte        // nil: none
+	At    time.Duration // when it comes, by the guest's clock
+}
+
 // Mailbox makes the device whose page is at a guest-physical address, the one
 // that Tables was given.
 func (r *Root) Mailbox(mem GuestMemory, page uint64) *Mailbox {
 	return &Mailbox{root: r, mem: mem, page: page}
 }
 
-// In reads as zero: the port has no state.
-func (m *Mailbox) In(port uint16, size int) uint32 { return 0 }
+// In tells at waitPort whether the reply is in the page: 0, or the ms that it
+// takes, at most a second. All else reads as zero.
+func (m *Mailbox) In(port uint16, size int) uint32 {
+	if port != waitPort || size != 4 || m.root.late.Reply == nil {
+		return 0
+	}
+	if left := m.root.late.At - m.root.now(); left > 0 {
+		return uint32(min((left+time.Millisecond-1)/time.Millisecond, 1000))
+	}
+	m.answer(m.root.late.Reply)
+	m.root.late = LateReply{}
+	return 0
+}
 
 // Out answers the request in the page. Accesses of another size than 4 bytes
 // and any address but the page's do nothing: the guest chooses the value, and
@@ -64,7 +85,7 @@ func (m *Mailbox) Out(port uint16, size int, value uint32) {
 		m.root.fail(err)
 		return
 	}
-	result := m.root.call(request{
+	result, delay := m.root.call(request{
 		handle:   binary.LittleEndian.Uint32(page[0:]),
 		revision: binary.LittleEndian.Uint32(page[4:]),
 		function: binary.LittleEndian.Uint32(page[8:]),
@@ -75,6 +96,15 @@ func (m *Mailbox) Out(port uint16, size int, value uint32) {
 	}
 	reply := binary.LittleEndian.AppendUint32(nil, uint32(replyResult+len(result)))
 	reply = append(reply, result...)
+	m.root.late = LateReply{}
+	if delay > 0 {
+		m.root.late = LateReply{reply, m.root.now() + delay}
+		return
+	}
+	m.answer(reply)
+}
+
+func (m *Mailbox) answer(reply []byte) {
 	if _, err := m.mem.WriteAt(reply, int64(m.page)); err != nil {
 		m.root.fail(err)
 	}

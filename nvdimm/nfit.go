@@ -1,6 +1,9 @@
 package nvdimm
 
-import "nvlab/acpi"
+import (
+	"nvlab/acpi"
+	"nvlab/nvdimm/firmware"
+)
 
 // OEM fields of the tables.
 var oem = acpi.Header{OEMID: "NVLAB", OEMTableID: "NVDIMM", OEMRevision: 1, CreatorID: "NVLB", CreatorRevision: 1}
@@ -74,6 +77,8 @@ func (r *Root) reset() {
 	for _, d := range r.dimms {
 		d.state = d.next
 		d.hints.writes.Store(0)
+		d.management.Reset(false)
 	}
+	r.ars, r.late = firmware.ARS{}, LateReply{}
 	r.changed = true
 }

@@ -7,6 +7,7 @@ import (
 	"nvlab/internal/option"
 	"nvlab/internal/units"
 	"nvlab/nvdimm/backend"
+	"nvlab/nvdimm/firmware"
 	"slices"
 )
 
@@ -16,11 +17,12 @@ type PlugConfig struct {
 	ID        string // "" for a name of the slot
 	LabelSize uint64 // 0, or at least 128 KiB
 	Unarmed   bool
-	Slot      *int    // nil for the lowest free one
-	Node      int     // proximity domain
-	Addr      *uint64 // guest-physical; nil or 0 for the lowest that is free
-	UUID      string  // kept, and without effect, as in QEMU on x86
-	Regions   int     // equal parts that the guest sees as regions of their own; 0 is 1
+	Slot      *int             // nil for the lowest free one
+	Node      int              // proximity domain
+	Addr      *uint64          // guest-physical; nil or 0 for the lowest that is free
+	UUID      string           // kept, and without effect, as in QEMU on x86
+	Regions   int              // equal parts that the guest sees as regions of their own; 0 is 1
+	Family    *firmware.Family // whose _DSM it speaks; nil for labels only
 	Identity
 
 	// Nodes is how many NUMA nodes the running machine told its guest of; 0
@@ -73,6 +75,7 @@ func (r *Root) Plug(c PlugConfig) (*DIMM, error) {
 	d := &DIMM{
 		id: id, slot: slot, backend: c.Backend, addr: addr, size: size, labelSize: c.LabelSize,
 		unarmed: c.Unarmed, node: c.Node, uuid: c.UUID, identity: c.Identity.of(slot), regions: max(c.Regions, 1),
+		family: c.Family, management: firmware.NewState(),
 	}
 	if err := c.Backend.SetLabelSize(c.LabelSize); err != nil {
 		return nil, err

@@ -4,26 +4,29 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
+	"time"
 
 	"nvlab/acpi"
 	"nvlab/internal/option"
 	"nvlab/internal/units"
 	"nvlab/nvdimm/backend"
+	"nvlab/nvdimm/firmware"
 )
 
 // Config is what a machine is told about its memory devices.
 type Config struct {
-	Enabled     bool   // the machine option nvdimm; without it every Plug fails
-	Memory      uint64 // RAM in bytes
-	Slots       int    // 0 to 256
-	MaxMem      uint64 // RAM and memory devices in bytes, a multiple of 4 KiB; 0 is Memory
-	Base        uint64 // guest-physical start of the window for memory devices
-	Limit       uint64 // guest-physical address that no device may reach; 0 is none
-	Cap         *int64 // nvdimm-cap: platform capabilities, 32 bits; nil or 0 announces none
-	FlushHints  int    // addresses of each DIMM of which a write drains what is on its way
-	HintBase    uint64 // guest-physical address of the flush hints, a page a slot
-	Persistence string // nvdimm-persistence: "cpu" is cap 3, "mem-ctrl" is cap 2
-	Strict      bool   // refuse capabilities that the specification does not allow
+	Enabled     bool                // the machine option nvdimm; without it every Plug fails
+	Memory      uint64              // RAM in bytes
+	Slots       int                 // 0 to 256
+	MaxMem      uint64              // RAM and memory devices in bytes, a multiple of 4 KiB; 0 is Memory
+	Base        uint64              // guest-physical start of the window for memory devices
+	Limit       uint64              // guest-physical address that no device may reach; 0 is none
+	Cap         *int64              // nvdimm-cap: platform capabilities, 32 bits; nil or 0 announces none
+	FlushHints  int                 // addresses of each DIMM of which a write drains what is on its way
+	HintBase    uint64              // guest-physical address of the flush hints, a page a slot
+	Persistence string              // nvdimm-persistence: "cpu" is cap 3, "mem-ctrl" is cap 2
+	Strict      bool                // refuse capabilities that the specification does not allow
+	ARS         *firmware.ARSConfig // nil: the root device knows of no errors
 }
 
 const (
@@ -39,6 +42,8 @@ type Root struct {
 	dimms        []*DIMM // by slot
 	changed      bool    // since the guest began to read the FIT
 	foreignFIT   []byte  // instead of that of the DIMMs
+	ars          firmware.ARS
+	late         LateReply
 
 	// OnCall sees every request before it takes effect, and may refuse it.
 	OnCall func(*Call)
@@ -47,6 +52,10 @@ type Root struct {
 	OnError func(error)
 	// OnFlushHint sees every write to a flush hint of a DIMM.
 	OnFlushHint func(*DIMM)
+	// OnEvent gets what the guest is to be told now.
+	OnEvent func(Event)
+	// Clock is the guest's time since power-on; nil stands still.
+	Clock func() time.Duration
 }
 
 // NewRoot checks a configuration.
@@ -55,6 +64,9 @@ func NewRoot(c Config) (*Root, error) {
 		return nil, err
 	}
 	if err := c.checkHints(); err != nil {
+		return nil, err
+	}
+	if err := c.checkARS(); err != nil {
 		return nil, err
 	}
 	caps, err := c.capabilities()

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"nvlab/nvdimm/backend"
+	"nvlab/nvdimm/firmware"
 )
 
 // A RootState is what a Root knows at a moment that its Config does not say:
@@ -16,6 +17,8 @@ type RootState struct {
 	Changed    bool // since the guest began to read the FIT
 	ReplaceFIT bool // by ForeignFIT
 	ForeignFIT []byte
+	ARS        firmware.ARS
+	Late       LateReply
 }
 
 // A DIMMState is that part of it which is a DIMM's.
@@ -33,6 +36,10 @@ type DIMMState struct {
 	State      State
 	Next       State
 	HintWrites uint64
+	Family     string // its name, or ""
+	Management firmware.State
+	Unsaved    bool // the flush at the latest power failure failed
+	Ringing    bool // the guest is to be told of its health
 }
 
 // A SetState is an interleave set.
@@ -43,11 +50,12 @@ type SetState struct {
 
 // Save returns the root's state.
 func (r *Root) Save() *RootState {
-	s := &RootState{Changed: r.changed, ReplaceFIT: r.foreignFIT != nil, ForeignFIT: append([]byte(nil), r.foreignFIT...)}
+	s := &RootState{Changed: r.changed, ReplaceFIT: r.foreignFIT != nil, ForeignFIT: append([]byte(nil), r.foreignFIT...), ARS: r.ars, Late: r.late}
 	for _, d := range r.dimms {
 		s.DIMMs = append(s.DIMMs, DIMMState{
 			ID: d.id, Slot: d.slot, Addr: d.addr, Size: d.size, LabelSize: d.labelSize, Unarmed: d.unarmed, Node: d.node,
 			UUID: d.uuid, Identity: d.identity, Regions: d.regions, State: d.state, Next: d.next, HintWrites: d.hints.writes.Load(),
+			Family: d.familyName(), Management: d.management, Unsaved: d.unsaved, Ringing: d.ringing,
 		})
 		if d.set != nil && d.position() == 0 {
 			set := SetState{Line: d.set.line}
@@ -79,6 +87,9 @@ func (r *Root) Load(s *RootState, backends map[int]*backend.Backend) error {
 		case o.LabelSize > b.Size() || o.Size > b.Size()-o.LabelSize:
 			return fmt.Errorf("a state with DIMM %s of %#x and %#x bytes: its backend %s has %#x", o.ID, o.Size, o.LabelSize, b, b.Size())
 		}
+		if _, err := familyOf(o.Family); err != nil {
+			return fmt.Errorf("a state with DIMM %s: %w", o.ID, err)
+		}
 		d := &DIMM{}
 		if k := slices.IndexFunc(r.dimms, func(d *DIMM) bool { return d.slot == o.Slot && d.backend == b }); k >= 0 {
 			d = r.dimms[k]
@@ -101,12 +112,15 @@ func (r *Root) Load(s *RootState, backends map[int]*backend.Backend) error {
 		d.id, d.slot, d.addr, d.size, d.labelSize, d.unarmed, d.node = o.ID, o.Slot, o.Addr, o.Size, o.LabelSize, o.Unarmed, o.Node
 		d.uuid, d.identity, d.regions, d.state, d.next = o.UUID, o.Identity, o.Regions, o.State, o.Next
 		d.hints.writes.Store(o.HintWrites)
+		d.family, _ = familyOf(o.Family)
+		d.management, d.unsaved, d.ringing = o.Management, o.Unsaved, o.Ringing
 		d.set, d.backend = sets[d], backends[o.Slot]
 		if err := d.backend.SetLabelSize(d.labelSize); err != nil {
 			return err
 		}
 	}
 	r.dimms, r.changed, r.foreignFIT = dimms, s.Changed, nil
+	r.ars, r.late = s.ARS, s.Late
 	if s.ReplaceFIT {
 		r.foreignFIT = append([]byte{}, s.ForeignFIT...)
 	}

@@ -1,24 +1,27 @@
 package nvdimm
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"nvlab/acpi/aml"
 	"nvlab/nvdimm/backend"
+	"nvlab/nvdimm/firmware"
 )
 
 // RootPath is the root device in the ACPI namespace. NotifyFIT is the event
-// that tells the guest to read _FIT again (ACPI 6.5 section 5.6.6, table 5.173:
-// NFIT update notification).
+// that tells the guest to read _FIT again, NotifyErrors the one that tells it
+// of errors (ACPI 6.5 section 5.6.6, table 5.173).
 const (
-	RootPath        = `\_SB.NVDR`
-	NotifyFIT uint8 = 0x80
-)
+	RootPath           = `\_SB.NVDR`
+	NotifyFIT    uint8 = 0x80
+	NotifyErrors uint8 = 0x81
 
-// UUIDs of _DSM (ACPI 6.5 section 9.20.7.2; Intel "NVDIMM DSM Interface" 1.8).
-const (
-	rootUUID = "2f10e7a4-9e91-11e4-89d3-123b93f75cba"
-	dimmUUID = "4309ac30-0d11-11e4-9191-0800200c9a66"
+	// HealthMethod notifies every DIMM whose health the guest is to look at.
+	HealthMethod = `\_SB.NVDR.NHLT`
+
+	notifyHealth = 0x81 // of a DIMM
 )
 
 // Status values of _LSI, _LSR and _LSW (ACPI 6.5 section 6.5.10).
@@ -44,7 +47,7 @@ func (r *Root) SSDT(mailbox uint64) ([]byte, error) {
 	body := []aml.Term{
 		aml.Name("_HID", aml.String("ACPI0012")),
 		aml.OperationRegion("NPIO", aml.SystemIO, aml.Int(MailboxPort), aml.Int(MailboxPorts)),
-		aml.Field("NPIO", aml.DWordAcc, aml.NoLock, aml.Preserve, aml.Unit("NTFI", 32)),
+		aml.Field("NPIO", aml.DWordAcc, aml.NoLock, aml.Preserve, aml.Unit("NTFI", 32), aml.Unit("NTWT", 32)),
 		aml.OperationRegion("NRAM", aml.SystemMemory, aml.Int(mailbox), aml.Int(backend.PageSize)),
 		pageField(aml.Unit("HDLE", 32), aml.Unit("REVS", 32), aml.Unit("FUNC", 32), aml.Unit("FARG", 8*maxArgument)),
 		pageField(aml.Skip(8*requestArgument), aml.Unit("FARS", 8*shortField)),
@@ -52,14 +55,21 @@ func (r *Root) SSDT(mailbox uint64) ([]byte, error) {
 		pageField(aml.Skip(8*replyResult), aml.Unit("ODAS", 8*shortField)),
 		mailboxMethod(mailbox),
 		dsmMethod(),
+		familiesMethod("NDSR", firmware.Root, firmware.Activation),
+		familiesMethod("NDSD", firmware.Families...),
 		aml.Method("_DSM", 4, aml.NotSerialized, aml.Return(
-			aml.Call("NDSM", aml.Int(rootHandle), aml.ToUUID(rootUUID), aml.Arg0, aml.Arg1, aml.Arg2, aml.Arg3))),
+			aml.Call("NDSR", aml.Int(RootHandle), aml.Arg0, aml.Arg1, aml.Arg2, aml.Arg3))),
 		fitMethod(),
 	}
 	body = append(body, labelMethods()...)
 	for slot := range r.config.Slots {
-		body = append(body, slotDevice(slot, r.handle(slot)))
+		var family *firmware.Family
+		if i := slices.IndexFunc(r.dimms, func(d *DIMM) bool { return d.slot == slot }); i >= 0 {
+			family = cmp.Or(r.dimms[i].family, firmware.Intel)
+		}
+		body = append(body, slotDevice(slot, r.handle(slot), family))
 	}
+	body = append(body, healthMethod(r.config.Slots))
 	code, err := aml.Encode(aml.Device(RootPath, body...))
 	if err != nil {
 		return nil, fmt.Errorf("SSDT of the NVDIMMs: %w", err)
@@ -72,12 +82,18 @@ func pageField(units ...aml.FieldUnit) aml.Term {
 }
 
 // slotDevice is the child that Linux looks for by its _ADR, the NFIT handle.
-func slotDevice(slot int, handleOf uint32) aml.Term {
+// Its _DSM lets one family through to the device or, of an empty slot, which
+// may get any DIMM, all: to look through them costs time, as Linux asks for
+// many.
+func slotDevice(slot int, handleOf uint32, family *firmware.Family) aml.Term {
 	handle := aml.Int(handleOf)
-	return aml.Device(fmt.Sprintf("NV%02X", slot),
+	dsm := aml.Call("NDSD", handle, aml.Arg0, aml.Arg1, aml.Arg2, aml.Arg3)
+	if family != nil {
+		dsm = dsmOf(handle, family, aml.Arg0, aml.Arg1, aml.Arg2, aml.Arg3)
+	}
+	return aml.Device(slotName(slot),
 		aml.Name("_ADR", handle),
-		aml.Method("_DSM", 4, aml.NotSerialized, aml.Return(
-			aml.Call("NDSM", handle, aml.ToUUID(dimmUUID), aml.Arg0, aml.Arg1, aml.Arg2, aml.Arg3))),
+		aml.Method("_DSM", 4, aml.NotSerialized, aml.Return(dsm)),
 		aml.Method("_LSI", 0, aml.NotSerialized, aml.Return(aml.Call("NLSI", handle))),
 		aml.Method("_LSR", 2, aml.NotSerialized, aml.Return(aml.Call("NLSR", handle, aml.Arg0, aml.Arg1))),
 		aml.Method("_LSW", 3, aml.NotSerialized, aml.Return(aml.Call("NLSW", handle, aml.Arg0, aml.Arg1, aml.Arg2))),
@@ -104,6 +120,8 @@ func mailboxMethod(page uint64) aml.Term {
 			aml.Store(aml.Arg3, aml.Path("FARS")),
 		),
 		aml.Store(aml.Int(page), aml.Path("NTFI")),
+		aml.Store(aml.Path("NTWT"), length),
+		aml.While(length, aml.Sleep(length), aml.Store(aml.Path("NTWT"), length)),
 		aml.Store(aml.Path("RLEN"), length),
 		aml.If(aml.LOr(aml.LLess(length, aml.Int(replyResult+4)), aml.LGreater(length, aml.Int(backend.PageSize))),
 			aml.Return(aml.Buffer(status(statusNotSupported)))),
@@ -114,22 +132,59 @@ func mailboxMethod(page uint64) aml.Term {
 	)
 }
 
-// dsmMethod is NDSM (handle, UUID, then the arguments of _DSM): it refuses
-// any other UUID, with no function at all, and takes the argument out of its
-// package.
+// dsmOf calls NDSM for a family.
+func dsmOf(handle aml.Term, f *firmware.Family, uuid, revision, function, argument aml.Term) aml.Term {
+	return aml.Call("NDSM", handle, aml.ToUUID(f.UUID), aml.Int(f.Number)<<16, uuid, revision, function, argument)
+}
+
+// familiesMethod is a method (handle, then the arguments of _DSM) that calls
+// NDSM for the family whose UUID is given.
+func familiesMethod(name string, families ...*firmware.Family) aml.Term {
+	var body []aml.Term
+	last := len(families) - 1
+	call := func(f *firmware.Family) aml.Term {
+		return aml.Return(dsmOf(aml.Arg0, f, aml.Arg1, aml.Arg2, aml.Arg3, aml.Arg4))
+	}
+	for _, f := range families[:last] {
+		body = append(body, aml.If(aml.LEqual(aml.Arg1, aml.ToUUID(f.UUID)), call(f)))
+	}
+	return aml.Method(name, 5, aml.NotSerialized, append(body, call(families[last]))...)
+}
+
+// dsmMethod is NDSM (handle, UUID, family, then the arguments of _DSM): it
+// refuses any other UUID, with no function at all, adds the family to the
+// function, and takes the argument out of its package.
 func dsmMethod() aml.Term {
-	return aml.Method("NDSM", 6, aml.NotSerialized,
-		aml.If(aml.LNotEqual(aml.Arg2, aml.Arg1),
-			aml.If(aml.LEqual(aml.Arg4, aml.Zero), aml.Return(aml.Buffer{0})),
+	return aml.Method("NDSM", 7, aml.NotSerialized,
+		aml.If(aml.LNotEqual(aml.Arg3, aml.Arg1),
+			aml.If(aml.LEqual(aml.Arg5, aml.Zero), aml.Return(aml.Buffer{0})),
 			aml.Return(aml.Buffer{statusNotSupported})),
 		aml.Store(aml.BufferOf(aml.Int(shortField)), aml.Local0),
-		aml.If(aml.LEqual(aml.ObjectType(aml.Arg5), aml.Int(aml.PkgObj)),
-			aml.If(aml.LEqual(aml.SizeOf(aml.Arg5), aml.One),
-				aml.Store(aml.At(aml.Arg5, aml.Zero), aml.Local1),
+		aml.If(aml.LEqual(aml.ObjectType(aml.Arg6), aml.Int(aml.PkgObj)),
+			aml.If(aml.LEqual(aml.SizeOf(aml.Arg6), aml.One),
+				aml.Store(aml.At(aml.Arg6, aml.Zero), aml.Local1),
 				aml.If(aml.LEqual(aml.ObjectType(aml.Local1), aml.Int(aml.BuffObj)),
 					aml.Store(aml.Local1, aml.Local0)))),
-		aml.Return(aml.Call("NCAL", aml.Arg0, aml.Arg3, aml.Arg4, aml.Local0)),
+		aml.Return(aml.Call("NCAL", aml.Arg0, aml.Arg4, aml.Or(aml.Arg2, aml.Arg5, nil), aml.Local0)),
 	)
+}
+
+func slotName(slot int) string { return fmt.Sprintf("NV%02X", slot) }
+
+// healthMethod is NHLT: it asks the device which DIMMs' health changed, one at
+// a time, and notifies each (ACPI 6.5 section 5.6.6, table 5.173: NFIT health
+// event notification).
+func healthMethod(slots int) aml.Term {
+	reply, slot := aml.Local0, aml.Local1
+	body := []aml.Term{
+		aml.Store(aml.Call("NCAL", aml.Int(eventHandle), aml.One, aml.Int(funcEvent), aml.BufferOf(aml.Int(shortField))), reply),
+		aml.If(aml.LNotEqual(word(reply, 0), aml.Int(statusOK)), aml.Return(aml.Zero)),
+		aml.Store(word(reply, 4), slot),
+	}
+	for i := range slots {
+		body = append(body, aml.If(aml.LEqual(slot, aml.Int(i)), aml.Notify(aml.Path(slotName(i)), aml.Int(notifyHealth))))
+	}
+	return aml.Method("NHLT", 0, aml.Serialized, aml.While(aml.One, body...), aml.Return(aml.Zero))
 }
 
 // fitMethod collects the FIT piece by piece, and from the start again when
@@ -161,7 +216,7 @@ func fitMethod() aml.Term {
 func labelMethods() []aml.Term {
 	reply, result, code := aml.Local0, aml.Local1, aml.Local2
 	call := func(function int, argument aml.Term) aml.Term {
-		return aml.Store(aml.Call("NCAL", aml.Arg0, aml.One, aml.Int(function), argument), reply)
+		return aml.Store(aml.Call("NCAL", aml.Arg0, aml.One, aml.Int(familyLabels<<16|function), argument), reply)
 	}
 	element := func(i int) aml.Term { return aml.Index(result, aml.Int(i), nil) }
 	return []aml.Term{

@@ -10,6 +10,7 @@ import (
 	"nvlab/acpi/acpitest"
 	"nvlab/acpi/aml"
 	"nvlab/nvdimm/backend"
+	"nvlab/nvdimm/firmware"
 )
 
 func testSSDT(t *testing.T, slots int) []byte {
@@ -26,7 +27,7 @@ func TestSSDTText(t *testing.T) {
 	t.Parallel()
 	source, again := acpitest.Recompile(t, testSSDT(t, 2))
 	for _, want := range []string{
-		`Device (\_SB.NVDR)`, `Name (_HID, "ACPI0012"`, `OperationRegion (NPIO, SystemIO, 0x0A18, 0x04)`,
+		`Device (\_SB.NVDR)`, `Name (_HID, "ACPI0012"`, `OperationRegion (NPIO, SystemIO, 0x0A18, 0x08)`,
 		`OperationRegion (NRAM, SystemMemory, 0x0FFF0000, 0x1000)`, `Device (NV00)`, `Device (NV01)`, `Name (_ADR, 0x02)`,
 	} {
 		if !strings.Contains(source, want) {
@@ -101,15 +102,15 @@ func TestSSDTZeroed(t *testing.T) {
 	}
 	cases := []struct{ command, want string }{
 		{`_FIT`, "Buffer"},
-		{`_DSM ` + arg(rootUUID, 1, 0), "Buffer"},
-		{`_DSM ` + arg(rootUUID, 1, 1), "Buffer"},
-		{`_DSM ` + arg(dimmUUID, 1, 0), "Buffer"},
-		{`_DSM ` + arg(dimmUUID, 1, 1), "Buffer"},
-		{`NV00._DSM ` + arg(dimmUUID, 1, 0), "Buffer"},
-		{`NV00._DSM ` + arg(dimmUUID, 2, 11), "Buffer"},
-		{`NV00._DSM ` + arg(dimmUUID, 1, 5), "Buffer"},
-		{`NV00._DSM ` + arg(dimmUUID, 1, 6), "Buffer"},
-		{`NV0F._DSM ` + arg(dimmUUID, 1, 4), "Buffer"},
+		{`_DSM ` + arg(firmware.Root.UUID, 1, 0), "Buffer"},
+		{`_DSM ` + arg(firmware.Root.UUID, 1, 1), "Buffer"},
+		{`_DSM ` + arg(firmware.Intel.UUID, 1, 0), "Buffer"},
+		{`_DSM ` + arg(firmware.Intel.UUID, 1, 1), "Buffer"},
+		{`NV00._DSM ` + arg(firmware.Intel.UUID, 1, 0), "Buffer"},
+		{`NV00._DSM ` + arg(firmware.Intel.UUID, 2, 11), "Buffer"},
+		{`NV00._DSM ` + arg(firmware.Intel.UUID, 1, 5), "Buffer"},
+		{`NV00._DSM ` + arg(firmware.Intel.UUID, 1, 6), "Buffer"},
+		{`NV0F._DSM ` + arg(firmware.Intel.UUID, 1, 4), "Buffer"},
 		{`NV00._LSI`, "Package"},
 		{`NV0F._LSI`, "Package"},
 		{`NV00._LSR 0 16`, "Package"},
@@ -165,7 +166,7 @@ func scripted(t *testing.T, body ...aml.Term) []byte {
 	terms := []aml.Term{
 		aml.Name("SEEN", aml.Zero),
 		aml.Method("NCAL", 4, aml.Serialized, body...),
-		dsmMethod(), fitMethod(), slotDevice(0, 1),
+		dsmMethod(), familiesMethod("NDSD", firmware.Families...), fitMethod(), slotDevice(0, 1, nil),
 	}
 	code, err := aml.Encode(aml.Device(RootPath, append(terms, labelMethods()...)...))
 	if err != nil {
@@ -204,8 +205,8 @@ func TestSSDTFIT(t *testing.T) {
 func TestSSDTLabels(t *testing.T) {
 	t.Parallel()
 	ssdt := scripted(t,
-		aml.If(aml.LEqual(aml.Arg2, aml.Int(4)), aml.Return(aml.Buffer(words(0, 0x20000, 0xfec)))),
-		aml.If(aml.LEqual(aml.Arg2, aml.Int(5)), aml.Return(aml.Concatenate(aml.Buffer(status(0)), aml.Arg3, nil))),
+		aml.If(aml.LEqual(aml.Arg2, aml.Int(familyLabels<<16|4)), aml.Return(aml.Buffer(words(0, 0x20000, 0xfec)))),
+		aml.If(aml.LEqual(aml.Arg2, aml.Int(familyLabels<<16|5)), aml.Return(aml.Concatenate(aml.Buffer(status(0)), aml.Arg3, nil))),
 		aml.Return(aml.Mid(aml.Arg3, aml.Int(8), aml.Int(4), nil)),
 	)
 	cases := []struct{ command, want string }{

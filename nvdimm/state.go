@@ -42,5 +42,8 @@ func (d *DIMM) flags() uint16 {
 	if d.unarmed {
 		flags |= acpi.MapNotArmed
 	}
+	if d.unsaved {
+		flags |= acpi.MapFlushFailed
+	}
 	return flags
 }

@@ -35,7 +35,11 @@ func dsdt(virtio int, events []Event) ([]byte, error) {
 	}
 	var terms []aml.Term
 	for _, e := range events {
-		terms = append(terms, aml.External(e.Path, aml.DeviceObj, 0))
+		kind := aml.DeviceObj
+		if e.Method {
+			kind = aml.MethodObj
+		}
+		terms = append(terms, aml.External(e.Path, kind, 0))
 	}
 	terms = append(terms,
 		aml.Scope(`\_SB`, devices...),
@@ -47,14 +51,18 @@ func dsdt(virtio int, events []Event) ([]byte, error) {
 // generalEvents is the Generic Event Device (ACPI 6.5, 5.6.9): reading its
 // register takes the events that wait.
 func generalEvents(events []Event) aml.Term {
-	notify := func(bit int, path string, value uint8) aml.Term {
-		return aml.If(aml.And(aml.Local0, aml.Int(1<<bit), nil), aml.Notify(aml.Path(path), aml.Int(value)))
+	when := func(bit int, e Event) aml.Term {
+		action := aml.Notify(aml.Path(e.Path), aml.Int(e.Value))
+		if e.Method {
+			action = aml.Call(e.Path)
+		}
+		return aml.If(aml.And(aml.Local0, aml.Int(1<<bit), nil), action)
 	}
 	body := []aml.Term{
 		aml.Store(aml.Path("EVTS"), aml.Local0),
 	}
 	for i, e := range events {
-		body = append(body, notify(i, e.Path, e.Value))
+		body = append(body, when(i, e))
 	}
 	return aml.Device("GED",
 		aml.Name("_HID", aml.String("ACPI0013")),

@@ -38,6 +38,10 @@ type Config struct {
 type Event struct {
 	Path  string // of the device in the ACPI namespace, such as `\_SB.NVDR`
 	Value uint8  // of Notify
+
+	// Method makes Path a method without arguments, which the guest evaluates
+	// to find out whom to notify.
+	Method bool
 }
 
 // A Machine is one power-on of a computer: [Assemble] makes it, memory and

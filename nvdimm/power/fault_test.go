@@ -25,7 +25,7 @@ func TestFaults(t *testing.T) {
 		{"another function", Fault{Function: 5, Status: 4, Nth: 1, Times: 9}, write, "0000", 'x'},
 		{"another DIMM", Fault{Slot: 1, Function: 6, Status: 4, Nth: 1, Times: 9}, write, "0000", 'x'},
 		{"torn", Fault{Function: 6, Status: 4, Nth: 1, Times: 9, Tears: true, Torn: 24}, write, "4444", 0},
-		{"the FIT", Fault{FIT: true, Function: 1, Status: 2, Nth: 1, Times: 1}, readFIT, "2000", 0},
+		{"the FIT", Fault{Of: OfFIT, Function: 1, Status: 2, Nth: 1, Times: 1}, readFIT, "2000", 0},
 		{"the FIT is no DIMM's function 1", Fault{Function: 1, Status: 2, Nth: 1, Times: 1}, readFIT, "0000", 0},
 	} {
 		m := newMachine(t, nvdimm.Config{})
