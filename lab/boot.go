@@ -84,6 +84,7 @@ func (v *VM) powerOn(ctx context.Context) error {
 		d.hotPlugged = false
 	}
 	v.boots++
+	v.root.PowerOn()
 	return v.start(image)
 }
 
@@ -105,7 +106,7 @@ func (v *VM) start(image *image) error {
 		Console: &v.console,
 	}
 	if !v.opts.NoNVDIMM && v.opts.Slots > 0 {
-		config.Events = []vmm.Event{fitEvent: {Path: nvdimm.RootPath, Value: nvdimm.NotifyFIT}}
+		config.Events = events
 	}
 	v.forgetFault()
 	m, err := vmm.Assemble(config)
@@ -141,9 +142,6 @@ func (v *VM) start(image *image) error {
 	v.state = Running
 	return nil
 }
-
-// fitEvent is the machine's event that makes the guest read _FIT again.
-const fitEvent = 0
 
 // reserve takes the machine's memory from the gate, and gives it back in off.
 func (v *VM) reserve(ctx context.Context) error {

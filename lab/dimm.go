@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"nvlab/nvdimm"
+	"nvlab/nvdimm/firmware"
 	"nvlab/vmm"
 )
 
@@ -19,7 +20,8 @@ type PlugOptions struct {
 	Node      int
 	Addr      *uint64 // guest-physical; nil for the lowest that is free
 	UUID      string
-	Regions   int // equal parts; 0 is 1
+	Regions   int    // equal parts; 0 is 1
+	Family    string // whose _DSM it speaks: "intel", "msft", "hyperv", "hpe1"; "" for labels only
 	nvdimm.Identity
 }
 
@@ -45,8 +47,15 @@ func (v *VM) Plug(o PlugOptions) (*NVDIMM, error) {
 	case v.state == Crashed:
 		return nil, &StateError{State: Crashed, Next: StepKill}
 	}
+	var family *firmware.Family
+	if o.Family != "" {
+		var err error
+		if family, err = firmware.FamilyByName(o.Family); err != nil {
+			return nil, err
+		}
+	}
 	d, err := v.root.Plug(nvdimm.PlugConfig{
-		Backend: o.Backend.b, ID: o.ID, LabelSize: o.LabelSize, Unarmed: o.Unarmed, Slot: o.Slot,
+		Backend: o.Backend.b, Family: family, ID: o.ID, LabelSize: o.LabelSize, Unarmed: o.Unarmed, Slot: o.Slot,
 		Node: o.Node, Addr: o.Addr, UUID: o.UUID, Regions: o.Regions, Identity: o.Identity, Nodes: v.nodes,
 	})
 	if err != nil {

@@ -3,18 +3,23 @@ package lab
 import (
 	"cmp"
 	"fmt"
+	"time"
 
 	"nvlab/nvdimm"
 	"nvlab/nvdimm/power"
 )
 
-// A CallFault makes _DSM calls fail.
+// A CallFault makes _DSM calls fail, or answers them late or in part.
 type CallFault struct {
 	Function uint32
-	FIT      bool   // of the root's _FIT instead of the DIMM
-	Status   uint32 // that the guest gets; 0 is nvdimm.StatusFailed
-	Nth      int    // calls until the first that fails, with it; 0 is 1
-	Times    int    // how many fail; 0 is 1
+	Of       power.Device
+	Family   uint16        // whose the function is, as the device numbers families
+	Status   uint32        // that the guest gets, with an extended one in the high half; 0 is nvdimm.StatusFailed
+	Obeyed   bool          // the call does not fail: it is late or short only
+	Delay    time.Duration // the reply comes so much later, in guest time
+	Short    uint32        // the reply ends after so many bytes, at least 4; 0 is never
+	Nth      int           // calls until the first that fails, with it; 0 is 1
+	Times    int           // how many fail; 0 is 1
 }
 
 // Fail makes calls to the DIMM's firmware fail from now on.
@@ -27,8 +32,13 @@ func (d *NVDIMM) Fail(f CallFault) error {
 }
 
 func (d *NVDIMM) addFault(f CallFault, tears bool, torn uint32) {
+	status := cmp.Or(f.Status, nvdimm.StatusFailed)
+	if f.Obeyed {
+		status = 0
+	}
 	d.vm.power.Inject(power.Fault{
-		Slot: d.Slot(), Function: f.Function, FIT: f.FIT, Status: cmp.Or(f.Status, nvdimm.StatusFailed),
+		Of: f.Of, Slot: d.Slot(), Family: f.Family, Function: f.Function,
+		Status: status, Delay: f.Delay, Short: f.Short,
 		Nth: max(f.Nth, 1), Times: max(f.Times, 1), Tears: tears, Torn: torn,
 	})
 }

@@ -2,10 +2,13 @@ package lab
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"strings"
 
 	"nvlab/guest"
+	"nvlab/internal/option"
+	"nvlab/nvdimm/firmware"
 )
 
 // FileBackendOptions describe a backend on a file: memory-backend-file.
@@ -31,22 +34,24 @@ type RAMBackendOptions struct {
 // VMOptions describe a machine. The zero value is t.vm(): 256 MiB, one CPU, no
 // slots.
 type VMOptions struct {
-	Memory      uint64 // bytes of RAM, a multiple of 1 MiB; 0 is 256 MiB
-	Slots       int    // for NVDIMMs
-	MaxMem      uint64 // bytes of RAM and NVDIMMs; 0 if not given
-	CPUs        int    // 0 is 1
-	NoNVDIMM    bool   // refuses every plug
-	Cap         *int64 // platform capability bits; nil if not given
-	Persistence string // "cpu", "mem-ctrl" or "" if not given
-	FlushHints  int    // addresses per DIMM
-	Kernel      string // name of the guest; "" is the run's
-	Release     string // of Debian, that the guest is made of; "" is the run's
-	Cmdline     string // added to the kernel's command line
-	Packages    []string
-	Engine      string // "soft", "kvm" or "" for the run's
-	Seed        uint64
-	AllowOops   bool // calls go on after the guest's kernel failed
-	Malformed   bool // takes malformed firmware, for tests of what a guest makes of it
+	Memory       uint64 // bytes of RAM, a multiple of 1 MiB; 0 is 256 MiB
+	Slots        int    // for NVDIMMs
+	MaxMem       uint64 // bytes of RAM and NVDIMMs; 0 if not given
+	CPUs         int    // 0 is 1
+	NoNVDIMM     bool   // refuses every plug
+	Cap          *int64 // platform capability bits; nil if not given
+	Persistence  string // "cpu", "mem-ctrl" or "" if not given
+	FlushHints   int    // addresses per DIMM
+	Kernel       string // name of the guest; "" is the run's
+	Release      string // of Debian, that the guest is made of; "" is the run's
+	Cmdline      string // added to the kernel's command line
+	Packages     []string
+	Engine       string // "soft", "kvm" or "" for the run's
+	Seed         uint64
+	AllowOops    bool                // calls go on after the guest's kernel failed
+	Malformed    bool                // takes malformed firmware, for tests of what a guest makes of it
+	ARS          *firmware.ARSConfig // errors of the media and their scrub; nil for none
+	MachineCheck bool                // the processors report poison that is consumed
 }
 
 // defaultMemory is that of a machine whose options name none.
@@ -68,6 +73,8 @@ func (o *VMOptions) check() error {
 		return fmt.Errorf("cpus=%d: a machine has at least 1", o.CPUs)
 	case o.CPUs > maxCPUs:
 		return fmt.Errorf("cpus=%d: a machine has at most %d", o.CPUs, maxCPUs)
+	case o.MachineCheck:
+		return &option.Error{Err: errors.New("the processors of neither engine report poison that is consumed yet"), Option: "machine_check", Want: false}
 	case strings.ContainsAny(o.Cmdline, "\n\x00"):
 		return fmt.Errorf("cmdline=%q: a kernel command line is one line", o.Cmdline)
 	}

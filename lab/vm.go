@@ -83,14 +83,14 @@ func (x *Experiment) VM(o VMOptions) (*VM, error) {
 		Enabled: !o.NoNVDIMM, Slots: o.Slots, Memory: o.Memory, MaxMem: o.MaxMem,
 		Base: layout.DeviceMemory, Limit: layout.AddressLimit,
 		FlushHints: o.FlushHints, HintBase: layout.Devices.Base,
-		Cap: o.Cap, Persistence: o.Persistence, Strict: !o.Malformed,
+		Cap: o.Cap, Persistence: o.Persistence, Strict: !o.Malformed, ARS: o.ARS,
 	})
 	if err != nil {
 		return nil, err
 	}
 	v := &VM{x: x, number: len(x.vms) + 1, opts: o, engine: engine, root: root, state: Off}
 	v.power = power.New(root, powerHost{v})
-	root.OnError = v.lose
+	root.OnError, root.OnEvent, root.Clock = v.lose, v.tell, v.Clock
 	x.vms = append(x.vms, v)
 	return v, nil
 }

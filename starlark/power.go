@@ -6,7 +6,6 @@ import (
 	"go.starlark.net/starlark"
 
 	"nvlab/lab"
-	"nvlab/nvdimm"
 	"nvlab/nvdimm/persist"
 )
 
@@ -73,27 +72,6 @@ func powerCutOn(c *call, v *vm) (starlark.Value, error) {
 	}
 	fallback(c, v, cut.Keep)
 	return nil, v.v.PowerCutOn(cut)
-}
-
-// functions are the _DSM functions that have a name.
-var functions = map[string]uint32{
-	"label_size": nvdimm.FuncLabelSize, "get_label": nvdimm.FuncGetLabel, "set_label": nvdimm.FuncSetLabel, "fit": nvdimm.FuncReadFIT,
-}
-
-func dsmFail(c *call, d *dimm) (starlark.Value, error) {
-	var f lab.CallFault
-	if _, isText := c.value("function").(starlark.String); isText {
-		name := c.oneOf("function", "label_size", "get_label", "set_label", "fit")
-		f.Function, f.FIT = functions[name], name == "fit"
-	} else {
-		f.Function = uint32(c.number("function", 0, 31))
-	}
-	f.Status = uint32(c.number("status", 1, math.MaxUint32))
-	f.Nth, f.Times = int(c.number("nth", 1, math.MaxInt32)), int(c.number("times", 1, math.MaxInt32))
-	if c.err != nil {
-		return nil, c.err
-	}
-	return nil, d.d.Fail(f)
 }
 
 func dsmTear(c *call, d *dimm) (starlark.Value, error) {

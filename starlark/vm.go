@@ -30,12 +30,14 @@ func (v *vm) Attr(name string) (starlark.Value, error) { return vmClass.attr(v, 
 func (v *vm) AttrNames() []string                      { return vmClass.attrNames() }
 
 var vmClass = newClass("vm", "A machine. Its guest runs only while the scenario waits for it. Timeouts are guest time on the software engine, wall time on KVM.", []member[*vm]{
-	{name: "plug", sig: `(*, backend, id=None, label_size=0, unarmed=False, slot=None, node=0, addr=None, uuid=None, vendor_id=None, device_id=None, revision=None, serial=None, handle=None, physical_id=None, regions=1)`,
+	{name: "plug", sig: `(*, backend, id=None, label_size=0, unarmed=False, slot=None, node=0, addr=None, uuid=None, vendor_id=None, device_id=None, revision=None, serial=None, handle=None, physical_id=None, regions=1, family=None)`,
 		doc: `Plugs an NVDIMM → nvdimm. Before boot as -device nvdimm would, after it as device_add. A DIMM stays plugged over power-off and boot. What is invalid is an error, and the VM goes on.
 
 label_size: of the label area at the backend's end, at least 128 KiB; 0 is none. unarmed: the guest is told that writes do not persist. slot: the lowest free one if None. node: its NUMA node; one that the guest did not boot with cannot be hot-plugged. addr: its guest-physical address, a multiple of the backend's align. uuid: kept and without effect, as in QEMU on x86.
 
-vendor_id, device_id, revision, serial, handle and physical_id are what the NFIT says of the DIMM; None is what QEMU says. A handle can be chosen before boot only, as the guest knows its slots by it. regions: how many equal parts the guest sees as regions of their own, which share the label area.`,
+vendor_id, device_id, revision, serial, handle and physical_id are what the NFIT says of the DIMM; None is what QEMU says. A handle can be chosen before boot only, as the guest knows its slots by it. regions: how many equal parts the guest sees as regions of their own, which share the label area.
+
+family: whose _DSM the DIMM speaks, "intel", "msft", "hyperv" or "hpe1"; None is QEMU's, with functions for the labels only. "intel" has all functions, the others tell of the health.`,
 		call: plug},
 	{name: "unplug", sig: `(nvdimm)`,
 		doc: `Takes an NVDIMM out of a VM that is off. A VM that is on refuses, as QEMU does.`,
@@ -223,6 +225,9 @@ A shell's exit status is that of its last command: "false; echo x" and "false | 
 	{name: "power_cut_on", sig: `(event, *, nth=1, keep="none", nvdimm=None, offset=None, length=None)`,
 		doc:  `Arms a power cut that strikes before the nth such event takes effect: "label_write", "store" (an aligned chunk of at most 8 bytes), "flush", "fence" (SFENCE, MFENCE) or "flush_hint". nvdimm, offset and length (of its memory, or of its label area) narrow down which count. It replaces one that is armed already. A vm.run(check=False) in progress returns with exit_code=None, a vm.boot returns as well; vm.state is "off" then.`,
 		call: powerCutOn},
+	{name: "notify_errors", sig: `()`,
+		doc:  `Tells the guest that there are errors of the media, as a platform does that found some itself: root Notify 0x81. Linux then asks for what is known, or scrubs if hw_error_scrub says so.`,
+		call: func(c *call, v *vm) (starlark.Value, error) { return nil, v.v.NotifyErrors() }},
 	{name: "wait_off", sig: `(*, timeout="60s")`,
 		doc: `Lets the guest run until the VM is off: because of power_cut_on, or because it powers off. An armed power cut whose event never came is an error. On a VM that is off it returns at once.`,
 		call: func(c *call, v *vm) (starlark.Value, error) {
@@ -247,6 +252,7 @@ func plug(c *call, v *vm) (starlark.Value, error) {
 		Addr:      c.optionalSize("addr"),
 		UUID:      c.text("uuid"),
 		Regions:   int(c.number("regions", 1, math.MaxInt32)),
+		Family:    c.oneOf("family", "intel", "msft", "hyperv", "hpe1"),
 		Identity: nvdimm.Identity{
 			Vendor:     integer[uint16](c, "vendor_id"),
 			Device:     integer[uint16](c, "device_id"),

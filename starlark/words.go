@@ -23,6 +23,7 @@ var reasons = map[string]string{
 	"readonly": "%s opens one that is there",
 	"nvdimm":   "t.vm(%s) has it",
 	"lock":     "%s lets both",
+	"ars":      "t.vm(%s) has them",
 }
 
 // inWords adds to an error from below the words in which a scenario would do
