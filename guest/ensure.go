@@ -233,11 +233,13 @@ func Unreachable(err error) bool {
 }
 
 // Mistaken reports whether a guest could not be made because of what it was to
-// be made of: a package or kernel that the archive does not have.
+// be made of: a package or kernel that the archive does not have, or a path
+// that leads to no kernel.
 func Mistaken(err error) bool {
 	var unknown *debian.UnknownError
 	var no *noKernelError
-	return errors.As(err, &unknown) || errors.As(err, &no)
+	var local *localKernelError
+	return errors.As(err, &unknown) || errors.As(err, &no) || errors.As(err, &local)
 }
 
 // outOfReach reports whether packages cannot be had, as opposed to one that

@@ -16,6 +16,7 @@ import (
 
 	"nvlab/guest/debian"
 	"nvlab/guest/rootfs"
+	"nvlab/internal/hostfile"
 )
 
 // maxKernel bounds a kernel's file, in bytes.
@@ -77,6 +78,12 @@ type kernelSource struct {
 	modules *rootfs.Modules
 }
 
+// A localKernelError says that a path leads to no kernel.
+type localKernelError struct{ err error }
+
+func (e *localKernelError) Error() string { return e.err.Error() }
+func (e *localKernelError) Unwrap() error { return e.err }
+
 // localKernel is a kernel given as a path.
 type localKernel struct {
 	path   string
@@ -84,27 +91,15 @@ type localKernel struct {
 	banner string
 }
 
+// readLocalKernel reads a kernel from a path; an error is a *localKernelError.
 func readLocalKernel(path string) (*localKernel, error) {
-	f, err := os.Open(path)
+	image, err := hostfile.Read(path, maxKernel)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the kernel: %w", err)
-	}
-	defer f.Close()
-	if st, err := f.Stat(); err != nil {
-		return nil, err
-	} else if st.IsDir() {
-		return nil, fmt.Errorf("kernel %s is a folder; a bzImage or vmlinux is wanted", path)
-	}
-	image, err := io.ReadAll(io.LimitReader(f, maxKernel+1))
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the kernel: %w", err)
-	}
-	if len(image) > maxKernel {
-		return nil, fmt.Errorf("kernel %s is larger than %d MiB", path, maxKernel>>20)
+		return nil, &localKernelError{fmt.Errorf("kernel %s is to be a bzImage or vmlinux: %w", path, err)}
 	}
 	banner, err := kernelBanner(image)
 	if err != nil {
-		return nil, fmt.Errorf("%s is %w", path, err)
+		return nil, &localKernelError{fmt.Errorf("kernel %s is to be a bzImage or vmlinux, and is %w", path, err)}
 	}
 	return &localKernel{path: path, image: image, banner: banner}, nil
 }

@@ -117,7 +117,7 @@ func (s *Store) Prune(limit int64) ([]string, error) {
 		return nil, err
 	}
 	// Files of a writer that died, and what earlier versions of nvlab kept.
-	for _, pattern := range []string{"*/.new-*", "*/*/.new-*", "guests/*/initrds"} {
+	for _, pattern := range []string{"*/.new-*", "*/*/.new-*", "guests/*/initrds", "apt"} {
 		left, err := filepath.Glob(filepath.Join(s.dir, pattern))
 		if err != nil {
 			return nil, err

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/iotest"
 
@@ -226,9 +227,16 @@ func TestKernelOfAPath(t *testing.T) {
 	if err := os.WriteFile(text, []byte("not a kernel"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]string{text: "no kernel", filepath.Dir(text): "is a folder"} {
-		if _, err := s.Ensure(t.Context(), Spec{Kernel: path}, nil); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("Ensure(%s) = %v, want an error with %q", path, err, want)
+	fifo := filepath.Join(t.TempDir(), "fifo") // nobody writes to it
+	if err := syscall.Mkfifo(fifo, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		text: "is no kernel", filepath.Dir(text): "is a folder", fifo: "is no regular file", "/dev/zero": "is no regular file", "/no/file": "no such file or directory",
+	} {
+		_, err := s.Ensure(t.Context(), Spec{Kernel: path}, nil)
+		if err == nil || !Mistaken(err) || !strings.HasPrefix(err.Error(), "kernel "+path+" is to be a bzImage or vmlinux") || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("Ensure(%s) = %v, want one line of what is wanted, with %q", path, err, want)
 		}
 	}
 	alone := filepath.Join(t.TempDir(), "vmlinuz")

@@ -240,7 +240,7 @@ func TestPruneRemovesWhatDiedLeft(t *testing.T) {
 	s := open(t, t.TempDir())
 	im := ensure(t, s, Spec{})
 	old := time.Now().Add(-2 * writing)
-	left := map[string]bool{filepath.Join(im.Dir(), ".new-1"): false, filepath.Join(im.Dir(), "initrds"): false, filepath.Join(im.Dir(), ".new-2"): true}
+	left := map[string]bool{filepath.Join(im.Dir(), ".new-1"): false, filepath.Join(im.Dir(), "initrds"): false, filepath.Join(s.Dir(), "apt"): false, filepath.Join(im.Dir(), ".new-2"): true}
 	for name, young := range left {
 		if err := os.Mkdir(name, 0o755); err != nil {
 			t.Fatal(err)

@@ -46,7 +46,7 @@ func (v *VM) run(ctx context.Context, timeout time.Duration, done func() bool) (
 	case context.Cause(ctx) == errGuard:
 		err = classed(ClassHost, "the guest ran for %v of wall time and its clock for %v only: the wall-clock guard ended it", guard, v.m.Clock())
 	case errors.As(err, &lost):
-		err = &Error{Class: ClassHost, Err: fmt.Errorf("%s: %w", v.ownerOf(lost.Base), err)}
+		err = &Error{Class: ClassHost, Err: v.explain(lost)}
 	case ctx.Err() == nil:
 		err = &Error{Class: ClassBug, Err: err, Console: v.console.tail(tailLines)}
 	}
@@ -77,15 +77,15 @@ func (v *VM) lose(err error) {
 	v.m.Attention()
 }
 
-// ownerOf names the DIMM at a guest-physical address.
-func (v *VM) ownerOf(base uint64) string {
-	at, _, ok := v.root.Locate(base)
+// explain says whose memory was lost, and to what.
+func (v *VM) explain(lost *vmm.LostMemoryError) error {
+	at, _, ok := v.root.Locate(lost.Base)
 	for _, d := range v.dimms {
 		if ok && d.DIMM == at {
-			return fmt.Sprintf("nvdimm %q, backend %s", d.ID(), d.backend.Path())
+			return fmt.Errorf("nvdimm %q: %w", d.ID(), d.backend.b.Lost(lost))
 		}
 	}
-	return "RAM"
+	return fmt.Errorf("RAM: %w", lost)
 }
 
 // Wait lets the guest run for that much of its time.

@@ -161,7 +161,7 @@ type LostMemoryError struct {
 }
 
 func (e *LostMemoryError) Error() string {
-	return fmt.Sprintf("guest memory at %#x lost its backing at offset %#x: the file below was truncated, or its file system is full", e.Base, e.Offset)
+	return fmt.Sprintf("guest memory at %#x lost its backing at offset %#x", e.Base, e.Offset)
 }
 
 // ErrNoEngine says that an engine cannot run on this host; errors that wrap

@@ -80,8 +80,8 @@ func find(ctx context.Context, beside, dir string, building func()) (string, err
 	if err != nil {
 		return "", err
 	}
-	made := filepath.Join(dir, Name+"-"+name)
-	if _, err := os.Stat(made); err == nil {
+	prefix := filepath.Join(dir, Name+"-"+name+"-")
+	if made, ok := sound(prefix); ok {
 		return made, nil
 	}
 	tool, err := toolchain()
@@ -90,11 +90,37 @@ func find(ctx context.Context, beside, dir string, building func()) (string, err
 			"CGO_ENABLED=0 GOOS=linux GOARCH=amd64 go build ./cmd/nvlab-agent makes one: put it beside nvlab, or name it with --agent", ErrNone, agent, err)
 	}
 	building()
-	if err := build(ctx, tool, dir, made); err != nil {
+	made, err := build(ctx, tool, dir, prefix)
+	if err != nil {
 		return "", fmt.Errorf("cannot build the guests' agent: %w", err)
 	}
 	prune(dir, made)
 	return made, nil
+}
+
+// sound finds an agent that was built: the end of its name is its digest. One
+// that was damaged is removed.
+func sound(prefix string) (made string, ok bool) {
+	list, err := filepath.Glob(prefix + "*")
+	if err != nil {
+		return "", false
+	}
+	for _, made := range list {
+		program, err := os.ReadFile(made)
+		if err == nil && made == prefix+digest(program) {
+			return made, true
+		}
+		if err == nil {
+			os.Remove(made)
+		}
+	}
+	return "", false
+}
+
+// digest is as much of the SHA-256 as tells a damaged agent from a sound one.
+func digest(program []byte) string {
+	sum := sha256.Sum256(program)
+	return hex.EncodeToString(sum[:8])
 }
 
 // toolchain is the go command: go run and go test show that there is one.
@@ -111,14 +137,15 @@ func toolchain() (string, error) {
 	return "", errors.New("there is no go command in PATH to build it with")
 }
 
-// build makes the agent in a folder of its own and moves it to its place.
-func build(ctx context.Context, tool, dir, made string) error {
+// build makes the agent in a folder of its own and moves it to its place, whose
+// path begins with prefix.
+func build(ctx context.Context, tool, dir, prefix string) (made string, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
+		return "", err
 	}
 	work, err := os.MkdirTemp(dir, ".build-")
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer os.RemoveAll(work)
 	err = eachSource(func(name string, data []byte) error {
@@ -129,7 +156,7 @@ func build(ctx context.Context, tool, dir, made string) error {
 		return os.WriteFile(file, data, 0o644)
 	})
 	if err != nil {
-		return err
+		return "", err
 	}
 	out := filepath.Join(work, Name)
 	cmd := exec.CommandContext(ctx, tool, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", out, "./cmd/nvlab-agent")
@@ -142,11 +169,16 @@ func build(ctx context.Context, tool, dir, made string) error {
 	cmd.WaitDelay = 5 * time.Second
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return "", ctx.Err()
 		}
-		return fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, bytes.TrimSpace(said.Bytes()))
+		return "", fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, bytes.TrimSpace(said.Bytes()))
 	}
-	return os.Rename(out, made)
+	program, err := os.ReadFile(out)
+	if err != nil {
+		return "", err
+	}
+	made = prefix + digest(program)
+	return made, os.Rename(out, made)
 }
 
 // prune removes what builds left that died, and all but the newest agents.

@@ -49,6 +49,28 @@ func TestBuildsOnce(t *testing.T) {
 	if err != nil || len(left) != 1 {
 		t.Errorf("the folder of agents holds %v, %v, want the agent alone", left, err)
 	}
+	// One that was damaged is not used, and another is built.
+	for what, damage := range map[string]func() error{
+		"a byte changed": func() error {
+			damaged := bytes.Clone(program)
+			damaged[len(damaged)/2]++
+			return os.WriteFile(first, damaged, 0o755)
+		},
+		"its end gone": func() error { return os.Truncate(first, int64(len(program)/2)) },
+		"nothing left": func() error { return os.Truncate(first, 0) },
+	} {
+		if err := damage(); err != nil {
+			t.Fatal(err)
+		}
+		built = 0
+		again, err := find(t.Context(), none, dir, func() { built++ })
+		if err != nil || again != first || built != 1 {
+			t.Errorf("with %s find = %s, %v, and built %d agents, want %s built anew", what, again, err, built, first)
+		}
+		if now, err := os.ReadFile(first); err != nil || !bytes.Equal(now, program) {
+			t.Errorf("with %s the agent is not what it was (%v)", what, err)
+		}
+	}
 	// Another build of the same sources is the same file.
 	other, err := find(t.Context(), none, t.TempDir(), func() {})
 	if err != nil {

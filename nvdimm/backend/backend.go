@@ -126,19 +126,39 @@ var ErrTruncated = errors.New("backing store was truncated")
 // cannot be read or written.
 var ErrUnreachable = errors.New("backing store cannot be reached")
 
-// lost explains an access that failed.
+// Lost explains err, the failure of an access to a mapping's memory: it wraps
+// err, and ErrTruncated or ErrUnreachable.
+func (b *Backend) Lost(err error) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.lost(err)
+}
+
 func (b *Backend) lost(err error) error {
 	if err == nil {
 		return nil
 	}
+	if b.kind == anonymous || b.closed {
+		return fmt.Errorf("%s: %w: %w", b, ErrUnreachable, err)
+	}
 	have, statErr := b.store.size()
 	if statErr != nil {
-		return statErr
+		return errors.Join(statErr, err)
 	}
 	if have >= b.size {
-		return fmt.Errorf("%s: %w, its disk is full or broken: %w", b, ErrUnreachable, err)
+		return fmt.Errorf("%s: %w, %s: %w", b, ErrUnreachable, b.disk(), err)
 	}
 	return fmt.Errorf("%s: %w to %#x of %#x bytes by someone else (%w)", b, ErrTruncated, have, b.size, err)
+}
+
+// disk says what of the file's disk keeps a page from being read or written.
+func (b *Backend) disk() string {
+	if f, ok := b.store.(fileStore); ok {
+		if free, ok := freeSpace(f.File); ok && free < PageSize {
+			return fmt.Sprintf("its file system is full: %d bytes are free, and a page of %d needs room", free, PageSize)
+		}
+	}
+	return "its disk is broken, or was full for a while"
 }
 
 // WriteAt writes to the storage of a backend that no running VM maps.

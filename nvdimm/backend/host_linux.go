@@ -35,6 +35,15 @@ func hugePage(f *os.File) uint64 {
 	return uint64(s.Bsize)
 }
 
+// freeSpace is what a user may still write to a file's file system, in bytes.
+func freeSpace(f *os.File) (free uint64, ok bool) {
+	var s unix.Statfs_t
+	if err := unix.Fstatfs(int(f.Fd()), &s); err != nil {
+		return 0, false
+	}
+	return s.Bavail * uint64(s.Bsize), true
+}
+
 func dataSync(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }
 
 // fileData lists the parts of [from, to) of a file that are no holes.
