@@ -148,13 +148,13 @@ func (r *runner) run(ctx context.Context) error {
 			return r.writeJUnit()
 		}
 	}
-	if r.dir, err = tempFolder(); err != nil {
+	dir, done, err := newTempFolder(r.o.Keep)
+	if err != nil {
 		r.worst(ExitHost)
 		return fmt.Errorf("no folder for the tests' own: %w", err)
 	}
-	if !r.o.Keep {
-		defer os.RemoveAll(r.dir)
-	}
+	defer done()
+	r.dir = dir
 	r.work(ctx)
 	r.total()
 	return r.writeJUnit()
@@ -638,15 +638,6 @@ type watcher struct {
 func (w *watcher) Match(name string) bool   { return w.r.match.match(name) }
 func (w *watcher) Start(name string)        { w.it.report.start(name) }
 func (w *watcher) Output(name, text string) { w.it.report.log(name, text) }
-
-// tempFolder makes the folder of the tests' directories, as an absolute path.
-func tempFolder() (string, error) {
-	parent, err := filepath.Abs(cmp.Or(os.Getenv("TEST_TMPDIR"), os.TempDir()))
-	if err != nil {
-		return "", err
-	}
-	return os.MkdirTemp(parent, "nvlab-")
-}
 
 // Dir makes a fresh directory whose last parts are the scenario's and the
 // test's name.
