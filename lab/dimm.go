@@ -114,17 +114,22 @@ func (v *VM) hotPlug(d *NVDIMM) error {
 	return v.m.Notify(fitEvent)
 }
 
-// addMemory shows the guest a DIMM's memory.
+// addMemory has the machine have a DIMM's memory.
 func (v *VM) addMemory(d *NVDIMM) error {
+	if err := v.power.Add(d.DIMM); err != nil {
+		return &Error{Class: ClassHost, Err: err}
+	}
+	return v.showMemory(d)
+}
+
+// showMemory shows the guest a DIMM's memory.
+func (v *VM) showMemory(d *NVDIMM) error {
 	mem, err := d.Map()
 	if err != nil {
 		return &Error{Class: ClassHost, Err: err}
 	}
-	if err := v.power.Add(d.DIMM); err != nil {
-		return &Error{Class: ClassHost, Err: err}
-	}
 	for i, p := range d.Pieces(mem) {
-		err := v.m.AddMemory(vmm.Region{Base: p.Addr, Mem: p.Mem, ReadOnly: d.backend.ReadOnly(), Observed: v.power.Blind() == nil, Revocable: d.backend.b.Revocable()})
+		err := v.m.AddMemory(vmm.Region{Base: p.Addr, Mem: p.Mem, ReadOnly: d.backend.ReadOnly(), Observed: v.power.Blind() == nil, Revocable: d.backend.b.Revocable(), Dirty: p.Dirty})
 		if err != nil {
 			for _, p := range d.Pieces(mem)[:i] {
 				v.m.RemoveMemory(p.Addr)
