@@ -114,6 +114,50 @@ func (s *Saved) Fork() (list []*Backend, err error) {
 	return list, nil
 }
 
+// An Entry is what was saved of one backend, to be kept elsewhere.
+type Entry struct {
+	With     int        // the first backend with the same contents; its own number if there is none before it
+	Contents *cow.Image // nil of one that has them with another
+	Overlay  *cow.Image // what the guest saw of a private backend; nil if it was off
+}
+
+// Entries are what was saved, in the order of the backends. The images stay
+// those of s.
+func (s *Saved) Entries() []Entry {
+	list := make([]Entry, len(s.backends))
+	for i := range s.backends {
+		o := &s.backends[i]
+		list[i] = Entry{o.with, o.contents, o.overlay}
+	}
+	return list
+}
+
+// NewSaved returns what Save returned of backends like these, opened with the
+// same options, when these were its entries. The images are its own from then
+// on, unless it fails.
+func NewSaved(backends []*Backend, entries []Entry) (*Saved, error) {
+	if len(backends) != len(entries) {
+		return nil, fmt.Errorf("%d backends, and what was saved of %d", len(backends), len(entries))
+	}
+	s := &Saved{}
+	for i, e := range entries {
+		b := backends[i]
+		fits := func(image *cow.Image) bool { return image == nil || image.Size() == b.Size() }
+		switch {
+		case e.With < 0 || e.With > i || entries[e.With].With != e.With || backends[e.With].size != b.size:
+			return nil, fmt.Errorf("%s: it has its contents with backend %d, which is none of its size before it", b, e.With)
+		case (e.Contents == nil) != (e.With < i):
+			return nil, fmt.Errorf("%s: contents of its own, and with another, or neither", b)
+		case !fits(e.Contents) || !fits(e.Overlay):
+			return nil, fmt.Errorf("%s: it has %#x bytes, and what was saved has not", b, b.size)
+		case e.Overlay != nil && b.kind != private:
+			return nil, fmt.Errorf("%s: an overlay of a backend that is not private", b)
+		}
+		s.backends = append(s.backends, savedBackend{b.options, e.With, e.Contents, e.Overlay})
+	}
+	return s, nil
+}
+
 // Hash names what was saved: equal backends that held the same have equal
 // hashes.
 func (s *Saved) Hash() ([sha256.Size]byte, error) {

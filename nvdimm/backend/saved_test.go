@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"nvlab/internal/cow"
 	"nvlab/internal/held"
 )
 
@@ -279,6 +280,9 @@ func TestSavedBackends(t *testing.T) {
 			}
 		}
 		for i, s := range saves {
+			if i%2 == 0 { // by way of what another process would have of it
+				s.Saved = elsewhere(t, s.Saved, vms[0].backends)
+			}
 			list, err := s.Fork()
 			if err != nil {
 				t.Fatal(err)
@@ -312,6 +316,58 @@ func TestSavedBackends(t *testing.T) {
 		}
 	}
 	before.NoMore(t, "VMs were saved, forked and restored")
+}
+
+// elsewhere is what was saved, of copies of its images.
+func elsewhere(t *testing.T, s *Saved, like []*Backend) *Saved {
+	t.Helper()
+	entries := s.Entries()
+	for i := range entries {
+		for _, image := range []**cow.Image{&entries[i].Contents, &entries[i].Overlay} {
+			if *image == nil {
+				continue
+			}
+			n, err := cow.Copy(*image, (*image).Size(), (*image).Touched())
+			if err != nil {
+				t.Fatal(err)
+			}
+			*image = n
+		}
+	}
+	n, err := NewSaved(like, entries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	return n
+}
+
+// TestNewSavedRefuses: entries that are damaged make nothing.
+func TestNewSavedRefuses(t *testing.T) {
+	small, err := cow.Copy(bytes.NewReader(make([]byte, PageSize)), PageSize, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer small.Close()
+	one, two := newRAM(t, PageSize), newRAM(t, 2*PageSize)
+	for what, c := range map[string]struct {
+		backends []*Backend
+		entries  []Entry
+	}{
+		"too few":               {[]*Backend{one}, nil},
+		"with one after it":     {[]*Backend{one}, []Entry{{With: 1}}},
+		"with none":             {[]*Backend{one}, []Entry{{With: -1}}},
+		"no contents":           {[]*Backend{one}, []Entry{{}}},
+		"two contents":          {[]*Backend{one, one}, []Entry{{Contents: small}, {Contents: small}}},
+		"with another size":     {[]*Backend{one, two}, []Entry{{Contents: small}, {}}},
+		"of another size":       {[]*Backend{two}, []Entry{{Contents: small}}},
+		"an overlay of memory":  {[]*Backend{one}, []Entry{{Contents: small, Overlay: small}}},
+		"with one that is with": {[]*Backend{one, one, one}, []Entry{{Contents: small}, {With: 0}, {With: 1}}},
+	} {
+		if _, err := NewSaved(c.backends, c.entries); err == nil {
+			t.Errorf("%s: NewSaved takes it", what)
+		}
+	}
 }
 
 // TestSaveOfAFileInUse: another VM's mapping of a file refuses a snapshot if what
