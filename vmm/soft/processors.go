@@ -32,6 +32,7 @@ type processors struct {
 
 	observer observe.Observer // nil if nobody looks
 
+	tracking    bool // dirty pages are told
 	started     bool
 	stopping    bool // end Run after this instruction
 	tripleFault bool
@@ -44,8 +45,10 @@ func (p *processors) Map(r vmm.Region) error {
 	if err := p.mem.add(r); err != nil {
 		return err
 	}
-	if last := p.mem.regions[len(p.mem.regions)-1]; last.observed {
-		last.watched = p.observer != nil
+	last := p.mem.regions[len(p.mem.regions)-1]
+	last.watched = last.observed && p.observer != nil
+	if p.tracking {
+		last.dirty = last.tracked
 	}
 	p.changed()
 	return nil
@@ -85,11 +88,11 @@ func (p *processors) Start(e vmm.Entry) error {
 	for _, c := range p.cpus {
 		c.now, c.idle = 0, 0
 		c.park()
-		c.rng = p.seed + uint64(c.id)*0xd1342543de82ef95
+		c.rng = p.randomSeed(c)
 	}
 	p.cpu = p.cpus[0]
 	p.cpu.enter(e)
-	p.rounds = rounds{rng: p.seed ^ 0x9fb21c651e98df25, turn: len(p.cpus)}
+	p.rounds = rounds{rng: p.turnSeed(), turn: len(p.cpus)}
 	p.changed()
 	p.started, p.stopping, p.tripleFault, p.dead = true, false, false, nil
 	return nil

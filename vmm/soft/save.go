@@ -78,8 +78,23 @@ func (p *processors) Load(b []byte) error {
 // Cleaned has the first store to each page told to its region's set of dirty
 // pages, from now on.
 func (p *processors) Cleaned() {
+	p.tracking = true
 	for _, r := range p.mem.regions {
 		r.dirty = r.tracked
 	}
 	p.forgetTranslations()
 }
+
+// Reseed makes the numbers to come, of RDRAND and of turns, those of another
+// seed.
+func (p *processors) Reseed(seed uint64) {
+	p.seed = seed
+	p.rounds.rng = p.turnSeed()
+	for _, c := range p.cpus {
+		c.rng = p.randomSeed(c)
+	}
+}
+
+// turnSeed and randomSeed are where streams of random numbers start.
+func (p *processors) turnSeed() uint64         { return p.seed ^ 0x9fb21c651e98df25 }
+func (p *processors) randomSeed(c *cpu) uint64 { return p.seed + uint64(c.id)*0xd1342543de82ef95 }
