@@ -99,17 +99,8 @@ func (v *VM) start(image *image) error {
 	if srat := v.srat(layout); srat != nil {
 		tables = append(tables, srat)
 	}
-	config := vmm.Config{
-		Memory: v.opts.Memory, CPUs: v.opts.CPUs, Engine: v.engine,
-		Seed:    bootSeed(v.x.lab.opts.Seed, v.opts.Seed, v.number, v.boots),
-		Date:    Epoch,
-		Console: &v.console,
-	}
-	if !v.opts.NoNVDIMM && v.opts.Slots > 0 {
-		config.Events = events
-	}
 	v.forgetFault()
-	m, err := vmm.Assemble(config)
+	m, err := vmm.Assemble(v.config())
 	if err != nil {
 		return err
 	}
@@ -122,13 +113,7 @@ func (v *VM) start(image *image) error {
 			return err
 		}
 	}
-	if hints := v.root.Hints(); hints != nil {
-		if err := m.AddMMIO(layout.Devices.Base, hints.Size(), hints); err != nil {
-			return err
-		}
-	}
-	mailbox := v.root.Mailbox(m.Memory(), layout.Reserved.Base)
-	if err := m.AddPort(nvdimm.MailboxPort, nvdimm.MailboxPorts, mailbox); err != nil {
+	if err := v.addDevices(); err != nil {
 		return err
 	}
 	err = m.Boot(vmm.Payload{
@@ -143,9 +128,38 @@ func (v *VM) start(image *image) error {
 	return nil
 }
 
+// config is the machine that the VM has when it is on.
+func (v *VM) config() vmm.Config {
+	config := vmm.Config{
+		Memory: v.opts.Memory, CPUs: v.opts.CPUs, Engine: v.engine,
+		Seed:    bootSeed(v.x.lab.opts.Seed, v.opts.Seed, v.place, v.boots),
+		Date:    Epoch,
+		Console: &v.console,
+	}
+	if !v.opts.NoNVDIMM && v.opts.Slots > 0 {
+		config.Events = events
+	}
+	return config
+}
+
+// addDevices adds those of the NVDIMM root device.
+func (v *VM) addDevices() error {
+	layout := vmm.NewLayout(v.opts.Memory)
+	if hints := v.root.Hints(); hints != nil {
+		if err := v.m.AddMMIO(layout.Devices.Base, hints.Size(), hints); err != nil {
+			return err
+		}
+	}
+	mailbox := v.root.Mailbox(v.m.Memory(), layout.Reserved.Base)
+	return v.m.AddPort(nvdimm.MailboxPort, nvdimm.MailboxPorts, mailbox)
+}
+
 // reserve takes the machine's memory from the gate, and gives it back in off.
 func (v *VM) reserve(ctx context.Context) error {
-	n := int64(v.opts.Memory) + machineOverhead
+	return v.reserveBytes(ctx, int64(v.opts.Memory)+machineOverhead)
+}
+
+func (v *VM) reserveBytes(ctx context.Context, n int64) error {
 	if err := v.x.lab.memory.acquire(ctx, n, v.x.held); err != nil {
 		return err
 	}

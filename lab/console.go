@@ -20,6 +20,22 @@ type console struct {
 	echo    io.Writer // where it goes besides, if anywhere
 }
 
+// save returns what the console holds now.
+func (c *console) save() console {
+	s := *c
+	s.echo = nil
+	s.text = c.text[:len(c.text):len(c.text)] // it only grows
+	s.watch = c.watch.save()
+	return s
+}
+
+// load makes the console what another was when it was saved.
+func (c *console) load(s console) {
+	s.echo = c.echo
+	s.watch = s.watch.save()
+	*c = s
+}
+
 // Write keeps p.
 func (c *console) Write(p []byte) (int, error) {
 	n := len(p)

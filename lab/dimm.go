@@ -30,7 +30,8 @@ type NVDIMM struct {
 	*nvdimm.DIMM
 	vm         *VM
 	backend    *Backend
-	hotPlugged bool // since the latest power-on
+	replaces   *Backend // of a fork's: the backend that this one is a copy of
+	hotPlugged bool     // since the latest power-on
 }
 
 // Backend is the memory behind the DIMM.
@@ -129,8 +130,7 @@ func (v *VM) showMemory(d *NVDIMM) error {
 		return &Error{Class: ClassHost, Err: err}
 	}
 	for i, p := range d.Pieces(mem) {
-		err := v.m.AddMemory(vmm.Region{Base: p.Addr, Mem: p.Mem, ReadOnly: d.backend.ReadOnly(), Observed: v.power.Blind() == nil, Revocable: d.backend.b.Revocable(), Dirty: p.Dirty})
-		if err != nil {
+		if err := v.m.AddMemory(v.region(d, p)); err != nil {
 			for _, p := range d.Pieces(mem)[:i] {
 				v.m.RemoveMemory(p.Addr)
 			}
@@ -138,6 +138,12 @@ func (v *VM) showMemory(d *NVDIMM) error {
 		}
 	}
 	return nil
+}
+
+// region is a piece of a DIMM as the machine has it.
+func (v *VM) region(d *NVDIMM, p nvdimm.Piece) vmm.Region {
+	return vmm.Region{Base: p.Addr, Mem: p.Mem, Dirty: p.Dirty,
+		ReadOnly: d.backend.ReadOnly(), Observed: v.power.Blind() == nil, Revocable: d.backend.b.Revocable()}
 }
 
 // Interleave makes one region of several DIMMs of a machine that is off; line

@@ -18,6 +18,7 @@ type Experiment struct {
 	dir      string
 	vms      []*VM
 	backends []*Backend
+	saved    []*VMSnapshot
 	releases []func() // of claims of files
 	held     int64    // bytes of the memory gate
 	closed   bool
@@ -159,6 +160,9 @@ func (x *Experiment) Close() error {
 	var errs []error
 	for _, v := range x.vms {
 		v.end()
+	}
+	for _, s := range x.saved {
+		errs = append(errs, s.close())
 	}
 	for _, b := range x.backends {
 		errs = append(errs, b.b.Close())

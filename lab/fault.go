@@ -31,6 +31,15 @@ type kernelFault struct {
 // A faultWatch looks for a fault in what a kernel says, a line at a time.
 type faultWatch struct{ fault *kernelFault }
 
+// save returns what the watch has seen up to now.
+func (w faultWatch) save() faultWatch {
+	if w.fault != nil {
+		fault := *w.fault
+		w.fault = &fault
+	}
+	return w
+}
+
 func (w *faultWatch) line(text string) {
 	panicked := strings.HasPrefix(text, "---[ end Kernel panic")
 	switch {

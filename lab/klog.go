@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -23,6 +24,22 @@ type kernelLog struct {
 }
 
 const beforeFault = 5 // lines of tail
+
+// in is the log of a guest that is a copy of this one, in its memory; nil for
+// what is kept in a snapshot.
+func (k *kernelLog) in(mem klog.Memory) kernelLog {
+	c := *k
+	c.watch = k.watch.save()
+	c.tail = slices.Clone(k.tail)
+	if k.log != nil {
+		c.log = k.log.In(mem, translateIn(mem))
+	}
+	return c
+}
+
+func translateIn(mem klog.Memory) klog.Translate {
+	return func(root, addr uint64) (uint64, bool) { return introspect.Translate(mem, root, addr) }
+}
 
 // readLog reads on in the kernel's log, if the kernel has one by now.
 func (v *VM) readLog() {
@@ -98,7 +115,7 @@ func (v *VM) lastWords() string {
 // this kernel had it, or at every page.
 func (v *VM) findLog() *klog.Log {
 	ram := v.m.Memory()
-	translate := func(root, addr uint64) (uint64, bool) { return introspect.Translate(ram, root, addr) }
+	translate := translateIn(ram)
 	if log := klog.At(ram, translate, v.image.note.Load()); log != nil {
 		return log
 	}

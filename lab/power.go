@@ -41,7 +41,7 @@ func (h powerHost) Attention() {
 func (h powerHost) Instructions() uint64 { return h.v.m.Stats().Instructions }
 
 func (h powerHost) Seed() uint64 {
-	return bootSeed(h.v.x.lab.opts.Seed, h.v.opts.Seed, h.v.number, -h.v.boots)
+	return bootSeed(h.v.x.lab.opts.Seed, h.v.opts.Seed, h.v.place, -h.v.boots)
 }
 
 func (h powerHost) Lost(err error) { h.v.lose(err) }

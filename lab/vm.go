@@ -16,38 +16,49 @@ import (
 // A VM is a machine and what is plugged into it. It may be switched on and off
 // many times.
 type VM struct {
+	vmState
+
 	x      *Experiment
 	number int // in its test, from 1
-	opts   VMOptions
+	origin *VM // that it was forked from
 	engine vmm.Engine
 	root   *nvdimm.Root
 	dimms  []*NVDIMM
+	power  *power.Tracker
+
+	m      *vmm.Machine // nil while off
+	client *proto.Client
+
+	console console
+	klog    kernelLog
+	tasks   *introspect.Tasks
+	lost    error // of the storage behind a DIMM
+	held    int64 // of the memory gate
+}
+
+// vmState is what a VM is besides its machine and its NVDIMMs. It is copied
+// to save it.
+type vmState struct {
+	opts  VMOptions
+	place int // number of the VM that the first of its forks was of: seeds depend on it
 
 	state  State
 	boots  int
-	m      *vmm.Machine // nil while off
-	client *proto.Client
 	tables [][]byte // of the latest power-on
 
 	replaced map[string][]byte // tables of the next power-on, by signature
 
-	clock   time.Duration
-	stats   vmm.Stats
-	console console
-	klog    kernelLog
-	image   *image // of the latest power-on
+	clock time.Duration // while off
+	stats vmm.Stats     // while off
+	image *image        // of the latest power-on
 
 	reported   bool  // somebody was told of this boot's fault
 	unreported error // the fault of an earlier boot, of which nobody was
 
 	nodes int // NUMA nodes of the latest power-on, 0 while off
-	power *power.Tracker
 
 	symbols *introspect.Symbols // of the latest power-on, once they were read
 	modules string              // that were loaded then
-	tasks   *introspect.Tasks
-	lost    error // of the storage behind a DIMM
-	held    int64 // of the memory gate
 }
 
 // State is what a VM is doing between two calls.
@@ -78,6 +89,13 @@ func (x *Experiment) VM(o VMOptions) (*VM, error) {
 	if err := vmm.CheckMemory(o.Memory); err != nil {
 		return nil, err
 	}
+	number := len(x.vms) + 1
+	return x.newVM(vmState{opts: o, place: number, state: Off}, engine)
+}
+
+// newVM makes a VM that has no machine.
+func (x *Experiment) newVM(s vmState, engine vmm.Engine) (*VM, error) {
+	o := &s.opts
 	layout := vmm.NewLayout(o.Memory)
 	root, err := nvdimm.NewRoot(nvdimm.Config{
 		Enabled: !o.NoNVDIMM, Slots: o.Slots, Memory: o.Memory, MaxMem: o.MaxMem,
@@ -88,7 +106,7 @@ func (x *Experiment) VM(o VMOptions) (*VM, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &VM{x: x, number: len(x.vms) + 1, opts: o, engine: engine, root: root, state: Off}
+	v := &VM{vmState: s, x: x, number: len(x.vms) + 1, engine: engine, root: root}
 	v.power = power.New(root, powerHost{v})
 	root.OnError, root.OnEvent, root.Clock = v.lose, v.tell, v.Clock
 	x.vms = append(x.vms, v)

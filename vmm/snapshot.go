@@ -84,6 +84,23 @@ func (m *Machine) Restore(s *Snapshot) error {
 	return nil
 }
 
+// CanFreeze says why the machine cannot be frozen now.
+func (m *Machine) CanFreeze() error {
+	if _, err := m.saver(); err != nil {
+		return fmt.Errorf("snapshot: %w", err)
+	}
+	return nil
+}
+
+// CanRestore says why the machine cannot become what it was at a snapshot in
+// place.
+func (m *Machine) CanRestore(s *Snapshot) error {
+	if _, err := m.saver(); err != nil {
+		return err
+	}
+	return m.fits(s)
+}
+
 // fits says why a snapshot cannot be restored.
 func (m *Machine) fits(s *Snapshot) error {
 	if err := s.of(m.engine.Name(), m.ram.size(), m.cpus, m.events); err != nil {

@@ -90,6 +90,14 @@ func At(mem Memory, translate Translate, addr uint64) *Log {
 	return log
 }
 
+// In is the log of a guest that is a copy of this one, in its memory, as far as
+// this one was read.
+func (l *Log) In(mem Memory, translate Translate) *Log {
+	c := *l
+	c.mem, c.translate = mem, translate
+	return &c
+}
+
 // Root is the physical address of the kernel's own page tables.
 func (l *Log) Root() uint64 { return l.root }
 

@@ -178,6 +178,15 @@ type Client struct {
 	err     error
 }
 
+// Fork returns a client for a guest that is a copy of this one's, between
+// requests: while one is under way it fails. Other files are opened by files.
+func (c *Client) Fork(files func(name string) (io.Reader, error)) (*Client, error) {
+	if len(c.calls) > 0 || len(c.streams) > 0 || len(c.answers) > 0 {
+		return nil, errors.New("a command is still running in the guest")
+	}
+	return &Client{Limit: c.Limit, Files: files, dec: c.dec.clone(), hello: c.hello, lastID: c.lastID, err: c.err}, nil
+}
+
 // Hello returns what the agent said first, once it has.
 func (c *Client) Hello() (Hello, bool) {
 	if c.hello == nil {

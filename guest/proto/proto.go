@@ -139,6 +139,11 @@ func (d *Decoder) Feed(b []byte) {
 	d.buf = append(d.buf, b...)
 }
 
+// clone returns a decoder of a stream that goes on like this one.
+func (d *Decoder) clone() Decoder {
+	return Decoder{buf: append([]byte(nil), d.buf[d.off:]...), err: d.err}
+}
+
 // Next returns the next whole frame, or false when more bytes are needed. An
 // error is final: the stream is out of step.
 func (d *Decoder) Next() (Frame, bool, error) {

@@ -1,0 +1,288 @@
+package lab
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"nvlab/internal/held"
+	"nvlab/nvdimm/persist"
+	"nvlab/vmm/soft"
+)
+
+// everything is what a VM is, for comparison.
+type everything struct {
+	states  []soft.State
+	clock   time.Duration
+	console string
+	id      string
+	disk    string
+}
+
+func everythingOf(t testing.TB, v *VM) everything {
+	t.Helper()
+	s, err := v.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := s.ID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := everything{clock: v.Clock(), console: v.Console(), id: id}
+	for _, d := range v.NVDIMMs() {
+		sum, err := d.Backend().SHA256(0, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.disk += sum
+	}
+	return e
+}
+
+func (e everything) differ(o everything) string {
+	switch {
+	case e.clock != o.clock:
+		return fmt.Sprintf("clocks %v and %v", e.clock, o.clock)
+	case e.console != o.console:
+		return fmt.Sprintf("consoles that end in %q and %q", tailOf(e.console), tailOf(o.console))
+	case e.disk != o.disk:
+		return "NVDIMMs that hold different bytes"
+	case e.id != o.id:
+		return fmt.Sprintf("snapshot ids %s and %s", e.id, o.id)
+	}
+	return ""
+}
+
+func tailOf(s string) string { return s[max(0, len(s)-300):] }
+
+// work changes RAM, label area and data of a VM, and leaves undecided stores.
+const work = `ndctl list -DR >/tmp/list; cat /tmp/list
+test -e /dev/pmem0 && { echo work; date +%N; dd if=/dev/urandom of=/dev/pmem0 bs=4k count=64 conv=notrunc 2>&1 | head -1; mkfs.ext4 -q -F /dev/pmem0 && mount -o dax /dev/pmem0 /mnt && echo hello >/mnt/file && sync && umount /mnt; }
+echo 'told to the console' >/dev/console; true`
+
+// TestForks boots a VM, takes it somewhere, and compares what follows: in the
+// VM that was snapshotted, in forks, restored in place, and in a VM of another
+// experiment that was never snapshotted.
+func TestForks(t *testing.T) {
+	do := func(v *VM) string { return mustRun(t, v, work) }
+	plain := vmExperiment(t)
+	p, _ := labelledVM(t, plain)
+	mustBoot(t, p)
+	mustRun(t, p, makeNamespace)
+	wantOut := do(p)
+	want := everythingOf(t, p)
+
+	x := vmExperiment(t)
+	v, disk := labelledVM(t, x)
+	mustBoot(t, v)
+	mustRun(t, v, makeNamespace)
+	s, err := v.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(what string, v *VM) {
+		t.Helper()
+		if out := do(v); out != wantOut {
+			t.Errorf("%s prints %q, want %q as without snapshots", what, out, wantOut)
+		}
+		if diff := want.differ(everythingOf(t, v)); diff != "" {
+			t.Errorf("without snapshots and %s: %s", what, diff)
+		}
+	}
+	fork := func(seed *uint64) *VM {
+		t.Helper()
+		f, err := s.Fork(t.Context(), seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	first := fork(nil)
+	check("a fork", first)
+	file, err := os.ReadFile(disk.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	check("the VM that was snapshotted", v)
+	if now, _ := os.ReadFile(disk.Path()); bytes.Equal(now, file) {
+		t.Error("the VM that was snapshotted did not write its file")
+	}
+	check("a fork that was made later", fork(nil))
+	file, _ = os.ReadFile(disk.Path())
+	for _, again := range []struct {
+		what string
+		v    *VM
+	}{{"the VM, restored", v}, {"the VM, restored again", v}, {"a fork, restored", first}} {
+		if err := again.v.Restore(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		check(again.what, again.v)
+	}
+	if now, _ := os.ReadFile(disk.Path()); !bytes.Equal(now, file) {
+		t.Error("a VM that was restored, or a fork, wrote the file")
+	}
+
+	// The guest has fetched its first random numbers already.
+	seed := uint64(7)
+	other := fork(&seed)
+	if out := mustRun(t, other, "head -c 256 /dev/hwrng | od -An -tx1"); out == mustRun(t, fork(nil), "head -c 256 /dev/hwrng | od -An -tx1") {
+		t.Errorf("a fork with another seed has the random numbers of one with the same, %s", out)
+	}
+
+	// The power fails: what was undecided at the snapshot is so in a fork.
+	for _, f := range []*VM{fork(nil), first} {
+		if err := f.Restore(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.PowerCut(persist.KeepNone); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// A fork boots again, as the VM would.
+	mustBoot(t, first)
+	if err := first.PowerOff(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestSnapshotRefuses has one clear line for each thing that cannot be done.
+func TestSnapshotRefuses(t *testing.T) {
+	x := vmExperiment(t)
+	v, _ := labelledVM(t, x)
+	off, err := v.Snapshot()
+	if err != nil {
+		t.Fatalf("a snapshot of a VM that is off: %v", err)
+	}
+	mustBoot(t, v)
+	s, err := v.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Restore(t.Context(), off); err != nil || v.State() != Off {
+		t.Errorf("Restore to a VM that was off = %v, and it is %s", err, v.State())
+	}
+	if err := v.Restore(t.Context(), s); err != nil || v.State() != Running {
+		t.Errorf("Restore of a VM that is off to one that runs = %v, and it is %s", err, v.State())
+	}
+	mustRun(t, v, "true")
+
+	o := VMOptions{Slots: 1, MaxMem: 4 << 30}
+	stranger, err := x.VM(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stranger.Restore(t.Context(), s); !errors.Is(err, ErrStranger) {
+		t.Errorf("Restore to a stranger's snapshot = %v, want %v", err, ErrStranger)
+	}
+	x.Close()
+	if _, err := v.Snapshot(); !errors.Is(err, ErrClosed) {
+		t.Errorf("Snapshot after the experiment = %v, want %v", err, ErrClosed)
+	}
+	if _, err := s.Fork(t.Context(), nil); !errors.Is(err, ErrClosed) {
+		t.Errorf("Fork after the experiment = %v, want %v", err, ErrClosed)
+	}
+	if err := v.Restore(t.Context(), s); !errors.Is(err, ErrClosed) {
+		t.Errorf("Restore after the experiment = %v, want %v", err, ErrClosed)
+	}
+	if _, err := s.ID(); !errors.Is(err, ErrClosed) {
+		t.Errorf("ID after the experiment = %v, want %v", err, ErrClosed)
+	}
+}
+
+// TestForksAreNotLost forks and resets many times, and looks at what is left
+// when the experiment is over.
+func TestForksAreNotLost(t *testing.T) {
+	forks := func(n int) {
+		x := vmExperiment(t)
+		v, _ := labelledVM(t, x)
+		mustBoot(t, v)
+		s, err := v.Snapshot()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range n {
+			f, err := s.Fork(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			if err := v.Restore(t.Context(), s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := x.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	forks(10)
+	before := held.Now(t)
+	forks(1000)
+	before.NoMore(t, "1,000 forks and 1,000 resets")
+}
+
+func BenchmarkFork(b *testing.B) {
+	x := vmExperiment(b)
+	v, _ := labelledVM(b, x)
+	mustBoot(b, v)
+	start := time.Now()
+	s, err := v.Snapshot()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(time.Since(start).Microseconds())/1e3, "ms-first-snapshot")
+	for b.Loop() {
+		f, err := s.Fork(b.Context(), nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		f.Kill()
+		b.StartTimer()
+	}
+}
+
+func BenchmarkReset(b *testing.B) {
+	x := vmExperiment(b)
+	v, _ := labelledVM(b, x)
+	mustBoot(b, v)
+	s, err := v.Snapshot()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if err := v.Restore(b.Context(), s); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkMountInForks has a VM mount, list and unmount ext4 with DAX, and go back.
+func BenchmarkMountInForks(b *testing.B) {
+	x := vmExperiment(b)
+	v, _ := labelledVM(b, x)
+	mustBoot(b, v)
+	mustRun(b, v, "ndctl create-namespace -m fsdax -M mem -a 4K && mkfs.ext4 -q /dev/pmem0 && mount -o dax /dev/pmem0 /mnt && echo hello >/mnt/file && umount /mnt && modprobe ext4")
+	s, err := v.Snapshot()
+	if err != nil {
+		b.Fatal(err)
+	}
+	f, err := s.Fork(b.Context(), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if out := mustRun(b, f, "mount -o dax /dev/pmem0 /mnt && ls /mnt && umount /mnt"); !strings.Contains(out, "file") {
+			b.Fatalf("ls says %q", out)
+		}
+		if err := f.Restore(b.Context(), s); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
