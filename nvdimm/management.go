@@ -15,6 +15,10 @@ const familyLabels = 0x8000
 // Family is whose _DSM the DIMM speaks, nil if it has labels only.
 func (d *DIMM) Family() *firmware.Family { return d.family }
 
+// hasLabelMethods says that the DIMM's ACPI device has _LSI, _LSR and _LSW: as
+// QEMU's has in any case, and one of a family if it has labels.
+func (d *DIMM) hasLabelMethods() bool { return d.family == nil || d.labelSize > 0 }
+
 // familyName is the family's name, or "".
 func (d *DIMM) familyName() string {
 	if d.family == nil {

@@ -54,6 +54,9 @@ func (r *Root) Plug(c PlugConfig) (*DIMM, error) {
 	if err := checkRegions(c.Regions, size); err != nil {
 		return nil, err
 	}
+	if f := c.Family; f != nil && f != firmware.Intel && c.LabelSize == 0 && c.Nodes > 0 {
+		return nil, fmt.Errorf("family=%q, label_size=0: a running machine's empty slots have methods for labels, and Linux takes a DIMM that has them and no labels for a broken one: label_size is at least %s", f.Name, units.Size(MinLabelSize))
+	}
 	slot, err := r.chooseSlot(c.Slot)
 	if err != nil {
 		return nil, err

@@ -64,10 +64,11 @@ func (r *Root) SSDT(mailbox uint64) ([]byte, error) {
 	body = append(body, labelMethods()...)
 	for slot := range r.config.Slots {
 		var family *firmware.Family
+		labels := true
 		if i := slices.IndexFunc(r.dimms, func(d *DIMM) bool { return d.slot == slot }); i >= 0 {
-			family = cmp.Or(r.dimms[i].family, firmware.Intel)
+			family, labels = cmp.Or(r.dimms[i].family, firmware.Intel), r.dimms[i].hasLabelMethods()
 		}
-		body = append(body, slotDevice(slot, r.handle(slot), family))
+		body = append(body, slotDevice(slot, r.handle(slot), family, labels))
 	}
 	body = append(body, healthMethod(r.config.Slots))
 	code, err := aml.Encode(aml.Device(RootPath, body...))
@@ -84,20 +85,26 @@ func pageField(units ...aml.FieldUnit) aml.Term {
 // slotDevice is the child that Linux looks for by its _ADR, the NFIT handle.
 // Its _DSM lets one family through to the device or, of an empty slot, which
 // may get any DIMM, all: to look through them costs time, as Linux asks for
-// many.
-func slotDevice(slot int, handleOf uint32, family *firmware.Family) aml.Term {
+// many. Methods for labels that fail make a DIMM of a family fail (Linux
+// dimm.c, nvdimm_probe); without labels it has none.
+func slotDevice(slot int, handleOf uint32, family *firmware.Family, labels bool) aml.Term {
 	handle := aml.Int(handleOf)
 	dsm := aml.Call("NDSD", handle, aml.Arg0, aml.Arg1, aml.Arg2, aml.Arg3)
 	if family != nil {
 		dsm = dsmOf(handle, family, aml.Arg0, aml.Arg1, aml.Arg2, aml.Arg3)
 	}
-	return aml.Device(slotName(slot),
+	body := []aml.Term{
 		aml.Name("_ADR", handle),
 		aml.Method("_DSM", 4, aml.NotSerialized, aml.Return(dsm)),
+	}
+	if !labels {
+		return aml.Device(slotName(slot), body...)
+	}
+	return aml.Device(slotName(slot), append(body,
 		aml.Method("_LSI", 0, aml.NotSerialized, aml.Return(aml.Call("NLSI", handle))),
 		aml.Method("_LSR", 2, aml.NotSerialized, aml.Return(aml.Call("NLSR", handle, aml.Arg0, aml.Arg1))),
 		aml.Method("_LSW", 3, aml.NotSerialized, aml.Return(aml.Call("NLSW", handle, aml.Arg0, aml.Arg1, aml.Arg2))),
-	)
+	)...)
 }
 
 // mailboxMethod is NCAL (handle, revision, function, argument): one call of

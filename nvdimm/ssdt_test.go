@@ -166,7 +166,7 @@ func scripted(t *testing.T, body ...aml.Term) []byte {
 	terms := []aml.Term{
 		aml.Name("SEEN", aml.Zero),
 		aml.Method("NCAL", 4, aml.Serialized, body...),
-		dsmMethod(), familiesMethod("NDSD", firmware.Families...), fitMethod(), slotDevice(0, 1, nil),
+		dsmMethod(), familiesMethod("NDSD", firmware.Families...), fitMethod(), slotDevice(0, 1, nil, true),
 	}
 	code, err := aml.Encode(aml.Device(RootPath, append(terms, labelMethods()...)...))
 	if err != nil {

@@ -38,7 +38,7 @@ func fallback(c *call, v *vm, keep persist.Keep) {
 }
 
 func powerCut(c *call, v *vm) (starlark.Value, error) {
-	keep := c.keep()
+	keep, save := c.keep(), c.oneOf("save", "ok", "fail")
 	if c.err != nil {
 		return nil, c.err
 	}
@@ -46,7 +46,13 @@ func powerCut(c *call, v *vm) (starlark.Value, error) {
 		assumption(c, v)
 	}
 	fallback(c, v, keep)
-	return nil, v.v.PowerCut(keep)
+	if err := v.v.PowerCut(keep); err != nil {
+		return nil, err
+	}
+	if save == "fail" {
+		v.v.FlushFails()
+	}
+	return nil, nil
 }
 
 func powerCutOn(c *call, v *vm) (starlark.Value, error) {
