@@ -51,6 +51,9 @@ var provoked = map[string][]string{
 	},
 	"document/hotplug.star/test_into_a_busy_guest": {`Error found in NVDIMM nmem\d flags: not_armed`, `region\d read-only, marking pmem\d read-only`},
 
+	"firmware/families.star/test_not_saved":  {`Error found in NVDIMM nmem0 flags: flush_fail`, `Error found in NVDIMM nmem1 flags: flush_fail`},
+	"firmware/security.star/test_passphrase": {`nmem0: is locked, failing probe`},
+
 	"faults/calls.star/test_calls_fail": {`probe of nmem0 failed with error -5`},
 	"faults/calls.star/test_fit":        {`new nfit deletes entries`, `failed to merge updated NFIT`},
 	"faults/calls.star/test_flags": {
