@@ -34,6 +34,33 @@ func defined(t *testing.T, path string) map[string]bool {
 	return tests
 }
 
+// TestFirmwareDocument: every test that docs/firmware.md names is there, and
+// every scenario of scenarios/firmware is named.
+func TestFirmwareDocument(t *testing.T) {
+	text, err := os.ReadFile("../docs/firmware.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := scenarioName.FindAllStringSubmatch(string(text), -1)
+	if len(names) == 0 {
+		t.Error("docs/firmware.md names no test")
+	}
+	for _, m := range names {
+		if !defined(t, m[1])[m[2]] {
+			t.Errorf("docs/firmware.md names %s of %s, which is not there", m[2], m[1])
+		}
+	}
+	files, err := filepath.Glob("firmware/*.star")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scenarios in firmware: %v", err)
+	}
+	for _, file := range files {
+		if !strings.Contains(string(text), "(../scenarios/"+file+")") {
+			t.Errorf("docs/firmware.md does not tell of %s", file)
+		}
+	}
+}
+
 // TestDocument: every test that docs/document.md names is there, and every
 // test of scenarios/document is named.
 func TestDocument(t *testing.T) {
