@@ -111,12 +111,12 @@ func quickstartOn(t *testing.T, kernel, release string, change ...func(*run.Opti
 		Paths: []string{"quickstart.star"}, Engine: "soft", Kernel: kernel, Verbose: true,
 		Stdout: &out, Stderr: &out, Progress: guest.Quiet,
 		Ended: func(_, name string, x *lab.Experiment) {
-			var consoles []string
+			var texts []string
 			for _, v := range x.VMs() {
-				consoles = append(consoles, v.Console())
+				texts = append(texts, v.Console())
 				said = strings.Contains(v.Console(), "Linux version "+release+" ")
 			}
-			checkConsoles(t, name+" on "+release, consoles)
+			heard.Check(t, name+" on "+release, texts)
 		},
 	}
 	for _, f := range change {

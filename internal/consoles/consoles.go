@@ -1,0 +1,56 @@
+// Package consoles reads, for tests, what guests' kernels said of ACPI and of
+// NVDIMMs.
+package consoles
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// noisy are lines that no guest prints but where a scenario provokes them.
+var noisy = regexp.MustCompile(`(?i)ACPI[^:]* (error|warning|exception)|(bios|firmware) (bug|error)|` +
+	`(nfit|nd_|nvdimm|pmem|btt|dax).*(error|warn|unknown|fail|invalid|read-only)|unstable|stall|lockup|\bWARNING:`)
+
+// Table is what tests of scenarios may hear.
+type Table struct {
+	// Provoked are the lines that a test provokes, as regular expressions, by
+	// scenario and test: each has to be there.
+	Provoked map[string][]string
+	// Tolerated are lines that a test may provoke, by how its name begins.
+	Tolerated map[string]*regexp.Regexp
+}
+
+// Check fails unless the consoles of one test have all that it provokes, and
+// nothing else that is noisy.
+func (table Table) Check(t testing.TB, name string, consoles []string) {
+	t.Helper()
+	var expect []*regexp.Regexp
+	for _, text := range table.Provoked[name] {
+		expect = append(expect, regexp.MustCompile(text))
+	}
+	found := make([]bool, len(expect))
+	var may *regexp.Regexp
+	for prefix, re := range table.Tolerated {
+		if strings.HasPrefix(name, prefix) {
+			may = re
+		}
+	}
+	for line := range strings.Lines(strings.Join(consoles, "\n")) {
+		line = strings.TrimRight(line, "\r\n")
+		expected := may != nil && may.MatchString(line)
+		for i, re := range expect {
+			if re.MatchString(line) {
+				expected, found[i] = true, true
+			}
+		}
+		if !expected && noisy.MatchString(line) {
+			t.Errorf("%s: the guest's kernel says: %s", name, line)
+		}
+	}
+	for i, re := range expect {
+		if !found[i] {
+			t.Errorf("%s: the guest's kernel does not say %q", name, re)
+		}
+	}
+}
