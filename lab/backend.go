@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"context"
 	"encoding/hex"
 	"fmt"
 
@@ -54,12 +55,12 @@ func (b *Backend) String() string { return b.b.String() }
 // What names the structure at an offset, such as "label[3]" or "data".
 func (b *Backend) What(off uint64) string { return b.b.What(off) }
 
-// Save writes what the backend holds to a new file.
-func (b *Backend) Save(path string) error {
+// Save writes what the backend holds to a new file. The end of ctx ends it.
+func (b *Backend) Save(ctx context.Context, path string) error {
 	if b.x.closed {
 		return ErrClosed
 	}
-	return b.b.Save(path)
+	return b.b.Save(ctx, path)
 }
 
 // ReadAt reads what the guest sees while a VM runs, the file's content

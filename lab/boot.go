@@ -65,7 +65,7 @@ func (v *VM) bootError(stop vmm.Stop, timeout time.Duration) error {
 	default:
 		why = "the machine ended in " + stop.String()
 	}
-	return &Error{Class: ClassBoot, Err: fmt.Errorf("the guest did not boot: %s", why), Console: v.lastWords()}
+	return &Error{Class: ClassBoot, Err: fmt.Errorf("the guest did not boot: %s", why), Console: v.lastMessages()}
 }
 
 // powerOn makes the machine, with the memory of its DIMMs.
@@ -160,11 +160,11 @@ func (v *VM) reserve(ctx context.Context) error {
 }
 
 func (v *VM) reserveBytes(ctx context.Context, n int64) error {
-	if err := v.x.lab.memory.acquire(ctx, n, v.x.held); err != nil {
+	if err := v.x.lab.memory.acquire(ctx, n, v.x.reserved); err != nil {
 		return err
 	}
-	v.held = n
-	v.x.held += n
+	v.reserved = n
+	v.x.reserved += n
 	return nil
 }
 
@@ -179,10 +179,10 @@ func (v *VM) off() {
 	for _, d := range v.dimms {
 		d.Unmap()
 	}
-	if v.held > 0 {
-		v.x.held -= v.held
-		v.x.lab.memory.release(v.held, v.x.held)
-		v.held = 0
+	if v.reserved > 0 {
+		v.x.reserved -= v.reserved
+		v.x.lab.memory.release(v.reserved, v.x.reserved)
+		v.reserved = 0
 	}
 	v.state, v.nodes = Off, 0
 }

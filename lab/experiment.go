@@ -20,7 +20,7 @@ type Experiment struct {
 	backends []*Backend
 	saved    []*VMSnapshot
 	releases []func() // of claims of files
-	held     int64    // bytes of the memory gate
+	reserved int64    // bytes of the memory gate
 	closed   bool
 }
 

@@ -23,9 +23,9 @@ var faultMarks = []string{
 
 // A kernelFault is a panic, an oops or a lockup, as the kernel told of it.
 type kernelFault struct {
-	line  string
-	told  bool // the kernel said all of it
-	fatal bool // and that it stops
+	line     string
+	complete bool // the kernel said all of it
+	fatal    bool // and that it stops
 }
 
 // A faultWatch looks for a fault in what a kernel says, a line at a time.
@@ -45,7 +45,7 @@ func (w *faultWatch) line(text string) {
 	switch {
 	case w.fault != nil:
 		w.fault.fatal = w.fault.fatal || panicked
-		w.fault.told = w.fault.told || panicked || strings.HasPrefix(text, "---[ end trace ")
+		w.fault.complete = w.fault.complete || panicked || strings.HasPrefix(text, "---[ end trace ")
 	case hasMark(text) || dieLine.MatchString(text):
 		w.fault = &kernelFault{line: text}
 	}

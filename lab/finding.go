@@ -7,9 +7,9 @@ import (
 	"nvlab/nvdimm/persist"
 )
 
-// maxTold is how many stores a finding lists of those that survived, and of
+// maxListed is how many stores a finding lists of those that survived, and of
 // those that did not.
-const maxTold = 8
+const maxListed = 8
 
 // Describe tells of a crash state: where the power failed, which stores
 // survived that need not have, and which did not.
@@ -38,7 +38,7 @@ func (t *Trace) list(b *strings.Builder, word string, ops []persist.Op) {
 		fmt.Fprintf(b, "  %s: no store\n", word)
 	}
 	for i, o := range ops {
-		if i == maxTold {
+		if i == maxListed {
 			fmt.Fprintf(b, "  %s: %d more\n", word, len(ops)-i)
 			break
 		}

@@ -97,14 +97,14 @@ func (v *VM) lostFault(ctx context.Context) error {
 		return err
 	}
 	if taint, _ := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64); taint&taintFault != 0 {
-		v.klog.watch.fault = &kernelFault{line: fmt.Sprintf("what it said of it was overwritten in its log (/proc/sys/kernel/tainted is %d)", taint), told: true}
+		v.klog.watch.fault = &kernelFault{line: fmt.Sprintf("what it said of it was overwritten in its log (/proc/sys/kernel/tainted is %d)", taint), complete: true}
 	}
 	return v.oops()
 }
 
-// lastWords are the last lines of the console, or of the log if that has a
+// lastMessages are the last lines of the console, or of the log if that has a
 // fault of which the console was not told.
-func (v *VM) lastWords() string {
+func (v *VM) lastMessages() string {
 	if v.klog.watch.fault != nil && v.console.watch.fault == nil {
 		return "(from the kernel's log in the guest's memory: the console was not told)\n" + strings.Join(v.klog.tail, "\n")
 	}

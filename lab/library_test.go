@@ -154,7 +154,7 @@ func TestClosed(t *testing.T) {
 		"backend.Diff":     second(disk.Diff(snapshot)),
 		"backend.Restore":  disk.Restore(snapshot),
 		"backend.Labels":   second(disk.Labels(0)),
-		"backend.Save":     disk.Save(t.TempDir() + "/saved"),
+		"backend.Save":     disk.Save(t.Context(), t.TempDir()+"/saved"),
 	} {
 		if !errors.Is(err, lab.ErrClosed) {
 			t.Errorf("%s after Close() = %v, want ErrClosed", name, err)

@@ -23,14 +23,15 @@ func newMemoryGate() *memoryGate {
 	return &memoryGate{free: AvailableMemory() / 4 * 3, change: make(chan struct{})}
 }
 
-// acquire takes n bytes for an experiment that holds `held`. It waits while
+// acquire takes n bytes for an experiment that has reserved so many already. It
+// waits while
 // there is less, unless nobody else holds any: then waiting would not help.
-func (g *memoryGate) acquire(ctx context.Context, n, held int64) error {
+func (g *memoryGate) acquire(ctx context.Context, n, reserved int64) error {
 	for {
 		g.mu.Lock()
-		if held > 0 || n <= g.free || g.inUse == 0 {
+		if reserved > 0 || n <= g.free || g.inUse == 0 {
 			g.free -= n
-			if held == 0 {
+			if reserved == 0 {
 				g.inUse++
 			}
 			g.mu.Unlock()
@@ -46,12 +47,12 @@ func (g *memoryGate) acquire(ctx context.Context, n, held int64) error {
 	}
 }
 
-// release gives n bytes back; held is what the experiment keeps.
-func (g *memoryGate) release(n, held int64) {
+// release gives n bytes back; reserved is what the experiment keeps.
+func (g *memoryGate) release(n, reserved int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.free += n
-	if held == 0 {
+	if reserved == 0 {
 		g.inUse--
 	}
 	close(g.change)

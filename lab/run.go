@@ -33,7 +33,7 @@ func (v *VM) run(ctx context.Context, timeout time.Duration, done func() bool) (
 	}
 	stop, err := v.m.Run(ctx, until, func() bool {
 		v.feed()
-		return done() || v.lost != nil || v.fallen() || v.power.Failed()
+		return done() || v.lost != nil || v.faulted() || v.power.Failed()
 	})
 	var lost *vmm.LostMemoryError
 	switch {
@@ -63,10 +63,10 @@ func (v *VM) feed() {
 	}
 }
 
-// fallen says that there is no point in going on: the kernel stopped, or it
-// told of a fault that fails the test. It lets the console have all of it.
-func (v *VM) fallen() bool {
-	ends := func(f *kernelFault) bool { return f != nil && (f.fatal || f.told && !v.opts.AllowOops) }
+// faulted says that there is no point in going on: the kernel stopped, or it
+// reported a fault that fails the test. It lets the console have all of it.
+func (v *VM) faulted() bool {
+	ends := func(f *kernelFault) bool { return f != nil && (f.fatal || f.complete && !v.opts.AllowOops) }
 	return ends(v.console.watch.fault) && ends(v.fault())
 }
 
@@ -137,7 +137,7 @@ func (v *VM) guestError(stop vmm.Stop, doing string, timeout time.Duration) erro
 	switch fault := v.fault(); {
 	case fault != nil && (fault.fatal || stop == vmm.StopReset):
 		why = "the guest's kernel panicked: " + fault.line
-	case fault != nil && v.fallen():
+	case fault != nil && v.faulted():
 		why = "the guest's kernel failed: " + fault.line
 	case stop == vmm.StopDeadline && fault != nil:
 		why = fmt.Sprintf("the guest's kernel failed (%s), and there was no end within %v of guest time", fault.line, timeout)
@@ -153,7 +153,7 @@ func (v *VM) guestError(stop vmm.Stop, doing string, timeout time.Duration) erro
 		why = "the guest's machine ended in: " + stop.String()
 	}
 	v.reported = true
-	err := &Error{Class: ClassGuest, Err: fmt.Errorf("%s: %s", doing, why), Console: v.lastWords()}
+	err := &Error{Class: ClassGuest, Err: fmt.Errorf("%s: %s", doing, why), Console: v.lastMessages()}
 	if stop != vmm.StopDeadline {
 		v.crash()
 	}
@@ -174,7 +174,7 @@ func (v *VM) oops() error {
 }
 
 func (v *VM) faultError(fault *kernelFault) error {
-	return &Error{Class: ClassGuest, Err: fmt.Errorf("the guest's kernel failed: %s", fault.line), Console: v.lastWords()}
+	return &Error{Class: ClassGuest, Err: fmt.Errorf("the guest's kernel failed: %s", fault.line), Console: v.lastMessages()}
 }
 
 // forgetFault is for the begin of a boot.

@@ -29,11 +29,11 @@ type VM struct {
 	m      *vmm.Machine // nil while off
 	client *proto.Client
 
-	console console
-	klog    kernelLog
-	tasks   *introspect.Tasks
-	lost    error // of the storage behind a DIMM
-	held    int64 // of the memory gate
+	console  console
+	klog     kernelLog
+	tasks    *introspect.Tasks
+	lost     error // of the storage behind a DIMM
+	reserved int64 // bytes of the memory gate
 }
 
 // vmState is what a VM is besides its machine and its NVDIMMs. It is copied

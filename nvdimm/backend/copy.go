@@ -2,6 +2,8 @@ package backend
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"fmt"
 	"os"
 
@@ -111,24 +113,36 @@ func (b *Backend) contents() *contents {
 	return s.contents
 }
 
-// copyTo writes what is not zero to a file of zeros.
-func (b *Backend) copyTo(f *os.File) error {
+// copyStep is how many bytes are copied between two looks at whether to go on.
+const copyStep = 16 << 20
+
+// copyTo writes what is not zero to a file of zeros. The end of ctx ends it.
+func (b *Backend) copyTo(ctx context.Context, f *os.File) error {
 	var failed error
-	err := b.walk(0, b.size, func(off int64, p []byte) {
+	write := func(off int64, p []byte) {
 		for ; len(p) > 0 && failed == nil; off, p = off+PageSize, p[PageSize:] {
 			if !bytes.Equal(p[:PageSize], zeroPage) {
 				_, failed = f.WriteAt(p[:PageSize], off)
 			}
 		}
-	})
-	if failed != nil {
-		return fmt.Errorf("%s: copying it: %w", b, failed)
 	}
-	return err
+	for at := int64(0); at < b.size; at += copyStep {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err := b.walk(at, min(at+copyStep, b.size), write); err != nil {
+			return err
+		}
+		if failed != nil {
+			return fmt.Errorf("%s: copying it: %w", b, failed)
+		}
+	}
+	return nil
 }
 
-// Save writes what the backend holds to a new file.
-func (b *Backend) Save(path string) error {
+// Save writes what the backend holds to a new file, which is not there if it
+// fails. The end of ctx ends it.
+func (b *Backend) Save(ctx context.Context, path string) (err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := b.check(0, 0); err != nil {
@@ -138,9 +152,13 @@ func (b *Backend) Save(path string) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() {
+		if err = cmp.Or(err, f.Close()); err != nil {
+			os.Remove(path)
+		}
+	}()
 	if err := f.Truncate(b.size); err != nil {
 		return err
 	}
-	return b.copyTo(f)
+	return b.copyTo(ctx, f)
 }

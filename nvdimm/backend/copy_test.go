@@ -2,6 +2,7 @@ package backend
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -65,7 +66,7 @@ func TestUseCopy(t *testing.T) {
 			t.Errorf("share=%v: another backend of the file reads %q, %q, %q", share, got[8:12], got[64:69], got[128:133])
 		}
 		saved := filepath.Join(t.TempDir(), "saved")
-		if err := b.Save(saved); err != nil {
+		if err := b.Save(t.Context(), saved); err != nil {
 			t.Fatal(err)
 		}
 		if copied, err := os.ReadFile(saved); err != nil || len(copied) != PageSize || !bytes.Equal(copied[:256], got) {
@@ -132,5 +133,34 @@ func TestRevert(t *testing.T) {
 		}
 		m.Close()
 		b.Close()
+	}
+}
+
+// A countdown is a context that ends after some looks at it.
+type countdown struct {
+	context.Context
+	looks int
+}
+
+func (c *countdown) Err() error {
+	if c.looks--; c.looks < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestSaveEnds: an interrupt ends the copy of a backend, however large it is, and
+// leaves no part of it.
+func TestSaveEnds(t *testing.T) {
+	b := newRAM(t, 4*copyStep+PageSize)
+	for looks := range 6 {
+		path := filepath.Join(t.TempDir(), "saved")
+		err := b.Save(&countdown{t.Context(), looks}, path)
+		if want := looks < 5; (err != nil) != want {
+			t.Errorf("Save that is interrupted at the step after %d of 5 = %v, want an error: %v", looks, err, want)
+		}
+		if _, there := os.Stat(path); (there == nil) != (err == nil) {
+			t.Errorf("Save = %v, and its file is there: %v", err, there == nil)
+		}
 	}
 }

@@ -217,9 +217,6 @@ func (a *artifacts) keepState(ctx context.Context, b *lab.Backend, to string) er
 		if n := total(data); n > room {
 			return 0, &leftOutError{b.Path(), n, "its crash state"}
 		}
-		if ctx.Err() != nil {
-			return 0, context.Cause(ctx)
-		}
-		return total(data), b.Save(to)
+		return total(data), b.Save(ctx, to)
 	})
 }
