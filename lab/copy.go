@@ -35,6 +35,16 @@ func (x *Experiment) useCopy(b *Backend) error {
 	return nil
 }
 
+// spreadCopy has other backends on the same part of a file see the copy that a
+// backend has become by a restore.
+func (x *Experiment) spreadCopy(b *Backend) {
+	for _, o := range x.backends {
+		if b.b.Copied() && o != b && o.overlaps(b) && o.offset == b.offset && o.Size() == b.Size() {
+			o.b.ShareCopy(b.b)
+		}
+	}
+}
+
 // overlaps says that two backends have bytes of one file in common.
 func (b *Backend) overlaps(o *Backend) bool {
 	return b.real != "" && b.real == o.real && b.offset < o.offset+o.Size() && o.offset < b.offset+b.Size()

@@ -196,6 +196,7 @@ func (v *VM) become(s *VMSnapshot, backends backendsOf) {
 		h := backends.handles[d.Slot()]
 		h.DIMM, h.hotPlugged = d, s.dimms[i].hotPlugged
 		v.dimms = append(v.dimms, h)
+		v.x.spreadCopy(h.backend)
 	}
 }
 

@@ -43,6 +43,8 @@ func (t *T) use(h handle) {
 		}
 	case *dimm:
 		t.use(h.vm)
+	case *vmSnapshot:
+		t.use(h.vm)
 	case *trace:
 		t.use(h.vm)
 	case *state:

@@ -29,7 +29,7 @@ func (k *class[H]) topic() topic {
 func topics() []topic {
 	return []topic{
 		tClass.topic(), backendClass.topic(), vmClass.topic(), dimmClass.topic(), resultClass.topic(),
-		checkClass.topic(), predeclared, traceClass.topic(), stateClass.topic(),
+		checkClass.topic(), predeclared, traceClass.topic(), stateClass.topic(), snapshotClass.topic(),
 	}
 }
 

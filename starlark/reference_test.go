@@ -54,6 +54,7 @@ func TestContract(t *testing.T) {
 		trace.stores trace.flushes trace.fences trace.epochs trace.label_writes trace.ops
 		trace.missing_flushes trace.crash_states
 		state.id state.at state.kept state.lost state.apply
+		vm.snapshot vm.restore vm.fork vm.nvdimms vm.nvdimm snapshot.fork snapshot.id
 		nvdimm.fail nvdimm.tear nvdimm.flags vm.interleave nvdimm.flush_hint_writes
 		struct json KiB MiB GiB TiB`) {
 		if text, err := Doc(name); err != nil || !strings.HasPrefix(text, name) {

@@ -18,6 +18,7 @@ type vm struct {
 	v      *lab.VM
 	made   string  // the call that made it
 	latest *result // of a command
+	dimms  []*dimm // that a scenario has handles of
 }
 
 func (v *vm) alive() error                             { return v.t.alive() }
@@ -152,6 +153,20 @@ A shell's exit status is that of its last command: "false; echo x" and "false | 
 		call: func(c *call, v *vm) (starlark.Value, error) { return nil, v.v.Reboot(c.ctx()) }},
 	{name: "kill", sig: `()`, doc: `Ends the VM as kill -9 of its process would.`,
 		call: func(c *call, v *vm) (starlark.Value, error) { return nil, v.v.Kill() }},
+	{name: "snapshot", sig: `()`,
+		doc:  `All that the VM is at this moment → snapshot: processors, memory, devices, guest clock, random streams, console text, plugged NVDIMMs with their contents and what of them is durable, armed cuts and faults. The VM is running or off, and goes on. A snapshot of a VM whose file another running VM maps is an error; so is one while a trace is being recorded.`,
+		call: takeSnapshot},
+	{name: "restore", sig: `(snapshot)`,
+		doc:  `The VM is that again, in place, and the same calls give the same bytes as they did the first time. The snapshot is its own, or of the VM that it was forked from. What it writes to its NVDIMMs from then on goes to copies in memory; files stay as they are.`,
+		call: restoreVM},
+	{name: "fork", sig: `(*, seed=None)`,
+		doc:  `vm.snapshot().fork(): another VM that goes on from here → vm.`,
+		call: forkVM},
+	{name: "nvdimms", doc: `What is plugged, in slot order: a list of nvdimm. A fork has handles of its own.`,
+		get: listNVDIMMs},
+	{name: "nvdimm", sig: `(id)`,
+		doc:  `The plugged NVDIMM with that id → nvdimm.`,
+		call: findNVDIMM},
 	{name: "console", sig: `()`, doc: `What the guest printed on its console so far, over all boots; lines end in "\n".`,
 		call: func(c *call, v *vm) (starlark.Value, error) {
 			return readable(strings.ReplaceAll(v.v.Console(), "\r\n", "\n")), nil
@@ -287,7 +302,9 @@ func plug(c *call, v *vm) (starlark.Value, error) {
 	if lost := b.b.Size() - o.LabelSize - d.Size(); lost > 0 {
 		v.t.note(c.thread, "%s: %s at the end of its memory are out of the guest's reach: what the guest sees is a multiple of %s", d.ID(), sizeOrBytes(lost), FormatSize(b.b.Align()))
 	}
-	return &dimm{v, d, b, c.paste("vm.plug")}, nil
+	h := &dimm{v, d, b, c.paste("vm.plug")}
+	v.dimms = append(v.dimms, h)
+	return h, nil
 }
 
 // integer is an unsigned number that an argument holds, nil for None.
