@@ -24,3 +24,13 @@ func (m *Machine) Observe(o observe.Observer) error {
 	p.Observe(o)
 	return nil
 }
+
+// WatchLoads has an observer told of loads from lines of Regions with Observed
+// set. The error says that the engine cannot see them.
+func (m *Machine) WatchLoads(w *observe.Watch, o observe.LoadObserver) error {
+	p, ok := m.procs.(observe.LoadWatcher)
+	if !ok {
+		return fmt.Errorf("the %s engine runs the guest's instructions on the host's processor, which does not show single loads", m.engine)
+	}
+	return p.WatchLoads(w, o)
+}

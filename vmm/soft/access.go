@@ -1,6 +1,10 @@
 package soft
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"nvlab/vmm/observe"
+)
 
 // span is up to 16 bytes of memory, translated: n1 bytes at pa and the rest at
 // pb, the next page. Translating before any effect is what makes a fault
@@ -344,6 +348,9 @@ func (c *cpu) setSP(sp uint64) {
 // readCode copies instruction bytes from a physical address within a page.
 func (c *cpu) readCode(pa uint64, b []byte) {
 	if r := c.p.mem.find(pa); r != nil {
+		if c.p.watch != nil {
+			c.observeLoad(r, pa-r.base, uint64(len(b)), observe.Fetch)
+		}
 		copy(b, r.mem[pa-r.base:])
 		return
 	}

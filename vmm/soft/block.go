@@ -278,6 +278,7 @@ func (c *cpu) lookup(rip uint64) uint32 {
 	if !ok {
 		return 0
 	}
+	c.observeFetches(pa)
 	b := &c.p.cache
 	page := rip &^ pageMask
 	k := b.find(pa, page, anyPage, c.mode)
@@ -330,6 +331,7 @@ func (c *cpu) secondPage(rip, pa uint64) (uint64, bool) {
 	if !ok {
 		return 0, false
 	}
+	c.observeFetches(pb)
 	if c.p.mem.find(pb) == nil || pb == pa&^pageMask {
 		return 0, true
 	}

@@ -177,6 +177,9 @@ func (c *cpu) readPhys(pa uint64, n uint8) uint64 {
 		return c.apic.readMMIO(pa&pageMask, n)
 	}
 	if r := c.p.mem.find(pa); r != nil {
+		if c.p.watch != nil {
+			c.observeLoad(r, pa-r.base, uint64(n), 0)
+		}
 		return getLE(r.mem[pa-r.base:], n)
 	}
 	c.orderNow(observe.Uncached)

@@ -1,5 +1,7 @@
 package soft
 
+import "nvlab/vmm/observe"
+
 // Bits of paging-structure entries (SDM 3A, 4.5.4).
 const (
 	pteP  = 1 << 0
@@ -96,6 +98,9 @@ func (c *cpu) walk(va uint64, set int, kind access) (uint64, bool) {
 		r := c.p.mem.find(at)
 		entry = ^uint64(0) // a table that is no memory
 		if r != nil {
+			if c.p.watch != nil {
+				c.observeLoad(r, at-r.base, 8, observe.Walk)
+			}
 			entry = le.Uint64(r.mem[at-r.base:])
 			regions[level], offs[level] = r, at-r.base
 		}

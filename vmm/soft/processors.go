@@ -31,6 +31,8 @@ type processors struct {
 	freeTables []uint32
 
 	observer observe.Observer // nil if nobody looks
+	watch    *observe.Watch   // whose loads are told to loads; nil if none
+	loads    observe.LoadObserver
 
 	tracking    bool // dirty pages are told
 	started     bool

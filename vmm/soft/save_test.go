@@ -34,7 +34,7 @@ var notSaved = map[reflect.Type]map[string]string{
 	reflect.TypeFor[lapic](): {"cpu": "wiring"},
 	reflect.TypeFor[processors](): {
 		"bus": "wiring", "seed": "of the ProcessorSpec", "parking": "of the ProcessorSpec", "cpuid": "of the ProcessorSpec",
-		"mem": "the machine's", "cpus": "saved one by one", "cpu": "saved as a number", "observer": "wiring",
+		"mem": "the machine's", "cpus": "saved one by one", "cpu": "saved as a number", "observer": "wiring", "watch": "wiring", "loads": "wiring",
 		"cache": "derived of memory", "lastGen": "derived: of the jump cache", "tables": "derived: of the TLB", "freeTables": "derived: of the TLB",
 		"tracking": "the machine's: set by Cleaned", "stopping": "false between Runs", "kick": "of the host", "dead": "not saved then", "exact": "of tests",
 		"tripleFault": "saved as savedProcessors.triple",

@@ -124,6 +124,9 @@ func (c *cpu) moveBytes(seg uint8, src, dst, n uint64, size uint8) uint64 {
 	if !ok {
 		return 0
 	}
+	if c.p.watch != nil {
+		c.observeMove(src, n*uint64(size), size)
+	}
 	to, ok := c.plainPage(dst, accessWrite)
 	if !ok {
 		return c.storeEach(dst, n, size, func(i uint64) uint64 { return getLE(from[src&pageMask+i:], size) })

@@ -1,0 +1,74 @@
+package soft
+
+import "nvlab/vmm/observe"
+
+var _ observe.LoadWatcher = (*processors)(nil)
+
+// WatchLoads tells o of loads from the lines of w, in observed memory. Pages with
+// such a line have no place in the fast half of the TLB, so that loads from
+// them are the executor's. The guest cannot tell. It must not be called within
+// Run.
+func (p *processors) WatchLoads(w *observe.Watch, o observe.LoadObserver) error {
+	p.watch, p.loads = w, o
+	p.forgetTranslations()
+	return nil
+}
+
+// observeLoad tells of the watched lines among n bytes at off of r, within one
+// page.
+func (c *cpu) observeLoad(r *region, off, n uint64, kind observe.LoadKind) {
+	if !r.observed || c.p.watch.Page(r.base+off) == 0 {
+		return
+	}
+	for end := off + n; off < end; {
+		next := min(end, (off|63)+1)
+		if c.p.watch.Has(r.base + off) {
+			e := observe.Load{At: c.here(), Base: r.base, Offset: off, Size: uint8(next - off), Kind: kind}
+			if c.p.loads.Load(&e) && c.p.watch.Drop(r.base+off) {
+				c.p.unwatched(r.base + off)
+				return
+			}
+		}
+		off = next
+	}
+}
+
+// observeMove tells of n bytes that a string instruction with elements of size
+// bytes loads from va on, in the direction of DF, within one page.
+func (c *cpu) observeMove(va, n uint64, size uint8) {
+	pa, ok := c.translate(va, c.privilege(), accessRead)
+	r := c.p.mem.find(pa)
+	if !ok || r == nil {
+		return
+	}
+	off := pa - r.base
+	if c.flags&flagDF != 0 {
+		off -= n - uint64(size)
+	}
+	c.observeLoad(r, off, n, 0)
+}
+
+// unwatched is for a page whose last line needs no more watching.
+func (p *processors) unwatched(pa uint64) {
+	for _, c := range p.cpus {
+		for s := range c.tlbs {
+			t := &c.tlbs[s]
+			for _, i := range t.filled {
+				if t.meta[i].vtag != noTag && t.meta[i].pa>>pageShift == pa>>pageShift {
+					t.drop(i)
+				}
+			}
+		}
+	}
+}
+
+// observeFetches tells of all watched lines of the page that a block is of: what
+// of it executes is not looked at again.
+func (c *cpu) observeFetches(pa uint64) {
+	if c.p.watch == nil || c.p.watch.Page(pa) == 0 {
+		return
+	}
+	if r := c.p.mem.find(pa); r != nil {
+		c.observeLoad(r, pa&^pageMask-r.base, pageSize, observe.Fetch)
+	}
+}
