@@ -85,10 +85,15 @@ func (l *line) enumerate(units []unit, most int) (list []content, whole bool) {
 	if !whole {
 		return []content{none, all}, false
 	}
-	// Sets of several sizes may give the same contents; that of all of them is
-	// the last.
-	list = slices.DeleteFunc(list, func(c content) bool { return c.bytes == all.bytes })
-	return append(list, all), true
+	// Sets of several sizes may give the same contents: that of all of them is
+	// the last. Where that is what is durable too, it is the first as well, for
+	// neither of them is torn.
+	last := func(c content) bool { return c.bytes == all.bytes }
+	torn := slices.DeleteFunc(list[1:], last)
+	if len(torn) == 0 && last(none) {
+		return []content{all}, true
+	}
+	return append(list[:1+len(torn)], all), true
 }
 
 // nothing is the content without ops.

@@ -22,6 +22,7 @@ type phase struct {
 	n        int
 	patience int   // states without a new one that end it; 0 for no end
 	order    []int // of 'x'; nil if it is that of their numbers
+	torn     bool  // lines may be torn, and all states where none is come before
 }
 
 // maxDraws bounds the states that are drawn of a point with more than
@@ -40,13 +41,18 @@ func (p *point) walk(s *Search) *walk {
 	switch {
 	case p.small():
 		all := phase{method: 'x', n: int(p.total.Int64())}
-		if s.steps != nil && s.Seed == 0 {
-			all.order = p.plainFirst()
-		} else if s.steps != nil {
-			all.order = p.stride()
-		}
 		w.phases = []phase{all}
-	case s.Limit > 0 && s.Seed == 0:
+		if s.plainFirst() {
+			order, plain := p.plainFirst()
+			w.phases = []phase{
+				{method: 'x', n: plain, order: order[:plain]},
+				{method: 'x', n: len(order) - plain, order: order[plain:], torn: true},
+			}
+		} else if s.steps != nil {
+			w.phases[0].order = p.stride()
+		}
+	case s.plainFirst():
+		any.torn = true
 		w.phases = []phase{{method: 'p', n: maxDraws, patience: patience + 4*len(p.lines)}, any}
 		w.own = map[hash]bool{}
 	default:
@@ -56,9 +62,14 @@ func (p *point) walk(s *Search) *walk {
 	return w
 }
 
+// plainFirst says that no state with a torn line is visited, at any point, as
+// long as there are others.
+func (s *Search) plainFirst() bool { return s.Limit > 0 && s.Seed == 0 }
+
 // plainFirst orders the states of a small point: by how many lines are torn,
-// then by how many are unlike the others.
-func (p *point) plainFirst() []int {
+// then by how many are unlike the others. In the first of them, which are
+// counted, none is torn.
+func (p *point) plainFirst() (order []int, plain int) {
 	type rank struct{ k, torn, odd int }
 	list := make([]rank, p.total.Int64())
 	for k := range list {
@@ -77,11 +88,13 @@ func (p *point) plainFirst() []int {
 		list[k] = rank{k, torn, min(kept, len(p.known)-kept)}
 	}
 	slices.SortStableFunc(list, func(x, y rank) int { return cmp.Or(cmp.Compare(x.torn, y.torn), cmp.Compare(x.odd, y.odd)) })
-	order := make([]int, len(list))
-	for i, r := range list {
-		order[i] = r.k
+	for _, r := range list {
+		order = append(order, r.k)
+		if r.torn == 0 {
+			plain++
+		}
 	}
-	return order
+	return order, plain
 }
 
 // stride orders the states of a small point, from one that the seed chooses, in
@@ -105,6 +118,16 @@ func gcd(a, b int) int {
 		a, b = b, a%b
 	}
 	return a
+}
+
+// torn says that the next state may have a torn line, if there is one.
+func (w *walk) torn() bool {
+	for i := range w.phases {
+		if f := &w.phases[i]; i > 0 || w.k < f.n && (f.patience == 0 || w.stale < f.patience) {
+			return f.torn
+		}
+	}
+	return false
 }
 
 // next is the next state and what its id says, until there are no more.
@@ -144,22 +167,54 @@ func (w *walk) fresh(h hash) bool {
 }
 
 // share divides the search's limit between its points, as far as they have
-// states: what a point cannot use goes to others.
+// states: what a point cannot use goes to others, before it or after it.
 func (s *Search) share(j *Journal) {
 	if s.Limit <= 0 {
 		return
 	}
-	sizes := s.sizes(j)
-	s.steps = make([]int, len(sizes))
+	all := s.sizes(j)
+	s.steps = make([]int, len(all))
 	seen := map[hash]bool{}
-	for range maxRounds {
+	if s.plainFirst() {
+		s.deal(j, slices.Clone(all), true, seen)
+	}
+	s.deal(j, all, false, seen)
+	s.Cut = s.leftOut(j, all, seen)
+}
+
+// leftOut says that the points have states that were not dealt.
+func (s *Search) leftOut(j *Journal, sizes []int, seen map[hash]bool) bool {
+	at := 0
+	for r := j.replayAs(s.Reading); ; r.step() {
+		if s.wants(r) {
+			if sizes[at] > 0 {
+				if _, more := s.take(r.point(), s.steps[at], 0, false, seen); more {
+					return true
+				}
+			}
+			at++
+		}
+		if !r.more {
+			return false
+		}
+	}
+}
+
+// deal gives the points of a limit what is left of it, only states in which no
+// line is torn if it says so. A point that has no more of them has size 0 then.
+func (s *Search) deal(j *Journal, sizes []int, plain bool, seen map[hash]bool) {
+	for round := range maxRounds {
 		takes := divide(s.Limit-len(seen), sizes)
 		at := 0
 		for r := j.replayAs(s.Reading); ; r.step() {
 			if s.wants(r) {
 				if sizes[at] > 0 {
+					n := takes[at]
+					if round == maxRounds-1 {
+						n = s.Limit - len(seen) // who comes first
+					}
 					var more bool
-					if s.steps[at], more = s.take(r.point(), s.steps[at], takes[at], seen); !more {
+					if s.steps[at], more = s.take(r.point(), s.steps[at], n, plain, seen); !more {
 						sizes[at] = 0
 					}
 				}
@@ -173,13 +228,10 @@ func (s *Search) share(j *Journal) {
 			break
 		}
 	}
-	for _, n := range sizes {
-		s.Cut = s.Cut || n > 0
-	}
 }
 
 // maxRounds bounds how often a limit is shared anew, as many states turned out
-// to be those of other events.
+// to be those of other events. In the last round a point takes all that it can.
 const maxRounds = 5
 
 // sizes is how many states each point has, at least, up to the limit.
@@ -215,10 +267,14 @@ func divide(n int, sizes []int) []int {
 }
 
 // take goes on in a walk after some steps, up to so many new states, and says
-// how far it came and whether there are more.
-func (s *Search) take(p *point, done, states int, seen map[hash]bool) (steps int, more bool) {
+// how far it came and whether there are more: more without torn lines, if those
+// are asked for.
+func (s *Search) take(p *point, done, states int, plain bool, seen map[hash]bool) (steps int, more bool) {
 	w := p.walk(s)
 	for steps = 0; ; steps++ {
+		if plain && w.torn() {
+			return steps, false
+		}
 		c, _, ok := w.next()
 		if !ok {
 			return steps, false
