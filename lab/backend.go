@@ -14,8 +14,9 @@ import (
 type Backend struct {
 	b      *backend.Backend
 	x      *Experiment
-	real   string // path of the file, without symbolic links; "" of memory
-	offset uint64 // of the backend within it
+	real   string                 // path of the file, without symbolic links; "" of memory
+	offset uint64                 // of the backend within it
+	reads  func(offset, n uint64) // of an exploration: told of what the host looks at; nil if nobody asks
 
 	contended bool // when it was opened, another process wrote the file as well
 }
@@ -60,6 +61,7 @@ func (b *Backend) Save(ctx context.Context, path string) error {
 	if b.x.closed {
 		return ErrClosed
 	}
+	b.looks(0, b.Size())
 	return b.b.Save(ctx, path)
 }
 
@@ -69,7 +71,15 @@ func (b *Backend) ReadAt(p []byte, off int64) (int, error) {
 	if b.x.closed {
 		return 0, ErrClosed
 	}
+	b.looks(uint64(off), uint64(len(p)))
 	return b.b.ReadAt(p, off)
+}
+
+// looks tells an exploration that the host looks at bytes.
+func (b *Backend) looks(offset, n uint64) {
+	if b.reads != nil {
+		b.reads(offset, n)
+	}
 }
 
 // Restore makes the backend what it was at a snapshot of it. No VM maps it.
@@ -134,6 +144,7 @@ func (b *Backend) SHA256(offset uint64, length *uint64) (string, error) {
 	if length != nil {
 		n = *length
 	}
+	b.looks(offset, n)
 	sum, err := b.b.SHA256(offset, n)
 	return hex.EncodeToString(sum[:]), err
 }
@@ -149,6 +160,7 @@ func (b *Backend) Snapshot() (*Snapshot, error) {
 	if b.x.closed {
 		return nil, ErrClosed
 	}
+	b.looks(0, b.Size())
 	return b.b.Snapshot()
 }
 
@@ -157,6 +169,7 @@ func (b *Backend) Diff(s *Snapshot) ([]Change, error) {
 	if b.x.closed {
 		return nil, ErrClosed
 	}
+	b.looks(0, b.Size())
 	return b.b.Diff(s)
 }
 
@@ -166,5 +179,6 @@ func (b *Backend) Labels(labelSize uint64) (*label.Area, error) {
 	if b.x.closed {
 		return nil, ErrClosed
 	}
+	b.looks(0, b.Size())
 	return b.b.Labels(labelSize)
 }

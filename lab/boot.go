@@ -116,6 +116,11 @@ func (v *VM) start(image *image) error {
 	if err := v.addDevices(); err != nil {
 		return err
 	}
+	if v.reads != nil {
+		if err := v.armReads(); err != nil {
+			return err
+		}
+	}
 	err = m.Boot(vmm.Payload{
 		Kernel: image.kernel, Initrd: image.initrd, InitrdSize: image.initrd.Size(),
 		Cmdline: v.cmdline(), Tables: v.replaceTables(tables),

@@ -51,6 +51,9 @@ func (v *VM) Snapshot() (_ *VMSnapshot, err error) {
 	case v.state == Crashed:
 		return nil, &StateError{State: Crashed, Next: StepRevive}
 	}
+	for _, d := range v.dimms {
+		d.backend.looks(0, d.backend.Size()) // whoever goes on from here is not watched
+	}
 	s := &VMSnapshot{vm: v}
 	if v.m != nil {
 		if err := v.m.CanFreeze(); err != nil {

@@ -32,8 +32,9 @@ type VM struct {
 	console  console
 	klog     kernelLog
 	tasks    *introspect.Tasks
-	lost     error // of the storage behind a DIMM
-	reserved int64 // bytes of the memory gate
+	reads    *readWatch // of an exploration; nil if nobody looks
+	lost     error      // of the storage behind a DIMM
+	reserved int64      // bytes of the memory gate
 }
 
 // vmState is what a VM is besides its machine and its NVDIMMs. It is copied

@@ -52,7 +52,7 @@ func TestContract(t *testing.T) {
 		check.eq check.ne check.true check.false check.lt check.le check.gt check.ge check.contains
 		check.not_contains check.matches check.bytes_eq check.fails
 		trace.stores trace.flushes trace.fences trace.epochs trace.label_writes trace.ops
-		trace.missing_flushes trace.crash_states
+		trace.missing_flushes trace.crash_states trace.explore
 		state.id state.at state.kept state.lost state.apply
 		vm.snapshot vm.restore vm.fork vm.nvdimms vm.nvdimm snapshot.fork snapshot.id
 		nvdimm.fail nvdimm.tear nvdimm.flags vm.interleave nvdimm.flush_hint_writes

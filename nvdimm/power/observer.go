@@ -33,6 +33,9 @@ func (t *Tracker) Store(e *observe.Store) {
 			return
 		}
 	}
+	if t.watcher != nil {
+		t.watcher.Store(e)
+	}
 	if t.recording != nil {
 		t.recording.Journal.Store(e)
 	}
@@ -122,6 +125,9 @@ func (t *Tracker) call(c *nvdimm.Call) {
 	slot := noSlot
 	if c.DIMM != nil {
 		slot = c.DIMM.Slot()
+		if t.watcher != nil {
+			t.watcher.Call(slot)
+		}
 	}
 	if c.Data != "" && t.strikes(LabelWrite, slot, uint64(c.Offset), uint64(c.Length)) {
 		c.Status = nvdimm.StatusFailed

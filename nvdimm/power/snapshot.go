@@ -81,7 +81,7 @@ func (t *Tracker) Restore(s *Snapshot, backends map[int]*backend.Backend, attach
 	if err := t.root.Load(s.Root, backends); err != nil {
 		return nil, err
 	}
-	*t = Tracker{root: t.root, host: t.host}
+	*t = Tracker{root: t.root, host: t.host, watcher: t.watcher}
 	now := map[*nvdimm.DIMM]bool{}
 	for _, d := range t.root.DIMMs() {
 		now[d] = true

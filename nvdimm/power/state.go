@@ -82,7 +82,7 @@ func cloneEpochs(epochs map[int]*backend.Snapshot) map[int]*backend.Snapshot {
 // for PowerOn, and not called for a machine that is off. A tracker that fails to
 // load is off.
 func (t *Tracker) Load(s *State, attach func(observe.Observer) error) error {
-	*t = Tracker{root: t.root, host: t.host, counted: s.Counted, faults: slices.Clone(s.Faults)}
+	*t = Tracker{root: t.root, host: t.host, watcher: t.watcher, counted: s.Counted, faults: slices.Clone(s.Faults)}
 	if s.Armed != nil {
 		armed := *s.Armed
 		t.armed = &armed

@@ -48,7 +48,20 @@ type Tracker struct {
 	faults  []Fault
 
 	recording *Recording
+	watcher   Watcher
 }
+
+// A Watcher is told of stores to DIMMs before they are visible, and of calls of
+// a DIMM's functions, which may read its label area.
+type Watcher interface {
+	Store(*observe.Store)
+	Call(slot int)
+	// Failure says that the power fails: stores may be undone.
+	Failure()
+}
+
+// Watch has a watcher told; nil ends it. It is not part of a State.
+func (t *Tracker) Watch(w Watcher) { t.watcher = w }
 
 // failure is a power failure: what the machine does until it stops leaves no
 // trace.
@@ -86,6 +99,9 @@ func (t *Tracker) Blind() error { return t.blind }
 
 // Fail fails the power now. Until PowerOff memory is as it was.
 func (t *Tracker) Fail(keep persist.Keep) {
+	if t.watcher != nil {
+		t.watcher.Failure()
+	}
 	if t.failure != nil {
 		return
 	}
