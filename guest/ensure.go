@@ -233,13 +233,11 @@ func Unreachable(err error) bool {
 }
 
 // Mistaken reports whether a guest could not be made because of what it was to
-// be made of: a package or kernel that the archive does not have, or a path
-// that leads to no kernel.
+// be made of: a package or kernel that the archive does not have.
 func Mistaken(err error) bool {
 	var unknown *debian.UnknownError
 	var no *noKernelError
-	var local *localKernelError
-	return errors.As(err, &unknown) || errors.As(err, &no) || errors.As(err, &local)
+	return errors.As(err, &unknown) || errors.As(err, &no)
 }
 
 // outOfReach reports whether packages cannot be had, as opposed to one that

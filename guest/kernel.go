@@ -78,12 +78,6 @@ type kernelSource struct {
 	modules *rootfs.Modules
 }
 
-// A localKernelError says that a path leads to no kernel.
-type localKernelError struct{ err error }
-
-func (e *localKernelError) Error() string { return e.err.Error() }
-func (e *localKernelError) Unwrap() error { return e.err }
-
 // localKernel is a kernel given as a path.
 type localKernel struct {
 	path   string
@@ -91,15 +85,15 @@ type localKernel struct {
 	banner string
 }
 
-// readLocalKernel reads a kernel from a path; an error is a *localKernelError.
+// readLocalKernel reads a kernel from a path; an error says what a path that leads to none leads to.
 func readLocalKernel(path string) (*localKernel, error) {
 	image, err := hostfile.Read(path, maxKernel)
 	if err != nil {
-		return nil, &localKernelError{fmt.Errorf("kernel %s is to be a bzImage or vmlinux: %w", path, err)}
+		return nil, fmt.Errorf("kernel %s is to be a bzImage or vmlinux: %w", path, err)
 	}
 	banner, err := kernelBanner(image)
 	if err != nil {
-		return nil, &localKernelError{fmt.Errorf("kernel %s is to be a bzImage or vmlinux, and is %w", path, err)}
+		return nil, fmt.Errorf("kernel %s is to be a bzImage or vmlinux, and is %w", path, err)
 	}
 	return &localKernel{path: path, image: image, banner: banner}, nil
 }

@@ -235,7 +235,7 @@ func TestKernelOfAPath(t *testing.T) {
 		text: "is no kernel", filepath.Dir(text): "is a folder", fifo: "is no regular file", "/dev/zero": "is no regular file", "/no/file": "no such file or directory",
 	} {
 		_, err := s.Ensure(t.Context(), Spec{Kernel: path}, nil)
-		if err == nil || !Mistaken(err) || !strings.HasPrefix(err.Error(), "kernel "+path+" is to be a bzImage or vmlinux") || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+		if err == nil || !strings.HasPrefix(err.Error(), "kernel "+path+" is to be a bzImage or vmlinux") || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("Ensure(%s) = %v, want one line of what is wanted, with %q", path, err, want)
 		}
 	}

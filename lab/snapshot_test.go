@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -285,4 +287,52 @@ func BenchmarkMountInForks(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "executions/s")
+}
+
+// TestForksShareMemory has many forks alive, each of which ran ndctl, and looks
+// at what each costs the host.
+func TestForksShareMemory(t *testing.T) {
+	const forks, most = 50, 8 << 20
+	x := vmExperiment(t)
+	v, _ := labelledVM(t, x)
+	mustBoot(t, v)
+	s, err := v.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := proportional(t)
+	for range forks {
+		f, err := s.Fork(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustRun(t, f, "ndctl list -DR")
+	}
+	each := (proportional(t) - before) / forks
+	t.Logf("a fork that ran ndctl list costs %.1f MiB", float64(each)/(1<<20))
+	if each > most {
+		t.Errorf("each of %d forks that ran ndctl list costs %.1f MiB of memory, want at most %d", forks, float64(each)/(1<<20), most>>20)
+	}
+}
+
+// proportional is the process's share of the memory that it maps, in bytes (Pss
+// of proc(5), /proc/pid/smaps_rollup), after what Go can give back is given back.
+func proportional(t *testing.T) int64 {
+	t.Helper()
+	debug.FreeOSMemory()
+	text, err := os.ReadFile("/proc/self/smaps_rollup")
+	if err != nil {
+		t.Skip(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == "Pss:" {
+			n, err := strconv.ParseInt(f[1], 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n << 10
+		}
+	}
+	t.Skip("the kernel tells no Pss")
+	return 0
 }

@@ -40,7 +40,8 @@ const (
 	maxOps    = 1 << 19
 	maxInsts  = 1 << 17
 	maxBlocks = 1 << 17
-	hashSize  = 1 << 15
+	hashSize  = 1 << hashBits
+	hashBits  = 17
 
 	// maxBlock bounds the instructions of a block.
 	maxBlock = 64
@@ -127,10 +128,12 @@ func (b *blockCache) reset(m *memory) {
 	if b.native != nil {
 		b.native.forget()
 	}
+	if len(b.blocks) > 1 {
+		clear(b.hash)
+	}
 	b.ops = b.ops[:1]
 	b.insts = b.insts[:1]
 	b.blocks = b.blocks[:1]
-	clear(b.hash)
 	for _, r := range m.regions {
 		for _, p := range r.marks {
 			if p != nil {
@@ -149,7 +152,7 @@ func (b *blockCache) full() bool {
 
 func blockHash(pa, page uint64) uint64 {
 	h := (pa ^ page>>3) * 0x9e3779b97f4a7c15
-	return h >> 49 & (hashSize - 1)
+	return h >> (64 - hashBits)
 }
 
 // find returns the block of those bytes, or nil, and takes blocks that were
