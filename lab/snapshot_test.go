@@ -13,12 +13,10 @@ import (
 
 	"nvlab/internal/held"
 	"nvlab/nvdimm/persist"
-	"nvlab/vmm/soft"
 )
 
 // everything is what a VM is, for comparison.
 type everything struct {
-	states  []soft.State
 	clock   time.Duration
 	console string
 	id      string

@@ -20,6 +20,8 @@ type plainData struct {
 
 type part2 struct{ f func() }
 
+var _ = part{saved: plainData{}, other: &part2{f: nil}, lock: nil, cached: 0}
+
 const header = "# Other\n| `statedoc.part.nothing` | state | |\n# Parts\n"
 
 func TestProblems(t *testing.T) {

@@ -226,7 +226,6 @@ type moment struct {
 	log      string
 	holds    string
 	backends map[int]*backend.Backend
-	stopped  int
 }
 
 func (p *player) freeze() *moment {
