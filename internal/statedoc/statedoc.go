@@ -29,7 +29,8 @@ type row struct {
 // next, have a row for every field of some structs and of those that they reach
 // by fields that are state, and for nothing else. Plain data, structs of
 // exported fields that a copy of slices copies, needs no rows of its own. A
-// reason is needed for all that is neither plain data nor a struct of ours.
+// reason is needed for all that is neither plain data nor a struct of ours. A test
+// binary that runs outside the repository has no page, and skips.
 func Check(t *testing.T, heading string, structs ...reflect.Type) {
 	t.Helper()
 	dir := "."
@@ -38,7 +39,7 @@ func Check(t *testing.T, heading string, structs ...reflect.Type) {
 			break
 		}
 		if dir = filepath.Join("..", dir); len(dir) > 60 {
-			t.Fatal("there is no go.mod above this folder")
+			t.Skip("the page is in the repository, and this test runs elsewhere")
 		}
 	}
 	text, err := os.ReadFile(filepath.Join(dir, page))
