@@ -41,23 +41,17 @@ func (v *VM) armReads() error {
 	case v.reads == nil:
 		return v.m.WatchLoads(nil, nil)
 	}
-	w := &observe.Watch{}
+	w, regions := &observe.Watch{}, v.regions()
 	for m, n := range v.reads.space.Watched() {
-		if addr, ok := v.reads.address(m, n*persist.LineSize); ok {
-			w.Add(addr)
+		offset := n * persist.LineSize
+		for _, r := range regions {
+			if v.reads.media[r.slot] == m && offset-r.offset < uint64(len(r.Mem)) {
+				w.Add(r.Base + offset - r.offset)
+				break
+			}
 		}
 	}
 	return v.m.WatchLoads(w, v.reads)
-}
-
-// address is where the guest has a byte of a medium.
-func (w *readWatch) address(m *persist.Medium, offset uint64) (uint64, bool) {
-	for _, r := range w.v.regions() {
-		if w.media[r.slot] == m && offset-r.offset < uint64(len(r.Mem)) {
-			return r.Base + offset - r.offset, true
-		}
-	}
-	return 0, false
 }
 
 // line is the line of the space at an offset of a DIMM's memory.

@@ -200,11 +200,11 @@ func (c *call) regexp(name string) *regexp.Regexp {
 }
 
 // callBack calls a function of the scenario.
-func (c *call) callBack(fn starlark.Callable) (starlark.Value, error) {
+func (c *call) callBack(fn starlark.Callable, args ...starlark.Value) (starlark.Value, error) {
 	if t := activityOf(c.thread).t; t != nil {
 		defer t.env.Place.enter("")()
 	}
-	return starlark.Call(c.thread, fn, nil, nil)
+	return starlark.Call(c.thread, fn, args, nil)
 }
 
 func checkFails(c *call, _ checkModule) (starlark.Value, error) {

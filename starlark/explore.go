@@ -66,10 +66,7 @@ func exploreTrace(c *call, x *trace) (starlark.Value, error) {
 
 // run runs the recovery in a VM, and gives its answer as text.
 func (e *exploring) run(_ context.Context, v *lab.VM) (string, error) {
-	if t := activityOf(e.c.thread).t; t != nil {
-		defer t.env.Place.enter("")()
-	}
-	value, err := starlark.Call(e.c.thread, e.recover, starlark.Tuple{&vm{t: e.x.vm.t, v: v, made: "the recovering VM"}}, nil)
+	value, err := e.c.callBack(e.recover, &vm{t: e.x.vm.t, v: v, made: "the recovering VM"})
 	if err != nil {
 		if class := classify(err); uncatchable(e.c.thread, err) || class == Host {
 			return "", err
@@ -98,7 +95,7 @@ func (e *exploring) wrong(key string) (string, error) {
 	answer := e.values[key]
 	switch legal := e.legal.(type) {
 	case starlark.Callable:
-		v, err := starlark.Call(e.c.thread, legal, starlark.Tuple{answer}, nil)
+		v, err := e.c.callBack(legal, answer)
 		if err != nil {
 			return "", err
 		}

@@ -25,7 +25,7 @@ func (c *cpu) observeLoad(r *region, off, n uint64, kind observe.LoadKind) {
 		if c.p.watch.Has(r.base + off) {
 			e := observe.Load{At: c.here(), Base: r.base, Offset: off, Size: uint8(next - off), Kind: kind}
 			if c.p.loads.Load(&e) && c.p.watch.Drop(r.base+off) {
-				c.p.unwatched(r.base + off)
+				c.p.eachOf(r.base+off, (*tlbSet).drop) // the fast path may load from the page again
 				return
 			}
 		}
@@ -46,20 +46,6 @@ func (c *cpu) observeMove(va, n uint64, size uint8) {
 		off -= n - uint64(size)
 	}
 	c.observeLoad(r, off, n, 0)
-}
-
-// unwatched is for a page whose last line needs no more watching.
-func (p *processors) unwatched(pa uint64) {
-	for _, c := range p.cpus {
-		for s := range c.tlbs {
-			t := &c.tlbs[s]
-			for _, i := range t.filled {
-				if t.meta[i].vtag != noTag && t.meta[i].pa>>pageShift == pa>>pageShift {
-					t.drop(i)
-				}
-			}
-		}
-	}
 }
 
 // observeFetches tells of all watched lines of the page that a block is of: what

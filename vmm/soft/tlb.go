@@ -196,12 +196,17 @@ func (c *cpu) flushPage(va uint64) {
 // protectPage takes the fast path's right to store away from a physical page
 // that gets its first mark.
 func (p *processors) protectPage(pa uint64) {
+	p.eachOf(pa, func(t *tlbSet, i uint16) { t.fast[i].wtag = noTag })
+}
+
+// eachOf finds the translations to a physical page, of all processors.
+func (p *processors) eachOf(pa uint64, found func(t *tlbSet, i uint16)) {
 	for _, c := range p.cpus {
 		for s := range c.tlbs {
 			t := &c.tlbs[s]
 			for _, i := range t.filled {
 				if t.meta[i].pa>>pageShift == pa>>pageShift {
-					t.fast[i].wtag = noTag
+					found(t, i)
 				}
 			}
 		}
