@@ -8,13 +8,11 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"nvlab/guest"
 	"nvlab/internal/consoles"
-	"nvlab/lab"
 	"nvlab/starlark/run"
 )
 
@@ -78,29 +76,7 @@ func TestScenarios(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts machines")
 	}
-	var mu sync.Mutex
-	machines := 0
-	var out bytes.Buffer
-	exit := run.Run(t.Context(), run.Options{
-		Paths: scenarios(t), Verbose: true, Engine: "auto", Artifacts: t.ArtifactDir(),
-		Stdout: &out, Stderr: os.Stderr, Progress: guest.NewProgress(os.Stderr, false),
-		Ended: func(scenario, test string, x *lab.Experiment) {
-			mu.Lock()
-			defer mu.Unlock()
-			var texts []string
-			for _, v := range x.VMs() {
-				machines++
-				texts = append(texts, v.Console())
-			}
-			heard.Check(t, filepath.ToSlash(scenario)+"/"+test, texts)
-		},
-	})
-	if exit != 0 {
-		t.Errorf("nvlab run scenarios ends in status %d:\n%s", exit, out.Bytes())
-	}
-	if machines < 20 {
-		t.Errorf("the scenarios made %d machines, want 20 at least: did they all run?", machines)
-	}
+	heard.Run(t, "scenarios", scenarios(t)...)
 }
 
 // TestQuickstartIsQuick holds the quickstart to 10 seconds. The guest is made

@@ -1,11 +1,19 @@
-// Package consoles reads, for tests, what guests' kernels said of ACPI and of
-// NVDIMMs.
+// Package consoles runs scenarios, for tests, and reads what guests' kernels said
+// of ACPI and of NVDIMMs.
 package consoles
 
 import (
+	"bytes"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
+
+	"nvlab/guest"
+	"nvlab/lab"
+	"nvlab/starlark/run"
 )
 
 // noisy are lines that no guest prints but where a scenario provokes them.
@@ -19,6 +27,35 @@ type Table struct {
 	Provoked map[string][]string
 	// Tolerated are lines that a test may provoke, by how its name begins.
 	Tolerated map[string]*regexp.Regexp
+}
+
+// Run runs scenarios, which are to pass and to make 20 machines at least, and
+// checks what their guests' kernels said. What is the folder, for messages.
+func (table Table) Run(t *testing.T, what string, paths ...string) {
+	t.Helper()
+	var mu sync.Mutex
+	machines := 0
+	var out bytes.Buffer
+	exit := run.Run(t.Context(), run.Options{
+		Paths: paths, Verbose: true, Engine: "auto", Artifacts: t.ArtifactDir(),
+		Stdout: &out, Stderr: os.Stderr, Progress: guest.NewProgress(os.Stderr, false),
+		Ended: func(scenario, test string, x *lab.Experiment) {
+			mu.Lock()
+			defer mu.Unlock()
+			var texts []string
+			for _, v := range x.VMs() {
+				machines++
+				texts = append(texts, v.Console())
+			}
+			table.Check(t, filepath.ToSlash(scenario)+"/"+test, texts)
+		},
+	})
+	if exit != 0 {
+		t.Errorf("nvlab run %s ends in status %d:\n%s", what, exit, out.Bytes())
+	}
+	if machines < 20 {
+		t.Errorf("the scenarios made %d machines, want 20 at least: did they all run?", machines)
+	}
 }
 
 // Check fails unless the consoles of one test have all that it provokes, and

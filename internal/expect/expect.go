@@ -2,7 +2,9 @@
 package expect
 
 import (
+	"compress/gzip"
 	"io"
+	"os"
 	"strings"
 	"testing"
 )
@@ -28,4 +30,15 @@ func Opened[T io.Closer](t testing.TB) func(T, error) T {
 		t.Cleanup(func() { v.Close() })
 		return v
 	}
+}
+
+// Gunzipped reads a compressed file.
+func Gunzipped(t testing.TB, path string) []byte {
+	t.Helper()
+	z := Opened[*gzip.Reader](t)(gzip.NewReader(Opened[*os.File](t)(os.Open(path))))
+	data, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }

@@ -1,16 +1,14 @@
 package explore
 
 import (
-	"compress/gzip"
 	"context"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
+	"nvlab/internal/expect"
 	"nvlab/nvdimm/persist"
 	"nvlab/vmm/observe"
 )
@@ -207,20 +205,7 @@ func TestFindRefuses(t *testing.T) {
 // and wrote three sectors.
 func recordedJournal(t testing.TB) *persist.Journal {
 	t.Helper()
-	f, err := os.Open("../persist/testdata/sector.journal.gz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	saved, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
-	j, err := persist.Load(saved)
+	j, err := persist.Load(expect.Gunzipped(t, "../persist/testdata/sector.journal.gz"))
 	if err != nil {
 		t.Fatal(err)
 	}

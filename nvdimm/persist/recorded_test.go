@@ -1,14 +1,13 @@
 package persist_test
 
 import (
-	"compress/gzip"
 	"crypto/sha256"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"testing"
 
+	"nvlab/internal/expect"
 	"nvlab/nvdimm/persist"
 )
 
@@ -17,20 +16,7 @@ import (
 // records it anew.
 func recorded(t testing.TB) []byte {
 	t.Helper()
-	f, err := os.Open("testdata/sector.journal.gz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	saved, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return saved
+	return expect.Gunzipped(t, "testdata/sector.journal.gz")
 }
 
 // states are the findings of a journal and its states in their order, with

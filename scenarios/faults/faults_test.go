@@ -4,15 +4,12 @@ package faults
 import (
 	"bytes"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 
 	"nvlab/guest"
 	"nvlab/internal/consoles"
-	"nvlab/lab"
 	"nvlab/starlark/run"
 )
 
@@ -43,29 +40,7 @@ func TestScenarios(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts machines")
 	}
-	var mu sync.Mutex
-	machines := 0
-	var out bytes.Buffer
-	exit := run.Run(t.Context(), run.Options{
-		Paths: []string{"."}, Verbose: true, Engine: "auto", Artifacts: t.ArtifactDir(),
-		Stdout: &out, Stderr: os.Stderr, Progress: guest.NewProgress(os.Stderr, false),
-		Ended: func(scenario, test string, x *lab.Experiment) {
-			mu.Lock()
-			defer mu.Unlock()
-			var texts []string
-			for _, v := range x.VMs() {
-				machines++
-				texts = append(texts, v.Console())
-			}
-			heard.Check(t, filepath.ToSlash(scenario)+"/"+test, texts)
-		},
-	})
-	if exit != 0 {
-		t.Errorf("nvlab run scenarios/faults ends in status %d:\n%s", exit, out.Bytes())
-	}
-	if machines < 20 {
-		t.Errorf("the scenarios made %d machines, want 20 at least: did they all run?", machines)
-	}
+	heard.Run(t, "scenarios/faults", ".")
 }
 
 // TestGuideShowsItsFinding runs the scenario of docs/faults.md and holds the
