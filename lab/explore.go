@@ -2,10 +2,15 @@ package lab
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"runtime"
 	"slices"
+	"sync"
+	"time"
 
 	"nvlab/nvdimm/explore"
 	"nvlab/nvdimm/persist"
@@ -14,7 +19,7 @@ import (
 // ExploreOptions are what Trace.Explore looks at. The zero value is all events
 // that are about to make stores durable, and states without a deviation.
 type ExploreOptions struct {
-	persist.Search // events and reading; its limit and seed are not used
+	persist.Search // events and reading; its limit is not used, and its seed for Verify only
 
 	// Base is what recovering VMs are forked from: a VM with NVDIMMs like the
 	// trace's, which has not looked at what may differ. If nil, one is booted.
@@ -23,72 +28,192 @@ type ExploreOptions struct {
 	Depth   int  // lines that differ from "nothing more survived" or from "everything did"
 	Limit   int  // executions; 0 for no limit
 	NoPrune bool // run each state
+	Shard   explore.Shard
 
-	Progress func(*explore.Result) // called now and then; nil if nobody looks
+	// Budget is wall time for executions, after which none begins and those
+	// under way end; 0 for no limit.
+	Budget time.Duration
+	// Workers are executions at a time; 0 for as many as the host has
+	// processors, the run's options allow and the host's memory has room for.
+	Workers int
+
+	// Verify is how many states that were not run are run all the same, to see
+	// that they do what is said of them: an exploration.ErrNotDeterministic if not.
+	Verify int
+	// Bad says that an answer is wrong. Of each one that is, up to some number,
+	// a state is looked for with as few lines lost as possible. Nil for none.
+	Bad func(answer string) bool
+
+	// Ran is called with the id of each state that was run and counts, in an
+	// order that does not depend on the workers, and Progress now and then. Both
+	// are called from the goroutine of Explore, and may be nil.
+	Ran      func(id string)
+	Progress func(explore.Progress)
 }
 
 // An Exploration is what recoveries came to.
 type Exploration struct {
 	*explore.Result
-	Booted bool // each execution booted: a boot reads what may differ
+	Booted  bool   // each execution booted: a boot reads what may differ
+	Ended   string // why it ended before all was run, if somebody or the budget ended it
+	Checked int    // states that were run to see whether the others are right
+	// Minimal has for a bad answer the id of a state which gives it and in which
+	// no lost line can be left out.
+	Minimal map[string]string
 }
 
-// Explore runs a recovery in a VM that finds itself at each crash state, or on
-// enough of them to know what it would come to on the others (see package
-// explore). The recovery returns its answer; the VM is not to be used by anybody
-// else, nor after it returns. An error of the recovery ends the exploration.
-func (t *Trace) Explore(ctx context.Context, o ExploreOptions, recovery func(context.Context, *VM) (string, error)) (*Exploration, error) {
-	if t.vm.x.closed {
-		return nil, ErrClosed
+// maxMinimised is for how many bad answers a minimal state is looked for.
+const maxMinimised = 16
+
+// A Recovery runs in a VM that finds itself at the crash state of an id, and
+// returns its answer. The VM is not to be used by anybody else, nor after it returns. Several
+// recoveries run at once, but only their guests do so at the same time: what a
+// recovery does between two calls that run its guest, no other sees.
+type Recovery func(ctx context.Context, state string, v *VM) (answer string, err error)
+
+// Explore runs a recovery at each crash state, or on enough of them to know what
+// it would come to on the others (see package explore). An error of the recovery
+// ends the exploration. If ctx is done or the budget is spent, what was found
+// until then is the result, and no error.
+func (t *Trace) Explore(ctx context.Context, o ExploreOptions, recovery Recovery) (*Exploration, error) {
+	x := t.explorer(o.Search, recovery)
+	defer x.end()
+	if err := x.prepare(ctx, o.Base); err != nil {
+		return nil, err
 	}
-	x := &explorer{trace: t, space: explore.OfJournal(t.Journal, o.Search, nil), media: map[int]*persist.Medium{}, areas: map[int]int{}}
+	running, cancel := ctx, context.CancelFunc(func() {})
+	if o.Budget > 0 {
+		running, cancel = context.WithTimeout(ctx, o.Budget)
+	}
+	defer cancel()
+	r, err := explore.Explore(running, x.space.Space, x.run, explore.Options{
+		Depth: o.Depth, Torn: -1, NoPrune: o.NoPrune, Limit: o.Limit, Workers: cmp.Or(o.Workers, t.vm.workers()), Shard: o.Shard,
+		Ran: o.Ran, Progress: o.Progress,
+	})
+	if r == nil {
+		return nil, err
+	}
+	e := &Exploration{Result: r, Booted: x.base.machine == nil, Minimal: map[string]string{}}
+	if err == nil {
+		err = x.after(running, e, o)
+	}
+	switch {
+	case running.Err() == nil:
+		return e, err
+	case ctx.Err() != nil:
+		e.Ended = "it was ended: " + context.Cause(ctx).Error()
+	default:
+		e.Ended = fmt.Sprintf("its budget of %v is spent", o.Budget)
+	}
+	return e, nil
+}
+
+// after looks for minimal states of bad answers, and checks what was not run.
+func (x *explorer) after(ctx context.Context, e *Exploration, o ExploreOptions) error {
+	for _, a := range e.Answers() {
+		if o.Bad == nil || !o.Bad(a.Text) || len(e.Minimal) == maxMinimised {
+			continue
+		}
+		s, err := x.space.State(a.Plainest.Point, a.Plainest.All, a.Plainest.Changes...)
+		if err != nil {
+			return err
+		}
+		least, _, err := e.Minimise(ctx, x.run, s, true, func(answer string) bool { return answer == a.Text })
+		if err != nil {
+			return err
+		}
+		e.Minimal[a.Text] = least.ID()
+	}
+	if o.Verify == 0 {
+		return nil
+	}
+	e.Checked = o.Verify
+	return e.Check(ctx, x.run, o.Verify, o.Seed)
+}
+
+// Recover runs a recovery at one crash state, as Explore would.
+func (t *Trace) Recover(ctx context.Context, o ExploreOptions, s *persist.State, recovery Recovery) (answer string, booted bool, err error) {
+	x := t.explorer(o.Search, recovery)
+	defer x.end()
+	if err := x.prepare(ctx, o.Base); err != nil {
+		return "", false, err
+	}
+	lines, labels := s.Image()
+	e, err := x.execute(ctx, s.ID, leaving{
+		lines: func(yield func(*persist.Medium, persist.Line) bool) {
+			for _, l := range lines {
+				if !yield(l.Medium, l) {
+					return
+				}
+			}
+		},
+		label: func(i int) []byte { return labels[i] },
+	})
+	return e.Answer, x.base.machine == nil, err
+}
+
+// workers is how many recoveries there is room for at a time.
+func (v *VM) workers() int {
+	n := runtime.GOMAXPROCS(0)
+	if most := v.x.lab.opts.Parallel; most > 0 {
+		n = min(n, most)
+	}
+	return max(1, min(n, int(v.x.lab.memory.room()/max(int64(v.opts.Memory), 1))))
+}
+
+// explorer runs recoveries. Its turn is held by whoever uses the experiment: all
+// but a guest that runs.
+type explorer struct {
+	trace    *Trace
+	space    *explore.Trace
+	recovery Recovery
+	media    map[int]*persist.Medium // by slot
+	areas    map[int]int             // by slot
+	turn     sync.Mutex
+	v        *VM         // the first of the VMs
+	base     *VMSnapshot // of v, with what the NVDIMMs held when the trace began
+	saved    []*VMSnapshot
+	vms      []*VM // all, and
+	idle     []*VM // those that run nothing
+}
+
+func (t *Trace) explorer(s persist.Search, recovery Recovery) *explorer {
+	x := &explorer{trace: t, recovery: recovery, space: explore.OfJournal(t.Journal, s, nil), media: map[int]*persist.Medium{}, areas: map[int]int{}}
 	for m, d := range t.names {
 		x.media[d.Slot()] = m
 	}
 	for i, d := range t.areas {
 		x.areas[d.Slot()] = i
 	}
-	defer x.end()
-	if err := x.prepare(ctx, o.Base); err != nil {
-		return nil, err
-	}
-	run := func(ctx context.Context, s *explore.State) (explore.Execution, error) { return x.run(ctx, s, recovery) }
-	r, err := explore.Explore(ctx, x.space.Space, run, explore.Options{
-		Depth: o.Depth, Torn: -1, NoPrune: o.NoPrune, Limit: o.Limit, Workers: 1, Progress: o.Progress,
-	})
-	if r == nil {
-		return nil, err
-	}
-	return &Exploration{r, x.base.machine == nil}, err
+	return x
 }
 
-// explorer runs recoveries, one at a time.
-type explorer struct {
-	trace *Trace
-	space *explore.Trace
-	media map[int]*persist.Medium // by slot
-	areas map[int]int             // by slot
-	v     *VM
-	base  *VMSnapshot // of v, with what the NVDIMMs held when the trace began
-	saved []*VMSnapshot
-}
-
-// end leaves nothing of the VM to the experiment.
+// end leaves nothing of the VMs to the experiment.
 func (x *explorer) end() {
 	for _, s := range x.saved {
 		s.vm.x.saved = slices.DeleteFunc(s.vm.x.saved, func(o *VMSnapshot) bool { return o == s })
 		s.close()
 	}
-	if x.v == nil {
-		return
+	for _, v := range x.vms {
+		v.off()
+		e := v.x
+		e.vms = slices.DeleteFunc(e.vms, func(o *VM) bool { return o == v })
+		for _, d := range v.dimms {
+			e.backends = slices.DeleteFunc(e.backends, func(b *Backend) bool { return b == d.backend })
+			d.backend.b.Close()
+		}
 	}
-	x.v.off()
-	e := x.v.x
-	e.vms = slices.DeleteFunc(e.vms, func(v *VM) bool { return v == x.v })
-	for _, d := range x.v.dimms {
-		e.backends = slices.DeleteFunc(e.backends, func(b *Backend) bool { return b == d.backend })
-		d.backend.b.Close()
+}
+
+// fork makes another VM, for one recovery at a time.
+func (x *explorer) fork(ctx context.Context, from *VMSnapshot) (*VM, error) {
+	v, err := from.Fork(ctx, nil)
+	if err != nil {
+		return nil, err
 	}
+	v.turn = &x.turn
+	x.vms = append(x.vms, v)
+	return v, nil
 }
 
 // snapshot is of a VM, until end.
@@ -102,13 +227,19 @@ func (x *explorer) snapshot(v *VM) (*VMSnapshot, error) {
 
 // prepare makes the VM, and what it goes back to before each execution.
 func (x *explorer) prepare(ctx context.Context, base *VMSnapshot) (err error) {
+	if x.trace.vm.x.closed {
+		return ErrClosed
+	}
+	x.turn.Lock()
+	defer x.turn.Unlock()
+	defer func() { x.idle = append(x.idle, x.v) }()
 	boot := base == nil
 	if boot {
 		if base, err = x.snapshot(x.trace.vm); err != nil {
 			return err
 		}
 	}
-	if x.v, err = base.Fork(ctx, nil); err != nil {
+	if x.v, err = x.fork(ctx, base); err != nil {
 		return err
 	}
 	if boot && x.v.state != Off {
@@ -120,7 +251,7 @@ func (x *explorer) prepare(ctx context.Context, base *VMSnapshot) (err error) {
 	if x.base, err = x.snapshot(x.v); err != nil || !boot {
 		return err
 	}
-	reads, err := x.watch()
+	reads, err := x.watch(x.v)
 	if err != nil {
 		return err
 	}
@@ -172,52 +303,80 @@ func (x *explorer) rewind() error {
 	return nil
 }
 
-// run runs the recovery at a state.
-func (x *explorer) run(ctx context.Context, s *explore.State, recovery func(context.Context, *VM) (string, error)) (explore.Execution, error) {
+// leaving is what a crash state leaves: lines that are not as they were when the
+// trace began, maybe among others, and label areas by number.
+type leaving struct {
+	lines iter.Seq2[*persist.Medium, persist.Line]
+	label func(i int) []byte
+}
+
+// run is the explore.Runner.
+func (x *explorer) run(ctx context.Context, s *explore.State) (explore.Execution, error) {
+	return x.execute(ctx, s.ID(), leaving{x.space.Image(s), func(i int) []byte { return x.space.Label(s, i) }})
+}
+
+// execute runs the recovery at a state, in a VM that is idle or another one.
+func (x *explorer) execute(ctx context.Context, id string, state leaving) (explore.Execution, error) {
+	x.turn.Lock()
+	defer x.turn.Unlock()
+	var v *VM
+	if n := len(x.idle); n > 0 {
+		v, x.idle = x.idle[n-1], x.idle[:n-1]
+	} else {
+		var err error
+		if v, err = x.fork(ctx, x.base); err != nil {
+			return explore.Execution{}, err
+		}
+	}
+	defer func() { x.idle = append(x.idle, v) }()
+	return x.executeIn(ctx, v, id, state)
+}
+
+func (x *explorer) executeIn(ctx context.Context, v *VM, id string, state leaving) (explore.Execution, error) {
 	var e explore.Execution
-	if err := x.v.watchReads(nil); err != nil {
+	if err := v.watchReads(nil); err != nil {
 		return e, err
 	}
-	if err := x.v.Restore(ctx, x.base); err != nil {
+	if err := v.Restore(ctx, x.base); err != nil {
 		return e, err
 	}
-	for m, l := range x.space.Image(s) {
-		d := x.v.inSlot(x.trace.names[m].Slot())
-		if err := x.v.poke(d, l.N*persist.LineSize, l.Bytes[:]); err != nil {
+	for m, l := range state.lines {
+		d := v.inSlot(x.trace.names[m].Slot())
+		if err := v.poke(d, l.N*persist.LineSize, l.Bytes[:]); err != nil {
 			return e, err
 		}
 	}
 	for i, d := range x.trace.areas {
-		own := x.v.inSlot(d.Slot())
+		own := v.inSlot(d.Slot())
 		if own.backend.ReadOnly() || !x.space.Varies(x.space.Area(i)) {
 			continue
 		}
-		if err := x.v.poke(own, own.backend.Size()-own.LabelSize(), x.space.Label(s, i)); err != nil {
+		if err := v.poke(own, own.backend.Size()-own.LabelSize(), state.label(i)); err != nil {
 			return e, err
 		}
 	}
-	reads, err := x.watch()
+	reads, err := x.watch(v)
 	if err != nil {
 		return e, err
 	}
-	if x.v.state == Off {
+	if v.state == Off {
 		var failed *Error
-		if err := x.v.Boot(ctx, DefaultTimeout); errors.As(err, &failed) && failed.Class == ClassBoot {
+		if err := v.Boot(ctx, DefaultTimeout); errors.As(err, &failed) && failed.Class == ClassBoot {
 			return explore.Execution{Answer: "the guest does not boot: " + failed.Err.Error(), Reads: reads.List()}, nil
 		} else if err != nil {
 			return e, err
 		}
 	}
-	e.Answer, err = recovery(ctx, x.v)
+	e.Answer, err = x.recovery(ctx, id, v)
 	e.Reads = reads.List()
 	return e, err
 }
 
-// watch has the VM note what it reads from now on.
-func (x *explorer) watch() (*explore.Reads, error) {
-	w := &readWatch{v: x.v, space: x.space, media: x.media, areas: x.areas}
+// watch has a VM note what it reads from now on.
+func (x *explorer) watch(v *VM) (*explore.Reads, error) {
+	w := &readWatch{v: v, space: x.space, media: x.media, areas: x.areas}
 	w.reads = explore.NewReads(w.line)
-	return w.reads, x.v.watchReads(w)
+	return w.reads, v.watchReads(w)
 }
 
 // inSlot is the NVDIMM in a slot, nil if there is none.

@@ -2,6 +2,8 @@ package lab
 
 import (
 	"context"
+	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -23,7 +25,7 @@ func exploredVM(t testing.TB) (*Experiment, *VM) {
 
 const lookAtFiles = "mount -t ext4 -o dax /dev/pmem0 /mnt && cd /mnt && ls && cat a b 2>/dev/null; cd / && umount /mnt; e2fsck -fn /dev/pmem0 >/tmp/fsck 2>&1; echo fsck $?"
 
-func look(ctx context.Context, v *VM) (string, error) {
+func look(ctx context.Context, _ string, v *VM) (string, error) {
 	r, err := v.Run(ctx, Command{Shell: lookAtFiles})
 	if err != nil {
 		return "", err
@@ -39,22 +41,63 @@ func TestExplore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answers := func(name string, o ExploreOptions) map[string]string {
+	explored := func(name string, o ExploreOptions) *Exploration {
 		start := time.Now()
 		e, err := trace.Explore(t.Context(), o, look)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
+		t.Logf("%s: %s; booted %v; %.1f executions a second", name, e.Coverage(), e.Booted, float64(len(e.Leaves))/time.Since(start).Seconds())
+		return e
+	}
+	answers := func(e *Exploration) map[string]string {
 		found := map[string]string{}
 		for _, a := range e.Answers() {
 			found[a.Text] = a.Plainest.ID
 		}
-		t.Logf("%s: %s; %d answers; booted %v; %.0f executions a second", name, e.Coverage(), len(found), e.Booted, float64(len(e.Leaves))/time.Since(start).Seconds())
 		return found
 	}
-	pruned := answers("pruned", ExploreOptions{Depth: 1, Limit: 20})
-	all := answers("not pruned", ExploreOptions{Depth: 1, NoPrune: true, Limit: 20})
-	for a, id := range all {
+	bad := func(answer string) bool { return strings.Contains(answer, "mount") }
+	var ran []string
+	one := explored("one at a time", ExploreOptions{Depth: 1, Limit: 20, Workers: 1, Bad: bad, Ran: func(id string) { ran = append(ran, id) }})
+	if len(ran) != len(one.Leaves) {
+		t.Errorf("Ran was called %d times, want %d", len(ran), len(one.Leaves))
+	}
+
+	// Three at a time come to the same, in the same order, and each state alone
+	// has the answer that it had among others.
+	order := 0
+	three := explored("three at a time", ExploreOptions{Depth: 1, Limit: 20, Workers: 3, Bad: bad, Verify: 4, Ran: func(id string) {
+		if order >= len(ran) || ran[order] != id {
+			t.Errorf("with three workers the execution that is looked at as number %d is of state %s", order, id)
+		}
+		order++
+	}})
+	if !reflect.DeepEqual(one.Leaves, three.Leaves) || !reflect.DeepEqual(one.Minimal, three.Minimal) || one.Coverage() != three.Coverage() {
+		t.Errorf("one worker: %s, minimal %v; three: %s, minimal %v", one.Coverage(), one.Minimal, three.Coverage(), three.Minimal)
+	}
+	pruned := answers(one)
+	for text, id := range pruned {
+		s, err := trace.Find(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, _, err := trace.Recover(t.Context(), ExploreOptions{}, s, look); err != nil || got != text {
+			t.Errorf("state %s alone: answer %q, %v, want %q", id, got, err, text)
+		}
+		break
+	}
+
+	// What was found before the budget was spent is the result.
+	if e := explored("for no time", ExploreOptions{Depth: 1, Budget: 1}); e.Exhaustive() || !strings.Contains(e.Ended, "budget") {
+		t.Errorf("with a budget of 1 ns: %s, ended %q", e.Coverage(), e.Ended)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	e, err := trace.Explore(ctx, ExploreOptions{Depth: 1, Workers: 1, Ran: func(string) { cancel(errors.New("enough")) }}, look)
+	if err != nil || len(e.Leaves) == 0 || e.Exhaustive() || !strings.Contains(e.Ended, "enough") {
+		t.Errorf("ended after its first executions: %v, %v", e, err)
+	}
+	for a, id := range answers(explored("not pruned", ExploreOptions{Depth: 1, NoPrune: true, Limit: 20})) {
 		if pruned[a] == "" {
 			t.Errorf("state %s is answered with %q, which pruning loses", id, a)
 		}

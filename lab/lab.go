@@ -38,6 +38,7 @@ type Options struct {
 	Cmdline    string   // words for every kernel, before the VM's own
 	AllowPaths []string // folders beside the experiment's own that backends may lie in
 	Progress   guest.Progress
+	Parallel   int // processors that an experiment may use at a time; 0 for all
 }
 
 // A Lab is shared by the experiments of one run, which may run in parallel.

@@ -47,6 +47,13 @@ func (g *memoryGate) acquire(ctx context.Context, n, reserved int64) error {
 	}
 }
 
+// room is how many bytes are free.
+func (g *memoryGate) room() int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.free
+}
+
 // release gives n bytes back; reserved is what the experiment keeps.
 func (g *memoryGate) release(n, reserved int64) {
 	g.mu.Lock()

@@ -31,10 +31,16 @@ func (v *VM) run(ctx context.Context, timeout time.Duration, done func() bool) (
 	if until < v.m.Clock() {
 		return 0, fmt.Errorf("a timeout of %v is too long", timeout)
 	}
+	if v.turn != nil {
+		v.turn.Unlock()
+	}
 	stop, err := v.m.Run(ctx, until, func() bool {
 		v.feed()
 		return done() || v.lost != nil || v.faulted() || v.power.Failed()
 	})
+	if v.turn != nil {
+		v.turn.Lock()
+	}
 	var lost *vmm.LostMemoryError
 	switch {
 	case v.lost != nil:

@@ -273,7 +273,7 @@ func (s *VMSnapshot) Fork(ctx context.Context, seed *uint64) (*VM, error) {
 	if err != nil {
 		return nil, err
 	}
-	v.origin, v.state = s.vm, Off
+	v.origin, v.state, v.turn = s.vm, Off, s.vm.turn
 	if err := v.fork(ctx, s, seed); err != nil {
 		v.off()
 		return nil, err

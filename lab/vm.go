@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"nvlab/guest/introspect"
@@ -32,9 +33,10 @@ type VM struct {
 	console  console
 	klog     kernelLog
 	tasks    *introspect.Tasks
-	reads    *readWatch // of an exploration; nil if nobody looks
-	lost     error      // of the storage behind a DIMM
-	reserved int64      // bytes of the memory gate
+	reads    *readWatch  // of an exploration; nil if nobody looks
+	turn     sync.Locker // held by who uses the experiment, if several goroutines do: not while the guest runs
+	lost     error       // of the storage behind a DIMM
+	reserved int64       // bytes of the memory gate
 }
 
 // vmState is what a VM is besides its machine and its NVDIMMs. It is copied

@@ -11,23 +11,43 @@ import (
 
 	"nvlab/internal/units"
 	"nvlab/lab"
+	"nvlab/nvdimm/explore"
 )
 
-// An exploring is trace.explore under way.
+// An Exploring is how far an exploration of a test is.
+type Exploring struct {
+	Test string
+	explore.Progress
+	Findings int  // of the executions that were looked at
+	Over     bool // nothing follows
+}
+
+// An exploring is trace.explore under way. Its recoveries run on threads of
+// their own, one at a time but for their guests (see lab.Recovery).
 type exploring struct {
-	x       *trace
-	c       *call
-	recover starlark.Callable
-	legal   starlark.Value            // a list, a function or None
-	values  map[string]starlark.Value // answers, by their text
-	failed  map[string]string         // why recoveries failed, by the text of the answer
+	x        *trace
+	c        *call
+	recover  starlark.Callable
+	legal    starlark.Value            // a list, a function or None
+	values   map[string]starlark.Value // answers, by their text
+	failed   map[string]string         // why recoveries failed, by the text of the answer
+	answers  map[string]string         // by the id of the state that was run
+	said     map[string][]string       // what recoveries printed, by that id
+	verdicts map[string]string         // what is wrong with answers, "" for nothing, as far as they were judged
+	findings int                       // answers with which something is wrong
+	err      error                     // of the judge
 }
 
 // exploreTrace is trace.explore.
 func exploreTrace(c *call, x *trace) (starlark.Value, error) {
 	at, s := c.search()
-	e := &exploring{x: x, c: c, recover: c.function("recover"), legal: c.value("legal"), values: map[string]starlark.Value{}, failed: map[string]string{}}
-	o := lab.ExploreOptions{Search: s, Depth: int(c.number("depth", 0, math.MaxInt32)), Limit: s.Limit, NoPrune: !c.truth("prune")}
+	e := &exploring{x: x, c: c, recover: c.function("recover"), legal: c.value("legal"), values: map[string]starlark.Value{},
+		failed: map[string]string{}, answers: map[string]string{}, said: map[string][]string{}, verdicts: map[string]string{}}
+	o := lab.ExploreOptions{Search: s, Depth: int(c.number("depth", 0, math.MaxInt32)), Limit: s.Limit, NoPrune: !c.truth("prune"),
+		Verify: int(c.number("verify", 0, math.MaxInt32))}
+	if c.given("budget") {
+		o.Budget = c.duration("budget")
+	}
 	switch e.legal.(type) {
 	case nil, starlark.NoneType, starlark.Callable, starlark.Sequence:
 	default:
@@ -53,46 +73,86 @@ func exploreTrace(c *call, x *trace) (starlark.Value, error) {
 		c.wrong("base", base, "VM, or snapshot of one")
 		return nil, c.err
 	}
-	if id := activityOf(c.thread).t.env.State; id != "" {
-		_, err := x.t.Find(id)
-		activityOf(c.thread).t.reach(err)
+	e.recover.Freeze() // what one recovery leaves to the next is no function of the state
+	t := activityOf(c.thread).t
+	if t.env.State != "" {
+		return e.one(o)
+	}
+	o.Shard, o.Ran, o.Bad = t.env.Shard, e.ran, func(answer string) bool { return e.verdict(answer) != "" }
+	if show := t.env.Exploring; show != nil {
+		o.Progress = func(p explore.Progress) { show(Exploring{Test: t.name, Progress: p, Findings: e.findings}) }
+		defer show(Exploring{Test: t.name, Over: true})
 	}
 	result, err := x.t.Explore(c.ctx(), o, e.run)
-	if err != nil {
+	if err = errors.Join(e.err, err); err != nil {
 		return nil, err
 	}
 	return e.result(at, result)
 }
 
 // run runs the recovery in a VM, and gives its answer as text.
-func (e *exploring) run(_ context.Context, v *lab.VM) (string, error) {
-	value, err := e.c.callBack(e.recover, &vm{t: e.x.vm.t, v: v, made: "the recovering VM"})
+func (e *exploring) run(ctx context.Context, id string, v *lab.VM) (string, error) {
+	t := activityOf(e.c.thread).t
+	a := newActivity(ctx, t.env.Steps)
+	defer a.stop(nil)
+	a.t = t
+	a.print = func(thread *starlark.Thread, text string) { e.said[id] = append(e.said[id], located(thread, text)) }
+	thread := a.newThread(t.name)
+	value, err := starlark.Call(thread, e.recover, starlark.Tuple{&vm{t: e.x.vm.t, v: v, made: "the recovering VM"}}, nil)
+	key := ""
 	if err != nil {
-		if class := classify(err); uncatchable(e.c.thread, err) || class == Host {
-			return "", err
+		if class := classify(err); uncatchable(thread, err) || class == Host {
+			return "", a.ended(err)
 		}
 		why := err.Error()
 		if ev := new(starlark.EvalError); errors.As(err, &ev) {
 			why = message(ev)
 		}
-		key := "failed: " + why
+		key = "failed: " + why
 		e.failed[key], e.values[key] = why, starlark.None
-		return key, nil
-	}
-	key := value.String()
-	if _, known := e.values[key]; !known {
+	} else if key = value.String(); e.values[key] == nil {
 		value.Freeze()
 		e.values[key] = value
 	}
+	e.answers[id] = key
 	return key, nil
 }
 
-// wrong says what is wrong with an answer, "" if nothing is.
+// ran shows what a recovery printed, and judges its answer.
+func (e *exploring) ran(id string) {
+	t := activityOf(e.c.thread).t
+	for _, text := range e.said[id] {
+		t.env.Watcher.Output(t.name, strings.ToValidUTF8(text, "\ufffd")+"\n")
+	}
+	delete(e.said, id)
+	e.verdict(e.answers[id])
+	delete(e.answers, id)
+}
+
+// verdict is what is wrong with an answer, "" if nothing is.
+func (e *exploring) verdict(key string) string {
+	why, known := e.verdicts[key]
+	if !known {
+		var err error
+		if why, err = e.wrong(key); err != nil && e.err == nil {
+			e.err = err
+		}
+		if e.verdicts[key] = why; why != "" {
+			e.findings++
+		}
+	}
+	return why
+}
+
 func (e *exploring) wrong(key string) (string, error) {
 	if why, ok := e.failed[key]; ok {
 		return why, nil
 	}
-	answer := e.values[key]
+	answer, ok := e.values[key]
+	if !ok { // lab gave it: the guest does not boot
+		e.values[key] = starlark.None
+		return key, nil
+	}
 	switch legal := e.legal.(type) {
 	case starlark.Callable:
 		v, err := e.c.callBack(legal, answer)
@@ -120,10 +180,61 @@ func (e *exploring) wrong(key string) (string, error) {
 	return "", nil
 }
 
+// one is the exploration of the one state that the run asks for, if the trace
+// has it.
+func (e *exploring) one(o lab.ExploreOptions) (starlark.Value, error) {
+	t := activityOf(e.c.thread).t
+	s, err := e.x.t.Find(t.env.State)
+	t.reach(err)
+	if err != nil {
+		return exploration(starlark.MakeInt(0), 0, true, nil, nil, err.Error()), nil
+	}
+	at := &state{e.x, s}
+	for t := t; t != nil; t = t.parent {
+		t.applied = at
+	}
+	answer, booted, err := e.x.t.Recover(e.c.ctx(), o, s, e.run)
+	if err != nil {
+		return nil, err
+	}
+	e.ran(s.ID)
+	why := e.verdict(answer)
+	if e.err != nil {
+		return nil, e.err
+	}
+	report := strings.TrimSuffix(e.x.t.Describe(s), "\n")
+	if booted {
+		report += "\n  it booted from there, since a boot reads what may differ"
+	}
+	report += "\n  answer: " + abridgedText(answer)
+	var findings []starlark.Value
+	if why != "" {
+		report += "\n  finding: " + strings.ReplaceAll(why, "\n", "\n  ")
+		findings = append(findings, e.finding(at, at, answer, why))
+	}
+	e.c.thread.Print(e.c.thread, report)
+	answers := []starlark.Value{e.answer(at, answer, 1, starlark.MakeInt(1))}
+	return exploration(starlark.MakeInt(1), 1, true, answers, findings, report), nil
+}
+
+func (e *exploring) answer(at *state, text string, executions int, states starlark.Int) starlark.Value {
+	return record(starlark.StringDict{"answer": e.values[text], "executions": starlark.MakeInt(executions), "states": states, "state": at})
+}
+
+func (e *exploring) finding(at, minimal *state, answer, why string) starlark.Value {
+	return record(starlark.StringDict{"state": at, "answer": e.values[answer], "why": text(why), "minimal": minimal})
+}
+
 func (e *exploring) result(at string, r *lab.Exploration) (starlark.Value, error) {
 	report := fmt.Sprintf("explore(at = %q, depth = %d): %s", at, r.Depth, r.Coverage())
 	if r.Booted {
 		report += "; each execution booted, since a boot reads what may differ"
+	}
+	if r.Checked > 0 {
+		report += fmt.Sprintf("; %s that were not run were run to see: they do what was said of them", units.Count(r.Checked, "state"))
+	}
+	if r.Ended != "" {
+		report += "; " + r.Ended
 	}
 	var answers, findings []starlark.Value
 	for _, a := range r.Answers() {
@@ -131,27 +242,43 @@ func (e *exploring) result(at string, r *lab.Exploration) (starlark.Value, error
 		if err != nil {
 			return nil, err
 		}
-		value := e.values[a.Text]
-		answers = append(answers, record(starlark.StringDict{
-			"answer": value, "executions": starlark.MakeInt(a.Executions), "states": starlark.MakeBigInt(a.States), "state": &state{e.x, s},
-		}))
-		why, err := e.wrong(a.Text)
-		if err != nil {
-			return nil, err
+		here := &state{e.x, s}
+		answers = append(answers, e.answer(here, a.Text, a.Executions, starlark.MakeBigInt(a.States)))
+		why := e.verdict(a.Text)
+		if e.err != nil {
+			return nil, e.err
 		}
 		report += fmt.Sprintf("\n%s: %s, the plainest %s", units.Count(a.Executions, "execution"), abridgedText(a.Text), a.Plainest.ID)
 		if why == "" {
 			continue
 		}
-		findings = append(findings, record(starlark.StringDict{"state": &state{e.x, s}, "answer": value, "why": text(why)}))
+		minimal := here
+		if id := r.Minimal[a.Text]; id != "" {
+			if s, err = e.x.t.Find(id); err != nil {
+				return nil, err
+			}
+			minimal = &state{e.x, s}
+		}
+		findings = append(findings, e.finding(here, minimal, a.Text, why))
 		report += "\n  " + strings.ReplaceAll(why, "\n", "\n  ")
+		report += "\n  " + strings.ReplaceAll(minimal.explained(), "\n", "\n  ")
 	}
 	first, _, _ := strings.Cut(report, "\n")
 	e.c.thread.Print(e.c.thread, fmt.Sprintf("%s; %s, %s", first, units.Count(len(answers), "answer"), units.Count(len(findings), "finding")))
+	return exploration(starlark.MakeBigInt(r.States), len(r.Leaves), r.Exhaustive(), answers, findings, report), nil
+}
+
+// exploration is what trace.explore returns.
+func exploration(states starlark.Int, executions int, exhaustive bool, answers, findings []starlark.Value, report string) starlark.Value {
 	return record(starlark.StringDict{
-		"states": starlark.MakeBigInt(r.States), "executions": starlark.MakeInt(len(r.Leaves)), "exhaustive": starlark.Bool(r.Exhaustive()),
+		"states": states, "executions": starlark.MakeInt(executions), "exhaustive": starlark.Bool(exhaustive),
 		"answers": starlark.NewList(answers), "findings": starlark.NewList(findings), "report": text(report),
-	}), nil
+	})
+}
+
+// explained says what of a state matters, and how to come to it.
+func (s *state) explained() string {
+	return strings.TrimSuffix(s.x.t.Describe(s.s), "\n")
 }
 
 // abridgedText is an answer in a line of a report.

@@ -12,6 +12,7 @@ import (
 	"go.starlark.net/starlark"
 
 	"nvlab/lab"
+	"nvlab/nvdimm/explore"
 )
 
 // Env is what a test needs of the run it belongs to.
@@ -23,6 +24,11 @@ type Env struct {
 	Repeat  func(test, state string) string // the command that runs a test again, with one crash state; may be nil
 	State   string                          // id of the one crash state to look at; "" for all
 	Place   *Place                          // where the test is; may be nil
+	Shard   explore.Shard                   // what of each exploration is run; the zero value is all
+
+	// Exploring is told how explorations go on; nil if nobody wants to know. Tests
+	// that run in parallel call it at the same time.
+	Exploring func(Exploring)
 }
 
 // A Place is what a test is about, for somebody who waits for its end.

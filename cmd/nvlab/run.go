@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/term"
+
 	"nvlab/guest/debian"
 	nvrun "nvlab/starlark/run"
 )
@@ -32,7 +34,7 @@ exit status:
 
 func init() {
 	runCommand.run = func(ctx context.Context, c *command, args []string) int {
-		o := nvrun.Options{Stdout: os.Stdout, Stderr: os.Stderr, Progress: progress()}
+		o := nvrun.Options{Stdout: os.Stdout, Stderr: os.Stderr, Progress: progress(), Terminal: term.IsTerminal(int(os.Stderr.Fd()))}
 		fs := c.flags()
 		fs.StringVar(&o.Run, "run", "", "run only tests whose name matches `RE`; expressions joined by / match the levels of a name")
 		fs.StringVar(&o.State, "state", "", "of all crash states, look at the one named `ID` only: see trace.crash_states")

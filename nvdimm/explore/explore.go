@@ -104,8 +104,18 @@ type Options struct {
 	Workers int  // executions at once, 0 for as many as the host has processors
 	Shard   Shard
 
-	// Progress is called now and then, from the goroutine of Explore.
-	Progress func(*Result)
+	// Ran is called with the id of each leaf of the result, in the order in
+	// which they were found, and Progress after each execution. Both are called
+	// from the goroutine of Explore; nil if nobody wants to know.
+	Ran      func(id string)
+	Progress func(Progress)
+}
+
+// Progress is how far an exploration is.
+type Progress struct {
+	States     *big.Int // that are spoken for, without those of the executions that are not looked at yet
+	Executions int
+	Pending    int // executions that are known to be missing
 }
 
 // ErrNotDeterministic says that two executions that read the same went on
@@ -206,9 +216,6 @@ func (x *exploration) step(ctx context.Context, level int) (stopped bool, err er
 		x.result.Pending = x.frontier.Len() + len(ran) - i
 		return true, err
 	}
-	if x.o.Progress != nil {
-		x.o.Progress(x.result)
-	}
 	return false, nil
 }
 
@@ -225,7 +232,12 @@ func (x *exploration) runAll(ctx context.Context, edges []*edge) []ran {
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	next := make(chan int)
+	next, ended := make(chan int, len(edges)), make(chan struct{}, len(edges))
+	for i, e := range edges {
+		list[i].state = e.state
+		next <- i
+	}
+	close(next)
 	var wg sync.WaitGroup
 	for range min(workers, len(edges)) {
 		wg.Go(func() {
@@ -234,14 +246,16 @@ func (x *exploration) runAll(ctx context.Context, edges []*edge) []ran {
 				if r.err = ctx.Err(); r.err == nil {
 					r.Execution, r.err = x.run(ctx, r.state)
 				}
+				ended <- struct{}{}
 			}
 		})
 	}
-	for i, e := range edges {
-		list[i].state = e.state
-		next <- i
+	for n := range edges {
+		<-ended
+		if x.o.Progress != nil {
+			x.o.Progress(Progress{x.result.States, x.done + n + 1, x.frontier.Len() + len(edges) - n - 1})
+		}
 	}
-	close(next)
 	wg.Wait()
 	return list
 }
@@ -265,6 +279,9 @@ func (x *exploration) commit(e *edge, r ran, level int) error {
 			ID: r.state.ID(), Answer: r.Answer, States: x.tree.states(c),
 			Lines: e.cost.lines(), Torn: e.cost.torn(), Point: r.state.Point, All: r.state.All, Changes: r.state.changes,
 		})
+		if x.o.Ran != nil {
+			x.o.Ran(r.state.ID())
+		}
 	}
 	x.scan(c, level)
 	return nil

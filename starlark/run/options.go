@@ -49,6 +49,7 @@ type Options struct {
 
 	Stdout, Stderr io.Writer
 	Progress       guest.Progress
+	Terminal       bool // Stderr is one
 
 	// Ended, if set, is called at the end of each test, before its machines
 	// go. Tests that run in parallel call it at the same time.
@@ -58,7 +59,7 @@ type Options struct {
 func (o *Options) lab() lab.Options {
 	return lab.Options{
 		Cache: o.Cache, Engine: o.Engine, Kernel: o.Kernel, Release: o.Release, Agent: o.Agent,
-		Seed: o.Seed, Cmdline: o.Cmdline, AllowPaths: o.AllowPaths, Progress: o.Progress,
+		Seed: o.Seed, Cmdline: o.Cmdline, AllowPaths: o.AllowPaths, Progress: o.Progress, Parallel: o.Parallel,
 	}
 }
 

@@ -32,6 +32,7 @@ type runner struct {
 	match     *matcher
 	dir       string // of the tests' directories
 	artifacts artifacts
+	exploring *exploring
 	files     []*fileRun
 	seq       sequence
 	failed    atomic.Bool
@@ -83,9 +84,13 @@ const (
 // Run runs scenarios and returns the exit status. The cause of ctx's end is
 // nvstar.ErrInterrupted.
 func Run(ctx context.Context, o Options) int {
+	line := newExploring(o.Stderr, o.Terminal)
 	out := &checkedWriter{w: o.Stdout}
+	if o.Terminal {
+		out.w = line.over(o.Stdout)
+	}
 	o.Stdout = out
-	r := &runner{o: o, artifacts: artifacts{base: o.Artifacts}}
+	r := &runner{o: o, artifacts: artifacts{base: o.Artifacts}, exploring: line}
 	err := r.run(ctx)
 	if lost := out.err(); lost != nil && !errors.Is(lost, syscall.EPIPE) { // a reader that went away has interrupted the run
 		r.worst(ExitHost)
@@ -495,7 +500,7 @@ func (r *runner) test(ctx context.Context, it *item) {
 		}
 	}()
 	it.file.begin(&it.report.stream)
-	outcome := it.test.Run(ctx, nvstar.Env{Lab: r.lab, Watcher: &watcher{r: r, it: it}, Verbose: r.o.Verbose, Steps: r.o.Steps, State: r.o.State, Place: &it.at,
+	outcome := it.test.Run(ctx, nvstar.Env{Lab: r.lab, Watcher: &watcher{r: r, it: it}, Verbose: r.o.Verbose, Steps: r.o.Steps, State: r.o.State, Place: &it.at, Exploring: r.exploring.show,
 		Repeat: func(test, state string) string { return r.o.repeat(it.file.path, test, r.engine, state) }})
 	r.end(it, *outcome, func() {})
 }
