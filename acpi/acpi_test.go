@@ -49,6 +49,10 @@ func TestRoundTrip(t *testing.T) {
 	gotL, err := acpi.ParseSLIT(l.Encode())
 	l.Header = filled(1, "SLIT")
 	check("SLIT", gotL, l, err)
+	g := mcfg()
+	gotG, err := acpi.ParseMCFG(g.Encode())
+	g.Header = filled(1, "MCFG")
+	check("MCFG", gotG, g, err)
 	list, err := acpi.ParseNFITStructures(acpi.EncodeNFITStructures(n.Structures...))
 	check("NFITStructures", list, n.Structures, err)
 }

@@ -23,6 +23,7 @@ func FuzzDecode(f *testing.F) {
 		acpi.ParseMADT(b)
 		acpi.ParseSRAT(b)
 		acpi.ParseSLIT(b)
+		acpi.ParseMCFG(b)
 		acpi.ParseXSDT(b)
 		tables, err := acpi.Split(b)
 		if err == nil && len(tables) > 0 {

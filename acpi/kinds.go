@@ -26,7 +26,7 @@ var tableKinds = map[string]tableKind{
 	"HEST": {title: "Hardware Error Source Table"},
 	"HMAT": {title: "Heterogeneous Memory Attribute Table"},
 	"HPET": {title: "High Precision Event Timer Table"},
-	"MCFG": {title: "PCI Express Memory Mapped Configuration Table"},
+	"MCFG": {title: "PCI Express Memory Mapped Configuration Table", body: func() visitor { return &mcfgBody{} }, revision: 1},
 	"MSCT": {title: "Maximum System Characteristics Table"},
 	"NFIT": {title: "NVDIMM Firmware Interface Table", body: func() visitor { return &nfitBody{} }, revision: 1},
 	"OSDT": {title: "Override System Description Table", aml: true},

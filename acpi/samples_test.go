@@ -87,6 +87,10 @@ func srat() acpi.SRAT {
 	}}
 }
 
+func mcfg() acpi.MCFG {
+	return acpi.MCFG{Header: oem, Segments: []acpi.ConfigSpace{{Base: 0xE0000000, EndBus: 15}, {Base: 0xD0000000, Segment: 1, StartBus: 16, EndBus: 255}}}
+}
+
 // dsdt is a program with every construct of package aml that a machine needs.
 func dsdt() []byte {
 	code, err := aml.Encode(

@@ -140,6 +140,7 @@ func (v *VM) config() vmm.Config {
 		Seed:    bootSeed(v.x.lab.opts.Seed, v.opts.Seed, v.place, v.boots),
 		Date:    Epoch,
 		Console: &v.console,
+		PCI:     v.hasPCIe(),
 	}
 	if !v.opts.NoNVDIMM && v.opts.Slots > 0 {
 		config.Events = events

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -16,10 +17,39 @@ var Epoch = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
 // scenario's own, which come last, so that they win.
 func (v *VM) cmdline() string {
 	words := strings.Fields(boot.DefaultCmdline(vmm.TSCFrequency(v.engine)))
-	for _, more := range []string{v.x.lab.opts.Cmdline, v.opts.Cmdline} {
+	if modules := v.modulesNeeded(); len(modules) > 0 {
+		words = append(words, "nvlab.modules="+strings.Join(modules, ","))
+	}
+	for _, more := range v.given() {
 		if more != "" {
 			words = append(words, more)
 		}
 	}
 	return strings.Join(words, " ")
+}
+
+// given are the run's and the scenario's own words.
+func (v *VM) given() []string { return []string{v.x.lab.opts.Cmdline, v.opts.Cmdline} }
+
+// hasPCIe says whether the machine has a PCI bus. If nothing was said it has one
+// where the command line turns RAM into something else (memmap=256M!384M):
+// Linux leaves such ranges for its PCI code to register, as they might be a
+// device's (arch/x86/kernel/e820.c, e820__reserve_resources_late, which
+// pcibios_resource_survey calls), and finds no device in them without a bus.
+func (v *VM) hasPCIe() bool {
+	if v.opts.PCIe != nil {
+		return *v.opts.PCIe
+	}
+	return slices.ContainsFunc(strings.Fields(strings.Join(v.given(), " ")), func(word string) bool {
+		return strings.HasPrefix(word, "memmap=")
+	})
+}
+
+// modulesNeeded are the guest's drivers of what only some machines have: of
+// memory that the command line or the firmware set aside.
+func (v *VM) modulesNeeded() []string {
+	if v.hasPCIe() {
+		return []string{"nd_e820", "dax_hmem"}
+	}
+	return nil
 }

@@ -52,6 +52,7 @@ type VMOptions struct {
 	Malformed    bool                // takes malformed firmware, for tests of what a guest makes of it
 	ARS          *firmware.ARSConfig // errors of the media and their scrub; nil for none
 	MachineCheck bool                // the processors report poison that is consumed
+	PCIe         *bool               // a PCI Express root complex; nil: if the command line needs one
 }
 
 // defaultMemory is that of a machine whose options name none.

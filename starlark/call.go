@@ -95,6 +95,15 @@ func (c *call) truth(name string) bool {
 	return false
 }
 
+// optionalTruth is nil for None.
+func (c *call) optionalTruth(name string) *bool {
+	if !c.given(name) {
+		return nil
+	}
+	b := c.truth(name)
+	return &b
+}
+
 // number is an int of at least low and at most high.
 func (c *call) number(name string, low, high int64) int64 {
 	v := c.value(name)

@@ -133,6 +133,44 @@ func TestDSDT(t *testing.T) {
 	acpitest.Exec(t, []string{`evaluate \_SB.GED._EVT 9`, `evaluate \_SB.VIO0._CRS`}, dsdt)
 }
 
+// TestPCI: the tables of a machine with a PCI bus tell of it, those of others
+// do not, and the host bridge's methods run.
+func TestPCI(t *testing.T) {
+	plain := newPC(t, soft.Engine{}, "p").Tables()
+	with := newPC(t, soft.Engine{}, "p", func(c *vmm.Config, p *vmm.Payload) {
+		c.PCI, c.Events = true, []vmm.Event{{Path: `\_SB.PCI0`, Value: 0}}
+	}).Tables()
+	dsdt := with[len(with)-1]
+	if bytes.Contains(plain[len(plain)-1], []byte("PCI0")) || !bytes.Contains(dsdt, []byte("PCI0")) {
+		t.Error("the host bridge is to be in the DSDT of the machine that has one only")
+	}
+	var mcfg *acpi.MCFG
+	for _, table := range with {
+		if m, err := acpi.ParseMCFG(table); err == nil {
+			mcfg = &m
+		}
+	}
+	want := acpi.ConfigSpace{Base: 0xe000_0000, EndBus: 15}
+	if mcfg == nil || len(mcfg.Segments) != 1 || mcfg.Segments[0] != want {
+		t.Errorf("the MCFG is %+v, want one of %+v", mcfg, want)
+	}
+	fadt, err := acpi.ParseFADT(with[0])
+	if err != nil || fadt.BootFlags&acpi.BootNoMSI != 0 {
+		t.Errorf("with a PCI bus the FADT's boot flags are %#x (%v): MSI is to be allowed", fadt.BootFlags, err)
+	}
+	acpitest.Recompile(t, dsdt)
+	out := acpitest.Exec(t, []string{
+		`evaluate \_SB.PCI0._OSC (5B4DDB33F71F1C4096577441C03DD766) 1 3 (00000000 1F000000 1F000000)`,
+		`evaluate \_SB.PCI0._OSC (00000000000000000000000000000000) 1 3 (00000000 1F000000 1F000000)`,
+		`evaluate \_SB.PCI0._PRT`, `evaluate \_SB.PCI0._CRS`, `evaluate \_SB.PCIC._CRS`,
+	}, dsdt)
+	for _, want := range []string{"00 00 00 00 1F 00 00 00 1F 00 00 00", "04 00 00 00 1F 00 00 00 1F 00 00 00"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("_OSC does not give %s:\n%s", want, out)
+		}
+	}
+}
+
 func TestRAM(t *testing.T) {
 	p := newPC(t, soft.Engine{}, "p")
 	ram := p.Memory()

@@ -8,12 +8,13 @@ import (
 	"nvlab/vmm/device/entropy"
 	"nvlab/vmm/device/ged"
 	"nvlab/vmm/device/ioapic"
+	"nvlab/vmm/device/pci"
 	"nvlab/vmm/device/rtc"
 	"nvlab/vmm/device/serial"
 	"nvlab/vmm/device/virtio"
 )
 
-// devices are those that every machine has.
+// devices are those that every machine has, but for pci, which may be nil.
 type devices struct {
 	ioapic     *ioapic.IOAPIC
 	serial     *serial.UART
@@ -22,9 +23,10 @@ type devices struct {
 	channel    *vconsole.Console
 	entropy    *entropy.Entropy
 	transports [virtioDevices]*virtio.Device // of channel and entropy
+	pci        *pci.Complex
 }
 
-// addDevices makes the devices that every machine has.
+// addDevices makes the machine's devices.
 func (m *Machine) addDevices(cfg Config) {
 	d := &m.devices
 	d.ioapic = ioapic.New(func(msg ioapic.Message) { m.procs.Interrupt(Interrupt(msg)) })
@@ -42,6 +44,9 @@ func (m *Machine) addDevices(cfg Config) {
 	d.entropy, d.transports[1] = entropy.New([32]byte(derive(cfg.Seed, "entropy")), m.ram, m.line(pinVirtio+1))
 	for i, dev := range d.transports {
 		m.ownMMIO(virtioBase+uint64(i)*virtioStep, virtioStep, dev)
+	}
+	if cfg.PCI {
+		m.addPCI()
 	}
 }
 

@@ -10,8 +10,8 @@ import (
 // Config.Events.
 const maxEvents = 32
 
-// dsdt describes the devices that every machine has.
-func dsdt(virtio int, events []Event) ([]byte, error) {
+// dsdt describes the machine's devices.
+func dsdt(virtio int, events []Event, pci bool) ([]byte, error) {
 	devices := []aml.Term{
 		aml.Device("COM1",
 			aml.Name("_HID", aml.EISAID("PNP0501")),
@@ -32,6 +32,9 @@ func dsdt(virtio int, events []Event) ([]byte, error) {
 				aml.Interrupt{Consumer: true, Numbers: []uint32{uint32(pinVirtio + i)}},
 			)),
 		))
+	}
+	if pci {
+		devices = append(devices, pciDevices()...)
 	}
 	var terms []aml.Term
 	for _, e := range events {

@@ -12,7 +12,7 @@ import (
 //	LowEnd-1 MiB-64 KiB       ACPI tables
 //	LowEnd-64 KiB             reserved RAM, for mailboxes between AML and devices
 //	LowEnd-32 KiB             reserved RAM, for CPUs that wait for their start
-//	3 GiB     ... 4 GiB       devices
+//	3 GiB     ... 4 GiB       devices: of a PCI bus the first 256 MiB, see pci.go
 //	4 GiB     ... HighEnd     RAM that is left
 //	DeviceMemory ...          NVDIMMs and other memory devices
 const (

@@ -28,6 +28,10 @@ type Config struct {
 
 	Events []Event // what Notify can raise, at most 32
 
+	// PCI gives the machine a PCI Express root complex, for guests that do some
+	// things only if there is one. Looking through it costs boot time.
+	PCI bool
+
 	// Console takes what the guest writes to its serial port, a line or less
 	// at a time. It must not call the machine.
 	Console io.Writer

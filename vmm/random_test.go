@@ -128,6 +128,11 @@ func (p *randomProcessors) step(r *rand.Rand) {
 	case 2, 3:
 		p.bus.PortOut(uint16(0x3f8+r.IntN(8)), 1, uint32(word(0, 1, 3, 7, 0x20, 'a', 'b', '\n', 0x80, 0x10)))
 	case 4:
+		config := 0xe000_0000 + uint64(r.IntN(2))<<15 + uint64(r.IntN(64))*4
+		p.bus.PortOut(0xcf8, 4, 1<<31|r.Uint32N(1<<16))
+		p.see(uint64(p.bus.PortIn(0xcfc, 4)))
+		p.bus.MMIOWrite(config, 4, r.Uint64())
+		p.see(p.bus.MMIORead(config, 4))
 		p.see(uint64(p.bus.PortIn(0x604, 4)))
 	case 5:
 		p.bus.PortOut(0x70, 1, uint32(r.IntN(14)))

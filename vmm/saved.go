@@ -2,6 +2,7 @@ package vmm
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"nvlab/vmm/device/entropy"
 	"nvlab/vmm/device/ged"
 	"nvlab/vmm/device/ioapic"
+	"nvlab/vmm/device/pci"
 	"nvlab/vmm/device/rtc"
 	"nvlab/vmm/device/serial"
 	"nvlab/vmm/device/virtio"
@@ -40,6 +42,7 @@ type Saved struct {
 	Channel    vconsole.State
 	Entropy    entropy.State
 	Transports [virtioDevices]virtio.State // of channel and entropy
+	PCI        *pci.State                  // nil of a machine without a PCI bus
 }
 
 // save copies what the machine is. Its processors come from elsewhere.
@@ -72,6 +75,10 @@ func (m *Machine) save() (*Saved, error) {
 	for i, t := range d.transports {
 		s.Transports[i] = t.State.Clone()
 	}
+	if d.pci != nil {
+		state := d.pci.State.Clone()
+		s.PCI = &state
+	}
 	return s, nil
 }
 
@@ -85,6 +92,9 @@ func (m *Machine) load(s *Saved) error {
 		if got, want := len(s.Transports[i].Queues), len(t.Queues); got != want {
 			return fmt.Errorf("virtio device %d with %d queues: want %d", i, got, want)
 		}
+	}
+	if (s.PCI != nil) != (d.pci != nil) || d.pci != nil && len(s.PCI.Spaces) != len(d.pci.Spaces) {
+		return errors.New("a snapshot of a machine with another PCI bus, or without one")
 	}
 	if err := d.entropy.Load(s.Entropy); err != nil {
 		return fmt.Errorf("random stream: %w", err)
@@ -101,6 +111,9 @@ func (m *Machine) load(s *Saved) error {
 	d.channel.State = s.Channel.Clone()
 	for i, t := range d.transports {
 		t.State = s.Transports[i].Clone()
+	}
+	if d.pci != nil {
+		d.pci.State = s.PCI.Clone()
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ type randomMachine struct {
 }
 
 func randomConfig() vmm.Config {
-	return vmm.Config{Memory: 32 << 20, Engine: randomEngine{}, Seed: 7, Events: []vmm.Event{{Path: `\_SB.A`, Value: 0x80}}}
+	return vmm.Config{Memory: 32 << 20, Engine: randomEngine{}, Seed: 7, PCI: true, Events: []vmm.Event{{Path: `\_SB.A`, Value: 0x80}}}
 }
 
 func newRandomMachine(t testing.TB) *randomMachine {

@@ -13,11 +13,15 @@ var oem = acpi.Header{OEMID: "NVLAB", OEMTableID: "NVLAB", OEMRevision: 1, Creat
 // placeTables writes the machine's own ACPI tables and others, and returns the
 // address of the RSDP.
 func (m *Machine) placeTables(others [][]byte) (rsdp uint64, err error) {
-	code, err := dsdt(virtioDevices, m.events)
+	code, err := dsdt(virtioDevices, m.events, m.devices.pci != nil)
 	if err != nil {
 		return 0, fmt.Errorf("DSDT: %w", err)
 	}
-	tables := append([][]byte{fadt(), m.madt(), oem.Table("DSDT", 2, code)}, others...)
+	tables := [][]byte{fadt(m.devices.pci != nil), m.madt(), oem.Table("DSDT", 2, code)}
+	if m.devices.pci != nil {
+		tables = append(tables, mcfg())
+	}
+	tables = append(tables, others...)
 	base := m.layout.ACPI.Base
 	area, err := acpi.Install(base, tables...)
 	if err != nil {
@@ -62,13 +66,17 @@ func cut(b []byte) []byte { return b[:binary.LittleEndian.Uint32(b[4:])] }
 // that Linux would look for. That includes the RTC, which needs no driver:
 // Linux reads the date from it all the same, and spends a second of boot
 // waiting for one that is not there.
-func fadt() []byte {
+func fadt(pci bool) []byte {
 	port := func(p uint64) acpi.GenericAddress {
 		return acpi.GenericAddress{Space: acpi.SystemIO, BitWidth: 8, AccessSize: 1, Address: p}
 	}
+	flags := uint16(acpi.BootNoVGA | acpi.BootNoASPM | acpi.BootNoCMOSRTC)
+	if !pci {
+		flags |= acpi.BootNoMSI
+	}
 	return acpi.FADT{
 		Header:        oem,
-		BootFlags:     acpi.BootNoVGA | acpi.BootNoMSI | acpi.BootNoASPM | acpi.BootNoCMOSRTC,
+		BootFlags:     flags,
 		Flags:         acpi.FADTWBINVD | acpi.FADTProcC1 | acpi.FADTPowerButton | acpi.FADTSleepButton | acpi.FADTResetRegister | acpi.FADTHeadless | acpi.FADTHardwareReduced,
 		ResetRegister: port(portReset),
 		ResetValue:    resetValue,

@@ -4,6 +4,7 @@
 // What the guest is to do stands on the kernel's command line:
 //
 //	nvlab.epoch=SECONDS  set the wall clock
+//	nvlab.modules=A,B    load these too, once the host serves files
 //	nvlab.script=/PATH   run this program, print its exit status, power off
 //	nvlab.shell          run a shell on /dev/ttyS0, power off when it ends
 //	nvlab.term=NAME      TERM of that shell
@@ -34,7 +35,8 @@ const pciModulesList = "/etc/nvlab/modules.pci"
 
 // options are the agent's part of the kernel's command line.
 type options struct {
-	epoch      int64 // 0 if not given
+	epoch      int64  // 0 if not given
+	modules    string // separated by commas
 	script     string
 	shell      bool
 	term       string
@@ -52,6 +54,8 @@ func parseOptions(cmdline string) options {
 			if n, err := strconv.ParseInt(value, 10, 64); err == nil && n > 0 {
 				o.epoch = n
 			}
+		case "nvlab.modules":
+			o.modules = value
 		case "nvlab.script":
 			o.script = value
 		case "nvlab.shell":

@@ -1,9 +1,11 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -65,7 +67,7 @@ func run() error {
 	if opt.script != "" {
 		return runScript(procs, opt)
 	}
-	s, err := connect(procs, notes)
+	s, err := connect(procs, opt, notes)
 	if err != nil && opt.shell {
 		// A shell without the host's service is better than none.
 		report(err)
@@ -82,7 +84,7 @@ func run() error {
 
 // connect opens the channel to the host, begins to serve it, and says hello.
 // Files that the host keeps are within reach by then.
-func connect(procs *processes, notes []string) (*server, error) {
+func connect(procs *processes, opt options, notes []string) (*server, error) {
 	port, err := openPort(30 * time.Second)
 	if err != nil {
 		return nil, err
@@ -94,6 +96,12 @@ func connect(procs *processes, notes []string) (*server, error) {
 	if s.deferred, err = startDeferred(release(), s.fetch); err != nil {
 		notes = append(notes, fmt.Sprintf("files that the host keeps: %v", err))
 		report(err)
+	}
+	if opt.modules != "" {
+		for _, n := range append(s.modprobe(strings.Split(opt.modules, ",")), waitProbe()...) {
+			notes = append(notes, n)
+			report(errors.New(n))
+		}
 	}
 	if err := s.hello(release(), notes); err != nil {
 		return nil, fmt.Errorf("cannot say hello: %w", err)

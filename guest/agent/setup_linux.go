@@ -1,11 +1,13 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -128,6 +130,31 @@ func loadModule(file string) error {
 	}
 	defer unix.Close(fd)
 	return unix.FinitModule(fd, "", 0)
+}
+
+// modprobe loads modules of the kernel that the image does not hold. Those that
+// the kernel has not, or has built in, are no error.
+func (s *server) modprobe(names []string) (notes []string) {
+	env := os.Environ()
+	path, err := lookPath("modprobe", env)
+	if err == nil {
+		err = s.deferred.ensureProgram(path)
+	}
+	null, err2 := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err = errors.Join(err, err2); err != nil {
+		return []string{fmt.Sprintf("modules do not load: %v", err)}
+	}
+	defer unix.Close(null)
+	for _, name := range names {
+		_, exited, err := s.procs.start([]string{path, "-q", name}, &syscall.ProcAttr{
+			Dir: "/", Env: env, Files: []uintptr{uintptr(null), uintptr(null), uintptr(null)},
+		})
+		if err != nil {
+			return append(notes, fmt.Sprintf("module %s does not load: %v", name, err))
+		}
+		<-exited
+	}
+	return notes
 }
 
 // waitProbe returns when every NVDIMM bus has settled (Linux,

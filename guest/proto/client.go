@@ -312,7 +312,7 @@ func (k *call) finish(err error) {
 }
 
 func (c *Client) frame(f Frame) error {
-	if c.hello == nil {
+	if c.hello == nil && f.Kind != KindFetch && f.Kind != KindAck {
 		if f.Kind != KindHello {
 			return fmt.Errorf("a %v frame before the hello", f.Kind)
 		}

@@ -8,7 +8,7 @@
 //	offset 8  uint8   kind
 //	offset 9  [3]byte zero
 //
-// The agent speaks first, with one Hello. The host then sends requests, each
+// The agent speaks first, with one Hello, before which it only fetches files. The host then sends requests, each
 // under an id of its own, and may have several under way. A request begins
 // with Run, ReadFile, WriteFile, Push, Pull, Ping, Poweroff or Reboot; Run and
 // WriteFile are followed by Data frames and one End (standard input; the
