@@ -190,9 +190,10 @@ func (e *exploring) one(o lab.ExploreOptions) (starlark.Value, error) {
 		return exploration(starlark.MakeInt(0), 0, true, nil, nil, err.Error()), nil
 	}
 	at := &state{e.x, s}
-	for t := t; t != nil; t = t.parent {
-		t.applied = at
+	if t.env.Shell != nil {
+		return nil, at.shell(t)
 	}
+	at.looked(e.c)
 	answer, booted, err := e.x.t.Recover(e.c.ctx(), o, s, e.run)
 	if err != nil {
 		return nil, err
@@ -202,17 +203,16 @@ func (e *exploring) one(o lab.ExploreOptions) (starlark.Value, error) {
 	if e.err != nil {
 		return nil, e.err
 	}
-	report := strings.TrimSuffix(e.x.t.Describe(s), "\n")
+	report := "state " + s.ID + ", answer: " + abridgedText(answer)
 	if booted {
-		report += "\n  it booted from there, since a boot reads what may differ"
+		report += "; it booted from there, since a boot reads what may differ"
 	}
-	report += "\n  answer: " + abridgedText(answer)
 	var findings []starlark.Value
 	if why != "" {
 		report += "\n  finding: " + strings.ReplaceAll(why, "\n", "\n  ")
 		findings = append(findings, e.finding(at, at, answer, why))
 	}
-	e.c.thread.Print(e.c.thread, report)
+	e.c.thread.Print(e.c.thread, e.x.t.Describe(s)+report)
 	answers := []starlark.Value{e.answer(at, answer, 1, starlark.MakeInt(1))}
 	return exploration(starlark.MakeInt(1), 1, true, answers, findings, report), nil
 }
@@ -258,6 +258,9 @@ func (e *exploring) result(at string, r *lab.Exploration) (starlark.Value, error
 				return nil, err
 			}
 			minimal = &state{e.x, s}
+		}
+		if len(findings) == 0 { // what a test that fails of it reports
+			minimal.looked(e.c)
 		}
 		findings = append(findings, e.finding(here, minimal, a.Text, why))
 		report += "\n  " + strings.ReplaceAll(why, "\n", "\n  ")

@@ -3,6 +3,7 @@ package nvstar
 import (
 	"go.starlark.net/starlark"
 
+	"nvlab/lab"
 	"nvlab/nvdimm/persist"
 )
 
@@ -59,9 +60,31 @@ var stateClass = newClass("state", "What a power failure may leave, after trace.
 			if err := s.x.t.Apply(s.s); err != nil {
 				return nil, err
 			}
-			for t := activityOf(c.thread).t; t != nil; t = t.parent {
-				t.applied = s
-			}
+			s.looked(c)
 			return nil, nil
 		}},
 })
+
+// looked notes that the test looks at the state, which it reports if it fails.
+func (s *state) looked(c *call) {
+	for t := activityOf(c.thread).t; t != nil; t = t.parent {
+		t.applied = s
+	}
+}
+
+// shell gives a shell in the VM at the state. The error that it returns ends the
+// test.
+func (s *state) shell(t *T) error {
+	if v := s.x.vm.v; v.State() != lab.Off {
+		if err := v.Kill(); err != nil {
+			return err
+		}
+	}
+	if err := s.x.t.Apply(s.s); err != nil {
+		return err
+	}
+	if err := t.env.Shell(t.ctx, s.x.vm.v); err != nil {
+		return err
+	}
+	return &skipError{"the shell was left"}
+}

@@ -23,6 +23,7 @@ type Env struct {
 	Steps   uint64                          // a test may take; 0 is DefaultSteps
 	Repeat  func(test, state string) string // the command that runs a test again, with one crash state; may be nil
 	State   string                          // id of the one crash state to look at; "" for all
+	Shell   Shell                           // what to do at State instead, which ends the test; may be nil
 	Place   *Place                          // where the test is; may be nil
 	Shard   explore.Shard                   // what of each exploration is run; the zero value is all
 
@@ -30,6 +31,10 @@ type Env struct {
 	// that run in parallel call it at the same time.
 	Exploring func(Exploring)
 }
+
+// A Shell is given a VM that is off, and whose NVDIMMs hold what a power failure
+// left.
+type Shell func(context.Context, *lab.VM) error
 
 // A Place is what a test is about, for somebody who waits for its end.
 type Place struct{ call atomic.Pointer[string] }

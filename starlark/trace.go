@@ -301,7 +301,12 @@ func (i *oneState) Next(p *starlark.Value) bool {
 	if err != nil {
 		return false
 	}
-	*p = &state{i.s.x, s}
+	at := &state{i.s.x, s}
+	if a := activityOf(i.s.thread); a.t.env.Shell != nil {
+		a.stop(at.shell(a.t)) // an iterator has no error of its own
+		return false
+	}
+	*p = at
 	return true
 }
 

@@ -15,16 +15,21 @@ import (
 	"nvlab/internal/spell"
 	"nvlab/lab"
 	nvstar "nvlab/starlark"
+	nvrun "nvlab/starlark/run"
 )
 
 var shellCommand = &command{
 	name:  "shell",
-	args:  "[flags]",
+	args:  "[flags] [--state ID FILE...]",
 	short: "boot a machine and give a shell in its guest",
 	long: `Boots a machine and gives a shell in its guest. exit, Ctrl-D and Ctrl-A X leave it,
 Ctrl-A Ctrl-A sends a Ctrl-A. The flags are the options of t.vm and vm.plug, for example:
 
-  nvlab shell --slots 1 --maxmem 4G --nvdimm path=pmem0.img,size=64M,label-size=128K`,
+  nvlab shell --slots 1 --maxmem 4G --nvdimm path=pmem0.img,size=64M,label-size=128K
+
+With --state the machine is that of a scenario's test, as a power failure left it:
+the test runs up to the trace that has the crash state, and the shell is in its VM,
+which boots from there. The flags of machines do not count then; -run names the test.`,
 }
 
 // shellOptions are a machine and its DIMMs, as text.
@@ -34,6 +39,8 @@ type shellOptions struct {
 	capability     string
 	nvdimms        list
 	vm             lab.VMOptions
+
+	state, run string // a crash state, and the test
 }
 
 func init() {
@@ -48,17 +55,26 @@ func init() {
 		fs.StringVar(&o.vm.Cmdline, "cmdline", "", "`TEXT` added to the kernel's command line")
 		fs.Uint64Var(&o.vm.Seed, "seed", 0, "derive all randomness from `N`")
 		fs.Var((*list)(&o.vm.Packages), "package", "add the files of `PACKAGE` to the guest; may be repeated")
+		fs.StringVar(&o.state, "state", "", "boot from the crash state `ID` of a test of FILE: see trace.crash_states and trace.explore")
+		fs.StringVar(&o.run, "run", "", "with --state, the test whose name matches `RE`")
 		fs.Var(&o.nvdimms, "nvdimm", "`path=FILE,size=SIZE[,label-size=SIZE][,share=on|off][,unarmed=on|off][,id=ID]`: plug a DIMM; may be repeated")
 		c.machineFlags(fs, &o.lab.Engine, &o.lab.Kernel, &o.lab.Release, &o.lab.Cache, &o.lab.Agent)
 		operands, status, ok := c.parse(fs, args)
 		switch {
 		case !ok:
 			return status
-		case len(operands) > 0:
-			return c.misused("it takes flags only")
+		case len(operands) > 0 && o.state == "":
+			return c.misused("it takes flags only, and with --state the scenario of the crash state")
+		case len(operands) == 0 && o.state != "":
+			return c.misused("--state %s: of which scenario? want FILE", o.state)
+		case o.state == "" && o.run != "":
+			return c.misused("-run %s: want --state with it", o.run)
 		}
 		if err := checkMachine(o.lab.Engine, o.lab.Kernel, o.lab.Release); err != nil {
 			return c.misused("%v", err)
+		}
+		if o.state != "" {
+			return o.inTest(ctx, operands)
 		}
 		dimms, err := o.complete()
 		if err != nil {
@@ -211,6 +227,24 @@ func (o *shellOptions) interact(ctx context.Context, dimms []shellDIMM) error {
 	if err := l.Prepare(ctx); err != nil {
 		return err
 	}
+	return connect(ctx, vm)
+}
+
+// inTest gives a shell in the VM of a test that came to a crash state.
+func (o *shellOptions) inTest(ctx context.Context, files []string) int {
+	return nvrun.Run(ctx, nvrun.Options{
+		Paths: files, Run: o.run, State: o.state, Parallel: 1, FailFast: true,
+		Shell: func(ctx context.Context, vm *lab.VM) error {
+			fmt.Fprintf(os.Stderr, "the guest boots from crash state %s; exit, Ctrl-D or Ctrl-A X leaves\n", o.state)
+			return connect(ctx, vm)
+		},
+		Engine: o.lab.Engine, Kernel: o.lab.Kernel, Release: o.lab.Release, Cache: o.lab.Cache, Agent: o.lab.Agent, Seed: o.vm.Seed, Cmdline: o.vm.Cmdline,
+		AllowPaths: []string{"/"}, Stdout: os.Stderr, Stderr: os.Stderr, Progress: progress(),
+	})
+}
+
+// connect gives the terminal a shell in a VM that is off.
+func connect(ctx context.Context, vm *lab.VM) error {
 	if in := int(os.Stdin.Fd()); term.IsTerminal(in) {
 		before, err := term.MakeRaw(in)
 		if err != nil {

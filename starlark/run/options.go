@@ -12,6 +12,7 @@ import (
 
 	"nvlab/guest"
 	"nvlab/lab"
+	nvstar "nvlab/starlark"
 )
 
 // Exit statuses beside those of failures (see nvstar.Class).
@@ -26,9 +27,10 @@ const (
 type Options struct {
 	Paths []string // files, and folders to search for *.star
 
-	Run      string // regular expressions for the levels of a name, joined by /
-	List     bool   // names only
-	State    string // id of the one crash state to look at; "" for all
+	Run      string       // regular expressions for the levels of a name, joined by /
+	List     bool         // names only
+	State    string       // id of the one crash state to look at; "" for all
+	Shell    nvstar.Shell // what to do there instead; nil for nothing
 	Verbose  bool
 	FailFast bool
 	Count    int    // runs of each test; 0 is 1

@@ -500,7 +500,7 @@ func (r *runner) test(ctx context.Context, it *item) {
 		}
 	}()
 	it.file.begin(&it.report.stream)
-	outcome := it.test.Run(ctx, nvstar.Env{Lab: r.lab, Watcher: &watcher{r: r, it: it}, Verbose: r.o.Verbose, Steps: r.o.Steps, State: r.o.State, Place: &it.at, Exploring: r.exploring.show,
+	outcome := it.test.Run(ctx, nvstar.Env{Lab: r.lab, Watcher: &watcher{r: r, it: it}, Verbose: r.o.Verbose, Steps: r.o.Steps, State: r.o.State, Shell: r.o.Shell, Place: &it.at, Exploring: r.exploring.show,
 		Repeat: func(test, state string) string { return r.o.repeat(it.file.path, test, r.engine, state) }})
 	r.end(it, *outcome, func() {})
 }
