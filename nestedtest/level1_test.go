@@ -85,7 +85,9 @@ func newLevel1(t *testing.T, dir, script string) *level1 {
 	add(path.Join("cache/nvlab/agents", filepath.Base(agent)), 0o755, agent)
 	add("testdata/guest.elf", 0o644, "../vmm/testdata/guest.elf")
 	add("testdata/guest.s", 0o644, "../vmm/testdata/guest.s")
-	add("scenarios/bytes.star", 0o644, "testdata/bytes.star")
+	for _, name := range []string{"bytes.star", "snapshots.star"} {
+		add("scenarios/"+name, 0o644, "testdata/"+name)
+	}
 	for _, pattern := range []string{"*.star", "document/*.star", "beyond/*.star"} {
 		files, err := filepath.Glob("../scenarios/" + pattern)
 		if err != nil {

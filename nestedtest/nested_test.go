@@ -53,6 +53,7 @@ func steps(t *testing.T) []step {
 		{"bandwidth", lab + "-test.run '^$' -test.bench Bandwidth/kvm -test.benchtime 1x"},
 		{"quickstart timed", lab + "-test.run '^$' -test.bench Quickstart/kvm -test.benchtime 1x"},
 		{"bytes", run + "/scenarios/bytes.star"},
+		{"snapshots", run + "/scenarios/snapshots.star"},
 	}
 	names := slices.Clone(scenarios)
 	if os.Getenv("NVLAB_NESTED") == full {

@@ -100,8 +100,12 @@ type Region struct {
 	Revocable bool   // someone may truncate the file below: access can fault
 
 	// Dirty, if not nil, is told which pages of Mem are stored to: before the
-	// guest stores to a page, the engine puts it into the set.
+	// guest stores to a page, or before Run returns, the engine puts it into
+	// the set.
 	Dirty *pages.Set
+	// DirtyLater says that nobody asks for Dirty before Saver.Cleaned was
+	// called for the first time.
+	DirtyLater bool
 }
 
 // Entry is the state of the first CPU at a 64-bit boot: long mode, flat

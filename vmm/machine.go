@@ -159,7 +159,7 @@ func assemble(cfg Config, ram *RAM) (_ *Machine, err error) {
 		m.ram.wrote = w.Wrote
 	}
 	for _, p := range ram.parts {
-		if err := m.AddMemory(Region{Base: p.base, Mem: p.mem.Bytes(), Dirty: p.mem.Dirty()}); err != nil {
+		if err := m.AddMemory(Region{Base: p.base, Mem: p.mem.Bytes(), Dirty: p.mem.Dirty(), DirtyLater: !p.mem.Frozen()}); err != nil {
 			return nil, err
 		}
 	}

@@ -15,6 +15,7 @@ const (
 	reqCheckExtension = 0xae03
 	reqRunSize        = 0xae04
 	reqSupportedCPUID = 0xc008ae05
+	reqMSRIndexList   = 0xc004ae02
 
 	reqCreateVCPU     = 0xae41
 	reqDirtyLog       = 0x4010ae42
@@ -27,6 +28,7 @@ const (
 	reqSetRouting     = 0x4008ae6a
 	reqEnableCap      = 0x4068aea3
 	reqSignalMSI      = 0x4020aea5
+	reqClearDirtyLog  = 0xc018aec0
 
 	reqRun           = 0xae80
 	reqGetRegs       = 0x8090ae81
@@ -36,8 +38,19 @@ const (
 	reqGetMSRs       = 0xc008ae88
 	reqSetMSRs       = 0x4008ae89
 	reqSetCPUID      = 0x4008ae90
+	reqGetLAPIC      = 0x8400ae8e
+	reqSetLAPIC      = 0x4400ae8f
 	reqGetMPState    = 0x8004ae98
+	reqSetMPState    = 0x4004ae99
+	reqGetEvents     = 0x8040ae9f
+	reqSetEvents     = 0x4040aea0
+	reqGetDebugRegs  = 0x8080aea1
+	reqSetDebugRegs  = 0x4080aea2
 	reqTSCKHz        = 0xaea3
+	reqGetXSAVE      = 0x9000aea4
+	reqSetXSAVE      = 0x5000aea5
+	reqGetXCRs       = 0x8188aea6
+	reqSetXCRs       = 0x4188aea7
 	reqSetDeviceAttr = 0x4018aee1
 	reqGetDeviceAttr = 0x4018aee2
 )
@@ -51,6 +64,10 @@ const (
 	capMPState       = 14
 	capIRQRouting    = 25
 	capAdjustClock   = 39
+	capVCPUEvents    = 41
+	capDebugRegs     = 50
+	capXSAVE         = 55
+	capXCRs          = 56
 	capGetTSCKHz     = 61
 	capMaxVCPUs      = 66
 	capTSCDeadline   = 72
@@ -59,6 +76,7 @@ const (
 	capEnableCapVM   = 98
 	capSplitIRQChip  = 121
 	capImmediateExit = 136
+	capClearDirtyLog = 168
 	capUserSpaceMSR  = 188
 	capFilterMSRs    = 189
 )
@@ -118,6 +136,7 @@ const (
 	msrMTRR4K      = 0x268
 	msrMTRRDef     = 0x2ff
 	msrTSCDeadline = 0x6e0
+	msrOldClock    = 0x11       // of KVM: msrWallClock as it was numbered first
 	msrWallClock   = 0x4b564d00 // of KVM: where to put the date
 	msrEFER        = 0xc0000080
 	msrSTAR        = 0xc0000081
@@ -177,6 +196,14 @@ type msrEntry struct {
 type msrEntries struct {
 	n, _    uint32
 	entries [16]msrEntry
+}
+
+// maxMSRs is more than KVM lists of any processor.
+const maxMSRs = 1024
+
+type msrIndexList struct {
+	n     uint32
+	index [maxMSRs]uint32
 }
 
 type clockData struct {

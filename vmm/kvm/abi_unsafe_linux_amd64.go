@@ -7,6 +7,8 @@ import "unsafe"
 const (
 	_ = -uint(unsafe.Sizeof(memoryRegion{}) ^ 32)
 	_ = -uint(unsafe.Sizeof(dirtyLog{}) ^ 16)
+	_ = -uint(unsafe.Sizeof(clearDirtyLog{}) ^ 24)
+	_ = -uint(unsafe.Offsetof(msrIndexList{}.index) ^ 4)
 	_ = -uint(unsafe.Sizeof(enableCap{}) ^ 104)
 	_ = -uint(unsafe.Sizeof(msi{}) ^ 32)
 	_ = -uint(unsafe.Sizeof(routingEntry{}) ^ 48)

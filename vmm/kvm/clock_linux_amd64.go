@@ -25,10 +25,11 @@ func (s *stopwatch) stop() {
 	s.since = time.Time{}
 }
 
-func (s *stopwatch) reset() {
+// set has a stopwatch that stands show d.
+func (s *stopwatch) set(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ran, s.since = 0, time.Time{}
+	s.ran, s.since = d, time.Time{}
 }
 
 func (s *stopwatch) read() time.Duration {

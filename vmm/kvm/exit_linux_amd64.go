@@ -92,7 +92,7 @@ func (p *processors) store(addr uint64, data []byte) {
 	defer p.busy.Unlock()
 	if r, ok := p.vm.find(addr); ok {
 		if !r.ReadOnly {
-			copy(r.Mem[addr-r.Base:], data)
+			r.write(addr, data)
 		}
 		return
 	}

@@ -50,6 +50,11 @@ func (m *virtualMachine) route(i msi) error {
 	}
 	m.routes.entries[m.routes.n] = routingEntry{kind: routingMSI, addrLow: i.addrLow, data: i.data}
 	m.routes.n++
+	return m.tellRoutes()
+}
+
+// tellRoutes gives KVM the routing table.
+func (m *virtualMachine) tellRoutes() error {
 	for n := range m.routes.entries[:m.routes.n] {
 		m.routes.entries[n].gsi = uint32(n)
 	}
@@ -57,6 +62,27 @@ func (m *virtualMachine) route(i msi) error {
 		return fmt.Errorf("KVM_SET_GSI_ROUTING: %w", err)
 	}
 	return nil
+}
+
+// messages are those of the routing table, the oldest first.
+func (m *virtualMachine) messages() []savedRoute {
+	var list []savedRoute
+	for _, e := range m.routes.entries[:m.routes.n] {
+		list = append(list, savedRoute{e.addrLow, e.data})
+	}
+	return list
+}
+
+// setMessages makes the routing table one of these messages.
+func (m *virtualMachine) setMessages(list []savedRoute) error {
+	if len(list) > pins {
+		return fmt.Errorf("%d routes of interrupts: want %d at most", len(list), pins)
+	}
+	m.routes = routes{n: uint32(len(list))}
+	for n, r := range list {
+		m.routes.entries[n] = routingEntry{kind: routingMSI, addrLow: r.Addr, data: r.Data}
+	}
+	return m.tellRoutes()
 }
 
 // signal delivers a message. That no local APIC takes it is no error.

@@ -91,6 +91,11 @@ func pass[T any](f file, request uint32, arg *T) error {
 	return err
 }
 
+// block sends a request that takes a structure as bytes.
+func (f file) block(request uint32, b []byte) error {
+	return pass(f, request, unsafe.SliceData(b))
+}
+
 // Structures that hold an address.
 type (
 	deviceAttr struct {
@@ -108,6 +113,11 @@ type (
 	dirtyLog struct {
 		slot, _ uint32
 		bitmap  unsafe.Pointer
+	}
+	clearDirtyLog struct {
+		slot, pages uint32
+		first       uint64
+		bitmap      unsafe.Pointer
 	}
 )
 
@@ -129,10 +139,15 @@ func (f file) denyWrites(msr uint32) error {
 	return pass(f, reqFilterMSRs, &filter)
 }
 
-// dirty fills a bitmap with the pages of a slot that were written since it was
-// last asked for.
+// dirty fills a bitmap with the pages of a slot that were written since they
+// were cleared: by clear, or by this request where KVM has no other way.
 func (f file) dirty(slot uint32, bitmap []uint64) error {
 	return pass(f, reqDirtyLog, &dirtyLog{slot: slot, bitmap: unsafe.Pointer(unsafe.SliceData(bitmap))})
+}
+
+// clear takes the pages of a bitmap out of the log of a slot with as many.
+func (f file) clear(slot uint32, pages int, bitmap []uint64) error {
+	return pass(f, reqClearDirtyLog, &clearDirtyLog{slot: slot, pages: uint32(pages), bitmap: unsafe.Pointer(unsafe.SliceData(bitmap))})
 }
 
 // address is where memory is in this process.

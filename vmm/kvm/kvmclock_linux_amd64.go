@@ -51,7 +51,7 @@ func (p *processors) tellDate(addr uint64) bool {
 	if !ok || r.ReadOnly || uint64(len(r.Mem))-(addr-r.Base) < uint64(len(b)) {
 		return false
 	}
-	copy(r.Mem[addr-r.Base:], b[:])
+	r.write(addr, b[:])
 	return true
 }
 

@@ -2,9 +2,11 @@ package kvm
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
+	"nvlab/internal/pages"
 	"nvlab/vmm"
 )
 
@@ -72,36 +74,34 @@ func TestSlots(t *testing.T) {
 	}
 }
 
-// TestDirtyLog switches the log on for memory that is in use.
-func TestDirtyLog(t *testing.T) {
-	g := newGuest(t, 1, poke)
-	g.out = func(uint16, int, uint32) { g.Stop() }
-	mem := newMemory(t, 70*4096)
-	if err := g.Map(vmm.Region{Base: attachment - 66*4096, Mem: mem}); err != nil {
-		t.Fatal(err)
-	}
-	g.run(t, vmm.ExitStopped)
-	const base = attachment - 66*4096
-	if _, err := g.Dirty(base); err == nil {
-		t.Error("Dirty succeeded though nothing is logged")
-	}
-	if err := g.LogDirty(base, true); err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []uint64{1 << 2, 0} {
-		if want != 0 {
+// TestDirtyPages holds that sets learn of the pages that the guest stores to,
+// of memory that counts from the start and of memory that counts from the first
+// Cleaned on.
+func TestDirtyPages(t *testing.T) {
+	for _, later := range []bool{false, true} {
+		g := newGuest(t, 1, poke)
+		g.out = func(uint16, int, uint32) { g.Stop() }
+		mem, dirty := newMemory(t, 70*4096), pages.NewSet(70*4096)
+		if err := g.Map(vmm.Region{Base: attachment - 66*4096, Mem: mem, Dirty: dirty, DirtyLater: later}); err != nil {
+			t.Fatal(err)
+		}
+		for run := range 4 {
+			var want []uint64
+			if !later || run > 1 {
+				want = []uint64{66}
+			}
 			g.run(t, vmm.ExitStopped)
+			if got := slices.Collect(dirty.All()); !slices.Equal(got, want) {
+				t.Errorf("later = %v, run %d: pages %v are dirty, want %v", later, run, got, want)
+			}
+			if run > 0 {
+				dirty.Clear()
+				g.Cleaned()
+			}
 		}
-		got, err := g.Dirty(base)
-		if err != nil || len(got) != 2 || got[0] != 0 || got[1] != want {
-			t.Errorf("Dirty = %#x, %v, want page 66 only: [0 %#x]", got, err, want)
+		if mem[66*4096] != 4 {
+			t.Errorf("the guest added %d to memory, want 4", mem[66*4096])
 		}
-	}
-	if err := g.LogDirty(base, false); err != nil {
-		t.Fatal(err)
-	}
-	if err := g.LogDirty(attachment, true); err == nil {
-		t.Error("LogDirty of no memory succeeded")
 	}
 }
 

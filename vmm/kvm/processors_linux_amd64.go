@@ -87,25 +87,18 @@ func (p *processors) Map(r vmm.Region) error { return p.vm.add(r) }
 
 func (p *processors) Unmap(base uint64) error { return p.vm.remove(base) }
 
-// LogDirty has stores to the region at base noted from now on, or not any
-// more.
-func (p *processors) LogDirty(base uint64, on bool) error { return p.vm.logDirty(base, on) }
-
-// Dirty returns a bit for each page of the region at base that the guest wrote
-// since the last call.
-func (p *processors) Dirty(base uint64) ([]uint64, error) { return p.vm.dirtyPages(base) }
-
 // Start puts the first processor at entry. A second start is of processors
 // made anew: that resets everything that KVM keeps.
 func (p *processors) Start(e vmm.Entry) error {
 	if p.started {
-		slots := p.vm.slots
+		slots, all := p.vm.slots, p.vm.log.all
 		if err := p.dismantle(); err != nil {
 			return err
 		}
 		if err := p.assemble(); err != nil {
 			return err
 		}
+		p.vm.log.all = all
 		for _, s := range slots {
 			if s.Mem == nil {
 				continue
@@ -118,7 +111,7 @@ func (p *processors) Start(e vmm.Entry) error {
 	if err := p.cpus[0].enter(e); err != nil {
 		return err
 	}
-	p.watch.reset()
+	p.watch.set(0)
 	p.tsc, p.clock.at = counters{}, 0
 	p.started, p.ended, p.triple = true, nil, false
 	return nil
@@ -190,7 +183,7 @@ func (p *processors) Run(ctx context.Context, deadline time.Duration) (vmm.Exit,
 		p.ended = err
 	}
 	if p.ended == nil {
-		p.ended = errors.Join(p.stopTSC(), p.stopClock())
+		p.ended = errors.Join(p.stopTSC(), p.stopClock(), p.vm.tellDirty())
 	}
 	if err = cmp.Or(p.ended, err); err != nil {
 		return 0, err

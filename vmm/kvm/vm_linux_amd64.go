@@ -73,6 +73,7 @@ type virtualMachine struct {
 	slots  []slot // by number; one that is free has no memory
 	limit  int
 	routes routes
+	log    dirtyLogging
 }
 
 type slot struct {
@@ -90,6 +91,7 @@ func newVM(dev file) (*virtualMachine, error) {
 	if n, err := dev.do(reqCheckExtension, capNrMemslots); err == nil && n > 0 {
 		m.limit = n
 	}
+	m.log.clears = pass(m.file, reqEnableCap, &enableCap{cap: capClearDirtyLog, args: [4]uint64{1}}) == nil
 	identity := uint64(identityMapAddr)
 	if err := pass(m.file, reqSetIdentityMap, &identity); err != nil {
 		err = fmt.Errorf("KVM_SET_IDENTITY_MAP_ADDR: %w", err)
@@ -125,10 +127,7 @@ func (m *virtualMachine) add(r vmm.Region) error {
 	if n >= m.limit {
 		return fmt.Errorf("the host's KVM has %d memory slots, and all are taken", m.limit)
 	}
-	s := slot{Region: r}
-	if r.ReadOnly || r.Observed {
-		s.flags = memReadOnly
-	}
+	s := slot{Region: r, flags: m.flags(r)}
 	if err := m.set(n, s); err != nil {
 		return fmt.Errorf("KVM takes no memory slot of %d MiB: %w", len(r.Mem)>>20, err)
 	}
@@ -138,6 +137,17 @@ func (m *virtualMachine) add(r vmm.Region) error {
 		m.slots[n] = s
 	}
 	return nil
+}
+
+// flags are those of a slot for a region.
+func (m *virtualMachine) flags(r vmm.Region) uint32 {
+	switch {
+	case r.ReadOnly, r.Observed:
+		return memReadOnly
+	case r.Dirty != nil && (m.log.all || !r.DirtyLater):
+		return memLogDirty
+	}
+	return 0
 }
 
 // set makes a slot what s says; one without memory takes it away.
@@ -168,42 +178,19 @@ func (m *virtualMachine) remove(base uint64) error {
 }
 
 // find is the memory that holds an address.
-func (m *virtualMachine) find(addr uint64) (vmm.Region, bool) {
+func (m *virtualMachine) find(addr uint64) (slot, bool) {
 	for _, s := range m.slots {
 		if addr >= s.Base && addr-s.Base < uint64(len(s.Mem)) {
-			return s.Region, true
+			return s, true
 		}
 	}
-	return vmm.Region{}, false
+	return slot{}, false
 }
 
-// logDirty has KVM note, from now on, which pages of a region are written.
-func (m *virtualMachine) logDirty(base uint64, on bool) error {
-	n := m.at(base)
-	if n < 0 {
-		return fmt.Errorf("no memory starts at %#x", base)
+// write stores to a slot's memory in KVM's stead.
+func (s slot) write(addr uint64, data []byte) {
+	if s.Dirty != nil {
+		s.Dirty.AddRange(addr-s.Base, uint64(min(len(data), len(s.Mem)-int(addr-s.Base))))
 	}
-	s := m.slots[n]
-	s.flags &^= memLogDirty
-	if on {
-		s.flags |= memLogDirty
-	}
-	if err := m.set(n, s); err != nil {
-		return fmt.Errorf("KVM logs no stores to a slot: %w", err)
-	}
-	m.slots[n] = s
-	return nil
-}
-
-// dirtyPages returns a bit for each page that was written since the last call.
-func (m *virtualMachine) dirtyPages(base uint64) ([]uint64, error) {
-	n := m.at(base)
-	if n < 0 || m.slots[n].flags&memLogDirty == 0 {
-		return nil, fmt.Errorf("no memory at %#x has its stores logged", base)
-	}
-	bitmap := make([]uint64, (len(m.slots[n].Mem)/4096+63)/64)
-	if err := m.dirty(uint32(n), bitmap); err != nil {
-		return nil, fmt.Errorf("KVM_GET_DIRTY_LOG: %w", err)
-	}
-	return bitmap, nil
+	copy(s.Mem[addr-s.Base:], data)
 }
