@@ -104,8 +104,11 @@ func (r rules) onItsWay(prog []step, i int) int {
 			// R17: the line is in this CPU's cache, with all up to its own store.
 			owner, last := -1, 0
 			for g := range f {
-				if prog[g].what == "store" && prog[g].line() == s.line() && !prog[g].nt && !prog[g].device {
+				if prog[g].what == "store" && prog[g].line() == s.line() && !prog[g].nt && !prog[g].uc {
 					owner, last = prog[g].cpu, g
+					if prog[g].device {
+						owner = -1
+					}
 				}
 			}
 			if owner == prog[f].cpu && i <= last {
@@ -123,7 +126,7 @@ func (r rules) onItsWay(prog []step, i int) int {
 		case r.intel:
 			first = min(first, r.doneCLFLUSH(prog, f))
 		default: // R11
-			seen := s.cpu != cpu || s.device
+			seen := false
 			for g := i + 1; g < f; g++ {
 				seen = seen || prog[g].cpu == cpu && prog[g].what == "fence" && (r.explicit && prog[g].named || !r.explicit && prog[g].empties)
 			}
@@ -193,8 +196,8 @@ func (r rules) follows(a, b *step, late bool) bool {
 	if overlap(a, b) && !(late && a.cpu != b.cpu) {
 		return true // R9
 	}
-	if a.nt || b.nt || a.device || b.device {
-		return false // R7
+	if a.nt || b.nt || a.device || b.device || a.uc || b.uc {
+		return false // R7, R18
 	}
 	return a.group != b.group // R1, R8, R9
 }

@@ -56,7 +56,7 @@ func (s *Search) Caveats() string {
 		fmt.Fprintf(&b, "; %s that waited while another CPU stored to its bytes became visible as the guest's memory shows", units.Count(s.Raced, "non-temporal store"))
 	}
 	if n := bits.OnesCount64(s.journal.cpus); n > 1 {
-		fmt.Fprintf(&b, "; stores of %d CPUs count as visible when they were made: no state has one that waits in its CPU's store buffer while another CPU's is durable", n)
+		fmt.Fprintf(&b, "; stores of %d CPUs count as visible when they were made: no state has one that waits in its CPU's store buffer while another CPU's is durable, nor a non-temporal one that waits longer than a later store of its CPU to its bytes", n)
 	}
 	if s.journal.clflush {
 		b.WriteString(either(s.IntelCLFLUSH || s.journal.start.config.IntelCLFLUSH, "; CLFLUSH as on Intel's processors", "; CLFLUSH as on AMD's processors"))

@@ -8,7 +8,7 @@ import (
 )
 
 // stateMagic begins a ModelState as bytes.
-const stateMagic = "nvlab model 1\n"
+const stateMagic = "nvlab model 2\n"
 
 // MarshalBinary gives the state as bytes: equal ones for equal states.
 func (s *ModelState) MarshalBinary() ([]byte, error) {
@@ -139,6 +139,8 @@ func codeMedium(c *coder, s *mediumState) {
 	list(c, &s.lines, func(c *coder, l *lineState) {
 		unsigned(c, &l.n)
 		c.raw(l.durable[:])
+		unsigned(c, &l.latest)
+		unsigned(c, &l.owner)
 		c.bool(&l.half)
 		c.bool(&l.accepted)
 		signed(c, &l.ops)
@@ -188,8 +190,7 @@ func codePlace(c *coder, p *linePlace) {
 
 func codeFlush(c *coder, f *flushState) {
 	codePlace(c, &f.at)
-	unsigned(c, &f.cover.all)
-	unsigned(c, &f.cover.own)
+	unsigned(c, &f.cover)
 }
 
 // sound says that what was read names only what is there.

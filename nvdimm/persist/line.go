@@ -38,8 +38,13 @@ const (
 	FlushedWaiting         // by a flush that a fence completes
 )
 
-// unordered says that no rule orders the op within its line.
-func (o *op) unordered() bool { return o.kind&(observe.NonTemporal|observe.Device) != 0 }
+// unordered says that no rule orders the op within its line: it does not go by
+// the caches, which write back what is visible of a line (R10). Of a line that
+// is mapped both as cached and as uncached the SDM promises nothing (3A,
+// 12.12.4).
+func (o *op) unordered() bool {
+	return o.kind&(observe.NonTemporal|observe.Device|observe.ToUncached) != 0
+}
 
 // late says that the op may become visible after stores that were visible
 // later, of other CPUs: it waits in a write-combining buffer (R7).
@@ -118,9 +123,22 @@ type line struct {
 	n       uint64
 	durable [LineSize]byte // without ops
 	ops     []op           // by id
+	latest  uint64         // op that went to a cache, not past it
+	owner   uint8          // of latest: its CPU plus 1; 0 is a device
 
 	known *contents // of the ops as they are; nil if not looked at
 	half  bool      // memory has part of an instruction that no op tells of
+}
+
+// cache notes whose cache has the line once e, op id, is visible.
+func (l *line) cache(e *observe.Store, id uint64) {
+	switch {
+	case e.Kind&(observe.NonTemporal|observe.ToUncached) != 0:
+	case e.Kind&observe.Device != 0:
+		l.latest, l.owner = id, 0
+	default:
+		l.latest, l.owner = id, e.VCPU+1
+	}
 }
 
 // maxOps bounds the ops of a line. Beyond it the oldest count as written back.
@@ -198,6 +216,9 @@ func (l *line) commit(take func(*op) bool) {
 		o.applyVisible(&l.durable)
 		for j := range kept {
 			if k := &kept[j]; k.overlaps(&o) { // it is late, or o would need it
+				if k.under&^o.mask != 0 {
+					l.medium.Raced++ // between the two is given up
+				}
 				k.under |= k.mask & o.mask
 			}
 		}
@@ -309,6 +330,7 @@ func (d *Medium) drop(l *line) {
 		d.last = nil
 	}
 	l.ops, l.known, l.half = l.ops[:0], nil, false
+	l.latest, l.owner = 0, 0
 	if len(d.spare) < maxSpare {
 		d.spare = append(d.spare, l)
 	}

@@ -140,10 +140,10 @@ func (c *collector) Flush(e *observe.Flush) {
 func (c *collector) Fence(e *observe.Fence) {
 	is := func(o observe.Order) bool { return e.Order&o != 0 }
 	c.steps = append(c.steps, step{
-		what: "fence", cpu: int(e.VCPU), drain: true,
+		what: "fence", cpu: int(e.VCPU), drain: is(^observe.Exception),
 		full:    is(observe.SFENCE | observe.MFENCE | observe.Lock),
 		mfence:  is(observe.MFENCE),
-		empties: is(observe.Interrupt | observe.SFENCE | observe.MFENCE | observe.WBINVD | observe.Lock | observe.Serializing | observe.PortIO),
+		empties: is(observe.Interrupt | observe.Exception | observe.SFENCE | observe.MFENCE | observe.WBINVD | observe.Lock | observe.Serializing | observe.PortIO),
 		all:     is(observe.WBINVD),
 		named:   is(observe.Explicit),
 	})

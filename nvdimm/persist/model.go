@@ -46,15 +46,14 @@ type cpu struct {
 	sealed int             // of nt: before the latest CLFLUSH (R2)
 	strong bool            // Intel: a CLFLUSH may not be complete
 	seen   uint64          // id of the latest store that was visible for sure at a fence
-	parts  []ref           // EADR: of an instruction that may be in progress
+	parts  []ref           // of an instruction that may be in progress: with EADR, or to uncached memory
 	group  uint64          // the instruction
 	torn   bool            // its parts may be parted
 	hinted []*Medium       // to whose flush hints it stored since its latest fence
 }
 
-// cover is the ops that a flush covers, by their ids: up to all, and of the
-// flush's own CPU up to own.
-type cover struct{ all, own uint64 }
+// cover is the latest op that a flush covers, by its id.
+type cover uint64
 
 // run is the non-temporal stores of a CPU to a line, by their first and last.
 type run struct {
@@ -187,14 +186,13 @@ func (m *Model) Store(e *observe.Store) {
 	if e.Kind&observe.ToUncached != 0 && !m.Config.Explicit {
 		own.drain(len(own.nt)) // R7
 	}
-	// R18. Within a line an uncached store is ordered with others, as if the
-	// line were not cached as well: where it is, the architecture says nothing.
 	d, n := m.find(e.Base, e.Offset)
 	if d == nil {
 		return
 	}
 	weak := e.Kind&(observe.NonTemporal|observe.Device) != 0
-	parts := d.Platform == EADR && !weak && (e.Kind&(observe.String|observe.Locked|observe.Vector) != 0 || len(own.parts) > 0 ||
+	uncached := e.Kind&observe.ToUncached != 0
+	parts := (d.Platform == EADR && !weak || uncached) && (e.Kind&(observe.String|observe.Locked|observe.Vector) != 0 || len(own.parts) > 0 ||
 		e.Size < 8 && (e.Offset+uint64(e.Size))%8 == 0) // there may be more of it
 	if d.Platform == EADR && !weak && !parts && d.lines.get(n) == nil {
 		// R12: durable at once, so that the memory itself says it all.
@@ -210,8 +208,12 @@ func (m *Model) Store(e *observe.Store) {
 	id := m.nextID
 	m.nextID++
 	l.add(&m.Config).set(e, id, m.process)
+	l.cache(e, id)
 	switch {
-	case e.Kind&observe.ToUncached != 0:
+	case parts:
+		own.part(l, id, e.Group, &m.Config) // R8, R9
+		m.waiting = true
+	case uncached:
 		l.reach(func(o *op) bool { return o.id == id }) // R18
 	case e.Kind&observe.Device != 0:
 		if d.Platform == EADR {
@@ -223,9 +225,6 @@ func (m *Model) Store(e *observe.Store) {
 		if e.Kind&observe.ToWriteThrough != 0 {
 			own.combine(l, id) // R18
 		}
-	case parts:
-		own.part(l, id, e.Group, &m.Config) // R8, R9
-		m.waiting = true
 	default:
 		l.commitOne(id)
 	}
@@ -244,10 +243,8 @@ func (d *Medium) direct(n uint64, e *observe.Store) {
 
 func (l *line) commitOne(id uint64) { l.commit(func(o *op) bool { return o.id == id }) }
 
-// covers says that a flush of a CPU includes an op.
-func (f cover) covers(o *op, vcpu uint8) bool {
-	return o.kind&observe.NonTemporal == 0 && o.id <= f.all && (o.vcpu != vcpu || o.id <= f.own || o.kind&observe.Device != 0)
-}
+// covers says that a flush includes an op.
+func (f cover) covers(o *op) bool { return o.kind&observe.NonTemporal == 0 && o.id <= uint64(f) }
 
 // reach is what happens to ops that reach the memory controller.
 func (l *line) reach(take func(*op) bool) {
@@ -276,7 +273,7 @@ func (m *Model) Flush(e *observe.Flush) {
 	for cpus := m.of(&e.At); len(cpus) > 0; cpus = cpus[1:] {
 		cpus[0].endParts()
 	}
-	f, state := cover{m.nextID - 1, m.nextID - 1}, FlushedWaiting // R4, R5: older stores to the line are in
+	f, state := cover(m.nextID-1), FlushedWaiting // R4, R5: older stores to the line are in
 	set := own.wb
 	if e.Op == observe.CLFLUSH {
 		set = own.clf
@@ -287,7 +284,7 @@ func (m *Model) Flush(e *observe.Flush) {
 				c.strong, c.sealed, m.waiting = true, len(c.nt), true
 			}
 		} else {
-			f.own, state = own.seen, FlushedCLFLUSH // R11
+			f, state = cover(own.seen), FlushedCLFLUSH // R11
 		}
 	}
 	d, n := m.find(e.Base, e.Offset)
@@ -300,14 +297,13 @@ func (m *Model) Flush(e *observe.Flush) {
 	}
 	for i := range l.ops {
 		switch o := &l.ops[i]; {
-		case f.covers(o, e.VCPU):
+		case f.covers(o):
 			o.flushed = max(o.flushed, state)
 		case o.kind&observe.NonTemporal == 0:
 			o.flushed = max(o.flushed, FlushedEarly)
 		}
 	}
-	old := set[l]
-	set[l] = cover{max(f.all, old.all), max(f.own, old.own)}
+	set[l] = max(f, set[l])
 }
 
 // Fence is a fence about to complete.
@@ -316,15 +312,15 @@ func (m *Model) Fence(e *observe.Fence) {
 	for i := range cpus {
 		c := &cpus[i]
 		if e.Order&observe.MFENCE != 0 {
-			complete(c.clf, c.vcpu) // R11
+			complete(c.clf) // R11
 		}
-		if m.Config.Explicit && e.Order&observe.Explicit != 0 || !m.Config.Explicit && e.Order&(ordersStores|observe.Interrupt) != 0 {
+		if m.Config.Explicit && e.Order&observe.Explicit != 0 || !m.Config.Explicit && e.Order&(ordersStores|observe.Interrupt|observe.Exception) != 0 {
 			c.seen = m.nextID - 1 // its store buffer is empty (SDM 3A, 12.10)
 		}
 		if m.full(e.Order) {
-			complete(c.wb, c.vcpu)
+			complete(c.wb)
 			if m.Config.IntelCLFLUSH {
-				complete(c.clf, c.vcpu)
+				complete(c.clf)
 				c.strong = false
 			}
 			for _, d := range c.hinted {
@@ -354,19 +350,14 @@ func (m *Model) Fence(e *observe.Fence) {
 // ordersStores are the orders that no store passes (R6).
 const ordersStores = observe.Explicit | observe.Lock | observe.Serializing | observe.PortIO
 
-// cached is the latest op of the line that a CPU's own cache has: its own
-// latest, if no other CPU stored to the line after it (R17). It is 0 if the
-// line is not there.
+// cached is the latest op of the line that a CPU's own cache has: the latest
+// that went to a cache, if that is this CPU's (R17). It is 0 if the line is not
+// there. What goes past the caches does not say where the line is.
 func (l *line) cached(vcpu uint8) uint64 {
-	for i := len(l.ops) - 1; i >= 0; i-- {
-		if o := &l.ops[i]; !o.unordered() {
-			if o.vcpu == vcpu {
-				return o.id
-			}
-			return 0
-		}
+	if l.owner != vcpu+1 {
+		return 0
 	}
-	return 0
+	return l.latest
 }
 
 // full says that an order makes earlier flushes complete (R3 to R5).
@@ -383,16 +374,16 @@ func (m *Model) drains(o observe.Order) bool {
 	if m.Config.Explicit {
 		return o&observe.Explicit != 0
 	}
-	return o != 0
+	return o&^observe.Exception != 0
 }
 
 // complete completes write-backs of a CPU.
-func complete(set map[*line]cover, vcpu uint8) {
+func complete(set map[*line]cover) {
 	if len(set) == 0 {
 		return
 	}
 	for l, f := range set {
-		l.reach(func(o *op) bool { return f.covers(o, vcpu) })
+		l.reach(f.covers)
 	}
 	clear(set)
 }
@@ -400,7 +391,7 @@ func complete(set map[*line]cover, vcpu uint8) {
 // completeCLFLUSH completes a CLFLUSH of Intel's, and the non-temporal stores
 // that it is not reordered with (R2).
 func (c *cpu) completeCLFLUSH() {
-	complete(c.clf, c.vcpu)
+	complete(c.clf)
 	c.drain(c.sealed)
 	c.strong = false
 }
@@ -441,13 +432,14 @@ func (c *cpu) part(l *line, id, group uint64, config *Config) {
 	c.parts, c.group = append(c.parts, ref{l, id}), group
 }
 
-// endParts makes the parts of an instruction that ended durable.
+// endParts has the parts of an instruction that ended reach the memory
+// controller, or with eADR be durable.
 func (c *cpu) endParts() {
 	if len(c.parts) == 0 {
 		return
 	}
 	for _, r := range c.parts {
-		r.line.commitOne(r.id)
+		r.line.reach(func(o *op) bool { return o.id == r.id })
 	}
 	c.parts, c.torn = c.parts[:0], false
 }

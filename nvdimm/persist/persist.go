@@ -38,9 +38,11 @@
 //	R10  Stores to one line persist in their order; lines persist in any (Raad
 //	     et al., "Persistency semantics of the Intel-x86 architecture", POPL
 //	     2020).
-//	R11  AMD: CLFLUSH is ordered by MFENCE only, on both sides: without one
-//	     before it, it may miss stores that wait in its CPU's store buffer
-//	     (APM 3, CLFLUSH).
+//	R11  AMD: CLFLUSH is ordered by MFENCE only, on both sides. Without one
+//	     before it, it may look at the line as early as its CPU's store buffer
+//	     was last empty, and miss what any CPU stored after that (APM 3,
+//	     CLFLUSH). An exception empties that buffer as well (APM 2, 7.5; SDM
+//	     3A, 12.10).
 //	R12  With eADR what is visible is durable; non-temporal stores still need
 //	     a fence.
 //	R13  A store to a flush hint makes durable what reached the memory
@@ -52,9 +54,11 @@
 //	     the hint, sfence (memcpy_flushcache, nvdimm_flush).
 //	R17  WBINVD writes back the caches of its own CPU, and those that no CPU
 //	     has for itself (SDM 2D, WBINVD; APM 3, WBINVD).
-//	R18  A store to uncached memory is in memory when it is visible; one to
-//	     write-through memory is on its way there, and there after a fence
-//	     (SDM 3A, 12.3).
+//	R18  A store to uncached memory is in memory when it is visible, but in no
+//	     order with others to its line as far as caches or the memory
+//	     controller hold them; the parts of one that crosses 8 bytes come in
+//	     any order. One to write-through memory is on its way there, and there
+//	     after a fence (SDM 3A, 12.3).
 package persist
 
 import "fmt"

@@ -111,12 +111,16 @@ func (l *line) needs(u, v *unit) bool {
 	return false
 }
 
-// mayFollow says that u may become visible after v, though it came before it.
+// mayFollow says that u may become visible after v, though it came before it:
+// one that waits after those of other CPUs, and in a set of them the parts of
+// an instruction after each other.
 func (l *line) mayFollow(u, v *unit) bool {
 	for i := u.first; i < u.end; i++ {
 		for j := v.first; j < v.end; j++ {
 			o, p := &l.ops[i], &l.ops[j]
-			if o.overlaps(p) && !(o.late() && !o.sameCPU(p)) {
+			switch {
+			case !o.overlaps(p) && (o.late() || o.group == p.group):
+			case !o.late() || o.sameCPU(p):
 				return false
 			}
 		}

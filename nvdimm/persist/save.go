@@ -40,6 +40,8 @@ type mediumState struct {
 type lineState struct {
 	n        uint64
 	durable  [LineSize]byte
+	latest   uint64
+	owner    uint8
 	half     bool
 	accepted bool // it is in Medium.accepted
 	ops      int  // how many of the medium's are the line's
@@ -123,7 +125,7 @@ func (d *Medium) save(medium int, places map[*line]linePlace) mediumState {
 	s.lines, s.ops = slices.Grow(s.lines, len(lines)), slices.Grow(s.ops, ops)
 	for i, l := range lines {
 		places[l] = linePlace{medium, i}
-		s.lines = append(s.lines, lineState{l.n, l.durable, l.half, d.accepted[l], len(l.ops)})
+		s.lines = append(s.lines, lineState{l.n, l.durable, l.latest, l.owner, l.half, d.accepted[l], len(l.ops)})
 		s.ops = append(s.ops, l.ops...)
 	}
 	return s
@@ -171,7 +173,7 @@ func (c *cpu) save(media map[*Medium]int, places map[*line]linePlace) cpuState {
 
 func (c *cpu) saveFlushes(set map[*line]cover, places map[*line]linePlace) (list []flushState) {
 	for l, f := range set {
-		if slices.ContainsFunc(l.ops, func(o op) bool { return f.covers(&o, c.vcpu) }) {
+		if slices.ContainsFunc(l.ops, func(o op) bool { return f.covers(&o) }) {
 			list = append(list, flushState{places[l], f})
 		}
 	}
@@ -237,7 +239,7 @@ func (s *mediumState) medium(config *Config, mem Memory) (*Medium, []line) {
 	lines, ops := make([]line, len(s.lines)), slices.Clone(s.ops)
 	for i := range s.lines {
 		o, l := &s.lines[i], &lines[i]
-		*l = line{medium: d, n: o.n, durable: o.durable, half: o.half, ops: ops[:o.ops:o.ops]}
+		*l = line{medium: d, n: o.n, durable: o.durable, latest: o.latest, owner: o.owner, half: o.half, ops: ops[:o.ops:o.ops]}
 		ops = ops[o.ops:]
 		d.lines.put(l.n, l)
 		if o.accepted {

@@ -34,7 +34,8 @@ type Store struct {
 	Size   uint8
 	Kind   Kind
 	// Group is the same for all stores of one instruction, and of all
-	// iterations of one repeated string instruction; no two have the same.
+	// iterations of one repeated string instruction unless it is to uncached
+	// memory; no two have the same.
 	Group uint64
 }
 
@@ -99,9 +100,10 @@ const (
 	Uncached    // an access to a device's registers
 	Interrupt   // an interrupt from outside was delivered
 	WBINVD      // all lines of all CPUs are written back
+	Exception   // a fault, a trap or INT was delivered
 )
 
-var orderNames = []string{"sfence", "mfence", "lock", "serializing", "port", "uncached", "interrupt", "wbinvd"}
+var orderNames = []string{"sfence", "mfence", "lock", "serializing", "port", "uncached", "interrupt", "wbinvd", "exception"}
 
 func (o Order) String() string { return bits(uint(o), orderNames, "nothing") }
 

@@ -63,6 +63,8 @@ func (c *cpu) interrupt(e exception) bool {
 	c.kind, c.group = 0, c.now|uint64(c.id)<<56|1<<63
 	if e.external {
 		c.order(observe.Interrupt)
+	} else {
+		c.order(observe.Exception)
 	}
 	ext := uint32(1) // the event is external to the program
 	if e.soft {

@@ -222,6 +222,9 @@ func (c *cpu) observeStore(r *region, off uint64, n uint8, v uint64) {
 	e.Seq, e.PC, e.CR3, e.VCPU, e.CPL = c.others+c.now-c.idle, c.rip, c.cr3, c.id, c.cpl // field by field: this is hot
 	e.Base, e.Offset, e.Value = r.base, off, v&sizeMask(n)
 	e.Size, e.Kind, e.Group = n, kind, c.group
+	if kind&observe.ToUncached != 0 && c.kind&observe.String != 0 {
+		e.Group = c.now | uint64(c.id)<<56 // its iterations are in order
+	}
 	if first := 8 - uint8(off&7); n > first {
 		e.Size, e.Value = first, v&sizeMask(first)
 		c.p.observer.Store(e)
