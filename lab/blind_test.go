@@ -72,12 +72,12 @@ func TestBlindEngineRefuses(t *testing.T) {
 		v.state = Running
 		_, err := v.Trace(t.Context(), Command{Shell: "true"})
 		refused(t, "a trace", err)
-		refused(t, "a random power cut", v.PowerCut(persist.KeepRandom))
+		refused(t, "a random power cut", v.PowerCut(persist.KeepRandom, false))
 		v.state = Off
 	}
 	refused(t, "keep none without hints", none.PowerCutOn(PowerCut{Event: EventLabelWrite, Nth: 1}))
 	none.state = Running
-	refused(t, "a power cut without hints", none.PowerCut(persist.KeepNone))
+	refused(t, "a power cut without hints", none.PowerCut(persist.KeepNone, false))
 	none.state = Off
 	if why, ok := none.FallsBack(persist.KeepNone); ok {
 		t.Errorf("without flush hints there is something to fall back to: %s", why)
@@ -108,7 +108,7 @@ func TestBlindPowerCut(t *testing.T) {
 	if got := word(t, b, 2*4096); got != "visible" {
 		t.Errorf("the guest's write reads %q before the power cut", got)
 	}
-	if err := v.PowerCut(persist.KeepNone); err != nil {
+	if err := v.PowerCut(persist.KeepNone, false); err != nil {
 		t.Fatal(err)
 	}
 	if flushed, not := word(t, b, 4096), word(t, b, 2*4096); flushed != "durable" || not != "\x00\x00\x00\x00\x00\x00\x00" {

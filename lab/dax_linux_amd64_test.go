@@ -80,7 +80,7 @@ func TestRealDeviceDAX(t *testing.T) {
 
 	// All of it had been flushed: a power cut takes none.
 	if v.Engine() == "soft" {
-		err = v.PowerCut(persist.KeepNone)
+		err = v.PowerCut(persist.KeepNone, false)
 	} else {
 		err = v.Kill()
 	}

@@ -46,7 +46,7 @@ func session(ctx context.Context, dir string, out io.Writer) error {
 	if _, err := vm.Run(ctx, lab.Command{Shell: "printf kept | dd of=/dev/pmem0 oflag=direct bs=4096 conv=sync", Check: true}); err != nil {
 		return err
 	}
-	if err := vm.PowerCut(persist.KeepNone); err != nil {
+	if err := vm.PowerCut(persist.KeepNone, false); err != nil {
 		return err
 	}
 	data, err := disk.Bytes(0, 4)
@@ -142,7 +142,7 @@ func TestClosed(t *testing.T) {
 		"PowerOff":         vm.PowerOff(ctx),
 		"Reboot":           vm.Reboot(ctx),
 		"Kill":             vm.Kill(),
-		"PowerCut":         vm.PowerCut(persist.KeepNone),
+		"PowerCut":         vm.PowerCut(persist.KeepNone, false),
 		"PowerCutOn":       vm.PowerCutOn(lab.PowerCut{Event: lab.EventStore, Nth: 1}),
 		"Fail":             dimm.Fail(lab.CallFault{Function: 4}),
 		"Tear":             dimm.Tear(8, 1),

@@ -82,14 +82,6 @@ func (d *NVDIMM) reachable(offset, length uint64) error {
 	return nil
 }
 
-// FlushFails says of a power cut that the DIMMs were not told to save, or did
-// not: at the next power-on they tell of an unsafe shutdown.
-func (v *VM) FlushFails() {
-	for _, d := range v.dimms {
-		d.DIMM.FlushFails()
-	}
-}
-
 // HasARS says that the VM has functions for errors of the media.
 func (v *VM) HasARS() bool { return v.root.HasARS() }
 

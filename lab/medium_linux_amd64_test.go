@@ -33,7 +33,7 @@ func TestLabelWritesReachTheMedium(t *testing.T) {
 	for _, file := range files {
 		inGuest(t, v, "TestOnAFileSystem", "write", file)
 	}
-	if err := v.PowerCut(persist.KeepNone); err != nil {
+	if err := v.PowerCut(persist.KeepNone, false); err != nil {
 		t.Fatal(err)
 	}
 	mustBoot(t, v)

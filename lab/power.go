@@ -27,6 +27,10 @@ type PowerCut struct {
 	NVDIMM *NVDIMM // nil for any
 	Offset uint64  // of the bytes of the DIMM that count, or of its label area
 	Length *uint64 // nil for all from Offset on
+
+	// Unsaved has the platform fail to save what it promised: of what is left
+	// see PowerCut.
+	Unsaved bool
 }
 
 // powerHost is the VM as the tracker of its power sees it.
@@ -114,8 +118,10 @@ func (v *VM) FallsBack(keep persist.Keep) (why string, ok bool) {
 	return fmt.Sprintf("%v: each NVDIMM goes back to what it held at the latest store to one of its flush hints, and label areas stay as they are", err), true
 }
 
-// PowerCut fails the power now.
-func (v *VM) PowerCut(keep persist.Keep) error {
+// PowerCut fails the power now. Unsaved has the platform fail to save what it
+// promised: what no store to a flush hint put on the media may be lost, and
+// at the next power-on the DIMMs tell of an unsafe shutdown.
+func (v *VM) PowerCut(keep persist.Keep, unsaved bool) error {
 	switch {
 	case v.x.closed:
 		return ErrClosed
@@ -125,10 +131,18 @@ func (v *VM) PowerCut(keep persist.Keep) error {
 	if err := v.canCut(keep); err != nil {
 		return err
 	}
-	v.power.Fail(keep)
+	v.power.Fail(keep, unsaved)
 	v.off()
 	return nil
 }
+
+// MostUnsaved is how many bytes of an NVDIMM a platform may have on their way
+// to the media.
+const MostUnsaved = power.Drain
+
+// Drained is how many stores count as on the media, the oldest, if the platform
+// fails to save: see MostUnsaved.
+func (v *VM) Drained() int { return v.power.Drained() }
 
 // PowerCutOn arms a cut that strikes before the nth event from now on. An
 // earlier one that has not struck is disarmed. One that is armed while the VM
@@ -156,7 +170,7 @@ func (v *VM) PowerCutOn(c PowerCut) error {
 	if err != nil {
 		return fmt.Errorf("event %q: %w", c.Event, err)
 	}
-	cut := power.Cut{Event: power.Event(c.Event), Nth: c.Nth, Keep: c.Keep, Slot: power.Any, Offset: c.Offset}
+	cut := power.Cut{Event: power.Event(c.Event), Nth: c.Nth, Keep: c.Keep, Slot: power.Any, Offset: c.Offset, Unsaved: c.Unsaved}
 	if c.NVDIMM != nil {
 		cut.Slot = c.NVDIMM.Slot()
 	}

@@ -15,7 +15,7 @@ func TestPowerOfAMachineThatIsOff(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := v.PowerCut(persist.KeepNone); err == nil || !strings.Contains(err.Error(), "the VM is off") {
+	if err := v.PowerCut(persist.KeepNone, false); err == nil || !strings.Contains(err.Error(), "the VM is off") {
 		t.Errorf("cutting the power of a VM that is off = %v", err)
 	}
 	if err := v.PowerCutOn(PowerCut{Event: EventStore, Nth: 1}); err != nil {

@@ -139,7 +139,7 @@ func TestForks(t *testing.T) {
 		if err := f.Restore(t.Context(), s); err != nil {
 			t.Fatal(err)
 		}
-		if err := f.PowerCut(persist.KeepNone); err != nil {
+		if err := f.PowerCut(persist.KeepNone, false); err != nil {
 			t.Fatal(err)
 		}
 	}

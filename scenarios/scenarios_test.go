@@ -44,8 +44,11 @@ var heard = consoles.Table{Provoked: map[string][]string{
 	},
 	"document/hotplug.star/test_into_a_busy_guest": {`Error found in NVDIMM nmem\d flags: not_armed`, `region\d read-only, marking pmem\d read-only`},
 
-	"firmware/families.star/test_not_saved":  {`Error found in NVDIMM nmem0 flags: flush_fail`, `Error found in NVDIMM nmem1 flags: flush_fail`},
-	"firmware/security.star/test_passphrase": {`nmem0: is locked, failing probe`},
+	"firmware/families.star/test_not_saved":           {`Error found in NVDIMM nmem0 flags: flush_fail`, `Error found in NVDIMM nmem1 flags: flush_fail`},
+	"firmware/unsaved.star/test_a_hint_is_no_promise": {`Error found in NVDIMM nmem0 flags: flush_fail`},
+	"firmware/unsaved.star/test_file_systems":         {`Error found in NVDIMM nmem[01] flags: flush_fail`},
+	"firmware/unsaved.star/test_pmdk":                 {`Error found in NVDIMM nmem0 flags: flush_fail`},
+	"firmware/security.star/test_passphrase":          {`nmem0: is locked, failing probe`},
 
 	"document/persistence.star/test_unarmed_makes_the_guest_read_only": unarmed,
 }}

@@ -1,6 +1,7 @@
 package nvstar
 
 import (
+	"fmt"
 	"math"
 
 	"go.starlark.net/starlark"
@@ -37,8 +38,19 @@ func fallback(c *call, v *vm, keep persist.Keep) {
 	}
 }
 
+// unsaved says that the platform fails to save what it promised.
+func (c *call) unsaved() bool { return c.oneOf("save", "ok", "fail") == "fail" }
+
+// drained says what of the past a platform that fails to save is not taken to
+// lose.
+func drained(c *call, v *vm) {
+	if n := v.v.Drained(); n > 0 {
+		c.thread.Print(c.thread, fmt.Sprintf("power_cut: the %d stores that were on their way to the media longest count as there: a platform has no more than %d KiB on the way", n, lab.MostUnsaved>>10))
+	}
+}
+
 func powerCut(c *call, v *vm) (starlark.Value, error) {
-	keep, save := c.keep(), c.oneOf("save", "ok", "fail")
+	keep, unsaved := c.keep(), c.unsaved()
 	if c.err != nil {
 		return nil, c.err
 	}
@@ -46,13 +58,10 @@ func powerCut(c *call, v *vm) (starlark.Value, error) {
 		assumption(c, v)
 	}
 	fallback(c, v, keep)
-	if err := v.v.PowerCut(keep); err != nil {
-		return nil, err
+	if unsaved {
+		drained(c, v)
 	}
-	if save == "fail" {
-		v.v.FlushFails()
-	}
-	return nil, nil
+	return nil, v.v.PowerCut(keep, unsaved)
 }
 
 func powerCutOn(c *call, v *vm) (starlark.Value, error) {
@@ -60,6 +69,8 @@ func powerCutOn(c *call, v *vm) (starlark.Value, error) {
 		Event: c.oneOf("event", lab.EventLabelWrite, lab.EventStore, lab.EventFlush, lab.EventFence, lab.EventFlushHint),
 		Nth:   int(c.number("nth", 1, math.MaxInt32)),
 		Keep:  c.keep(),
+
+		Unsaved: c.unsaved(),
 	}
 	if c.given("nvdimm") {
 		if d := handleArg[*dimm](c, "nvdimm", "nvdimm"); c.err == nil {

@@ -237,9 +237,9 @@ A shell's exit status is that of its last command: "false; echo x" and "false | 
 	{name: "power_cut", sig: `(*, keep="none", save="ok")`,
 		doc: `Power fails now. keep="none": only what is guaranteed durable survives; "all": all that was visible; "random": one legal state, chosen by the seed. What the platform promises is nvdimm_cap's and flush_hints' to say; without both it is ADR, as Linux assumes. The memory of RAM backends and of share=False is lost.
 
-save="fail": the platform did not flush what it owes at a power failure, and at the next boot each NVDIMM says so: the state flag flush_fail and, of one with a family, a dirty shutdown, which is counted if it was latched. What keep leaves of the contents is the same.`,
+save="fail": the platform does not flush what it owes at a power failure. Guaranteed is then only what was there at power-on, and what was flushed and fenced before a store to a flush hint of the NVDIMM; keep chooses among what is legal under that. At the next boot each NVDIMM says so: the state flag flush_fail and, of one with a family, a dirty shutdown, which is counted if it was latched.`,
 		call: powerCut},
-	{name: "power_cut_on", sig: `(event, *, nth=1, keep="none", nvdimm=None, offset=None, length=None)`,
+	{name: "power_cut_on", sig: `(event, *, nth=1, keep="none", save="ok", nvdimm=None, offset=None, length=None)`,
 		doc:  `Arms a power cut that strikes before the nth such event takes effect: "label_write", "store" (an aligned chunk of at most 8 bytes), "flush", "fence" (SFENCE, MFENCE) or "flush_hint". nvdimm, offset and length (of its memory, or of its label area) narrow down which count. It replaces one that is armed already. A vm.run(check=False) in progress returns with exit_code=None, a vm.boot returns as well; vm.state is "off" then.`,
 		call: powerCutOn},
 	{name: "notify_errors", sig: `()`,

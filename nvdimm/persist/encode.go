@@ -133,9 +133,10 @@ func (s *ModelState) code(c *coder) {
 func codeMedium(c *coder, s *mediumState) {
 	c.text(&s.name)
 	unsigned(c, &s.platform)
-	for _, v := range []*int{&s.truncated, &s.spilled, &s.raced, &s.added, &s.most} {
+	for _, v := range []*int{&s.truncated, &s.spilled, &s.drained, &s.raced, &s.added, &s.most} {
 		signed(c, v)
 	}
+	c.bool(&s.drains)
 	list(c, &s.lines, func(c *coder, l *lineState) {
 		unsigned(c, &l.n)
 		c.raw(l.durable[:])

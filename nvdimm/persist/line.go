@@ -272,10 +272,12 @@ type Medium struct {
 	Platform  Platform
 	Truncated int // stores taken for written back, as their line has too many
 	Spilled   int // stores taken for written back, as the medium has too many
+	Drained   int // stores taken for on the medium, as too many are on their way: see Drain
 	Raced     int // non-temporal stores whose order with other CPUs' to their bytes is that of the memory
 
-	added int // what spill bounds, estimated
-	most  int // of that: maxUndecided, less in a test
+	added  int  // what spill bounds, estimated
+	most   int  // of that: maxUndecided, less in a test or by Drain
+	drains bool // see Drain
 
 	config    *Config // of the model
 	mem       Memory

@@ -152,10 +152,14 @@ func TestLabelWrites(t *testing.T) {
 // and a fence. It reports ns per store.
 func BenchmarkStore(b *testing.B) {
 	mem := make([]byte, 1<<20)
-	for name, platform := range map[string]persist.Platform{"ADR": persist.ADR, "eADR": persist.EADR} {
+	for name, platform := range map[string]persist.Platform{"ADR": persist.ADR, "eADR": persist.EADR, "hints that drain": persist.Hints} {
 		b.Run(name, func(b *testing.B) {
 			m := persist.NewModel(persist.Config{})
-			m.Map(0, persist.NewMedium("nvdimm", platform, persist.Bytes(mem)), 0)
+			d := persist.NewMedium("nvdimm", platform, persist.Bytes(mem))
+			if platform == persist.Hints {
+				d.Drain(64 << 10)
+			}
+			m.Map(0, d, 0)
 			e := observe.Store{Size: 8, Kind: observe.NonTemporal} // one for all, as an engine has it
 			b.ReportAllocs()
 			for i := range b.N {

@@ -30,9 +30,11 @@ type mediumState struct {
 	platform  Platform
 	truncated int
 	spilled   int
+	drained   int
 	raced     int
 	added     int
 	most      int
+	drains    bool
 	lines     []lineState // by number
 	ops       []op        // of the lines, in their order
 }
@@ -114,8 +116,8 @@ func (m *Model) Save() *ModelState {
 
 func (d *Medium) save(medium int, places map[*line]linePlace) mediumState {
 	s := mediumState{
-		name: d.Name, platform: d.Platform, truncated: d.Truncated, spilled: d.Spilled, raced: d.Raced,
-		added: d.added, most: d.most,
+		name: d.Name, platform: d.Platform, truncated: d.Truncated, spilled: d.Spilled, drained: d.Drained, raced: d.Raced,
+		added: d.added, most: d.most, drains: d.drains,
 	}
 	lines := d.sorted()
 	ops := 0
@@ -234,8 +236,8 @@ func (s *ModelState) Model(memories ...Memory) *Model {
 
 func (s *mediumState) medium(config *Config, mem Memory) (*Medium, []line) {
 	d := NewMedium(s.name, s.platform, mem)
-	d.Truncated, d.Spilled, d.Raced = s.truncated, s.spilled, s.raced
-	d.added, d.most, d.config = s.added, s.most, config
+	d.Truncated, d.Spilled, d.Drained, d.Raced = s.truncated, s.spilled, s.drained, s.raced
+	d.added, d.most, d.drains, d.config = s.added, s.most, s.drains, config
 	lines, ops := make([]line, len(s.lines)), slices.Clone(s.ops)
 	for i := range s.lines {
 		o, l := &s.lines[i], &lines[i]

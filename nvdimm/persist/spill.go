@@ -10,6 +10,12 @@ const maxUndecided = 1 << 22
 // lineCost is what a line takes besides its ops, in ops.
 const lineCost = 8
 
+// Drain has lines that have been undecided longest count as on the medium once
+// about n bytes of lines that are stored to once are undecided: a platform that
+// holds no more loses no more. Without it a line of a medium of Hints stays
+// undecided until a hint, however many there are.
+func (d *Medium) Drain(n int) { d.drains, d.most = true, n/LineSize*2*lineCost }
+
 // spill lets the lines that have been undecided longest reach the memory
 // controller, half of them, if the medium has too many: no cache holds more
 // and more dirty lines, though a real one may choose others. It gives states
@@ -25,7 +31,13 @@ func (d *Medium) spill() {
 		ids := slices.Clone(newest)
 		slices.Sort(ids)
 		for i, l := range lines {
-			if newest[i] <= ids[len(ids)/2] {
+			if newest[i] > ids[len(ids)/2] {
+				continue
+			}
+			if d.drains {
+				d.Drained += len(l.ops)
+				l.commit(func(*op) bool { return true })
+			} else {
 				l.reach(func(o *op) bool {
 					if !o.accepted {
 						d.Spilled++

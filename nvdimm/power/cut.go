@@ -26,6 +26,9 @@ type Cut struct {
 	Slot   int    // of the DIMM; Any for all
 	Offset uint64 // of the bytes of the DIMM that count, or of its label area
 	Length uint64 // 0 for all from Offset on
+
+	// Unsaved has the platform fail to save what it promised: see unsaved.go.
+	Unsaved bool
 }
 
 // String is the event that the cut strikes before, such as "store 2".

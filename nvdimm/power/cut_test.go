@@ -112,7 +112,7 @@ func TestResetKeepsWhatIsUndecided(t *testing.T) {
 	m.powerOn()
 	m.store(d, 0, 1)
 	m.powerOn()
-	m.tracker.Fail(persist.KeepNone)
+	m.tracker.Fail(persist.KeepNone, false)
 	m.powerOff()
 	if got := contents(t, d)[0]; got != 0 {
 		t.Errorf("a store before a reset, which nobody flushed, left %d after a power failure, want 0", got)
@@ -137,7 +137,7 @@ func TestEpochs(t *testing.T) {
 	m.hint(a)
 	m.store(a, 1, 2)
 	m.writeLabel(a, 0, "label...")
-	m.tracker.Fail(persist.KeepNone)
+	m.tracker.Fail(persist.KeepNone, false)
 	m.powerOff()
 	fileA, fileB := contents(t, a), contents(t, b)
 	if fileA[0] != 1 || fileA[1] != 0 || fileB[0] != 0 || fileA[labelAt(a)] != 'l' {

@@ -25,11 +25,12 @@ type machine struct {
 	stopped int
 	lost    error
 	seq     uint64
+	seed    uint64 // of what is random
 }
 
 func (m *machine) Attention()           { m.stopped++ }
 func (m *machine) Instructions() uint64 { return m.seq }
-func (m *machine) Seed() uint64         { return 7 }
+func (m *machine) Seed() uint64         { return m.seed }
 func (m *machine) Lost(err error)       { m.lost = err }
 
 // mailboxAt is where the page is in the guest.
@@ -49,7 +50,7 @@ func newMachine(t *testing.T, c nvdimm.Config) *machine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &machine{t: t, root: root}
+	m := &machine{t: t, root: root, seed: 7}
 	m.tracker = New(root, m)
 	m.mailbox = root.Mailbox(&m.page, mailboxAt)
 	t.Cleanup(func() {

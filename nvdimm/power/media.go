@@ -22,14 +22,13 @@ func (t *Tracker) Add(d *nvdimm.DIMM) error {
 		return err
 	}
 	i := t.of(d.Slot())
-	var own *persist.Medium
 	if i < 0 {
 		platform := persist.PlatformOf(t.root.Capabilities(), t.root.FlushHints())
 		if d.Unarmed() {
 			platform = persist.Nothing
 		}
-		own = persist.NewMedium(d.ID(), platform, memory{mem, d})
-		t.model.Add(own)
+		t.model.Add(persist.NewMedium(d.ID(), platform, memory{mem, d}))
+		t.unsaved.Add(unsavedMedium(d.ID(), platform, memory{mem, d}))
 		i = len(t.media)
 		t.media = append(t.media, Medium{d.Slot(), t.divide(d)})
 	}
@@ -38,7 +37,9 @@ func (t *Tracker) Add(d *nvdimm.DIMM) error {
 		end := offset + uint64(len(piece.Mem))
 		for _, p := range t.media[i].Parts {
 			if from, to := max(p.Start, offset), min(p.End, end); from < to {
-				t.model.MapPart(piece.Addr, from-offset, to-offset, t.medium(p.Slot), p.At+from-p.Start)
+				for _, m := range t.models() {
+					m.MapPart(piece.Addr, from-offset, to-offset, m.Media()[t.of(p.Slot)], p.At+from-p.Start)
+				}
 			}
 		}
 		offset = end
@@ -49,7 +50,9 @@ func (t *Tracker) Add(d *nvdimm.DIMM) error {
 // Remove takes a DIMM out whose plugging failed after Add.
 func (t *Tracker) Remove(d *nvdimm.DIMM) {
 	if i := t.of(d.Slot()); i >= 0 {
-		t.model.Remove(t.model.Media()[i])
+		for _, m := range t.models() {
+			m.Remove(m.Media()[i])
+		}
 		t.media = slices.Delete(t.media, i, i+1)
 		delete(t.epochs, d.Slot())
 	}

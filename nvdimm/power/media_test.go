@@ -51,7 +51,7 @@ func TestSharedRange(t *testing.T) {
 	store(2, page+64, 10, true)
 	store(2, page+128, 11, false)
 	store(1, page+128, 12, true)
-	m.tracker.Fail(persist.KeepNone)
+	m.tracker.Fail(persist.KeepNone, false)
 	m.powerOff()
 	file := contents(t, dimms[0])
 	for _, want := range []struct{ at, v int }{{page, 2}, {2 * page, 4}, {64, 6}, {3 * page, 7}, {128, 0}, {page + 64, 10}, {page + 128, 12}} {
@@ -81,7 +81,7 @@ func TestSharedRangeHint(t *testing.T) {
 	m.tracker.Fence(&observe.Fence{Order: observe.SFENCE})
 	m.store(second, page, 2)
 	m.persist(second, page) // it reaches the controller, and no hint follows
-	m.tracker.Fail(persist.KeepNone)
+	m.tracker.Fail(persist.KeepNone, false)
 	m.powerOff()
 	file := contents(t, first)
 	if file[page] != 1 || file[page+64] != 1 || file[2*page] != 0 {
@@ -114,7 +114,7 @@ func TestRemove(t *testing.T) {
 		m.persist(d, 0)
 		m.store(d, 64, 1)
 	}
-	m.tracker.Fail(persist.KeepNone)
+	m.tracker.Fail(persist.KeepNone, false)
 	m.powerOff()
 	for _, d := range []*nvdimm.DIMM{first, d} {
 		if file := contents(t, d); file[0] != 1 || file[64] != 0 {

@@ -21,15 +21,17 @@ func (t *Tracker) owner(base, offset uint64) (slot int, at uint64) {
 // Store is a store about to take effect.
 func (t *Tracker) Store(e *observe.Store) {
 	if t.failure != nil {
-		t.failure.cut.Touch(t.model, e)
+		t.failure.cut.Touch(t.failure.model, e)
 		return
 	}
 	if t.armed != nil && t.armed.Event == Store {
 		slot, offset := t.owner(e.Base, e.Offset)
 		if t.strikes(Store, slot, offset, uint64(e.Size)) {
-			t.model.Abandon(e)
-			t.Fail(t.armed.Keep)
-			t.failure.cut.Touch(t.model, e)
+			for _, m := range t.models() {
+				m.Abandon(e)
+			}
+			t.Fail(t.armed.Keep, t.armed.Unsaved)
+			t.failure.cut.Touch(t.failure.model, e)
 			return
 		}
 	}
@@ -40,6 +42,7 @@ func (t *Tracker) Store(e *observe.Store) {
 		t.recording.Journal.Store(e)
 	}
 	t.model.Store(e)
+	t.unsaved.Store(e)
 }
 
 // Flush is a flush about to execute.
@@ -50,7 +53,7 @@ func (t *Tracker) Flush(e *observe.Flush) {
 	if t.armed != nil && t.armed.Event == Flush {
 		slot, offset := t.owner(e.Base, e.Offset)
 		if t.strikes(Flush, slot, offset, persist.LineSize) {
-			t.Fail(t.armed.Keep)
+			t.Fail(t.armed.Keep, t.armed.Unsaved)
 			return
 		}
 	}
@@ -58,6 +61,7 @@ func (t *Tracker) Flush(e *observe.Flush) {
 		t.recording.Journal.Flush(e)
 	}
 	t.model.Flush(e)
+	t.unsaved.Flush(e)
 }
 
 // Fence is a fence about to complete. What other instructions ordered before
@@ -77,13 +81,14 @@ func (t *Tracker) Fence(e *observe.Fence) {
 
 func (t *Tracker) fence(e *observe.Fence) {
 	if e.Order&(observe.SFENCE|observe.MFENCE) != 0 && t.strikes(Fence, noSlot, 0, 0) {
-		t.Fail(t.armed.Keep)
+		t.Fail(t.armed.Keep, t.armed.Unsaved)
 		return
 	}
 	if t.recording != nil {
 		t.recording.Journal.Fence(e)
 	}
 	t.model.Fence(e)
+	t.unsaved.Fence(e)
 }
 
 // hint is a store to a flush hint of a DIMM.
@@ -92,7 +97,7 @@ func (t *Tracker) hint(d *nvdimm.DIMM) {
 		return
 	}
 	if t.strikes(FlushHint, d.Slot(), 0, 0) {
-		t.Fail(t.armed.Keep)
+		t.Fail(t.armed.Keep, t.armed.Unsaved)
 		return
 	}
 	t.endEpoch(d)
@@ -106,11 +111,13 @@ func (t *Tracker) hint(d *nvdimm.DIMM) {
 			continue
 		}
 		told[p.Slot] = true
-		m := t.medium(p.Slot)
+		n := t.of(p.Slot)
 		if t.recording != nil {
-			t.recording.Journal.Hint(m, t.now())
+			t.recording.Journal.Hint(t.model.Media()[n], t.now())
 		}
-		t.model.Hint(m)
+		for _, m := range t.models() {
+			m.Hint(m.Media()[n])
+		}
 	}
 }
 
@@ -135,7 +142,7 @@ func (t *Tracker) call(c *nvdimm.Call) {
 			// Power may fail between any two of its pieces.
 			c.Torn = uint32(t.host.Seed() % uint64(len(c.Data)/8+1) * 8)
 		}
-		t.Fail(t.armed.Keep)
+		t.Fail(t.armed.Keep, t.armed.Unsaved)
 		return
 	}
 	t.inject(slot, c)

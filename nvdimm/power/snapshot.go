@@ -10,6 +10,7 @@ import (
 
 	"nvlab/nvdimm"
 	"nvlab/nvdimm/backend"
+	"nvlab/nvdimm/persist"
 	"nvlab/vmm/observe"
 )
 
@@ -131,18 +132,20 @@ func (s *Snapshot) fits(dimms []*nvdimm.DIMM, backends map[int]*backend.Backend)
 // and to power failures have equal hashes, whatever their files are called.
 func (s *Snapshot) Hash() (sum [sha256.Size]byte, err error) {
 	rest := *s.Power
-	rest.Model, rest.Epochs = nil, nil
+	rest.Model, rest.Unsaved, rest.Epochs = nil, nil, nil
 	state, err := json.Marshal([]any{s.Root, rest})
 	if err != nil {
 		return sum, err
 	}
 	parts := [][]byte{state}
 	if s.On() {
-		model, err := s.Power.Model.MarshalBinary()
-		if err != nil {
-			return sum, err
+		for _, m := range []*persist.ModelState{s.Power.Model, s.Power.Unsaved} {
+			model, err := m.MarshalBinary()
+			if err != nil {
+				return sum, err
+			}
+			parts = append(parts, model)
 		}
-		parts = append(parts, model)
 	}
 	for _, slot := range slices.Sorted(maps.Keys(s.Power.Epochs)) {
 		epoch, err := s.Power.Epochs[slot].MarshalBinary()

@@ -176,7 +176,7 @@ func (p *player) do(r *rand.Rand, n int) {
 			}
 			p.show(d)
 		case what == 22 && a%6 == 0:
-			p.tracker.Fail(persist.Keep(a >> 8 % 3))
+			p.tracker.Fail(persist.Keep(a>>8%3), a>>16&1 == 1)
 			p.powerOff()
 		case what == 23 && a%6 == 0:
 			p.powerOff()
@@ -449,7 +449,7 @@ func TestSnapshotRefuses(t *testing.T) {
 	if len(b.root.DIMMs()) != 1 || b.root.DIMMs()[0] != other || len(a.root.DIMMs()) != 2 || !a.tracker.On() {
 		t.Error("a snapshot that is refused changed a machine")
 	}
-	a.tracker.Fail(persist.KeepNone)
+	a.tracker.Fail(persist.KeepNone, false)
 	a.powerOff()
 	if got := contents(t, d)[0]; got != 0 {
 		t.Errorf("after snapshots that were refused and a power failure the file has %d, want 0", got)

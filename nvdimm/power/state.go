@@ -14,8 +14,9 @@ import (
 // A State is what a Tracker is at a moment, apart from the bytes of the DIMMs:
 // plain data that nobody changes. DIMMs are named by their slots.
 type State struct {
-	Model *persist.ModelState // nil while off
-	Media []Medium            // the model's, in its order
+	Model   *persist.ModelState // nil while off
+	Unsaved *persist.ModelState // likewise
+	Media   []Medium            // the models', in their order
 
 	Armed   *Cut
 	Counted int
@@ -56,7 +57,7 @@ func (t *Tracker) Save() (*State, error) {
 	}
 	s := &State{Counted: t.counted, Faults: slices.Clone(t.faults)}
 	if t.model != nil {
-		s.Model = t.model.Save()
+		s.Model, s.Unsaved = t.model.Save(), t.unsaved.Save()
 	}
 	for _, m := range t.media {
 		s.Media = append(s.Media, Medium{m.Slot, slices.Clone(m.Parts)})
@@ -106,7 +107,7 @@ func (t *Tracker) Load(s *State, attach func(observe.Observer) error) error {
 		}
 		memories = append(memories, memory{mem, d})
 	}
-	t.model = s.Model.Model(memories...)
+	t.model, t.unsaved = s.Model.Model(memories...), s.Unsaved.Model(memories...)
 	for _, m := range s.Media {
 		t.media = append(t.media, Medium{m.Slot, slices.Clone(m.Parts)})
 	}

@@ -163,8 +163,8 @@ func TestSavedPowerGoesOn(t *testing.T) {
 		if a.tracker.Failed() {
 			struck++
 		} else {
-			a.tracker.Fail(persist.KeepRandom)
-			b.tracker.Fail(persist.KeepRandom)
+			a.tracker.Fail(persist.KeepRandom, false)
+			b.tracker.Fail(persist.KeepRandom, false)
 		}
 		a.powerOff()
 		b.powerOff()

@@ -38,6 +38,7 @@ type Tracker struct {
 
 	// From power-on to power-off.
 	model   *persist.Model // nil while off
+	unsaved *persist.Model // the same, had the platform promised no more than flush hints: see unsaved.go
 	media   []Medium       // in the model's order
 	blind   error          // why single stores are not seen; nil if they are
 	epochs  map[int]*backend.Snapshot
@@ -67,7 +68,8 @@ func (t *Tracker) Watch(w Watcher) { t.watcher = w }
 // trace.
 type failure struct {
 	cut     *persist.Cut
-	toEpoch bool // the DIMMs go back to the latest flush hint
+	model   *persist.Model // that it is of
+	toEpoch bool           // the DIMMs go back to the latest flush hint
 }
 
 // New returns the tracker of the machine that a root device belongs to. It
@@ -83,10 +85,12 @@ func New(root *nvdimm.Root, host Host) *Tracker {
 // observer to the machine; its error is why it cannot.
 func (t *Tracker) PowerOn(attach func(observe.Observer) error) {
 	if t.model == nil {
-		t.model = persist.NewModel(persist.Config{})
+		t.model, t.unsaved = persist.NewModel(persist.Config{}), persist.NewModel(persist.Config{})
 	}
-	t.model.Reset()
-	t.model.UnmapAll()
+	for _, m := range t.models() {
+		m.Reset()
+		m.UnmapAll()
+	}
 	t.blind = attach(t)
 }
 
@@ -97,15 +101,23 @@ func (t *Tracker) On() bool { return t.model != nil }
 // seen; nil if they are.
 func (t *Tracker) Blind() error { return t.blind }
 
-// Fail fails the power now. Until PowerOff memory is as it was.
-func (t *Tracker) Fail(keep persist.Keep) {
+// Fail fails the power now. Until PowerOff memory is as it was. Unsaved is as in
+// a Cut.
+func (t *Tracker) Fail(keep persist.Keep, unsaved bool) {
 	if t.watcher != nil {
 		t.watcher.Failure()
 	}
 	if t.failure != nil {
 		return
 	}
-	t.failure = &failure{t.model.Cut(keep, t.host.Seed()), t.blind != nil && keep == persist.KeepNone}
+	m := t.model
+	if unsaved {
+		m = t.unsaved
+		for _, d := range t.root.DIMMs() {
+			d.FlushFails()
+		}
+	}
+	t.failure = &failure{m.Cut(keep, t.host.Seed()), m, t.blind != nil && keep == persist.KeepNone}
 	t.host.Attention()
 }
 
@@ -125,7 +137,7 @@ func (t *Tracker) PowerOff() {
 	case f.toEpoch:
 		t.revert()
 	default:
-		unlessLost(func() { f.cut.Apply(t.model) })
+		unlessLost(func() { f.cut.Apply(f.model) })
 	}
 	*t = Tracker{root: t.root, host: t.host, faults: t.faults}
 }
