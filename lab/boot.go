@@ -90,7 +90,7 @@ func (v *VM) powerOn(ctx context.Context) error {
 
 // start is power-on, or the reset of a machine whose DIMMs are mapped.
 func (v *VM) start(image *image) error {
-	layout := vmm.NewLayout(v.opts.Memory)
+	layout := vmm.NewLayout(v.opts.Memory, v.opts.PhysBits)
 	tables, err := v.root.Tables(layout.Reserved.Base)
 	if err != nil {
 		return err
@@ -140,7 +140,7 @@ func (v *VM) config() vmm.Config {
 		Seed:    bootSeed(v.x.lab.opts.Seed, v.opts.Seed, v.place, v.boots),
 		Date:    Epoch,
 		Console: &v.console,
-		PCI:     v.hasPCIe(),
+		PCI:     v.hasPCIe(), PhysBits: v.opts.PhysBits,
 	}
 	if !v.opts.NoNVDIMM && v.opts.Slots > 0 {
 		config.Events = events
@@ -150,7 +150,7 @@ func (v *VM) config() vmm.Config {
 
 // addDevices adds those of the NVDIMM root device.
 func (v *VM) addDevices() error {
-	layout := vmm.NewLayout(v.opts.Memory)
+	layout := vmm.NewLayout(v.opts.Memory, v.opts.PhysBits)
 	if hints := v.root.Hints(); hints != nil {
 		if err := v.m.AddMMIO(layout.Devices.Base, hints.Size(), hints); err != nil {
 			return err

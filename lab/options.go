@@ -9,6 +9,7 @@ import (
 	"nvlab/guest"
 	"nvlab/internal/option"
 	"nvlab/nvdimm/firmware"
+	"nvlab/vmm"
 )
 
 // FileBackendOptions describe a backend on a file: memory-backend-file.
@@ -52,8 +53,15 @@ type VMOptions struct {
 	Malformed    bool                // takes malformed firmware, for tests of what a guest makes of it
 	ARS          *firmware.ARSConfig // errors of the media and their scrub; nil for none
 	MachineCheck bool                // the processors report poison that is consumed
+	PhysBits     int                 // of the processors' physical addresses, 36 to 52; 0 is 40
 	PCIe         *bool               // a PCI Express root complex; nil: if the command line needs one
 }
+
+// Bounds of VMOptions.PhysBits.
+const (
+	MinPhysBits = vmm.MinPhysBits
+	MaxPhysBits = vmm.MaxPhysBits
+)
 
 // defaultMemory is that of a machine whose options name none.
 const defaultMemory = 256 << 20

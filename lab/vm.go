@@ -89,7 +89,7 @@ func (x *Experiment) VM(o VMOptions) (*VM, error) {
 			return nil, err
 		}
 	}
-	if err := vmm.CheckMemory(o.Memory); err != nil {
+	if err := vmm.CheckMemory(o.Memory, o.PhysBits); err != nil {
 		return nil, err
 	}
 	number := len(x.vms) + 1
@@ -99,7 +99,7 @@ func (x *Experiment) VM(o VMOptions) (*VM, error) {
 // newVM makes a VM that has no machine.
 func (x *Experiment) newVM(s vmState, engine vmm.Engine) (*VM, error) {
 	o := &s.opts
-	layout := vmm.NewLayout(o.Memory)
+	layout := vmm.NewLayout(o.Memory, o.PhysBits)
 	root, err := nvdimm.NewRoot(nvdimm.Config{
 		Enabled: !o.NoNVDIMM, Slots: o.Slots, Memory: o.Memory, MaxMem: o.MaxMem,
 		Base: layout.DeviceMemory, Limit: layout.AddressLimit,

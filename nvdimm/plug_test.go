@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"nvlab/acpi"
@@ -64,6 +65,24 @@ func TestAddressLimit(t *testing.T) {
 	b := openFile(t, backend.FileConfig{Path: filepath.Join(t.TempDir(), "file"), Size: 1 << 40})
 	_, err := r.Plug(PlugConfig{Backend: b})
 	expect.Error(t, "Plug beyond the limit", err, "", "could not find position in guest address space for memory device - memory fragmented due to alignments: 0x10000000000 bytes at a multiple of 0x1000000 within [0x100000000:0x10000000000]")
+}
+
+// TestTooFewAddressBits: what maxmem promises must have addresses.
+func TestTooFewAddressBits(t *testing.T) {
+	const base, limit = 5 << 30, 1 << 40
+	for _, c := range []struct {
+		maxmem uint64
+		want   string
+	}{
+		{1<<30 + limit - base, ""},
+		{1<<30 + limit - base + 4096, "Address space limit 0xffffffffff < 0x10000000fff phys-bits too low (40): maxmem of 1069547524KiB takes phys_bits of at least 41"},
+		{46 << 40, "phys-bits too low (40): maxmem of 46TiB takes phys_bits of at least 46"},
+	} {
+		_, err := NewRoot(Config{Enabled: true, Memory: 1 << 30, Slots: 1, MaxMem: c.maxmem, Base: base, Limit: limit})
+		if got := fmt.Sprint(err); c.want == "" && err != nil || !strings.Contains(got, c.want) && err != nil || c.want != "" && err == nil {
+			t.Errorf("maxmem of %#x gives the error %q, want %q", c.maxmem, got, c.want)
+		}
+	}
 }
 
 func TestPlugNodes(t *testing.T) {

@@ -44,7 +44,7 @@ func runJob(text string) int {
 
 // run does what package lab does at power-on, with an initramfs of its own.
 func (j *job) run(ctx context.Context) error {
-	layout := vmm.NewLayout(j.Memory)
+	layout := vmm.NewLayout(j.Memory, 0)
 	root, err := nvdimm.NewRoot(nvdimm.Config{
 		Enabled: true, Slots: 1, Memory: j.Memory, MaxMem: 4 << 30,
 		Base: layout.DeviceMemory, Limit: layout.AddressLimit, Strict: true,

@@ -25,7 +25,7 @@ func TestLayout(t *testing.T) {
 		{4 * gib, 3 * gib, gib, 5 * gib},
 		{8*gib + mib, 3 * gib, 5*gib + mib, 10 * gib},
 	} {
-		l := vmm.NewLayout(c.memory)
+		l := vmm.NewLayout(c.memory, 0)
 		want := vmm.Layout{
 			Low:          vmm.Range{Base: 0, Size: c.low},
 			High:         vmm.Range{Base: 4 * gib, Size: c.high},
@@ -56,6 +56,8 @@ func TestConfigErrors(t *testing.T) {
 		{"little memory", func(c *vmm.Config, p *vmm.Payload) { c.Memory = 31 << 20 }, "memory of 32505856 bytes: want a multiple of 1 MiB from 32 MiB to 1023 GiB"},
 		{"odd memory", func(c *vmm.Config, p *vmm.Payload) { c.Memory += 4096 }, "want a multiple of 1 MiB"},
 		{"much memory", func(c *vmm.Config, p *vmm.Payload) { c.Memory = 1 << 50 }, "want a multiple of 1 MiB"},
+		{"few address bits", func(c *vmm.Config, p *vmm.Payload) { c.PhysBits = 35 }, "35 physical address bits: want 36 to 52"},
+		{"memory beyond the address bits", func(c *vmm.Config, p *vmm.Payload) { c.Memory, c.PhysBits = 64<<30, 36 }, "want a multiple of 1 MiB from 32 MiB to 63 GiB: the nearest is 64512 MiB"},
 		{"no kernel", func(c *vmm.Config, p *vmm.Payload) { p.Kernel = nil }, "a machine boots a kernel: there is none"},
 		{"no engine", func(c *vmm.Config, p *vmm.Payload) { c.Engine = nil }, "a machine needs an engine"},
 		{"no CPUs", func(c *vmm.Config, p *vmm.Payload) { c.CPUs = -1 }, "-1 CPUs: want 1 to 254"},

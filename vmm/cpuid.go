@@ -131,8 +131,8 @@ func CPUIDModel() CPUIDTable {
 		// L1 64 KiB, 2 ways, 64-byte lines; L2 1 MiB, 16 ways.
 		{Leaf: 0x80000005, EAX: 0xff08ff08, EBX: 0xff20ff20, ECX: 0x40020140, EDX: 0x40020140},
 		{Leaf: 0x80000006, EBX: 0x42004200, ECX: 0x04008140},
-		{Leaf: 0x80000007, EDX: 1 << 8},               // invariant TSC
-		{Leaf: 0x80000008, EAX: 48<<8 | physicalBits}, // linear and physical address bits
+		{Leaf: 0x80000007, EDX: 1 << 8},                  // invariant TSC
+		{Leaf: 0x80000008, EAX: 48<<8 | DefaultPhysBits}, // linear and physical address bits
 	}
 }
 
@@ -151,6 +151,17 @@ func (t CPUIDTable) WithCores(n int) CPUIDTable {
 			e.ECX |= cpuidCmpLegacy
 		case 0x80000008:
 			e.ECX = uint32(bits.Len(uint(n-1)))<<12 | uint32(n-1)
+		}
+	}
+	return t
+}
+
+// WithPhysBits is the model with that many physical address bits.
+func (t CPUIDTable) WithPhysBits(n int) CPUIDTable {
+	t = slices.Clone(t)
+	for i := range t {
+		if t[i].Leaf == 0x80000008 {
+			t[i].EAX = t[i].EAX&^0xff | uint32(n)
 		}
 	}
 	return t

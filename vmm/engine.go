@@ -1,6 +1,7 @@
 package vmm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +25,12 @@ type ProcessorSpec struct {
 	Seed    uint64    // of RDRAND and of the interleaving of CPUs
 	Date    time.Time // of the wall clock at power-on, for engines that tell guests
 	Parking Parking   // of the CPUs beyond the first, if they start by a mailbox
+
+	PhysBits int // physical address bits; 0 is DefaultPhysBits
 }
+
+// PhysicalBits is how many bits a physical address has.
+func (s ProcessorSpec) PhysicalBits() int { return cmp.Or(s.PhysBits, DefaultPhysBits) }
 
 // Parking is how CPUs beyond the first wait for their start, as firmware with
 // ACPI's multiprocessor wakeup structure has them: halted, until the mailbox

@@ -1,6 +1,7 @@
 package vmm
 
 import (
+	"cmp"
 	"fmt"
 
 	"nvlab/vmm/boot"
@@ -28,11 +29,16 @@ const (
 	ioapicBase = 0xfec0_0000 // Intel 82093AA
 	lapicBase  = 0xfee0_0000 // Intel SDM 3A, 11.4.1; inside the engine
 
-	physicalBits = 40 // MAXPHYADDR that CPUID tells
+	minMemory = 32 << 20 // of Config.Memory
+)
 
-	// Bounds of Config.Memory.
-	minMemory = 32 << 20
-	maxMemory = 1<<40 - 1<<30 // what of it lies above 4 GiB ends below 1 TiB
+// Bounds of Config.PhysBits, MAXPHYADDR that CPUID tells: what the first 64-bit
+// processors had, what Linux with four levels of page tables uses being 46, and
+// what page tables have room for (SDM 3A, 4.1.4).
+const (
+	MinPhysBits     = 36
+	DefaultPhysBits = 40
+	MaxPhysBits     = 52
 )
 
 // I/O ports. All others read as all ones.
@@ -77,8 +83,9 @@ type Layout struct {
 	AddressLimit uint64 // the end of what a CPU can address
 }
 
-// NewLayout lays out a machine with that many bytes of RAM.
-func NewLayout(memory uint64) Layout {
+// NewLayout lays out a machine with that many bytes of RAM, and of physical
+// address bits; 0 is DefaultPhysBits.
+func NewLayout(memory uint64, physBits int) Layout {
 	low := min(memory, lowLimit)
 	high := memory - low
 	return Layout{
@@ -88,7 +95,7 @@ func NewLayout(memory uint64) Layout {
 		Reserved:     Range{low - reservedSize, reservedSize - parkingSize},
 		Parking:      Range{low - parkingSize, parkingSize},
 		Devices:      Range{othersBase, othersSize},
-		AddressLimit: 1 << physicalBits,
+		AddressLimit: 1 << cmp.Or(physBits, DefaultPhysBits),
 		DeviceMemory: (highBase + high + 1<<30 - 1) &^ (1<<30 - 1),
 	}
 }
@@ -116,8 +123,13 @@ func (l Layout) e820() []boot.Range {
 	return m
 }
 
-// CheckMemory refuses sizes of RAM that no machine has.
-func CheckMemory(n uint64) error {
+// CheckMemory refuses sizes of RAM, and numbers of physical address bits, that
+// no machine has. What of RAM lies above 4 GiB ends within the addresses.
+func CheckMemory(n uint64, physBits int) error {
+	if physBits != 0 && (physBits < MinPhysBits || physBits > MaxPhysBits) {
+		return fmt.Errorf("%d physical address bits: want %d to %d", physBits, MinPhysBits, MaxPhysBits)
+	}
+	maxMemory := NewLayout(0, physBits).AddressLimit - (highBase - lowLimit)
 	if n < minMemory || n > maxMemory || n%(1<<20) != 0 {
 		nearest := min(max(n>>20, minMemory>>20), maxMemory>>20)
 		return fmt.Errorf("memory of %d bytes: want a multiple of 1 MiB from %d MiB to %d GiB: the nearest is %d MiB", n, minMemory>>20, maxMemory>>30, nearest)

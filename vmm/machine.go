@@ -28,6 +28,9 @@ type Config struct {
 
 	Events []Event // what Notify can raise, at most 32
 
+	// PhysBits is how many bits a physical address has, 36 to 52; 0 means 40.
+	PhysBits int
+
 	// PCI gives the machine a PCI Express root complex, for guests that do some
 	// things only if there is one. Looking through it costs boot time.
 	PCI bool
@@ -105,7 +108,7 @@ func Assemble(cfg Config) (*Machine, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	ram, err := newRAM(NewLayout(cfg.Memory).ram())
+	ram, err := newRAM(NewLayout(cfg.Memory, cfg.PhysBits).ram())
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +117,7 @@ func Assemble(cfg Config) (*Machine, error) {
 
 // check refuses what is no machine.
 func (cfg *Config) check() error {
-	if err := CheckMemory(cfg.Memory); err != nil {
+	if err := CheckMemory(cfg.Memory, cfg.PhysBits); err != nil {
 		return err
 	}
 	if cfg.Engine == nil {
@@ -135,7 +138,7 @@ func assemble(cfg Config, ram *RAM) (_ *Machine, err error) {
 		cfg.Date = time.Date(2025, time.January, 1, 0, 0, 0, 0, time.UTC)
 	}
 	m := &Machine{
-		layout:  NewLayout(cfg.Memory),
+		layout:  NewLayout(cfg.Memory, cfg.PhysBits),
 		cpus:    max(cfg.CPUs, 1),
 		seed:    cfg.Seed,
 		engine:  cfg.Engine,
@@ -151,7 +154,7 @@ func assemble(cfg Config, ram *RAM) (_ *Machine, err error) {
 		}
 	}()
 	m.addDevices(cfg)
-	spec := ProcessorSpec{Count: m.cpus, Seed: processorSeed(cfg.Seed), Date: cfg.Date, Parking: m.parking()}
+	spec := ProcessorSpec{Count: m.cpus, Seed: processorSeed(cfg.Seed), Date: cfg.Date, Parking: m.parking(), PhysBits: cfg.PhysBits}
 	if m.procs, err = cfg.Engine.New(spec, bus{m}); err != nil {
 		return nil, err
 	}

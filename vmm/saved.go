@@ -25,6 +25,7 @@ type Saved struct {
 	Engine string
 	Memory uint64
 	CPUs   int
+	Limit  uint64 // the end of what addresses reach
 	Seed   uint64
 	Events []Event
 
@@ -58,6 +59,7 @@ func (m *Machine) save() (*Saved, error) {
 		Engine:  m.engine.Name(),
 		Memory:  m.ram.size(),
 		CPUs:    m.cpus,
+		Limit:   m.layout.AddressLimit,
 		Seed:    m.seed,
 		Events:  append([]Event(nil), m.events...),
 		Clock:   m.procs.Clock(),
@@ -119,7 +121,7 @@ func (m *Machine) load(s *Saved) error {
 }
 
 // of says why a machine cannot be what was saved: it is another machine.
-func (s *Saved) of(engine string, memory uint64, cpus int, events []Event) error {
+func (s *Saved) of(engine string, memory uint64, cpus int, layout Layout, events []Event) error {
 	switch {
 	case s.Engine != engine:
 		return fmt.Errorf("a snapshot of the %s engine: this machine has the %s engine", s.Engine, engine)
@@ -127,6 +129,8 @@ func (s *Saved) of(engine string, memory uint64, cpus int, events []Event) error
 		return fmt.Errorf("a snapshot of a machine with %d MiB of memory: this one has %d MiB", s.Memory>>20, memory>>20)
 	case s.CPUs != cpus:
 		return fmt.Errorf("a snapshot of a machine with %d CPUs: this one has %d", s.CPUs, cpus)
+	case s.Limit != layout.AddressLimit:
+		return fmt.Errorf("a snapshot of a machine whose addresses end at %#x: this one's end at %#x", s.Limit, layout.AddressLimit)
 	case !slices.Equal(s.Events, events):
 		return fmt.Errorf("a snapshot of a machine with %d ACPI events, %v: this one has %d, %v", len(s.Events), s.Events, len(events), events)
 	}

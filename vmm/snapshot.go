@@ -103,7 +103,7 @@ func (m *Machine) CanRestore(s *Snapshot) error {
 
 // fits says why a snapshot cannot be restored.
 func (m *Machine) fits(s *Snapshot) error {
-	if err := s.of(m.engine.Name(), m.ram.size(), m.cpus, m.events); err != nil {
+	if err := s.of(m.engine.Name(), m.ram.size(), m.cpus, m.layout, m.events); err != nil {
 		return err
 	}
 	for i, part := range m.ram.parts {
@@ -116,11 +116,11 @@ func (m *Machine) fits(s *Snapshot) error {
 
 // of says why a machine cannot be what the snapshot is of: it is another
 // machine.
-func (s *Snapshot) of(engine string, memory uint64, cpus int, events []Event) error {
-	if err := s.Saved.of(engine, memory, cpus, events); err != nil {
+func (s *Snapshot) of(engine string, memory uint64, cpus int, layout Layout, events []Event) error {
+	if err := s.Saved.of(engine, memory, cpus, layout, events); err != nil {
 		return err
 	}
-	want := NewLayout(memory).ram()
+	want := layout.ram()
 	if len(s.RAM) != len(want) {
 		return fmt.Errorf("a snapshot with %d parts of memory: want %d", len(s.RAM), len(want))
 	}
@@ -176,7 +176,7 @@ func (s *Snapshot) machine(cfg Config) (_ *Machine, err error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	if err := s.of(cfg.Engine.Name(), cfg.Memory, max(cfg.CPUs, 1), cfg.Events); err != nil {
+	if err := s.of(cfg.Engine.Name(), cfg.Memory, max(cfg.CPUs, 1), NewLayout(cfg.Memory, cfg.PhysBits), cfg.Events); err != nil {
 		return nil, err
 	}
 	seed := cfg.Seed
@@ -210,7 +210,7 @@ func (s *Snapshot) machine(cfg Config) (_ *Machine, err error) {
 // fork returns other RAM that holds what the first did.
 func (s *Snapshot) fork() (*RAM, error) {
 	ram := &RAM{}
-	for i, r := range NewLayout(s.Saved.Memory).ram() {
+	for i, r := range NewLayout(s.Saved.Memory, 0).ram() {
 		mem, err := s.RAM[i].Fork()
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("memory at %v: %w", r, err), ram.close())

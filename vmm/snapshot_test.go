@@ -408,6 +408,8 @@ func TestSnapshotErrors(t *testing.T) {
 		{"snapshot of a closed machine", closed, "snapshot: the machine is closed"},
 		{"fork with other memory", fork(func(c *vmm.Config) { c.Memory = 64 << 20 }), "fork: a snapshot of a machine with 32 MiB of memory: this one has 64 MiB"},
 		{"fork with other CPUs", fork(func(c *vmm.Config) { c.CPUs = 2 }), "fork: a snapshot of a machine with 1 CPUs: this one has 2"},
+		{"fork with other address bits", fork(func(c *vmm.Config) { c.PhysBits = 46 }), "fork: a snapshot of a machine whose addresses end at 0x10000000000: this one's end at 0x400000000000"},
+		{"fork without the PCI bus", fork(func(c *vmm.Config) { c.PCI = false }), "fork: a snapshot of a machine with another PCI bus, or without one"},
 		{"fork with other events", fork(func(c *vmm.Config) { c.Events = nil }), "ACPI events"},
 		{"fork on another engine", fork(func(c *vmm.Config) { c.Engine = randomEngine{"other"} }), "fork: a snapshot of the random engine: this machine has the other engine"},
 		{"fork without an engine", fork(func(c *vmm.Config) { c.Engine = nil }), "fork: a machine needs an engine"},

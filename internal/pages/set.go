@@ -14,7 +14,7 @@ const Size = 4096
 // holds. One goroutine at a time uses it.
 type Set struct {
 	bits []uint64
-	list []uint32
+	list []uint64
 }
 
 // NewSet returns an empty set of the pages of size bytes of memory.
@@ -27,7 +27,7 @@ func NewSet(size uint64) *Set {
 func (s *Set) Add(page uint64) {
 	if w := &s.bits[page>>6]; *w>>(page&63)&1 == 0 {
 		*w |= 1 << (page & 63)
-		s.list = append(s.list, uint32(page))
+		s.list = append(s.list, page)
 	}
 }
 
@@ -52,7 +52,7 @@ func (s *Set) All() iter.Seq[uint64] {
 	return func(yield func(uint64) bool) {
 		slices.Sort(s.list)
 		for _, page := range s.list {
-			if !yield(uint64(page)) {
+			if !yield(page) {
 				return
 			}
 		}

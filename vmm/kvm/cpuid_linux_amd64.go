@@ -45,13 +45,13 @@ const (
 
 // processorModel is the machine's processor as this host can present it, with
 // KVM's clock or without, in a package of n cores.
-func processorModel(host *cpuidEntries, n int, clock bool) *cpuidEntries {
+func processorModel(host *cpuidEntries, n, physBits int, clock bool) *cpuidEntries {
 	model := &cpuidEntries{}
 	add := func(e cpuidEntry) {
 		model.entries[model.n] = e
 		model.n++
 	}
-	for _, e := range vmm.CPUIDModel().WithCores(n) {
+	for _, e := range vmm.CPUIDModel().WithCores(n).WithPhysBits(physBits) {
 		h := host.lookup(e.Leaf, e.Subleaf)
 		out := cpuidEntry{leaf: e.Leaf, subleaf: e.Subleaf, eax: e.EAX, ebx: e.EBX, ecx: e.ECX, edx: e.EDX}
 		switch e.Leaf {

@@ -30,9 +30,12 @@ func (e Engine) New(spec vmm.ProcessorSpec, bus vmm.Bus) (_ vmm.Processors, err 
 	if err != nil {
 		return nil, err
 	}
+	if has := int(host.lookup(0x8000_0008, 0).eax & 0xff); has != 0 && spec.PhysBits > has {
+		return nil, &unusable{why: fmt.Sprintf("the host's processor has %d physical address bits, not %d", has, spec.PhysBits)}
+	}
 	p.clock.offered = offersClock(dev, host)
 	p.clock.date = spec.Date
-	p.model = processorModel(host, spec.Count, p.clock.offered)
+	p.model = processorModel(host, spec.Count, spec.PhysicalBits(), p.clock.offered)
 	return p, p.assemble()
 }
 

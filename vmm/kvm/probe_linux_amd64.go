@@ -126,7 +126,7 @@ func newTrial(dev file) (t *trial, err error) {
 	if err = t.vm.add(vmm.Region{Mem: t.mem}); err != nil {
 		return t, err
 	}
-	if t.cpu, err = newVCPU(t.vm, 0, runSize, processorModel(host, 1, false)); err != nil {
+	if t.cpu, err = newVCPU(t.vm, 0, runSize, processorModel(host, 1, vmm.DefaultPhysBits, false)); err != nil {
 		return t, err
 	}
 	return t, t.cpu.enter(vmm.Entry{CR3: trialPML4})

@@ -70,8 +70,8 @@ func (a *lapic) enabled() bool { return a.base&apicEnable != 0 }
 func (a *lapic) on() bool { return a.enabled() && a.svr&svrEnable != 0 }
 
 // setBase writes IA32_APIC_BASE: x2APIC mode is not offered.
-func (a *lapic) setBase(v uint64) bool {
-	if v&^(apicEnable|apicBSP|(1<<physBits-1)&^pageMask) != 0 {
+func (a *lapic) setBase(v, reserved uint64) bool {
+	if v&^(apicEnable|apicBSP|pteAddr&^reserved) != 0 {
 		return false
 	}
 	if (a.base^v)&apicEnable != 0 {

@@ -90,9 +90,6 @@ const (
 	eferNXE = 1 << 11
 )
 
-// physBits is MAXPHYADDR, as CPUID leaf 80000008h tells the guest.
-const physBits = 40
-
 // segment is a segment register with its hidden part. The bases of FS and GS
 // live in slotFS and slotGS instead.
 type segment struct {

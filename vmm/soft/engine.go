@@ -55,7 +55,13 @@ func (e Engine) New(spec vmm.ProcessorSpec, bus vmm.Bus) (vmm.Processors, error)
 	if bus == nil {
 		return nil, fmt.Errorf("%w: the software engine needs a bus", vmm.ErrNoEngine)
 	}
-	p := &processors{bus: bus, seed: spec.Seed, parking: spec.Parking, tables: make([]pageTable, 1), cpuid: vmm.CPUIDModel().WithCores(spec.Count)}
+	addressable := uint64(1) << spec.PhysicalBits()
+	p := &processors{
+		bus: bus, seed: spec.Seed, parking: spec.Parking, tables: make([]pageTable, 1),
+		cpuid:    vmm.CPUIDModel().WithCores(spec.Count).WithPhysBits(spec.PhysicalBits()),
+		reserved: 1<<vmm.MaxPhysBits - addressable,
+		mem:      memory{limit: addressable},
+	}
 	p.cache.init()
 	if !e.Interpreter {
 		p.cache.compile()

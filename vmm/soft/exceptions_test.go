@@ -1,6 +1,10 @@
 package soft
 
-import "testing"
+import (
+	"testing"
+
+	"nvlab/vmm"
+)
 
 // Descriptors that moreSegments adds to the GDT, by selector.
 const (
@@ -184,7 +188,7 @@ func TestReservedBits(t *testing.T) {
 		{name: "cr0 with bit 32", code: with(1<<32|cr0PG|cr0PE, 0x0f, 0x22, 0xc0), vec: excGP, off: 10},
 		{name: "cr0 with NW and no CD", code: with(cr0PG|cr0PE|cr0NW, 0x0f, 0x22, 0xc0), vec: excGP, off: 10},
 		{name: "cr0 with PG and no PE", code: with(cr0PG, 0x0f, 0x22, 0xc0), vec: excGP, off: 10},
-		{name: "cr3 with a bit above the physical addresses", code: with(1<<physBits, 0x0f, 0x22, 0xd8), vec: excGP, off: 10},
+		{name: "cr3 with a bit above the physical addresses", code: with(1<<vmm.DefaultPhysBits, 0x0f, 0x22, 0xd8), vec: excGP, off: 10},
 		{name: "cr4 without PAE", code: with(0, 0x0f, 0x22, 0xe0), vec: excGP, off: 10},
 		{name: "cr4 with VMXE", code: with(cr4PAE|1<<13, 0x0f, 0x22, 0xe0), vec: excGP, off: 10},
 		{name: "cr8 of 16", code: with(16, 0x44, 0x0f, 0x22, 0xc0), vec: excGP, off: 10},

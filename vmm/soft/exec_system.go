@@ -308,7 +308,7 @@ func execMovToCR(c *cpu, in *inst) bool {
 	case 2:
 		c.cr2 = v
 	case 3:
-		if v>>physBits != 0 {
+		if v&^(1<<maxPhysBits-1) != 0 || v&c.p.reserved != 0 {
 			return c.gp(0)
 		}
 		c.setCR3(v)

@@ -83,6 +83,7 @@ func (m *memory) page(pa uint64) []byte {
 
 // memory is the guest-physical address space.
 type memory struct {
+	limit   uint64 // the end of what addresses reach
 	regions []*region
 	last    *region // that find returned
 }
@@ -106,8 +107,8 @@ func (m *memory) add(g vmm.Region) error {
 	switch {
 	case g.Base&pageMask != 0 || n&pageMask != 0 || n == 0:
 		return fmt.Errorf("memory at %#x of %d bytes: base and size must be multiples of 4 KiB, and size not 0", g.Base, n)
-	case g.Base >= 1<<physBits || n > 1<<physBits-g.Base:
-		return fmt.Errorf("memory at %#x of %#x bytes: must lie below %#x", g.Base, n, uint64(1)<<physBits)
+	case g.Base >= m.limit || n > m.limit-g.Base:
+		return fmt.Errorf("memory at %#x of %#x bytes: must lie below %#x", g.Base, n, m.limit)
 	}
 	for _, r := range m.regions {
 		if g.Base < r.base+r.size && r.base < g.Base+n {

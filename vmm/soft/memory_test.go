@@ -139,8 +139,8 @@ func TestMapErrors(t *testing.T) {
 		{Base: 0x10000001, Mem: make([]byte, pageSize)},
 		{Base: 0x10000000},
 		{Base: testData, Mem: make([]byte, pageSize)},
-		{Base: 1 << physBits, Mem: make([]byte, pageSize)},
-		{Base: 1<<physBits - pageSize, Mem: make([]byte, 2*pageSize)},
+		{Base: 1 << vmm.DefaultPhysBits, Mem: make([]byte, pageSize)},
+		{Base: 1<<vmm.DefaultPhysBits - pageSize, Mem: make([]byte, 2*pageSize)},
 	} {
 		if err := m.p.Map(r); err == nil {
 			t.Errorf("Map() of %d bytes at %#x = nil, want an error", len(r.Mem), r.Base)

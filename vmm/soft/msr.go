@@ -154,7 +154,7 @@ func (c *cpu) writeMSR(n uint32, v uint64) bool {
 		c.tscOffset += v - c.tsc()
 		c.apic.rearm()
 	case msrAPICBase:
-		return c.apic.setBase(v)
+		return c.apic.setBase(v, c.p.reserved)
 	case msrUcodeRev:
 	case msrMiscEnable:
 		c.msr.miscEnable = v

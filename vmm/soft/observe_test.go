@@ -172,7 +172,7 @@ func TestMemoryTypes(t *testing.T) {
 			k := &keeper{}
 			m, _ := observed(t, k, stores...)
 			m.c.msr.pat = patReset&^uint64(0xffff<<32) | 0x0501<<32 // entries 4 and 5 are WC and WP
-			m.c.msr.mtrrVar[0], m.c.msr.mtrrVar[1] = pmBase|tt.mtrr, (1<<physBits-1)&^(1<<20-1)|1<<11
+			m.c.msr.mtrrVar[0], m.c.msr.mtrrVar[1] = pmBase|tt.mtrr, (1<<vmm.DefaultPhysBits-1)&^(1<<20-1)|1<<11
 			m.mapPage(pmBase, pmBase, pteP|pteW|pteU|tt.entry)
 			m.p.exact = how == "exact"
 			if how == "compiled" {

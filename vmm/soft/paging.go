@@ -1,6 +1,9 @@
 package soft
 
-import "nvlab/vmm/observe"
+import (
+	"nvlab/vmm"
+	"nvlab/vmm/observe"
+)
 
 // Bits of paging-structure entries (SDM 3A, 4.5.4).
 const (
@@ -13,8 +16,10 @@ const (
 	pteG  = 1 << 8
 	pteNX = 1 << 63
 
-	pteAddr = (1<<physBits - 1) &^ pageMask
-	pteRsvd = (1<<52 - 1) &^ (1<<physBits - 1)
+	// The address, for as many bits as a processor may have. What of them this
+	// one has not is reserved, see processors.reserved.
+	maxPhysBits = vmm.MaxPhysBits
+	pteAddr     = (1<<maxPhysBits - 1) &^ pageMask
 )
 
 // Bits of the page-fault error code (SDM 3A, 4.7).
@@ -107,7 +112,7 @@ func (c *cpu) walk(va uint64, set int, kind access) (uint64, bool) {
 		if entry&pteP == 0 {
 			return 0, c.pageFault(va, set, kind, 0)
 		}
-		bad := rsvd | pteRsvd
+		bad := rsvd | c.p.reserved
 		if level >= 2 {
 			bad |= ptePS // no 1 GiB pages, and reserved in a PML4E
 		} else if level == 1 && entry&ptePS != 0 {

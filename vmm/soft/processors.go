@@ -16,16 +16,17 @@ import (
 // processors implements vmm.Processors. Everything in it but kick is used by
 // one goroutine at a time.
 type processors struct {
-	bus     vmm.Bus
-	seed    uint64
-	parking vmm.Parking
-	cpuid   vmm.CPUIDTable
-	mem     memory
-	cpus    []*cpu
-	cpu     *cpu // whose turn it is
-	rounds  rounds
-	cache   blockCache
-	lastGen uint32 // see cpu.gens
+	bus      vmm.Bus
+	seed     uint64
+	parking  vmm.Parking
+	cpuid    vmm.CPUIDTable
+	reserved uint64 // address bits of paging-structure entries that must be 0
+	mem      memory
+	cpus     []*cpu
+	cpu      *cpu // whose turn it is
+	rounds   rounds
+	cache    blockCache
+	lastGen  uint32 // see cpu.gens
 
 	tables     []pageTable // marked pages, by mark.table; 0 is none
 	freeTables []uint32
