@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,7 +27,7 @@ func storedTrace(t *testing.T, x *Experiment, b *Backend) *Trace {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := b.Snapshot()
+	s, err := b.Snapshot(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +89,7 @@ func TestApplyLeavesTheFile(t *testing.T) {
 		var states []string
 		search := persist.Search{At: persist.AtEnd}
 		for s := range search.States(trace.Journal) {
-			if err := trace.Apply(s); err != nil {
+			if err := trace.Apply(context.Background(), s); err != nil {
 				t.Fatal(err)
 			}
 			after := open()
@@ -138,7 +139,7 @@ func TestApplyRefuses(t *testing.T) {
 	search := persist.Search{At: persist.AtEnd}
 	for s := range search.States(trace.Journal) {
 		trace.vm.state = Running
-		if err := trace.Apply(s); err == nil || !strings.Contains(err.Error(), "the VM is on") {
+		if err := trace.Apply(context.Background(), s); err == nil || !strings.Contains(err.Error(), "the VM is on") {
 			t.Errorf("applying a state to a VM that runs = %v", err)
 		}
 		trace.vm.state = Off
@@ -146,7 +147,7 @@ func TestApplyRefuses(t *testing.T) {
 		if _, err := x.FileBackend(options); err != nil {
 			t.Fatal(err)
 		}
-		if err := trace.Apply(s); err == nil || !strings.Contains(err.Error(), "would not see the crash state") {
+		if err := trace.Apply(context.Background(), s); err == nil || !strings.Contains(err.Error(), "would not see the crash state") {
 			t.Errorf("applying a state below another backend = %v", err)
 		}
 		break

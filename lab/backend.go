@@ -82,12 +82,13 @@ func (b *Backend) looks(offset, n uint64) {
 	}
 }
 
-// Restore makes the backend what it was at a snapshot of it. No VM maps it.
-func (b *Backend) Restore(s *Snapshot) error {
+// Restore makes the backend what it was at a snapshot of it, or part of it if
+// ctx ends before. No VM maps it.
+func (b *Backend) Restore(ctx context.Context, s *Snapshot) error {
 	if b.x.closed {
 		return ErrClosed
 	}
-	return b.b.Restore(s)
+	return b.b.Restore(ctx, s)
 }
 
 // Kind is "file" or "ram".
@@ -136,7 +137,8 @@ func (b *Backend) Write(offset uint64, data []byte) error {
 }
 
 // SHA256 hashes a range, up to the end if length is nil, and gives it in hex.
-func (b *Backend) SHA256(offset uint64, length *uint64) (string, error) {
+// The end of ctx ends it.
+func (b *Backend) SHA256(ctx context.Context, offset uint64, length *uint64) (string, error) {
 	if b.x.closed {
 		return "", ErrClosed
 	}
@@ -145,7 +147,7 @@ func (b *Backend) SHA256(offset uint64, length *uint64) (string, error) {
 		n = *length
 	}
 	b.looks(offset, n)
-	sum, err := b.b.SHA256(offset, n)
+	sum, err := b.b.SHA256(ctx, offset, n)
 	return hex.EncodeToString(sum[:]), err
 }
 
@@ -155,22 +157,23 @@ type (
 	Change   = backend.Change
 )
 
-// Snapshot copies what the backend holds now.
-func (b *Backend) Snapshot() (*Snapshot, error) {
+// Snapshot copies what the backend holds now. The end of ctx ends it.
+func (b *Backend) Snapshot(ctx context.Context) (*Snapshot, error) {
 	if b.x.closed {
 		return nil, ErrClosed
 	}
 	b.looks(0, b.Size())
-	return b.b.Snapshot()
+	return b.b.Snapshot(ctx)
 }
 
-// Diff lists where the backend differs from a snapshot of it.
-func (b *Backend) Diff(s *Snapshot) ([]Change, error) {
+// Diff lists where the backend differs from a snapshot of it. The end of
+// ctx ends it.
+func (b *Backend) Diff(ctx context.Context, s *Snapshot) ([]Change, error) {
 	if b.x.closed {
 		return nil, ErrClosed
 	}
 	b.looks(0, b.Size())
-	return b.b.Diff(s)
+	return b.b.Diff(ctx, s)
 }
 
 // Labels parses the label area, of the size it was plugged with if labelSize

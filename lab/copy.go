@@ -1,13 +1,14 @@
 package lab
 
 import (
+	"context"
 	"fmt"
 )
 
 // useCopy has the experiment go on with a copy of a backend, so that a crash
 // state never reaches the file. Other backends on the same part of the file
 // see the copy as well.
-func (x *Experiment) useCopy(b *Backend) error {
+func (x *Experiment) useCopy(ctx context.Context, b *Backend) error {
 	if b.Kind() == "ram" || b.ReadOnly() {
 		return nil
 	}
@@ -26,7 +27,9 @@ func (x *Experiment) useCopy(b *Backend) error {
 	for _, o := range same {
 		b.b.ShareCopy(o.b)
 	}
-	if err := b.b.UseCopy(); err != nil {
+	if err := b.b.UseCopy(ctx); ctx.Err() != nil {
+		return context.Cause(ctx)
+	} else if err != nil {
 		return &Error{Class: ClassHost, Err: err}
 	}
 	for _, o := range same {

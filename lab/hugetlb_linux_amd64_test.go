@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -77,7 +78,7 @@ func TestOnHugePages(t *testing.T) {
 		if _, err := b.ReadAt(got, 4*mib-4); err != nil || string(got) != want {
 			t.Errorf("share %v: after power-off the file has %q, %v, want %q", share, got, err, want)
 		}
-		if _, err := b.SHA256(0, b.Size()); err != nil {
+		if _, err := b.SHA256(context.Background(), 0, b.Size()); err != nil {
 			t.Error(err)
 		}
 	}

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"os"
@@ -131,7 +132,7 @@ func TestJudgeBTT(t *testing.T) {
 		states = append(states, f.State)
 	}
 	for _, s := range states {
-		if err := trace.Apply(s); err != nil {
+		if err := trace.Apply(context.Background(), s); err != nil {
 			t.Fatal(err)
 		}
 		want, err := hostSectors(t, b)
@@ -149,7 +150,7 @@ func TestGuestAgreesOnDamagedBTT(t *testing.T) {
 	if err := v.PowerOff(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	before, err := b.Snapshot()
+	before, err := b.Snapshot(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +174,7 @@ func TestGuestAgreesOnDamagedBTT(t *testing.T) {
 		"two sectors with one block": {table + 4, entry},
 		"equal sequence numbers":     {log, slices.Repeat([]byte{0, 0, 0, 0, 9, 0, 0, 0, 9, 0, 0, 0, 2, 0, 0, 0}, 2)},
 	} {
-		if err := b.Restore(before); err != nil {
+		if err := b.Restore(context.Background(), before); err != nil {
 			t.Fatal(err)
 		}
 		if err := b.Write(damage.at, damage.data); err != nil {

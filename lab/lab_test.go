@@ -95,8 +95,8 @@ func TestHandlesEndWithTheirTest(t *testing.T) {
 	calls := map[string]func() error{
 		"bytes":     func() error { _, err := b.Bytes(0, 1); return err },
 		"write":     func() error { return b.Write(0, []byte{1}) },
-		"sha256":    func() error { _, err := b.SHA256(0, nil); return err },
-		"snapshot":  func() error { _, err := b.Snapshot(); return err },
+		"sha256":    func() error { _, err := b.SHA256(context.Background(), 0, nil); return err },
+		"snapshot":  func() error { _, err := b.Snapshot(context.Background()); return err },
 		"labels":    func() error { _, err := b.Labels(128 << 10); return err },
 		"plug":      func() error { _, err := v.Plug(PlugOptions{Backend: b}); return err },
 		"boot":      func() error { return v.Boot(t.Context(), time.Second) },

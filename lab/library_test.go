@@ -118,7 +118,7 @@ func TestClosed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	snapshot, err := disk.Snapshot()
+	snapshot, err := disk.Snapshot(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,10 +149,10 @@ func TestClosed(t *testing.T) {
 		"backend.Bytes":    second(disk.Bytes(0, 1)),
 		"backend.ReadAt":   second(disk.ReadAt(make([]byte, 1), 0)),
 		"backend.Write":    disk.Write(0, nil),
-		"backend.SHA256":   second(disk.SHA256(0, nil)),
-		"backend.Snapshot": second(disk.Snapshot()),
-		"backend.Diff":     second(disk.Diff(snapshot)),
-		"backend.Restore":  disk.Restore(snapshot),
+		"backend.SHA256":   second(disk.SHA256(context.Background(), 0, nil)),
+		"backend.Snapshot": second(disk.Snapshot(context.Background())),
+		"backend.Diff":     second(disk.Diff(context.Background(), snapshot)),
+		"backend.Restore":  disk.Restore(context.Background(), snapshot),
 		"backend.Labels":   second(disk.Labels(0)),
 		"backend.Save":     disk.Save(t.Context(), t.TempDir()+"/saved"),
 	} {

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -77,7 +78,7 @@ func runOnce(t *testing.T, seed uint64, cpus int, engine soft.Engine) outcome {
 	if err := v.PowerOff(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	sum, err := b.SHA256(0, nil)
+	sum, err := b.SHA256(context.Background(), 0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -35,7 +36,7 @@ func everythingOf(t testing.TB, v *VM) everything {
 	}
 	e := everything{clock: v.Clock(), console: v.Console(), id: id}
 	for _, d := range v.NVDIMMs() {
-		sum, err := d.Backend().SHA256(0, nil)
+		sum, err := d.Backend().SHA256(context.Background(), 0, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -43,7 +43,10 @@ func (v *VM) Trace(ctx context.Context, c Command) (*Trace, error) {
 	}
 	t := &Trace{vm: v, command: shorten(c.String()), dimms: slices.Clone(v.dimms), snapshots: map[*Backend]*backend.Snapshot{}, names: map[*persist.Medium]*NVDIMM{}}
 	for _, d := range v.dimms {
-		s, err := d.backend.Snapshot()
+		s, err := d.backend.Snapshot(ctx)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		if err != nil {
 			return nil, &Error{Class: ClassHost, Err: err}
 		}
@@ -138,8 +141,9 @@ func (t *Trace) Process(n uint32) Process {
 func (t *Trace) Area(i int) *NVDIMM { return t.areas[i] }
 
 // Apply makes a crash state the contents of the backends, for the rest of the
-// experiment: files stay as they are, as they may be needed after it.
-func (t *Trace) Apply(s *persist.State) error {
+// experiment: files stay as they are, as they may be needed after it. If ctx ends
+// before, the contents are neither.
+func (t *Trace) Apply(ctx context.Context, s *persist.State) error {
 	v := t.vm
 	switch {
 	case v.x.closed:
@@ -148,12 +152,14 @@ func (t *Trace) Apply(s *persist.State) error {
 		return errOn
 	}
 	for _, d := range t.dimms {
-		if err := v.x.useCopy(d.backend); err != nil {
+		if err := v.x.useCopy(ctx, d.backend); err != nil {
 			return err
 		}
 	}
 	for _, d := range t.dimms {
-		if err := d.backend.Restore(t.snapshots[d.backend]); err != nil {
+		if err := d.backend.Restore(ctx, t.snapshots[d.backend]); ctx.Err() != nil {
+			return context.Cause(ctx)
+		} else if err != nil {
 			return &Error{Class: ClassHost, Err: err}
 		}
 	}

@@ -65,7 +65,7 @@ var backendClass = newClass("backend", "What stores an NVDIMM's bytes: a file or
 			if c.err != nil {
 				return nil, c.err
 			}
-			sum, err := b.b.SHA256(offset, length)
+			sum, err := b.b.SHA256(c.ctx(), offset, length)
 			if err != nil {
 				return nil, err
 			}
@@ -74,7 +74,7 @@ var backendClass = newClass("backend", "What stores an NVDIMM's bytes: a file or
 	{name: "snapshot", sig: `()`,
 		doc: `The bytes as they are now, for diff.`,
 		call: func(c *call, b *backend) (starlark.Value, error) {
-			s, err := b.b.Snapshot()
+			s, err := b.b.Snapshot(c.ctx())
 			if err != nil {
 				return nil, err
 			}
@@ -90,7 +90,7 @@ var backendClass = newClass("backend", "What stores an NVDIMM's bytes: a file or
 			if c.err != nil {
 				return nil, c.err
 			}
-			changes, err := b.b.Diff(s.s)
+			changes, err := b.b.Diff(c.ctx(), s.s)
 			if err != nil {
 				return nil, err
 			}

@@ -57,7 +57,7 @@ var stateClass = newClass("state", "What a power failure may leave, after trace.
 		}},
 	{name: "apply", sig: "()", doc: "With the VM off, makes it the backends' contents, for the rest of the test, so that vm.boot() recovers from it. Files stay as they are, however the run ends: what host and guests write from then on goes to a copy. If the test fails, its report tells of the state, the copy is kept beside the file as FILE.crash, and nvlab run --state=ID comes back to it.",
 		call: func(c *call, s *state) (starlark.Value, error) {
-			if err := s.x.t.Apply(s.s); err != nil {
+			if err := s.x.t.Apply(c.ctx(), s.s); err != nil {
 				return nil, err
 			}
 			s.looked(c)
@@ -80,7 +80,7 @@ func (s *state) shell(t *T) error {
 			return err
 		}
 	}
-	if err := s.x.t.Apply(s.s); err != nil {
+	if err := s.x.t.Apply(t.ctx, s.s); err != nil {
 		return err
 	}
 	if err := t.env.Shell(t.ctx, s.x.vm.v); err != nil {

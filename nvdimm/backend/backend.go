@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -229,8 +230,8 @@ func (b *Backend) sync() error {
 	return b.store.sync()
 }
 
-// SHA256 hashes a range.
-func (b *Backend) SHA256(off, length uint64) ([sha256.Size]byte, error) {
+// SHA256 hashes a range. The end of ctx ends it.
+func (b *Backend) SHA256(ctx context.Context, off, length uint64) ([sha256.Size]byte, error) {
 	var sum [sha256.Size]byte
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -240,13 +241,13 @@ func (b *Backend) SHA256(off, length uint64) ([sha256.Size]byte, error) {
 	h := sha256.New()
 	at, end := int64(off), int64(off+length)
 	zeros := func(to int64) {
-		for at < to {
+		for at < to && ctx.Err() == nil {
 			n := min(to-at, int64(len(zeroChunk)))
 			h.Write(zeroChunk[:n])
 			at += n
 		}
 	}
-	err := b.walk(at, end, func(off int64, p []byte) {
+	err := b.walk(ctx, at, end, func(off int64, p []byte) {
 		zeros(off)
 		h.Write(p)
 		at += int64(len(p))
@@ -254,7 +255,9 @@ func (b *Backend) SHA256(off, length uint64) ([sha256.Size]byte, error) {
 	if err != nil {
 		return sum, err
 	}
-	zeros(end)
+	if zeros(end); ctx.Err() != nil {
+		return sum, context.Cause(ctx)
+	}
 	return [sha256.Size]byte(h.Sum(nil)), nil
 }
 

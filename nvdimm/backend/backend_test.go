@@ -2,6 +2,7 @@ package backend
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"io/fs"
@@ -259,9 +260,9 @@ func TestTruncated(t *testing.T) {
 		_, err := b.ReadAt(make([]byte, 100), 512*kib)
 		check("ReadAt", err)
 		check("Put", b.Put([]byte("label"), mib-5))
-		_, err = b.SHA256(0, mib)
+		_, err = b.SHA256(context.Background(), 0, mib)
 		check("SHA256", err)
-		_, err = b.Snapshot()
+		_, err = b.Snapshot(context.Background())
 		check("Snapshot", err)
 		_, err = b.Labels(0)
 		check("Labels", err)
@@ -292,7 +293,7 @@ func TestOutside(t *testing.T) {
 			t.Errorf("WriteAt(%d bytes, %d) of %d bytes succeeded", c.n, c.off, mib)
 		}
 	}
-	_, err := b.SHA256(4096, 1<<63)
+	_, err := b.SHA256(context.Background(), 4096, 1<<63)
 	expect.Error(t, "SHA256", err, "", "memory-backend-ram: offset 0x1000 with length 0x8000000000000000 is outside of the backend, which has 0x100000 bytes")
 }
 
@@ -306,7 +307,7 @@ func TestSHA256(t *testing.T) {
 		}
 		check := func(off, length uint64) {
 			t.Helper()
-			got, err := b.SHA256(off, length)
+			got, err := b.SHA256(context.Background(), off, length)
 			if err != nil || got != sha256.Sum256(want[off:off+length]) {
 				t.Errorf("share %v: SHA256(%#x, %#x) = %x, %v, want %x", share, off, length, got, err, sha256.Sum256(want[off:off+length]))
 			}

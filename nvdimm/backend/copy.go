@@ -13,8 +13,8 @@ import (
 // UseCopy has all that guest and host write from now on go to a copy of the
 // backend in memory, which guest and host also read. The file stays as it is,
 // however the program ends. Anonymous memory, and what nobody writes, need no
-// copy. A backend that is mapped cannot change to one.
-func (b *Backend) UseCopy() error {
+// copy. A backend that is mapped cannot change to one. The end of ctx ends it.
+func (b *Backend) UseCopy(ctx context.Context) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := b.check(0, 0); err != nil {
@@ -26,7 +26,7 @@ func (b *Backend) UseCopy() error {
 	if err := b.unmapped("first"); err != nil {
 		return err
 	}
-	image, err := b.copy()
+	image, err := b.copy(ctx)
 	if err != nil {
 		return err
 	}
@@ -40,7 +40,7 @@ func (b *Backend) UseCopy() error {
 }
 
 // copy copies what the store holds. Holes and zeros cost nothing.
-func (b *Backend) copy() (*cow.Image, error) {
+func (b *Backend) copy(ctx context.Context) (*cow.Image, error) {
 	extents, err := b.store.data(0, b.size)
 	if err != nil {
 		return nil, err
@@ -52,18 +52,24 @@ func (b *Backend) copy() (*cow.Image, error) {
 	if err := b.intact(); err != nil {
 		return nil, err
 	}
-	image, err := cow.Copy(storeReader{b}, uint64(b.size), data)
+	image, err := cow.Copy(storeReader{ctx, b}, uint64(b.size), data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: copying it: %w", b, err)
 	}
 	return image, nil
 }
 
-// storeReader reads a backend's store, whatever is mapped. The backend is
-// locked.
-type storeReader struct{ b *Backend }
+// storeReader reads a backend's store, whatever is mapped, until ctx ends. The
+// backend is locked.
+type storeReader struct {
+	ctx context.Context
+	b   *Backend
+}
 
 func (r storeReader) ReadAt(p []byte, off int64) (int, error) {
+	if r.ctx.Err() != nil {
+		return 0, context.Cause(r.ctx)
+	}
 	n, err := r.b.store.ReadAt(p, off)
 	if n == len(p) {
 		return n, nil
@@ -130,7 +136,7 @@ func (b *Backend) copyTo(ctx context.Context, f *os.File) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if err := b.walk(at, min(at+copyStep, b.size), write); err != nil {
+		if err := b.walk(ctx, at, min(at+copyStep, b.size), write); err != nil {
 			return err
 		}
 		if failed != nil {

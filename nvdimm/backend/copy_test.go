@@ -26,7 +26,7 @@ func TestUseCopy(t *testing.T) {
 		b, other := open(), open()
 		before := snapshot(t, b)
 		for range 2 { // the second changes nothing
-			if err := b.UseCopy(); err != nil {
+			if err := b.UseCopy(context.Background()); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -42,10 +42,10 @@ func TestUseCopy(t *testing.T) {
 		}
 		m := mapped(t, b)
 		mem := m.Bytes()
-		if err := b.UseCopy(); err != nil {
+		if err := b.UseCopy(context.Background()); err != nil {
 			t.Errorf("share=%v: UseCopy of a backend that has one while a VM runs: %v", share, err)
 		}
-		if err := b.Restore(before); err == nil {
+		if err := b.Restore(context.Background(), before); err == nil {
 			t.Errorf("share=%v: a backend is restored below a running VM", share)
 		}
 		copy(mem[64:], "guest")
@@ -72,7 +72,7 @@ func TestUseCopy(t *testing.T) {
 		if copied, err := os.ReadFile(saved); err != nil || len(copied) != PageSize || !bytes.Equal(copied[:256], got) {
 			t.Errorf("share=%v: what is saved has %d bytes (%v) and others than the backend", share, len(copied), err)
 		}
-		if err := b.Restore(before); err != nil {
+		if err := b.Restore(context.Background(), before); err != nil {
 			t.Fatal(err)
 		}
 		if got := diff(t, other, before); got != nil {
@@ -96,7 +96,7 @@ func TestUseCopyWhileMapped(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := mapped(t, b)
-	if err := b.UseCopy(); err == nil {
+	if err := b.UseCopy(context.Background()); err == nil {
 		t.Error("a backend changes to a copy below a running VM")
 	}
 	m.Close()

@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -58,7 +59,7 @@ func TestDeviceDAX(t *testing.T) {
 	if again := mapped(t, b).Bytes(); string(again[200:205]) != "guest" {
 		t.Errorf("the next mapping has %q", again[200:205])
 	}
-	if _, err := b.Snapshot(); err != nil {
+	if _, err := b.Snapshot(context.Background()); err != nil {
 		t.Errorf("Snapshot: %v", err)
 	}
 

@@ -2,6 +2,7 @@ package backend
 
 import (
 	"cmp"
+	"context"
 	"slices"
 )
 
@@ -34,16 +35,17 @@ const chunkSize = 1 << 20
 var zeroChunk = make([]byte, chunkSize)
 
 // walk visits the parts of [from, to) that may hold anything but zeros, in
-// order, in pieces of at most 1 MiB that are valid during the visit.
-func (b *Backend) walk(from, to int64, visit func(off int64, p []byte)) error {
-	return b.pieces(from, to, func(off int64, p []byte) bool {
+// order, in pieces of at most 1 MiB that are valid during the visit. The end of
+// ctx ends it.
+func (b *Backend) walk(ctx context.Context, from, to int64, visit func(off int64, p []byte)) error {
+	return b.pieces(ctx, from, to, func(off int64, p []byte) bool {
 		visit(off, p)
 		return false
 	})
 }
 
 // pieces is walk for a visit that may keep a piece: it says whether it did.
-func (b *Backend) pieces(from, to int64, visit func(off int64, p []byte) (kept bool)) error {
+func (b *Backend) pieces(ctx context.Context, from, to int64, visit func(off int64, p []byte) (kept bool)) error {
 	extents, err := b.store.data(from, to)
 	if err != nil {
 		return err
@@ -60,6 +62,9 @@ func (b *Backend) pieces(from, to int64, visit func(off int64, p []byte) (kept b
 	var chunk []byte
 	for _, e := range extents {
 		for at := e.start; at < e.end; {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
 			// Pieces end at multiples of their size, so that pages are whole.
 			n := min(e.end, (at/chunkSize+1)*chunkSize) - at
 			if int64(len(chunk)) < n {

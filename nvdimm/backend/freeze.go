@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -52,7 +53,7 @@ func (b *Backend) save(s *savedBackend, m *Mapping, below *cow.Image) (list []*f
 			if err != nil {
 				return list, err
 			}
-		} else if s.contents, err = b.copy(); err != nil {
+		} else if s.contents, err = b.copy(context.Background()); err != nil {
 			return nil, err
 		}
 		below = s.contents

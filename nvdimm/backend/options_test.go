@@ -2,6 +2,7 @@ package backend
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,7 +27,7 @@ func TestOffset(t *testing.T) {
 		if string(mem[:5]) != "start" {
 			t.Errorf("share=%v: the guest sees %q", share, mem[:5])
 		}
-		before, err := b.Snapshot()
+		before, err := b.Snapshot(context.Background())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -35,7 +36,7 @@ func TestOffset(t *testing.T) {
 		if got := readBack(t, b, 8192, 5) + readBack(t, b, mib-100, 5) + readBack(t, b, mib-3, 3); got != "guestlabelend" {
 			t.Errorf("share=%v: the backend has %q", share, got)
 		}
-		changes, err := b.Diff(before)
+		changes, err := b.Diff(context.Background(), before)
 		if err != nil || len(changes) != 2 || changes[0].Offset != 8192 || string(changes[0].After) != "guest" {
 			t.Errorf("share=%v: changes %+v, %v", share, changes, err)
 		}

@@ -2,6 +2,7 @@ package backend
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -155,7 +156,7 @@ func (v *savedVM) check(what string) {
 		if !bytes.Equal(got, v.want.visible(i)) {
 			v.t.Fatalf("%s: backend %d holds other bytes than it has to", what, i)
 		}
-		if sum, err := b.SHA256(0, b.Size()); err != nil || sum != sha256.Sum256(got) {
+		if sum, err := b.SHA256(context.Background(), 0, b.Size()); err != nil || sum != sha256.Sum256(got) {
 			v.t.Fatalf("%s: the hash of backend %d is another (%v)", what, i, err)
 		}
 		if v.on() && !bytes.Equal(v.mappings[i].Bytes(), got) {

@@ -3,6 +3,7 @@ package backend
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"maps"
@@ -25,15 +26,15 @@ type Change struct {
 
 var zeroPage = make([]byte, PageSize)
 
-// Snapshot copies what the backend holds now.
-func (b *Backend) Snapshot() (*Snapshot, error) {
+// Snapshot copies what the backend holds now. The end of ctx ends it.
+func (b *Backend) Snapshot(ctx context.Context) (*Snapshot, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := b.check(0, 0); err != nil {
 		return nil, err
 	}
 	s := &Snapshot{size: b.size, pages: make(map[int64][]byte)}
-	err := b.pieces(0, b.size, s.add)
+	err := b.pieces(ctx, 0, b.size, s.add)
 	if err != nil {
 		return nil, err
 	}
@@ -119,8 +120,8 @@ const joinGap = 8
 
 // Diff lists where the backend differs from a snapshot of it, by offset.
 // Differences that are less than 8 bytes apart are one, but no change spans
-// two structures.
-func (b *Backend) Diff(s *Snapshot) ([]Change, error) {
+// two structures. The end of ctx ends it.
+func (b *Backend) Diff(ctx context.Context, s *Snapshot) ([]Change, error) {
 	if s.size != b.size {
 		return nil, fmt.Errorf("%s: the snapshot has %#x bytes, the backend %#x: it is of another one", b, s.size, b.size)
 	}
@@ -138,7 +139,7 @@ func (b *Backend) Diff(s *Snapshot) ([]Change, error) {
 			changes = appendChanges(changes, off, old, now, before, after)
 		}
 	}
-	err := b.walk(0, b.size, func(off int64, p []byte) {
+	err := b.walk(ctx, 0, b.size, func(off int64, p []byte) {
 		for ; len(p) > 0; off, p = off+PageSize, p[PageSize:] {
 			seen[off] = true
 			compare(off, p[:PageSize])

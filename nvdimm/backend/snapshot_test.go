@@ -2,6 +2,7 @@ package backend
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"os"
 	"path/filepath"
@@ -17,7 +18,7 @@ import (
 
 func snapshot(t testing.TB, b *Backend) *Snapshot {
 	t.Helper()
-	s, err := b.Snapshot()
+	s, err := b.Snapshot(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +33,7 @@ type brief struct {
 
 func diff(t testing.TB, b *Backend, s *Snapshot) (list []brief) {
 	t.Helper()
-	changes, err := b.Diff(s)
+	changes, err := b.Diff(context.Background(), s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +83,7 @@ func TestDiff(t *testing.T) {
 		if got := diff(t, b, before); !slices.Equal(got, want) {
 			t.Errorf("%s: diff = %v, want %v", c.name, got, want)
 		}
-		changes, _ := b.Diff(before)
+		changes, _ := b.Diff(context.Background(), before)
 		if got := string(changes[4].Before[:6]) + string(changes[3].After); got != "oldoldover" {
 			t.Errorf("%s: contents of changes = %q", c.name, got)
 		}
@@ -192,7 +193,7 @@ func TestDiffNoLabels(t *testing.T) {
 
 func TestDiffOther(t *testing.T) {
 	small, large := newRAM(t, mib), newRAM(t, 2*mib)
-	_, err := large.Diff(snapshot(t, small))
+	_, err := large.Diff(context.Background(), snapshot(t, small))
 	expect.Error(t, "Diff with a snapshot of another backend", err, "", "memory-backend-ram: the snapshot has 0x100000 bytes, the backend 0x200000: it is of another one")
 }
 
@@ -236,11 +237,11 @@ func BenchmarkSnapshot(b *testing.B) {
 	backend.WriteAt(bytes.Repeat([]byte("data"), 16*mib), 64*mib)
 	b.SetBytes(64 * mib)
 	for b.Loop() {
-		s, err := backend.Snapshot()
+		s, err := backend.Snapshot(context.Background())
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := backend.Diff(s); err != nil {
+		if _, err := backend.Diff(context.Background(), s); err != nil {
 			b.Fatal(err)
 		}
 	}

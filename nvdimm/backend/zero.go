@@ -1,6 +1,9 @@
 package backend
 
-import "bytes"
+import (
+	"bytes"
+	"context"
+)
 
 // Zero makes a range of what the guest sees zeros, on behalf of its firmware,
 // and returns when it is on the medium. Holes stay holes.
@@ -11,7 +14,7 @@ func (b *Backend) Zero(off, length uint64) error {
 		return err
 	}
 	var failed error
-	err := b.walk(int64(off), int64(off+length), func(at int64, p []byte) {
+	err := b.walk(context.Background(), int64(off), int64(off+length), func(at int64, p []byte) {
 		zeros := zeroChunk[:len(p)]
 		switch {
 		case failed != nil || bytes.Equal(p, zeros):

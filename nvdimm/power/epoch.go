@@ -1,6 +1,7 @@
 package power
 
 import (
+	"context"
 	"nvlab/nvdimm"
 	"nvlab/nvdimm/backend"
 )
@@ -14,7 +15,7 @@ func (t *Tracker) trackEpoch(d *nvdimm.DIMM) error {
 	if t.blind == nil || t.root.FlushHints() == 0 || t.epochs[d.Slot()] != nil {
 		return nil
 	}
-	s, err := d.Backend().Snapshot()
+	s, err := d.Backend().Snapshot(context.Background())
 	if err != nil {
 		return err
 	}
