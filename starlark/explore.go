@@ -1,10 +1,12 @@
 package nvstar
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"go.starlark.net/starlark"
@@ -20,6 +22,68 @@ type Exploring struct {
 	explore.Progress
 	Findings int  // of the executions that were looked at
 	Over     bool // nothing follows
+}
+
+// Explored is what an exploration came to, as far as a run's report has it.
+type Explored struct {
+	Test    string
+	Line    string // that tells of it in the test's output
+	Shard   explore.Shard
+	At      string
+	Booted  bool   `json:",omitempty"`
+	Checked int    `json:",omitempty"`
+	Ended   string `json:",omitempty"`
+	Result  *explore.Result
+	Bad     []string `json:",omitempty"` // answers with which something is wrong
+}
+
+func (x *Explored) coverage() string {
+	report := fmt.Sprintf("explore(at = %q, depth = %d): %s", x.At, x.Result.Depth, x.Result.Coverage())
+	if x.Shard.Of > 1 {
+		report += fmt.Sprintf("; this is shard %d/%d", x.Shard.Index, x.Shard.Of)
+	}
+	if x.Booted {
+		report += "; each execution booted, since a boot reads what may differ"
+	}
+	if x.Checked > 0 {
+		report += fmt.Sprintf("; %s that were not run were run to see: they do what was said of them", units.Count(x.Checked, "state"))
+	}
+	if x.Ended != "" {
+		report += "; " + x.Ended
+	}
+	return report
+}
+
+func (x *Explored) counts() string {
+	answers := x.Result.Answers()
+	findings := 0
+	for _, a := range answers {
+		if slices.Contains(x.Bad, a.Text) {
+			findings++
+		}
+	}
+	return fmt.Sprintf("; %s, %s", units.Count(len(answers), "answer"), units.Count(findings, "finding"))
+}
+
+// JoinExplored is the line that would tell of an exploration whose shards these
+// are.
+func JoinExplored(shards []Explored) (string, error) {
+	joined := shards[0]
+	joined.Shard = explore.Shard{}
+	var results []*explore.Result
+	for _, x := range shards {
+		if x.Result == nil || x.At != joined.At {
+			return "", fmt.Errorf("%w: shard %d/%d explored at %q, shard %d/%d at %q", explore.ErrMerge, joined.Shard.Index, joined.Shard.Of, joined.At, x.Shard.Index, x.Shard.Of, x.At)
+		}
+		results = append(results, x.Result)
+		joined.Bad = append(joined.Bad, x.Bad...)
+		joined.Booted, joined.Ended = joined.Booted || x.Booted, cmp.Or(joined.Ended, x.Ended)
+	}
+	var err error
+	if joined.Result, err = explore.Merge(results); err != nil {
+		return "", err
+	}
+	return joined.coverage() + joined.counts(), nil
 }
 
 // An exploring is trace.explore under way. Its recoveries run on threads of
@@ -226,16 +290,9 @@ func (e *exploring) finding(at, minimal *state, answer, why string) starlark.Val
 }
 
 func (e *exploring) result(at string, r *lab.Exploration) (starlark.Value, error) {
-	report := fmt.Sprintf("explore(at = %q, depth = %d): %s", at, r.Depth, r.Coverage())
-	if r.Booted {
-		report += "; each execution booted, since a boot reads what may differ"
-	}
-	if r.Checked > 0 {
-		report += fmt.Sprintf("; %s that were not run were run to see: they do what was said of them", units.Count(r.Checked, "state"))
-	}
-	if r.Ended != "" {
-		report += "; " + r.Ended
-	}
+	t := activityOf(e.c.thread).t
+	told := Explored{Test: t.name, Shard: t.env.Shard, At: at, Booted: r.Booted, Checked: r.Checked, Ended: r.Ended, Result: r.Result}
+	var report strings.Builder
 	var answers, findings []starlark.Value
 	for _, a := range r.Answers() {
 		s, err := e.x.t.Find(a.Plainest.ID)
@@ -248,10 +305,11 @@ func (e *exploring) result(at string, r *lab.Exploration) (starlark.Value, error
 		if e.err != nil {
 			return nil, e.err
 		}
-		report += fmt.Sprintf("\n%s: %s, the plainest %s", units.Count(a.Executions, "execution"), abridgedText(a.Text), a.Plainest.ID)
+		fmt.Fprintf(&report, "\n%s: %s, the plainest %s", units.Count(a.Executions, "execution"), abridgedText(a.Text), a.Plainest.ID)
 		if why == "" {
 			continue
 		}
+		told.Bad = append(told.Bad, a.Text)
 		minimal := here
 		if id := r.Minimal[a.Text]; id != "" {
 			if s, err = e.x.t.Find(id); err != nil {
@@ -263,12 +321,15 @@ func (e *exploring) result(at string, r *lab.Exploration) (starlark.Value, error
 			minimal.looked(e.c)
 		}
 		findings = append(findings, e.finding(here, minimal, a.Text, why))
-		report += "\n  " + strings.ReplaceAll(why, "\n", "\n  ")
-		report += "\n  " + strings.ReplaceAll(minimal.explained(), "\n", "\n  ")
+		report.WriteString("\n  " + strings.ReplaceAll(why, "\n", "\n  "))
+		report.WriteString("\n  " + strings.ReplaceAll(minimal.explained(), "\n", "\n  "))
 	}
-	first, _, _ := strings.Cut(report, "\n")
-	e.c.thread.Print(e.c.thread, fmt.Sprintf("%s; %s, %s", first, units.Count(len(answers), "answer"), units.Count(len(findings), "finding")))
-	return exploration(starlark.MakeBigInt(r.States), len(r.Leaves), r.Exhaustive(), answers, findings, report), nil
+	told.Line = told.coverage() + told.counts()
+	if t.env.Explored != nil {
+		t.env.Explored(told)
+	}
+	e.c.thread.Print(e.c.thread, told.Line)
+	return exploration(starlark.MakeBigInt(r.States), len(r.Leaves), r.Exhaustive(), answers, findings, told.coverage()+report.String()), nil
 }
 
 // exploration is what trace.explore returns.

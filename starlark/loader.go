@@ -50,11 +50,12 @@ type File struct {
 
 // A Test is a top-level function of a scenario whose name starts with test_.
 type Test struct {
-	Name string
-	Doc  string
-	File *File
-	Pos  syntax.Position
-	fn   *starlark.Function
+	Name     string
+	Doc      string
+	File     *File
+	Pos      syntax.Position
+	Explores bool // it, or a function that it names, has a call of .explore
+	fn       *starlark.Function
 }
 
 // module is a file on its way: while it loads, globals is nil.
@@ -63,6 +64,7 @@ type module struct {
 	names   []string // globals in the order of the source
 	doc     string
 	usesVM  bool
+	explore map[string]bool // globals that explore
 	err     error
 }
 
@@ -88,7 +90,7 @@ func (l *Loader) Load(ctx context.Context, path string) (*File, *Failure) {
 			err := syntax.Error{Pos: fn.Position(), Msg: fmt.Sprintf("a test takes one parameter: def %s(t)", name)}
 			return nil, l.sources.failureOf(Syntax, err)
 		}
-		file.Tests = append(file.Tests, &Test{Name: name, Doc: fn.Doc(), File: file, Pos: fn.Position(), fn: fn})
+		file.Tests = append(file.Tests, &Test{Name: name, Doc: fn.Doc(), File: file, Pos: fn.Position(), Explores: m.explore[name], fn: fn})
 	}
 	return file, nil
 }
@@ -172,6 +174,7 @@ func (l *Loader) execute(ctx context.Context, m *module, path string, chain []st
 		a.print = func(thread *starlark.Thread, text string) { l.Print(located(thread, text)) }
 	}
 	thread := a.newThread(path)
+	loads := map[string]*module{} // by the name that the file gives them
 	thread.Load = func(_ *starlark.Thread, name string) (starlark.StringDict, error) {
 		target, err := resolveLoad(path, name)
 		if err != nil {
@@ -182,6 +185,7 @@ func (l *Loader) execute(ctx context.Context, m *module, path string, chain []st
 			return nil, err
 		}
 		m.usesVM = m.usesVM || loaded.usesVM
+		loads[name] = loaded
 		return loaded.globals, nil
 	}
 	globals, err := program.Init(thread, universe())
@@ -192,6 +196,7 @@ func (l *Loader) execute(ctx context.Context, m *module, path string, chain []st
 		return fmt.Errorf("%s: the value of %s cannot be kept: %w", path, name, err)
 	}
 	globals.Freeze()
+	m.explore = explorers(file, loads)
 	m.globals = globals
 	return nil
 }

@@ -30,6 +30,8 @@ type Env struct {
 	// Exploring is told how explorations go on; nil if nobody wants to know. Tests
 	// that run in parallel call it at the same time.
 	Exploring func(Exploring)
+	// Explored is told what they came to, before the test's output is.
+	Explored func(Explored)
 }
 
 // A Shell is given a VM that is off, and whose NVDIMMs hold what a power failure

@@ -38,6 +38,7 @@ func init() {
 		fs := c.flags()
 		fs.StringVar(&o.Run, "run", "", "run only tests whose name matches `RE`; expressions joined by / match the levels of a name")
 		fs.StringVar(&o.State, "state", "", "of all crash states, look at the one named `ID` only: see trace.crash_states")
+		shard := fs.String("shard", "", "run part `I/N` of the tests, and of the states that they explore; I is from 1 to N. If not given: of TEST_SHARD_INDEX and TEST_TOTAL_SHARDS, SLURM_ARRAY_TASK_ID, _MIN and _COUNT, JOB_COMPLETION_INDEX and NVLAB_SHARDS, or CI_NODE_INDEX and CI_NODE_TOTAL, where they are set")
 		fs.BoolVar(&o.List, "list", false, "list the tests, run none")
 		fs.BoolVar(&o.Verbose, "v", false, "show all tests and what they log")
 		fs.BoolVar(&o.FailFast, "failfast", false, "start no test after the first that failed")
@@ -70,6 +71,12 @@ func init() {
 			return c.misused("-timeout %v: want 0 or more", o.Timeout)
 		}
 		if err := checkMachine(o.Engine, o.Kernel, o.Release); err != nil {
+			return c.misused("%v", err)
+		}
+		given := false
+		fs.Visit(func(f *flag.Flag) { given = given || f.Name == "shard" })
+		var err error
+		if o.Shard, err = nvrun.ParseShard(*shard, given, os.LookupEnv); err != nil {
 			return c.misused("%v", err)
 		}
 		o.Paths = files

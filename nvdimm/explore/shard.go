@@ -45,6 +45,11 @@ func Merge(shards []*Result) (*Result, error) {
 	if len(shards) == 0 {
 		return nil, fmt.Errorf("%w: there is none", ErrMerge)
 	}
+	for i, r := range shards {
+		if err := r.sound(); err != nil {
+			return nil, fmt.Errorf("%w: number %d %w", ErrMerge, i+1, err)
+		}
+	}
 	first := shards[0]
 	m := &Result{Legal: first.Legal, AtLeast: first.AtLeast, Depth: first.Depth, Torn: first.Torn, Complete: true, States: new(big.Int)}
 	seen := map[string]bool{}
@@ -67,4 +72,17 @@ func Merge(shards []*Result) (*Result, error) {
 	}
 	m.finish()
 	return m, nil
+}
+
+// sound checks what came from somewhere else.
+func (r *Result) sound() error {
+	if r.Legal == nil || r.States == nil || r.Legal.Sign() < 0 || r.States.Sign() < 0 {
+		return errors.New("says nothing of how many states there are")
+	}
+	for i := range r.Leaves {
+		if l := &r.Leaves[i]; l.States == nil || l.States.Sign() < 0 || l.Lines < 0 || l.Torn < 0 {
+			return fmt.Errorf("has an execution of state %q that speaks for no number of states", l.ID)
+		}
+	}
+	return nil
 }

@@ -3,6 +3,7 @@
 package run
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -12,6 +13,7 @@ import (
 
 	"nvlab/guest"
 	"nvlab/lab"
+	"nvlab/nvdimm/explore"
 	nvstar "nvlab/starlark"
 )
 
@@ -27,10 +29,11 @@ const (
 type Options struct {
 	Paths []string // files, and folders to search for *.star
 
-	Run      string       // regular expressions for the levels of a name, joined by /
-	List     bool         // names only
-	State    string       // id of the one crash state to look at; "" for all
-	Shell    nvstar.Shell // what to do there instead; nil for nothing
+	Run      string        // regular expressions for the levels of a name, joined by /
+	List     bool          // names only
+	State    string        // id of the one crash state to look at; "" for all
+	Shell    nvstar.Shell  // what to do there instead; nil for nothing
+	Shard    explore.Shard // the part of the tests, and of what they explore; the zero value is all
 	Verbose  bool
 	FailFast bool
 	Count    int    // runs of each test; 0 is 1
@@ -73,6 +76,9 @@ func (o *Options) shuffle() (*rand.Rand, int64, error) {
 	case "", "off":
 		return nil, 0, nil
 	case "on":
+		if o.Shard.Of > 1 {
+			return nil, 0, errors.New("-shuffle on: every shard would have an order of its own: want -shuffle SEED")
+		}
 		seed = time.Now().UnixNano()
 	default:
 		var err error

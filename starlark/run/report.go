@@ -20,6 +20,10 @@ type event struct {
 	Test    string   `json:",omitempty"`
 	Elapsed *float64 `json:",omitempty"` // seconds
 	Output  string   `json:",omitempty"`
+
+	// Of the stream of a shard.
+	Item   int     `json:",omitempty"` // the test's number in the plan
+	Record *record `json:",omitempty"`
 }
 
 // A stream writes what happens to one place of a sequence: as events, or as
@@ -29,13 +33,18 @@ type stream struct {
 	json    bool
 	pkg     string
 	verbose bool // text of tests that pass, too
+	shard   bool // with records, and
+	item    int  // the test's number
 }
 
-func (s *stream) event(action, test string, elapsed *time.Duration) {
+func (s *stream) event(action, test string, elapsed *time.Duration, with *record) {
 	if !s.json {
 		return
 	}
 	e := event{Action: action, Test: test}
+	if s.shard {
+		e.Record = with
+	}
 	if elapsed != nil {
 		seconds := elapsed.Seconds()
 		e.Elapsed = &seconds
@@ -45,6 +54,9 @@ func (s *stream) event(action, test string, elapsed *time.Duration) {
 
 func (s *stream) encode(e event) {
 	e.Time, e.Package = time.Now(), s.pkg
+	if s.shard && e.Test != "" {
+		e.Item = s.item
+	}
 	line, err := json.Marshal(e)
 	if err == nil {
 		s.w.Write(append(line, '\n'))
@@ -65,10 +77,11 @@ func (s *stream) output(test, text string) {
 // A testReport tells of one test and its subtests.
 type testReport struct {
 	stream
-	mu    sync.Mutex
-	nodes map[string]*node
-	order []*node
-	over  bool // nothing is told any more
+	mu       sync.Mutex
+	nodes    map[string]*node
+	order    []*node
+	explored []nvstar.Explored
+	over     bool // nothing is told any more
 }
 
 // A node is a test or a subtest that began.
@@ -95,7 +108,7 @@ func (r *testReport) begin(name string) *node {
 	n := &node{name: name}
 	r.nodes[name] = n
 	r.order = append(r.order, n)
-	r.event("run", name, nil)
+	r.event("run", name, nil, nil)
 	return n
 }
 
@@ -116,11 +129,17 @@ func (r *testReport) log(name, text string) {
 	text = indent(text, "    ")
 	if r.verbose {
 		r.stream.output(name, text)
-		return
 	}
 	if n := r.nodes[name]; n != nil {
 		n.logs = append(n.logs, text)
 	}
+}
+
+// note keeps what an exploration came to.
+func (r *testReport) note(e nvstar.Explored) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.explored = append(r.explored, e)
 }
 
 // end tells how a test ended, unless it is too late for that. The text says
@@ -155,7 +174,11 @@ func (r *testReport) finish(n *node, o *nvstar.Outcome, text string) {
 	depth := strings.Count(name, "/")
 	if r.verbose {
 		r.stream.output(name, n.body(depth)+n.headline(depth))
-		r.event(o.Status.String(), name, &o.Elapsed)
+		var with *record
+		if depth == 0 {
+			with = &record{Test: r.recorded()}
+		}
+		r.event(o.Status.String(), name, &o.Elapsed, with)
 	} else if depth == 0 && !o.NotRun { // those are named together
 		r.summary(o.Status)
 	}

@@ -20,7 +20,9 @@ import (
 	"github.com/jstemmer/go-junit-report/v2/junit"
 
 	"nvlab/guest"
+	"nvlab/internal/units"
 	"nvlab/lab"
+	"nvlab/nvdimm/explore"
 	nvstar "nvlab/starlark"
 )
 
@@ -34,6 +36,7 @@ type runner struct {
 	artifacts artifacts
 	exploring *exploring
 	files     []*fileRun
+	planned   []plannedFile
 	seq       sequence
 	failed    atomic.Bool
 	exit      atomic.Int32
@@ -66,6 +69,7 @@ type item struct {
 	file   *fileRun
 	test   *nvstar.Test
 	place  int
+	number int // in the plan, from 1
 	report testReport
 	at     nvstar.Place
 	state  itemState // under the runner's mu
@@ -124,8 +128,13 @@ func (r *runner) run(ctx context.Context) error {
 		defer cancel()
 	}
 	usesVM, tests := r.load(ctx, rng)
+	r.share()
+	if err := obeyed(); err != nil {
+		r.worst(ExitHost)
+		return err
+	}
 	if r.o.List {
-		return r.list()
+		return r.list(tests)
 	}
 	if tests == 0 && r.exit.Load() == 0 {
 		r.worst(ExitNoTests)
@@ -139,10 +148,11 @@ func (r *runner) run(ctx context.Context) error {
 	engine, why := r.lab.Engine()
 	r.engine = engine
 	r.layOut()
-	r.header(fmt.Sprintf("engine: %s (%s)\n", engine, why))
+	lines := []string{fmt.Sprintf("engine: %s (%s)\n", engine, why)}
 	if rng != nil {
-		r.header(fmt.Sprintf("-shuffle %d\n", shuffleSeed))
+		lines = append(lines, fmt.Sprintf("-shuffle %d\n", shuffleSeed))
 	}
+	r.header(lines)
 	if usesVM {
 		if err := r.lab.Prepare(ctx); err != nil {
 			if ctx.Err() == nil && guest.Mistaken(err) {
@@ -233,21 +243,19 @@ func (r *runner) load(ctx context.Context, rng *rand.Rand) (usesVM bool, tests i
 	return usesVM, tests
 }
 
-func (r *runner) list() error {
-	names := 0
+func (r *runner) list(tests int) error {
 	for _, f := range r.files {
 		if f.failure != nil {
 			fmt.Fprintln(r.o.Stderr, f.failure.Text)
 			continue
 		}
 		for _, t := range f.file.Tests {
-			if r.match.match(t.Name) {
-				names++
+			if r.match.match(t.Name) && slices.ContainsFunc(f.items, func(it *item) bool { return it.test == t }) {
 				fmt.Fprintf(r.o.Stdout, "%s  %s\n", f.path, t.Name)
 			}
 		}
 	}
-	if names == 0 && r.exit.Load() == 0 {
+	if tests == 0 && r.exit.Load() == 0 {
 		r.worst(ExitNoTests)
 		return r.noTests()
 	}
@@ -279,20 +287,40 @@ func (r *runner) layOut() {
 	for _, f := range r.files {
 		for _, it := range f.items {
 			it.report.stream = r.stream(it.place, f.path)
+			it.report.item = it.number
 			it.report.nodes = make(map[string]*node)
 		}
 	}
 }
 
 func (r *runner) stream(place int, pkg string) stream {
-	return stream{w: r.seq.at(place), json: r.o.JSON, pkg: pkg, verbose: r.o.Verbose || r.o.JSON}
+	return stream{w: r.seq.at(place), json: r.o.JSON, pkg: pkg, verbose: r.o.Verbose || r.o.JSON, shard: r.o.Shard.Of > 0}
 }
 
-// header writes a line before everything else. As an event it belongs to the
+// header writes lines before everything else. As events they belong to the
 // first file.
-func (r *runner) header(line string) {
+func (r *runner) header(lines []string) {
 	s := r.stream(0, r.files[0].path)
 	r.files[0].tell(&s)
+	for _, line := range lines {
+		s.output("", line)
+	}
+	if sh := r.o.Shard; sh.Of > 0 {
+		own := 0
+		for _, f := range r.files {
+			own += len(f.items)
+		}
+		rec := &shardRecord{Shard: sh, Engine: r.engine, Seed: r.o.Seed, Run: r.o.Run, Header: lines, Files: r.planned}
+		s.shardLine(fmt.Sprintf("shard: %d/%d (%s of plan %s)\n", sh.Index, sh.Of, units.Count(own, "test"), rec.plan()), rec)
+	}
+}
+
+// shardLine is an output with a record.
+func (s *stream) shardLine(line string, r *shardRecord) {
+	if s.json {
+		s.encode(event{Action: "output", Output: line, Record: &record{Shard: r}})
+		return
+	}
 	s.output("", line)
 }
 
@@ -302,7 +330,7 @@ func (f *fileRun) tell(s *stream) {
 	defer f.mu.Unlock()
 	if !f.told {
 		f.told = true
-		s.event("start", "", nil)
+		s.event("start", "", nil, nil)
 	}
 }
 
@@ -500,7 +528,11 @@ func (r *runner) test(ctx context.Context, it *item) {
 		}
 	}()
 	it.file.begin(&it.report.stream)
-	outcome := it.test.Run(ctx, nvstar.Env{Lab: r.lab, Watcher: &watcher{r: r, it: it}, Verbose: r.o.Verbose, Steps: r.o.Steps, State: r.o.State, Shell: r.o.Shell, Place: &it.at, Exploring: r.exploring.show,
+	var shard explore.Shard
+	if it.test.Explores {
+		shard = r.o.Shard
+	}
+	outcome := it.test.Run(ctx, nvstar.Env{Lab: r.lab, Watcher: &watcher{r: r, it: it}, Verbose: r.o.Verbose, Steps: r.o.Steps, State: r.o.State, Shell: r.o.Shell, Place: &it.at, Shard: shard, Exploring: r.exploring.show, Explored: it.report.note,
 		Repeat: func(test, state string) string { return r.o.repeat(it.file.path, test, r.engine, state) }})
 	r.end(it, *outcome, func() {})
 }
@@ -521,30 +553,40 @@ func (r *runner) end(it *item, o nvstar.Outcome, tell func()) {
 		}
 	}
 	r.seq.finish(it.place)
+	last := f.count(it.test.Name, &o, told(&o))
+	r.count(&o)
+	if last {
+		r.fileEnd(f)
+	}
+}
+
+// count adds the outcome of a test to the file's, and says whether it is the
+// last.
+func (f *fileRun) count(test string, o *nvstar.Outcome, why string) (last bool) {
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.left--
 	f.failed = f.failed || o.Status == nvstar.Failed
 	if o.Status == nvstar.Skipped {
 		f.skipped++
 	}
 	if o.NotRun {
-		f.notRun = append(f.notRun, it.test.Name)
-		f.why = strings.TrimSpace(told(&o))
+		f.notRun = append(f.notRun, test)
+		f.why = strings.TrimSpace(why)
 	}
-	if o.Unchecked && !slices.Contains(f.unchecked, it.test.Name) {
-		f.unchecked = append(f.unchecked, it.test.Name)
+	if o.Unchecked && !slices.Contains(f.unchecked, test) {
+		f.unchecked = append(f.unchecked, test)
 	}
-	last := f.left == 0
-	f.mu.Unlock()
+	return f.left == 0
+}
+
+func (r *runner) count(o *nvstar.Outcome) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	if o.NotRun {
 		r.tally[3]++
 	} else {
 		r.tally[o.Status]++
-	}
-	r.mu.Unlock()
-	if last {
-		r.fileEnd(f)
 	}
 }
 
@@ -552,7 +594,9 @@ func (r *runner) end(it *item, o nvstar.Outcome, tell func()) {
 func (r *runner) fileEnd(f *fileRun) {
 	s := r.stream(f.place, f.path)
 	f.begin(&s) // if it has no tests
-	f.ended = time.Now()
+	if f.ended.IsZero() {
+		f.ended = time.Now()
+	}
 	elapsed := f.elapsed()
 	took := fmt.Sprintf("%.1fs", elapsed.Seconds())
 	status := nvstar.Passed
@@ -568,7 +612,7 @@ func (r *runner) fileEnd(f *fileRun) {
 		s.output("", fmt.Sprintf("FAIL  %s  %s\n", f.path, took))
 		status = nvstar.Failed
 	case len(f.items) == 0:
-		if r.o.Run == "" {
+		if r.o.Run == "" && r.o.Shard.Of == 0 {
 			s.output("", fmt.Sprintf("?     %s  [no tests]\n", f.path))
 		}
 		status = nvstar.Skipped
@@ -577,7 +621,7 @@ func (r *runner) fileEnd(f *fileRun) {
 	default:
 		s.output("", fmt.Sprintf("ok    %s  %s%s\n", f.path, took, f.noChecks()))
 	}
-	s.event(status.String(), "", &elapsed)
+	s.event(status.String(), "", &elapsed, &record{File: &fileRecord{f.failure, elapsed}})
 	r.seq.finish(f.place)
 }
 
