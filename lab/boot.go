@@ -113,6 +113,11 @@ func (v *VM) start(image *image) error {
 			return err
 		}
 	}
+	for _, m := range v.root.Memory() {
+		if err := v.addRAM(m); err != nil {
+			return err
+		}
+	}
 	if err := v.addDevices(); err != nil {
 		return err
 	}
@@ -140,7 +145,7 @@ func (v *VM) config() vmm.Config {
 		Seed:    bootSeed(v.x.lab.opts.Seed, v.opts.Seed, v.place, v.boots),
 		Date:    Epoch,
 		Console: &v.console,
-		PCI:     v.hasPCIe(), PhysBits: v.opts.PhysBits,
+		PCI:     v.hasPCIe(), PhysBits: v.opts.PhysBits, Slots: v.opts.Slots,
 	}
 	if !v.opts.NoNVDIMM && v.opts.Slots > 0 {
 		config.Events = events
@@ -162,14 +167,18 @@ func (v *VM) addDevices() error {
 
 // reserve takes the machine's memory from the gate, and gives it back in off.
 func (v *VM) reserve(ctx context.Context) error {
-	return v.reserveBytes(ctx, int64(v.opts.Memory)+machineOverhead)
+	n := int64(v.opts.Memory) + machineOverhead
+	for _, m := range v.root.Memory() {
+		n += int64(m.Size)
+	}
+	return v.reserveBytes(ctx, n)
 }
 
 func (v *VM) reserveBytes(ctx context.Context, n int64) error {
 	if err := v.x.lab.memory.acquire(ctx, n, v.x.reserved); err != nil {
 		return err
 	}
-	v.reserved = n
+	v.reserved += n
 	v.x.reserved += n
 	return nil
 }

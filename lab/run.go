@@ -41,6 +41,7 @@ func (v *VM) run(ctx context.Context, timeout time.Duration, done func() bool) (
 	if v.turn != nil {
 		v.turn.Lock()
 	}
+	v.settleMemory()
 	var lost *vmm.LostMemoryError
 	switch {
 	case v.lost != nil:

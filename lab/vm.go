@@ -172,6 +172,7 @@ func (v *VM) on() error {
 
 // A MemoryDevice is a line of QEMU's query-memory-devices.
 type MemoryDevice struct {
+	Type       string // "nvdimm", or "dimm" for RAM
 	ID         string
 	Addr       uint64 // guest-physical
 	Slot, Node int
@@ -182,8 +183,11 @@ type MemoryDevice struct {
 // MemoryDevices lists what is plugged, by slot.
 func (v *VM) MemoryDevices() []MemoryDevice {
 	var list []MemoryDevice
+	for _, m := range v.root.Memory() {
+		list = append(list, MemoryDevice{Type: "dimm", ID: m.ID, Addr: m.Addr, Slot: m.Slot, Node: m.Node, Size: m.Size, HotPlugged: m.HotPlugged})
+	}
 	for _, d := range v.dimms {
-		list = append(list, MemoryDevice{ID: d.ID(), Addr: d.Addr(), Slot: d.Slot(), Node: d.Node(), Size: d.Size(), HotPlugged: d.hotPlugged})
+		list = append(list, MemoryDevice{Type: "nvdimm", ID: d.ID(), Addr: d.Addr(), Slot: d.Slot(), Node: d.Node(), Size: d.Size(), HotPlugged: d.hotPlugged})
 	}
 	slices.SortFunc(list, func(a, b MemoryDevice) int { return cmp.Compare(a.Slot, b.Slot) })
 	return list

@@ -45,6 +45,9 @@ func (r *Root) PowerOn() {
 		d.unsaved = d.management.Unsafe
 		d.management.Reset(true)
 	}
+	for i := range r.memory {
+		r.memory[i].HotPlugged = false
+	}
 }
 
 // FlushFails is a power failure at which what the platform promised to save of

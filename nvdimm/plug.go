@@ -61,7 +61,7 @@ func (r *Root) Plug(c PlugConfig) (*DIMM, error) {
 	if err != nil {
 		return nil, err
 	}
-	id, err := r.chooseID(c.ID, slot)
+	id, err := r.chooseID("nvdimm", c.ID, slot)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +71,7 @@ func (r *Root) Plug(c PlugConfig) (*DIMM, error) {
 	if err := r.checkIdentity(c.Identity, slot, c.Nodes > 0); err != nil {
 		return nil, err
 	}
-	addr, err := r.place(size, c.Backend.Align(), c.Addr)
+	addr, err := r.place(size, c.Backend.Align(), addressAlign, c.Addr)
 	if err != nil {
 		return nil, err
 	}
@@ -123,11 +123,14 @@ func checkNode(node, nodes int) error {
 	return nil
 }
 
-// Nodes is the number of NUMA nodes that the DIMMs need, at least 1.
+// Nodes is the number of NUMA nodes that the memory devices need, at least 1.
 func (r *Root) Nodes() int {
 	n := 1
 	for _, d := range r.dimms {
 		n = max(n, d.node+1)
+	}
+	for _, m := range r.memory {
+		n = max(n, m.Node+1)
 	}
 	return n
 }
@@ -169,6 +172,9 @@ func (r *Root) chooseSlot(want *int) (int, error) {
 	for _, d := range r.dimms {
 		free[d.slot] = false
 	}
+	for _, m := range r.memory {
+		free[m.Slot] = false
+	}
 	lowest := slices.Index(free, true)
 	hint := "none is free"
 	if lowest >= 0 {
@@ -190,13 +196,14 @@ func (r *Root) chooseSlot(want *int) (int, error) {
 }
 
 // chooseID checks a name as QEMU does (util/id.c, id_wellformed).
-func (r *Root) chooseID(id string, slot int) (string, error) {
+func (r *Root) chooseID(kind, id string, slot int) (string, error) {
 	taken := func(id string) bool {
-		return slices.ContainsFunc(r.dimms, func(d *DIMM) bool { return d.id == id })
+		return slices.ContainsFunc(r.dimms, func(d *DIMM) bool { return d.id == id }) ||
+			slices.ContainsFunc(r.memory, func(m Memory) bool { return m.ID == id })
 	}
 	if id == "" {
 		for n := slot; ; n++ {
-			if id = fmt.Sprintf("nvdimm%d", n); !taken(id) {
+			if id = fmt.Sprintf("%s%d", kind, n); !taken(id) {
 				return id, nil
 			}
 		}

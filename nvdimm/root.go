@@ -39,9 +39,10 @@ const (
 type Root struct {
 	config       Config
 	capabilities uint32
-	dimms        []*DIMM // by slot
-	changed      bool    // since the guest began to read the FIT
-	foreignFIT   []byte  // instead of that of the DIMMs
+	dimms        []*DIMM  // by slot
+	memory       []Memory // by slot
+	changed      bool     // since the guest began to read the FIT
+	foreignFIT   []byte   // instead of that of the DIMMs
 	ars          firmware.ARS
 	late         LateReply
 
@@ -82,7 +83,7 @@ func (c Config) checkMemory() error {
 	case c.Slots < 0 || c.Slots > maxSlots:
 		return fmt.Errorf("unsupported amount of memory slots: %d: slots is 0 to %d", c.Slots, maxSlots)
 	case c.MaxMem == 0 && c.Slots > 0:
-		return fmt.Errorf("slots specified but no max-size: slots=%d needs maxmem, at least memory and all NVDIMMs together", c.Slots)
+		return fmt.Errorf("slots specified but no max-size: slots=%d needs maxmem, at least memory and all memory devices together", c.Slots)
 	case c.MaxMem == 0:
 		return nil
 	case c.MaxMem%backend.PageSize != 0:

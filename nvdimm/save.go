@@ -13,6 +13,7 @@ import (
 // plain data that nobody changes. What backends hold is not part of it.
 type RootState struct {
 	DIMMs      []DIMMState // by slot
+	Memory     []Memory    // by slot
 	Sets       []SetState
 	Changed    bool // since the guest began to read the FIT
 	ReplaceFIT bool // by ForeignFIT
@@ -50,7 +51,7 @@ type SetState struct {
 
 // Save returns the root's state.
 func (r *Root) Save() *RootState {
-	s := &RootState{Changed: r.changed, ReplaceFIT: r.foreignFIT != nil, ForeignFIT: append([]byte(nil), r.foreignFIT...), ARS: r.ars, Late: r.late}
+	s := &RootState{Memory: r.Memory(), Changed: r.changed, ReplaceFIT: r.foreignFIT != nil, ForeignFIT: append([]byte(nil), r.foreignFIT...), ARS: r.ars, Late: r.late}
 	for _, d := range r.dimms {
 		s.DIMMs = append(s.DIMMs, DIMMState{
 			ID: d.id, Slot: d.slot, Addr: d.addr, Size: d.size, LabelSize: d.labelSize, Unarmed: d.unarmed, Node: d.node,
@@ -119,7 +120,7 @@ func (r *Root) Load(s *RootState, backends map[int]*backend.Backend) error {
 			return err
 		}
 	}
-	r.dimms, r.changed, r.foreignFIT = dimms, s.Changed, nil
+	r.dimms, r.memory, r.changed, r.foreignFIT = dimms, slices.Clone(s.Memory), s.Changed, nil
 	r.ars, r.late = s.ARS, s.Late
 	if s.ReplaceFIT {
 		r.foreignFIT = append([]byte{}, s.ForeignFIT...)

@@ -19,9 +19,8 @@ const (
 	addressAlign = 16 << 20
 )
 
-// total is the size of all memory devices that maxmem has room for. Only
-// DIMMs count: initial RAM takes no slot, and maxmem has Memory in it. The
-// document's "RAM devices" are hot-pluggable ones, which this machine has not.
+// total is the size of all memory devices that maxmem has room for: NVDIMMs and
+// RAM in slots. Initial RAM takes no slot, and maxmem has Memory in it.
 func (r *Root) total() uint64 {
 	if r.config.MaxMem == 0 {
 		return 0
@@ -39,18 +38,19 @@ func (r *Root) window() (base, end uint64) {
 	return base, end
 }
 
-// A Span is a range of guest-physical addresses that a DIMM takes, or an
-// interleave set.
+// A Span is a range of guest-physical addresses that a memory device takes, or
+// an interleave set.
 type Span struct {
 	Addr, Size uint64
 	Node       int
 	id         string
+	Persistent bool // else it is RAM
 }
 
-// Spans are the ranges of all DIMMs, by address.
+// Spans are the ranges of all memory devices, by address.
 func (r *Root) Spans() []Span { return r.taken() }
 
-// taken lists the ranges of the DIMMs, except some, by address. An interleave
+// taken lists the ranges of the memory devices, except some, by address. An interleave
 // set has one.
 func (r *Root) taken(except ...*DIMM) []Span {
 	var list []Span
@@ -58,22 +58,28 @@ func (r *Root) taken(except ...*DIMM) []Span {
 		if slices.Contains(except, d) || d.set != nil && d.set.members[0] != d {
 			continue
 		}
-		s := Span{d.addr, d.size, d.node, d.id}
+		s := Span{d.addr, d.size, d.node, d.id, true}
 		if d.set != nil {
 			s.Size = d.set.size()
 		}
 		list = append(list, s)
 	}
+	for _, m := range r.memory {
+		list = append(list, Span{m.Addr, m.Size, m.Node, m.ID, false})
+	}
 	slices.SortFunc(list, func(a, b Span) int { return cmp.Compare(a.Addr, b.Addr) })
 	return list
 }
 
-// place finds an address for a new DIMM, or checks the one that is wanted
-// (QEMU hw/mem/memory-device.c, memory_device_get_free_addr).
-func (r *Root) place(size, align uint64, want *uint64) (uint64, error) {
+// place finds an address for a new device, a multiple of least at least, or
+// checks the one that is wanted (QEMU hw/mem/memory-device.c, memory_device_get_free_addr).
+func (r *Root) place(size, align, least uint64, want *uint64) (uint64, error) {
 	used := uint64(0)
 	for _, d := range r.dimms {
 		used += d.size
+	}
+	for _, m := range r.memory {
+		used += m.Size
 	}
 	if total := r.total(); size > total-used {
 		err := fmt.Errorf("not enough space, currently %#x in use of total space for memory devices %#x", used, total)
@@ -85,7 +91,7 @@ func (r *Root) place(size, align uint64, want *uint64) (uint64, error) {
 	if want != nil && *want != 0 {
 		return *want, r.checkAddress(*want, size, align)
 	}
-	return r.lowest(size, max(align, addressAlign), r.taken())
+	return r.lowest(size, max(align, least), r.taken())
 }
 
 // lowest is the first address at which a range fits between others.

@@ -28,7 +28,7 @@ func (k *class[H]) topic() topic {
 // topics are in the order of a scenario: test, backend, machine, judgement.
 func topics() []topic {
 	return []topic{
-		tClass.topic(), backendClass.topic(), vmClass.topic(), dimmClass.topic(), resultClass.topic(),
+		tClass.topic(), backendClass.topic(), vmClass.topic(), dimmClass.topic(), memoryClass.topic(), resultClass.topic(),
 		checkClass.topic(), predeclared, traceClass.topic(), stateClass.topic(), snapshotClass.topic(),
 	}
 }

@@ -40,10 +40,19 @@ vendor_id, device_id, revision, serial, handle and physical_id are what the NFIT
 
 family: whose _DSM the DIMM speaks, "intel", "msft", "hyperv" or "hpe1"; None is QEMU's, with functions for the labels only. "intel" has all functions, the others tell of the health.`,
 		call: plug},
-	{name: "unplug", sig: `(nvdimm)`,
-		doc: `Takes an NVDIMM out of a VM that is off. A VM that is on refuses, as QEMU does.`,
+	{name: "plug_memory", sig: `(*, size, id=None, slot=None, node=0, addr=None)`,
+		doc: `Plugs RAM into a slot (-device pc-dimm) → memory_device. Before boot the guest finds it as it boots, after it at once; it counts towards slots and maxmem as an NVDIMM does, and stays plugged over power-off and boot. Linux takes multiples of 128 MiB, and leaves the memory offline unless told otherwise (memhp_default_state=online, or online to /sys/devices/system/memory/memoryN/state).
+
+size: a multiple of 2 MiB. slot: the lowest free one if None. node: its NUMA node; one that the guest did not boot with cannot be hot-plugged. addr: its guest-physical address, a multiple of 2 MiB.`,
+		call: plugMemory},
+	{name: "unplug", sig: `(nvdimm, *, timeout="60s")`,
+		doc: `Takes an NVDIMM out of a VM that is off; a VM that is on refuses, as QEMU does. nvdimm may be a memory_device, or the id of one, as well: a guest that runs is asked to let it go (an eject request), and if it does not that is an error and the memory stays.`,
 		call: func(c *call, v *vm) (starlark.Value, error) {
-			d := handleArg[*dimm](c, "nvdimm", "nvdimm")
+			timeout := c.duration("timeout")
+			if id, ok := memoryArg(c, "nvdimm"); ok && c.err == nil {
+				return nil, v.v.UnplugMemory(c.ctx(), id, timeout)
+			}
+			d := handleArg[*dimm](c, "nvdimm", "nvdimm or memory_device")
 			if c.err != nil {
 				return nil, c.err
 			}
@@ -221,10 +230,11 @@ A shell's exit status is that of its last command: "false; echo x" and "false | 
 			return listOf(structures, nfitStructure), nil
 		}},
 	{name: "memory_devices", sig: `()`,
-		doc: `What is plugged, as QEMU's query-memory-devices tells it: a list of struct(id, addr, slot, node, size, hotplugged). size is without the label area.`,
+		doc: `What is plugged, as QEMU's query-memory-devices tells it: a list of struct(type, id, addr, slot, node, size, hotplugged) by slot. type is "nvdimm", or "dimm" for RAM; size is without the label area.`,
 		call: func(c *call, v *vm) (starlark.Value, error) {
 			return listOf(v.v.MemoryDevices(), func(d lab.MemoryDevice) starlark.Value {
 				return record(starlark.StringDict{
+					"type":       text(d.Type),
 					"id":         text(d.ID),
 					"addr":       unsigned(d.Addr),
 					"slot":       starlark.MakeInt(d.Slot),

@@ -62,7 +62,8 @@ func TestConfigErrors(t *testing.T) {
 		{"no engine", func(c *vmm.Config, p *vmm.Payload) { c.Engine = nil }, "a machine needs an engine"},
 		{"no CPUs", func(c *vmm.Config, p *vmm.Payload) { c.CPUs = -1 }, "-1 CPUs: want 1 to 254"},
 		{"many CPUs", func(c *vmm.Config, p *vmm.Payload) { c.CPUs = 255 }, "255 CPUs: want 1 to 254"},
-		{"many events", func(c *vmm.Config, p *vmm.Payload) { c.Events = make([]vmm.Event, 33) }, "33 ACPI events: at most 32"},
+		{"many events", func(c *vmm.Config, p *vmm.Payload) { c.Events = make([]vmm.Event, 32) }, "32 ACPI events: at most 31"},
+		{"many slots", func(c *vmm.Config, p *vmm.Payload) { c.Slots = 257 }, "257 memory slots: want 0 to 256"},
 		{"bad path", func(c *vmm.Config, p *vmm.Payload) { c.Events = []vmm.Event{{Path: "not a path"}} }, "DSDT: "},
 		{"bad table", func(c *vmm.Config, p *vmm.Payload) { p.Tables = [][]byte{[]byte("SSDT")} }, "ACPI tables: "},
 		{"large tables", func(c *vmm.Config, p *vmm.Payload) {
@@ -169,6 +170,23 @@ func TestPCI(t *testing.T) {
 	for _, want := range []string{"00 00 00 00 1F 00 00 00 1F 00 00 00", "04 00 00 00 1F 00 00 00 1F 00 00 00"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("_OSC does not give %s:\n%s", want, out)
+		}
+	}
+}
+
+// TestSlots: each memory slot is a device whose methods run, and which is empty
+// while the registers read as zeros.
+func TestSlots(t *testing.T) {
+	tables := newPC(t, soft.Engine{}, "p", func(c *vmm.Config, p *vmm.Payload) { c.Slots = 2 }).Tables()
+	dsdt := tables[len(tables)-1]
+	acpitest.Recompile(t, dsdt)
+	out := acpitest.Exec(t, []string{
+		`evaluate \_SB.MEMC.MP01._STA`, `evaluate \_SB.MEMC.MP01._PXM`, `evaluate \_SB.MEMC.MP00._CRS`, `evaluate \_SB.MEMC.MP01._OST 3 0 (00)`,
+		`evaluate \_SB.MEMC.MP01._EJ0 1`, `evaluate \_SB.MEMC.MP01._STA`, `evaluate \_SB.MEMC.MSCN`, `evaluate \_SB.GED._EVT 9`,
+	}, dsdt)
+	for _, want := range []string{"[Integer] = 0000000000000000", "8A 2B 00 00 0D 03"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the methods do not give %q:\n%s", want, out)
 		}
 	}
 }

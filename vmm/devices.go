@@ -8,13 +8,14 @@ import (
 	"nvlab/vmm/device/entropy"
 	"nvlab/vmm/device/ged"
 	"nvlab/vmm/device/ioapic"
+	"nvlab/vmm/device/memhp"
 	"nvlab/vmm/device/pci"
 	"nvlab/vmm/device/rtc"
 	"nvlab/vmm/device/serial"
 	"nvlab/vmm/device/virtio"
 )
 
-// devices are those that every machine has, but for pci, which may be nil.
+// devices are those that every machine has, but for pci and slots, which may be nil.
 type devices struct {
 	ioapic     *ioapic.IOAPIC
 	serial     *serial.UART
@@ -24,6 +25,7 @@ type devices struct {
 	entropy    *entropy.Entropy
 	transports [virtioDevices]*virtio.Device // of channel and entropy
 	pci        *pci.Complex
+	slots      *memhp.Controller
 }
 
 // addDevices makes the machine's devices.
@@ -44,6 +46,10 @@ func (m *Machine) addDevices(cfg Config) {
 	d.entropy, d.transports[1] = entropy.New([32]byte(derive(cfg.Seed, "entropy")), m.ram, m.line(pinVirtio+1))
 	for i, dev := range d.transports {
 		m.ownMMIO(virtioBase+uint64(i)*virtioStep, virtioStep, dev)
+	}
+	if cfg.Slots > 0 {
+		d.slots = memhp.New(cfg.Slots, m.Attention)
+		m.ownPorts(uint64(memhp.Base), memhp.Ports, d.slots)
 	}
 	if cfg.PCI {
 		m.addPCI()

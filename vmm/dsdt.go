@@ -7,11 +7,11 @@ import (
 )
 
 // maxEvents is what the GED's event register has bits for, one each of
-// Config.Events.
-const maxEvents = 32
+// Config.Events, and one of the memory slots.
+const maxEvents = 31
 
 // dsdt describes the machine's devices.
-func dsdt(virtio int, events []Event, pci bool) ([]byte, error) {
+func dsdt(virtio int, events []Event, slots int, pci bool) ([]byte, error) {
 	devices := []aml.Term{
 		aml.Device("COM1",
 			aml.Name("_HID", aml.EISAID("PNP0501")),
@@ -21,7 +21,7 @@ func dsdt(virtio int, events []Event, pci bool) ([]byte, error) {
 				aml.Interrupt{Consumer: true, Edge: true, Numbers: []uint32{pinSerial}},
 			)),
 		),
-		generalEvents(events),
+		generalEvents(events, slots > 0),
 	}
 	for i := range virtio {
 		devices = append(devices, aml.Device(fmt.Sprintf("VIO%X", i),
@@ -44,8 +44,11 @@ func dsdt(virtio int, events []Event, pci bool) ([]byte, error) {
 		}
 		terms = append(terms, aml.External(e.Path, kind, 0))
 	}
+	terms = append(terms, aml.Scope(`\_SB`, devices...))
+	if slots > 0 {
+		terms = append(terms, memorySlots(slots))
+	}
 	terms = append(terms,
-		aml.Scope(`\_SB`, devices...),
 		aml.Name(`\_S5`, aml.Package{aml.Int(sleepTypeS5), aml.Zero, aml.Zero, aml.Zero}),
 	)
 	return aml.Encode(terms...)
@@ -53,7 +56,7 @@ func dsdt(virtio int, events []Event, pci bool) ([]byte, error) {
 
 // generalEvents is the Generic Event Device (ACPI 6.5, 5.6.9): reading its
 // register takes the events that wait.
-func generalEvents(events []Event) aml.Term {
+func generalEvents(events []Event, slots bool) aml.Term {
 	when := func(bit int, e Event) aml.Term {
 		action := aml.Notify(aml.Path(e.Path), aml.Int(e.Value))
 		if e.Method {
@@ -66,6 +69,9 @@ func generalEvents(events []Event) aml.Term {
 	}
 	for i, e := range events {
 		body = append(body, when(i, e))
+	}
+	if slots {
+		body = append(body, when(len(events), Event{Path: slotsScan, Method: true}))
 	}
 	return aml.Device("GED",
 		aml.Name("_HID", aml.String("ACPI0013")),

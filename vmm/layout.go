@@ -100,7 +100,10 @@ func NewLayout(memory uint64, physBits int) Layout {
 	}
 }
 
-// ram is where there is RAM.
+// memory is the size of RAM, without what is in slots.
+func (l Layout) memory() uint64 { return l.Low.Size + l.High.Size }
+
+// ram is where there is RAM, without what is in slots.
 func (l Layout) ram() []Range {
 	if l.High.Size == 0 {
 		return []Range{l.Low}

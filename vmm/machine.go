@@ -26,7 +26,10 @@ type Config struct {
 	// January 2025, so that two runs have the same.
 	Date time.Time
 
-	Events []Event // what Notify can raise, at most 32
+	Events []Event // what Notify can raise, at most 31
+
+	// Slots is how many slots for RAM there are, 0 to 256, see PlugRAM.
+	Slots int
 
 	// PhysBits is how many bits a physical address has, 36 to 52; 0 means 40.
 	PhysBits int
@@ -125,6 +128,9 @@ func (cfg *Config) check() error {
 	}
 	if cfg.CPUs < 0 || cfg.CPUs > maxCPUs {
 		return fmt.Errorf("%d CPUs: want 1 to %d", cfg.CPUs, maxCPUs)
+	}
+	if cfg.Slots < 0 || cfg.Slots > MaxSlots {
+		return fmt.Errorf("%d memory slots: want 0 to %d", cfg.Slots, MaxSlots)
 	}
 	if len(cfg.Events) > maxEvents {
 		return fmt.Errorf("%d ACPI events: at most %d", len(cfg.Events), maxEvents)

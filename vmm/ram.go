@@ -4,15 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"nvlab/internal/cow"
 )
 
-// RAM is a machine's memory by guest-physical address: the part below 4 GiB
-// and the part above. An access must lie in one of them entirely. It knows no
-// memory device.
+// RAM is a machine's memory by guest-physical address: the part below 4 GiB,
+// the part above, and what is in slots. An access must lie in one of them
+// entirely. It knows no other memory device.
 type RAM struct {
-	parts []ramPart // ascending
+	parts []ramPart // those of Layout first
 	wrote func(base, size uint64)
 }
 
@@ -52,12 +53,20 @@ func (r *RAM) slice(addr, size uint64) ([]byte, *ramPart) {
 	return nil, nil
 }
 
-// size is that of all parts, in bytes.
-func (r *RAM) size() (n uint64) {
-	for _, p := range r.parts {
-		n += uint64(len(p.mem.Bytes()))
+// part is the one at an address, nil if none begins there.
+func (r *RAM) part(base uint64) *ramPart {
+	if i := slices.IndexFunc(r.parts, func(p ramPart) bool { return p.base == base }); i >= 0 {
+		return &r.parts[i]
 	}
-	return n
+	return nil
+}
+
+// cut takes the part at an address out, and returns its memory.
+func (r *RAM) cut(base uint64) *cow.Memory {
+	i := slices.IndexFunc(r.parts, func(p ramPart) bool { return p.base == base })
+	mem := r.parts[i].mem
+	r.parts = slices.Delete(r.parts, i, i+1)
+	return mem
 }
 
 // low is the memory from address 0, for what happens before the first Freeze.

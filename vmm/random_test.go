@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/gob"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"nvlab/internal/pages"
@@ -51,15 +52,20 @@ func (p *randomProcessors) Map(r vmm.Region) error {
 	return nil
 }
 
-func (p *randomProcessors) Unmap(base uint64) error { return nil }
-func (p *randomProcessors) Start(vmm.Entry) error   { return nil }
-func (p *randomProcessors) Stop()                   { p.stop = true }
-func (p *randomProcessors) Kick()                   { p.stop = true }
-func (p *randomProcessors) Clock() time.Duration    { return p.Now }
-func (p *randomProcessors) Stats() vmm.Stats        { return vmm.Stats{} }
-func (p *randomProcessors) Close() error            { return nil }
-func (p *randomProcessors) Reseed(seed uint64)      { p.PCG.Seed(seed, 1) }
-func (p *randomProcessors) see(v uint64)            { p.Seen = p.Seen*0x9e3779b97f4a7c15 + v + 1 }
+func (p *randomProcessors) Unmap(base uint64) error {
+	p.regions = slices.DeleteFunc(p.regions, func(r vmm.Region) bool { return r.Base == base })
+	clear(p.dirtied) // to tell of a page twice does no harm
+	return nil
+}
+
+func (p *randomProcessors) Start(vmm.Entry) error { return nil }
+func (p *randomProcessors) Stop()                 { p.stop = true }
+func (p *randomProcessors) Kick()                 { p.stop = true }
+func (p *randomProcessors) Clock() time.Duration  { return p.Now }
+func (p *randomProcessors) Stats() vmm.Stats      { return vmm.Stats{} }
+func (p *randomProcessors) Close() error          { return nil }
+func (p *randomProcessors) Reseed(seed uint64)    { p.PCG.Seed(seed, 1) }
+func (p *randomProcessors) see(v uint64)          { p.Seen = p.Seen*0x9e3779b97f4a7c15 + v + 1 }
 func (p *randomProcessors) Interrupt(i vmm.Interrupt) {
 	p.see(uint64(i.Vector) | 1<<20)
 	if i.Level && len(p.Vectors) < 100 {
@@ -128,6 +134,14 @@ func (p *randomProcessors) step(r *rand.Rand) {
 	case 2, 3:
 		p.bus.PortOut(uint16(0x3f8+r.IntN(8)), 1, uint32(word(0, 1, 3, 7, 0x20, 'a', 'b', '\n', 0x80, 0x10)))
 	case 4:
+		p.bus.PortOut(0xa00, 4, r.Uint32N(4))
+		for _, at := range []uint16{0, 4, 8, 16} {
+			p.see(uint64(p.bus.PortIn(0xa00+at, 4)))
+		}
+		p.see(uint64(p.bus.PortIn(0xa14, 1)))
+		p.bus.PortOut(0xa14, 1, r.Uint32N(16))
+		p.store(uint64(5+r.IntN(3))<<30+uint64(r.IntN(1<<17)), []byte{byte(r.Uint32())})
+		p.see(p.load(uint64(5+r.IntN(3))<<30+uint64(r.IntN(1<<16-8)), 8))
 		config := 0xe000_0000 + uint64(r.IntN(2))<<15 + uint64(r.IntN(64))*4
 		p.bus.PortOut(0xcf8, 4, 1<<31|r.Uint32N(1<<16))
 		p.see(uint64(p.bus.PortIn(0xcfc, 4)))

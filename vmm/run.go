@@ -75,6 +75,9 @@ func (m *Machine) Run(ctx context.Context, until time.Duration, done func() bool
 			return StopDeadline, nil
 		}
 		exit, err := m.procs.Run(ctx, until)
+		if err == nil {
+			err = m.takeOut()
+		}
 		if err != nil {
 			m.flushConsole()
 			return 0, err

@@ -11,6 +11,7 @@ import (
 	"nvlab/vmm/device/entropy"
 	"nvlab/vmm/device/ged"
 	"nvlab/vmm/device/ioapic"
+	"nvlab/vmm/device/memhp"
 	"nvlab/vmm/device/pci"
 	"nvlab/vmm/device/rtc"
 	"nvlab/vmm/device/serial"
@@ -44,6 +45,7 @@ type Saved struct {
 	Entropy    entropy.State
 	Transports [virtioDevices]virtio.State // of channel and entropy
 	PCI        *pci.State                  // nil of a machine without a PCI bus
+	Slots      memhp.State                 // none of a machine without memory slots
 }
 
 // save copies what the machine is. Its processors come from elsewhere.
@@ -57,7 +59,7 @@ func (m *Machine) save() (*Saved, error) {
 	}
 	s := &Saved{
 		Engine:  m.engine.Name(),
-		Memory:  m.ram.size(),
+		Memory:  m.layout.memory(),
 		CPUs:    m.cpus,
 		Limit:   m.layout.AddressLimit,
 		Seed:    m.seed,
@@ -76,6 +78,9 @@ func (m *Machine) save() (*Saved, error) {
 	}
 	for i, t := range d.transports {
 		s.Transports[i] = t.State.Clone()
+	}
+	if d.slots != nil {
+		s.Slots = d.slots.State.Clone()
 	}
 	if d.pci != nil {
 		state := d.pci.State.Clone()
@@ -117,11 +122,14 @@ func (m *Machine) load(s *Saved) error {
 	if d.pci != nil {
 		d.pci.State = s.PCI.Clone()
 	}
+	if d.slots != nil {
+		d.slots.State = s.Slots.Clone()
+	}
 	return nil
 }
 
 // of says why a machine cannot be what was saved: it is another machine.
-func (s *Saved) of(engine string, memory uint64, cpus int, layout Layout, events []Event) error {
+func (s *Saved) of(engine string, memory uint64, cpus, slots int, layout Layout, events []Event) error {
 	switch {
 	case s.Engine != engine:
 		return fmt.Errorf("a snapshot of the %s engine: this machine has the %s engine", s.Engine, engine)
@@ -129,6 +137,8 @@ func (s *Saved) of(engine string, memory uint64, cpus int, layout Layout, events
 		return fmt.Errorf("a snapshot of a machine with %d MiB of memory: this one has %d MiB", s.Memory>>20, memory>>20)
 	case s.CPUs != cpus:
 		return fmt.Errorf("a snapshot of a machine with %d CPUs: this one has %d", s.CPUs, cpus)
+	case len(s.Slots.Slots) != slots:
+		return fmt.Errorf("a snapshot of a machine with %d memory slots: this one has %d", len(s.Slots.Slots), slots)
 	case s.Limit != layout.AddressLimit:
 		return fmt.Errorf("a snapshot of a machine whose addresses end at %#x: this one's end at %#x", s.Limit, layout.AddressLimit)
 	case !slices.Equal(s.Events, events):

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"nvlab/internal/cow"
 )
@@ -13,7 +14,7 @@ import (
 // of others apart. It does not change; several goroutines may use it at a time.
 type Snapshot struct {
 	Saved *Saved
-	RAM   []*cow.Image // below 4 GiB, above
+	RAM   []*cow.Image // below 4 GiB, above, and of each slot that has some
 }
 
 // Freeze returns what the machine is, between Runs; the machine goes on. It
@@ -35,7 +36,8 @@ func (m *Machine) Freeze() (_ *Snapshot, err error) {
 		return nil, fmt.Errorf("snapshot: processors: %w", err)
 	}
 	defer p.Cleaned()
-	for _, part := range m.ram.parts {
+	for _, r := range s.Saved.ram(m.layout) {
+		part := m.ram.part(r.Base)
 		i, err := part.mem.Freeze()
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("snapshot: memory at %#x: %w", part.base, err), s.Close())
@@ -103,11 +105,11 @@ func (m *Machine) CanRestore(s *Snapshot) error {
 
 // fits says why a snapshot cannot be restored.
 func (m *Machine) fits(s *Snapshot) error {
-	if err := s.of(m.engine.Name(), m.ram.size(), m.cpus, m.layout, m.events); err != nil {
+	if err := s.of(m.engine.Name(), m.layout.memory(), m.cpus, m.slots(), m.layout, m.events); err != nil {
 		return err
 	}
-	for i, part := range m.ram.parts {
-		if err := part.mem.CanRestore(s.RAM[i]); err != nil {
+	for i, r := range m.layout.ram() {
+		if err := m.ram.part(r.Base).mem.CanRestore(s.RAM[i]); err != nil {
 			return fmt.Errorf("a snapshot of a stranger: %w", err)
 		}
 	}
@@ -116,11 +118,11 @@ func (m *Machine) fits(s *Snapshot) error {
 
 // of says why a machine cannot be what the snapshot is of: it is another
 // machine.
-func (s *Snapshot) of(engine string, memory uint64, cpus int, layout Layout, events []Event) error {
-	if err := s.Saved.of(engine, memory, cpus, layout, events); err != nil {
+func (s *Snapshot) of(engine string, memory uint64, cpus, slots int, layout Layout, events []Event) error {
+	if err := s.Saved.of(engine, memory, cpus, slots, layout, events); err != nil {
 		return err
 	}
-	want := layout.ram()
+	want := s.Saved.ram(layout)
 	if len(s.RAM) != len(want) {
 		return fmt.Errorf("a snapshot with %d parts of memory: want %d", len(s.RAM), len(want))
 	}
@@ -134,7 +136,22 @@ func (s *Snapshot) of(engine string, memory uint64, cpus int, layout Layout, eve
 
 // become copies back what differs.
 func (m *Machine) become(p Saver, s *Snapshot) error {
-	for i, part := range m.ram.parts {
+	want := s.Saved.ram(m.layout)
+	if err := m.keepRAM(want, s.RAM); err != nil {
+		return err
+	}
+	for i, at := range want {
+		part := m.ram.part(at.Base)
+		if part == nil {
+			mem, err := s.RAM[i].Fork()
+			if err == nil {
+				err = m.addRAM(at.Base, mem)
+			}
+			if err != nil {
+				return fmt.Errorf("memory at %v: %w", at, err)
+			}
+			continue
+		}
 		changed, err := part.mem.Restore(s.RAM[i])
 		if err != nil {
 			return fmt.Errorf("memory at %#x: %w", part.base, err)
@@ -144,6 +161,31 @@ func (m *Machine) become(p Saver, s *Snapshot) error {
 		}
 	}
 	return m.resume(p, s.Saved)
+}
+
+// keepRAM takes the RAM out of the slots that is not what was there when the
+// images were made: it came since, or instead of what was.
+func (m *Machine) keepRAM(want []Range, images []*cow.Image) error {
+	for _, part := range slices.Clone(m.ram.parts) {
+		i := slices.IndexFunc(want, func(r Range) bool { return r.Base == part.base })
+		if i >= 0 && part.mem.CanRestore(images[i]) == nil {
+			continue
+		}
+		if err := m.removeRAM(part.base); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ram is where a machine that was saved had RAM: as its layout says, then in
+// slots.
+func (s *Saved) ram(l Layout) []Range {
+	list := l.ram()
+	for _, d := range dimmsOf(s.Slots.Slots) {
+		list = append(list, d.Range)
+	}
+	return list
 }
 
 // resume loads processors and devices; memory is in place.
@@ -176,7 +218,7 @@ func (s *Snapshot) machine(cfg Config) (_ *Machine, err error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	if err := s.of(cfg.Engine.Name(), cfg.Memory, max(cfg.CPUs, 1), NewLayout(cfg.Memory, cfg.PhysBits), cfg.Events); err != nil {
+	if err := s.of(cfg.Engine.Name(), cfg.Memory, max(cfg.CPUs, 1), cfg.Slots, NewLayout(cfg.Memory, cfg.PhysBits), cfg.Events); err != nil {
 		return nil, err
 	}
 	seed := cfg.Seed
@@ -210,7 +252,7 @@ func (s *Snapshot) machine(cfg Config) (_ *Machine, err error) {
 // fork returns other RAM that holds what the first did.
 func (s *Snapshot) fork() (*RAM, error) {
 	ram := &RAM{}
-	for i, r := range NewLayout(s.Saved.Memory, 0).ram() {
+	for i, r := range s.Saved.ram(NewLayout(s.Saved.Memory, 0)) {
 		mem, err := s.RAM[i].Fork()
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("memory at %v: %w", r, err), ram.close())

@@ -30,7 +30,7 @@ type randomMachine struct {
 }
 
 func randomConfig() vmm.Config {
-	return vmm.Config{Memory: 32 << 20, Engine: randomEngine{}, Seed: 7, PCI: true, Events: []vmm.Event{{Path: `\_SB.A`, Value: 0x80}}}
+	return vmm.Config{Memory: 32 << 20, Engine: randomEngine{}, Seed: 7, PCI: true, Slots: 3, Events: []vmm.Event{{Path: `\_SB.A`, Value: 0x80}}}
 }
 
 func newRandomMachine(t testing.TB) *randomMachine {
@@ -69,7 +69,12 @@ func (m *randomMachine) run(t testing.TB) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(uint64(m.step), 2))
 	m.step++
-	switch r.IntN(4) {
+	switch r.IntN(6) {
+	case 4: // into a slot that is free
+		slot := r.IntN(3)
+		m.PlugRAM(vmm.DIMM{Slot: slot, Range: vmm.Range{Base: uint64(slot+5) << 30, Size: uint64(1+r.IntN(2)) << 16}, Node: slot})
+	case 5:
+		m.AskRemoval(r.IntN(3))
 	case 0:
 		m.ConsoleInput([]byte("typed"))
 	case 1:
@@ -408,6 +413,7 @@ func TestSnapshotErrors(t *testing.T) {
 		{"snapshot of a closed machine", closed, "snapshot: the machine is closed"},
 		{"fork with other memory", fork(func(c *vmm.Config) { c.Memory = 64 << 20 }), "fork: a snapshot of a machine with 32 MiB of memory: this one has 64 MiB"},
 		{"fork with other CPUs", fork(func(c *vmm.Config) { c.CPUs = 2 }), "fork: a snapshot of a machine with 1 CPUs: this one has 2"},
+		{"fork with other slots", fork(func(c *vmm.Config) { c.Slots = 2 }), "fork: a snapshot of a machine with 3 memory slots: this one has 2"},
 		{"fork with other address bits", fork(func(c *vmm.Config) { c.PhysBits = 46 }), "fork: a snapshot of a machine whose addresses end at 0x10000000000: this one's end at 0x400000000000"},
 		{"fork without the PCI bus", fork(func(c *vmm.Config) { c.PCI = false }), "fork: a snapshot of a machine with another PCI bus, or without one"},
 		{"fork with other events", fork(func(c *vmm.Config) { c.Events = nil }), "ACPI events"},
