@@ -17,6 +17,7 @@
 //	downloads/                 the packages, as fetched
 //	lists/                     Debian's package lists
 //	agents/                    programs that are pid 1 of guests
+//	states/                    what guests' machines were, to go on from; not this package's
 //	tmp/                       builds under way
 //	lock                       held while something is built or removed
 package guest
@@ -32,6 +33,9 @@ import (
 	"nvlab/guest/debian"
 	"nvlab/internal/spell"
 )
+
+// StatesDir is the folder in a store that has states of machines.
+const StatesDir = "states"
 
 // recipe is raised whenever the same packages would give another guest: a
 // guest of another recipe is built anew.

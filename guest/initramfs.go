@@ -3,6 +3,7 @@ package guest
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -90,6 +91,10 @@ func (i *Initramfs) ReadAt(p []byte, off int64) (n int, err error) {
 	}
 	return n, nil
 }
+
+// Agent is the SHA-256 of what the initramfs has besides the guest's own file
+// tree.
+func (i *Initramfs) Agent() [sha256.Size]byte { return sha256.Sum256(i.agent) }
 
 // WriteFile makes a file of it, for who cannot read it from here.
 func (i *Initramfs) WriteFile(name string) error {

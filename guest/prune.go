@@ -30,8 +30,17 @@ func Limit() (int64, error) {
 	return n, nil
 }
 
-// Size is what the store takes of its disk, in bytes.
-func (s *Store) Size() (int64, error) { return treeSize(s.dir, map[uint64]bool{}) }
+// Size is what the store takes of its disk, in bytes, but for the states of
+// machines: these have a bound of their own.
+func (s *Store) Size() (int64, error) {
+	seen := map[uint64]bool{}
+	all, err := treeSize(s.dir, seen)
+	if err != nil {
+		return 0, err
+	}
+	states, err := treeSize(s.inside(StatesDir), map[uint64]bool{})
+	return all - states, err
+}
 
 // Size is what the guest takes of its disk, in bytes; what it shares with
 // others counts in full.

@@ -25,11 +25,12 @@ func (v *VM) Boot(ctx context.Context, timeout time.Duration) error {
 		return &StateError{State: Running, Next: StepEnd}
 	}
 	v.off()
-	if err := v.powerOn(ctx); err != nil {
+	image, err := v.prepare(ctx)
+	if err != nil {
 		v.off()
 		return err
 	}
-	return v.awaitAgent(ctx, timeout)
+	return v.bootOrRecall(ctx, image, timeout)
 }
 
 // awaitAgent runs a machine that was just switched on or reset.
@@ -68,37 +69,57 @@ func (v *VM) bootError(stop vmm.Stop, timeout time.Duration) error {
 	return &Error{Class: ClassBoot, Err: fmt.Errorf("the guest did not boot: %s", why), Console: v.lastMessages()}
 }
 
-// powerOn makes the machine, with the memory of its DIMMs.
-func (v *VM) powerOn(ctx context.Context) error {
+// prepare does what comes before the machine is made.
+func (v *VM) prepare(ctx context.Context) (*image, error) {
 	image, err := v.x.lab.image(ctx, v.opts.guest())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := v.checkFit(image); err != nil {
-		return err
+		return nil, err
 	}
 	if err := v.reserve(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	for _, d := range v.dimms {
 		d.hotPlugged = false
 	}
 	v.boots++
 	v.root.PowerOn()
-	return v.start(image)
+	return image, nil
 }
 
-// start is power-on, or the reset of a machine whose DIMMs are mapped.
-func (v *VM) start(image *image) error {
+// guestTables are the tables that the guest is to have besides the machine's
+// own. The number of NUMA nodes is known from then on.
+func (v *VM) guestTables() ([][]byte, error) {
 	layout := vmm.NewLayout(v.opts.Memory, v.opts.PhysBits)
 	tables, err := v.root.Tables(layout.Reserved.Base)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	v.nodes = v.root.Nodes()
 	if srat := v.srat(layout); srat != nil {
 		tables = append(tables, srat)
 	}
+	return v.replaceTables(tables), nil
+}
+
+// powerOn makes the machine.
+func (v *VM) powerOn(ctx context.Context) error {
+	image, err := v.prepare(ctx)
+	if err != nil {
+		return err
+	}
+	tables, err := v.guestTables()
+	if err != nil {
+		return err
+	}
+	return v.start(image, tables)
+}
+
+// start is power-on with these tables, or the reset of a machine whose DIMMs are
+// mapped.
+func (v *VM) start(image *image, tables [][]byte) error {
 	v.forgetFault()
 	m, err := vmm.Assemble(v.config())
 	if err != nil {
@@ -126,9 +147,14 @@ func (v *VM) start(image *image) error {
 			return err
 		}
 	}
+	if v.touched != nil {
+		if err := v.touched.arm(); err != nil {
+			return err
+		}
+	}
 	err = m.Boot(vmm.Payload{
 		Kernel: image.kernel, Initrd: image.initrd, InitrdSize: image.initrd.Size(),
-		Cmdline: v.cmdline(), Tables: v.replaceTables(tables),
+		Cmdline: v.cmdline(), Tables: tables,
 	})
 	if err != nil {
 		return err
@@ -250,7 +276,11 @@ func (v *VM) restart(ctx context.Context) error {
 	}
 	v.stop()
 	v.boots++
-	if err := v.start(image); err != nil {
+	tables, err := v.guestTables()
+	if err == nil {
+		err = v.start(image, tables)
+	}
+	if err != nil {
 		v.off()
 		return err
 	}

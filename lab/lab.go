@@ -24,6 +24,7 @@ import (
 	"context"
 
 	"nvlab/guest"
+	"nvlab/internal/states"
 	"nvlab/vmm"
 )
 
@@ -37,6 +38,7 @@ type Options struct {
 	Seed       uint64   // all randomness derives from it
 	Cmdline    string   // words for every kernel, before the VM's own
 	AllowPaths []string // folders beside the experiment's own that backends may lie in
+	Reuse      bool     // boots are taken from the states that earlier runs kept
 	Progress   guest.Progress
 	Parallel   int // processors that an experiment may use at a time; 0 for all
 }
@@ -47,6 +49,7 @@ type Lab struct {
 	engine vmm.Engine
 	memory *memoryGate
 	images images
+	states *states.Store // nil: nothing is reused
 }
 
 // New checks the options and chooses the engine. It boots nothing.
@@ -56,7 +59,13 @@ func New(opts Options) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Lab{opts: opts, engine: engine, memory: newMemoryGate()}, nil
+	l := &Lab{opts: opts, engine: engine, memory: newMemoryGate()}
+	if opts.Reuse {
+		if l.states, err = States(opts.Cache); err != nil {
+			return nil, &Error{Class: ClassHost, Err: err}
+		}
+	}
+	return l, nil
 }
 
 // Engine is the engine in use unless a VM names its own, and why it was taken.

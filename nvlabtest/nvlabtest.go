@@ -106,6 +106,7 @@ func Params(dir string) testscript.Params {
 func setup(env *testscript.Env) error {
 	env.Setenv("XDG_CACHE_HOME", filepath.Join(env.WorkDir, ".cache"))
 	env.Setenv("NVLAB_UPDATE", "")
+	env.Setenv("NVLAB_REUSE", "off") // a suite computes what it tests
 	dir, err := guest.DefaultDir()
 	env.Setenv("GUESTS", filepath.Dir(dir))
 	return err

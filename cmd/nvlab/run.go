@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"os"
@@ -52,6 +53,7 @@ func init() {
 		fs.StringVar(&o.JUnit, "junit", "", "write a JUnit report to `FILE`")
 		fs.BoolVar(&o.Keep, "keep", false, "keep the tests' directories")
 		fs.StringVar(&o.Artifacts, "artifacts", os.Getenv("TEST_UNDECLARED_OUTPUTS_DIR"), "keep what failed tests leave in `DIR`, instead of a new one in the temporary folder")
+		fs.StringVar(&o.Reuse, "reuse", reuseDefault(), "`on|off`: take boots that were computed before from the states that are kept beside the guests")
 		fs.StringVar(&o.Cmdline, "cmdline", "", "`WORDS` for the command line of every kernel, before those of t.vm(cmdline=...)")
 		fs.Var((*list)(&o.AllowPaths), "allow-path", "let backends lie in `DIR`, too; may be repeated")
 		c.machineFlags(fs, &o.Engine, &o.Kernel, &o.Release, &o.Cache, &o.Agent)
@@ -67,6 +69,8 @@ func init() {
 			return c.misused("-parallel %d: want 0 or more", o.Parallel)
 		case strings.ContainsAny(o.Cmdline, "\n\x00"):
 			return c.misused("--cmdline %q: a kernel command line is one line", o.Cmdline)
+		case o.Reuse != "on" && o.Reuse != "off":
+			return c.misused("-reuse %s: want on or off", o.Reuse)
 		case o.Timeout < 0:
 			return c.misused("-timeout %v: want 0 or more", o.Timeout)
 		}
@@ -83,6 +87,9 @@ func init() {
 		return nvrun.Run(ctx, o)
 	}
 }
+
+// reuseDefault is what -reuse is if it is not given.
+func reuseDefault() string { return cmp.Or(os.Getenv("NVLAB_REUSE"), "on") }
 
 // machineFlags are those that all commands with a machine have.
 func (c *command) machineFlags(fs *flag.FlagSet, engine, kernel, release, cache, agent *string) {

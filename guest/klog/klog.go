@@ -44,6 +44,7 @@ type Log struct {
 	prb       uint64 // virtual, of the pointer to the ring buffer in use
 	next      uint64 // the descriptor to read next
 	ring      uint64 // virtual, of the ring buffer that next belongs to
+	note      uint64 // physical, of the note that At was given
 }
 
 // New finds the log that a note describes.
@@ -87,6 +88,7 @@ func At(mem Memory, translate Translate, addr uint64) *Log {
 	if err != nil {
 		return nil
 	}
+	log.note = addr
 	return log
 }
 
@@ -96,6 +98,22 @@ func (l *Log) In(mem Memory, translate Translate) *Log {
 	c := *l
 	c.mem, c.translate = mem, translate
 	return &c
+}
+
+// A Position says how far a log was read, and where its note is: plain data.
+type Position struct{ Note, Next, Ring uint64 }
+
+// Position returns that of the log.
+func (l *Log) Position() Position { return Position{l.note, l.next, l.ring} }
+
+// AtPosition is the log of a guest that is a copy of another, as far as that
+// one's was read; nil if there is none.
+func AtPosition(mem Memory, translate Translate, p Position) *Log {
+	l := At(mem, translate, p.Note)
+	if l != nil {
+		l.next, l.ring = p.Next, p.Ring
+	}
+	return l
 }
 
 // Root is the physical address of the kernel's own page tables.

@@ -2,6 +2,7 @@ package proto
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -185,6 +186,31 @@ func (c *Client) Fork(files func(name string) (io.Reader, error)) (*Client, erro
 		return nil, errors.New("a command is still running in the guest")
 	}
 	return &Client{Limit: c.Limit, Files: files, dec: c.dec.clone(), hello: c.hello, lastID: c.lastID, err: c.err}, nil
+}
+
+// ClientState is what a Client is between requests: plain data.
+type ClientState struct {
+	Hello  *Hello
+	LastID uint32
+	Rest   []byte // of a frame that is not whole
+}
+
+// State returns what the client is. While a request is under way, or when the
+// stream is of no more use, it fails.
+func (c *Client) State() (ClientState, error) {
+	n, err := c.Fork(nil)
+	if err == nil {
+		err = cmp.Or(n.err, n.dec.err)
+	}
+	if err != nil {
+		return ClientState{}, err
+	}
+	return ClientState{n.hello, n.lastID, n.dec.buf}, nil
+}
+
+// Client returns a client that goes on from the state.
+func (s ClientState) Client() *Client {
+	return &Client{hello: s.Hello, lastID: s.LastID, dec: Decoder{buf: bytes.Clone(s.Rest)}}
 }
 
 // Hello returns what the agent said first, once it has.

@@ -29,10 +29,8 @@ func copyTo(s store, src io.ReaderAt, size uint64, data []Range) (_ *Image, err 
 	if data == nil {
 		data = []Range{{0, size}}
 	}
-	for _, d := range data {
-		if d.Offset%pages.Size != 0 || d.Size%pages.Size != 0 || d.Offset > size || d.Size > size-d.Offset {
-			return nil, fmt.Errorf("data of %#x bytes at %#x: want whole pages within the image's %#x bytes", d.Size, d.Offset, size)
-		}
+	if err := checkData(data, size); err != nil {
+		return nil, err
 	}
 	read := func(p []byte, off uint64) error {
 		n, err := src.ReadAt(p, int64(off))

@@ -4,15 +4,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
-// memfd is a store that lets the kernel copy what is stored to.
+// memfd is a store that lets the kernel copy what is stored to: a file without
+// a name, or a part of one that has a name and does not change.
 type memfd struct {
 	fd   int
 	size uint64
+	at   int64   // where it begins in the file
+	data []Range // of a file with a name: where it may be other than zeros
 
 	once sync.Once
 	view []byte // mapped read-only when it is first wanted
@@ -34,8 +38,16 @@ func newStore(size uint64) (store, error) {
 	return &memfd{fd: fd, size: size}, nil
 }
 
+func openStore(f *os.File, at int64, size uint64, data []Range) (store, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	return &memfd{fd: fd, size: size, at: at, data: data}, nil
+}
+
 func (s *memfd) mmap(prot, flags int) ([]byte, error) {
-	mem, err := unix.Mmap(s.fd, 0, int(s.size), prot, flags|unix.MAP_NORESERVE)
+	mem, err := unix.Mmap(s.fd, s.at, int(s.size), prot, flags|unix.MAP_NORESERVE)
 	if err != nil {
 		return nil, fmt.Errorf("mapping %d MiB of memory: %w", s.size>>20, err)
 	}
@@ -74,7 +86,7 @@ func (s *memfd) page(n uint64) ([]byte, error) {
 // kernel find a page for it.
 func (s *memfd) read(p []byte, off uint64) error {
 	for len(p) > 0 {
-		n, err := unix.Pread(s.fd, p, int64(off))
+		n, err := unix.Pread(s.fd, p, s.at+int64(off))
 		switch {
 		case err == unix.EINTR:
 		case err != nil:
@@ -89,7 +101,7 @@ func (s *memfd) read(p []byte, off uint64) error {
 
 func (s *memfd) write(p []byte, off uint64) error {
 	for len(p) > 0 {
-		n, err := unix.Pwrite(s.fd, p, int64(off))
+		n, err := unix.Pwrite(s.fd, p, s.at+int64(off))
 		if err != nil && err != unix.EINTR {
 			return fmt.Errorf("writing memory at %#x: %w", off, err)
 		}
@@ -100,6 +112,9 @@ func (s *memfd) write(p []byte, off uint64) error {
 
 // touched are the parts that have pages.
 func (s *memfd) touched() (list []Range) {
+	if s.data != nil {
+		return s.data
+	}
 	for from := int64(0); from < int64(s.size); {
 		start, err := unix.Seek(s.fd, from, unix.SEEK_DATA)
 		if err != nil {

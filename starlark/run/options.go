@@ -48,6 +48,7 @@ type Options struct {
 	Artifacts string // folder for what failed tests leave; "" is one in the temporary folder
 
 	Engine, Kernel, Release, Cache, Agent string // see lab.Options
+	Reuse                                 string // "on": see lab.Options; all else is off
 	Seed                                  uint64
 	Cmdline                               string
 	AllowPaths                            []string
@@ -65,6 +66,7 @@ func (o *Options) lab() lab.Options {
 	return lab.Options{
 		Cache: o.Cache, Engine: o.Engine, Kernel: o.Kernel, Release: o.Release, Agent: o.Agent,
 		Seed: o.Seed, Cmdline: o.Cmdline, AllowPaths: o.AllowPaths, Progress: o.Progress, Parallel: o.Parallel,
+		Reuse: o.Reuse == "on",
 	}
 }
 

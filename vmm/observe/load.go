@@ -56,7 +56,30 @@ const lineSize = 64
 
 // A Watch is lines whose loads are told. Its zero value has none.
 type Watch struct {
-	pages map[uint64]uint64 // by page: a bit for each line
+	pages   map[uint64]uint64 // by page: a bit for each line
+	whole   []pageRange
+	dropped map[uint64]bool // pages of whole
+}
+
+// A pageRange is pages from the first up to the end, by number.
+type pageRange struct{ first, end uint64 }
+
+// AddPages adds all lines of the pages of n bytes. Of such a page all lines are
+// dropped with the first.
+func (w *Watch) AddPages(addr, n uint64) {
+	if n > 0 {
+		w.whole = append(w.whole, pageRange{addr / watchPage, (addr+n-1)/watchPage + 1})
+	}
+}
+
+// isWhole says that a page came with AddPages, and is watched still.
+func (w *Watch) isWhole(page uint64) bool {
+	for _, r := range w.whole {
+		if page-r.first < r.end-r.first {
+			return !w.dropped[page]
+		}
+	}
+	return false
 }
 
 // Add adds the line of a guest-physical address.
@@ -71,6 +94,12 @@ func (w *Watch) Add(addr uint64) {
 // page.
 func (w *Watch) Drop(addr uint64) (empty bool) {
 	page := addr / watchPage
+	if w.isWhole(page) {
+		if w.dropped == nil {
+			w.dropped = map[uint64]bool{}
+		}
+		w.dropped[page] = true
+	}
 	left := w.pages[page] &^ bitOf(addr)
 	if left == 0 {
 		delete(w.pages, page)
@@ -81,7 +110,13 @@ func (w *Watch) Drop(addr uint64) (empty bool) {
 }
 
 // Page says which lines of the page of an address are watched, bit 0 the first.
-func (w *Watch) Page(addr uint64) uint64 { return w.pages[addr/watchPage] }
+func (w *Watch) Page(addr uint64) uint64 {
+	page := addr / watchPage
+	if w.isWhole(page) {
+		return ^uint64(0)
+	}
+	return w.pages[page]
+}
 
 // Has says that the line of an address is watched.
 func (w *Watch) Has(addr uint64) bool { return w.Page(addr)&bitOf(addr) != 0 }

@@ -31,6 +31,9 @@ func (c *cpu) saved() *savedProcessor {
 	s.r[slotFS], s.r[slotGS] = c.r[slotFS], c.r[slotGS]
 	clear(s.fpu.xmm[16:])
 	s.setArith(c.arith())
+	if s.stringNext+1 < s.now { // no later piece is of the same group
+		s.stringNext, s.stringPC, s.stringGroup = 0, 0, 0
+	}
 	return s
 }
 

@@ -1,0 +1,173 @@
+package cow
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"nvlab/internal/pages"
+)
+
+// Open returns an image of size bytes of a file from an offset on, a multiple of
+// the page size. What the data ranges leave out is zeros, in the file too. The
+// file must not change as long as there is an image, or memory, of it; f may be
+// closed, and the file's name may go.
+func Open(f *os.File, at int64, size uint64, data []Range) (*Image, error) {
+	if err := checkSize(size); err != nil {
+		return nil, err
+	}
+	if at < 0 || at%pages.Size != 0 {
+		return nil, fmt.Errorf("an image at %#x of a file: want a multiple of %d", at, pages.Size)
+	}
+	if err := checkData(data, size); err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() < at || uint64(info.Size()-at) < size {
+		return nil, fmt.Errorf("%s has %d bytes: an image of %d at %#x ends beyond", f.Name(), info.Size(), size, at)
+	}
+	if data == nil {
+		data = []Range{}
+	}
+	s, err := openStore(f, at, size, data)
+	if err != nil {
+		return nil, err
+	}
+	return &Image{contents: &contents{root: newRoot(s, size)}}, nil
+}
+
+// checkData says why ranges are no data ranges of an image.
+func checkData(data []Range, size uint64) error {
+	end := uint64(0)
+	for _, d := range data {
+		if d.Offset%pages.Size != 0 || d.Size%pages.Size != 0 || d.Offset < end || d.Offset > size || d.Size > size-d.Offset {
+			return fmt.Errorf("data of %#x bytes at %#x: want whole pages within the image's %#x bytes, in ascending order", d.Size, d.Offset, size)
+		}
+		end = d.Offset + d.Size
+	}
+	return nil
+}
+
+// A Page is one page of an image, by number.
+type Page struct {
+	Number uint64
+	Bytes  []byte // of the page's size
+}
+
+// With returns an image that is this one but for some pages, which are in
+// ascending order. It has this one's root, and keeps copies of the pages.
+func (i *Image) With(list []Page) (*Image, error) {
+	c, err := i.held()
+	if err != nil {
+		return nil, err
+	}
+	delta := make([]page, 0, len(c.delta)+len(list))
+	rest := c.delta
+	for k, p := range list {
+		if len(p.Bytes) != pages.Size || p.Number >= c.root.size/pages.Size || k > 0 && p.Number <= list[k-1].Number {
+			return nil, fmt.Errorf("a page %d of %d bytes in an image of %#x bytes: want whole pages, in ascending order", p.Number, len(p.Bytes), c.root.size)
+		}
+		for len(rest) > 0 && uint64(rest[0].n) < p.Number {
+			delta, rest = append(delta, rest[0]), rest[1:]
+		}
+		if len(rest) > 0 && uint64(rest[0].n) == p.Number {
+			rest = rest[1:]
+		}
+		delta = append(delta, page{uint32(p.Number), (*[pages.Size]byte)(bytes.Clone(p.Bytes))})
+	}
+	return newImage(&contents{root: c.root, delta: append(delta, rest...)}), nil
+}
+
+// errEnough ends a walk.
+var errEnough = errors.New("enough")
+
+// Pages calls f with each page that is not all zeros, in ascending order. f may
+// keep nothing of it.
+func (i *Image) Pages(f func(Page) error) error {
+	if _, err := i.held(); err != nil {
+		return err
+	}
+	read := func(p []byte, off uint64) error {
+		_, err := i.ReadAt(p, int64(off))
+		return err
+	}
+	return eachPage(read, i.Touched(), func(n uint64, p []byte) error { return f(Page{n, p}) })
+}
+
+// Differing returns the pages in which the image differs from another of its
+// size, which may have any root, in ascending order; false if these are more
+// than limit.
+func (i *Image) Differing(base *Image, limit int) ([]Page, bool, error) {
+	a, err := i.held()
+	if err != nil {
+		return nil, false, err
+	}
+	b, err := base.held()
+	if err != nil {
+		return nil, false, err
+	}
+	if a.root.size != b.root.size {
+		return nil, false, fmt.Errorf("images of %#x and %#x bytes", a.root.size, b.root.size)
+	}
+	candidates := pages.NewSet(a.root.size)
+	if a.root == b.root {
+		a.differing(b, candidates.Add)
+	} else {
+		for _, r := range union(slices.Concat(a.touched(), b.touched())) {
+			candidates.AddRange(r.Offset, r.Size)
+		}
+	}
+	var list []Page
+	mine, theirs := make([]byte, chunk), make([]byte, chunk)
+	err = eachRun(candidates, func(first, n uint64) error {
+		x, y := mine[:n*pages.Size], theirs[:n*pages.Size]
+		if _, err := i.ReadAt(x, int64(first*pages.Size)); err != nil {
+			return err
+		}
+		if _, err := base.ReadAt(y, int64(first*pages.Size)); err != nil {
+			return err
+		}
+		for k := range n {
+			p := pageOf(x, k)
+			if bytes.Equal(p, pageOf(y, k)) {
+				continue
+			}
+			if len(list) == limit {
+				return errEnough
+			}
+			list = append(list, Page{first + k, bytes.Clone(p)})
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		return nil, false, nil
+	}
+	return list, err == nil, err
+}
+
+// eachRun calls f with runs of pages of a set that follow each other, of at most
+// a chunk.
+func eachRun(set *pages.Set, f func(first, n uint64) error) error {
+	first, n := uint64(0), uint64(0)
+	for p := range set.All() {
+		if n > 0 && (p != first+n || n == chunk/pages.Size) {
+			if err := f(first, n); err != nil {
+				return err
+			}
+			n = 0
+		}
+		if n == 0 {
+			first = p
+		}
+		n++
+	}
+	if n == 0 {
+		return nil
+	}
+	return f(first, n)
+}

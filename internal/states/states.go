@@ -1,0 +1,289 @@
+// Package states keeps states of machines in a folder, so that what was computed
+// once is not computed again by a later process. It knows nothing of what a
+// state is: bytes that its user encodes, and images of memory.
+//
+// A state has a key, over all that determines it and is known beforehand, and a
+// variant, over what only the state itself knows that it depends on: states of
+// one key are candidates, and who asks decides which of them holds. A state of
+// a family may have its images as differences to those of another, its base.
+//
+// Nothing in the folder is believed. A file is written under another name and
+// renamed when it is whole; checksums tell what is damaged, which is removed and
+// counts as not there. Any number of processes may use a folder at a time; what
+// one of them removes others may go on using.
+package states
+
+import (
+	"cmp"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"nvlab/internal/cow"
+)
+
+// DefaultLimit is how many bytes a folder takes of its disk at most.
+const DefaultLimit = 2 << 30
+
+// maxVariants is how many states of one key are kept.
+const maxVariants = 8
+
+// A Sum is a SHA-256.
+type Sum [32]byte
+
+// A Store is a folder of states.
+type Store struct {
+	dir   string
+	limit int64
+}
+
+// Open returns the store in a folder, which is made when something is put there.
+// It is to take no more than limit bytes; 0 is DefaultLimit.
+func Open(dir string, limit int64) *Store { return &Store{dir, cmp.Or(limit, DefaultLimit)} }
+
+// Dir is the folder.
+func (s *Store) Dir() string { return s.dir }
+
+// A State is what is kept.
+type State struct {
+	Label  string // for people
+	Meta   []byte // the user's own encoding
+	Images []*cow.Image
+}
+
+// A Name names a state in its folder.
+type Name struct {
+	Family, Key, Variant Sum
+}
+
+// suffix ends the names of states.
+const suffix = ".state"
+
+// Bytes of each sum that are in a file's name.
+const familyBytes, keyBytes, variantBytes = 4, 16, 8
+
+func (n Name) prefix() string {
+	return hex.EncodeToString(n.Family[:familyBytes]) + "-" + hex.EncodeToString(n.Key[:keyBytes]) + "-"
+}
+
+func (n Name) file() string {
+	return n.prefix() + hex.EncodeToString(n.Variant[:variantBytes]) + suffix
+}
+
+// Find returns the states of a family and a key, those used last first. Close
+// ends each.
+func (s *Store) Find(n Name) []*Found {
+	var list []*Found
+	for _, e := range s.files(n.prefix()) {
+		if f, err := s.open(e.name); err == nil {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+// A file of the store, as its folder shows it.
+type file struct {
+	name string
+	size int64 // bytes on the disk
+	used time.Time
+}
+
+// files lists the states whose names begin with a prefix, those used last first.
+func (s *Store) files(prefix string) (list []file) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), prefix) || !strings.HasSuffix(e.Name(), suffix) {
+			continue
+		}
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
+			list = append(list, file{e.Name(), onDisk(info), info.ModTime()})
+		}
+	}
+	slices.SortFunc(list, func(a, b file) int { return cmp.Or(b.used.Compare(a.used), cmp.Compare(a.name, b.name)) })
+	return list
+}
+
+// A Found is a state in the store, open.
+type Found struct {
+	store *Store
+	name  string
+	f     *os.File
+	index index
+	meta  []byte
+}
+
+// Label is the state's.
+func (f *Found) Label() string { return f.index.label }
+
+// Name is that of its file.
+func (f *Found) Name() string { return f.name }
+
+// Meta is what Put got. It is whole.
+func (f *Found) Meta() []byte { return f.meta }
+
+// Close ends it. Images stay.
+func (f *Found) Close() error { return f.f.Close() }
+
+// ErrDamaged says that a file is not what was written.
+var ErrDamaged = errors.New("damaged")
+
+// open opens a state's file and checks all of it but its pages. What is damaged
+// is removed.
+func (s *Store) open(name string) (*Found, error) {
+	f, err := os.Open(filepath.Join(s.dir, name))
+	if err != nil {
+		return nil, err
+	}
+	found := &Found{store: s, name: name, f: f}
+	if found.meta, found.index, err = readHead(f); err != nil {
+		f.Close()
+		if errors.Is(err, ErrDamaged) {
+			s.drop(name)
+		}
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return found, nil
+}
+
+// Images returns the images, once all of their bytes were checked, and notes
+// that the state was used. Who gets them closes them.
+func (f *Found) Images() ([]*cow.Image, error) { return f.images(0) }
+
+// maxBases bounds how many bases stand upon each other. Put makes one.
+const maxBases = 1
+
+func (f *Found) images(depth int) (list []*cow.Image, err error) {
+	defer func() {
+		if err != nil {
+			closeAll(list)
+			if errors.Is(err, ErrDamaged) || errors.Is(err, fs.ErrNotExist) {
+				f.store.drop(f.name)
+			}
+			err = fmt.Errorf("%s: %w", f.name, err)
+		}
+	}()
+	bases := map[string][]*cow.Image{}
+	defer func() {
+		for _, images := range bases {
+			closeAll(images)
+		}
+	}()
+	for i := range f.index.images {
+		x := &f.index.images[i]
+		var base *cow.Image
+		if x.base != "" {
+			if bases[x.base] == nil {
+				if bases[x.base], err = f.base(x.base, depth); err != nil {
+					return list, err
+				}
+			}
+			if x.of >= uint64(len(bases[x.base])) {
+				return list, fmt.Errorf("%w: its base has no image %d", ErrDamaged, x.of)
+			}
+			base = bases[x.base][x.of]
+		}
+		image, err := x.load(f.f, base)
+		if err != nil {
+			return list, err
+		}
+		list = append(list, image)
+	}
+	now := time.Now()
+	os.Chtimes(filepath.Join(f.store.dir, f.name), now, now)
+	return list, nil
+}
+
+// base loads the images of a state that others are differences to.
+func (f *Found) base(name string, depth int) ([]*cow.Image, error) {
+	if depth == maxBases || !validName(name) {
+		return nil, fmt.Errorf("%w: its base is %q", ErrDamaged, name)
+	}
+	b, err := f.store.open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer b.Close()
+	return b.images(depth + 1)
+}
+
+func closeAll(list []*cow.Image) {
+	for _, i := range list {
+		i.Close()
+	}
+}
+
+func validName(name string) bool {
+	return filepath.Base(name) == name && strings.HasSuffix(name, suffix) && name[0] != '.'
+}
+
+func (s *Store) drop(name string) { os.Remove(filepath.Join(s.dir, name)) }
+
+// An Info is what there is to tell of a state.
+type Info struct {
+	Name  string
+	Label string
+	Size  int64 // bytes on the disk
+	Used  time.Time
+	Base  string // the state that it is a difference to, or ""
+	Err   error  // wraps ErrDamaged, or says why it cannot be read
+}
+
+// List returns all states, those used last first. It removes none.
+func (s *Store) List() (list []Info) {
+	for _, e := range s.files("") {
+		info := Info{Name: e.name, Size: e.size, Used: e.used}
+		f, err := os.Open(filepath.Join(s.dir, e.name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			var x index
+			_, x, err = readHead(f)
+			f.Close()
+			info.Label, info.Base = x.label, x.baseName()
+		}
+		info.Err = err
+		list = append(list, info)
+	}
+	return list
+}
+
+// Get opens a state by the name of its file.
+func (s *Store) Get(name string) (*Found, error) {
+	if !validName(name) {
+		return nil, fmt.Errorf("%q is no state", name)
+	}
+	return s.open(name)
+}
+
+// Remove removes a state.
+func (s *Store) Remove(name string) error {
+	if !validName(name) {
+		return fmt.Errorf("%q is no state", name)
+	}
+	return os.Remove(filepath.Join(s.dir, name))
+}
+
+// Clean removes all states, and says how many bytes of the disk that gave back.
+func (s *Store) Clean() (freed int64, err error) {
+	var errs []error
+	for _, e := range s.files("") {
+		if err := s.Remove(e.name); err == nil {
+			freed += e.size
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	s.sweep()
+	return freed, errors.Join(errs...)
+}

@@ -1,0 +1,342 @@
+package states
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"nvlab/internal/cow"
+	"nvlab/internal/held"
+	"nvlab/internal/pages"
+)
+
+const imageSize = 64 * pages.Size
+
+// imageOf holds some pages of random bytes, and zeros.
+func imageOf(t testing.TB, seed uint64, numbers ...int) *cow.Image {
+	t.Helper()
+	b := make([]byte, imageSize)
+	r := rand.New(rand.NewPCG(seed, 0))
+	for _, n := range numbers {
+		for i := range pages.Size {
+			b[n*pages.Size+i] = byte(r.Uint32()) | 1
+		}
+	}
+	return imageOfBytes(t, b)
+}
+
+func imageOfBytes(t testing.TB, b []byte) *cow.Image {
+	t.Helper()
+	i, err := cow.Copy(bytes.NewReader(b), uint64(len(b)), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { i.Close() })
+	return i
+}
+
+func bytesOf(t testing.TB, i *cow.Image) []byte {
+	t.Helper()
+	b := make([]byte, i.Size())
+	if _, err := i.ReadAt(b, 0); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func name(family, key, variant byte) Name {
+	return Name{Sum{0: family}, Sum{0: key}, Sum{0: variant}}
+}
+
+func put(t testing.TB, s *Store, n Name, meta string, images ...*cow.Image) {
+	t.Helper()
+	if err := s.Put(n, State{Label: "label of " + meta, Meta: []byte(meta), Images: images}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// get returns what there is under a name, "" if there is nothing that is whole.
+func get(t testing.TB, s *Store, n Name) (meta string, images [][]byte) {
+	t.Helper()
+	for _, f := range s.Find(n) {
+		defer f.Close()
+		list, err := f.Images()
+		if err != nil {
+			continue
+		}
+		for _, i := range list {
+			mem, err := i.Fork() // as a machine has it
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(mem.Bytes(), bytesOf(t, i)) {
+				t.Errorf("memory of an image of %s holds something else than the image", f.Name())
+			}
+			images = append(images, bytesOf(t, i))
+			mem.Close()
+			i.Close()
+		}
+		return string(f.Meta()), images
+	}
+	return "", nil
+}
+
+// TestPut: what is put is found by family and key, with all its images, and a
+// state that has most pages in common with another of its family is a
+// difference to it.
+func TestPut(t *testing.T) {
+	before := held.Now(t)
+	s := Open(t.TempDir(), 0)
+	numbers := []int{0, 1, 2, 9, 10, 40, 41, 42, 43, 63}
+	first := imageOf(t, 1, numbers...)
+	b := bytesOf(t, first)
+	b[9*pages.Size]++            // changed
+	clear(b[40*pages.Size:][:8]) // changed
+	clear(b[63*pages.Size:])     // gone
+	b[50*pages.Size] = 7         // new
+	near, far := imageOfBytes(t, b), imageOf(t, 2, 3, 4, 5)
+	put(t, s, name(1, 1, 1), "first", first, far)
+	put(t, s, name(1, 2, 1), "near", near, far)
+	put(t, s, name(1, 3, 1), "far", far)
+	put(t, s, name(2, 1, 1), "other family", near)
+	for _, c := range []struct {
+		n      Name
+		meta   string
+		images []*cow.Image
+		base   bool
+	}{
+		{name(1, 1, 1), "first", []*cow.Image{first, far}, false},
+		{name(1, 2, 1), "near", []*cow.Image{near, far}, true},
+		{name(1, 3, 1), "far", []*cow.Image{far}, false},
+		{name(2, 1, 1), "other family", []*cow.Image{near}, false},
+		{name(2, 2, 1), "", nil, false},
+	} {
+		meta, images := get(t, s, c.n)
+		if meta != c.meta || len(images) != len(c.images) {
+			t.Errorf("under %s there is %q with %d images, want %q with %d", c.n.file(), meta, len(images), c.meta, len(c.images))
+			continue
+		}
+		for i := range images {
+			if !bytes.Equal(images[i], bytesOf(t, c.images[i])) {
+				t.Errorf("image %d of %q holds something else than was put", i, c.meta)
+			}
+		}
+		for _, info := range s.List() {
+			if info.Name == c.n.file() && ((info.Base != "") != c.base || info.Label != "label of "+c.meta || info.Err != nil) {
+				t.Errorf("the list has %+v, want a base: %v", info, c.base)
+			}
+		}
+	}
+	for _, i := range []*cow.Image{first, near, far} {
+		i.Close()
+	}
+	before.NoMore(t, "states that were put and got")
+}
+
+// TestDamage: whatever byte of a file is another, and wherever it ends, the
+// state is not there, and no more is a difference to it.
+func TestDamage(t *testing.T) {
+	dir := t.TempDir()
+	s := Open(dir, 0)
+	first := imageOf(t, 1, 0, 1, 2, 3, 4, 5, 6, 7)
+	b := bytesOf(t, first)
+	b[5]++
+	put(t, s, name(1, 1, 1), "first", first)
+	put(t, s, name(1, 2, 1), "second", imageOfBytes(t, b))
+	file, dependent := filepath.Join(dir, name(1, 1, 1).file()), filepath.Join(dir, name(1, 2, 1).file())
+	good, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := os.ReadFile(dependent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(name string, b []byte) {
+		os.Remove(name)
+		if err := os.WriteFile(name, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(what string, damaged []byte) {
+		t.Helper()
+		write(file, damaged)
+		write(dependent, second)
+		if meta, _ := get(t, s, name(1, 2, 1)); meta != "" {
+			t.Errorf("%s: the difference to it is believed", what)
+		}
+		write(file, damaged)
+		if meta, _ := get(t, s, name(1, 1, 1)); meta != "" {
+			t.Errorf("%s: it is believed", what)
+		}
+		if _, err := os.Stat(file); err == nil {
+			t.Errorf("%s: it is still there", what)
+		}
+	}
+	data := func(at int) bool {
+		return at >= pages.Size && at < 9*pages.Size || at >= 65*pages.Size || at < headSize
+	}
+	for at := 0; at < len(good); at += 97 {
+		if !data(at) {
+			continue // a hole, which nobody reads
+		}
+		damaged := bytes.Clone(good)
+		damaged[at] ^= 4
+		check(fmt.Sprintf("byte %d of %d is another", at, len(good)), damaged)
+	}
+	for _, n := range []int{0, 1, headSize - 1, headSize, pages.Size, 10 * pages.Size, len(good) - 1} {
+		check(fmt.Sprintf("%d bytes are left of %d", n, len(good)), good[:n])
+	}
+	write(file, good)
+	write(dependent, second)
+	if meta, _ := get(t, s, name(1, 2, 1)); meta != "second" {
+		t.Errorf("when all is as it was, there is %q, want %q", meta, "second")
+	}
+	os.Remove(file)
+	if meta, _ := get(t, s, name(1, 2, 1)); meta != "" {
+		t.Error("a difference to a state that is gone is believed")
+	}
+}
+
+// TestBound: the folder keeps its bound, what was used least recently goes
+// first, and a base outlives what is a difference to it.
+func TestBound(t *testing.T) {
+	dir := t.TempDir()
+	all := make([]int, 64)
+	for i := range all {
+		all[i] = i
+	}
+	s := Open(dir, 900<<10) // room for three of them
+	for i := range byte(5) {
+		put(t, s, name(10+i, 1, 1), "state", imageOf(t, uint64(i), all...))
+		old := time.Now().Add((time.Duration(i) - 10) * time.Hour)
+		os.Chtimes(filepath.Join(dir, name(10+i, 1, 1).file()), old, old)
+	}
+	for i := range byte(5) {
+		meta, _ := get(t, s, name(10+i, 1, 1))
+		if there := meta != ""; there != (i >= 2) {
+			t.Errorf("of five states, %d is there: %v; %+v", i, there, s.List())
+		}
+	}
+	for v := range byte(20) {
+		put(t, s, name(30, 1, v), fmt.Sprint(v), imageOf(t, 1, 1))
+	}
+	if n := len(s.files(name(30, 1, 0).prefix())); n > maxVariants {
+		t.Errorf("there are %d states of one key, want at most %d", n, maxVariants)
+	}
+}
+
+// TestDeadWriter: what a writer left that died goes, what one writes stays.
+func TestDeadWriter(t *testing.T) {
+	dir := t.TempDir()
+	s := Open(dir, 0)
+	dead := filepath.Join(dir, newPrefix+"dead")
+	if err := os.WriteFile(dead, []byte("half a state"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	alive, err := os.CreateTemp(dir, newPrefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer alive.Close()
+	if err := tryLock(alive); err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, name(1, 1, 1), "state", imageOf(t, 1, 1))
+	if _, err := os.Stat(dead); err == nil {
+		t.Error("what a dead writer left is still there")
+	}
+	if _, err := os.Stat(alive.Name()); err != nil {
+		t.Errorf("what is being written is gone: %v", err)
+	}
+}
+
+// TestTwo: two that use one folder at a time, and clean it, get whole states or
+// none.
+func TestTwo(t *testing.T) {
+	dir := t.TempDir()
+	done := make(chan error, 4)
+	want := imageOf(t, 1, 1, 2, 3)
+	sum, err := want.Hash()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for w := range 4 {
+		go func() {
+			s := Open(dir, 64<<10)
+			for i := range 60 {
+				n := name(1, byte(i%3), byte(w))
+				err := s.Put(n, State{Meta: []byte("m"), Images: []*cow.Image{want}})
+				if err != nil && !errors.Is(err, os.ErrNotExist) {
+					done <- err
+					return
+				}
+				for _, f := range s.Find(n) {
+					images, err := f.Images()
+					f.Close()
+					if err != nil {
+						continue
+					}
+					if got, err := images[0].Hash(); err != nil || got != sum {
+						done <- fmt.Errorf("an image holds something else: %v", err)
+						return
+					}
+					images[0].Close()
+				}
+				if i%20 == 19 {
+					s.Clean()
+				}
+			}
+			done <- nil
+		}()
+	}
+	for range 4 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func FuzzHead(f *testing.F) {
+	x := index{label: "l", images: []indexed{
+		{size: imageSize, at: pages.Size, runs: []run{{0, 2}, {5, 1}}, sums: []uint32{1, 2, 3}},
+		{size: imageSize, base: "b.state", of: 1, at: 65 * pages.Size, runs: []run{{7, 1}}, sums: []uint32{4}},
+	}}
+	good := x.encode()
+	f.Add(good, uint64(66*pages.Size))
+	f.Add([]byte(strings.Repeat("\xff", 40)), uint64(1<<40))
+	f.Fuzz(func(t *testing.T, b []byte, limit uint64) {
+		decodeHead(bytes.NewReader(b), int64(len(b)))
+		// As the index of a file that is whole but for that.
+		list := append([]byte("meta"), b...)
+		head := []byte(magic)
+		for _, n := range []uint64{headSize, 4, uint64(len(b))} {
+			head = binary.LittleEndian.AppendUint64(head, n)
+		}
+		head = append(head, headSum(head[len(magic):], list)...)
+		decodeHead(bytes.NewReader(append(head, list...)), int64(headSize+len(list)))
+		got, err := decodeIndex(b, limit)
+		if err != nil {
+			return
+		}
+		again, err := decodeIndex(got.encode(), limit)
+		if err != nil || fmt.Sprint(again) != fmt.Sprint(got) {
+			t.Fatalf("%v becomes %v, %v", got, again, err)
+		}
+	})
+}
+
+// TestProgram: a program has a name that stays.
+func TestProgram(t *testing.T) {
+	a, err := Program()
+	if err != nil || a == (Sum{}) {
+		t.Fatalf("Program() = %x, %v", a, err)
+	}
+}

@@ -1,0 +1,98 @@
+package lab
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"time"
+
+	"nvlab/internal/states"
+	"nvlab/nvdimm"
+	"nvlab/nvdimm/backend"
+	"nvlab/nvdimm/power"
+)
+
+// A bootKey is all that determines what comes of a boot and is known before, but
+// for the bytes of NVDIMMs that the guest looks at. What is not named here must
+// not reach a guest.
+type bootKey struct {
+	Program  states.Sum // nvlab itself
+	Image    string     // of the guest's files
+	Agent    states.Sum // its pid 1
+	Options  VMOptions  // but for those that other fields stand for
+	Seed     uint64     // of the machine
+	CutSeed  uint64     // of a power cut that was armed before
+	Cmdline  string
+	Tables   [][]byte // the kernel's own, as they are handed to it
+	Nodes    int
+	Timeout  time.Duration
+	Root     *nvdimm.RootState
+	Power    savedPower
+	Backends []backendKey // by slot
+}
+
+// backendKey is what a backend is to a machine besides its bytes.
+type backendKey struct {
+	Slot       int
+	Size       uint64
+	Kind       string
+	Share      bool
+	ReadOnly   bool
+	Durability backend.Durability
+}
+
+// A savedPower is a power.State that is encoded.
+type savedPower struct {
+	Model   []byte // of persist.ModelState.MarshalBinary; nil while off
+	Unsaved []byte // likewise
+	Rest    power.State
+}
+
+// bootName names the states that a boot of the VM may lead to; false if such a
+// boot cannot be taken from elsewhere. The machine is prepared and not yet
+// there.
+func (v *VM) bootName(image *image, tables [][]byte, timeout time.Duration) (n states.Name, ok bool) {
+	content := image.Manifest.Content
+	if v.x.lab.states == nil || v.engine.Name() != "soft" || v.reads != nil || content == "" || v.power.On() {
+		return n, false
+	}
+	program, err := states.Program()
+	if err != nil {
+		return n, false
+	}
+	before, err := v.power.Save()
+	if err != nil {
+		return n, false
+	}
+	saved, err := savePower(before)
+	if err != nil {
+		return n, false
+	}
+	archives, err := json.Marshal([]any{content, image.Manifest.Archives, image.Manifest.Vmlinux, image.Manifest.Recipe})
+	if err != nil {
+		return n, false
+	}
+	k := bootKey{
+		Program: program, Image: string(archives), Agent: image.initrd.Agent(), Options: v.opts, Seed: v.config().Seed,
+		CutSeed: powerHost{v}.Seed(), Cmdline: v.cmdline(), Tables: tables, Nodes: v.nodes, Timeout: timeout,
+		Root: v.root.Save(), Power: saved,
+	}
+	o := &k.Options
+	o.Seed, o.Kernel, o.Release, o.Packages, o.Engine, o.Cmdline = 0, "", "", nil, "", ""
+	for _, d := range v.NVDIMMs() {
+		b := d.backend
+		if b.contended || b.Durability() == backend.DeviceDAX {
+			return n, false
+		}
+		k.Backends = append(k.Backends, backendKey{d.Slot(), b.Size(), b.Kind(), b.Share(), b.ReadOnly(), b.Durability()})
+	}
+	text, err := json.Marshal(k)
+	if err != nil {
+		return n, false
+	}
+	// States of one guest on machines of one shape have most pages in common.
+	family, err := json.Marshal([]any{k.Program, k.Image, k.Agent, o.Memory})
+	if err != nil {
+		return n, false
+	}
+	return states.Name{Family: sha256.Sum256(family), Key: sha256.Sum256(text)}, true
+}

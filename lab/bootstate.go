@@ -1,0 +1,135 @@
+package lab
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"nvlab/guest/klog"
+	"nvlab/guest/proto"
+	"nvlab/nvdimm"
+	"nvlab/nvdimm/persist"
+	"nvlab/nvdimm/power"
+	"nvlab/vmm"
+)
+
+// stateVersion is raised whenever the encoding of a bootState gets another
+// meaning. Other programs have other keys; this is for those without a key.
+const stateVersion = 1
+
+// A bootState is a VM whose boot is over, but for its memory: plain data.
+type bootState struct {
+	Version    int
+	Conditions []condition
+	Written    []writtenPage
+
+	Machine *vmm.Saved
+	Root    *nvdimm.RootState
+	Power   savedPower
+	Client  proto.ClientState
+	Console []byte // since power-on
+	Log     savedLog
+}
+
+// A savedLog is a kernelLog.
+type savedLog struct {
+	At    *klog.Position // nil if none was found
+	None  bool
+	Lost  bool
+	Tail  []string
+	Fault *savedFault
+}
+
+// A savedFault is a kernelFault.
+type savedFault struct {
+	Line            string
+	Complete, Fatal bool
+}
+
+func (k *kernelLog) saved() savedLog {
+	s := savedLog{None: k.none, Lost: k.lost, Tail: k.tail}
+	if k.log != nil {
+		at := k.log.Position()
+		s.At = &at
+	}
+	if f := k.watch.fault; f != nil {
+		s.Fault = &savedFault{f.line, f.complete, f.fatal}
+	}
+	return s
+}
+
+// in is the log in a guest's memory.
+func (s *savedLog) in(mem klog.Memory) (kernelLog, error) {
+	k := kernelLog{none: s.None, lost: s.Lost, tail: s.Tail}
+	if s.At != nil {
+		if k.log = klog.AtPosition(mem, translateIn(mem), *s.At); k.log == nil {
+			return k, fmt.Errorf("there is no kernel's log at %#x", s.At.Note)
+		}
+	}
+	if f := s.Fault; f != nil {
+		k.watch.fault = &kernelFault{f.Line, f.Complete, f.Fatal}
+	}
+	return k, nil
+}
+
+// savePower encodes the state of a tracker that sees single stores.
+func savePower(s *power.State) (p savedPower, err error) {
+	if len(s.Epochs) > 0 {
+		return p, errors.New("an epoch of flush hints")
+	}
+	p.Rest = *s
+	p.Rest.Model, p.Rest.Unsaved, p.Rest.Epochs = nil, nil, nil
+	for _, m := range []struct {
+		to   *[]byte
+		from *persist.ModelState
+	}{{&p.Model, s.Model}, {&p.Unsaved, s.Unsaved}} {
+		if m.from == nil {
+			continue
+		}
+		if *m.to, err = m.from.MarshalBinary(); err != nil {
+			return p, err
+		}
+	}
+	return p, nil
+}
+
+func (p *savedPower) state() (*power.State, error) {
+	s := p.Rest
+	for _, m := range []struct {
+		to   **persist.ModelState
+		from []byte
+	}{{&s.Model, p.Model}, {&s.Unsaved, p.Unsaved}} {
+		if m.from == nil {
+			continue
+		}
+		*m.to = &persist.ModelState{}
+		if err := (*m.to).UnmarshalBinary(m.from); err != nil {
+			return nil, err
+		}
+	}
+	return &s, nil
+}
+
+func (s *bootState) encode() ([]byte, error) { return json.Marshal(s) }
+
+// decodeBoot reads what encode gave.
+func decodeBoot(b []byte) (*bootState, error) {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	s := &bootState{}
+	if err := d.Decode(s); err != nil {
+		return nil, fmt.Errorf("no state of a boot: %w", err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, errors.New("no state of a boot: something follows it")
+	}
+	switch {
+	case s.Version != stateVersion:
+		return nil, fmt.Errorf("a state of version %d: want %d", s.Version, stateVersion)
+	case s.Machine == nil || s.Root == nil || s.Power.Model == nil:
+		return nil, errors.New("a state of a VM that is off")
+	}
+	return s, nil
+}

@@ -1,0 +1,256 @@
+package lab
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"nvlab/guest"
+	"nvlab/guest/proto"
+	"nvlab/internal/cow"
+	"nvlab/internal/states"
+	"nvlab/nvdimm"
+	"nvlab/nvdimm/backend"
+	"nvlab/vmm"
+)
+
+// statesShare is which part of the bound of a store of guests its states may
+// take besides: 1 of so many.
+const statesShare = 4
+
+// States is the folder of the states that runs with this folder of guests keep;
+// "" is the user's.
+func States(cache string) (*states.Store, error) {
+	store, err := guest.Open(cache)
+	if err != nil {
+		return nil, err
+	}
+	limit, err := guest.Limit()
+	if err != nil {
+		return nil, err
+	}
+	return states.Open(filepath.Join(store.Dir(), guest.StatesDir), max(limit/statesShare, 1)), nil
+}
+
+// bootOrRecall brings a machine that is prepared to where its agent answers: by
+// what an earlier boot like this came to, or by booting it. What comes of it is
+// the same.
+func (v *VM) bootOrRecall(ctx context.Context, image *image, timeout time.Duration) error {
+	tables, err := v.guestTables()
+	if err != nil {
+		v.off()
+		return err
+	}
+	name, ok := v.bootName(image, tables, timeout)
+	v.recalled = ok && v.recall(image, name)
+	if v.recalled {
+		return nil
+	}
+	r := rememberer{v: v, name: name, root: v.root.Save(), printed: len(v.console.text)}
+	if ok {
+		r.watch = newPageWatch(v)
+		defer r.watch.end()
+		v.touched = r.watch
+		defer func() { v.touched = nil }()
+	}
+	if err := v.start(image, tables); err != nil {
+		v.off()
+		return err
+	}
+	if err := v.awaitAgent(ctx, timeout); err != nil || !ok || v.state != Running {
+		return err
+	}
+	return r.remember()
+}
+
+// recall makes the VM what an earlier boot came to, if there was one like this.
+func (v *VM) recall(image *image, name states.Name) bool {
+	for _, d := range v.dimms {
+		if _, err := d.Map(); err != nil {
+			return false // the boot will say why
+		}
+	}
+	for _, f := range v.x.lab.states.Find(name) {
+		done := v.recallOne(image, f)
+		f.Close()
+		if done {
+			return true
+		}
+	}
+	return false
+}
+
+func (v *VM) recallOne(image *image, f *states.Found) bool {
+	s, err := decodeBoot(f.Meta())
+	if err != nil || !v.holds(s.Conditions) {
+		return false
+	}
+	images, err := f.Images()
+	if err != nil {
+		return false
+	}
+	defer func() {
+		for _, i := range images {
+			i.Close()
+		}
+	}()
+	root := v.root.Save()
+	off, err := v.power.Save()
+	if err != nil {
+		return false
+	}
+	v.forgetFault() // of the machine that was
+	if err := v.take(image, s, images); err != nil {
+		v.stop()
+		v.klog = kernelLog{}
+		v.power.Load(off, nil)
+		v.root.Load(root, v.ownBackends())
+		return false
+	}
+	return true
+}
+
+// ownBackends are those of the VM's DIMMs, by slot.
+func (v *VM) ownBackends() map[int]*backend.Backend {
+	own := map[int]*backend.Backend{}
+	for _, d := range v.dimms {
+		own[d.Slot()] = d.backend.b
+	}
+	return own
+}
+
+// take makes a VM that is off and prepared what a state is of.
+func (v *VM) take(image *image, s *bootState, images []*cow.Image) error {
+	power, err := s.Power.state()
+	if err != nil {
+		return err
+	}
+	m, err := (&vmm.Snapshot{Saved: s.Machine, RAM: images}).Machine(v.config())
+	if err != nil {
+		return err
+	}
+	v.m, v.client = m, &proto.Client{}
+	if err := v.root.Load(s.Root, v.ownBackends()); err != nil {
+		return err
+	}
+	if err := v.power.Load(power, m.Observe); err != nil {
+		return err
+	}
+	for _, r := range v.regions() {
+		if err := m.AddMemory(r.Region); err != nil {
+			return err
+		}
+	}
+	if err := v.addDevices(); err != nil {
+		return err
+	}
+	log, err := s.Log.in(m.Memory())
+	if err != nil {
+		return err
+	}
+	client := s.Client.Client()
+	client.Files = image.kept.Open
+	for _, p := range s.Written {
+		d := v.inSlot(p.Slot)
+		if d == nil {
+			return fmt.Errorf("a page of an NVDIMM in slot %d", p.Slot)
+		}
+		if err := d.backend.b.Put(p.Bytes, int64(p.Offset)); err != nil {
+			return err
+		}
+	}
+	// Nothing fails from here on.
+	v.console.Write(s.Console)
+	v.console.booted = len(v.console.text)
+	v.klog, v.client, v.lost = log, client, nil
+	v.image, v.symbols, v.tasks = image, nil, nil
+	v.tables, v.state = m.Tables(), Running
+	return nil
+}
+
+// A rememberer keeps what a boot comes to.
+type rememberer struct {
+	v       *VM
+	name    states.Name
+	watch   *pageWatch
+	root    *nvdimm.RootState // before
+	printed int               // bytes on the console, before
+}
+
+// maxWritten bounds the pages of NVDIMMs that a state has.
+const maxWritten = 4 << 20 / 4096
+
+// remember keeps the VM, whose agent answers. Its error is of the machine, which
+// is lost; that the state was not kept is none.
+func (r *rememberer) remember() error {
+	v := r.v
+	s := &bootState{Version: stateVersion, Log: v.klog.saved()}
+	var err error
+	if s.Conditions, s.Written, err = r.watch.result(); err != nil || len(s.Written) > maxWritten || v.console.dropped {
+		return nil
+	}
+	power, err := v.power.Save()
+	if err != nil {
+		return nil
+	}
+	if s.Power, err = savePower(power); err != nil {
+		return nil
+	}
+	if s.Client, err = v.client.State(); err != nil {
+		return nil
+	}
+	if s.Root = v.root.Save(); !sameManagement(r.root, s.Root) {
+		return nil // a function of a DIMM may have changed any byte
+	}
+	s.Console = v.console.text[r.printed:]
+	m, err := v.m.Freeze()
+	if err != nil {
+		v.crash() // its processors do not know which pages are clean
+		return &Error{Class: ClassHost, Err: err}
+	}
+	defer m.Close()
+	s.Machine = m.Saved
+	r.put(s, m.RAM)
+	return nil
+}
+
+// put writes the state. A disk that is full, or a folder that cannot be written,
+// only means that the next run computes it again.
+func (r *rememberer) put(s *bootState, images []*cow.Image) error {
+	meta, err := s.encode()
+	if err != nil {
+		return err
+	}
+	conditions, err := json.Marshal(s.Conditions)
+	if err != nil {
+		return err
+	}
+	r.name.Variant = sha256.Sum256(conditions)
+	return r.v.x.lab.states.Put(r.name, states.State{Label: r.label(), Meta: meta, Images: images})
+}
+
+// label tells people what the state is of.
+func (r *rememberer) label() string {
+	o := &r.v.opts
+	return fmt.Sprintf("boot of %s, %d MiB, cpus=%d, %d NVDIMMs", r.v.image.Name, o.Memory>>20, o.CPUs, len(r.v.dimms))
+}
+
+func sameManagement(a, b *nvdimm.RootState) bool {
+	of := func(s *nvdimm.RootState) []byte {
+		var list []any
+		for i := range s.DIMMs {
+			list = append(list, s.DIMMs[i].Slot, s.DIMMs[i].Management)
+		}
+		text, err := json.Marshal(list)
+		if err != nil {
+			return nil
+		}
+		return text
+	}
+	x, y := of(a), of(b)
+	return x != nil && slices.Equal(x, y)
+}
