@@ -72,7 +72,7 @@ func lookAt(t *testing.T, v *VM, disk *Backend, command string) seen {
 	if s.id, err = snapshot.ID(); err != nil {
 		t.Fatal(err)
 	}
-	if s.disk, err = disk.SHA256(0, nil); err != nil {
+	if s.disk, err = disk.SHA256(t.Context(), 0, nil); err != nil {
 		t.Fatal(err)
 	}
 	s.console, s.clock = v.Console(), fmt.Sprint(v.Clock())
