@@ -22,6 +22,7 @@ type builder struct {
 	work     string // scratch, removed at the end
 	release  string // of Debian
 	extra    []string
+	local    []localPackage   // of extra
 	modules  []string         // that extra packages bring, by path in the guest
 	closure  []debian.Package // extra and what it depends on
 	progress Progress
@@ -36,7 +37,7 @@ const freshLists = time.Hour
 
 func newBuilder(s *Store, work string, spec Spec, maxAge time.Duration, p Progress) *builder {
 	return &builder{
-		store: s, work: work, release: s.release(spec), extra: spec.extra(), progress: p,
+		store: s, work: work, release: s.release(spec), extra: spec.extra(), local: spec.local, progress: p,
 		maxAge: maxAge, archives: map[string]*debian.Archive{},
 	}
 }
@@ -95,9 +96,14 @@ func (b *builder) stale() bool {
 	return false
 }
 
-// find looks packages up and insists on each.
+// find looks packages up and insists on each. A file that is a package of that
+// name comes before an archive's.
 func (b *builder) find(names []string) (list []debian.Package, err error) {
 	for _, name := range names {
+		if n := slices.IndexFunc(b.local, func(p localPackage) bool { return p.Name == name }); n >= 0 {
+			list = append(list, b.local[n].Package)
+			continue
+		}
 		p, err := b.archives[b.release].Find(name)
 		if err != nil {
 			return nil, err

@@ -27,6 +27,11 @@ func (s *Store) Ensure(ctx context.Context, spec Spec, progress Progress) (*Imag
 		progress = Quiet
 	}
 	defer progress.Done()
+	asked := spec
+	spec, err := spec.localize()
+	if err != nil {
+		return nil, fmt.Errorf("cannot build the guest %s: %w", asked, err)
+	}
 	var damaged *DamagedError
 	if !spec.Rebuild {
 		im, err := s.ready(spec)
@@ -164,8 +169,11 @@ func (b *builder) compose(ctx context.Context, spec Spec) (*rootfs.Tree, *Manife
 	}
 	if unreached == nil && len(b.extra) > 0 {
 		// It comes before anything is unpacked, for the names are the user's.
-		var err error
-		if b.closure, err = b.archives[b.release].Closure(b.extra); err != nil {
+		err := b.keepLocal()
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		if b.closure, err = b.archives[b.release].Closure(b.extra, b.ownPackages()...); err != nil {
 			return nil, nil, nil, fmt.Errorf("cannot resolve packages %s: %w", strings.Join(b.extra, ", "), err)
 		}
 	}
@@ -233,11 +241,13 @@ func Unreachable(err error) bool {
 }
 
 // Mistaken reports whether a guest could not be made because of what it was to
-// be made of: a package or kernel that the archive does not have.
+// be made of: a package or kernel that the archive does not have, or a file that is
+// none.
 func Mistaken(err error) bool {
 	var unknown *debian.UnknownError
 	var no *noKernelError
-	return errors.As(err, &unknown) || errors.As(err, &no)
+	var local *localError
+	return errors.As(err, &unknown) || errors.As(err, &no) || errors.As(err, &local)
 }
 
 // outOfReach reports whether packages cannot be had, as opposed to one that

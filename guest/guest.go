@@ -57,10 +57,12 @@ type Spec struct {
 	// is that of the default guest, or where there is none the host's.
 	Release string
 	// Packages are Debian packages whose files, and whose dependencies'
-	// files, the guest has besides.
+	// files, the guest has besides. What holds a slash is the path of a .deb.
 	Packages []string
 	// Rebuild builds the guest even if the store has it.
 	Rebuild bool
+
+	local []localPackage // see localize
 }
 
 // extra returns the packages sorted, each once.
@@ -91,7 +93,11 @@ func (s Spec) Check() error {
 		return fmt.Errorf("release %q: want %s%s", s.Release, strings.Join(debian.Releases(), ", "), meant)
 	}
 	for _, p := range s.Packages {
-		if !debian.ValidName(p) {
+		switch {
+		case isFile(p), s.isLocal(p):
+		case strings.HasSuffix(p, ".deb"):
+			return fmt.Errorf("package %q: the path of a file holds a slash: ./%s", p, p)
+		case !debian.ValidName(p):
 			return fmt.Errorf("package %q is no name of a Debian package", p)
 		}
 	}

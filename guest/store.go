@@ -157,6 +157,10 @@ func (s *Store) List() ([]*Image, error) {
 // Lookup returns the guest of a spec if the store has it, else an error that
 // wraps ErrNoGuest. It builds nothing and takes no lock.
 func (s *Store) Lookup(spec Spec) (*Image, error) {
+	spec, err := spec.localize()
+	if err != nil {
+		return nil, err
+	}
 	im, err := s.find(spec)
 	if err != nil {
 		return nil, err

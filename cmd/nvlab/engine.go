@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -25,7 +26,27 @@ func checkSpec(s guest.Spec) error {
 			return fmt.Errorf("--kernel %s: it is no regular file", s.Kernel)
 		}
 	}
+	if err := checkFiles(s.Packages); err != nil {
+		return err
+	}
 	return s.Check()
+}
+
+// checkFiles looks at the packages that are files.
+func checkFiles(packages []string) error {
+	for _, p := range packages {
+		if !strings.Contains(p, "/") {
+			continue
+		}
+		info, err := os.Stat(p)
+		if err == nil && !info.Mode().IsRegular() {
+			err = errors.New("it is no regular file")
+		}
+		if err != nil {
+			return fmt.Errorf("--package %s: %w", p, err)
+		}
+	}
+	return nil
 }
 
 func checkEngine(name string) error {

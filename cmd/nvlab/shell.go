@@ -54,7 +54,7 @@ func init() {
 		fs.StringVar(&o.vm.Persistence, "nvdimm-persistence", "", "`cpu|mem-ctrl`: nvdimm-cap by name")
 		fs.StringVar(&o.vm.Cmdline, "cmdline", "", "`TEXT` added to the kernel's command line")
 		fs.Uint64Var(&o.vm.Seed, "seed", 0, "derive all randomness from `N`")
-		fs.Var((*list)(&o.vm.Packages), "package", "add the files of `PACKAGE` to the guest; may be repeated")
+		fs.Var((*list)(&o.vm.Packages), "package", "add the files of `PACKAGE`, or of ./FILE.deb, to the guest; may be repeated")
 		fs.StringVar(&o.state, "state", "", "boot from the crash state `ID` of a test of FILE: see trace.crash_states and trace.explore")
 		fs.StringVar(&o.run, "run", "", "with --state, the test whose name matches `RE`")
 		fs.Var(&o.nvdimms, "nvdimm", "`path=FILE,size=SIZE[,label-size=SIZE][,share=on|off][,unarmed=on|off][,id=ID]`: plug a DIMM; may be repeated")
@@ -71,6 +71,9 @@ func init() {
 			return c.misused("-run %s: want --state with it", o.run)
 		}
 		if err := checkMachine(o.lab.Engine, o.lab.Kernel, o.lab.Release); err != nil {
+			return c.misused("%v", err)
+		}
+		if err := checkFiles(o.vm.Packages); err != nil {
 			return c.misused("%v", err)
 		}
 		if o.state != "" {

@@ -19,8 +19,9 @@ type Package struct {
 	Name    string `json:"name"`
 	Version string `json:"version"`
 	Arch    string `json:"arch"`
-	SHA256  string `json:"sha256"` // of the .deb, lower-case hex
-	Size    int64  `json:"size"`   // of the .deb, bytes
+	SHA256  string `json:"sha256"`          // of the .deb, lower-case hex
+	Size    int64  `json:"size"`            // of the .deb, bytes
+	Local   bool   `json:"local,omitempty"` // it is no archive's: see ReadPackage
 
 	path      string // below the archive's root
 	needs     string // Pre-Depends and Depends
@@ -33,12 +34,22 @@ type Package struct {
 // of preference.
 type Clause []dependency.Possibility
 
-// FileName is what apt calls the downloaded package.
+// FileName is what apt calls the downloaded package. One that is no archive's
+// has its digest in it.
 func (p Package) FileName() string {
-	return p.Name + "_" + strings.ReplaceAll(p.Version, ":", "%3a") + "_" + p.Arch + ".deb"
+	name := p.Name + "_" + strings.ReplaceAll(p.Version, ":", "%3a") + "_" + p.Arch
+	if p.Local {
+		name += "_" + p.own()
+	}
+	return name + ".deb"
 }
 
-func (p Package) String() string { return p.Name + "=" + p.Version }
+func (p Package) String() string {
+	if p.Local {
+		return p.Name + "=" + p.Version + "@" + p.own()
+	}
+	return p.Name + "=" + p.Version
+}
 
 // Depends are the clauses of Pre-Depends and Depends.
 func (p Package) Depends() ([]Clause, error) { return p.relation(p.needs) }

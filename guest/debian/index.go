@@ -138,8 +138,10 @@ const maxClosure = 5000
 
 // Closure returns the packages that names (each NAME or NAME=VERSION) stand
 // for, and all that they depend on, each after the one that first needs it. A
-// name that no package has may be a virtual one.
-func (x *Index) Closure(names []string) ([]Package, error) {
+// name that no package has may be a virtual one. Packages of one's own among
+// them, which no archive has, are named as their String does; they come first
+// and are taken for what others depend on.
+func (x *Index) Closure(names []string, own ...Package) ([]Package, error) {
 	var list []Package
 	chosen := map[string]bool{}
 	take := func(p Package) {
@@ -148,7 +150,20 @@ func (x *Index) Closure(names []string) ([]Package, error) {
 			list = append(list, p)
 		}
 	}
+	for _, p := range own {
+		take(p)
+		provides, err := p.Provides()
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range provides {
+			chosen[c[0].Name] = true
+		}
+	}
 	for _, n := range names {
+		if slices.ContainsFunc(own, func(p Package) bool { return p.String() == n }) {
+			continue
+		}
 		p, err := x.Find(n)
 		if err != nil {
 			if o := x.virtual[n]; len(o) > 0 {
