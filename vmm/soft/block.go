@@ -1,5 +1,7 @@
 package soft
 
+import "crypto/sha256"
+
 // op is one pre-decoded operation of the fast path: an instruction, a part of
 // one, or a compare fused with the branch after it. It holds no pointer.
 type op struct {
@@ -48,20 +50,24 @@ const (
 )
 
 // block is a run of instructions in one page, entered at its start only, or one
-// instruction that reaches into the next page.
+// instruction that reaches into the next page. What it is made of, and so what
+// it is found by, is the bytes of its pages, not where they are.
 type block struct {
-	pa     uint64 // of its first byte; noTag when dropped
-	page   uint64 // virtual
-	second uint64 // the physical page that it reaches into, and 1; or 0
-	header uint32 // index of its header op, after which its first op is
-	next   uint32 // in its hash chain
-	inPage uint32 // next block of the same physical page
-	behind uint32 // next block of the second physical page
+	page   uint64  // virtual
+	code   content // of the page of its first byte
+	second content // of the page that it reaches into, or 0
+	header uint32  // index of its header op, after which its first op is
+	next   uint32  // in its hash chain
+	pc     uint16  // offset in the page of its first byte
 	mode   uint8
 }
 
-// anyPage is no block's second.
-const anyPage = ^uint64(0)
+// A content is the number of what a page of code holds: equal for equal bytes.
+// 0 is what is not memory.
+type content uint32
+
+// anyContent is no block's second.
+const anyContent = ^content(0)
 
 // blockCache holds the blocks of all code. Index 0 of its arrays is unused.
 type blockCache struct {
@@ -69,10 +75,13 @@ type blockCache struct {
 	insts    []inst // of generic ops
 	blocks   []block
 	hash     []uint32
-	epoch    uint64 // changes when blocks are dropped
-	heat     int32  // executions before a block is compiled
+	contents map[[sha256.Size]byte]content
+	heat     int32 // executions before a block is compiled
 	native   *compiler
 	noNative error // why there is none
+	compiles bool
+	user     *processors // the latest; nil if that is closed
+	lastGen  uint32      // see cpu.gens
 
 	// redone has, per op, the instruction in insts that the executor did in
 	// its place; 0 is none. It is made when memory is observed.
@@ -95,7 +104,11 @@ func (b *blockCache) init() {
 	b.insts = reserve[inst](maxInsts)[:1]
 	b.blocks = reserve[block](maxBlocks)[:1]
 	b.hash = reserve[uint32](hashSize)
+	b.contents = map[[sha256.Size]byte]content{}
 	b.heat = cold
+	if b.compiles {
+		b.compile()
+	}
 }
 
 // close gives all memory back.
@@ -121,7 +134,7 @@ func (b *blockCache) compile() {
 }
 
 // reset drops all blocks.
-func (b *blockCache) reset(m *memory) {
+func (b *blockCache) reset() {
 	if b.redone != nil {
 		clear(b.redone[:len(b.ops)])
 	}
@@ -134,68 +147,95 @@ func (b *blockCache) reset(m *memory) {
 	b.ops = b.ops[:1]
 	b.insts = b.insts[:1]
 	b.blocks = b.blocks[:1]
-	for _, r := range m.regions {
-		for _, p := range r.marks {
-			if p != nil {
-				for i := range p {
-					p[i].block = 0
-				}
-			}
-		}
-	}
-	b.epoch++
+	clear(b.contents)
 }
 
 func (b *blockCache) full() bool {
-	return len(b.ops)+4*maxBlock+8 > maxOps || len(b.insts)+maxBlock > maxInsts || len(b.blocks)+1 > maxBlocks
+	return len(b.ops)+4*maxBlock+8 > maxOps || len(b.insts)+maxBlock > maxInsts || len(b.blocks)+1 > maxBlocks || len(b.contents)+2 > maxBlocks
 }
 
-func blockHash(pa, page uint64) uint64 {
-	h := (pa ^ page>>3) * 0x9e3779b97f4a7c15
+// contentOf is the number of a page's bytes.
+func (b *blockCache) contentOf(page []byte) content {
+	sum := sha256.Sum256(page)
+	n, ok := b.contents[sum]
+	if !ok {
+		n = content(len(b.contents) + 1)
+		b.contents[sum] = n
+	}
+	return n
+}
+
+func blockHash(code content, rip uint64) uint64 {
+	h := (uint64(code)<<40 ^ rip) * 0x9e3779b97f4a7c15
 	return h >> (64 - hashBits)
 }
 
-// find returns the block of those bytes, or nil, and takes blocks that were
-// dropped out of the hash chain. If second is anyPage, what the block reaches
-// into does not matter.
-func (b *blockCache) find(pa, page, second uint64, mode uint8) *block {
-	for link := &b.hash[blockHash(pa, page)]; *link != 0; {
-		k := &b.blocks[*link]
-		switch {
-		case k.pa == noTag:
-			*link = k.next
-			continue
-		case k.pa == pa && k.page == page && k.mode == mode && (second == anyPage || k.second == second):
+// find returns the block of the bytes at rip in a page of that content, or nil.
+// If second is anyContent, what the block reaches into does not matter.
+func (b *blockCache) find(code content, rip uint64, second content, mode uint8) *block {
+	for i := b.hash[blockHash(code, rip)]; i != 0; {
+		k := &b.blocks[i]
+		if k.code == code && k.page|uint64(k.pc) == rip && k.mode == mode && (second == anyContent || k.second == second) {
 			return k
 		}
-		link = &k.next
+		i = k.next
 	}
 	return nil
 }
 
-// dropPage drops the blocks made of the page at off in r, whose bytes change,
-// and all links that may lead to them.
-func (c *cpu) dropPage(r *region, off uint64) {
-	b := &c.p.cache
-	for i := r.mark(off).block; i != 0; {
-		k := &b.blocks[i]
-		i = k.inPage
-		if k.second == r.base+off&^pageMask|1 {
-			i = k.behind
-		}
-		k.pa = noTag
-		b.ops[k.header+1].code = opDEAD
-		if b.native != nil {
-			b.native.drop(k.header)
-		}
+// contentAt is what the page of pa holds. From now on a store to the page is
+// told to dropPage.
+func (c *cpu) contentAt(pa uint64) content {
+	r := c.p.mem.find(pa)
+	if r == nil {
+		return 0
 	}
-	r.setMark(off).block = 0
+	off := pa&^pageMask - r.base
+	m := r.setMark(off)
+	if m.code == 0 {
+		if *m == (mark{}) {
+			c.p.protectPage(pa)
+		}
+		c.buf[0] = r.mem[pa-r.base] // if the host has lost the page, it is this byte that was to be had
+		m.code = c.p.cache.contentOf(r.mem[off:][:pageSize])
+	}
+	return m.code
+}
+
+// dropPage forgets what the page at off in r holds, since its bytes change, and
+// all links that may lead to blocks of it. The blocks stay: the page may hold
+// that again, as when it is restored.
+func (c *cpu) dropPage(r *region, off uint64) {
+	r.setMark(off).code = 0
 	for _, c := range c.p.cpus {
 		c.newGen(genLower)
 		c.newGen(genUpper)
 	}
-	b.epoch++
+	c.p.epoch++
 	c.attn = true
+}
+
+// forgetCode forgets what the pages of memory hold, and all links.
+func (p *processors) forgetCode() {
+	for _, r := range p.mem.regions {
+		for _, m := range r.marks {
+			if m != nil {
+				for i := range m {
+					m[i].code = 0
+				}
+			}
+		}
+	}
+	for _, c := range p.cpus {
+		c.forgetJumps()
+	}
+	p.epoch++
+}
+
+// dropCode drops all blocks.
+func (p *processors) dropCode() {
+	p.cache.reset()
+	p.forgetCode()
 }
 
 // Wrote says that the machine, not a processor, wrote memory.
@@ -206,7 +246,7 @@ func (p *processors) Wrote(base, size uint64) {
 			continue
 		}
 		m := r.mark(pa - r.base)
-		if m.block != 0 {
+		if m.code != 0 {
 			p.cpu.dropPage(r, pa-r.base)
 		}
 		if m.table != 0 {
@@ -245,26 +285,33 @@ func (c *cpu) forgetPage(va uint64) {
 
 // newGen makes all links and jump cache entries of one half of the processor's
 // address space invalid. No two processors ever have the same generation: a
-// link that one has made is not for another.
+// link that one has made is not for another. Between Runs the cache may be
+// another machine's: the next Run begins with a new one.
 func (c *cpu) newGen(i int) {
-	c.p.lastGen++
-	if c.p.lastGen == noGen { // after four thousand million address spaces
-		c.p.restartGens()
+	if !c.p.running {
+		c.gens[i] = noGen
+		c.forgetLandings(i)
+		return
 	}
-	c.gens[i] = c.p.lastGen
+	b := c.p.cache
+	b.lastGen++
+	if b.lastGen == noGen { // after four thousand million address spaces
+		c.p.restartGens()
+		return
+	}
+	c.gens[i] = b.lastGen
 	c.forgetLandings(i)
 }
 
+// restartGens begins to count anew, when there is no link any more.
 func (p *processors) restartGens() {
-	p.cache.reset(&p.mem)
-	p.forgetLandings()
-	p.lastGen = 1
+	b := p.cache
+	b.lastGen = 0
 	for _, c := range p.cpus {
 		c.jcs = [2][jcSize]jumpEntry{}
-		c.gens[genLower], c.gens[genUpper] = p.lastGen, p.lastGen+1
-		p.lastGen += 2
 		c.attn = true
 	}
+	p.dropCode()
 }
 
 // fetchedBit hashes a page into cpu.fetched.
@@ -282,19 +329,26 @@ func (c *cpu) lookup(rip uint64) uint32 {
 		return 0
 	}
 	c.observeFetches(pa)
-	b := &c.p.cache
-	page := rip &^ pageMask
-	k := b.find(pa, page, anyPage, c.mode)
+	b := c.p.cache
+	if b.full() {
+		c.p.dropCode()
+	}
+	code := c.contentAt(pa)
+	k := b.find(code, rip, anyContent, c.mode)
 	if k == nil || k.second != 0 {
-		second, ok := c.secondPage(rip, pa)
+		next, ok := c.secondPage(rip, pa)
 		if !ok {
 			return 0
 		}
+		var second content
+		if next != noTag {
+			second = c.contentAt(next)
+		}
 		if k != nil && k.second != second {
-			k = b.find(pa, page, second, c.mode)
+			k = b.find(code, rip, second, c.mode)
 		}
 		if k == nil {
-			k = c.newBlock(rip, pa, second)
+			k = c.newBlock(rip, pa, next, code, second)
 		}
 	}
 	c.fetchedFrom(rip)
@@ -315,20 +369,21 @@ func (c *cpu) fetchedFrom(va uint64) {
 	c.fetched[upper][i>>6] |= 1 << (i & 63)
 }
 
-// secondPage is block.second for the instruction at rip, whose first byte is at
-// pa. It is false if fetching the rest raised an exception.
+// secondPage is where the page is into which the instruction at rip reaches,
+// whose first byte is at pa, or noTag. It is false if fetching the rest raised an
+// exception.
 func (c *cpu) secondPage(rip, pa uint64) (uint64, bool) {
 	r := c.p.mem.find(pa)
 	if rip&pageMask <= pageSize-maxInst || r == nil {
-		return 0, true
+		return noTag, true
 	}
 	var in inst
 	if decode(r.mem[pa-r.base:][:pageSize-rip&pageMask], &in, true) != decodeShort {
-		return 0, true
+		return noTag, true
 	}
 	next := rip&^pageMask + pageSize
 	if !canonical(next) {
-		return 0, true // as the executor will find
+		return noTag, true // as the executor will find
 	}
 	pb, ok := c.translate(next, c.privilege(), accessFetch)
 	if !ok {
@@ -336,59 +391,38 @@ func (c *cpu) secondPage(rip, pa uint64) (uint64, bool) {
 	}
 	c.observeFetches(pb)
 	if c.p.mem.find(pb) == nil || pb == pa&^pageMask {
-		return 0, true
+		return noTag, true
 	}
-	return pb | 1, true
+	return pb, true
 }
 
-// newBlock makes the block at rip, whose first byte is at pa.
-func (c *cpu) newBlock(rip, pa, second uint64) *block {
-	b := &c.p.cache
-	if b.full() {
-		b.reset(&c.p.mem)
-		for _, c := range c.p.cpus {
-			c.forgetJumps()
-		}
-	}
-	t := lowering{page: rip &^ pageMask, sse: c.mode&modeSSE != 0, user: c.mode&modeUser != 0, watch: c.observing, several: len(c.p.cpus) > 1, cache: b}
+// newBlock makes the block at rip, whose first byte is at pa, in a page of one
+// content. It may reach into the page at next, of the other.
+func (c *cpu) newBlock(rip, pa, next uint64, code, second content) *block {
+	b := c.p.cache
+	t := lowering{page: rip &^ pageMask, sse: c.mode&modeSSE != 0, user: c.mode&modeUser != 0, watch: c.mode&modeWatched != 0, several: c.mode&modeSeveral != 0, cache: b}
 	if len(b.ops)%2 != 0 {
 		b.ops = append(b.ops, op{}) // header and first op in one cache line
 	}
 	id := uint32(len(b.blocks))
-	k := block{pa: pa, page: t.page, second: second, header: uint32(len(b.ops)), mode: c.mode}
-	b.ops = append(b.ops, op{pc: uint16(rip & pageMask), imm: int64(t.page), link: id, disp: b.heat, sel: b2u(c.observing)})
-	switch code := c.p.mem.page(pa); {
-	case code == nil:
+	k := block{page: t.page, code: code, second: second, header: uint32(len(b.ops)), pc: uint16(rip & pageMask), mode: c.mode}
+	b.ops = append(b.ops, op{pc: k.pc, imm: int64(t.page), link: id, disp: b.heat, sel: b2u(t.watch)})
+	switch bytes := c.p.mem.page(pa); {
+	case code == 0:
 		// Code outside memory: always by the executor.
-		t.pc = uint16(rip & pageMask)
+		t.pc = k.pc
 		t.slow()
 	case second == 0:
-		t.block(code, uint16(rip&pageMask))
-		k.inPage = c.listBlock(pa, id)
+		t.block(bytes, k.pc)
 	default:
 		t.single = true
-		t.block(append(code[:pageSize:pageSize], c.p.mem.page(second)[:maxInst]...), uint16(rip&pageMask))
-		k.inPage, k.behind = c.listBlock(pa, id), c.listBlock(second, id)
+		t.block(append(bytes[:pageSize:pageSize], c.p.mem.page(next)[:maxInst]...), k.pc)
 	}
 	b.ops = append(b.ops, op{pc: noPC}) // what follows is not the block's
 	b.ops[k.header].n = t.n
-	h := blockHash(pa, t.page)
+	h := blockHash(code, rip)
 	k.next = b.hash[h]
 	b.hash[h] = id
 	b.blocks = append(b.blocks, k)
 	return &b.blocks[id]
-}
-
-// listBlock makes block id the first of those of the page of pa, and returns
-// the one that was.
-func (c *cpu) listBlock(pa uint64, id uint32) uint32 {
-	r := c.p.mem.find(pa)
-	off := pa - r.base
-	m := r.setMark(off)
-	if *m == (mark{}) {
-		c.p.protectPage(pa)
-	}
-	first := m.block
-	m.block = id
-	return first
 }

@@ -221,9 +221,11 @@ func newCPU(p *processors, id uint8) *cpu {
 
 // Mode bits: blocks made in one mode are not run in another.
 const (
-	modeUser   = 1 << iota // CPL 3
-	modeSSE                // CR0.TS and EM clear, CR4.OSFXSR set
-	modeMasked             // MXCSR masks all exceptions
+	modeUser    = 1 << iota // CPL 3
+	modeSSE                 // CR0.TS and EM clear, CR4.OSFXSR set
+	modeMasked              // MXCSR masks all exceptions
+	modeWatched             // there is an observer: LOCK is noted
+	modeSeveral             // there are several processors
 )
 
 // setMode brings what is derived from CPL, CR0 and CR4 up to date.
@@ -239,6 +241,12 @@ func (c *cpu) setMode() {
 	}
 	if c.fpu.mxcsr&mxcsrMasks == mxcsrMasks {
 		m |= modeMasked
+	}
+	if c.observing {
+		m |= modeWatched
+	}
+	if len(c.p.cpus) > 1 {
+		m |= modeSeveral
 	}
 	c.tlb = &c.tlbs[set].fast
 	c.jc = &c.jcs[set]

@@ -26,6 +26,10 @@ type Engine struct {
 	// Interpreter says not to compile hot blocks to host code, where that can
 	// be done: see Compiles. The guest cannot tell.
 	Interpreter bool
+
+	// Translations are what machines of this engine share of the code that they
+	// run. If it is nil, each machine has its own. The guest cannot tell.
+	Translations *Translations
 }
 
 // Compiles returns nil where hot blocks of guest code are compiled, on
@@ -58,14 +62,18 @@ func (e Engine) New(spec vmm.ProcessorSpec, bus vmm.Bus) (vmm.Processors, error)
 	addressable := uint64(1) << spec.PhysicalBits()
 	p := &processors{
 		bus: bus, seed: spec.Seed, parking: spec.Parking, tables: make([]pageTable, 1),
-		cpuid:    vmm.CPUIDModel().WithCores(spec.Count).WithPhysBits(spec.PhysicalBits()),
-		reserved: 1<<vmm.MaxPhysBits - addressable,
-		mem:      memory{limit: addressable},
+		cpuid:        vmm.CPUIDModel().WithCores(spec.Count).WithPhysBits(spec.PhysicalBits()),
+		reserved:     1<<vmm.MaxPhysBits - addressable,
+		mem:          memory{limit: addressable},
+		translations: e.Translations,
+		compiles:     !e.Interpreter,
 	}
-	p.cache.init()
-	if !e.Interpreter {
-		p.cache.compile()
+	if p.translations == nil {
+		p.translations = &Translations{}
+		p.cache = p.translations.take(p)
+		p.translations.give(p.cache)
 	}
+	p.translations.join()
 	for i := range spec.Count {
 		p.cpus = append(p.cpus, newCPU(p, uint8(i)))
 	}

@@ -90,8 +90,7 @@ func TestCompilerWrites(t *testing.T) {
 				continue
 			}
 			m.put(testCode, append(code, 0xeb, 0xfe)...)
-			m.p.cache.reset(&m.p.mem)
-			c.forgetJumps()
+			m.p.dropCode()
 			tr := n.begin(c.lookup(testCode))
 			tr.values.forget()
 			tr.analyse()

@@ -46,7 +46,7 @@ func TestCompiledRemapped(t *testing.T) {
 			code = append(code, 0, 0x10, 0, 0, 0x0f, 0x01, 0x38, 0x83, 0xed, 0x01) // xor qword [pte], 0x1000; invlpg [rax]; sub ebp, 1
 			m.put(testCode, append(code, 0x75, byte(10-len(code)-2), 0xf4)...)     // jne L; hlt
 			if wraps {
-				m.p.lastGen = noGen - 40
+				m.p.cache.lastGen = noGen - 40
 			}
 			m.run()
 			want := uint64(50 * 17)

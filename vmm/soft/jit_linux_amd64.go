@@ -244,22 +244,8 @@ func (n *compiler) link(k, header uint32) {
 	}
 }
 
-// drop makes the code of a block, if it has any, lead out.
-func (n *compiler) drop(header uint32) {
-	h := &n.cache.ops[header]
-	if h.gen == 0 {
-		h.disp = cold
-		return
-	}
-	// Behind a comparison and a conditional branch out is where branches within
-	// the page lead.
-	at := int(h.gen) + entrySize
-	a := assembler{b: n.write, pos: at, ok: true}
-	a.jmpTo(at + int(int32(binary.LittleEndian.Uint32(n.write[at-4:]))))
-	n.dirty = true
-	h.gen = 0
-	h.disp = cold
-}
+// unfollow forgets which branch left code last.
+func (n *compiler) unfollow() { n.follow = 0 }
 
 // forget drops all code.
 func (n *compiler) forget() {
@@ -277,7 +263,7 @@ func (n *compiler) forget() {
 // flush drops all code of a full cache.
 func (n *compiler) flush() {
 	for i := range n.cache.blocks {
-		if k := &n.cache.blocks[i]; k.header != 0 && k.pa != noTag {
+		if k := &n.cache.blocks[i]; k.header != 0 {
 			h := &n.cache.ops[k.header]
 			h.gen, h.disp = 0, hot
 		}
@@ -289,7 +275,7 @@ func (n *compiler) flush() {
 // runNative runs the code of the block whose header is at c.at, which is hot,
 // and what follows. Then c.at is the op, or header, to go on with.
 func (c *cpu) runNative() {
-	b := &c.p.cache
+	b := c.p.cache
 	n := b.native
 	x := &c.native
 	header := uint32(c.at >> opShift)

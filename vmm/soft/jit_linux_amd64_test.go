@@ -157,7 +157,8 @@ func TestCompilerFlushJumps(t *testing.T) {
 		t.Error("compiled code jumped nowhere")
 	}
 	m.fill()
-	m.p.lastGen = noGen - 1
+	m.p.cache.lastGen = noGen - 1
+	m.p.running = true
 	m.c.newGen(genUpper)
 	if n := m.filledLandings(); n != 0 {
 		t.Errorf("%d jumps lead to code that is no more", n)

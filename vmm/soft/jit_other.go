@@ -14,8 +14,8 @@ func newCompiler(*blockCache) (*compiler, error) {
 	return nil, errors.New("no compiler for " + runtime.GOOS + "/" + runtime.GOARCH)
 }
 
-func (*compiler) drop(uint32)          {}
 func (*compiler) forget()              {}
+func (*compiler) unfollow()            {}
 func (*compiler) close() error         { return nil }
 func (*compiler) stats() compilerStats { return compilerStats{} }
 

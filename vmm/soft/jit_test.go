@@ -25,7 +25,7 @@ func newCompiled(t testing.TB) *testMachine {
 
 func (m *testMachine) compileAll() {
 	m.t.Helper()
-	b := &m.p.cache
+	b := m.p.cache
 	if b.native == nil {
 		b.compile()
 	}

@@ -37,8 +37,8 @@ type region struct {
 // A mark says what was made of a page's bytes, so that a store to them is no
 // matter of the fast path.
 type mark struct {
-	block uint32 // the first block of code; 0 is none
-	table uint32 // its number in processors.tables; 0 is none
+	code  content // what code was made of; 0 is none
+	table uint32  // its number in processors.tables; 0 is none
 }
 
 // direct says whether the fast path may store to the region's pages.
@@ -235,7 +235,7 @@ func (c *cpu) writeRegion(r *region, off uint64, n uint8, v uint64) {
 // memory changes: what was made of the bytes goes.
 func (c *cpu) stored(r *region, off, n uint64) {
 	m := r.mark(off)
-	if m.block != 0 {
+	if m.code != 0 {
 		c.dropPage(r, off)
 	}
 	if m.table != 0 {

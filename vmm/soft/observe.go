@@ -8,11 +8,12 @@ func (p *processors) Observe(o observe.Observer) {
 	p.observer = o
 	for _, c := range p.cpus {
 		c.observing = o != nil
+		c.setMode() // whether LOCK is noted is part of a block's code
 	}
 	for _, r := range p.mem.regions {
 		r.watched = r.observed && o != nil
 	}
-	p.changed() // whether LOCK is noted is part of a block's code
+	p.resetTranslations()
 }
 
 // orderLock is what the fast path notes of an instruction with LOCK.
@@ -84,7 +85,7 @@ func (c *cpu) redo(code opcode, i uintptr) {
 		c.stepOne()
 		return
 	}
-	b := &c.p.cache
+	b := c.p.cache
 	if b.redone == nil {
 		b.redone = reserve[uint32](maxOps)
 	}

@@ -775,7 +775,6 @@ const (
 	opRDTSC
 	opGENERIC
 	opSLOW
-	opDEAD
 	opMOVXX
 	opMOVXM
 	opMOVMX
@@ -870,7 +869,6 @@ const (
 	kindRdtsc
 	kindGeneric
 	kindSlow
-	kindDead
 	kindCopyVector
 	kindCopyAligned
 	kindMovd
@@ -1705,7 +1703,6 @@ var opTable = [opCount]opInfo{
 	opRDTSC:        {name: "RDTSC", kind: kindRdtsc},
 	opGENERIC:      {name: "GENERIC", kind: kindGeneric, effect: effReads | effLeaves},
 	opSLOW:         {name: "SLOW", kind: kindSlow, effect: effLeaves, ends: true},
-	opDEAD:         {name: "DEAD", kind: kindDead, effect: effLeaves, ends: true},
 	opMOVXX:        {name: "MOVXX", kind: kindCopyVector, form: formXX, size: 16, vectors: true},
 	opMOVXM:        {name: "MOVXM", kind: kindCopyVector, form: formXM, size: 16, effect: effLeaves, reads: fieldAddress, mem: memLoads, vectors: true},
 	opMOVMX:        {name: "MOVMX", kind: kindCopyVector, form: formMX, size: 16, effect: effLeaves, reads: fieldAddress, mem: memStores, vectors: true},

@@ -47,7 +47,6 @@ const (
 	exitJump              // an indirect branch to rip is
 	exitBail              // the op has done nothing, and its instruction is the executor's
 	exitLeave             // the executor did the instruction, after which all is open
-	exitDead              // the block is no more
 )
 
 // The functions from here to rotate have counterparts in genfast.

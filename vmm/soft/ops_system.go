@@ -54,8 +54,3 @@ func generic(c *cpu, o *op, page, limit uint64, left int64) exit {
 //
 //op:slow SLOW
 func slow() exit { return exitBail }
-
-// dead is the first op of a block whose bytes changed.
-//
-//op:dead DEAD
-func dead() exit { return exitDead }

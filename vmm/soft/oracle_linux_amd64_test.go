@@ -101,6 +101,7 @@ func newOracle(t *testing.T) *oracle {
 		m.c.cr4 |= cr4DE // both as Linux has them
 		m.c.efer |= eferNXE
 		m.c.cr0 |= cr0AM
+		m.p.takeCache() // as Run does
 	}
 	if x := (trial{code: []byte{0x90}}); !o.enters(&x) {
 		require.Missing(t, "JIT", "signals of the host do not tell its exceptions")

@@ -190,7 +190,7 @@ func (c *cpu) setEntry(r *region, off, e uint64) {
 	if r.readOnly {
 		return
 	}
-	if r.mark(off).block != 0 {
+	if r.mark(off).code != 0 {
 		c.dropPage(r, off)
 	}
 	r.touch(off)

@@ -25,8 +25,12 @@ type processors struct {
 	cpus     []*cpu
 	cpu      *cpu // whose turn it is
 	rounds   rounds
-	cache    blockCache
-	lastGen  uint32 // see cpu.gens
+	cache    *blockCache // within Run
+	running  bool        // within Run
+	epoch    uint64      // changes when links to blocks go
+
+	translations *Translations // where the cache is from
+	compiles     bool          // hot blocks
 
 	tables     []pageTable // marked pages, by mark.table; 0 is none
 	freeTables []uint32
@@ -67,7 +71,7 @@ func (p *processors) Unmap(base uint64) error {
 
 // changed forgets all that was derived from the memory map.
 func (p *processors) changed() {
-	p.cache.reset(&p.mem)
+	p.forgetCode()
 	p.resetTranslations()
 }
 
@@ -154,6 +158,8 @@ func (p *processors) Run(ctx context.Context, deadline time.Duration) (exit vmm.
 		}
 	}()
 	p.stopping = false
+	p.takeCache()
+	defer p.giveCache()
 	defer func() { p.cpu.tellOrder() }()
 	return p.run(ctx, uint64(max(deadline, 0)))
 }
@@ -208,7 +214,7 @@ func (p *processors) retired() (n uint64) {
 func (p *processors) Close() error {
 	p.mem = memory{}
 	p.started = false
-	return p.cache.close()
+	return p.leave()
 }
 
 // peek returns the bytes at rip as far as they can be had without effect.

@@ -191,7 +191,7 @@ func (m *remapping) end(t testing.TB, step time.Duration, between func()) State 
 
 // forget throws all away that is derived of memory and registers.
 func (p *processors) forget() {
-	p.cache.reset(&p.mem)
+	p.dropCode()
 	p.resetTranslations()
 }
 

@@ -26,7 +26,7 @@ func TestCodeIsNeverWritable(t *testing.T) {
 				return
 			default:
 			}
-			m.p.changed() // the loop is compiled anew
+			m.p.dropCode() // the loop is compiled anew
 			if _, err := m.p.Run(t.Context(), at); err != nil {
 				<-stop
 				ended <- err
