@@ -259,28 +259,29 @@ func (p *processors) Wrote(base, size uint64) {
 func (c *cpu) forgetJumps() {
 	c.newGen(genLower)
 	c.newGen(genUpper)
-	c.upperLocal = false
-	c.fetched = [2][64]uint64{}
 }
 
 // forgetLocalJumps forgets those of mappings that are not global.
 func (c *cpu) forgetLocalJumps() {
-	if c.upperLocal {
+	if c.fetched[1].local {
 		c.forgetJumps()
 		return
 	}
 	c.newGen(genLower)
-	c.fetched[0] = [64]uint64{}
 }
 
 // forgetPage forgets those that lead to the page of va.
 func (c *cpu) forgetPage(va uint64) {
-	half := va >> 63
-	if i := fetchedBit(va); c.fetched[half][i>>6]>>(i&63)&1 == 0 {
-		return
+	if half := va >> 63; c.fetched[half].pages.has(va >> pageShift) {
+		c.newGen(genLower + int(half))
 	}
-	c.fetched[half] = [64]uint64{}
-	c.newGen(genLower + int(half))
+}
+
+// forgetLarge forgets those that lead to 2 MiB at va.
+func (c *cpu) forgetLarge(va uint64) {
+	if half := va >> 63; c.fetched[half].large.has(va >> 21) {
+		c.newGen(genLower + int(half))
+	}
 }
 
 // newGen makes all links and jump cache entries of one half of the processor's
@@ -288,6 +289,7 @@ func (c *cpu) forgetPage(va uint64) {
 // link that one has made is not for another. Between Runs the cache may be
 // another machine's: the next Run begins with a new one.
 func (c *cpu) newGen(i int) {
+	c.fetched[i-genLower] = fetched{}
 	if !c.p.running {
 		c.gens[i] = noGen
 		c.forgetLandings(i)
@@ -314,8 +316,26 @@ func (p *processors) restartGens() {
 	p.dropCode()
 }
 
-// fetchedBit hashes a page into cpu.fetched.
-func fetchedBit(va uint64) uint64 { return va >> pageShift * 0x9e3779b97f4a7c15 >> 52 }
+// fetched says what the links and jump cache entries of one half of the address
+// space lead to.
+type fetched struct {
+	pages hashedSet // by number
+	large hashedSet // 2 MiB each, by number
+	local bool      // pages that are not global
+}
+
+// hashedSet is a set of numbers that may seem to have others as well.
+type hashedSet [64]uint64
+
+func (s *hashedSet) add(n uint64) {
+	i := n * 0x9e3779b97f4a7c15 >> 52
+	s[i>>6] |= 1 << (i & 63)
+}
+
+func (s *hashedSet) has(n uint64) bool {
+	i := n * 0x9e3779b97f4a7c15 >> 52
+	return s[i>>6]>>(i&63)&1 != 0
+}
 
 // lookup finds or makes the block at rip and enters it into the jump cache.
 // It returns 0 if the fetch raised an exception.
@@ -362,11 +382,12 @@ func (c *cpu) lookup(rip uint64) uint32 {
 // fetchedFrom notes that links lead to the page of va.
 func (c *cpu) fetchedFrom(va uint64) {
 	upper := va >> 63
-	if m := &c.tlbs[c.privilege()].meta[va>>pageShift&(tlbSize-1)]; m.pa&tlbGlobal == 0 && upper != 0 {
-		c.upperLocal = true
+	f := &c.fetched[upper]
+	if m := &c.tlbs[c.privilege()].meta[va>>pageShift&(tlbSize-1)]; m.pa&tlbGlobal == 0 {
+		f.local = true
 	}
-	i := fetchedBit(va)
-	c.fetched[upper][i>>6] |= 1 << (i & 63)
+	f.pages.add(va >> pageShift)
+	f.large.add(va >> 21)
 }
 
 // secondPage is where the page is into which the instruction at rip reaches,

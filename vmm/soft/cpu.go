@@ -197,9 +197,8 @@ type cpu struct {
 
 	apic lapic
 
-	upperLocal bool          // a page of the upper half that is not global held code
-	fetched    [2][64]uint64 // pages of either half that held code, hashed
-	globals    [8]uint64     // entries of the top table that global translations are below
+	fetched [2]fetched // by half of the address space
+	globals [8]uint64  // entries of the top table that global translations are below
 
 	tlbs [2]tlbSet
 	jcs  [2][jcSize]jumpEntry

@@ -51,8 +51,9 @@ func (p *processors) Save() ([]byte, error) {
 	return b, nil
 }
 
-// Load makes the processors what Save saw. All that is derived of memory or of
-// what they were goes, but for blocks of code: memory that changed was told to Wrote.
+// Load makes the processors what Save saw. What is derived of memory stays, since
+// memory that changed was told to Wrote; what is derived of registers stays where
+// they are the same.
 func (p *processors) Load(b []byte) error {
 	if want := plainSaved.size() + len(p.cpus)*plainProcessor.size(); len(b) != want {
 		return fmt.Errorf("a saved state of %d bytes: %d processors of this build have %d", len(b), len(p.cpus), want)
@@ -62,20 +63,47 @@ func (p *processors) Load(b []byte) error {
 	if s.turn >= uint64(len(p.cpus)) {
 		return errors.New("a saved state in which it is nobody's turn")
 	}
+	if p.dead != nil || p.watch != nil { // nothing is believed; what is fetched again is told again
+		p.changed()
+	}
 	p.rounds, p.cpu, p.started, p.tripleFault = s.rounds, p.cpus[s.turn], s.started, s.triple
 	p.stopping, p.dead = false, nil
 	p.kick.Store(false)
 	for _, c := range p.cpus {
 		var s savedProcessor
 		b = s.take(b)
-		c.cpuState, c.apic.apicState = s.cpuState, s.apicState
-		c.exc, c.ordered = exception{}, 0
-		c.setMode()
+		c.become(&s)
 	}
 	p.cpu.others = p.retired() - (p.cpu.now - p.cpu.idle)
-	p.forgetTranslations()
-	p.resetTables()
 	return nil
+}
+
+// become makes one processor what was saved.
+func (c *cpu) become(s *savedProcessor) {
+	paging, cr3 := c.paging(), c.cr3
+	c.cpuState, c.apic.apicState = s.cpuState, s.apicState
+	c.exc, c.ordered = exception{}, 0
+	c.setMode()
+	switch {
+	case c.paging() != paging:
+		c.flushTLB(false)
+	case c.cr3 != cr3:
+		c.flushTLB(c.sameGlobals(cr3&pteAddr, c.cr3&pteAddr))
+	}
+	c.setAC(c.flags&flagAC != 0)
+}
+
+// paging is what translations depend on, but for memory and CR3.
+type paging struct {
+	cr0, cr4, efer, apic uint64
+	pat, mtrrType        uint64
+	mtrrVar              [16]uint64
+	mtrrFixed            [11]uint64
+}
+
+func (c *cpu) paging() paging {
+	m := &c.msr
+	return paging{c.cr0 & (cr0PG | cr0WP), c.cr4, c.efer, c.apic.base, m.pat, m.mtrrDefType, m.mtrrVar, m.mtrrFixed}
 }
 
 // Cleaned has the first store to each page told to its region's set of dirty
@@ -85,7 +113,23 @@ func (p *processors) Cleaned() {
 	for _, r := range p.mem.regions {
 		r.dirty = r.tracked
 	}
-	p.forgetTranslations()
+	for _, c := range p.cpus {
+		for s := range c.tlbs {
+			c.tlbs[s].protect(&p.mem)
+		}
+	}
+}
+
+// protect has the next store to each page whose region tells of it walk again.
+func (s *tlbSet) protect(mem *memory) {
+	for _, i := range s.filled {
+		if m := &s.meta[i]; m.pa&tlbWritable != 0 {
+			if r := mem.find(m.pa); r != nil && r.dirty != nil {
+				m.pa &^= tlbWritable
+				s.fast[i].wtag = noTag
+			}
+		}
+	}
 }
 
 // Reseed makes the numbers to come, of RDRAND and of turns, those of another

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"nvlab/internal/pages"
 	"nvlab/vmm"
 )
 
@@ -17,16 +18,16 @@ var notSaved = map[reflect.Type]map[string]string{
 	reflect.TypeFor[cpu](): {
 		"p": "wiring", "id": "wiring",
 		"tlb": "derived of CPL", "jc": "derived of CPL", "mode": "derived of CPL, CR0, CR4 and MXCSR",
-		"gens": "derived: links and jump cache are empty after a load",
+		"gens": "derived: of the jump cache",
 		"at":   "over a call only", "next": "of the instruction that executes", "implicit": "of the access at hand", "exc": "of the instruction that executes",
 		"attn": "set by a load", "others": "derived of the clocks",
 		"observing": "wiring: whether there is an observer",
 		"kind":      "of the instruction that executes", "group": "of the instruction that executes",
 		"lockDue": "of the instruction that executes", "memType": "of the instruction that executes",
-		"ordered":    "told at the end of Run",
-		"events":     "scratch",
-		"native":     "over a call only",
-		"upperLocal": "derived: of the jump cache", "fetched": "derived: of the jump cache",
+		"ordered": "told at the end of Run",
+		"events":  "scratch",
+		"native":  "over a call only",
+		"fetched": "derived: of the jump cache",
 		"globals": "derived: of the TLB", "tlbs": "derived of memory: see tables.go",
 		"jcs": "derived of memory", "landings": "derived of memory",
 		"step": "scratch", "buf": "scratch",
@@ -99,6 +100,108 @@ func TestReloaded(t *testing.T) {
 		}
 		m.p.Close()
 		want.p.Close()
+	}
+}
+
+// TestRestoredInPlace runs programs that remap memory and change their code, and
+// has the machine be again and again what it was some steps ago: memory that
+// differs is copied back and told to Wrote, the rest of what was derived stays.
+func TestRestoredInPlace(t *testing.T) {
+	n := 12
+	if testing.Short() {
+		n = 3
+	}
+	for seed := range uint64(n) {
+		want := newRemapping(t, Engine{}, seed)
+		end := want.end(t, time.Second, nil)
+		for _, interpreter := range []bool{false, true} {
+			m := newRemapping(t, Engine{Interpreter: interpreter}, seed)
+			if m.p.cache.native != nil {
+				m.p.cache.heat = 2
+			}
+			m.p.mem.regions[0].tracked = pages.NewSet(uint64(len(m.ram)))
+			dirty := m.p.mem.regions[0].tracked
+			var state, ram []byte
+			steps, ahead := 0, 0
+			got := m.end(t, 97, func() {
+				switch steps++; {
+				case steps%3 == 1 && ahead == 0:
+					var err error
+					if state, err = m.p.Save(); err != nil {
+						t.Fatal(err)
+					}
+					ram, ahead = bytes.Clone(m.ram), 1+steps%5
+					dirty.Clear()
+					m.p.Cleaned()
+				case ahead > 1:
+					ahead--
+				case ahead == 1:
+					ahead = 0
+					for at := 0; at < len(ram); at += pageSize {
+						if now, was := m.ram[at:at+pageSize], ram[at:at+pageSize]; !bytes.Equal(now, was) {
+							if !dirty.Has(uint64(at) >> pageShift) {
+								t.Fatalf("seed %d: the page at %#x changed and is not dirty", seed, at)
+							}
+							copy(now, was)
+							m.p.Wrote(uint64(at), pageSize)
+						}
+					}
+					dirty.Clear()
+					if err := m.p.Load(state); err != nil {
+						t.Fatal(err)
+					}
+					m.p.Cleaned()
+				}
+			})
+			if diff := end.Differ(got); diff != "" || !bytes.Equal(m.ram, want.ram) {
+				t.Errorf("seed %d, interpreter=%v: the end of a run that went back in between differs (memory equal: %v):\n%s", seed, interpreter, bytes.Equal(m.ram, want.ram), diff)
+			}
+			m.p.Close()
+		}
+		want.p.Close()
+	}
+}
+
+// TestSharedTranslations runs programs in turn, a few instructions each, on
+// machines that share what they made of their code, of which some is alike.
+func TestSharedTranslations(t *testing.T) {
+	const machines = 3
+	shared := &Translations{}
+	var want [machines]State
+	var run [machines]*remapping
+	for i := range run {
+		m := newRemapping(t, Engine{}, uint64(i/2))
+		want[i] = m.end(t, time.Second, nil)
+		m.p.Close()
+		run[i] = newRemapping(t, Engine{Translations: shared}, uint64(i/2))
+	}
+	const enough, step = 100_000, 1009
+	for at := time.Duration(step); ; at = min(at+step, enough) {
+		for _, m := range run {
+			if _, err := m.p.Run(t.Context(), at); err != nil {
+				t.Fatal(err)
+			}
+			if b := m.p.cache; b.native != nil {
+				b.heat = 2
+			}
+		}
+		if at == enough {
+			break
+		}
+	}
+	if len(shared.idle) != 1 {
+		t.Errorf("%d machines that ran in turn used %d caches, want 1", machines, len(shared.idle))
+	}
+	for i, m := range run {
+		if diff := want[i].Differ(m.p.States()[0]); diff != "" {
+			t.Errorf("machine %d ends otherwise when it shares translations:\n%s", i, diff)
+		}
+		if err := m.p.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if len(shared.idle) != 0 {
+		t.Errorf("%d caches are left when the last machine is closed", len(shared.idle))
 	}
 }
 

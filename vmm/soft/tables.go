@@ -88,10 +88,20 @@ func (p *processors) forgetTable(i uint32) {
 	r := p.mem.find(t.pa)
 	r.setMark(t.pa - r.base).table = 0
 	p.freeTables = append(p.freeTables, i)
-	if shift := 21 + 9*t.level; t.many || t.level == 3 {
+	switch {
+	case t.many:
 		p.forgetTranslations()
-	} else {
-		p.forgetRange(t.base, shift)
+	case t.level == 3:
+		// Of another process's, global translations are none that are not of
+		// the current one as well: see sameGlobals.
+		for _, c := range p.cpus {
+			if c.cr3&pteAddr == t.pa {
+				p.forgetTranslations()
+				return
+			}
+		}
+	default:
+		p.forgetRange(t.base, 21+9*t.level)
 	}
 }
 
@@ -115,7 +125,11 @@ func (p *processors) forgetRange(va uint64, shift uint8) {
 					}
 				}
 			}
-			c.newGen(genLower + int(va>>63))
+			if shift == 21 {
+				c.forgetLarge(va)
+			} else {
+				c.newGen(genLower + int(va>>63))
+			}
 		}
 		c.attn = true
 	}
