@@ -32,39 +32,33 @@ func (c *cpu) fast(limit uint64) {
 
 		filled bool
 	)
-	// This store has no use but its length. The switch's dispatch, some 22
-	// bytes from the load of o.code to the jump, must not lie across a border
-	// of 64 bytes: that costs a quarter of the speed. Functions start at
-	// multiples of 32. TestDispatchPlace checks it.
-	c.at = 0
+	// The switch's dispatch, some 22 bytes from the load of o.code to the jump,
+	// must not lie across a border of 32 bytes: that costs a quarter of the
+	// speed. Functions start at multiples of 32. TestDispatchPlace checks it.
 	goto find
 
 	// An indirect branch to rip.
 jump:
 	left -= int64(o.n)
+
+find:
 	j = &c.jc[jumpHash(rip)]
 	if j.rip == rip && j.gen == c.gens[genLower+rip>>63] {
 		o = (*op)(unsafe.Add(ops, uintptr(j.link)*opSize))
 		goto enter
 	}
-
-find:
-	j = &c.jc[jumpHash(rip)]
-	link = j.link
-	if j.rip != rip || j.gen != c.gens[genLower+rip>>63] {
-		c.rip = rip
-		c.now = limit - uint64(left)
-		if left <= 0 {
-			return
-		}
-		if link = c.lookup(rip); link == 0 {
-			c.now++
-			c.deliver()
-			return
-		}
-		if c.attn {
-			return
-		}
+	c.rip = rip
+	c.now = limit - uint64(left)
+	if left <= 0 {
+		return
+	}
+	if link = c.lookup(rip); link == 0 {
+		c.now++
+		c.deliver()
+		return
+	}
+	if c.attn {
+		return
 	}
 	o = (*op)(unsafe.Add(ops, uintptr(link)*opSize))
 
@@ -91,13 +85,13 @@ enter:
 		case leftJump:
 			rip = c.native.rip
 			goto find
-		case leftTaken:
-			page = c.nativePage()
-			goto taken
 		case leftRun:
 			goto leave
 		}
 		page = c.nativePage()
+		if c.native.why == leftTaken {
+			goto taken
+		}
 		goto again
 	}
 	o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))

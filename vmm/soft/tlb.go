@@ -1,7 +1,7 @@
 package soft
 
 const (
-	tlbBits = 10
+	tlbBits = 12
 	tlbSize = 1 << tlbBits
 )
 
