@@ -36,7 +36,8 @@ type Search struct {
 	Apart      int      // of these, those that were
 
 	journal *Journal
-	steps   []int // by point: the states that a limit leaves of its walk
+	steps   []int         // by point: the states that a limit leaves of its walk
+	plain   map[hash]bool // images that a limit leaves in states in which no line is torn
 }
 
 // A State is what a power failure may leave.
@@ -262,6 +263,7 @@ func (s *Search) visit(r *replay, seen map[hash]bool, yield func(*View) bool) bo
 		if !small && s.steps == nil && visited == maxExhaustive {
 			break
 		}
+		torn := w.torn()
 		c, n, ok := w.next()
 		if !ok {
 			break
@@ -271,7 +273,7 @@ func (s *Search) visit(r *replay, seen map[hash]bool, yield func(*View) bool) bo
 		}
 		h := p.hash(c)
 		fresh := w.fresh(h)
-		if seen[h] {
+		if seen[h] || torn && s.plain[h] { // as another event leaves it with its lines whole
 			if n.method == 'x' && fresh {
 				s.Duplicates++
 			}

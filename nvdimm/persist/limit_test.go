@@ -39,33 +39,54 @@ func randomProgram(r *rand.Rand) []any {
 }
 
 // TestLimitIsUsed: with a limit there are as many states as it says, unless
-// there are no more.
+// there are no more; and with seed 0 a state has a torn line only if all images
+// that any event leaves with its lines whole are there, as such.
 func TestLimitIsUsed(t *testing.T) {
+	after := 0
 	for seed := range uint64(150) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		list := randomProgram(r)
-		_, j, _, _ := feed(list, len(list), persist.ADR, persist.Config{}, true)
+		_, j, media, _ := feed(list, len(list), persist.ADR, persist.Config{}, true)
 		at := []persist.What{persist.AtFence, persist.AtStore}[r.IntN(2)]
-		all := 0
+		all, plain := 0, map[string]bool{} // that the first event that has the image leaves whole
 		every := persist.Search{At: at}
-		for range every.Views(j) {
-			all++
+		for s := range every.States(j) {
+			if all++; !torn(s) {
+				plain[imageOf(s, media)] = true
+			}
 		}
 		if every.Sampled > 0 {
 			continue
 		}
-		for _, limit := range []int{1, 3, 12, all / 2, all, 2 * all} {
+		whole := map[string]bool{}
+		for s := range (&persist.Search{At: at, Limit: all}).States(j) {
+			if image := imageOf(s, media); !torn(s) {
+				whole[image] = true
+			} else if plain[image] {
+				t.Fatalf("program %d: state %s has a torn line, and an event leaves its image whole", seed, s.ID)
+			}
+		}
+		for _, limit := range []int{1, 3, 12, all / 2, len(whole) - 1, len(whole) + 1, all, 2 * all} {
 			for _, with := range []uint64{0, 7} {
 				s := persist.Search{At: at, Limit: max(limit, 1), Seed: with}
-				n := 0
-				for range s.Views(j) {
-					n++
+				n, broken := 0, 0
+				for state := range s.States(j) {
+					if n++; torn(state) {
+						broken++
+					}
 				}
 				if want := min(s.Limit, all); n != want || s.Cut != (s.Limit < all) {
 					t.Fatalf("program %d, limit %d of %d states, seed %d: %d were visited, want %d: %s", seed, s.Limit, all, with, n, want, s.Coverage(false))
 				}
+				if want := max(0, n-len(whole)); with == 0 && broken != want {
+					t.Fatalf("program %d, limit %d: %d states with a torn line, want %d, as %d images are left whole", seed, s.Limit, broken, want, len(whole))
+				}
+				after += broken
 			}
 		}
+	}
+	if after == 0 {
+		t.Error("no state with a torn line was visited")
 	}
 }
 

@@ -2,6 +2,7 @@ package persist
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 )
 
@@ -177,6 +178,7 @@ func (s *Search) share(j *Journal) {
 	seen := map[hash]bool{}
 	if s.plainFirst() {
 		s.deal(j, slices.Clone(all), true, seen)
+		s.plain = maps.Clone(seen)
 	}
 	s.deal(j, all, false, seen)
 	s.Cut = s.leftOut(j, all, seen)
