@@ -53,6 +53,10 @@ func TestRoundTrip(t *testing.T) {
 	gotG, err := acpi.ParseMCFG(g.Encode())
 	g.Header = filled(1, "MCFG")
 	check("MCFG", gotG, g, err)
+	e := hmat()
+	gotE, err := acpi.ParseHMAT(e.Encode())
+	e.Header = filled(2, "HMAT")
+	check("HMAT", gotE, e, err)
 	list, err := acpi.ParseNFITStructures(acpi.EncodeNFITStructures(n.Structures...))
 	check("NFITStructures", list, n.Structures, err)
 }

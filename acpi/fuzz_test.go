@@ -24,6 +24,7 @@ func FuzzDecode(f *testing.F) {
 		acpi.ParseSRAT(b)
 		acpi.ParseSLIT(b)
 		acpi.ParseMCFG(b)
+		acpi.ParseHMAT(b)
 		acpi.ParseXSDT(b)
 		tables, err := acpi.Split(b)
 		if err == nil && len(tables) > 0 {

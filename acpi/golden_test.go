@@ -29,6 +29,7 @@ func samples() map[string][]byte {
 		"fadt":            fadt().Encode(),
 		"madt":            madt().Encode(),
 		"srat":            srat().Encode(),
+		"hmat":            hmat().Encode(),
 		"mcfg":            mcfg().Encode(),
 		"slit":            acpi.SLIT{Header: oem, Distances: [][]uint8{{10, 20}, {20, 10}}}.Encode(),
 		"nfit":            nfit,

@@ -24,7 +24,7 @@ var tableKinds = map[string]tableKind{
 	"FACP": {title: "Fixed ACPI Description Table", body: func() visitor { return &fadtBody{} }, revision: 6},
 	"FACS": {title: "Firmware ACPI Control Structure", bare: true},
 	"HEST": {title: "Hardware Error Source Table"},
-	"HMAT": {title: "Heterogeneous Memory Attribute Table"},
+	"HMAT": {title: "Heterogeneous Memory Attribute Table", body: func() visitor { return &hmatBody{} }, revision: 2},
 	"HPET": {title: "High Precision Event Timer Table"},
 	"MCFG": {title: "PCI Express Memory Mapped Configuration Table", body: func() visitor { return &mcfgBody{} }, revision: 1},
 	"MSCT": {title: "Maximum System Characteristics Table"},

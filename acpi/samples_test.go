@@ -87,6 +87,14 @@ func srat() acpi.SRAT {
 	}}
 }
 
+func hmat() acpi.HMAT {
+	return acpi.HMAT{Header: oem, Structures: []acpi.HMATStructure{
+		&acpi.ProximityAttributes{Flags: acpi.InitiatorValid, Initiator: 1, Memory: 2},
+		&acpi.LocalityInfo{Data: acpi.ReadLatency, Base: 1000, Initiators: []uint32{0, 1}, Targets: []uint32{0, 1, 2}, Entries: []uint16{80, 140, 400, 140, 80, 300}},
+		&acpi.LocalityInfo{Data: acpi.AccessBandwidth, Base: 1024, Initiators: []uint32{0}, Targets: []uint32{2}, Entries: []uint16{10}},
+	}}
+}
+
 func mcfg() acpi.MCFG {
 	return acpi.MCFG{Header: oem, Segments: []acpi.ConfigSpace{{Base: 0xE0000000, EndBus: 15}, {Base: 0xD0000000, Segment: 1, StartBus: 16, EndBus: 255}}}
 }

@@ -16,7 +16,7 @@ func TestTools(t *testing.T) {
 	apics.Entries = apics.Entries[:len(apics.Entries)-2]
 	for name, table := range map[string][]byte{
 		"FADT": fadt().Encode(), "MADT": apics.Encode(), "SRAT": srat().Encode(), "NFIT": fitTable.Encode(),
-		"MCFG": mcfg().Encode(), "DSDT": dsdt(), "SLIT": acpi.SLIT{Header: oem, Distances: [][]uint8{{10, 20}, {20, 10}}}.Encode(),
+		"MCFG": mcfg().Encode(), "HMAT": hmat().Encode(), "DSDT": dsdt(), "SLIT": acpi.SLIT{Header: oem, Distances: [][]uint8{{10, 20}, {20, 10}}}.Encode(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			source, again := acpitest.Recompile(t, table)

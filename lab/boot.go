@@ -97,10 +97,8 @@ func (v *VM) guestTables() ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	v.nodes = v.root.Nodes()
-	if srat := v.srat(layout); srat != nil {
-		tables = append(tables, srat)
-	}
+	v.nodes = max(v.root.Nodes(), len(v.opts.NUMA))
+	tables = append(tables, v.numaTables(layout)...)
 	return v.replaceTables(tables), nil
 }
 

@@ -53,6 +53,7 @@ type VMOptions struct {
 	Malformed    bool                // takes malformed firmware, for tests of what a guest makes of it
 	ARS          *firmware.ARSConfig // errors of the media and their scrub; nil for none
 	MachineCheck bool                // the processors report poison that is consumed
+	NUMA         []NUMANode          // what is on each node; nil: all on one
 	PhysBits     int                 // of the processors' physical addresses, 36 to 52; 0 is 40
 	PCIe         *bool               // a PCI Express root complex; nil: if the command line needs one
 }
@@ -86,6 +87,9 @@ func (o *VMOptions) check() error {
 		return &option.Error{Err: errors.New("the processors of neither engine report poison that is consumed yet"), Option: "machine_check", Want: false}
 	case strings.ContainsAny(o.Cmdline, "\n\x00"):
 		return fmt.Errorf("cmdline=%q: a kernel command line is one line", o.Cmdline)
+	}
+	if err := o.checkNUMA(); err != nil {
+		return err
 	}
 	return o.guest().Check()
 }

@@ -79,12 +79,14 @@ align: a power of two, of the address and size of what is plugged; 4 KiB if None
 	{name: "backend_ram", sig: `(*, size, share=False, align=None)`,
 		doc:  `Memory that stores an NVDIMM's bytes (memory-backend-ram) → backend. It survives a reboot, not a power-off.`,
 		call: backendRAM},
-	{name: "vm", sig: `(*, memory="256MiB", slots=0, maxmem=None, cpus=1, nvdimm=True, nvdimm_cap=None, nvdimm_persistence=None, flush_hints=0, kernel=None, release=None, cmdline="", packages=[], engine=None, seed=0, oops="fail", strict=True, ars=False, machine_check=False, phys_bits=40, pcie=None)`,
+	{name: "vm", sig: `(*, memory="256MiB", slots=0, maxmem=None, cpus=1, nvdimm=True, nvdimm_cap=None, nvdimm_persistence=None, flush_hints=0, kernel=None, release=None, cmdline="", packages=[], engine=None, seed=0, oops="fail", strict=True, ars=False, machine_check=False, numa=[], phys_bits=40, pcie=None)`,
 		doc: `A machine, off → vm.
 
 memory, maxmem: sizes; slots: how many memory devices fit. cpus: 1 to 8; on engine "soft" the seed decides how they interleave. nvdimm=False refuses every plug. nvdimm_cap is the combined bits of the platform capabilities (bit 0 without bit 1, or an undefined bit, is an error); nvdimm_persistence="cpu" is 3, "mem-ctrl" is 2. kernel names a guest (see nvlab guest list), a package or a path, None is the installed default. release is the release of Debian that kernel and packages come from, "bullseye" to "sid", None is the default guest's; kernel="linux-image-amd64@bullseye" is a kernel of another. cmdline is appended to the kernel's. packages are Debian packages whose files, and those of what they depend on, the guest has besides; one that holds a slash, such as "./x.deb", is a file of the host, which comes before a package of its name. What they bring is what runs; busybox fills the gaps. Their maintainer scripts are not run: there are no users, caches or services of theirs, but alternatives such as awk are linked. engine is "soft", "kvm" or None (the command line's). oops="allow" lets the test go on after a kernel oops or panic and judge it. strict=False lets malformed firmware through. flush_hints is how many flush-hint addresses each NVDIMM has.
 
 ars=True, or struct(seconds=1, records=168, clear_unit=256), gives the root device its functions for errors of the media, 1 to 9: how long a scrub takes in guest time, how many errors one reply tells of, and how many bytes are cleared at once. machine_check=True, processors that report poison which is consumed, is not there yet.
+
+numa is a list of what is on each NUMA node: struct(memory, cpus, distances, latency, bandwidth), of which all may be left out. memory is a part of the machine's, which the nodes together have all of; cpus is a list of numbers from 0; distances is a list, to each node, 10 to itself (SLIT). latency in nanoseconds and bandwidth in bytes a second ("10GiB") are of access to what is on the node, RAM or NVDIMM; each is one value, or a list of them from each of the nodes with CPUs (HMAT). Without, all is on node 0, and the highest node of what is plugged says how many there are.
 
 phys_bits, 36 to 52, is how many bits a physical address has, and so how much memory there can be: 40 reach 1 TiB. Linux uses 46 at most, of processors without five levels of page tables.
 
@@ -327,6 +329,7 @@ func newVM(c *call, t *T) (starlark.Value, error) {
 		Malformed:    !c.truth("strict"),
 		ARS:          c.ars("ars"),
 		MachineCheck: c.truth("machine_check"),
+		NUMA:         c.numa("numa"),
 		PhysBits:     int(c.number("phys_bits", lab.MinPhysBits, lab.MaxPhysBits)),
 		PCIe:         c.optionalTruth("pcie"),
 	}
