@@ -75,6 +75,10 @@ func (v *VM) prepare(ctx context.Context) (*image, error) {
 	if err != nil {
 		return nil, err
 	}
+	v.x.inputs.guest(v.opts.guest(), image)
+	if v.engine.Name() != "soft" {
+		v.x.inputs.Other("engine %s", v.engine.Name())
+	}
 	if err := v.checkFit(image); err != nil {
 		return nil, err
 	}

@@ -51,8 +51,8 @@ type savedPower struct {
 // boot cannot be taken from elsewhere. The machine is prepared and not yet
 // there.
 func (v *VM) bootName(image *image, tables [][]byte, timeout time.Duration) (n states.Name, ok bool) {
-	content := image.Manifest.Content
-	if v.x.lab.states == nil || v.engine.Name() != "soft" || v.reads != nil || content == "" || v.power.On() {
+	content, known := image.identity()
+	if v.x.lab.states == nil || v.engine.Name() != "soft" || v.reads != nil || !known || v.power.On() {
 		return n, false
 	}
 	program, err := states.Program()
@@ -67,12 +67,8 @@ func (v *VM) bootName(image *image, tables [][]byte, timeout time.Duration) (n s
 	if err != nil {
 		return n, false
 	}
-	archives, err := json.Marshal([]any{content, image.Manifest.Archives, image.Manifest.Vmlinux, image.Manifest.Recipe})
-	if err != nil {
-		return n, false
-	}
 	k := bootKey{
-		Program: program, Image: string(archives), Agent: image.initrd.Agent(), Options: v.opts, Seed: v.config().Seed,
+		Program: program, Image: content, Options: v.opts, Seed: v.config().Seed,
 		CutSeed: powerHost{v}.Seed(), Cmdline: v.cmdline(), Tables: tables, Nodes: v.nodes, Timeout: timeout,
 		Root: v.root.Save(), Power: saved,
 	}
@@ -90,7 +86,7 @@ func (v *VM) bootName(image *image, tables [][]byte, timeout time.Duration) (n s
 		return n, false
 	}
 	// States of one guest on machines of one shape have most pages in common.
-	family, err := json.Marshal([]any{k.Program, k.Image, k.Agent, o.Memory})
+	family, err := json.Marshal([]any{k.Program, k.Image, o.Memory})
 	if err != nil {
 		return n, false
 	}

@@ -22,6 +22,7 @@ type Experiment struct {
 	releases []func() // of claims of files
 	reserved int64    // bytes of the memory gate
 	closed   bool
+	inputs   *Inputs // nil: nobody wants to know
 }
 
 // Dir is the folder that relative paths start from.
@@ -67,6 +68,7 @@ func (x *Experiment) FileBackend(o FileBackendOptions) (*Backend, error) {
 		b.Close()
 		return nil, err
 	}
+	x.inputs.opened(handle)
 	return x.add(handle), nil
 }
 
@@ -104,8 +106,11 @@ func (x *Experiment) path(p string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("path=%q: %w", p, err)
 	}
-	for _, dir := range append([]string{x.dir}, x.lab.opts.AllowPaths...) {
+	for i, dir := range append([]string{x.dir}, x.lab.opts.AllowPaths...) {
 		if root, err := realPath(dir); err == nil && within(root, real) {
+			if i > 0 {
+				x.inputs.file(abs)
+			}
 			return abs, nil
 		}
 	}

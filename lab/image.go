@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -20,6 +21,7 @@ type image struct {
 	note   atomic.Uint64 // where its last boot had the description of its log
 	kept   *guest.Kept
 	layout func() *introspect.Layout // of its tasks, nil if that is not known
+	agent  func() [32]byte           // hash of its pid 1
 }
 
 // images are those that a run has used, so that the thousandth boot costs no
@@ -122,8 +124,22 @@ func (l *Lab) build(ctx context.Context, spec guest.Spec) (*image, error) {
 		layout, _ := introspect.ReadLayout(path)
 		return layout
 	})
+	i.agent = sync.OnceValue(i.initrd.Agent)
 	i.kernel, err = boot.Load(path)
 	return i, err
+}
+
+// GuestIdentity names all that the run's default guest is made of.
+func (l *Lab) GuestIdentity(ctx context.Context) (string, error) {
+	i, err := l.image(ctx, guest.Spec{})
+	if err != nil {
+		return "", err
+	}
+	name, ok := i.identity()
+	if !ok {
+		return "", fmt.Errorf("the guest %s does not say what it is made of", i.Name)
+	}
+	return name, nil
 }
 
 // KernelVersion is the version of the run's default guest's kernel: that of

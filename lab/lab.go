@@ -22,6 +22,7 @@ package lab
 import (
 	"cmp"
 	"context"
+	"sync/atomic"
 
 	"nvlab/guest"
 	"nvlab/internal/states"
@@ -39,6 +40,7 @@ type Options struct {
 	Cmdline    string   // words for every kernel, before the VM's own
 	AllowPaths []string // folders beside the experiment's own that backends may lie in
 	Reuse      bool     // boots are taken from the states that earlier runs kept
+	Verify     bool     // with Reuse: boots are computed all the same, and compared with the states
 	Progress   guest.Progress
 	Parallel   int // processors that an experiment may use at a time; 0 for all
 }
@@ -50,6 +52,8 @@ type Lab struct {
 	memory *memoryGate
 	images images
 	states *states.Store // nil: nothing is reused
+
+	compared atomic.Int64 // boots, with Verify
 }
 
 // New checks the options and chooses the engine. It boots nothing.

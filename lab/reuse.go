@@ -46,11 +46,16 @@ func (v *VM) bootOrRecall(ctx context.Context, image *image, timeout time.Durati
 		return err
 	}
 	name, ok := v.bootName(image, tables, timeout)
-	v.recalled = ok && v.recall(image, name)
+	verify := ok && v.x.lab.opts.Verify
+	v.recalled = ok && !verify && v.recall(image, name)
 	if v.recalled {
 		return nil
 	}
 	r := rememberer{v: v, name: name, root: v.root.Save(), printed: len(v.console.text)}
+	if verify {
+		r.expected = v.expected(name)
+		defer r.expected.close()
+	}
 	if ok {
 		r.watch = newPageWatch(v)
 		defer r.watch.end()
@@ -179,6 +184,8 @@ type rememberer struct {
 	watch   *pageWatch
 	root    *nvdimm.RootState // before
 	printed int               // bytes on the console, before
+
+	expected *expected // what the boot is to come to; nil if that is not known
 }
 
 // maxWritten bounds the pages of NVDIMMs that a state has.
@@ -214,6 +221,10 @@ func (r *rememberer) remember() error {
 	}
 	defer m.Close()
 	s.Machine = m.Saved
+	if r.expected != nil {
+		v.x.lab.compared.Add(1)
+		return r.expected.compare(s, m.RAM)
+	}
 	r.put(s, m.RAM)
 	return nil
 }

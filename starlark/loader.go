@@ -3,6 +3,7 @@ package nvstar
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -43,7 +44,8 @@ type File struct {
 	Path   string // as it was given
 	Doc    string // its docstring
 	Tests  []*Test
-	UsesVM bool // it, or a file it loads, names a VM
+	UsesVM bool              // it, or a file it loads, names a VM
+	Sum    [sha256.Size]byte // of its text, and of those that it loads
 
 	loader *Loader
 }
@@ -64,7 +66,8 @@ type module struct {
 	names   []string // globals in the order of the source
 	doc     string
 	usesVM  bool
-	explore map[string]bool // globals that explore
+	sum     [sha256.Size]byte // see File
+	explore map[string]bool   // globals that explore
 	err     error
 }
 
@@ -80,7 +83,7 @@ func (l *Loader) Load(ctx context.Context, path string) (*File, *Failure) {
 		}
 		return nil, l.sources.failureOf(class, err)
 	}
-	file := &File{Path: path, Doc: m.doc, UsesVM: m.usesVM, loader: l}
+	file := &File{Path: path, Doc: m.doc, UsesVM: m.usesVM, Sum: m.sum, loader: l}
 	for _, name := range m.names {
 		fn, ok := m.globals[name].(*starlark.Function)
 		if !ok || !strings.HasPrefix(name, "test_") {
@@ -165,6 +168,8 @@ func (l *Loader) execute(ctx context.Context, m *module, path string, chain []st
 		m.names = append(m.names, b.First.Name)
 	}
 	m.doc = docstring(file)
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%d\n%s", len(text), text)
 	m.usesVM = namesVM(file)
 
 	a := newActivity(ctx, loadSteps)
@@ -186,6 +191,7 @@ func (l *Loader) execute(ctx context.Context, m *module, path string, chain []st
 		}
 		m.usesVM = m.usesVM || loaded.usesVM
 		loads[name] = loaded
+		fmt.Fprintf(sum, "%q %x\n", name, loaded.sum)
 		return loaded.globals, nil
 	}
 	globals, err := program.Init(thread, universe())
@@ -197,6 +203,7 @@ func (l *Loader) execute(ctx context.Context, m *module, path string, chain []st
 	}
 	globals.Freeze()
 	m.explore = explorers(file, loads)
+	m.sum = [sha256.Size]byte(sum.Sum(nil))
 	m.globals = globals
 	return nil
 }

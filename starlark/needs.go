@@ -34,6 +34,7 @@ func needs(c *call, t *T) (starlark.Value, error) {
 		return nil, &skipError{fmt.Sprintf("needs engine %s, this run has %s", engine, have)}
 	}
 	if packaged || spec.Release != "" {
+		t.env.Inputs.Other("whether a guest can be had")
 		why, err := t.env.Lab.HasGuest(c.ctx(), spec)
 		if why != nil {
 			what := "kernel " + kernel

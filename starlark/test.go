@@ -25,6 +25,7 @@ type Env struct {
 	State   string                          // id of the one crash state to look at; "" for all
 	Shell   Shell                           // what to do at State instead, which ends the test; may be nil
 	Place   *Place                          // where the test is; may be nil
+	Inputs  *lab.Inputs                     // notes what the test takes from outside; may be nil
 	Shard   explore.Shard                   // what of each exploration is run; the zero value is all
 
 	// Exploring is told how explorations go on; nil if nobody wants to know. Tests
@@ -172,6 +173,7 @@ func (t *T) open() error {
 	}
 	t.dir = dir
 	t.x = t.env.Lab.Experiment(t.name, dir)
+	t.x.Record(t.env.Inputs)
 	return nil
 }
 

@@ -43,7 +43,7 @@ func init() {
 		fs.BoolVar(&o.List, "list", false, "list the tests, run none")
 		fs.BoolVar(&o.Verbose, "v", false, "show all tests and what they log")
 		fs.BoolVar(&o.FailFast, "failfast", false, "start no test after the first that failed")
-		fs.IntVar(&o.Count, "count", 1, "run each test `N` times")
+		fs.IntVar(&o.Count, "count", 1, "run each test `N` times, also one that passed before")
 		fs.StringVar(&o.Shuffle, "shuffle", "off", "`on|off|SEED`: run tests in random order")
 		fs.IntVar(&o.Parallel, "parallel", 0, "run `N` tests at a time; 0 is one per core, as far as the host's memory allows")
 		fs.DurationVar(&o.Timeout, "timeout", 30*time.Minute, "end the run after the wall time `D` (30m if not given); 0 is never")
@@ -53,7 +53,7 @@ func init() {
 		fs.StringVar(&o.JUnit, "junit", "", "write a JUnit report to `FILE`")
 		fs.BoolVar(&o.Keep, "keep", false, "keep the tests' directories")
 		fs.StringVar(&o.Artifacts, "artifacts", os.Getenv("TEST_UNDECLARED_OUTPUTS_DIR"), "keep what failed tests leave in `DIR`, instead of a new one in the temporary folder")
-		fs.StringVar(&o.Reuse, "reuse", reuseDefault(), "`on|off`: take boots that were computed before from the states that are kept beside the guests")
+		fs.StringVar(&o.Reuse, "reuse", reuseDefault(), "`on|off`: take boots that were computed before, and tests that passed, from the states that are kept beside the guests")
 		fs.StringVar(&o.Cmdline, "cmdline", "", "`WORDS` for the command line of every kernel, before those of t.vm(cmdline=...)")
 		fs.Var((*list)(&o.AllowPaths), "allow-path", "let backends lie in `DIR`, too; may be repeated")
 		c.machineFlags(fs, &o.Engine, &o.Kernel, &o.Release, &o.Cache, &o.Agent)
@@ -84,8 +84,15 @@ func init() {
 			return c.misused("%v", err)
 		}
 		o.Paths = files
+		o.Cached = !isGiven(fs, "count")
 		return nvrun.Run(ctx, o)
 	}
+}
+
+// isGiven says whether a flag was given.
+func isGiven(fs *flag.FlagSet, name string) (ok bool) {
+	fs.Visit(func(f *flag.Flag) { ok = ok || f.Name == name })
+	return ok
 }
 
 // reuseDefault is what -reuse is if it is not given.

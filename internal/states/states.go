@@ -47,6 +47,9 @@ type Store struct {
 // It is to take no more than limit bytes; 0 is DefaultLimit.
 func Open(dir string, limit int64) *Store { return &Store{dir, cmp.Or(limit, DefaultLimit)} }
 
+// Limit is how many bytes the folder takes at most.
+func (s *Store) Limit() int64 { return s.limit }
+
 // Dir is the folder.
 func (s *Store) Dir() string { return s.dir }
 
@@ -264,6 +267,19 @@ func (s *Store) Get(name string) (*Found, error) {
 		return nil, fmt.Errorf("%q is no state", name)
 	}
 	return s.open(name)
+}
+
+// Check reads all of a state, and those that it is a difference to, and says
+// what is wrong.
+func (s *Store) Check(name string) error {
+	f, err := s.Get(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	images, err := f.Images()
+	closeAll(images)
+	return err
 }
 
 // Remove removes a state.

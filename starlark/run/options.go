@@ -48,7 +48,8 @@ type Options struct {
 	Artifacts string // folder for what failed tests leave; "" is one in the temporary folder
 
 	Engine, Kernel, Release, Cache, Agent string // see lab.Options
-	Reuse                                 string // "on": see lab.Options; all else is off
+	Reuse                                 string // "on" or "verify": see lab.Options; all else is off
+	Cached                                bool   // with Reuse: a test that passed is not run while its inputs are as they were
 	Seed                                  uint64
 	Cmdline                               string
 	AllowPaths                            []string
@@ -66,7 +67,7 @@ func (o *Options) lab() lab.Options {
 	return lab.Options{
 		Cache: o.Cache, Engine: o.Engine, Kernel: o.Kernel, Release: o.Release, Agent: o.Agent,
 		Seed: o.Seed, Cmdline: o.Cmdline, AllowPaths: o.AllowPaths, Progress: o.Progress, Parallel: o.Parallel,
-		Reuse: o.Reuse == "on",
+		Reuse: o.Reuse == "on" || o.Reuse == "verify", Verify: o.Reuse == "verify",
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/jstemmer/go-junit-report/v2/junit"
 
 	"nvlab/guest"
+	"nvlab/internal/states"
 	"nvlab/internal/units"
 	"nvlab/lab"
 	"nvlab/nvdimm/explore"
@@ -31,6 +32,8 @@ type runner struct {
 	o         Options
 	lab       *lab.Lab
 	engine    string
+	states    *states.Store // nil: no test is cached
+	guest     string        // what the default guest is made of
 	match     *matcher
 	dir       string // of the tests' directories
 	artifacts artifacts
@@ -73,6 +76,7 @@ type item struct {
 	report testReport
 	at     nvstar.Place
 	state  itemState // under the runner's mu
+	cached bool      // it was told of as it was when it passed
 }
 
 // An item goes from each state to the next, or from chosen to ended if the run
@@ -162,6 +166,10 @@ func (r *runner) run(ctx context.Context) error {
 			r.unprepared(ctx, err)
 			return r.writeJUnit()
 		}
+	}
+	if err := r.openStates(ctx, usesVM); err != nil {
+		r.worst(ExitHost)
+		return err
 	}
 	dir, done, err := newTempFolder(r.o.Keep)
 	if err != nil {
@@ -532,7 +540,8 @@ func (r *runner) test(ctx context.Context, it *item) {
 	if it.test.Explores {
 		shard = r.o.Shard
 	}
-	outcome := it.test.Run(ctx, nvstar.Env{Lab: r.lab, Watcher: &watcher{r: r, it: it}, Verbose: r.o.Verbose, Steps: r.o.Steps, State: r.o.State, Shell: r.o.Shell, Place: &it.at, Shard: shard, Exploring: r.exploring.show, Explored: it.report.note,
+	w := &watcher{r: r, it: it}
+	outcome := r.runOrRecall(ctx, it, w, nvstar.Env{Lab: r.lab, Watcher: w, Verbose: r.o.Verbose, Steps: r.o.Steps, State: r.o.State, Shell: r.o.Shell, Place: &it.at, Shard: shard, Exploring: r.exploring.show, Explored: it.report.note,
 		Repeat: func(test, state string) string { return r.o.repeat(it.file.path, test, r.engine, state) }})
 	r.end(it, *outcome, func() {})
 }
@@ -598,7 +607,7 @@ func (r *runner) fileEnd(f *fileRun) {
 		f.ended = time.Now()
 	}
 	elapsed := f.elapsed()
-	took := fmt.Sprintf("%.1fs", elapsed.Seconds())
+	took := f.took(elapsed)
 	status := nvstar.Passed
 	if len(f.notRun) > 0 && !r.o.Verbose && !r.o.JSON {
 		s.output("", fmt.Sprintf("%s: %s\n", f.why, strings.Join(f.notRun, ", ")))
@@ -645,6 +654,9 @@ func (r *runner) total() {
 	}
 	if r.o.Keep {
 		fmt.Fprintf(r.o.Stdout, "kept: %s\n", r.dir)
+	}
+	if r.o.Reuse == "verify" && r.lab != nil {
+		fmt.Fprintf(r.o.Stdout, "compared: %s\n", units.Count(r.lab.Compared(), "boot"))
 	}
 	if r.exit.Load() == 0 {
 		return

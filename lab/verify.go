@@ -1,0 +1,94 @@
+package lab
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	"nvlab/internal/cow"
+	"nvlab/internal/states"
+)
+
+// Compared is how many boots were computed anew and compared with the states.
+func (l *Lab) Compared() int { return int(l.compared.Load()) }
+
+// What a boot is to come to.
+type expected struct {
+	file   string
+	state  *bootState
+	images []*cow.Image
+}
+
+// expected is the state that recall would take, nil if there is none.
+func (v *VM) expected(name states.Name) *expected {
+	for _, d := range v.dimms {
+		if _, err := d.Map(); err != nil {
+			return nil
+		}
+	}
+	for _, f := range v.x.lab.states.Find(name) {
+		defer f.Close()
+		s, err := decodeBoot(f.Meta())
+		if err != nil || !v.holds(s.Conditions) {
+			continue
+		}
+		if images, err := f.Images(); err == nil {
+			return &expected{f.Name(), s, images}
+		}
+	}
+	return nil
+}
+
+func (e *expected) close() {
+	if e != nil {
+		for _, i := range e.images {
+			i.Close()
+		}
+	}
+}
+
+// compare says in what a boot that was computed differs from what it was to come
+// to: a bug, in what computes or in what is kept.
+func (e *expected) compare(s *bootState, images []*cow.Image) error {
+	differs := func(what string, args ...any) error {
+		return &Error{Class: ClassBug, Err: fmt.Errorf("a boot that is computed differs from its state %s in %s", e.file, fmt.Sprintf(what, args...))}
+	}
+	for _, part := range []struct {
+		what        string
+		have, wants any
+	}{
+		{"the pages of NVDIMMs that it looks at", s.Conditions, e.state.Conditions},
+		{"what it writes to NVDIMMs", s.Written, e.state.Written},
+		{"its console", s.Console, e.state.Console},
+		{"its processors or devices", s.Machine, e.state.Machine},
+		{"its NVDIMMs", s.Root, e.state.Root},
+		{"what of its NVDIMMs is durable", s.Power, e.state.Power},
+		{"what its agent said", s.Client, e.state.Client},
+		{"its kernel's log", s.Log, e.state.Log},
+	} {
+		have, err := json.Marshal(part.have)
+		if err != nil {
+			return err
+		}
+		wants, err := json.Marshal(part.wants)
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(have, wants) {
+			return differs("%s", part.what)
+		}
+	}
+	if len(images) != len(e.images) {
+		return differs("the number of its memories: %d, and %d", len(images), len(e.images))
+	}
+	for i, image := range images {
+		_, same, err := image.Differing(e.images[i], 0)
+		switch {
+		case err != nil:
+			return &Error{Class: ClassHost, Err: err}
+		case !same:
+			return differs("memory %d", i)
+		}
+	}
+	return nil
+}
