@@ -129,7 +129,7 @@ func (v *VM) start(image *image, tables [][]byte) error {
 	}
 	v.m, v.client, v.lost = m, &proto.Client{Files: image.kept.Open}, nil
 	v.image = image
-	v.symbols, v.tasks = nil, nil
+	v.symbols, v.tasks, v.pushed = nil, nil, nil
 	v.power.PowerOn(m.Observe)
 	for _, d := range v.dimms {
 		if err := v.addMemory(d); err != nil {

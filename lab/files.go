@@ -46,6 +46,9 @@ func (v *VM) Push(ctx context.Context, host, guest string, timeout time.Duration
 	if err != nil {
 		return err
 	}
+	if answer.Err == nil {
+		v.pushed = append(v.pushed, newPushed(path.Clean(guest), abs))
+	}
 	return answer.Err
 }
 

@@ -60,11 +60,13 @@ func (t *Trace) place(pc uint64, process uint32) string {
 	if pc == 0 { // a label write is the host's
 		return ""
 	}
-	at := t.Symbol(pc)
+	at, by := t.Place(pc, process), t.Process(process).String()
 	if at == "" {
 		at = fmt.Sprintf("%#x", pc)
+		if by != "" {
+			at += ", in no file that is known,"
+		}
 	}
-	by := t.Process(process).String()
 	if by == "" {
 		by = "a process that is not known"
 	}

@@ -191,7 +191,7 @@ func TestGuestAgreesOnDamagedBTT(t *testing.T) {
 // string instruction copied.
 func tornEntry(t *Trace, s *persist.State) bool {
 	for _, o := range append(slices.Clone(s.Kept), s.Lost...) {
-		if o.Kind&observe.String == 0 || o.Offset/4 != s.Lost[0].Offset/4 || !strings.HasPrefix(t.Symbol(o.PC), "memcpy") {
+		if o.Kind&observe.String == 0 || o.Offset/4 != s.Lost[0].Offset/4 || !strings.HasPrefix(t.Place(o.PC, o.Process), "memcpy") {
 			return false
 		}
 	}

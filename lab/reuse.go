@@ -172,7 +172,7 @@ func (v *VM) take(image *image, s *bootState, images []*cow.Image) error {
 	v.console.Write(s.Console)
 	v.console.booted = len(v.console.text)
 	v.klog, v.client, v.lost = log, client, nil
-	v.image, v.symbols, v.tasks = image, nil, nil
+	v.image, v.symbols, v.tasks, v.pushed = image, nil, nil, nil
 	v.tables, v.state = m.Tables(), Running
 	return nil
 }

@@ -83,7 +83,7 @@ func (v *VM) Snapshot() (_ *VMSnapshot, err error) {
 }
 
 func (s vmState) save() vmState {
-	s.replaced = maps.Clone(s.replaced)
+	s.replaced, s.pushed = maps.Clone(s.replaced), slices.Clip(s.pushed)
 	return s
 }
 

@@ -26,6 +26,8 @@ type Trace struct {
 	names     map[*persist.Medium]*NVDIMM
 	symbols   *introspect.Symbols
 	processes []Process // by number
+	programs  *introspect.Programs
+	pushed    []pushed
 }
 
 // Trace runs a command and records every store, flush, fence and label write.
@@ -65,8 +67,13 @@ func (v *VM) Trace(ctx context.Context, c Command) (*Trace, error) {
 		t.areas = append(t.areas, v.handle(d))
 	}
 	if tasks := v.tasks; tasks != nil {
-		j.Process = func(e *observe.At) uint32 { return tasks.At(int(e.VCPU), e.Seq, e.CR3) }
-		defer func() { t.processes = tasks.Processes() }()
+		programs := tasks.Programs()
+		j.Process = func(e *observe.At) uint32 {
+			n := tasks.At(int(e.VCPU), e.Seq, e.CR3)
+			programs.See(int(e.VCPU), e.CR3, n, e.PC)
+			return n
+		}
+		defer func() { t.processes, t.programs = tasks.Processes(), programs }()
 	}
 	t.Journal = j
 	t.Result, err = v.Run(ctx, c)
@@ -79,7 +86,7 @@ func (v *VM) Trace(ctx context.Context, c Command) (*Trace, error) {
 			return nil, err
 		}
 	}
-	t.symbols = v.symbols
+	t.symbols, t.pushed = v.symbols, slices.Clip(v.pushed)
 	if j.Dropped > 0 {
 		return nil, fmt.Errorf("%v made more events than a trace holds: %d were left out", c, j.Dropped)
 	}
@@ -123,8 +130,23 @@ func addresses(modules []byte) string {
 // DIMM is the NVDIMM of a medium of the trace.
 func (t *Trace) DIMM(m *persist.Medium) *NVDIMM { return t.names[m] }
 
-// Symbol is the function of the guest's kernel at an address, "" if it is none.
-func (t *Trace) Symbol(pc uint64) string { return t.symbols.At(pc) }
+// Place is what a process executes at an address: a function of the guest's
+// kernel, such as memcpy+0x10, or where in its file a program is, such as
+// prog+0x11d6, with function and line if the file came by Push and has them:
+// "prog+0x11d6 (main+0x16, prog.c:12)". It is "" if that is not known.
+func (t *Trace) Place(pc uint64, process uint32) string {
+	if at := t.symbols.At(pc); at != "" {
+		return at
+	}
+	m, ok := t.programs.At(process, pc)
+	if !ok {
+		return ""
+	}
+	if what := originOf(t.pushed, m.Path).at(m.InFile(pc)); what != "" {
+		return fmt.Sprintf("%s (%s)", m.Place(pc), what)
+	}
+	return m.Place(pc)
+}
 
 // A Process is one of the guest's.
 type Process = introspect.Process

@@ -17,7 +17,7 @@ func told(t *testing.T, trace *Trace) string {
 	t.Helper()
 	var b strings.Builder
 	for _, e := range trace.Entries(0) {
-		fmt.Fprintln(&b, e.Seq, e.What, e.Kind, e.Offset, e.Length, e.PC, trace.Symbol(e.PC), trace.Process(e.Process))
+		fmt.Fprintln(&b, e.Seq, e.What, e.Kind, e.Offset, e.Length, e.PC, trace.Place(e.PC, e.Process), trace.Process(e.Process))
 	}
 	for _, m := range trace.Missing() {
 		fmt.Fprintln(&b, trace.DescribeStore(m.Op), m.Stores, m.Bytes, m.Lint)

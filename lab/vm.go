@@ -64,6 +64,7 @@ type vmState struct {
 
 	symbols *introspect.Symbols // of the latest power-on, once they were read
 	modules string              // that were loaded then
+	pushed  []pushed            // since then, in order
 }
 
 // State is what a VM is doing between two calls.

@@ -32,7 +32,7 @@ var stateClass = newClass("state", "What a power failure may leave, after trace.
 	{name: "at", doc: `The operation before which power failed: struct(op, seq, pc, symbol, process), None where not known; op is "end" at the command's end, and a label write has no pc.`,
 		get: func(s *state) (starlark.Value, error) {
 			return record(starlark.StringDict{
-				"op": text(s.s.At.String()), "seq": unsigned(s.s.Seq), "pc": pcOrNone(s.s.PC), "symbol": textOrNone(s.x.t.Symbol(s.s.PC)),
+				"op": text(s.s.At.String()), "seq": unsigned(s.s.Seq), "pc": pcOrNone(s.s.PC), "symbol": textOrNone(s.x.t.Place(s.s.PC, s.s.Process)),
 				"process": s.x.process(s.s.Process),
 			}), nil
 		}},

@@ -12,6 +12,23 @@ import (
 type Layout struct {
 	Name uint64 // task_struct.comm
 	PID  uint64 // task_struct.tgid
+
+	Mappings *MappingLayout `json:",omitempty"` // nil if it is not known
+}
+
+// A MappingLayout is where a kernel keeps what a process has mapped: a tree of
+// areas since Linux 6.1, before that a list.
+type MappingLayout struct {
+	Memory     uint64 // task_struct.mm
+	Areas      uint64 // mm_struct.mm_mt.ma_root, or mm_struct.mmap
+	Next       uint64 // vm_area_struct.vm_next
+	Tree       bool   // there is no Next
+	Start, End uint64 // vm_area_struct
+	Page       uint64 // vm_area_struct.vm_pgoff
+	File       uint64 // vm_area_struct.vm_file
+	Entry      uint64 // file.f_path.dentry
+	Name       uint64 // dentry.d_name.name
+	Parent     uint64 // dentry.d_parent
 }
 
 // taskNameSize is TASK_COMM_LEN.
@@ -33,9 +50,53 @@ func ReadLayout(vmlinux string) (*Layout, error) {
 	if err != nil {
 		return nil, err
 	}
-	at, err := btf.Offsets(data, "task_struct", "comm", "tgid")
+	types, err := btf.Read(data)
 	if err != nil {
 		return nil, err
 	}
-	return &Layout{Name: at[0], PID: at[1]}, nil
+	l := &Layout{}
+	err = offsets(types, map[*uint64][2]string{
+		&l.Name: {"task_struct", "comm"},
+		&l.PID:  {"task_struct", "tgid"},
+	})
+	if err != nil {
+		return nil, err
+	}
+	l.Mappings = readMappings(types)
+	return l, nil
+}
+
+func offsets(types *btf.Types, want map[*uint64][2]string) error {
+	for to, of := range want {
+		var err error
+		if *to, err = types.Offset(of[0], of[1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readMappings is nil for a kernel that has something else.
+func readMappings(types *btf.Types) *MappingLayout {
+	l := &MappingLayout{}
+	want := map[*uint64][2]string{
+		&l.Memory: {"task_struct", "mm"},
+		&l.Start:  {"vm_area_struct", "vm_start"},
+		&l.End:    {"vm_area_struct", "vm_end"},
+		&l.Page:   {"vm_area_struct", "vm_pgoff"},
+		&l.File:   {"vm_area_struct", "vm_file"},
+		&l.Entry:  {"file", "f_path.dentry"},
+		&l.Name:   {"dentry", "d_name.name"},
+		&l.Parent: {"dentry", "d_parent"},
+		&l.Areas:  {"mm_struct", "mm_mt.ma_root"},
+	}
+	if l.Tree = offsets(types, want) == nil; l.Tree {
+		return l
+	}
+	want[&l.Areas] = [2]string{"mm_struct", "mmap"}
+	want[&l.Next] = [2]string{"vm_area_struct", "vm_next"}
+	if offsets(types, want) != nil {
+		return nil
+	}
+	return l
 }

@@ -15,6 +15,7 @@ type Tasks struct {
 	list    []Process
 	numbers map[Process]uint32
 	cpus    []cpu
+	code    *Programs // nil if they are not known
 	buf     [taskNameSize]byte
 }
 
@@ -36,8 +37,14 @@ func NewTasks(memory Memory, layout *Layout, s *Symbols) *Tasks {
 	if layout == nil || s == nil || s.cpuOffsets == 0 || !s.hasCurrent {
 		return nil
 	}
-	return &Tasks{memory: memory, layout: *layout, offsets: s.cpuOffsets, current: s.current, list: make([]Process, 1), numbers: map[Process]uint32{{}: 0}}
+	t := &Tasks{memory: memory, layout: *layout, offsets: s.cpuOffsets, current: s.current, list: make([]Process, 1), numbers: map[Process]uint32{{}: 0}}
+	t.code = newPrograms(t)
+	return t
 }
+
+// Programs are what the processes execute; nil if the kernel does not say where
+// that is.
+func (t *Tasks) Programs() *Programs { return t.code }
 
 // Processes are those that At has told of, by number. The caller must not
 // change them.

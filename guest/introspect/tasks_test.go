@@ -58,7 +58,7 @@ func (m kernelMemory) run(cpu, task int) { m.put(cpuData+cpu<<12+currentAt, dire
 func TestTasks(t *testing.T) {
 	m := newKernelMemory()
 	s := ParseSymbols([]byte("0000000000000040 A current_task\nffff888000008000 d __per_cpu_offset\n"))
-	p := NewTasks(m, &Layout{nameAt, pidAt}, s)
+	p := NewTasks(m, &Layout{Name: nameAt, PID: pidAt}, s)
 	if p == nil {
 		t.Fatal("a kernel with symbols and type information does not say where its tasks are")
 	}
