@@ -64,7 +64,7 @@ func (v *VM) bootError(stop vmm.Stop, timeout time.Duration) error {
 	case stop == vmm.StopDeadline:
 		why = fmt.Sprintf("no answer within %v of guest time", timeout)
 	default:
-		why = "the machine ended in " + stop.String()
+		why = v.endedBy("the machine ended in " + stop.String())
 	}
 	return &Error{Class: ClassBoot, Err: fmt.Errorf("the guest did not boot: %s", why), Console: v.lastMessages()}
 }
@@ -81,6 +81,11 @@ func (v *VM) prepare(ctx context.Context) (*image, error) {
 	}
 	if err := v.checkFit(image); err != nil {
 		return nil, err
+	}
+	if v.opts.MachineCheck {
+		if err := image.canHandle(); err != nil {
+			return nil, err
+		}
 	}
 	if err := v.reserve(ctx); err != nil {
 		return nil, err
@@ -144,6 +149,10 @@ func (v *VM) start(image *image, tables [][]byte) error {
 	if err := v.addDevices(); err != nil {
 		return err
 	}
+	v.poison, v.missed = nil, ""
+	if err := v.armPoison(); err != nil {
+		return err
+	}
 	if v.reads != nil {
 		if err := v.armReads(); err != nil {
 			return err
@@ -174,6 +183,8 @@ func (v *VM) config() vmm.Config {
 		Date:    Epoch,
 		Console: &v.console,
 		PCI:     v.hasPCIe(), PhysBits: v.opts.PhysBits, Slots: v.opts.Slots,
+
+		MachineCheck: v.opts.MachineCheck,
 	}
 	if !v.opts.NoNVDIMM && v.opts.Slots > 0 {
 		config.Events = events

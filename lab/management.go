@@ -49,10 +49,11 @@ func (d *NVDIMM) Poison(r firmware.PoisonedRange) error {
 	}
 	s := d.Management()
 	list, err := s.Poison.Add(r)
-	if err == nil {
-		s.Poison = list
+	if err != nil {
+		return err
 	}
-	return err
+	s.Poison = list
+	return d.vm.armPoison()
 }
 
 // Heal repairs bytes of the medium.
@@ -62,7 +63,7 @@ func (d *NVDIMM) Heal(offset, length uint64) error {
 	}
 	s := d.Management()
 	s.Poison = s.Poison.Heal(offset, length)
-	return nil
+	return d.vm.armPoison()
 }
 
 // Poisoned lists what cannot be read.

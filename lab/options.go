@@ -83,8 +83,8 @@ func (o *VMOptions) check() error {
 		return fmt.Errorf("cpus=%d: a machine has at least 1", o.CPUs)
 	case o.CPUs > maxCPUs:
 		return fmt.Errorf("cpus=%d: a machine has at most %d", o.CPUs, maxCPUs)
-	case o.MachineCheck:
-		return &option.Error{Err: errors.New("the processors of neither engine report poison that is consumed yet"), Option: "machine_check", Want: false}
+	case o.MachineCheck && o.ARS == nil:
+		return &option.Error{Err: errors.New("for machine checks: no DIMM can have poison without the root device's functions for errors of the media"), Option: "ars", Want: true}
 	case strings.ContainsAny(o.Cmdline, "\n\x00"):
 		return fmt.Errorf("cmdline=%q: a kernel command line is one line", o.Cmdline)
 	}

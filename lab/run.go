@@ -157,7 +157,7 @@ func (v *VM) guestError(stop vmm.Stop, doing string, timeout time.Duration) erro
 		v.crash()
 		return &leftError{doing: doing, stop: stop}
 	default:
-		why = "the guest's machine ended in: " + stop.String()
+		why = v.endedBy("the guest's machine ended in: " + stop.String())
 	}
 	v.reported = true
 	err := &Error{Class: ClassGuest, Err: fmt.Errorf("%s: %s", doing, why), Console: v.lastMessages()}

@@ -209,6 +209,10 @@ func (v *VM) reconnect(s *VMSnapshot) error {
 	if v.client, err = s.client.Fork(v.image.kept.Open); err != nil {
 		return err
 	}
+	v.poison = nil
+	if err := v.armPoison(); err != nil {
+		return err
+	}
 	ram := v.m.Memory()
 	v.klog = s.klog.in(ram)
 	if v.symbols != nil {

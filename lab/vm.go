@@ -10,6 +10,7 @@ import (
 	"nvlab/guest/introspect"
 	"nvlab/guest/proto"
 	"nvlab/nvdimm"
+	"nvlab/nvdimm/firmware"
 	"nvlab/nvdimm/power"
 	"nvlab/vmm"
 )
@@ -39,6 +40,9 @@ type VM struct {
 	turn     sync.Locker // held by who uses the experiment, if several goroutines do: not while the guest runs
 	lost     error       // of the storage behind a DIMM
 	reserved int64       // bytes of the memory gate
+
+	poison map[int]firmware.Poison // that the processors know, by slot; nil if they know nothing
+	missed string                  // the poison that ended the machine
 }
 
 // vmState is what a VM is besides its machine and its NVDIMMs. It is copied
@@ -96,6 +100,9 @@ func (x *Experiment) VM(o VMOptions) (*VM, error) {
 		return nil, err
 	}
 	number := len(x.vms) + 1
+	if err := o.bites(engine.Name()); err != nil {
+		return nil, err
+	}
 	return x.newVM(vmState{opts: o, place: number, state: Off}, engine)
 }
 
@@ -115,6 +122,11 @@ func (x *Experiment) newVM(s vmState, engine vmm.Engine) (*VM, error) {
 	v := &VM{vmState: s, x: x, number: len(x.vms) + 1, engine: engine, root: root}
 	v.power = power.New(root, powerHost{v})
 	root.OnError, root.OnEvent, root.Clock = v.lose, v.tell, v.Clock
+	root.OnPoison = func() {
+		if err := v.armPoison(); err != nil {
+			v.lose(err)
+		}
+	}
 	x.vms = append(x.vms, v)
 	return v, nil
 }

@@ -75,6 +75,9 @@ func (r *Root) fail(err error) {
 func (r *Root) call(q request) ([]byte, time.Duration) {
 	c := Call{Handle: q.handle, Revision: q.revision, Family: uint16(q.function >> 16), Function: q.function & 0xffff}
 	result := r.obey(&c, q)
+	if r.OnPoison != nil {
+		r.OnPoison()
+	}
 	if c.Short > 0 {
 		result = result[:min(len(result), max(int(c.Short), 4))]
 	}

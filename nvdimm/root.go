@@ -51,6 +51,10 @@ type Root struct {
 	// OnError gets failures of the host behind a call, which the guest sees
 	// as a hardware error: a backend that was truncated, for one.
 	OnError func(error)
+	// OnPoison is called after each call to firmware, which may have changed
+	// what of the media cannot be read.
+	OnPoison func()
+
 	// OnFlushHint sees every write to a flush hint of a DIMM.
 	OnFlushHint func(*DIMM)
 	// OnEvent gets what the guest is to be told now.

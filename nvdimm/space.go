@@ -3,9 +3,12 @@ package nvdimm
 import (
 	"cmp"
 	"fmt"
+	"iter"
+	"slices"
+
 	"nvlab/internal/units"
 	"nvlab/nvdimm/backend"
-	"slices"
+	"nvlab/nvdimm/firmware"
 )
 
 const (
@@ -108,6 +111,21 @@ func (r *Root) lowest(size, align uint64, taken []Span) (uint64, error) {
 		return 0, fmt.Errorf("could not find position in guest address space for memory device - memory fragmented due to alignments: %#x bytes at a multiple of %#x within [%#x:%#x]", size, align, base, end)
 	}
 	return addr, nil
+}
+
+// Poisoned lists the lines that cannot be read by their addresses, of all DIMMs.
+func (r *Root) Poisoned() iter.Seq[uint64] {
+	return func(yield func(uint64) bool) {
+		for _, d := range r.dimms {
+			for _, p := range d.management.Poison {
+				for offset := p.Offset; offset < p.Offset+p.Length; offset += firmware.LineSize {
+					if !yield(d.address(offset)) {
+						return
+					}
+				}
+			}
+		}
+	}
 }
 
 // checkAddress is the case of a given address. The ranges in QEMU's texts are

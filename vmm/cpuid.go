@@ -56,10 +56,12 @@ const (
 	cpuidTSC     = 1 << 4
 	cpuidMSR     = 1 << 5
 	cpuidPAE     = 1 << 6
+	cpuidMCE     = 1 << 7
 	cpuidCX8     = 1 << 8
 	cpuidAPIC    = 1 << 9
 	cpuidMTRR    = 1 << 12
 	cpuidPGE     = 1 << 13
+	cpuidMCA     = 1 << 14
 	cpuidCMOV    = 1 << 15
 	cpuidPAT     = 1 << 16
 	cpuidPSE36   = 1 << 17
@@ -95,6 +97,10 @@ const (
 	cpuidRDTSCP  = 1 << 27
 	cpuidLM      = 1 << 29
 )
+
+// cpuidSUCCOR is EBX of leaf 80000007h: software can contain uncorrected errors
+// and recover from them (AMD64 APM 3, appendix E.4).
+const cpuidSUCCOR = 1 << 1
 
 // CPUIDModel is the processor that every engine presents: the x86-64
 // baseline, and little more. The vendor and family are those of the first
@@ -134,6 +140,20 @@ func CPUIDModel() CPUIDTable {
 		{Leaf: 0x80000007, EDX: 1 << 8},                  // invariant TSC
 		{Leaf: 0x80000008, EAX: 48<<8 | DefaultPhysBits}, // linear and physical address bits
 	}
+}
+
+// WithMachineCheck is the model with the machine-check architecture.
+func (t CPUIDTable) WithMachineCheck() CPUIDTable {
+	t = slices.Clone(t)
+	for i := range t {
+		switch e := &t[i]; e.Leaf {
+		case 1, 0x80000001:
+			e.EDX |= cpuidMCE | cpuidMCA
+		case 0x80000007:
+			e.EBX |= cpuidSUCCOR
+		}
+	}
+	return t
 }
 
 // WithCores is the model as one package of n cores, whose APIC ids start at 0.

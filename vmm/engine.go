@@ -27,6 +27,10 @@ type ProcessorSpec struct {
 	Parking Parking   // of the CPUs beyond the first, if they start by a mailbox
 
 	PhysBits int // physical address bits; 0 is DefaultPhysBits
+
+	// MachineCheck has the CPUs report loads of what a Poisoner is told cannot
+	// be read. An engine that is no Poisoner refuses it.
+	MachineCheck bool
 }
 
 // PhysicalBits is how many bits a physical address has.

@@ -38,6 +38,9 @@ type Config struct {
 	// things only if there is one. Looking through it costs boot time.
 	PCI bool
 
+	// MachineCheck has the processors report what Poison says they cannot read.
+	MachineCheck bool
+
 	// Console takes what the guest writes to its serial port, a line or less
 	// at a time. It must not call the machine.
 	Console io.Writer
@@ -160,7 +163,7 @@ func assemble(cfg Config, ram *RAM) (_ *Machine, err error) {
 		}
 	}()
 	m.addDevices(cfg)
-	spec := ProcessorSpec{Count: m.cpus, Seed: processorSeed(cfg.Seed), Date: cfg.Date, Parking: m.parking(), PhysBits: cfg.PhysBits}
+	spec := ProcessorSpec{Count: m.cpus, Seed: processorSeed(cfg.Seed), Date: cfg.Date, Parking: m.parking(), PhysBits: cfg.PhysBits, MachineCheck: cfg.MachineCheck}
 	if m.procs, err = cfg.Engine.New(spec, bus{m}); err != nil {
 		return nil, err
 	}

@@ -25,6 +25,16 @@ func (m *Machine) Observe(o observe.Observer) error {
 	return nil
 }
 
+// Poison says which lines of memory the processors cannot read, and report: see
+// observe.Poisoner. The error says that the engine cannot.
+func (m *Machine) Poison(w *observe.Watch, consumed func(addr uint64, reported bool)) error {
+	p, ok := m.procs.(observe.Poisoner)
+	if !ok {
+		return fmt.Errorf("the %s engine cannot raise a machine check right at the load", m.engine)
+	}
+	return p.Poison(w, consumed)
+}
+
 // WatchLoads has an observer told of loads from lines of Regions with Observed
 // set. The error says that the engine cannot see them.
 func (m *Machine) WatchLoads(w *observe.Watch, o observe.LoadObserver) error {

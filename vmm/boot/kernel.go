@@ -144,6 +144,24 @@ func (k *Kernel) Close() error {
 	return f.Close()
 }
 
+// Has says that the kernel's image has a text in it.
+func (k *Kernel) Has(text string) (bool, error) {
+	const chunk = 1 << 20
+	buf := make([]byte, chunk)
+	for _, s := range k.segments {
+		for off := uint64(0); off < s.filesz; off += chunk - uint64(len(text)) {
+			b := buf[:min(chunk, s.filesz-off)]
+			if _, err := k.image.ReadAt(b, int64(s.offset+off)); err != nil {
+				return false, fmt.Errorf("%s: %w", k.Path, err)
+			}
+			if bytes.Contains(b, []byte(text)) {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
 // End is the first physical address behind the kernel and its bss.
 func (k *Kernel) End() uint64 {
 	var end uint64

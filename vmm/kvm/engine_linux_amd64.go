@@ -17,6 +17,9 @@ func (e Engine) New(spec vmm.ProcessorSpec, bus vmm.Bus) (_ vmm.Processors, err 
 	if err != nil {
 		return nil, err
 	}
+	if spec.MachineCheck {
+		return nil, &unusable{why: "it cannot raise a machine check right at a load"}
+	}
 	p := &processors{dev: dev, count: spec.Count, bus: bus}
 	defer func() {
 		if err != nil {

@@ -102,7 +102,7 @@ func (c *cpu) write128(s *span, v [2]uint64) {
 // load reads n bytes, 1 to 8, at a linear address.
 func (c *cpu) load(seg uint8, va uint64, n uint8) (uint64, bool) {
 	s, ok := c.span(seg, va, n, accessRead)
-	if !ok {
+	if !ok || !c.canRead(&s) {
 		return 0, false
 	}
 	return c.read(&s), true
@@ -122,7 +122,7 @@ func (c *cpu) store(seg uint8, va uint64, n uint8, v uint64) bool {
 
 func (c *cpu) loadSys(va uint64, n uint8) (uint64, bool) {
 	s, ok := c.spanSys(va, n, accessRead)
-	if !ok {
+	if !ok || !c.canRead(&s) {
 		return 0, false
 	}
 	return c.read(&s), true
@@ -279,7 +279,7 @@ func (c *cpu) readModify(in *inst, size uint8) (v uint64, s span, ok bool) {
 	if in.mod == 3 {
 		return c.reg(in, in.rm, size), s, true
 	}
-	if s, ok = c.span(in.seg, c.operandAddr(in), size, accessWrite); !ok {
+	if s, ok = c.span(in.seg, c.operandAddr(in), size, accessWrite); !ok || !c.canRead(&s) {
 		return 0, s, false
 	}
 	return c.read(&s), s, true

@@ -183,11 +183,11 @@ func (b *blockCache) find(code content, rip uint64, second content, mode uint8) 
 	return nil
 }
 
-// contentAt is what the page of pa holds. From now on a store to the page is
-// told to dropPage.
+// contentAt is what the page of pa holds, 0 if not all of it can be read. From
+// now on a store to the page is told to dropPage.
 func (c *cpu) contentAt(pa uint64) content {
 	r := c.p.mem.find(pa)
-	if r == nil {
+	if r == nil || c.p.poison != nil && c.p.poison.Page(pa) != 0 {
 		return 0
 	}
 	off := pa&^pageMask - r.base
@@ -430,7 +430,7 @@ func (c *cpu) newBlock(rip, pa, next uint64, code, second content) *block {
 	b.ops = append(b.ops, op{pc: k.pc, imm: int64(t.page), link: id, disp: b.heat, sel: b2u(t.watch)})
 	switch bytes := c.p.mem.page(pa); {
 	case code == 0:
-		// Code outside memory: always by the executor.
+		// Code outside memory, or with poison: always by the executor.
 		t.pc = k.pc
 		t.slow()
 	case second == 0:

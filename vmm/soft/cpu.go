@@ -111,7 +111,7 @@ type exception struct {
 	hasErr bool
 	soft   bool // by INT n, INT3, INTO: the gate's DPL counts
 	err    uint32
-	cr2    uint64
+	cr2    uint64 // of #PF; of #MC the physical address
 
 	external bool // an interrupt
 }

@@ -67,6 +67,11 @@ func (e Engine) New(spec vmm.ProcessorSpec, bus vmm.Bus) (vmm.Processors, error)
 		mem:          memory{limit: addressable},
 		translations: e.Translations,
 		compiles:     !e.Interpreter,
+
+		machineChecks: spec.MachineCheck,
+	}
+	if spec.MachineCheck {
+		p.cpuid = p.cpuid.WithMachineCheck()
 	}
 	if p.translations == nil {
 		p.translations = &Translations{}

@@ -20,6 +20,7 @@ const (
 	excPF  = 14
 	excMF  = 16
 	excAC  = 17
+	excMC  = 18
 	excXM  = 19
 )
 
@@ -38,15 +39,17 @@ func (c *cpu) deliver() {
 		if first.vec == excPF {
 			c.cr2 = first.cr2
 		}
+		if first.vec == excMC && !c.report(first.cr2) {
+			c.shutdown()
+			return
+		}
 		if c.interrupt(first) {
 			return
 		}
 		second := c.exc
 		switch {
 		case first.vec == excDF:
-			c.p.tripleFault = true
-			c.p.stopping = true
-			c.attn = true
+			c.shutdown()
 			return
 		case contributory(first.vec) && contributory(second.vec),
 			first.vec == excPF && (contributory(second.vec) || second.vec == excPF):
@@ -55,6 +58,13 @@ func (c *cpu) deliver() {
 			first = second
 		}
 	}
+}
+
+// shutdown ends Run: no processor of the machine goes on.
+func (c *cpu) shutdown() {
+	c.p.tripleFault = true
+	c.p.stopping = true
+	c.attn = true
 }
 
 // interrupt enters the handler of e through the IDT (SDM 3A, 6.12.1, 6.14).

@@ -103,6 +103,7 @@ func (c *cpu) fetch(in *inst) bool {
 	if !ok {
 		return false
 	}
+	first := pa
 	b := c.buf[:min(maxInst, pageSize-c.rip&pageMask)]
 	c.readCode(pa, b)
 	status := decode(b, in, c.long)
@@ -118,6 +119,9 @@ func (c *cpu) fetch(in *inst) bool {
 		b = c.buf[:maxInst]
 		c.readCode(pa, b[n:])
 		status = decode(b, in, c.long)
+	}
+	if c.p.poison != nil && !c.fetchable(first, pa, in, status) {
+		return false
 	}
 	switch status {
 	case decodeOK:

@@ -387,7 +387,7 @@ func execGroup9(c *cpu, in *inst) bool {
 		return c.gp(0)
 	}
 	s, ok := c.span(in.seg, va, 2*size, accessWrite)
-	if !ok {
+	if !ok || !c.canRead(&s) {
 		return false
 	}
 	if size == 4 { // its 8 bytes are one access

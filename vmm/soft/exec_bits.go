@@ -42,7 +42,9 @@ func (c *cpu) bitOp(in *inst, op uint8, va, n uint64) bool {
 	if in.mod == 3 {
 		a = c.reg(in, in.rm, in.size)
 	} else if s, ok = c.span(in.seg, va, in.size, kind); ok {
-		a = c.read(&s)
+		if ok = c.canRead(&s); ok {
+			a = c.read(&s)
+		}
 	}
 	if !ok {
 		return false

@@ -13,6 +13,8 @@ type msrs struct {
 	sysenter                  [3]uint64
 	debugCtl                  uint64
 	hwcr                      uint64
+	mcgStatus                 uint64
+	mcBanks                   [mcBanks]mcBank
 }
 
 // Model-specific registers (SDM 4, table 2-2; C000_xxxx and C001_xxxx: AMD64
@@ -145,7 +147,7 @@ func (c *cpu) readMSR(n uint32) (uint64, bool) {
 	if i := fixedMTRR(n); i >= 0 {
 		return c.msr.mtrrFixed[i], true
 	}
-	return 0, false
+	return c.readMachineCheck(n)
 }
 
 func (c *cpu) writeMSR(n uint32, v uint64) bool {
@@ -221,7 +223,7 @@ func (c *cpu) writeMSR(n uint32, v uint64) bool {
 			c.msr.mtrrVar[n-msrMTRRVar] = v
 			c.flushTLB(false)
 		default:
-			return false
+			return c.writeMachineCheck(n, v)
 		}
 	}
 	return true

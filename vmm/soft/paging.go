@@ -106,6 +106,9 @@ func (c *cpu) walk(va uint64, set int, kind access) (uint64, bool) {
 			if c.p.watch != nil {
 				c.observeLoad(r, at-r.base, 8, observe.Walk)
 			}
+			if !c.readable(at, 8) {
+				return 0, false
+			}
 			entry = le.Uint64(r.mem[at-r.base:])
 			regions[level], offs[level] = r, at-r.base
 		}

@@ -39,6 +39,10 @@ type processors struct {
 	watch    *observe.Watch   // whose loads are told to loads; nil if none
 	loads    observe.LoadObserver
 
+	machineChecks bool           // the processors have them
+	poison        *observe.Watch // lines that cannot be read; nil if there are none
+	consumed      func(addr uint64, reported bool)
+
 	tracking    bool // dirty pages are told
 	started     bool
 	stopping    bool // end Run after this instruction
@@ -134,6 +138,9 @@ func (c *cpu) enter(e vmm.Entry) {
 		c.msr.mtrrFixed[i] = 0x0606060606060606
 	}
 	c.msr.miscEnable = 1 // fast strings
+	for i := range c.msr.mcBanks {
+		c.msr.mcBanks[i].ctl = ^uint64(0)
+	}
 	c.long = true
 	c.setArith(0)
 	c.tlbs[0].reset()

@@ -178,7 +178,7 @@ func (c *cpu) loadVec(in *inst, size uint8, aligned bool, v *fp.Vec) bool {
 		return c.gp(0)
 	}
 	s, ok := c.span(in.seg, va, size, accessRead)
-	if !ok {
+	if !ok || !c.canRead(&s) {
 		return false
 	}
 	if size == 16 {

@@ -117,7 +117,7 @@ func (c *cpu) plainPage(va uint64, kind access) (page []byte, ok bool) {
 // moveBytes does n elements of MOVS within one page each, and returns how many
 // it did, or 0 if that cannot be done in bulk.
 func (c *cpu) moveBytes(seg uint8, src, dst, n uint64, size uint8) uint64 {
-	if n < 2 {
+	if n = c.intact(src, n, size); n < 2 {
 		return 0
 	}
 	from, ok := c.plainPage(src, accessRead)

@@ -141,7 +141,7 @@ func (c *cpu) fill(set int, va, pa, flags uint64, kind access) {
 	if pa&^pageMask == c.apic.base&^pageMask && c.apic.enabled() {
 		return
 	}
-	if r == nil || c.p.watch != nil && r.observed && c.p.watch.Page(pa) != 0 {
+	if r == nil || c.p.slowLoads(r, pa) {
 		return
 	}
 	off := pa&^pageMask - r.base
