@@ -216,8 +216,8 @@ func (l *line) commit(take func(*op) bool) {
 		o.applyVisible(&l.durable)
 		for j := range kept {
 			if k := &kept[j]; k.overlaps(&o) { // it is late, or o would need it
-				if k.under&^o.mask != 0 {
-					l.medium.Raced++ // between the two is given up
+				if k.under&^o.mask != 0 || contended(k, kept) || contended(k, l.ops[i+1:]) {
+					l.medium.Raced++ // between two of them is given up
 				}
 				k.under |= k.mask & o.mask
 			}
@@ -231,6 +231,11 @@ func (l *line) commit(take func(*op) bool) {
 	if len(kept) == 0 && !l.half {
 		l.medium.drop(l)
 	}
+}
+
+// contended says that one of some ops is another CPU's to bytes of o.
+func contended(o *op, list []op) bool {
+	return o.late() && slices.ContainsFunc(list, func(p op) bool { return !p.sameCPU(o) && p.overlaps(o) })
 }
 
 // needed says that a later op that is taken needs op i.
