@@ -2,6 +2,7 @@ package lab
 
 import (
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -85,4 +86,33 @@ func peakResident() int64 {
 	field, _, _ := strings.Cut(strings.TrimSpace(rest), " kB")
 	kib, _ := strconv.ParseInt(field, 10, 64)
 	return kib << 10
+}
+
+// BenchmarkReuse measures a boot that is computed and kept, and the same boot
+// from the states, in turn. The times are medians.
+func BenchmarkReuse(b *testing.B) {
+	const rounds = 5
+	var computed, reused []time.Duration
+	boot := func(l *Lab) time.Duration {
+		x := l.Experiment(b.Name(), b.TempDir())
+		defer x.Close()
+		v, _ := labelledVM(b, x)
+		start := time.Now()
+		mustBoot(b, v)
+		return time.Since(start)
+	}
+	for b.Loop() {
+		for range rounds {
+			l := reusing(b)
+			computed = append(computed, boot(l))
+			reused = append(reused, boot(l))
+		}
+	}
+	slices.Sort(computed)
+	slices.Sort(reused)
+	x, y := computed[len(computed)/2].Seconds(), reused[len(reused)/2].Seconds()
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(x*1e3, "computed-ms")
+	b.ReportMetric(y*1e3, "reused-ms")
+	b.ReportMetric(y/x, "ratio")
 }

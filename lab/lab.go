@@ -41,6 +41,7 @@ type Options struct {
 	AllowPaths []string // folders beside the experiment's own that backends may lie in
 	Reuse      bool     // boots are taken from the states that earlier runs kept
 	Verify     bool     // with Reuse: boots are computed all the same, and compared with the states
+	States     string   // folder of these states; "" is the one beside the guests
 	Progress   guest.Progress
 	Parallel   int // processors that an experiment may use at a time; 0 for all
 }
@@ -67,6 +68,9 @@ func New(opts Options) (*Lab, error) {
 	if opts.Reuse {
 		if l.states, err = States(opts.Cache); err != nil {
 			return nil, &Error{Class: ClassHost, Err: err}
+		}
+		if opts.States != "" {
+			l.states = states.Open(opts.States, l.states.Limit())
 		}
 	}
 	return l, nil

@@ -20,6 +20,9 @@ func TestMain(m *testing.M) {
 	if job := os.Getenv(jobVariable); job != "" {
 		os.Exit(runJob(job))
 	}
+	if job := os.Getenv(reusedVariable); job != "" {
+		os.Exit(runReused(job))
+	}
 	status := m.Run()
 	os.RemoveAll(stockDir)
 	os.Exit(status)
