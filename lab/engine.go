@@ -44,17 +44,18 @@ func speed() string {
 	return "hot code is compiled"
 }
 
-// newEngine returns the engine of that name. A host that is merely slow on KVM
+// newEngine returns the engine of that name. Machines of the software engine share
+// translations, which may be nil. A host that is merely slow on KVM
 // does not keep one from asking for it.
-func newEngine(name string) (vmm.Engine, error) {
+func newEngine(name string, shared *soft.Translations) (vmm.Engine, error) {
 	switch name {
 	case "auto":
 		if kvm.Probe().OK() {
 			return kvm.Engine{}, nil
 		}
-		return soft.Engine{}, nil
+		return soft.Engine{Translations: shared}, nil
 	case "soft":
-		return soft.Engine{}, nil
+		return soft.Engine{Translations: shared}, nil
 	case "kvm":
 		r := kvm.Probe()
 		err := r.Err

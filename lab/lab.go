@@ -27,6 +27,7 @@ import (
 	"nvlab/guest"
 	"nvlab/internal/states"
 	"nvlab/vmm"
+	"nvlab/vmm/soft"
 )
 
 // Options are what a run fixes for all its experiments.
@@ -54,17 +55,19 @@ type Lab struct {
 	images images
 	states *states.Store // nil: nothing is reused
 
-	compared atomic.Int64 // boots, with Verify
+	translations *soft.Translations // of all its machines
+	compared     atomic.Int64       // boots, with Verify
 }
 
 // New checks the options and chooses the engine. It boots nothing.
 func New(opts Options) (*Lab, error) {
 	opts.Engine = cmp.Or(opts.Engine, "auto")
-	engine, err := newEngine(opts.Engine)
+	shared := soft.NewTranslations()
+	engine, err := newEngine(opts.Engine, shared)
 	if err != nil {
 		return nil, err
 	}
-	l := &Lab{opts: opts, engine: engine, memory: newMemoryGate()}
+	l := &Lab{opts: opts, engine: engine, translations: shared, memory: newMemoryGate()}
 	if opts.Reuse {
 		if l.states, err = States(opts.Cache); err != nil {
 			return nil, &Error{Class: ClassHost, Err: err}

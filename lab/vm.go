@@ -92,7 +92,7 @@ func (x *Experiment) VM(o VMOptions) (*VM, error) {
 	engine := x.lab.engine
 	if o.Engine != "" {
 		var err error
-		if engine, err = newEngine(o.Engine); err != nil {
+		if engine, err = newEngine(o.Engine, x.lab.translations); err != nil {
 			return nil, err
 		}
 	}

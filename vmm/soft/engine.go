@@ -74,7 +74,7 @@ func (e Engine) New(spec vmm.ProcessorSpec, bus vmm.Bus) (vmm.Processors, error)
 		p.cpuid = p.cpuid.WithMachineCheck()
 	}
 	if p.translations == nil {
-		p.translations = &Translations{}
+		p.translations = &Translations{kept: &caches{}}
 		p.cache = p.translations.take(p)
 		p.translations.give(p.cache)
 	}

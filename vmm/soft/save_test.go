@@ -167,7 +167,7 @@ func TestRestoredInPlace(t *testing.T) {
 // machines that share what they made of their code, of which some is alike.
 func TestSharedTranslations(t *testing.T) {
 	const machines = 3
-	shared := &Translations{}
+	shared := NewTranslations()
 	var want [machines]State
 	var run [machines]*remapping
 	for i := range run {
@@ -190,8 +190,8 @@ func TestSharedTranslations(t *testing.T) {
 			break
 		}
 	}
-	if len(shared.idle) != 1 {
-		t.Errorf("%d machines that ran in turn used %d caches, want 1", machines, len(shared.idle))
+	if len(shared.kept.idle) != 1 {
+		t.Errorf("%d machines that ran in turn used %d caches, want 1", machines, len(shared.kept.idle))
 	}
 	for i, m := range run {
 		if diff := want[i].Differ(m.p.States()[0]); diff != "" {
@@ -201,8 +201,8 @@ func TestSharedTranslations(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if len(shared.idle) != 0 {
-		t.Errorf("%d caches are left when the last machine is closed", len(shared.idle))
+	if len(shared.kept.idle) != 1 {
+		t.Errorf("%d caches are left when the last machine is closed, want one for the next", len(shared.kept.idle))
 	}
 }
 

@@ -2,6 +2,8 @@ package soft
 
 import (
 	"errors"
+	"runtime"
+	"slices"
 	"sync"
 )
 
@@ -11,12 +13,33 @@ import (
 // the bytes that they were made of, so any machine's fit any other. Of machines
 // that run at the same time, each has its own.
 //
-// What they keep goes when the last machine is closed. The zero value is ready.
-// Several goroutines may use it at a time.
+// Several goroutines may use them at a time.
 type Translations struct {
 	mu       sync.Mutex
-	idle     []*blockCache // the latest used comes last
+	kept     *caches
 	machines int
+	stay     int // caches that stay when no machine is left
+}
+
+// caches are what is in nobody's use. The latest used comes last.
+type caches struct{ idle []*blockCache }
+
+// NewTranslations returns some for machines that come and go: what the last one
+// leaves is there for the next, until nobody holds the Translations any more.
+func NewTranslations() *Translations {
+	t := &Translations{kept: &caches{}, stay: 1}
+	runtime.AddCleanup(t, func(c *caches) { _ = c.close(0) }, t.kept)
+	return t
+}
+
+// close gives back all but the latest n.
+func (c *caches) close(n int) error {
+	var errs []error
+	for len(c.idle) > n {
+		errs = append(errs, c.idle[0].close())
+		c.idle = slices.Delete(c.idle, 0, 1)
+	}
+	return errors.Join(errs...)
 }
 
 func (t *Translations) join() {
@@ -29,9 +52,10 @@ func (t *Translations) join() {
 func (t *Translations) take(p *processors) *blockCache {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	idle := t.kept.idle
 	k := -1
-	for i, b := range t.idle {
-		if b.compiles == p.compiles && (k < 0 || t.idle[k].user != p) {
+	for i, b := range idle {
+		if b.compiles == p.compiles && (k < 0 || idle[k].user != p) {
 			k = i
 		}
 	}
@@ -40,22 +64,22 @@ func (t *Translations) take(p *processors) *blockCache {
 		b.init()
 		return b
 	}
-	b := t.idle[k]
-	t.idle = append(t.idle[:k], t.idle[k+1:]...)
+	b := idle[k]
+	t.kept.idle = slices.Delete(idle, k, k+1)
 	return b
 }
 
 func (t *Translations) give(b *blockCache) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.idle = append(t.idle, b)
+	t.kept.idle = append(t.kept.idle, b)
 }
 
 // leave says that a machine is closed.
 func (t *Translations) leave(p *processors) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, b := range t.idle {
+	for _, b := range t.kept.idle {
 		if b.user == p {
 			b.user = nil
 		}
@@ -63,12 +87,7 @@ func (t *Translations) leave(p *processors) error {
 	if t.machines--; t.machines > 0 {
 		return nil
 	}
-	var errs []error
-	for _, b := range t.idle {
-		errs = append(errs, b.close())
-	}
-	t.idle = nil
-	return errors.Join(errs...)
+	return t.kept.close(t.stay)
 }
 
 // takeCache begins a Run. What the processors know of a cache that another machine
