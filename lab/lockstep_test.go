@@ -3,7 +3,9 @@ package lab
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,6 +41,11 @@ type side struct {
 	// thousandth time into others that are new, and what they store to checked
 	// against what they say is dirty.
 	reloads bool
+	// freezes, if not 0, is after how many locksteps the whole machine is
+	// frozen and restored, each hundredth time by way of another that is made of
+	// what was frozen, and frozen in turn.
+	freezes int
+	vm      *VM
 
 	at      chan moment
 	goOn    chan bool // false: it is over
@@ -96,6 +103,49 @@ func (p *stepping) Wrote(base, size uint64) {
 		}
 	}
 	p.Processors.(interface{ Wrote(base, size uint64) }).Wrote(base, size)
+}
+
+// Save, Load and Cleaned pass on what a machine's snapshot needs.
+func (p *stepping) Save() ([]byte, error) { return p.Processors.(vmm.Saver).Save() }
+func (p *stepping) Load(b []byte) error   { return p.Processors.(vmm.Saver).Load(b) }
+func (p *stepping) Cleaned()              { p.Processors.(vmm.Saver).Cleaned() }
+
+// freeze freezes the machine and makes it that again. The NVDIMMs, which have
+// owners of their own, stay as they are.
+func (s *side) freeze() error {
+	m := s.vm.m
+	frozen, err := m.Freeze()
+	if err != nil {
+		return err
+	}
+	defer frozen.Close()
+	from := frozen
+	if s.steps%(100*s.freezes) == 0 {
+		config := s.vm.config()
+		config.Engine, config.Console = soft.Engine{}, io.Discard
+		other, err := frozen.Machine(config)
+		if err != nil {
+			return err
+		}
+		defer other.Close()
+		for _, r := range s.vm.regions() {
+			if err := other.AddMemory(r.Region); err != nil {
+				return err
+			}
+		}
+		if from, err = other.Freeze(); err != nil {
+			return err
+		}
+		defer from.Close()
+		was, err := frozen.Hash()
+		if err != nil {
+			return err
+		}
+		if is, err := from.Hash(); err != nil || is != was {
+			return fmt.Errorf("at %v a machine that was made of a snapshot is another (%v)", m.Clock(), err)
+		}
+	}
+	return m.Restore(from)
 }
 
 // reload saves the processors and loads what they were.
@@ -164,6 +214,13 @@ func (p *stepping) Run(ctx context.Context, deadline time.Duration) (vmm.Exit, e
 		if p.side.reloads {
 			if err := p.reload(); err != nil {
 				return 0, err
+			}
+		}
+		if p.side.freezes != 0 {
+			if p.side.steps++; p.side.steps%p.side.freezes == 0 {
+				if err := p.side.freeze(); err != nil {
+					return 0, err
+				}
 			}
 		}
 	}
@@ -272,6 +329,9 @@ func together(t *testing.T, sides []*side, do func(*side) error) {
 				for m := moments[i]; m != gone; m = <-s.at {
 					s.goOn <- false
 				}
+				if s.failed != nil && !errors.Is(s.failed, context.Canceled) {
+					t.Errorf("%s: %v", s.name, s.failed)
+				}
 			}
 			return
 		}
@@ -317,16 +377,22 @@ func (s *side) memory(line uint64) []byte {
 	return nil
 }
 
-// TestLockstep boots four machines, makes a namespace and runs programs that
+// TestLockstep boots five machines, makes a namespace and runs programs that
 // gcc and Go compiled, and powers off: on the interpreter with every store
-// seen, on the interpreter, compiled, and saved and loaded all the time. They agree all the while, and the
-// programs print what they print on the host.
+// seen, on the interpreter, compiled, with processors that are saved and loaded
+// all the time, and with the whole machine frozen and restored. They agree all
+// the while, and the programs print what they print on the host.
 //
-// NVLAB_LOCKSTEP=1 has two CPUs as well, and ten times the programs' rounds.
+// NVLAB_LOCKSTEP=1 has two CPUs as well, and ten times the programs' rounds; the
+// machine is frozen at every lockstep then, not at each hundredth.
 func TestLockstep(t *testing.T) {
 	vmExperiment(t) // builds the guest, or skips
 	if err := soft.Compiles(); err != nil {
 		require.Missing(t, "JIT", "there is nothing to compare the interpreter with: %v", err)
+	}
+	freezes := 100
+	if os.Getenv("NVLAB_LOCKSTEP") == "1" {
+		freezes = 1
 	}
 	paths := map[string]string{}
 	for _, p := range programs.All {
@@ -355,12 +421,13 @@ func TestLockstep(t *testing.T) {
 				{name: "the interpreter", Engine: soft.Engine{Interpreter: true}},
 				{name: "the compiler", Engine: soft.Engine{}},
 				{name: "the compiler, saved and loaded", Engine: soft.Engine{}, reloads: true},
+				{name: "the compiler, frozen and restored", Engine: soft.Engine{}, freezes: freezes},
 			}
 			machines := map[*side]*VM{}
 			for _, s := range sides {
 				v, _ := labelledVM(t, vmExperiment(t))
 				v.engine, v.opts.CPUs = s, c.cpus
-				machines[s] = v
+				machines[s], s.vm = v, v
 			}
 			together(t, sides, func(s *side) error {
 				v, ctx := machines[s], t.Context()
