@@ -98,11 +98,11 @@ func (p *point) edited(all bool, list []edit) (*choice, error) {
 		list := p.known[i].list
 		switch {
 		case e.torn == 0:
-			c.set(i, p.extreme(i, !all))
+			p.set(c, i, p.extreme(i, !all))
 		case e.torn >= len(list)-1:
 			return nil, fmt.Errorf("the line at %#x has %d contents", e.n*LineSize, len(list))
 		default:
-			c.set(i, &list[e.torn])
+			p.set(c, i, pick(e.torn))
 		}
 	}
 	return c, nil

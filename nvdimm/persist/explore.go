@@ -79,6 +79,7 @@ type point struct {
 	drawn   []content // in now
 	none    choice    // every line without its ops, and
 	every   choice    // with all of them, once somebody asked
+	ends    []ends    // of each line, once a state was chosen
 }
 
 func (r *replay) point() *point {
@@ -128,20 +129,51 @@ func (p *point) small() bool {
 }
 
 // choice is a content per line, and the number of the label's prefix. Lines are
-// changed by set only.
+// changed by put, end and set only.
 type choice struct {
-	lines []*content
+	lines []pick
 	sum   hash // of lines
 	tear  int
 }
 
-// set gives line i a content.
-func (c *choice) set(i int, to *content) {
-	if old := c.lines[i]; old != nil {
-		c.sum = c.sum.xor(old.hash)
+// pick is a content of a line: its place in the list of what the line may hold,
+// or of one that was drawn its place in point.drawn, inverted.
+type pick int32
+
+// ends are the first and the last content of a line's list.
+type ends struct {
+	hash [2]hash
+	last pick
+}
+
+// content is what a choice has line i hold.
+func (p *point) content(c *choice, i int) *content {
+	if k := c.lines[i]; k < 0 {
+		return &p.drawn[^k]
 	}
-	c.sum = c.sum.xor(to.hash)
+	return &p.known[i].list[c.lines[i]]
+}
+
+// put gives line i of a new choice a content.
+func (p *point) put(c *choice, i int, to pick) {
 	c.lines[i] = to
+	c.sum = c.sum.xor(p.content(c, i).hash)
+}
+
+// end gives line i of a new choice all its ops, or none.
+func (p *point) end(c *choice, i int, survive bool) {
+	e := &p.ends[i]
+	if survive {
+		c.lines[i], c.sum = e.last, c.sum.xor(e.hash[1])
+	} else {
+		c.lines[i], c.sum = 0, c.sum.xor(e.hash[0])
+	}
+}
+
+// set gives line i another content than it has.
+func (p *point) set(c *choice, i int, to pick) {
+	c.sum = c.sum.xor(p.content(c, i).hash)
+	p.put(c, i, to)
 }
 
 func (p *point) hash(c *choice) hash {
@@ -159,7 +191,7 @@ func (p *point) state(id string, x Reading, c *choice) *State {
 		s.At, s.Seq, s.PC, s.Process = e.what, e.Seq, e.PC, e.process
 	}
 	for i, l := range p.lines {
-		chosen := c.lines[i]
+		chosen := p.content(c, i)
 		s.changes = append(s.changes, change{l.medium.index, l.n, chosen.bytes})
 		kept, lost := l.divide(&chosen.kept)
 		s.Kept = append(s.Kept, p.live(l.report(kept))...)

@@ -22,18 +22,23 @@ func (p *point) choose(method rune, k int) *choice {
 		return c
 	case 'l':
 		c := p.all(true)
-		c.set(k, &p.known[k].list[0])
+		p.set(c, k, 0)
 		return c
 	}
 	return p.sample(k, method == 'p')
 }
 
-// choice is the one to make now, in place of the one before.
+// choice is the one to make now, in place of the one before. Each of its lines
+// has to be put.
 func (p *point) choice() *choice {
 	if p.now.lines == nil {
-		p.now.lines = make([]*content, len(p.lines))
+		p.now.lines = make([]pick, len(p.lines))
+		p.ends = make([]ends, len(p.lines))
+		for i, k := range p.known {
+			last := len(k.list) - 1
+			p.ends[i] = ends{[2]hash{k.list[0].hash, k.list[last].hash}, pick(last)}
+		}
 	}
-	clear(p.now.lines)
 	p.now.sum, p.now.tear, p.drawn = hash{}, 0, p.drawn[:0]
 	return &p.now
 }
@@ -42,29 +47,27 @@ func (p *point) choice() *choice {
 // that differ from it in a line or two are many, and should cost no more than
 // those lines.
 func (p *point) all(survive bool) *choice {
-	from := &p.none
+	c, from := p.choice(), &p.none
 	if survive {
 		from = &p.every
 	}
 	if from.lines == nil {
-		from.lines = make([]*content, len(p.lines))
+		from.lines = make([]pick, len(p.lines))
 		for i := range from.lines {
-			from.set(i, p.extreme(i, survive))
+			p.end(from, i, survive)
 		}
 	}
-	c := p.choice()
 	copy(c.lines, from.lines)
 	c.sum = from.sum
 	return c
 }
 
 // extreme is line i with all its ops, or with none.
-func (p *point) extreme(i int, survive bool) *content {
-	list := p.known[i].list
+func (p *point) extreme(i int, survive bool) pick {
 	if survive {
-		return &list[len(list)-1]
+		return p.ends[i].last
 	}
-	return &list[0]
+	return 0
 }
 
 // nth is state k of all, in mixed radix.
@@ -73,7 +76,7 @@ func (p *point) nth(k int) *choice {
 	c.tear, k = k%p.tears(), k/p.tears()
 	for i, l := range p.known {
 		n := len(l.list)
-		c.set(i, &l.list[k%n])
+		p.put(c, i, pick(k%n))
 		k /= n
 	}
 	return c
@@ -127,27 +130,27 @@ func (p *point) sample(k int, plain bool) *choice {
 		c := p.all(which == lostAlone)
 		at := p.byInterest()[n%len(p.lines)]
 		if n < len(p.lines) {
-			c.set(at, p.extreme(at, which == keptAlone))
+			p.set(c, at, p.extreme(at, which == keptAlone))
 			return c
 		}
 		// Each line had its turn: now they are torn, or two together.
-		if c.set(at, p.any(at, &g)); plain {
-			c.set(at, p.extreme(at, which == keptAlone))
+		if p.set(c, at, p.any(at, &g)); plain {
+			p.set(c, at, p.extreme(at, which == keptAlone))
 			other := int(g.below(uint64(len(p.lines))))
-			c.set(other, p.extreme(other, which == keptAlone))
+			p.set(c, other, p.extreme(other, which == keptAlone))
 		}
 		return c
 	case which == someLines && (plain || len(p.lines) > 1):
 		c := p.choice()
 		for i := range c.lines {
-			c.set(i, p.extreme(i, g.below(2) != 0))
+			p.end(c, i, g.below(2) != 0)
 		}
 		c.tear = int(g.below(uint64(p.tears())))
 		return c
 	}
 	c := p.choice()
 	for i := range c.lines {
-		c.set(i, p.any(i, &g))
+		p.put(c, i, p.any(i, &g))
 	}
 	c.tear = int(g.below(uint64(p.tears())))
 	return c
@@ -165,9 +168,9 @@ func (p *point) generator(k int) generator {
 const maxDrawn = 8
 
 // any is any content of line i.
-func (p *point) any(i int, g *generator) *content {
+func (p *point) any(i int, g *generator) pick {
 	if k := p.known[i]; k.whole {
-		return &k.list[g.below(uint64(len(k.list)))]
+		return pick(g.below(uint64(len(k.list))))
 	}
 	if p.crowded > maxDrawn && g.below(uint64(p.crowded)) >= maxDrawn {
 		return p.extreme(i, g.below(2) != 0)
@@ -176,9 +179,9 @@ func (p *point) any(i int, g *generator) *content {
 		p.drawn = make([]content, 0, len(p.lines))
 	}
 	p.drawn = p.drawn[:len(p.drawn)+1]
-	c := &p.drawn[len(p.drawn)-1]
-	p.lines[i].draw(p.known[i].units, g, c)
-	return c
+	at := len(p.drawn) - 1
+	p.lines[i].draw(p.known[i].units, g, &p.drawn[at])
+	return ^pick(at)
 }
 
 // byInterest orders the lines for a sample: those that were stored to since

@@ -33,7 +33,7 @@ func (v *View) Fresh(visit func(d *Medium, n uint64, visible []byte)) {
 // other contents or line.
 func (v *View) Undecided(visit func(d *Medium, n uint64, visible, left []byte, key uint64)) {
 	for i, l := range v.p.lines {
-		chosen := v.c.lines[i]
+		chosen := v.p.content(v.c, i)
 		visit(v.p.r.j.media[l.medium.index], l.n, l.medium.mem.Line(l.n), chosen.bytes[:], chosen.hash[0])
 	}
 }
