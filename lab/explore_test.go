@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"nvlab/nvdimm/persist"
 )
 
 // exploredVM is a VM with ext4 with DAX on its NVDIMM, and one file there.
@@ -57,7 +59,7 @@ func TestExplore(t *testing.T) {
 		}
 		return found
 	}
-	bad := func(answer string) bool { return strings.Contains(answer, "mount") }
+	bad := func(answer string) bool { return strings.HasPrefix(answer, "a\n") }
 	var ran []string
 	one := explored("one at a time", ExploreOptions{Depth: 1, Limit: 20, Workers: 1, Bad: bad, Ran: func(id string) { ran = append(ran, id) }})
 	if len(ran) != len(one.Leaves) {
@@ -75,6 +77,25 @@ func TestExplore(t *testing.T) {
 	}})
 	if !reflect.DeepEqual(one.Leaves, three.Leaves) || !reflect.DeepEqual(one.Minimal, three.Minimal) || one.Coverage() != three.Coverage() {
 		t.Errorf("one worker: %s, minimal %v; three: %s, minimal %v", one.Coverage(), one.Minimal, three.Coverage(), three.Minimal)
+	}
+	// What a state lost is said in the words of ext4.
+	kinds := map[string]bool{}
+	for s := range (&persist.Search{At: persist.AtFence, Limit: 60}).States(trace.Journal) {
+		why := trace.Explain(s)
+		for _, what := range []string{"ext4's inode ", "ext4's superblock", "ext4's group descriptor", "descriptor block of ext4's journal", "commit block of ext4's journal", "logged block in ext4's journal"} {
+			if strings.Contains(why, what) && !kinds[what] {
+				kinds[what] = true
+				t.Log(why)
+			}
+		}
+	}
+	for _, what := range []string{"ext4's inode ", "descriptor block of ext4's journal"} {
+		if !kinds[what] {
+			t.Errorf("no state lost %s; those that did lost %v", what, kinds)
+		}
+	}
+	if len(one.Minimal) != 1 {
+		t.Errorf("minimal states %v, want one of the answer that is bad", one.Minimal)
 	}
 	pruned := answers(one)
 	for text, id := range pruned {

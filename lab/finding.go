@@ -17,13 +17,9 @@ func (t *Trace) Describe(s *persist.State) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "crash state %s: the power failed ", s.ID)
 	if s.At == persist.AtEnd {
-		fmt.Fprintf(&b, "at the end of %s\n", t.command)
+		fmt.Fprintln(&b, t.when(s))
 	} else {
-		what := "a " + strings.ReplaceAll(s.At.String(), "_", " ")
-		if s.At == persist.AtOrder {
-			what = "what orders like a fence"
-		}
-		fmt.Fprintf(&b, "during %s, before %s%s, instruction %d\n", t.command, what, t.place(s.PC, s.Process), s.Seq)
+		fmt.Fprintf(&b, "during %s, %s, instruction %d\n", t.command, t.when(s), s.Seq)
 	}
 	if s.Torn >= 0 {
 		fmt.Fprintf(&b, "  torn: the label write, after %d bytes\n", s.Torn)
@@ -31,6 +27,17 @@ func (t *Trace) Describe(s *persist.State) string {
 	t.list(&b, "lost", s.Lost)
 	t.list(&b, "kept", s.Kept)
 	return b.String()
+}
+
+// when says when the power of a state fails.
+func (t *Trace) when(s *persist.State) string {
+	switch s.At {
+	case persist.AtEnd:
+		return "at the end of " + t.command
+	case persist.AtOrder:
+		return "before what orders like a fence" + t.place(s.PC, s.Process)
+	}
+	return "before a " + strings.ReplaceAll(s.At.String(), "_", " ") + t.place(s.PC, s.Process)
 }
 
 func (t *Trace) list(b *strings.Builder, word string, ops []persist.Op) {

@@ -273,7 +273,7 @@ func (e *exploring) one(o lab.ExploreOptions) (starlark.Value, error) {
 	}
 	var findings []starlark.Value
 	if why != "" {
-		report += "\n  finding: " + strings.ReplaceAll(why, "\n", "\n  ")
+		report += "\n  finding: " + strings.ReplaceAll(why, "\n", "\n  ") + "\n  " + e.x.t.Explain(s)
 		findings = append(findings, e.finding(at, at, answer, why))
 	}
 	e.c.thread.Print(e.c.thread, e.x.t.Describe(s)+report)
@@ -286,7 +286,7 @@ func (e *exploring) answer(at *state, text string, executions int, states starla
 }
 
 func (e *exploring) finding(at, minimal *state, answer, why string) starlark.Value {
-	return record(starlark.StringDict{"state": at, "answer": e.values[answer], "why": text(why), "minimal": minimal})
+	return record(starlark.StringDict{"state": at, "answer": e.values[answer], "why": text(why), "minimal": minimal, "explanation": text(e.x.t.Explain(minimal.s))})
 }
 
 func (e *exploring) result(at string, r *lab.Exploration) (starlark.Value, error) {
@@ -322,7 +322,7 @@ func (e *exploring) result(at string, r *lab.Exploration) (starlark.Value, error
 		}
 		findings = append(findings, e.finding(here, minimal, a.Text, why))
 		report.WriteString("\n  " + strings.ReplaceAll(why, "\n", "\n  "))
-		report.WriteString("\n  " + strings.ReplaceAll(minimal.explained(), "\n", "\n  "))
+		report.WriteString("\n  " + strings.ReplaceAll(minimal.explained(t), "\n", "\n  "))
 	}
 	told.Line = told.coverage() + told.counts()
 	if t.env.Explored != nil {
@@ -341,8 +341,12 @@ func exploration(states starlark.Int, executions int, exhaustive bool, answers, 
 }
 
 // explained says what of a state matters, and how to come to it.
-func (s *state) explained() string {
-	return strings.TrimSuffix(s.x.t.Describe(s.s), "\n")
+func (s *state) explained(t *T) string {
+	text := s.x.t.Explain(s.s)
+	if t.env.Repeat != nil {
+		text += "\n" + t.env.Repeat(t.name, s.s.ID)
+	}
+	return text
 }
 
 // abridgedText is an answer in a line of a report.

@@ -67,7 +67,7 @@ Recoveries run at several states at once, in any order: what recover takes from 
 
 With nvlab run --state=ID only the recovery at that state is run, and what it answers is shown; the result speaks for it alone.
 
-states is how many legal states the result speaks for; answers are structs of answer, executions, states and state, the plainest; findings of state, answer, why and minimal, a state with the same answer in which no store that is lost could survive and the answer be the same, the plainest first; exhaustive says whether all legal states, or all of up to depth deviations, are spoken for; report is the same as text.`,
+states is how many legal states the result speaks for; answers are structs of answer, executions, states and state, the plainest; findings of state, answer, why, minimal, a state with the same answer of whose lost lines none could survive and the answer be the same, and explanation, what it lost in a sentence, the plainest first; exhaustive says whether all legal states, or all of up to depth deviations, are spoken for; report is the same as text.`,
 		call: exploreTrace},
 	{name: "judge_btt", sig: `(*, at="fence", limit=None, seed=0, platform=None, policy="arch", clflush="amd", vector_atomicity=8)`, doc: `Judges, on the host, the crash states of namespaces that are in sector mode when the trace begins: the table must attach, every block must be in one place, and a sector must hold what it held at some time of the command, whole → struct(states, failed, findings); a finding is struct(state, why), and there are at most 100 of the failed. What was covered is printed.`,
 		call: judgeBy("judge_btt", (*lab.Trace).JudgeBTT)},

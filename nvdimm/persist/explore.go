@@ -377,6 +377,18 @@ func (j *Journal) Find(id string) (*State, error) {
 	return p.state(id, n.Reading, c), nil
 }
 
+// Everything is the state of the same event in which all stores survived.
+func (s *State) Everything() *State {
+	r := s.j.replayAs(s.reading)
+	for r.at < s.Event && r.more {
+		r.step()
+	}
+	p := r.point()
+	c := p.all(true)
+	c.tear = p.tears() - 1
+	return p.state("", s.reading, c)
+}
+
 // A Line is a line of a medium as a state leaves it.
 type Line struct {
 	Medium *Medium
