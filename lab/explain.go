@@ -33,8 +33,9 @@ func (t *Trace) Explain(s *persist.State) string {
 			namers[o.Medium] = t.namer(all, o.Medium)
 		}
 		g := group{namers[o.Medium].At(o.Offset), t.place(o.PC, o.Process), o.Why()}
-		if name, _, ok := strings.Cut(t.Symbol(o.PC), "+"); ok {
-			g.by = strings.Replace(g.by, t.Symbol(o.PC), name, 1)
+		at := t.Place(o.PC, o.Process)
+		if name, _, ok := strings.Cut(at, "+"); ok && !strings.Contains(at, "(") { // stores of a function are alike, wherever in it
+			g.by = strings.Replace(g.by, at, name, 1)
 		}
 		if g.what == "data" {
 			g.what = fmt.Sprintf("%s at %#x", t.id(o.Medium), o.Offset/persist.LineSize*persist.LineSize)
