@@ -250,15 +250,18 @@ func (f cover) covers(o *op) bool { return o.kind&observe.NonTemporal == 0 && o.
 func (l *line) reach(take func(*op) bool) {
 	switch l.medium.Platform {
 	case Hints:
+		any := false
 		for i := range l.ops {
 			if o := &l.ops[i]; take(o) && !o.accepted {
 				if o.kind&observe.NonTemporal != 0 && l.raced(o) {
 					l.medium.Raced++
 				}
-				o.accepted = true
+				o.accepted, any = true, true
 				o.mask, o.under = o.mask&^o.under, 0
-				l.medium.accepted[l] = true
 			}
+		}
+		if any {
+			l.medium.accepted[l] = true
 		}
 		l.known = nil
 	case Nothing:

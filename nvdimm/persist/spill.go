@@ -23,15 +23,13 @@ func (d *Medium) Drain(n int) { d.drains, d.most = true, n/LineSize*2*lineCost }
 func (d *Medium) spill() {
 	cost := d.cost()
 	if cost > d.most/2 {
-		lines := d.sorted()
-		newest := make([]uint64, len(lines))
-		for i, l := range lines {
-			newest[i] = l.newest()
+		lines, ids := make([]*line, 0, d.lines.n), make([]uint64, 0, d.lines.n)
+		for _, l := range d.lines.all() {
+			lines, ids = append(lines, l), append(ids, l.newest())
 		}
-		ids := slices.Clone(newest)
 		slices.Sort(ids)
-		for i, l := range lines {
-			if newest[i] > ids[len(ids)/2] {
+		for _, l := range lines {
+			if l.newest() > ids[len(ids)/2] {
 				continue
 			}
 			if d.drains {
