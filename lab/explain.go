@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"slices"
@@ -56,6 +57,32 @@ func (t *Trace) Explain(s *persist.State) string {
 		parts = append(parts, fmt.Sprintf("%s to %s%s (%s)", units.Count(count[g], "store"), g.what, g.by, g.why))
 	}
 	return fmt.Sprintf("It is enough to lose %s, when the power fails %s.", strings.Join(parts, "; "), when)
+}
+
+// Difference lists what a state leaves otherwise than it was before the command: a
+// line of text for each 64 bytes of an NVDIMM, with its id, the offset and the
+// bytes, and one for each label area.
+func (t *Trace) Difference(s *persist.State) []byte {
+	var b bytes.Buffer
+	lines, labels := s.Image()
+	for _, l := range lines {
+		var was [persist.LineSize]byte
+		off := l.N * persist.LineSize
+		if d := t.names[l.Medium]; d != nil {
+			if _, err := t.snapshots[d.backend].ReadAt(was[:], int64(off)); err != nil || was != l.Bytes {
+				fmt.Fprintf(&b, "%s %#x %x\n", d.ID(), off, l.Bytes)
+			}
+		}
+	}
+	for i, area := range labels {
+		d := t.areas[i]
+		was := make([]byte, len(area))
+		at := d.backend.Size() - d.LabelSize()
+		if _, err := t.snapshots[d.backend].ReadAt(was, int64(at)); err != nil || !bytes.Equal(was, area) {
+			fmt.Fprintf(&b, "%s %#x %x\n", d.ID(), at, area)
+		}
+	}
+	return b.Bytes()
 }
 
 func (t *Trace) id(m *persist.Medium) string {

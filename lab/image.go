@@ -24,6 +24,14 @@ type image struct {
 	agent  func() [32]byte           // hash of its pid 1
 }
 
+// Guest names the guest of the latest boot, "" before it.
+func (v *VM) Guest() string {
+	if v.image == nil {
+		return ""
+	}
+	return v.image.Name
+}
+
 // images are those that a run has used, so that the thousandth boot costs no
 // more than its own work. Kernels are kept parsed: they are read only.
 type images struct {

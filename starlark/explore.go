@@ -254,8 +254,8 @@ func (e *exploring) one(o lab.ExploreOptions) (starlark.Value, error) {
 		return exploration(starlark.MakeInt(0), 0, true, nil, nil, err.Error()), nil
 	}
 	at := &state{e.x, s}
-	if t.env.Shell != nil {
-		return nil, at.shell(t)
+	if t.env.Reached != nil {
+		return nil, at.reached(t)
 	}
 	at.looked(e.c)
 	answer, booted, err := e.x.t.Recover(e.c.ctx(), o, s, e.run)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -49,6 +50,9 @@ type File struct {
 
 	loader *Loader
 }
+
+// Sources are the paths of all files that were loaded so far, sorted.
+func (f *File) Sources() []string { return slices.Sorted(maps.Keys(f.loader.sources.files)) }
 
 // A Test is a top-level function of a scenario whose name starts with test_.
 type Test struct {

@@ -72,9 +72,9 @@ func (s *state) looked(c *call) {
 	}
 }
 
-// shell gives a shell in the VM at the state. The error that it returns ends the
+// reached does what the run wants at the state. The error that it returns ends the
 // test.
-func (s *state) shell(t *T) error {
+func (s *state) reached(t *T) error {
 	if v := s.x.vm.v; v.State() != lab.Off {
 		if err := v.Kill(); err != nil {
 			return err
@@ -83,8 +83,8 @@ func (s *state) shell(t *T) error {
 	if err := s.x.t.Apply(t.ctx, s.s); err != nil {
 		return err
 	}
-	if err := t.env.Shell(t.ctx, s.x.vm.v); err != nil {
+	if err := t.env.Reached(t.ctx, &Reached{t.name, s.x.vm.v, s.x.t, s.s}); err != nil {
 		return err
 	}
-	return &skipError{"the shell was left"}
+	return &skipError{"the crash state was reached"}
 }

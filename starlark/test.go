@@ -13,6 +13,7 @@ import (
 
 	"nvlab/lab"
 	"nvlab/nvdimm/explore"
+	"nvlab/nvdimm/persist"
 )
 
 // Env is what a test needs of the run it belongs to.
@@ -23,10 +24,11 @@ type Env struct {
 	Steps   uint64                          // a test may take; 0 is DefaultSteps
 	Repeat  func(test, state string) string // the command that runs a test again, with one crash state; may be nil
 	State   string                          // id of the one crash state to look at; "" for all
-	Shell   Shell                           // what to do at State instead, which ends the test; may be nil
-	Place   *Place                          // where the test is; may be nil
-	Inputs  *lab.Inputs                     // notes what the test takes from outside; may be nil
-	Shard   explore.Shard                   // what of each exploration is run; the zero value is all
+	// Reached is what to do at State instead, which ends the test; may be nil.
+	Reached func(context.Context, *Reached) error
+	Place   *Place        // where the test is; may be nil
+	Inputs  *lab.Inputs   // notes what the test takes from outside; may be nil
+	Shard   explore.Shard // what of each exploration is run; the zero value is all
 
 	// Exploring is told how explorations go on; nil if nobody wants to know. Tests
 	// that run in parallel call it at the same time.
@@ -35,9 +37,14 @@ type Env struct {
 	Explored func(Explored)
 }
 
-// A Shell is given a VM that is off, and whose NVDIMMs hold what a power failure
-// left.
-type Shell func(context.Context, *lab.VM) error
+// Reached is the crash state that the run asked for. The VM is off, and its
+// NVDIMMs hold what the power failure left.
+type Reached struct {
+	Test  string
+	VM    *lab.VM
+	Trace *lab.Trace
+	State *persist.State
+}
 
 // A Place is what a test is about, for somebody who waits for its end.
 type Place struct{ call atomic.Pointer[string] }

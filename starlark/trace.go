@@ -302,8 +302,8 @@ func (i *oneState) Next(p *starlark.Value) bool {
 		return false
 	}
 	at := &state{i.s.x, s}
-	if a := activityOf(i.s.thread); a.t.env.Shell != nil {
-		a.stop(at.shell(a.t)) // an iterator has no error of its own
+	if a := activityOf(i.s.thread); a.t.env.Reached != nil {
+		a.stop(at.reached(a.t)) // an iterator has no error of its own
 		return false
 	}
 	*p = at

@@ -5,6 +5,7 @@ import (
 	"context"
 	"flag"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -16,12 +17,13 @@ import (
 
 var runCommand = &command{
 	name:  "run",
-	args:  "[flags] FILE|DIR...",
+	args:  "[flags] FILE|DIR...|BUNDLE",
 	short: "run the tests of scenarios",
 	long: `Runs the tests of scenarios: files *.star, and those in folders. The first line
 says which engine runs the machines, and why. What a failed test leaves (console,
 kernel log, backends) is kept in a folder that is named, with the command that
-repeats the test.
+repeats the test. Of a bundle (nvlab bundle) the one crash state is shown, with the
+options that are in it.
 
 exit status:
     0  all tests passed
@@ -84,6 +86,13 @@ func init() {
 			return c.misused("%v", err)
 		}
 		o.Paths = files
+		if len(files) == 1 && filepath.Ext(files[0]) == nvrun.BundleExt {
+			done, err := unbundle(&o, files[0])
+			if err != nil {
+				return c.misused("%v", err)
+			}
+			defer done()
+		}
 		o.Cached = !isGiven(fs, "count")
 		return nvrun.Run(ctx, o)
 	}

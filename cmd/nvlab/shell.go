@@ -237,9 +237,9 @@ func (o *shellOptions) interact(ctx context.Context, dimms []shellDIMM) error {
 func (o *shellOptions) inTest(ctx context.Context, files []string) int {
 	return nvrun.Run(ctx, nvrun.Options{
 		Paths: files, Run: o.run, State: o.state, Parallel: 1, FailFast: true,
-		Shell: func(ctx context.Context, vm *lab.VM) error {
+		Reached: func(ctx context.Context, at *nvstar.Reached) error {
 			fmt.Fprintf(os.Stderr, "the guest boots from crash state %s; exit, Ctrl-D or Ctrl-A X leaves\n", o.state)
-			return connect(ctx, vm)
+			return connect(ctx, at.VM)
 		},
 		Engine: o.lab.Engine, Kernel: o.lab.Kernel, Release: o.lab.Release, Cache: o.lab.Cache, Agent: o.lab.Agent, Seed: o.vm.Seed, Cmdline: o.vm.Cmdline,
 		AllowPaths: []string{"/"}, Stdout: os.Stderr, Stderr: os.Stderr, Progress: progress(),

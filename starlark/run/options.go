@@ -3,6 +3,7 @@
 package run
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -29,11 +30,12 @@ const (
 type Options struct {
 	Paths []string // files, and folders to search for *.star
 
-	Run      string        // regular expressions for the levels of a name, joined by /
-	List     bool          // names only
-	State    string        // id of the one crash state to look at; "" for all
-	Shell    nvstar.Shell  // what to do there instead; nil for nothing
-	Shard    explore.Shard // the part of the tests, and of what they explore; the zero value is all
+	Run      string                                       // regular expressions for the levels of a name, joined by /
+	List     bool                                         // names only
+	State    string                                       // id of the one crash state to look at; "" for all
+	Reached  func(context.Context, *nvstar.Reached) error // what to do there instead; nil for nothing
+	Bundle   *Bundle                                      // to fill in there; nil for none
+	Shard    explore.Shard                                // the part of the tests, and of what they explore; the zero value is all
 	Verbose  bool
 	FailFast bool
 	Count    int    // runs of each test; 0 is 1

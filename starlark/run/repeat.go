@@ -27,15 +27,20 @@ func (o *Options) repeat(path, test, engine, state string) string {
 		add("--max-steps", fmt.Sprint(o.Steps))
 	}
 	add("--state", state)
-	levels := strings.Split(test, "/")
-	for i, level := range levels {
-		levels[i] = "^" + regexp.QuoteMeta(level) + "$"
-	}
-	args = append(args, "-run", strings.Join(levels, "/"), path)
+	args = append(args, "-run", exactly(test), path)
 	for i, a := range args {
 		args[i] = shellQuote(a)
 	}
 	return strings.Join(args, " ")
+}
+
+// exactly is the expression that takes a test alone.
+func exactly(test string) string {
+	levels := strings.Split(test, "/")
+	for i, level := range levels {
+		levels[i] = "^" + regexp.QuoteMeta(level) + "$"
+	}
+	return strings.Join(levels, "/")
 }
 
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)

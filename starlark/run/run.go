@@ -133,6 +133,16 @@ func (r *runner) run(ctx context.Context) error {
 	}
 	usesVM, tests := r.load(ctx, rng)
 	r.share()
+	if b := r.o.Bundle; b != nil {
+		if len(r.files) != 1 || r.files[0].file == nil {
+			r.worst(ExitUsage)
+			return errors.New("a bundle is of one scenario, which can be loaded")
+		}
+		if err := b.pack(r.files[0].path, r.files[0].file.Sources()); err != nil {
+			r.worst(ExitHost)
+			return err
+		}
+	}
 	if err := obeyed(); err != nil {
 		r.worst(ExitHost)
 		return err
@@ -541,7 +551,7 @@ func (r *runner) test(ctx context.Context, it *item) {
 		shard = r.o.Shard
 	}
 	w := &watcher{r: r, it: it}
-	outcome := r.runOrRecall(ctx, it, w, nvstar.Env{Lab: r.lab, Watcher: w, Verbose: r.o.Verbose, Steps: r.o.Steps, State: r.o.State, Shell: r.o.Shell, Place: &it.at, Shard: shard, Exploring: r.exploring.show, Explored: it.report.note,
+	outcome := r.runOrRecall(ctx, it, w, nvstar.Env{Lab: r.lab, Watcher: w, Verbose: r.o.Verbose, Steps: r.o.Steps, State: r.o.State, Reached: r.o.Reached, Place: &it.at, Shard: shard, Exploring: r.exploring.show, Explored: it.report.note,
 		Repeat: func(test, state string) string { return r.o.repeat(it.file.path, test, r.engine, state) }})
 	r.end(it, *outcome, func() {})
 }
