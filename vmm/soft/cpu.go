@@ -154,7 +154,7 @@ type cpuState struct {
 
 	cpl       uint8
 	shadow    bool // no interrupt before the next instruction (STI, MOV SS)
-	held      bool // no trap before the next instruction (MOV SS)
+	movSS     bool // MOV SS inhibits the trap before the next instruction
 	halted    bool
 	parked    bool // halted until the mailbox wakes it
 	long      bool // CS is 64-bit code

@@ -60,7 +60,7 @@ func (c *cpu) complete(done bool) {
 		return
 	}
 	c.rip = c.next
-	if c.debug != 0 && !c.held {
+	if c.debug != 0 && !c.movSS {
 		c.trap()
 	}
 }
@@ -68,9 +68,9 @@ func (c *cpu) complete(done bool) {
 // stepOne fetches, decodes and executes the instruction at c.rip.
 func (c *cpu) stepOne() {
 	step := c.flags&flagTF != 0
-	held := c.held
-	c.shadow, c.held = false, false
-	if !held && c.breakpointHere() {
+	inhibited := c.movSS
+	c.shadow, c.movSS = false, false
+	if !inhibited && c.breakpointHere() {
 		c.now++
 		c.deliver()
 		return

@@ -138,7 +138,7 @@ func (o *oracle) load(c *cpu, s *native.State, x *trial) {
 	c.long = !x.e.in32
 	c.setCPL(x.cpl)
 	c.rip = o.runner.Addr()
-	c.halted, c.shadow, c.held = false, false, false
+	c.halted, c.shadow, c.movSS = false, false, false
 	c.p.tripleFault, c.p.stopping = false, false
 }
 

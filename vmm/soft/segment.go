@@ -142,7 +142,7 @@ func execMovToSeg(c *cpu, in *inst) bool {
 	}
 	if n == segSS {
 		c.inhibit()
-		c.held = true
+		c.movSS = true
 	}
 	return true
 }
@@ -180,7 +180,7 @@ func execPopSeg(c *cpu, in *inst) bool {
 	c.r[rSP] = c.r[rSP]&^mask | (c.r[rSP]+uint64(in.size))&mask
 	if n == segSS {
 		c.inhibit()
-		c.held = true
+		c.movSS = true
 	}
 	return true
 }

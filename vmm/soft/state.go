@@ -24,7 +24,7 @@ type State struct {
 	Retired   uint64 // instructions
 	Delivered uint64 // exceptions and interrupts
 
-	Halted, Parked, Shadow, Held, NMI, NMIMasked bool
+	Halted, Parked, Shadow, MOVSS, NMI, NMIMasked bool
 
 	Segment   [6]segment // ES, CS, SS, DS, FS, GS
 	LDTR, TR  segment
@@ -53,7 +53,7 @@ func (c *cpu) state() State {
 		CR0: c.cr0, CR2: c.cr2, CR3: c.cr3, CR4: c.cr4, EFER: c.efer, DR: c.dr,
 		FSBase: c.r[slotFS], GSBase: c.r[slotGS], CPL: c.cpl,
 		Clock: c.now, Retired: c.now - c.idle, Delivered: c.delivered,
-		Halted: c.halted, Parked: c.parked, Shadow: c.shadow, Held: c.held, NMI: c.nmi, NMIMasked: c.nmiMasked,
+		Halted: c.halted, Parked: c.parked, Shadow: c.shadow, MOVSS: c.movSS, NMI: c.nmi, NMIMasked: c.nmiMasked,
 		Segment: c.seg, LDTR: c.ldtr, TR: c.tr, GDTR: c.gdt, IDT: c.idt,
 		XMM: [16]fp.Vec(c.fpu.xmm[:]), MXCSR: c.fpu.mxcsr, X87: c.fpu.x87,
 		MSR: c.msr, TSCOffset: c.tscOffset, RNG: c.rng, APIC: c.apic.apicState,
