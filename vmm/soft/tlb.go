@@ -40,9 +40,16 @@ type tlbSet struct {
 	meta   [tlbSize]tlbMeta
 	filled []uint16 // indexes that may hold something
 	users  []uint16 // indexes that may hold what SMAP guards
-	listed [tlbSize]bool
+	locals []uint16 // indexes that may hold what is not global
+	listed [tlbSize]uint8
 	large  uint64 // a bit per 2 MiB of address space mod 64: tlbLarge there
 }
+
+// Bits of tlbSet.listed.
+const (
+	inFilled = 1 << iota
+	inLocals
+)
 
 func (s *tlbSet) drop(i uint16) {
 	e := &s.fast[i]
@@ -53,24 +60,37 @@ func (s *tlbSet) drop(i uint16) {
 func (s *tlbSet) reset() {
 	for i := range s.fast {
 		s.drop(uint16(i))
-		s.listed[i] = false
+		s.listed[i] = 0
 	}
 	s.filled = s.filled[:0]
+	s.locals = s.locals[:0]
 	s.users = s.users[:0]
 	s.large = 0
 }
 
 // flush forgets all entries, or all but the global ones.
 func (s *tlbSet) flush(keepGlobal bool) {
+	locals := s.locals
+	s.locals = s.locals[:0]
+	if keepGlobal && len(locals) < len(s.filled)/2 {
+		for _, i := range locals {
+			s.listed[i] &^= inLocals
+			if s.meta[i].pa&tlbGlobal == 0 {
+				s.drop(i)
+			}
+		}
+		return
+	}
 	kept := s.filled[:0]
 	var large uint64
 	for _, i := range s.filled {
 		m := &s.meta[i]
 		if m.vtag == noTag {
-			s.listed[i] = false
+			s.listed[i] = 0
 			continue
 		}
 		if keepGlobal && m.pa&tlbGlobal != 0 {
+			s.listed[i] = inFilled
 			kept = append(kept, i)
 			if m.pa&tlbLarge != 0 {
 				large |= 1 << (m.vtag >> 21 & 63)
@@ -78,7 +98,7 @@ func (s *tlbSet) flush(keepGlobal bool) {
 			continue
 		}
 		s.drop(i)
-		s.listed[i] = false
+		s.listed[i] = 0
 	}
 	s.filled = kept
 	s.large = large
@@ -115,9 +135,13 @@ func (c *cpu) fill(set int, va, pa, flags uint64, kind access) {
 	}
 	i := uint16(va >> pageShift & (tlbSize - 1))
 	e, m := &s.fast[i], &s.meta[i]
-	if !s.listed[i] {
-		s.listed[i] = true
+	if s.listed[i]&inFilled == 0 {
+		s.listed[i] |= inFilled
 		s.filled = append(s.filled, i)
+	}
+	if flags&tlbGlobal == 0 && s.listed[i]&inLocals == 0 {
+		s.listed[i] |= inLocals
+		s.locals = append(s.locals, i)
 	}
 	if flags&tlbUser != 0 {
 		if len(s.users) == tlbSize {
