@@ -38,7 +38,7 @@ type step struct{ name, command string }
 
 // scenarios run on the nested KVM as they are; the rest of them in a full run.
 var scenarios = []string{
-	"quickstart.star", "labels.star", "persistence.star", "capabilities.star", "smp.star", "document/hotplug.star",
+	"quickstart.star", "labels.star", "persistence.star", "capabilities.star", "smp.star", "document/hotplug.star", "machine/slots.star", "machine/e820.star",
 }
 
 func steps(t *testing.T) []step {
@@ -57,7 +57,7 @@ func steps(t *testing.T) []step {
 	}
 	names := slices.Clone(scenarios)
 	if os.Getenv("NVLAB_NESTED") == full {
-		for _, dir := range []string{"document", "beyond"} {
+		for _, dir := range []string{"document", "beyond", "machine"} {
 			files, err := filepath.Glob("../scenarios/" + dir + "/*.star")
 			if err != nil || len(files) == 0 {
 				t.Fatalf("scenarios/%s: %d files, %v", dir, len(files), err)

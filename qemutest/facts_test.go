@@ -29,7 +29,8 @@ echo "== list"; ndctl list -DRNBvv
 echo "== idle"; ndctl list -DRNBivv
 echo "== iomem"; grep -iE 'persistent|namespace|dax|pmem' /proc/iomem
 echo "== acpi"; grep -sH '' /sys/bus/acpi/devices/ACPI0012:00/path /sys/bus/acpi/devices/ACPI0012:00/device:*/path /sys/bus/acpi/devices/ACPI0012:00/device:*/adr
-echo "== nodes"; grep -sH '' /sys/devices/system/node/possible /sys/devices/system/node/online /sys/devices/system/node/has_memory
+echo "== nodes"; grep -sH '' /sys/devices/system/node/possible /sys/devices/system/node/online /sys/devices/system/node/has_memory /sys/devices/system/node/node*/cpulist /sys/devices/system/node/node*/distance /sys/devices/system/node/node*/access0/initiators/*
+echo "== memory"; grep -sH '' /sys/bus/acpi/devices/PNP0C80:*/status; cd /sys/devices/system; grep -sH '' memory/memory3[2-9]/* memory/memory[4-9]?/*; ls -d node/node*/memory3[2-9] node/node*/memory[4-9]? 2>/dev/null; cd /
 echo "== block"; grep -sH '' /sys/block/pmem*/ro /sys/block/pmem*/size /sys/block/pmem*/dax/write_cache /sys/block/pmem*/queue/dax /sys/block/pmem*/queue/logical_block_size
 echo "== dmesg"; dmesg | grep -iE 'nfit|nvdimm|pmem|nd_|btt|dax|NVDR|region[0-9]|ACPI.*(error|exception|warning)'
 `
@@ -57,7 +58,7 @@ func collect(s side) (facts, error) {
 			return nil, fmt.Errorf("ndctl list in section %s: %w", name, err)
 		}
 	}
-	for _, name := range []string{"sysfs", "acpi", "nodes", "block"} {
+	for _, name := range []string{"sysfs", "acpi", "nodes", "memory", "block"} {
 		for line := range strings.Lines(n.canonical(sections[name])) {
 			file, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
 			if strings.Contains(file, "ACPI0012") {
@@ -97,6 +98,9 @@ func (f facts) add(name, line string) {
 func (f facts) addMessages(text string) {
 	for line := range strings.Lines(text) {
 		line = regexp.MustCompile(`^\[[ .0-9]*\] `).ReplaceAllString(strings.TrimSpace(line), "")
+		if strings.Contains(line, "ommand line: ") {
+			continue // each machine's own, and the scenario's
+		}
 		name := "dmesg"
 		if at := regexp.MustCompile(`@\d+`).FindString(line); at != "" {
 			name += at

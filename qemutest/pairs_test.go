@@ -14,6 +14,12 @@ func file(size, labelSize uint64) DIMM {
 
 func ram(size, labelSize uint64) DIMM { return DIMM{Size: size, LabelSize: labelSize} }
 
+func memory(size uint64) DIMM { return DIMM{RAM: true, Size: size} }
+
+// online puts the RAM of slots to use.
+const online = `
+	cd /sys/devices/system/memory; for b in memory3[2-9] memory[4-9]?; do [ -d $b ] && grep -q offline $b/state && echo online > $b/state; done; cd /`
+
 func (d DIMM) with(change func(*DIMM)) DIMM {
 	change(&d)
 	return d
@@ -100,6 +106,47 @@ var pairs = []pair{
 		{name: "devdax becomes system RAM", dimm: file(512*mib, 128*kib), script: `
 			init 1.2; make 1 -m devdax; try daxctl reconfigure-device -m system-ram -N dax0.0; dmesg | grep kmem
 			grep -H '' /sys/devices/system/node/node*/memory*/state | sort | tail -n 3`},
+	}},
+	{name: "memmap", options: Options{Memory: 768 * mib, Append: "memmap=128M!256M memmap=64M!448M memmap=64M!512M memmap=64M!576M memmap=32M%128M-1+0xefffffff"}, rows: []configuration{
+		{name: "a range of RAM", none: true},
+		{name: "a range with sectors", none: true, script: "try ndctl create-namespace -f -e namespace0.0 -m sector -u $(uuid 1)"},
+		{name: "a range as devdax", none: true, script: "try ndctl create-namespace -f -e namespace1.0 -m devdax -u $(uuid 1)"},
+		{name: "a range as fsdax, its map within", none: true, script: "try ndctl create-namespace -f -e namespace2.0 -m fsdax -M dev -u $(uuid 1)"},
+		{name: "soft-reserved memory", none: true, script: "try daxctl list -RD; grep -A2 -i soft /proc/iomem"},
+	}},
+	{name: "memmap above 4 GiB beside an NVDIMM", options: Options{Machine: "q35", Memory: 3328 * mib, Slots: 1, MaxMem: 16 << 30, Append: "memmap=64M!1G memmap=32M!4G"}, rows: []configuration{
+		{name: "the NVDIMM", dimm: file(64*mib, 128*kib).with(func(d *DIMM) { d.Addr = 8 << 30 }), script: "init 1.2; make 1 -m raw -s 16M"},
+		{name: "the ranges", none: true, script: "try ndctl list -BRN -b e820"},
+	}},
+	{name: "RAM in slots", options: machine(7, "cpu"), rows: []configuration{
+		{name: "RAM that is there at boot", dimm: memory(128 * mib), script: online},
+		{name: "an NVDIMM beside it", dimm: file(64*mib, 128*kib), script: "init 1.2; make 1 -m fsdax -s 32M"},
+		{name: "RAM in a slot of its own choice, at an address", dimm: memory(128 * mib).with(func(d *DIMM) { d.Slot, d.Addr = slot(6), 6<<30 })},
+		{name: "RAM that is hot-plugged", dimm: memory(256 * mib), hot: true, script: online},
+		{name: "an NVDIMM that is hot-plugged behind it", dimm: file(64*mib, 128*kib).with(func(d *DIMM) { d.Addr = 7 << 30 }), hot: true, script: "init 1.2; make 1 -m raw -s 16M"},
+	}},
+	{name: "two sockets", options: Options{Memory: 512 * mib, CPUs: 2, Slots: 4, MaxMem: 8 << 30, NUMA: []Node{
+		{Memory: 256 * mib, CPU: 0, Distances: []int{10, 21, 17}},
+		{Memory: 256 * mib, CPU: 1, Distances: []int{21, 10, 28}},
+		{CPU: -1, Distances: []int{17, 28, 10}},
+	}}, rows: []configuration{
+		{name: "an NVDIMM on the second", dimm: file(64*mib, 128*kib).with(func(d *DIMM) { d.Node = 1 }), script: "init 1.2; make 1 -m raw -s 16M"},
+		{name: "an NVDIMM on a node without processors", dimm: file(64*mib, 0).with(func(d *DIMM) { d.Node = 2 })},
+		{name: "RAM on the second", dimm: memory(128 * mib).with(func(d *DIMM) { d.Node = 1 }), script: online},
+		{name: "RAM that is hot-plugged on the first", dimm: memory(128 * mib), hot: true},
+	}},
+	{name: "two sockets without distances", options: Options{Memory: 512 * mib, CPUs: 2, Slots: 2, MaxMem: 8 << 30, NUMA: []Node{
+		{Memory: 384 * mib, CPU: 1}, {Memory: 128 * mib, CPU: 0},
+	}}, rows: []configuration{
+		{name: "an NVDIMM on the first", dimm: ram(64*mib, 0)},
+		{name: "an NVDIMM that is hot-plugged on the second", dimm: ram(64*mib, 0).with(func(d *DIMM) { d.Node = 1 }), hot: true},
+	}},
+	{name: "latencies and bandwidths", options: Options{Memory: 512 * mib, CPUs: 2, Slots: 2, MaxMem: 8 << 30, NUMA: []Node{
+		{Memory: 256 * mib, CPU: 0, Latency: []int{80, 140}, Bandwidth: []int{10240, 5120}},
+		{Memory: 256 * mib, CPU: 1, Latency: []int{140, 80}, Bandwidth: []int{5120, 10240}},
+	}}, rows: []configuration{
+		{name: "an NVDIMM on the second", dimm: ram(64*mib, 0).with(func(d *DIMM) { d.Node = 1 })},
+		{name: "RAM on the first", dimm: memory(128 * mib), script: online},
 	}},
 	{name: "many", options: machine(26, "cpu"), rows: many(25)},
 	{name: "q35", options: Options{Machine: "q35", Memory: 512 * mib, Slots: 1, MaxMem: 4 << 30}, rows: []configuration{

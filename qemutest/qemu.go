@@ -3,6 +3,7 @@ package qemutest
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -19,15 +20,28 @@ type Options struct {
 	Slots          int
 	MaxMem         uint64 // bytes of RAM and NVDIMMs
 	Persistence    string // nvdimm-persistence: "cpu", "mem-ctrl" or ""
-	Nodes          int    // NUMA nodes; 0 for a machine without NUMA
+	Nodes          int    // NUMA nodes, all but the first of them empty; 0 for a machine without NUMA
+	NUMA           []Node // instead of Nodes
+	CPUs           int    // 0 is 1
+	Append         string // to the kernel's command line
 	DIMMs          []DIMM
 
 	// Files opens what the guest's agent asks for by name; see proto.Client.
 	Files func(name string) (io.Reader, error)
 }
 
-// A DIMM is a backend with the -device nvdimm on it.
+// A Node is what is on a NUMA node.
+type Node struct {
+	Memory    uint64 // bytes
+	CPU       int    // its one CPU; -1 for none
+	Distances []int  // to each node; nil for none
+	Latency   []int  // nanoseconds, from each node with a CPU; nil for none
+	Bandwidth []int  // MiB/s, likewise
+}
+
+// A DIMM is a backend with the -device nvdimm on it, or the -device pc-dimm.
 type DIMM struct {
+	RAM       bool // pc-dimm
 	ID        string
 	Path      string // of the backend's file; "" for memory-backend-ram
 	Size      uint64 // bytes
@@ -56,11 +70,14 @@ func (o *Options) args() []string {
 	if o.MaxMem > 0 {
 		memory += fmt.Sprintf(",slots=%d,maxmem=%dM", o.Slots, o.MaxMem>>20)
 	}
+	if slices.ContainsFunc(o.NUMA, func(n Node) bool { return n.Latency != nil }) {
+		machine += ",hmat=on"
+	}
 	args := []string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		// The processor with all that TCG knows: its kernel's copies and hashes
 		// are the quickest.
-		"-machine", machine, "-cpu", "max", "-smp", "1", "-m", memory,
+		"-machine", machine, "-cpu", "max", "-smp", fmt.Sprint(max(o.CPUs, 1)), "-m", memory,
 		"-kernel", o.Kernel, "-initrd", o.Initrd, "-append", o.Cmdline,
 	}
 	for n := range o.Nodes {
@@ -71,8 +88,44 @@ func (o *Options) args() []string {
 		}
 		args = append(args, "-numa", node)
 	}
+	args = append(args, o.numa()...)
 	for _, d := range o.DIMMs {
 		args = append(args, "-object", keyValues(d.backend()), "-device", keyValues(d.device()))
+	}
+	return args
+}
+
+// numa are the nodes, their distances, latencies and bandwidths.
+func (o *Options) numa() (args []string) {
+	for i, n := range o.NUMA {
+		node := fmt.Sprintf("node,nodeid=%d", i)
+		if n.Memory > 0 {
+			args = append(args, "-object", fmt.Sprintf("memory-backend-ram,id=ram%d,size=%dM", i, n.Memory>>20))
+			node += fmt.Sprintf(",memdev=ram%d", i)
+		}
+		if n.CPU >= 0 {
+			node += fmt.Sprintf(",cpus=%d", n.CPU)
+		}
+		if n.Latency != nil && n.CPU >= 0 {
+			node += fmt.Sprintf(",initiator=%d", i)
+		}
+		args = append(args, "-numa", node)
+	}
+	for i, n := range o.NUMA {
+		for to, d := range n.Distances {
+			args = append(args, "-numa", fmt.Sprintf("dist,src=%d,dst=%d,val=%d", i, to, d))
+		}
+		initiator := 0
+		for from, f := range o.NUMA {
+			if n.Latency == nil || f.CPU < 0 {
+				continue
+			}
+			lb := fmt.Sprintf("hmat-lb,initiator=%d,target=%d,hierarchy=memory", from, i)
+			args = append(args,
+				"-numa", fmt.Sprintf("%s,data-type=access-latency,latency=%d", lb, n.Latency[initiator]),
+				"-numa", fmt.Sprintf("%s,data-type=access-bandwidth,bandwidth=%dM", lb, n.Bandwidth[initiator]))
+			initiator++
+		}
 	}
 	return args
 }
@@ -103,7 +156,7 @@ func (d *DIMM) backend() []property {
 
 // device are the options of the device; the first is its driver.
 func (d *DIMM) device() []property {
-	list := []property{{"driver", "nvdimm"}, {"id", d.ID}, {"memdev", d.memdev()}}
+	list := []property{{"driver", d.driver()}, {"id", d.ID}, {"memdev", d.memdev()}}
 	if d.LabelSize != 0 {
 		list = append(list, property{"label-size", d.LabelSize})
 	}
@@ -123,6 +176,13 @@ func (d *DIMM) device() []property {
 		list = append(list, property{"uuid", d.UUID})
 	}
 	return list
+}
+
+func (d *DIMM) driver() string {
+	if d.RAM {
+		return "pc-dimm"
+	}
+	return "nvdimm"
 }
 
 // keyValues is the form of the command line: the value of the first property,

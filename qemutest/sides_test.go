@@ -37,6 +37,9 @@ func startQEMU(ctx context.Context, o Options, dir string) (side, error) {
 		return nil, err
 	}
 	o.Kernel, o.Initrd, o.Cmdline = cmp.Or(g.VmlinuxPath, g.KernelPath), g.initrd, qemuCmdline
+	if o.Append != "" {
+		o.Cmdline += " nvlab.modules=nd_e820,dax_hmem " + o.Append
+	}
 	o.Files = g.Kept().Open
 	dimms := o.DIMMs
 	o.DIMMs = nil
@@ -89,6 +92,10 @@ func startNvlab(ctx context.Context, o Options, dir string) (side, error) {
 func (s *ours) start(o Options) (err error) {
 	var v lab.VMOptions
 	v.Memory, v.Slots, v.MaxMem, v.Persistence, v.Engine = o.Memory, o.Slots, o.MaxMem, o.Persistence, "soft"
+	v.Cmdline, v.CPUs = o.Append, o.CPUs
+	for _, n := range o.NUMA {
+		v.NUMA = append(v.NUMA, n.ours())
+	}
 	if s.vm, err = s.x.VM(v); err != nil {
 		return err
 	}
@@ -100,7 +107,28 @@ func (s *ours) start(o Options) (err error) {
 	return s.vm.Boot(s.ctx, lab.DefaultTimeout)
 }
 
+// ours is the node as nvlab has it.
+func (n Node) ours() lab.NUMANode {
+	o := lab.NUMANode{Memory: n.Memory, Distances: n.Distances}
+	if n.CPU >= 0 {
+		o.CPUs = []int{n.CPU}
+	}
+	for i, ns := range n.Latency {
+		o.Latency = append(o.Latency, uint64(ns))
+		o.Bandwidth = append(o.Bandwidth, uint64(n.Bandwidth[i])<<20)
+	}
+	return o
+}
+
 func (s *ours) Plug(d DIMM) error {
+	if d.RAM {
+		o := lab.MemoryOptions{Size: d.Size, ID: d.ID, Slot: d.Slot, Node: d.Node}
+		if d.Addr != 0 {
+			o.Addr = &d.Addr
+		}
+		_, err := s.vm.PlugMemory(o)
+		return err
+	}
 	b, err := s.backend(d)
 	if err != nil {
 		return err
