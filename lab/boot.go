@@ -183,6 +183,7 @@ func (v *VM) config() vmm.Config {
 		Date:    Epoch,
 		Console: &v.console,
 		PCI:     v.hasPCIe(), PhysBits: v.opts.PhysBits, Slots: v.opts.Slots,
+		PMEM: v.pmem(), FlushPMEM: v.flushPMEM,
 
 		MachineCheck: v.opts.MachineCheck,
 	}

@@ -47,9 +47,12 @@ func (v *VM) hasPCIe() bool {
 
 // modulesNeeded are the guest's drivers of what only some machines have: of
 // memory that the command line or the firmware set aside.
-func (v *VM) modulesNeeded() []string {
+func (v *VM) modulesNeeded() (list []string) {
 	if v.hasPCIe() {
-		return []string{"nd_e820", "dax_hmem"}
+		list = append(list, "nd_e820", "dax_hmem")
 	}
-	return nil
+	if len(v.root.PMEM()) > 0 {
+		list = append(list, "virtio_pmem")
+	}
+	return list
 }

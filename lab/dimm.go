@@ -2,6 +2,7 @@ package lab
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -20,6 +21,7 @@ type PlugOptions struct {
 	Node      int
 	Addr      *uint64 // guest-physical; nil for the lowest that is free
 	UUID      string
+	Virtio    bool   // -device virtio-pmem
 	Regions   int    // equal parts; 0 is 1
 	Family    string // whose _DSM it speaks: "intel", "msft", "hyperv", "hpe1"; "" for labels only
 	nvdimm.Identity
@@ -47,6 +49,8 @@ func (v *VM) Plug(o PlugOptions) (*NVDIMM, error) {
 		return nil, fmt.Errorf("the backend belongs to another test")
 	case v.state == Crashed:
 		return nil, &StateError{State: Crashed, Next: StepKill}
+	case o.Virtio && v.state == Running:
+		return nil, errors.New("a virtio-pmem device cannot be hot-plugged yet: plug it before boot")
 	}
 	var family *firmware.Family
 	if o.Family != "" {
@@ -57,7 +61,7 @@ func (v *VM) Plug(o PlugOptions) (*NVDIMM, error) {
 	}
 	d, err := v.root.Plug(nvdimm.PlugConfig{
 		Backend: o.Backend.b, Family: family, ID: o.ID, LabelSize: o.LabelSize, Unarmed: o.Unarmed, Slot: o.Slot,
-		Node: o.Node, Addr: o.Addr, UUID: o.UUID, Regions: o.Regions, Identity: o.Identity, Nodes: v.nodes,
+		Node: o.Node, Addr: o.Addr, UUID: o.UUID, Virtio: o.Virtio, Regions: o.Regions, Identity: o.Identity, Nodes: v.nodes,
 	})
 	if err != nil {
 		return nil, err
@@ -160,4 +164,27 @@ func (v *VM) Interleave(dimms []*NVDIMM, line uint64) error {
 		list = append(list, d.DIMM)
 	}
 	return v.root.Interleave(list, line)
+}
+
+// pmem is where the virtio-pmem devices have their memory.
+func (v *VM) pmem() (list []vmm.Range) {
+	for _, d := range v.root.PMEM() {
+		list = append(list, vmm.Range{Base: d.Addr(), Size: d.Size()})
+	}
+	return list
+}
+
+// flushPMEM is a guest's flush request: what it stored is on the medium when the
+// guest is answered.
+func (v *VM) flushPMEM(i int) bool {
+	list := v.root.PMEM()
+	if i >= len(list) {
+		return false
+	}
+	if err := list[i].Backend().Sync(); err != nil {
+		v.lose(err)
+		return false
+	}
+	v.power.Flushed(list[i])
+	return true
 }

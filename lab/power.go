@@ -112,7 +112,7 @@ func (v *VM) unseen() error {
 // store to a flush hint, because single stores are not seen.
 func (v *VM) FallsBack(keep persist.Keep) (why string, ok bool) {
 	err := v.unseen()
-	if err == nil || keep != persist.KeepNone || v.opts.FlushHints == 0 {
+	if err == nil || keep != persist.KeepNone || v.opts.FlushHints == 0 && len(v.root.PMEM()) == 0 {
 		return "", false
 	}
 	return fmt.Sprintf("%v: each NVDIMM goes back to what it held at the latest store to one of its flush hints, and label areas stay as they are", err), true
@@ -155,7 +155,7 @@ func (v *VM) PowerCutOn(c PowerCut) error {
 		return &StateError{State: Crashed, Next: StepRevive}
 	case c.NVDIMM != nil && c.NVDIMM.vm != v:
 		return fmt.Errorf("nvdimm %q is plugged into another VM", c.NVDIMM.ID())
-	case c.Event == EventFlushHint && v.opts.FlushHints == 0:
+	case c.Event == EventFlushHint && v.opts.FlushHints == 0 && len(v.root.PMEM()) == 0:
 		return &option.Error{Err: errors.New("the VM has no flush hints"), Option: "flush_hints", Want: 1}
 	case c.Event == EventFence && (c.NVDIMM != nil || c.Offset != 0 || c.Length != nil):
 		return errors.New("a fence concerns no particular bytes: leave nvdimm, offset and length out")

@@ -187,10 +187,10 @@ func (v *VM) on() error {
 
 // A MemoryDevice is a line of QEMU's query-memory-devices.
 type MemoryDevice struct {
-	Type       string // "nvdimm", or "dimm" for RAM
+	Type       string // "nvdimm", "virtio-pmem", or "dimm" for RAM
 	ID         string
 	Addr       uint64 // guest-physical
-	Slot, Node int
+	Slot, Node int    // slot -1 of virtio-pmem, which is in none
 	Size       uint64 // bytes, without the label area
 	HotPlugged bool
 }
@@ -202,7 +202,11 @@ func (v *VM) MemoryDevices() []MemoryDevice {
 		list = append(list, MemoryDevice{Type: "dimm", ID: m.ID, Addr: m.Addr, Slot: m.Slot, Node: m.Node, Size: m.Size, HotPlugged: m.HotPlugged})
 	}
 	for _, d := range v.dimms {
-		list = append(list, MemoryDevice{Type: "nvdimm", ID: d.ID(), Addr: d.Addr(), Slot: d.Slot(), Node: d.Node(), Size: d.Size(), HotPlugged: d.hotPlugged})
+		kind, slot := "nvdimm", d.Slot()
+		if d.Virtio() {
+			kind, slot = "virtio-pmem", -1
+		}
+		list = append(list, MemoryDevice{Type: kind, ID: d.ID(), Addr: d.Addr(), Slot: slot, Node: d.Node(), Size: d.Size(), HotPlugged: d.hotPlugged})
 	}
 	slices.SortFunc(list, func(a, b MemoryDevice) int { return cmp.Compare(a.Slot, b.Slot) })
 	return list

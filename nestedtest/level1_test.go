@@ -88,7 +88,7 @@ func newLevel1(t *testing.T, dir, script string) *level1 {
 	for _, name := range []string{"bytes.star", "snapshots.star"} {
 		add("scenarios/"+name, 0o644, "testdata/"+name)
 	}
-	for _, pattern := range []string{"*.star", "document/*.star", "beyond/*.star"} {
+	for _, pattern := range []string{"*.star", "document/*.star", "beyond/*.star", "machine/*.star"} {
 		files, err := filepath.Glob("../scenarios/" + pattern)
 		if err != nil {
 			t.Fatal(err)

@@ -24,6 +24,7 @@ type DIMM struct {
 	unarmed   bool
 	node      int
 	uuid      string
+	virtio    bool // a virtio-pmem device, which is in no slot and no NFIT
 	identity  identity
 	regions   int  // that the memory is divided into, at least 1
 	set       *set // nil unless interleaved
@@ -59,6 +60,10 @@ func (d *DIMM) LabelSize() uint64 { return d.labelSize }
 
 // Unarmed says that the guest is told not to count on persistence.
 func (d *DIMM) Unarmed() bool { return d.unarmed }
+
+// Virtio says that it is a virtio-pmem device: what the guest stored is durable
+// once it asked for that.
+func (d *DIMM) Virtio() bool { return d.virtio }
 
 // Node is the NUMA node, as the proximity domain of the tables.
 func (d *DIMM) Node() int { return d.node }

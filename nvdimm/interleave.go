@@ -40,6 +40,8 @@ func (r *Root) Interleave(dimms []*DIMM, line uint64) error {
 			return fmt.Errorf("DIMM %s is given twice", d.id)
 		case d.set != nil:
 			return fmt.Errorf("DIMM %s is in an interleave set already", d.id)
+		case d.virtio:
+			return fmt.Errorf("%s is a virtio-pmem device: an interleave set is of NVDIMMs", d.id)
 		case d.regions > 1:
 			return fmt.Errorf("DIMM %s has %d regions: one of an interleave set has 1", d.id, d.regions)
 		case d.size != first.size:

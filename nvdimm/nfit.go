@@ -14,6 +14,9 @@ var oem = acpi.Header{OEMID: "NVLAB", OEMTableID: "NVDIMM", OEMRevision: 1, Crea
 func (r *Root) structures() []acpi.NFITStructure {
 	var list []acpi.NFITStructure
 	for _, d := range r.dimms {
+		if d.virtio {
+			continue
+		}
 		list = append(list, d.structures()...)
 		if hint := r.hintStructure(d); hint != nil {
 			list = append(list, hint)
@@ -31,7 +34,7 @@ func (r *Root) structures() []acpi.NFITStructure {
 // NFIT is the firmware interface table of the DIMMs plugged now; nil if there
 // are none, as a machine then has no such table.
 func (r *Root) NFIT() []byte {
-	if len(r.dimms) == 0 {
+	if len(r.dimms) == len(r.PMEM()) {
 		return nil
 	}
 	return acpi.NFIT{Header: oem, Structures: r.structures()}.Encode()

@@ -22,6 +22,7 @@ type PlugConfig struct {
 	Addr      *uint64          // guest-physical; nil or 0 for the lowest that is free
 	UUID      string           // kept, and without effect, as in QEMU on x86
 	Regions   int              // equal parts that the guest sees as regions of their own; 0 is 1
+	Virtio    bool             // a virtio-pmem device: no slot, labels or regions
 	Family    *firmware.Family // whose _DSM it speaks; nil for labels only
 	Identity
 
@@ -32,7 +33,7 @@ type PlugConfig struct {
 
 // Plug adds a DIMM. One that is refused leaves no trace.
 func (r *Root) Plug(c PlugConfig) (*DIMM, error) {
-	if !r.config.Enabled {
+	if !r.config.Enabled && !c.Virtio {
 		return nil, &option.Error{Err: errors.New("nvdimm is not enabled: missing 'nvdimm' in '-M'"), Option: "nvdimm", Want: true}
 	}
 	if c.Backend == nil {
@@ -58,10 +59,15 @@ func (r *Root) Plug(c PlugConfig) (*DIMM, error) {
 		return nil, fmt.Errorf("family=%q, label_size=0: a running machine's empty slots have methods for labels, and Linux takes a DIMM that has them and no labels for a broken one: label_size is at least %s", f.Name, units.Size(MinLabelSize))
 	}
 	slot, err := r.chooseSlot(c.Slot)
+	kind := "nvdimm"
+	if c.Virtio {
+		kind = "virtio"
+		slot, err = r.choosePMEM()
+	}
 	if err != nil {
 		return nil, err
 	}
-	id, err := r.chooseID("nvdimm", c.ID, slot)
+	id, err := r.chooseID(kind, c.ID, slot)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +83,7 @@ func (r *Root) Plug(c PlugConfig) (*DIMM, error) {
 	}
 	d := &DIMM{
 		id: id, slot: slot, backend: c.Backend, addr: addr, size: size, labelSize: c.LabelSize,
-		unarmed: c.Unarmed, node: c.Node, uuid: c.UUID, identity: c.Identity.of(slot), regions: max(c.Regions, 1),
+		unarmed: c.Unarmed, node: c.Node, uuid: c.UUID, virtio: c.Virtio, identity: c.Identity.of(slot), regions: max(c.Regions, 1),
 		family: c.Family, management: firmware.NewState(),
 	}
 	if err := c.Backend.SetLabelSize(c.LabelSize); err != nil {
@@ -170,7 +176,9 @@ func (r *Root) chooseSlot(want *int) (int, error) {
 		free[i] = true
 	}
 	for _, d := range r.dimms {
-		free[d.slot] = false
+		if !d.virtio {
+			free[d.slot] = false
+		}
 	}
 	for _, m := range r.memory {
 		free[m.Slot] = false
@@ -193,6 +201,30 @@ func (r *Root) chooseSlot(want *int) (int, error) {
 		return 0, fmt.Errorf("no free slots available: all %d are taken; make the machine with more slots", len(free))
 	}
 	return lowest, nil
+}
+
+// MaxPMEM is how many virtio-pmem devices there are at most.
+const MaxPMEM = 8
+
+// choosePMEM is the number of a virtio-pmem device, which is in no slot: behind
+// those of all slots.
+func (r *Root) choosePMEM() (int, error) {
+	for n := maxSlots; n < maxSlots+MaxPMEM; n++ {
+		if !slices.ContainsFunc(r.dimms, func(d *DIMM) bool { return d.slot == n }) {
+			return n, nil
+		}
+	}
+	return 0, fmt.Errorf("all %d virtio-pmem devices of a machine are there", MaxPMEM)
+}
+
+// PMEM lists the virtio-pmem devices, in their order.
+func (r *Root) PMEM() (list []*DIMM) {
+	for _, d := range r.dimms {
+		if d.virtio {
+			list = append(list, d)
+		}
+	}
+	return list
 }
 
 // chooseID checks a name as QEMU does (util/id.c, id_wellformed).

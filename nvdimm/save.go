@@ -32,6 +32,7 @@ type DIMMState struct {
 	Unarmed    bool
 	Node       int
 	UUID       string
+	Virtio     bool
 	Identity   identity
 	Regions    int
 	State      State
@@ -55,7 +56,7 @@ func (r *Root) Save() *RootState {
 	for _, d := range r.dimms {
 		s.DIMMs = append(s.DIMMs, DIMMState{
 			ID: d.id, Slot: d.slot, Addr: d.addr, Size: d.size, LabelSize: d.labelSize, Unarmed: d.unarmed, Node: d.node,
-			UUID: d.uuid, Identity: d.identity, Regions: d.regions, State: d.state, Next: d.next, HintWrites: d.hints.writes.Load(),
+			UUID: d.uuid, Virtio: d.virtio, Identity: d.identity, Regions: d.regions, State: d.state, Next: d.next, HintWrites: d.hints.writes.Load(),
 			Family: d.familyName(), Management: d.management, Unsaved: d.unsaved, Ringing: d.ringing,
 		})
 		if d.set != nil && d.position() == 0 {
@@ -81,7 +82,7 @@ func (r *Root) Load(s *RootState, backends map[int]*backend.Backend) error {
 		o := &s.DIMMs[i]
 		b := backends[o.Slot]
 		switch {
-		case o.Slot < 0 || o.Slot >= r.config.Slots:
+		case o.Slot < 0 || o.Virtio != (o.Slot >= maxSlots) || !o.Virtio && o.Slot >= r.config.Slots || o.Slot >= maxSlots+MaxPMEM:
 			return fmt.Errorf("a state with a DIMM in slot %d: the machine has %d slots", o.Slot, r.config.Slots)
 		case b == nil:
 			return fmt.Errorf("a state with DIMM %s in slot %d: there is no backend for it", o.ID, o.Slot)
@@ -111,6 +112,7 @@ func (r *Root) Load(s *RootState, backends map[int]*backend.Backend) error {
 	for i, d := range dimms {
 		o := &s.DIMMs[i]
 		d.id, d.slot, d.addr, d.size, d.labelSize, d.unarmed, d.node = o.ID, o.Slot, o.Addr, o.Size, o.LabelSize, o.Unarmed, o.Node
+		d.virtio = o.Virtio
 		d.uuid, d.identity, d.regions, d.state, d.next = o.UUID, o.Identity, o.Regions, o.State, o.Next
 		d.hints.writes.Store(o.HintWrites)
 		d.family, _ = familyOf(o.Family)

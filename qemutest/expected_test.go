@@ -25,7 +25,8 @@ func (e expectation) matches(pair string, d difference) bool {
 var expected = []expectation{
 	{`.*`, `nfit/OEM`, "each table names its maker", "Tables name their maker."},
 	{`.*`, `dmesg: ACPI: (NFIT|SSDT|Reserving NFIT) .*`, "each firmware puts its tables where it likes; the byte code is of each one's own making", "Tables and byte code are of nvlab's own making"},
-	{`labels|backends|sizes|nodes|packed`, `nfit/order`, "QEMU lists DIMMs in the order of a hash table, nvlab by slot", "DIMMs stand in slot order in the NFIT"},
+	{`labels|backends|sizes|nodes|packed|RAM in slots|two sockets`, `nfit/order`, "QEMU lists DIMMs in the order of a hash table, nvlab by slot", "DIMMs stand in slot order in the NFIT"},
+	{`memmap above.*`, `memory/.*|nodes/.*`, "each chipset goes on from 4 GiB with another part of RAM", "RAM goes on from 4 GiB behind the first 3 GiB."},
 	{`packed`, `.*@2.*|iomem`, "QEMU packs DIMMs, and Linux refuses fsdax behind one of an odd size; nvlab puts each at a multiple of 16 MiB", "An address that nvlab chooses is a multiple of 16 MiB."},
 }
 

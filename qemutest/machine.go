@@ -188,13 +188,18 @@ type MemoryDevice struct {
 
 // MemoryDevices lists what is plugged.
 func (m *Machine) MemoryDevices() ([]MemoryDevice, error) {
-	var list []struct{ Data MemoryDevice }
+	var list []struct {
+		Type string
+		Data MemoryDevice
+	}
 	if err := m.qmp.command("query-memory-devices", nil, &list); err != nil {
 		return nil, err
 	}
 	var devices []MemoryDevice
 	for _, d := range list {
-		devices = append(devices, d.Data)
+		if d.Type != "virtio-pmem" { // which is in no slot
+			devices = append(devices, d.Data)
+		}
 	}
 	return devices, nil
 }

@@ -31,6 +31,8 @@ func machine(slots int, persistence string) Options {
 
 func slot(n int) *int { return &n }
 
+var virtio = func(d *DIMM) { d.Virtio = true }
+
 var unarmed = func(d *DIMM) { d.Unarmed = true }
 
 var pairs = []pair{
@@ -121,9 +123,9 @@ var pairs = []pair{
 	{name: "RAM in slots", options: machine(7, "cpu"), rows: []configuration{
 		{name: "RAM that is there at boot", dimm: memory(128 * mib), script: online},
 		{name: "an NVDIMM beside it", dimm: file(64*mib, 128*kib), script: "init 1.2; make 1 -m fsdax -s 32M"},
-		{name: "RAM in a slot of its own choice, at an address", dimm: memory(128 * mib).with(func(d *DIMM) { d.Slot, d.Addr = slot(6), 6<<30 })},
 		{name: "RAM that is hot-plugged", dimm: memory(256 * mib), hot: true, script: online},
 		{name: "an NVDIMM that is hot-plugged behind it", dimm: file(64*mib, 128*kib).with(func(d *DIMM) { d.Addr = 7 << 30 }), hot: true, script: "init 1.2; make 1 -m raw -s 16M"},
+		{name: "RAM in a slot of its own choice, at an address", dimm: memory(128 * mib).with(func(d *DIMM) { d.Slot, d.Addr = slot(6), 6<<30 })},
 	}},
 	{name: "two sockets", options: Options{Memory: 512 * mib, CPUs: 2, Slots: 4, MaxMem: 8 << 30, NUMA: []Node{
 		{Memory: 256 * mib, CPU: 0, Distances: []int{10, 21, 17}},
@@ -147,6 +149,10 @@ var pairs = []pair{
 	}}, rows: []configuration{
 		{name: "an NVDIMM on the second", dimm: ram(64*mib, 0).with(func(d *DIMM) { d.Node = 1 })},
 		{name: "RAM on the first", dimm: memory(128 * mib), script: online},
+	}},
+	{name: "virtio-pmem", options: Options{Memory: 256 * mib, MaxMem: 4 << 30, Append: "loglevel=7"}, rows: []configuration{
+		{name: "a device on a file", dimm: file(64*mib, 0).with(virtio), script: "try ndctl create-namespace -f -e namespace0.0 -m fsdax -u $(uuid 1); grep -H '' /sys/block/pmem0/dax/write_cache"},
+		{name: "another one with sectors", dimm: file(32*mib, 0).with(virtio), script: "try ndctl create-namespace -f -e namespace1.0 -m sector -u $(uuid 1); try dd if=/dev/zero of=/dev/pmem0 bs=4096 count=1 conv=fsync"},
 	}},
 	{name: "many", options: machine(26, "cpu"), rows: many(25)},
 	{name: "q35", options: Options{Machine: "q35", Memory: 512 * mib, Slots: 1, MaxMem: 4 << 30}, rows: []configuration{

@@ -42,6 +42,7 @@ type Node struct {
 // A DIMM is a backend with the -device nvdimm on it, or the -device pc-dimm.
 type DIMM struct {
 	RAM       bool // pc-dimm
+	Virtio    bool // virtio-pmem-pci
 	ID        string
 	Path      string // of the backend's file; "" for memory-backend-ram
 	Size      uint64 // bytes
@@ -169,7 +170,10 @@ func (d *DIMM) device() []property {
 	if d.Node != 0 {
 		list = append(list, property{"node", d.Node})
 	}
-	if d.Addr != 0 {
+	switch {
+	case d.Addr != 0 && d.Virtio:
+		list = append(list, property{"memaddr", d.Addr})
+	case d.Addr != 0:
 		list = append(list, property{"addr", d.Addr})
 	}
 	if d.UUID != "" {
@@ -179,6 +183,9 @@ func (d *DIMM) device() []property {
 }
 
 func (d *DIMM) driver() string {
+	if d.Virtio {
+		return "virtio-pmem-pci"
+	}
 	if d.RAM {
 		return "pc-dimm"
 	}

@@ -38,7 +38,7 @@ func startQEMU(ctx context.Context, o Options, dir string) (side, error) {
 	}
 	o.Kernel, o.Initrd, o.Cmdline = cmp.Or(g.VmlinuxPath, g.KernelPath), g.initrd, qemuCmdline
 	if o.Append != "" {
-		o.Cmdline += " nvlab.modules=nd_e820,dax_hmem " + o.Append
+		o.Cmdline += " nvlab.modules=nd_e820,dax_hmem,virtio_pmem " + o.Append
 	}
 	o.Files = g.Kept().Open
 	dimms := o.DIMMs
@@ -139,6 +139,9 @@ func (s *ours) Plug(d DIMM) error {
 	if d.Addr != 0 {
 		o.Addr = &d.Addr
 	}
+	if d.Virtio {
+		o = lab.PlugOptions{Backend: b, ID: d.ID, Addr: o.Addr, Virtio: true}
+	}
 	_, err = s.vm.Plug(o)
 	return err
 }
@@ -160,6 +163,9 @@ func (s *ours) Run(command string) (status int, stdout, stderr string, err error
 
 func (s *ours) MemoryDevices() (list []MemoryDevice, err error) {
 	for _, d := range s.vm.MemoryDevices() {
+		if d.Type == "virtio-pmem" {
+			continue
+		}
 		list = append(list, MemoryDevice{ID: d.ID, Addr: d.Addr, Size: d.Size, Slot: d.Slot, Node: d.Node, HotPlugged: d.HotPlugged})
 	}
 	return list, nil

@@ -60,6 +60,23 @@ func plugMemory(c *call, v *vm) (starlark.Value, error) {
 	return &memoryDevice{v, m, c.paste("vm.plug_memory")}, nil
 }
 
+// plugVirtio is vm.plug_virtio_pmem.
+func plugVirtio(c *call, v *vm) (starlark.Value, error) {
+	b := handleArg[*backend](c, "backend", "backend")
+	o := lab.PlugOptions{ID: c.text("id"), Addr: c.optionalSize("addr"), Virtio: true}
+	if c.err != nil {
+		return nil, c.err
+	}
+	o.Backend = b.b
+	d, err := v.v.Plug(o)
+	if err != nil {
+		return nil, err
+	}
+	h := &dimm{v, d, b, c.paste("vm.plug_virtio_pmem")}
+	v.dimms = append(v.dimms, h)
+	return h, nil
+}
+
 // memoryArg is the id of the memory device that an argument is, or names.
 func memoryArg(c *call, name string) (id string, ok bool) {
 	switch v := c.value(name).(type) {

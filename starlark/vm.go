@@ -45,6 +45,11 @@ family: whose _DSM the DIMM speaks, "intel", "msft", "hyperv" or "hpe1"; None is
 
 size: a multiple of 2 MiB. slot: the lowest free one if None. node: its NUMA node; one that the guest did not boot with cannot be hot-plugged. addr: its guest-physical address, a multiple of 2 MiB.`,
 		call: plugMemory},
+	{name: "plug_virtio_pmem", sig: `(*, backend, id=None, addr=None)`,
+		doc: `Plugs a virtio-pmem device before boot (-device virtio-pmem) → nvdimm. It takes no slot and has no label, but counts towards maxmem. What the guest stored is durable once it asked for a flush, as fsync does, and whether or not it flushed its caches; without, nothing of it is sure. That request is the event "flush_hint" of power cuts and traces.
+
+addr: its guest-physical address, a multiple of the backend's align.`,
+		call: plugVirtio},
 	{name: "unplug", sig: `(nvdimm, *, timeout="60s")`,
 		doc: `Takes an NVDIMM out of a VM that is off; a VM that is on refuses, as QEMU does. nvdimm may be a memory_device, or the id of one, as well: a guest that runs is asked to let it go (an eject request), and if it does not that is an error and the memory stays.`,
 		call: func(c *call, v *vm) (starlark.Value, error) {
@@ -230,7 +235,7 @@ A shell's exit status is that of its last command: "false; echo x" and "false | 
 			return listOf(structures, nfitStructure), nil
 		}},
 	{name: "memory_devices", sig: `()`,
-		doc: `What is plugged, as QEMU's query-memory-devices tells it: a list of struct(type, id, addr, slot, node, size, hotplugged) by slot. type is "nvdimm", or "dimm" for RAM; size is without the label area.`,
+		doc: `What is plugged, as QEMU's query-memory-devices tells it: a list of struct(type, id, addr, slot, node, size, hotplugged) by slot. type is "nvdimm", "dimm" for RAM, or "virtio-pmem", whose slot is -1; size is without the label area.`,
 		call: func(c *call, v *vm) (starlark.Value, error) {
 			return listOf(v.v.MemoryDevices(), func(d lab.MemoryDevice) starlark.Value {
 				return record(starlark.StringDict{

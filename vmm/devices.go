@@ -3,6 +3,7 @@ package vmm
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 
 	vconsole "nvlab/vmm/device/console"
 	"nvlab/vmm/device/entropy"
@@ -10,6 +11,7 @@ import (
 	"nvlab/vmm/device/ioapic"
 	"nvlab/vmm/device/memhp"
 	"nvlab/vmm/device/pci"
+	"nvlab/vmm/device/pmem"
 	"nvlab/vmm/device/rtc"
 	"nvlab/vmm/device/serial"
 	"nvlab/vmm/device/virtio"
@@ -26,6 +28,7 @@ type devices struct {
 	transports [virtioDevices]*virtio.Device // of channel and entropy
 	pci        *pci.Complex
 	slots      *memhp.Controller
+	pmem       []*virtio.Device // as Config.PMEM
 }
 
 // addDevices makes the machine's devices.
@@ -44,7 +47,12 @@ func (m *Machine) addDevices(cfg Config) {
 
 	d.channel, d.transports[0] = vconsole.New(channelName, m.ram, m.line(pinVirtio), m.Attention)
 	d.entropy, d.transports[1] = entropy.New([32]byte(derive(cfg.Seed, "entropy")), m.ram, m.line(pinVirtio+1))
-	for i, dev := range d.transports {
+	for i, at := range cfg.PMEM {
+		flush := func() bool { return cfg.FlushPMEM(i) }
+		d.pmem = append(d.pmem, pmem.New(at.Base, at.Size, flush, m.ram, m.line(virtioPin(virtioDevices+i))))
+	}
+	m.pmem = slices.Clone(cfg.PMEM)
+	for i, dev := range append(d.transports[:], d.pmem...) {
 		m.ownMMIO(virtioBase+uint64(i)*virtioStep, virtioStep, dev)
 	}
 	if cfg.Slots > 0 {

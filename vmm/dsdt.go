@@ -29,7 +29,7 @@ func dsdt(virtio int, events []Event, slots int, pci bool) ([]byte, error) {
 			aml.Name("_UID", aml.Int(i)),
 			aml.Name("_CRS", aml.ResourceTemplate(
 				aml.Memory32Fixed{ReadWrite: true, Base: uint32(virtioBase + i*virtioStep), Length: virtioStep},
-				aml.Interrupt{Consumer: true, Numbers: []uint32{uint32(pinVirtio + i)}},
+				aml.Interrupt{Consumer: true, Numbers: []uint32{uint32(virtioPin(i))}},
 			)),
 		))
 	}

@@ -57,7 +57,7 @@ const (
 const (
 	pinSerial = 4
 	pinEvents = 9
-	pinVirtio = 16 // and the next for the next device
+	pinVirtio = 16 // and the next for the next device, see virtioPin
 )
 
 // A Range is a part of the guest-physical address space.
@@ -140,5 +140,18 @@ func CheckMemory(n uint64, physBits int) error {
 	return nil
 }
 
-// virtioDevices is the number of virtio-mmio devices: channel and entropy.
+// virtioDevices is the number of virtio-mmio devices that every machine has:
+// channel and entropy.
 const virtioDevices = 2
+
+// MaxPMEM is how many virtio-pmem devices a machine has at most.
+const MaxPMEM = 8
+
+// virtioPin is the pin of a virtio-mmio device: up to 19, where those of PCI
+// begin, and then those that ISA devices have elsewhere.
+func virtioPin(i int) int {
+	if i < pinPCI-pinVirtio {
+		return pinVirtio + i
+	}
+	return pinEvents + 1 + i - (pinPCI - pinVirtio)
+}

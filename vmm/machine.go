@@ -31,6 +31,13 @@ type Config struct {
 	// Slots is how many slots for RAM there are, 0 to 256, see PlugRAM.
 	Slots int
 
+	// PMEM is where virtio-pmem devices have their memory, which their owner
+	// adds, at most 8 of them. FlushPMEM has what was stored to that of one be
+	// durable, and says whether it is; it runs within Run, and may call Attention
+	// only.
+	PMEM      []Range
+	FlushPMEM func(i int) bool
+
 	// PhysBits is how many bits a physical address has, 36 to 52; 0 means 40.
 	PhysBits int
 
@@ -69,6 +76,7 @@ type Machine struct {
 	engine Engine
 	procs  Processors
 	events []Event
+	pmem   []Range
 	tables [][]byte
 	ram    *RAM
 
@@ -131,6 +139,9 @@ func (cfg *Config) check() error {
 	}
 	if cfg.CPUs < 0 || cfg.CPUs > maxCPUs {
 		return fmt.Errorf("%d CPUs: want 1 to %d", cfg.CPUs, maxCPUs)
+	}
+	if len(cfg.PMEM) > MaxPMEM || len(cfg.PMEM) > 0 && cfg.FlushPMEM == nil {
+		return fmt.Errorf("%d virtio-pmem devices: at most %d, and what flushes them", len(cfg.PMEM), MaxPMEM)
 	}
 	if cfg.Slots < 0 || cfg.Slots > MaxSlots {
 		return fmt.Errorf("%d memory slots: want 0 to %d", cfg.Slots, MaxSlots)

@@ -167,9 +167,9 @@ func (p *randomProcessors) step(r *rand.Rand) {
 	case 10:
 		p.store(0x1_0000_0000+uint64(r.IntN(1<<16)), []byte{byte(r.Uint32())})
 	case 11:
-		p.setUp(uint64(r.IntN(2)), r)
+		p.setUp(uint64(r.IntN(3)), r)
 	case 12, 13:
-		p.buffer(uint64(r.IntN(2)), uint64(r.IntN(6)), r)
+		p.buffer(uint64(r.IntN(3)), uint64(r.IntN(6)), r)
 	default:
 		dev := virtioPage + uint64(r.IntN(2))*0x1000
 		p.see(p.bus.MMIORead(dev+0x60, 4))
@@ -217,9 +217,13 @@ func (p *randomProcessors) buffer(n, queue uint64, r *rand.Rand) {
 		message := []byte{1, 0, 0, 0, byte([]int{0, 3, 6}[r.IntN(3)]), 0, 1, 0}
 		p.store(data, message)
 	}
+	length := uint32(8 + r.IntN(100))
+	if n == 2 { // a request of virtio-pmem
+		flags, length, queue, at = 0, 4, 0, rings(n, 0)
+	}
 	var desc [16]byte
 	binary.LittleEndian.PutUint64(desc[:], data)
-	binary.LittleEndian.PutUint32(desc[8:], uint32(8+r.IntN(100)))
+	binary.LittleEndian.PutUint32(desc[8:], length)
 	binary.LittleEndian.PutUint16(desc[12:], flags)
 	p.store(at+slot*16, desc[:])
 	p.store(at+0x404+slot*2, []byte{byte(slot), 0})

@@ -45,6 +45,8 @@ type Saved struct {
 	Entropy    entropy.State
 	Transports [virtioDevices]virtio.State // of channel and entropy
 	PCI        *pci.State                  // nil of a machine without a PCI bus
+	PMEM       []Range                     // of virtio-pmem devices
+	Requests   []virtio.State              // their transports
 	Slots      memhp.State                 // none of a machine without memory slots
 }
 
@@ -79,6 +81,10 @@ func (m *Machine) save() (*Saved, error) {
 	for i, t := range d.transports {
 		s.Transports[i] = t.State.Clone()
 	}
+	s.PMEM = m.pmem
+	for _, t := range d.pmem {
+		s.Requests = append(s.Requests, t.State.Clone())
+	}
 	if d.slots != nil {
 		s.Slots = d.slots.State.Clone()
 	}
@@ -98,6 +104,11 @@ func (m *Machine) load(s *Saved) error {
 	for i, t := range d.transports {
 		if got, want := len(s.Transports[i].Queues), len(t.Queues); got != want {
 			return fmt.Errorf("virtio device %d with %d queues: want %d", i, got, want)
+		}
+	}
+	for i, t := range d.pmem {
+		if len(s.Requests) != len(d.pmem) || len(s.Requests[i].Queues) != len(t.Queues) {
+			return errors.New("a snapshot with other virtio-pmem devices")
 		}
 	}
 	if (s.PCI != nil) != (d.pci != nil) || d.pci != nil && len(s.PCI.Spaces) != len(d.pci.Spaces) {
@@ -121,6 +132,9 @@ func (m *Machine) load(s *Saved) error {
 	}
 	if d.pci != nil {
 		d.pci.State = s.PCI.Clone()
+	}
+	for i, t := range d.pmem {
+		t.State = s.Requests[i].Clone()
 	}
 	if d.slots != nil {
 		d.slots.State = s.Slots.Clone()

@@ -108,6 +108,9 @@ func (m *Machine) fits(s *Snapshot) error {
 	if err := s.of(m.engine.Name(), m.layout.memory(), m.cpus, m.slots(), m.layout, m.events); err != nil {
 		return err
 	}
+	if !slices.Equal(s.Saved.PMEM, m.pmem) {
+		return fmt.Errorf("a snapshot of a machine with virtio-pmem at %v: this one has %v", s.Saved.PMEM, m.pmem)
+	}
 	for i, r := range m.layout.ram() {
 		if err := m.ram.part(r.Base).mem.CanRestore(s.RAM[i]); err != nil {
 			return fmt.Errorf("a snapshot of a stranger: %w", err)
@@ -222,6 +225,7 @@ func (s *Snapshot) machine(cfg Config) (_ *Machine, err error) {
 		return nil, err
 	}
 	seed := cfg.Seed
+	cfg.PMEM = s.Saved.PMEM
 	cfg.Seed, cfg.Date = s.Saved.Seed, s.Saved.RTC.Date
 	ram, err := s.fork()
 	if err != nil {

@@ -30,7 +30,8 @@ type randomMachine struct {
 }
 
 func randomConfig() vmm.Config {
-	return vmm.Config{Memory: 32 << 20, Engine: randomEngine{}, Seed: 7, PCI: true, Slots: 3, Events: []vmm.Event{{Path: `\_SB.A`, Value: 0x80}}}
+	return vmm.Config{Memory: 32 << 20, Engine: randomEngine{}, Seed: 7, PCI: true, Slots: 3,
+		PMEM: []vmm.Range{{Base: 16 << 30, Size: 1 << 16}}, FlushPMEM: func(int) bool { return true }, Events: []vmm.Event{{Path: `\_SB.A`, Value: 0x80}}}
 }
 
 func newRandomMachine(t testing.TB) *randomMachine {

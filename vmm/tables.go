@@ -13,7 +13,7 @@ var oem = acpi.Header{OEMID: "NVLAB", OEMTableID: "NVLAB", OEMRevision: 1, Creat
 // placeTables writes the machine's own ACPI tables and others, and returns the
 // address of the RSDP.
 func (m *Machine) placeTables(others [][]byte) (rsdp uint64, err error) {
-	code, err := dsdt(virtioDevices, m.events, m.slots(), m.devices.pci != nil)
+	code, err := dsdt(virtioDevices+len(m.pmem), m.events, m.slots(), m.devices.pci != nil)
 	if err != nil {
 		return 0, fmt.Errorf("DSDT: %w", err)
 	}

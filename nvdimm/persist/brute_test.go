@@ -35,6 +35,7 @@ const (
 	eadr
 	hints
 	nothing
+	requests
 )
 
 type rules struct {
@@ -177,6 +178,17 @@ func (r rules) guaranteed(prog []step, i int) bool {
 		}
 		return false
 	case nothing:
+		return false
+	case requests: // R19: what waits in a write-combining buffer is not visible
+		visible := i
+		if s.nt {
+			visible = arrived
+		}
+		for h := visible + 1; h < len(prog); h++ {
+			if prog[h].what == "hint" && prog[h].dimm == s.dimm {
+				return true
+			}
+		}
 		return false
 	}
 	return arrived < len(prog)

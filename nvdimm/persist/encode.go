@@ -245,5 +245,5 @@ func (s *mediumState) sound() bool {
 			return false
 		}
 	}
-	return left == 0 && s.platform <= Nothing
+	return left == 0 && s.platform < platforms
 }

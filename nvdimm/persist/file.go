@@ -85,7 +85,7 @@ func Load(b []byte) (*Journal, error) {
 	m := NewModel(Config{})
 	for range count() {
 		d := NewMedium(string(data()), Platform(r.number()), nil)
-		if d.Platform > Nothing {
+		if d.Platform >= platforms {
 			return nil, errFile
 		}
 		d.index, d.config = len(m.media), &m.Config

@@ -252,6 +252,7 @@ func TestLitmus(t *testing.T) {
 		{"ADR, fences by name only", persist.ADR, rules{platform: adr, explicit: true}, persist.Config{Explicit: true}},
 		{"hints, fences by name only", persist.Hints, rules{platform: hints, explicit: true}, persist.Config{Explicit: true}},
 		{"no promise", persist.Nothing, rules{platform: nothing}, persist.Config{}},
+		{"flush requests", persist.Requests, rules{platform: requests}, persist.Config{}},
 	}
 	for _, tt := range litmus {
 		t.Run(tt.name, func(t *testing.T) {

@@ -249,7 +249,7 @@ func (f cover) covers(o *op) bool { return o.kind&observe.NonTemporal == 0 && o.
 // reach is what happens to ops that reach the memory controller.
 func (l *line) reach(take func(*op) bool) {
 	switch l.medium.Platform {
-	case Hints:
+	case Hints, Requests:
 		any := false
 		for i := range l.ops {
 			if o := &l.ops[i]; take(o) && !o.accepted {
@@ -455,7 +455,8 @@ func (c *cpu) endWhole(next *event) {
 	}
 }
 
-// Hint is a store to a flush hint of a medium (R13): what reached the memory
+// Hint is a flush request of a medium of Requests, which is done when the call
+// returns (R19), or a store to a flush hint of another (R13): what reached the memory
 // controller before it is in at the CPU's next fence, as the kernel executes
 // one (R16). An engine tells of the
 // access to uncached memory that it is right before it.
@@ -463,6 +464,10 @@ func (m *Model) Hint(d *Medium) {
 	c := m.cpu(&m.latest)
 	if c.strong {
 		c.completeCLFLUSH() // R2: it is a store
+	}
+	if d.Platform == Requests {
+		d.commitVisible()
+		return
 	}
 	for l := range d.accepted {
 		for i := range l.ops {
@@ -473,6 +478,13 @@ func (m *Model) Hint(d *Medium) {
 	}
 	if len(d.accepted) > 0 {
 		c.hinted = append(c.hinted, d)
+	}
+}
+
+// commitVisible makes durable all but what waits in write-combining buffers.
+func (d *Medium) commitVisible() {
+	for _, l := range d.sorted() {
+		l.commit(func(o *op) bool { return !o.late() })
 	}
 }
 

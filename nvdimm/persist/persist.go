@@ -59,6 +59,9 @@
 //	     controller hold them; the parts of one that crosses 8 bytes come in
 //	     any order. One to write-through memory is on its way there, and there
 //	     after a fence (SDM 3A, 12.3).
+//	R19  A flush request of virtio-pmem makes durable all that was visible
+//	     before it, flushed or not; nothing else does (Virtual I/O Device
+//	     specification 1.2, 5.19.6).
 package persist
 
 import "fmt"
@@ -79,6 +82,11 @@ const (
 	Hints
 	// Nothing is saved before a clean power-off.
 	Nothing
+	// Requests saves what was visible before a flush request of the device:
+	// virtio-pmem, whose memory is the host's page cache.
+	Requests
+
+	platforms = iota
 )
 
 func (p Platform) String() string {
@@ -88,7 +96,7 @@ func (p Platform) String() string {
 	return fmt.Sprintf("Platform(%d)", int(p))
 }
 
-var platformNames = []string{"ADR", "eADR", "flush hints only", "no promise"}
+var platformNames = []string{"ADR", "eADR", "flush hints only", "no promise", "flush requests only"}
 
 // PlatformOf is what capabilities and flush hints promise.
 func PlatformOf(capabilities uint32, hints int) Platform {

@@ -22,7 +22,7 @@ type Reading struct {
 }
 
 // platformWords name platforms in the ids of states.
-var platformWords = []string{"adr", "eadr", "hints", "none"}
+var platformWords = []string{"adr", "eadr", "hints", "none", "requests"}
 
 // PlatformNamed is a platform by its short name: "adr", "eadr", "hints" or
 // "none".
@@ -63,7 +63,7 @@ func (j *Journal) replayAs(x Reading) *replay {
 	c := &r.model.Config
 	c.Explicit, c.Atomic16, c.IntelCLFLUSH = c.Explicit || x.Explicit, c.Atomic16 || x.Atomic16, c.IntelCLFLUSH || x.IntelCLFLUSH
 	for _, d := range r.model.media {
-		if x.Platform != nil && d.Platform != Nothing {
+		if x.Platform != nil && !d.Platform.ofDevice() {
 			d.become(*x.Platform)
 		}
 	}
@@ -98,16 +98,19 @@ func (j *Journal) sinceStart(x Reading) bool {
 		return true
 	}
 	for i := range j.start.media {
-		if p := j.start.media[i].platform; x.Platform != nil && p != Nothing && p != *x.Platform && promises[*x.Platform] < promises[p] {
+		if p := j.start.media[i].platform; x.Platform != nil && !p.ofDevice() && p != *x.Platform && promises[*x.Platform] < promises[p] {
 			return true
 		}
 	}
 	return false
 }
 
+// ofDevice says that the device promises so much on any platform.
+func (p Platform) ofDevice() bool { return p == Nothing || p == Requests }
+
 // promises orders the platforms: one that promises more makes a store durable
 // no later.
-var promises = [...]int{Nothing: 0, Hints: 1, ADR: 2, EADR: 3}
+var promises = [...]int{Nothing: 0, Requests: 0, Hints: 1, ADR: 2, EADR: 3}
 
 // A name is what the id of a state says.
 type name struct {

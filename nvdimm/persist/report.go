@@ -162,6 +162,8 @@ func (o *Op) Why() string {
 	switch p := o.Promise; {
 	case p == Nothing:
 		return "the platform promises nothing"
+	case p == Requests:
+		return "no flush request after it"
 	case o.Kind&(observe.NonTemporal|observe.ToWriteThrough) != 0:
 		return "no fence after it"
 	case o.Flushed == NotFlushed:

@@ -12,7 +12,7 @@ import (
 
 // trackEpoch notes what a DIMM holds, if a power cut may need it.
 func (t *Tracker) trackEpoch(d *nvdimm.DIMM) error {
-	if t.blind == nil || t.root.FlushHints() == 0 || t.epochs[d.Slot()] != nil {
+	if t.blind == nil || t.root.FlushHints() == 0 && !d.Virtio() || t.epochs[d.Slot()] != nil {
 		return nil
 	}
 	s, err := d.Backend().Snapshot(context.Background())

@@ -27,6 +27,9 @@ func (t *Tracker) Add(d *nvdimm.DIMM) error {
 		if d.Unarmed() {
 			platform = persist.Nothing
 		}
+		if d.Virtio() {
+			platform = persist.Requests
+		}
 		t.model.Add(persist.NewMedium(d.ID(), platform, memory{mem, d}))
 		t.unsaved.Add(unsavedMedium(d.ID(), platform, memory{mem, d}))
 		i = len(t.media)

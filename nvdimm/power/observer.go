@@ -91,6 +91,10 @@ func (t *Tracker) fence(e *observe.Fence) {
 	t.unsaved.Fence(e)
 }
 
+// Flushed is a flush request of a virtio-pmem device, which counts as a store to
+// a flush hint.
+func (t *Tracker) Flushed(d *nvdimm.DIMM) { t.hint(d) }
+
 // hint is a store to a flush hint of a DIMM.
 func (t *Tracker) hint(d *nvdimm.DIMM) {
 	if t.model == nil || t.failure != nil {

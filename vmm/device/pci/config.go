@@ -6,7 +6,7 @@ import "encoding/binary"
 // Specification 6.0, 7.2.1).
 const Size = 4096
 
-// Space is what the configuration space of a function holds.
+// Space is the configuration space of a function.
 type Space [Size]byte
 
 // Offsets of the header (PCI Local Bus Specification 3.0, 6.1; PCI-to-PCI

@@ -28,13 +28,13 @@ type Complex struct {
 
 // State is what a root complex remembers.
 type State struct {
-	Address uint32  // latched for the data port
-	Spaces  []Space // of its functions
+	Address uint32 // latched for the data port
+	Spaces  []byte // of its functions, Size bytes each
 }
 
 // Clone returns a state that shares nothing with s.
 func (s State) Clone() State {
-	s.Spaces = append([]Space(nil), s.Spaces...)
+	s.Spaces = append([]byte(nil), s.Spaces...)
 	return s
 }
 
@@ -42,7 +42,7 @@ func (s State) Clone() State {
 func New() *Complex {
 	c := &Complex{functions: []function{hostBridge(), rootPort(RootPortDevice)}}
 	for i := range c.functions {
-		c.Spaces = append(c.Spaces, c.functions[i].reset)
+		c.Spaces = append(c.Spaces, c.functions[i].reset[:]...)
 	}
 	return c
 }
@@ -66,7 +66,7 @@ func (c *Complex) read(bus, address uint8, at, size int) uint64 {
 	}
 	var v uint64
 	for i := range size {
-		v |= uint64(c.Spaces[f][at+i]) << (8 * i)
+		v |= uint64(c.Spaces[f*Size+at+i]) << (8 * i)
 	}
 	return v
 }
@@ -79,7 +79,7 @@ func (c *Complex) write(bus, address uint8, at, size int, v uint64) {
 	}
 	for i := range size {
 		may := c.functions[f].writable[at+i]
-		old := &c.Spaces[f][at+i]
+		old := &c.Spaces[f*Size+at+i]
 		*old = *old&^may | byte(v>>(8*i))&may
 	}
 }
