@@ -44,16 +44,7 @@ var heard = consoles.Table{Provoked: map[string][]string{
 	},
 	"document/hotplug.star/test_into_a_busy_guest": {`Error found in NVDIMM nmem\d flags: not_armed`, `region\d read-only, marking pmem\d read-only`},
 
-	"firmware/metadata.star/test_btt":                 {`nd_pmem btt0.0: io error in READ sector 5`},
-	"firmware/families.star/test_not_saved":           {`Error found in NVDIMM nmem0 flags: flush_fail`, `Error found in NVDIMM nmem1 flags: flush_fail`},
-	"firmware/unsaved.star/test_a_hint_is_no_promise": {`Error found in NVDIMM nmem0 flags: flush_fail`},
-	"firmware/unsaved.star/test_file_systems":         {`Error found in NVDIMM nmem[01] flags: flush_fail`, `DAX enabled. Warning: EXPERIMENTAL`},
-	"firmware/unsaved.star/test_pmdk":                 {`Error found in NVDIMM nmem0 flags: flush_fail`},
-	"firmware/security.star/test_passphrase":          {`nmem0: is locked, failing probe`},
-
 	"document/persistence.star/test_unarmed_makes_the_guest_read_only": unarmed,
-}, Tolerated: map[string]*regexp.Regexp{
-	"firmware/poison.star/test_file": regexp.MustCompile(`DAX enabled. Warning: EXPERIMENTAL`), // it is skipped without the kernels
 }}
 
 var unarmed = []string{
@@ -61,9 +52,11 @@ var unarmed = []string{
 	`region0 read-only, marking pmem0 read-only`,
 }
 
-// scenarios are the files here and below but for faults, which has a test of
-// its own: together they come close to go test's limit of ten minutes on a busy
-// machine.
+// own are the folders that have a test of their own: together they come close
+// to go test's limit of ten minutes on a busy machine.
+var own = []string{"faults", "firmware"}
+
+// scenarios are the files here and below but for own.
 func scenarios(t *testing.T) (paths []string) {
 	t.Helper()
 	for _, pattern := range []string{"*.star", "*/*.star"} {
@@ -73,10 +66,10 @@ func scenarios(t *testing.T) (paths []string) {
 		}
 		paths = append(paths, list...)
 	}
-	return slices.DeleteFunc(paths, func(path string) bool { return strings.HasPrefix(path, "faults"+string(filepath.Separator)) })
+	return slices.DeleteFunc(paths, func(path string) bool { return slices.Contains(own, filepath.Dir(path)) })
 }
 
-// TestScenarios runs the scenarios but for those of faults, reads what the guests' kernels said, and
+// TestScenarios runs the scenarios but for those of own, reads what the guests' kernels said, and
 // looks at the clock.
 func TestScenarios(t *testing.T) {
 	if testing.Short() {
