@@ -118,7 +118,7 @@ func (r *Root) managementCall(c *Call, argument []byte) []byte {
 		return status(d.family.Mask(d.labelSize > 0))
 	}
 	reply, effect := d.family.Answer(&d.management, r.now(), c.Revision, c.Function, argument)
-	if err := d.erase(effect.Erase); err != nil {
+	if err := r.erase(d, effect.Erase); err != nil {
 		r.fail(err)
 		return status(StatusFailed)
 	}
@@ -129,15 +129,29 @@ func (r *Root) managementCall(c *Call, argument []byte) []byte {
 }
 
 // erase destroys contents.
-func (d *DIMM) erase(what firmware.Erase) error {
+func (r *Root) erase(d *DIMM, what firmware.Erase) error {
 	if d.backend.ReadOnly() {
 		return nil
 	}
 	switch what {
 	case firmware.EraseData:
-		return d.backend.Zero(0, d.size)
+		return r.zero(d, 0, d.size)
 	case firmware.EraseAll:
-		return d.backend.Zero(0, d.backend.Size())
+		if err := r.zero(d, 0, d.size); err != nil {
+			return err
+		}
+		return d.backend.Zero(d.size, d.backend.Size()-d.size)
+	}
+	return nil
+}
+
+// zero makes zeros of n bytes of a DIMM's memory.
+func (r *Root) zero(d *DIMM, offset, n uint64) error {
+	if err := d.backend.Zero(offset, n); err != nil {
+		return err
+	}
+	if r.OnZero != nil {
+		r.OnZero(d, offset, n)
 	}
 	return nil
 }

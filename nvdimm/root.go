@@ -51,6 +51,10 @@ type Root struct {
 	// OnError gets failures of the host behind a call, which the guest sees
 	// as a hardware error: a backend that was truncated, for one.
 	OnError func(error)
+	// OnZero is called when firmware has made zeros of n bytes of a DIMM's
+	// memory, on the medium.
+	OnZero func(d *DIMM, offset, n uint64)
+
 	// OnPoison is called after each call to firmware, which may have changed
 	// what of the media cannot be read.
 	OnPoison func()

@@ -109,7 +109,7 @@ func (s space) Clear(addr, n uint64) (cleared uint64) {
 			return
 		}
 		for _, r := range m.Poison.Within(p.offset, run) {
-			if err := p.dimm.backend.Zero(r.Offset, r.Length); err != nil {
+			if err := s.root.zero(p.dimm, r.Offset, r.Length); err != nil {
 				s.root.fail(err)
 				stopped = true
 				return

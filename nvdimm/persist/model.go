@@ -496,6 +496,16 @@ func (m *Model) endWhole(next *event) {
 	}
 }
 
+// Settle tells that n lines from one on hold on the medium what the memory
+// does: something besides the guest wrote both.
+func (d *Medium) Settle(first, n uint64) {
+	for _, l := range d.sorted() {
+		if l.n-first < n {
+			d.drop(l)
+		}
+	}
+}
+
 // Reset tells that the CPUs start anew: what they asked for is forgotten, and
 // what they stored is not.
 func (m *Model) Reset() {

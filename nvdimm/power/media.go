@@ -61,6 +61,25 @@ func (t *Tracker) Remove(d *nvdimm.DIMM) {
 	}
 }
 
+// zeroed is firmware that made zeros of bytes of a DIMM: no power failure brings
+// back what was there.
+func (t *Tracker) zeroed(d *nvdimm.DIMM, offset, n uint64) {
+	i := t.of(d.Slot())
+	if i < 0 {
+		return
+	}
+	for _, p := range t.media[i].Parts {
+		from, to := max(p.Start, offset), min(p.End, offset+n)
+		if from >= to {
+			continue
+		}
+		first := (p.At + from - p.Start) / persist.LineSize
+		for _, m := range t.models() {
+			m.Media()[t.of(p.Slot)].Settle(first, (to-from)/persist.LineSize)
+		}
+	}
+}
+
 // medium is the medium of a slot's DIMM, nil if there is none.
 func (t *Tracker) medium(slot int) *persist.Medium {
 	if i := t.of(slot); i >= 0 {

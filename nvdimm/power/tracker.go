@@ -73,10 +73,10 @@ type failure struct {
 }
 
 // New returns the tracker of the machine that a root device belongs to. It
-// takes the root's OnCall and OnFlushHint.
+// takes the root's OnCall, OnFlushHint and OnZero.
 func New(root *nvdimm.Root, host Host) *Tracker {
 	t := &Tracker{root: root, host: host}
-	root.OnCall, root.OnFlushHint = t.call, t.hint
+	root.OnCall, root.OnFlushHint, root.OnZero = t.call, t.hint, t.zeroed
 	return t
 }
 
