@@ -244,6 +244,7 @@ func (v *VM) off() {
 
 // stop gives the machine back and keeps its DIMMs mapped.
 func (v *VM) stop() {
+	v.depart()
 	if v.m == nil {
 		return
 	}

@@ -116,20 +116,35 @@ func (s *bootState) encode() ([]byte, error) { return json.Marshal(s) }
 
 // decodeBoot reads what encode gave.
 func decodeBoot(b []byte) (*bootState, error) {
+	s := &bootState{}
+	if err := decodePlain(b, s); err != nil {
+		return nil, err
+	}
+	return s, s.sound()
+}
+
+// decodePlain reads plain data, and nothing besides.
+func decodePlain(b []byte, to any) error {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
-	s := &bootState{}
-	if err := d.Decode(s); err != nil {
-		return nil, fmt.Errorf("no state of a boot: %w", err)
+	if err := d.Decode(to); err != nil {
+		return fmt.Errorf("no state of a VM: %w", err)
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return nil, errors.New("no state of a boot: something follows it")
+		return errors.New("no state of a VM: something follows it")
 	}
+	return nil
+}
+
+// sound says why this is no state of a VM that runs.
+func (s *bootState) sound() error {
 	switch {
+	case s == nil:
+		return errors.New("no state of a VM")
 	case s.Version != stateVersion:
-		return nil, fmt.Errorf("a state of version %d: want %d", s.Version, stateVersion)
-	case s.Machine == nil || s.Root == nil || s.Power.Model == nil:
-		return nil, errors.New("a state of a VM that is off")
+		return fmt.Errorf("a state of version %d: want %d", s.Version, stateVersion)
+	case s.Machine == nil || s.Root == nil || s.Power.Model == nil || s.Power.Unsaved == nil:
+		return errors.New("a state of a VM that is off")
 	}
-	return s, nil
+	return nil
 }

@@ -121,12 +121,31 @@ func (v *VM) WriteFile(ctx context.Context, path string, data []byte) error {
 	return answer.Err
 }
 
-// call sends a request and runs the guest until it is answered. What the guest
-// said up to an error comes with it, if it said anything.
+// call gives the answer to a request: that of an earlier run if the VM is what
+// it was then, or what the guest says. What the guest said up to an error comes
+// with it, if it said anything.
 func (v *VM) call(ctx context.Context, request proto.Request, doing string, timeout time.Duration) (*proto.Result, error) {
 	if err := v.on(); err != nil {
 		return nil, err
 	}
+	s := v.step(request, timeout)
+	if s == nil {
+		v.depart()
+		return v.compute(ctx, request, doing, timeout)
+	}
+	if answer, err := s.recall(); answer != nil || err != nil {
+		return answer, err
+	}
+	s.begin()
+	answer, err := v.compute(ctx, request, doing, timeout)
+	if failed := s.end(answer, err); failed != nil {
+		return nil, failed
+	}
+	return answer, err
+}
+
+// compute sends a request and runs the guest until it is answered.
+func (v *VM) compute(ctx context.Context, request proto.Request, doing string, timeout time.Duration) (*proto.Result, error) {
 	id, send, err := v.client.Start(request)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", doing, err)

@@ -51,7 +51,7 @@ func (v *VM) bootOrRecall(ctx context.Context, image *image, timeout time.Durati
 	if v.recalled {
 		return nil
 	}
-	r := rememberer{v: v, name: name, root: v.root.Save(), printed: len(v.console.text)}
+	r := rememberer{v: v, name: stateName{name}, root: v.root.Save(), printed: len(v.console.text)}
 	if verify {
 		r.expected = v.expected(name)
 		defer r.expected.close()
@@ -98,14 +98,10 @@ func (v *VM) recallOne(image *image, f *states.Found) bool {
 	if err != nil {
 		return false
 	}
-	defer func() {
-		for _, i := range images {
-			i.Close()
-		}
-	}()
 	root := v.root.Save()
 	off, err := v.power.Save()
 	if err != nil {
+		closeImages(images)
 		return false
 	}
 	v.forgetFault() // of the machine that was
@@ -114,9 +110,17 @@ func (v *VM) recallOne(image *image, f *states.Found) bool {
 		v.klog = kernelLog{}
 		v.power.Load(off, nil)
 		v.root.Load(root, v.ownBackends())
+		closeImages(images)
 		return false
 	}
+	v.arrive(f.At(), images)
 	return true
+}
+
+func closeImages(list []*cow.Image) {
+	for _, i := range list {
+		i.Close()
+	}
 }
 
 // ownBackends are those of the VM's DIMMs, by slot.
@@ -180,7 +184,7 @@ func (v *VM) take(image *image, s *bootState, images []*cow.Image) error {
 // A rememberer keeps what a boot comes to.
 type rememberer struct {
 	v       *VM
-	name    states.Name
+	name    stateName
 	watch   *pageWatch
 	root    *nvdimm.RootState // before
 	printed int               // bytes on the console, before
@@ -195,22 +199,12 @@ const maxWritten = 4 << 20 / 4096
 // is lost; that the state was not kept is none.
 func (r *rememberer) remember() error {
 	v := r.v
-	s := &bootState{Version: stateVersion, Log: v.klog.saved()}
+	s := &bootState{Version: stateVersion}
 	var err error
 	if s.Conditions, s.Written, err = r.watch.result(); err != nil || len(s.Written) > maxWritten || v.console.dropped {
 		return nil
 	}
-	power, err := v.power.Save()
-	if err != nil {
-		return nil
-	}
-	if s.Power, err = savePower(power); err != nil {
-		return nil
-	}
-	if s.Client, err = v.client.State(); err != nil {
-		return nil
-	}
-	if s.Root = v.root.Save(); !sameManagement(r.root, s.Root) {
+	if err := v.describe(s); err != nil || !sameManagement(r.root, s.Root) {
 		return nil // a function of a DIMM may have changed any byte
 	}
 	s.Console = v.console.text[r.printed:]
@@ -219,13 +213,51 @@ func (r *rememberer) remember() error {
 		v.crash() // its processors do not know which pages are clean
 		return &Error{Class: ClassHost, Err: err}
 	}
-	defer m.Close()
 	s.Machine = m.Saved
 	if r.expected != nil {
 		v.x.lab.compared.Add(1)
-		return r.expected.compare(s, m.RAM)
+		err := r.expected.compare(s, m.RAM)
+		if err == nil {
+			err = r.name.vary(s)
+		}
+		if err != nil {
+			m.Close()
+			return err
+		}
+		v.arrive(r.name.Name, m.RAM)
+		return nil
 	}
-	r.put(s, m.RAM)
+	if r.put(s, m.RAM) != nil {
+		return m.Close()
+	}
+	v.arrive(r.name.Name, m.RAM)
+	return nil
+}
+
+// A stateName is a name that is yet without its variant.
+type stateName struct{ states.Name }
+
+// vary fills in the variant: what the state depends on besides its key.
+func (n *stateName) vary(s *bootState) error {
+	conditions, err := json.Marshal(s.Conditions)
+	n.Variant = sha256.Sum256(conditions)
+	return err
+}
+
+// describe fills in what a VM is besides its machine, its console and the bytes
+// of its NVDIMMs.
+func (v *VM) describe(s *bootState) error {
+	power, err := v.power.Save()
+	if err != nil {
+		return err
+	}
+	if s.Power, err = savePower(power); err != nil {
+		return err
+	}
+	if s.Client, err = v.client.State(); err != nil {
+		return err
+	}
+	s.Root, s.Log = v.root.Save(), v.klog.saved()
 	return nil
 }
 
@@ -236,12 +268,10 @@ func (r *rememberer) put(s *bootState, images []*cow.Image) error {
 	if err != nil {
 		return err
 	}
-	conditions, err := json.Marshal(s.Conditions)
-	if err != nil {
+	if err := r.name.vary(s); err != nil {
 		return err
 	}
-	r.name.Variant = sha256.Sum256(conditions)
-	return r.v.x.lab.states.Put(r.name, states.State{Label: r.label(), Meta: meta, Images: images})
+	return r.v.x.lab.states.Put(r.name.Name, states.State{Label: r.label(), Meta: meta, Images: images})
 }
 
 // label tells people what the state is of.
@@ -251,17 +281,19 @@ func (r *rememberer) label() string {
 }
 
 func sameManagement(a, b *nvdimm.RootState) bool {
-	of := func(s *nvdimm.RootState) []byte {
-		var list []any
-		for i := range s.DIMMs {
-			list = append(list, s.DIMMs[i].Slot, s.DIMMs[i].Management)
-		}
-		text, err := json.Marshal(list)
-		if err != nil {
-			return nil
-		}
-		return text
-	}
-	x, y := of(a), of(b)
+	x, y := managementOf(a), managementOf(b)
 	return x != nil && slices.Equal(x, y)
+}
+
+// managementOf is what firmware keeps of a root's DIMMs, as text.
+func managementOf(s *nvdimm.RootState) []byte {
+	var list []any
+	for i := range s.DIMMs {
+		list = append(list, s.DIMMs[i].Slot, s.DIMMs[i].Management)
+	}
+	text, err := json.Marshal(list)
+	if err != nil {
+		return nil
+	}
+	return text
 }

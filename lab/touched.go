@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -51,6 +52,10 @@ func newPageWatch(v *VM) *pageWatch {
 	v.power.Watch(w)
 	return w
 }
+
+// maxTouched bounds the pages that are looked at: more take longer than they
+// save.
+const maxTouched = 2048
 
 // arm has a machine that is new tell of its loads.
 func (w *pageWatch) arm() error {
@@ -105,6 +110,10 @@ func (w *pageWatch) at(addr uint64) {
 func (w *pageWatch) note(d *NVDIMM, off uint64) {
 	p := touchedPage{d.Slot(), off}
 	if _, ok := w.before[p]; ok || w.err != nil {
+		return
+	}
+	if len(w.before) == maxTouched {
+		w.err = errors.New("too many pages to look at")
 		return
 	}
 	b, err := d.readPage(off)

@@ -5,17 +5,19 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"nvlab/guest/proto"
 	"nvlab/internal/cow"
 	"nvlab/internal/states"
 )
 
-// Compared is how many boots were computed anew and compared with the states.
+// Compared is how many boots and calls were computed anew and compared with the states.
 func (l *Lab) Compared() int { return int(l.compared.Load()) }
 
-// What a boot is to come to.
+// An expected is what a boot or a call is to come to.
 type expected struct {
 	file   string
 	state  *bootState
+	answer *proto.Result // of a call
 	images []*cow.Image
 }
 
@@ -33,7 +35,7 @@ func (v *VM) expected(name states.Name) *expected {
 			continue
 		}
 		if images, err := f.Images(); err == nil {
-			return &expected{f.Name(), s, images}
+			return &expected{file: f.Name(), state: s, images: images}
 		}
 	}
 	return nil
@@ -51,7 +53,7 @@ func (e *expected) close() {
 // to: a bug, in what computes or in what is kept.
 func (e *expected) compare(s *bootState, images []*cow.Image) error {
 	differs := func(what string, args ...any) error {
-		return &Error{Class: ClassBug, Err: fmt.Errorf("a boot that is computed differs from its state %s in %s", e.file, fmt.Sprintf(what, args...))}
+		return &Error{Class: ClassBug, Err: fmt.Errorf("what is computed differs from the state %s in %s", e.file, fmt.Sprintf(what, args...))}
 	}
 	for _, part := range []struct {
 		what        string
@@ -89,6 +91,23 @@ func (e *expected) compare(s *bootState, images []*cow.Image) error {
 		case !same:
 			return differs("memory %d", i)
 		}
+	}
+	return nil
+}
+
+// compareAnswer says that a call that was computed brought something else than it
+// was to.
+func (e *expected) compareAnswer(answer *proto.Result) error {
+	have, err := json.Marshal(answer)
+	if err != nil {
+		return err
+	}
+	wants, err := json.Marshal(e.answer)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(have, wants) {
+		return &Error{Class: ClassBug, Err: fmt.Errorf("what is computed differs from the state %s in what the call brings", e.file)}
 	}
 	return nil
 }

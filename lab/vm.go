@@ -37,6 +37,8 @@ type VM struct {
 	reads    *readWatch  // of an exploration; nil if nobody looks
 	touched  *pageWatch  // of a boot that is to be remembered, while it lasts
 	recalled bool        // the latest boot was taken from the states
+	reached  *reached    // how the VM came to what it is; nil if that is not known
+	answered int         // calls whose answers were taken from the states
 	turn     sync.Locker // held by who uses the experiment, if several goroutines do: not while the guest runs
 	lost     error       // of the storage behind a DIMM
 	reserved int64       // bytes of the memory gate

@@ -24,18 +24,11 @@ type Snapshot struct {
 // The owners of other memory clear their sets before, so that the processors
 // learn of all at once.
 func (m *Machine) Freeze() (_ *Snapshot, err error) {
-	p, err := m.saver()
-	if err != nil {
-		return nil, fmt.Errorf("snapshot: %w", err)
-	}
 	s := &Snapshot{}
-	if s.Saved, err = m.save(); err != nil {
-		return nil, fmt.Errorf("snapshot: %w", err)
+	if s.Saved, err = m.Save(); err != nil {
+		return nil, err
 	}
-	if s.Saved.Processors, err = p.Save(); err != nil {
-		return nil, fmt.Errorf("snapshot: processors: %w", err)
-	}
-	defer p.Cleaned()
+	defer m.procs.(Saver).Cleaned()
 	for _, r := range s.Saved.ram(m.layout) {
 		part := m.ram.part(r.Base)
 		i, err := part.mem.Freeze()
@@ -43,6 +36,22 @@ func (m *Machine) Freeze() (_ *Snapshot, err error) {
 			return nil, errors.Join(fmt.Errorf("snapshot: memory at %#x: %w", part.base, err), s.Close())
 		}
 		s.RAM = append(s.RAM, i)
+	}
+	return s, nil
+}
+
+// Save returns what the machine is, but for its memory, between Runs.
+func (m *Machine) Save() (*Saved, error) {
+	p, err := m.saver()
+	if err != nil {
+		return nil, fmt.Errorf("snapshot: %w", err)
+	}
+	s, err := m.save()
+	if err != nil {
+		return nil, fmt.Errorf("snapshot: %w", err)
+	}
+	if s.Processors, err = p.Save(); err != nil {
+		return nil, fmt.Errorf("snapshot: processors: %w", err)
 	}
 	return s, nil
 }

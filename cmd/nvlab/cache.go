@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"text/tabwriter"
 	"time"
@@ -27,8 +29,8 @@ again: see -reuse and -count of nvlab run.
         removes all of it
   nvlab cache verify [FILE|DIR...]
         reads all of it and compares checksums; then runs the tests of the scenarios
-        given, computes every boot anew and compares it with what is kept, byte for
-        byte. A difference is a bug in nvlab`,
+        given, computes every boot and call anew and compares it with what is kept,
+        byte for byte. A difference is a bug in nvlab`,
 }
 
 func init() {
@@ -55,7 +57,7 @@ func init() {
 			return c.listStates(store)
 		case "clean":
 			freed, err := store.Clean()
-			fmt.Printf("removed %s\n", units.Size(uint64(freed)))
+			fmt.Printf("removed %.1f MiB\n", float64(freed)/(1<<20))
 			if err != nil {
 				return c.failed(ctx, nvrun.ExitHost, err)
 			}
@@ -100,13 +102,16 @@ func (c *command) checkStates(store *states.Store) int {
 		if err == nil {
 			err = store.Check(s.Name)
 		}
-		if err != nil {
-			bad++
-			fmt.Printf("%s: %v: removed\n", s.Name, err)
+		switch {
+		case err == nil:
+			good++
+		case errors.Is(err, fs.ErrNotExist): // it is of no use without the one that is gone
 			store.Remove(s.Name)
-			continue
+		default:
+			bad++
+			fmt.Printf("%v: removed\n", err)
+			store.Remove(s.Name)
 		}
-		good++
 	}
 	fmt.Printf("checksums: %s whole, %d damaged\n", units.Count(good, "file"), bad)
 	if bad > 0 {

@@ -35,8 +35,10 @@ func (s *Store) Put(n Name, st State) (err error) {
 	if err := tryLock(f); err != nil {
 		return err
 	}
-	base := s.baseFor(n)
-	if base != nil {
+	base := (*baseState)(nil)
+	if st.Base != nil {
+		base = &baseState{st.Base.Name, st.Base.Images}
+	} else if base = s.baseFor(n); base != nil {
 		defer base.close()
 	}
 	if err := write(f, st, base); err != nil {
@@ -47,10 +49,27 @@ func (s *Store) Put(n Name, st State) (err error) {
 	}
 	keep := map[string]bool{n.file(): true}
 	if base != nil {
-		keep[base.name] = true
+		s.touch(base.name, keep)
 	}
 	s.bound(n, keep)
 	return nil
+}
+
+// touch notes the use of a state that another is a difference to, and of those
+// below it.
+func (s *Store) touch(name string, names map[string]bool) {
+	for range maxBases {
+		f, err := s.open(name)
+		if err != nil {
+			return
+		}
+		f.used()
+		f.Close()
+		names[name] = true
+		if name = f.index.baseName(); name == "" {
+			return
+		}
+	}
 }
 
 // A baseState is one that others may be differences to.

@@ -23,6 +23,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"nvlab/internal/cow"
@@ -41,11 +42,26 @@ type Sum [32]byte
 type Store struct {
 	dir   string
 	limit int64
+
+	mu    sync.Mutex
+	roots []rootImages // those used last, the latest last
 }
+
+// rootImages are images of a state that is a difference to none. They were
+// checked, and states that are differences to them have their memory in common.
+type rootImages struct {
+	file   os.FileInfo // of whose bytes they are
+	images []*cow.Image
+}
+
+// maxRoots is how many a process keeps open.
+const maxRoots = 4
 
 // Open returns the store in a folder, which is made when something is put there.
 // It is to take no more than limit bytes; 0 is DefaultLimit.
-func Open(dir string, limit int64) *Store { return &Store{dir, cmp.Or(limit, DefaultLimit)} }
+func Open(dir string, limit int64) *Store {
+	return &Store{dir: dir, limit: cmp.Or(limit, DefaultLimit)}
+}
 
 // Limit is how many bytes the folder takes at most.
 func (s *Store) Limit() int64 { return s.limit }
@@ -57,6 +73,14 @@ func (s *Store) Dir() string { return s.dir }
 type State struct {
 	Label  string // for people
 	Meta   []byte // the user's own encoding
+	Images []*cow.Image
+	Base   *Base // nil: one is looked for
+}
+
+// A Base is a state in the store that another is a difference to, with images
+// that hold what its own do.
+type Base struct {
+	Name   string
 	Images []*cow.Image
 }
 
@@ -75,6 +99,9 @@ func (n Name) prefix() string {
 	return hex.EncodeToString(n.Family[:familyBytes]) + "-" + hex.EncodeToString(n.Key[:keyBytes]) + "-"
 }
 
+// File is the name of the state's file.
+func (n Name) File() string { return n.file() }
+
 func (n Name) file() string {
 	return n.prefix() + hex.EncodeToString(n.Variant[:variantBytes]) + suffix
 }
@@ -85,6 +112,7 @@ func (s *Store) Find(n Name) []*Found {
 	var list []*Found
 	for _, e := range s.files(n.prefix()) {
 		if f, err := s.open(e.name); err == nil {
+			f.asked = n
 			list = append(list, f)
 		}
 	}
@@ -120,6 +148,7 @@ func (s *Store) files(prefix string) (list []file) {
 type Found struct {
 	store *Store
 	name  string
+	asked Name
 	f     *os.File
 	index index
 	meta  []byte
@@ -130,6 +159,18 @@ func (f *Found) Label() string { return f.index.label }
 
 // Name is that of its file.
 func (f *Found) Name() string { return f.name }
+
+// At is the name that it was found under. Its variant is the digits that are in
+// the file's name.
+func (f *Found) At() Name {
+	n := f.asked
+	n.Variant = Sum{}
+	digits := strings.TrimSuffix(strings.TrimPrefix(f.name, n.prefix()), suffix)
+	if b, err := hex.DecodeString(digits); err == nil {
+		copy(n.Variant[:], b)
+	}
+	return n
+}
 
 // Meta is what Put got. It is whole.
 func (f *Found) Meta() []byte { return f.meta }
@@ -162,8 +203,8 @@ func (s *Store) open(name string) (*Found, error) {
 // that the state was used. Who gets them closes them.
 func (f *Found) Images() ([]*cow.Image, error) { return f.images(0) }
 
-// maxBases bounds how many bases stand upon each other. Put makes one.
-const maxBases = 1
+// maxBases bounds how many bases stand upon each other.
+const maxBases = 2
 
 func (f *Found) images(depth int) (list []*cow.Image, err error) {
 	defer func() {
@@ -175,6 +216,14 @@ func (f *Found) images(depth int) (list []*cow.Image, err error) {
 			err = fmt.Errorf("%s: %w", f.name, err)
 		}
 	}()
+	file, err := f.f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if list := f.store.root(file); list != nil {
+		f.used()
+		return list, nil
+	}
 	bases := map[string][]*cow.Image{}
 	defer func() {
 		for _, images := range bases {
@@ -201,9 +250,66 @@ func (f *Found) images(depth int) (list []*cow.Image, err error) {
 		}
 		list = append(list, image)
 	}
+	f.used()
+	if f.index.baseName() == "" {
+		f.store.keepRoot(file, list)
+	}
+	return list, nil
+}
+
+func (f *Found) used() {
 	now := time.Now()
 	os.Chtimes(filepath.Join(f.store.dir, f.name), now, now)
-	return list, nil
+}
+
+// root returns the images of a state that is open already, nil if it is not.
+func (s *Store) root(file os.FileInfo) (list []*cow.Image) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, r := range s.roots {
+		if os.SameFile(r.file, file) {
+			s.roots = append(slices.Delete(s.roots, i, i+1), r)
+			return same(r.images)
+		}
+	}
+	return nil
+}
+
+// keepRoot keeps images open.
+func (s *Store) keepRoot(file os.FileInfo, images []*cow.Image) {
+	if len(images) == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.roots = append(s.roots, rootImages{file, same(images)})
+	if len(s.roots) > maxRoots {
+		closeAll(s.roots[0].images)
+		s.roots = slices.Delete(s.roots, 0, 1)
+	}
+}
+
+// Close gives back what the store keeps open.
+func (s *Store) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.roots {
+		closeAll(r.images)
+	}
+	s.roots = nil
+}
+
+// same returns other images of the same roots; nil if one is closed.
+func same(images []*cow.Image) (list []*cow.Image) {
+	for _, i := range images {
+		c, err := i.With(nil)
+		if err != nil {
+			closeAll(list)
+			return nil
+		}
+		list = append(list, c)
+	}
+	return list
 }
 
 // base loads the images of a state that others are differences to.

@@ -137,6 +137,7 @@ func TestPut(t *testing.T) {
 	for _, i := range []*cow.Image{first, near, far} {
 		i.Close()
 	}
+	s.Close()
 	before.NoMore(t, "states that were put and got")
 }
 

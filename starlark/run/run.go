@@ -666,7 +666,7 @@ func (r *runner) total() {
 		fmt.Fprintf(r.o.Stdout, "kept: %s\n", r.dir)
 	}
 	if r.o.Reuse == "verify" && r.lab != nil {
-		fmt.Fprintf(r.o.Stdout, "compared: %s\n", units.Count(r.lab.Compared(), "boot"))
+		fmt.Fprintf(r.o.Stdout, "compared: %s\n", units.Count(r.lab.Compared(), "state"))
 	}
 	if r.exit.Load() == 0 {
 		return
