@@ -65,6 +65,9 @@ func pieces(p px86.Program) []piece {
 				}
 			}
 		}
+		if op.Kind == px86.Lock {
+			add(observe.Fence{At: at, Order: order}) // what it stored is visible, too
+		}
 	}
 	return all
 }
