@@ -17,6 +17,7 @@ type Backend struct {
 	real   string                 // path of the file, without symbolic links; "" of memory
 	offset uint64                 // of the backend within it
 	reads  func(offset, n uint64) // of an exploration: told of what the host looks at; nil if nobody asks
+	vm     *VM                    // the fork that it was made for; nil if it was opened
 
 	contended bool // when it was opened, another process wrote the file as well
 }

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"nvlab/internal/units"
 	"nvlab/nvdimm/explore"
 	"nvlab/nvdimm/persist"
 )
@@ -99,6 +100,9 @@ func (t *Trace) Explore(ctx context.Context, o ExploreOptions, recovery Recovery
 	}
 	switch {
 	case running.Err() == nil:
+		if o.Limit > 0 && len(e.Leaves) >= o.Limit && !e.Exhaustive() {
+			e.Ended = fmt.Sprintf("its limit of %s is reached", units.Count(o.Limit, "execution"))
+		}
 		return e, err
 	case ctx.Err() != nil:
 		e.Ended = "it was ended: " + context.Cause(ctx).Error()
@@ -127,8 +131,9 @@ func (x *explorer) after(ctx context.Context, e *Exploration, o ExploreOptions) 
 	if o.Verify == 0 {
 		return nil
 	}
-	e.Checked = o.Verify
-	return e.Check(ctx, x.run, o.Verify, o.Seed)
+	var err error
+	e.Checked, err = e.Check(ctx, x.run, o.Verify, o.Seed)
+	return err
 }
 
 // Recover runs a recovery at one crash state, as Explore would.
@@ -195,15 +200,58 @@ func (x *explorer) end() {
 		s.close()
 	}
 	for _, v := range x.vms {
-		v.off()
-		e := v.x
-		e.vms = slices.DeleteFunc(e.vms, func(o *VM) bool { return o == v })
-		for _, d := range v.dimms {
-			e.backends = slices.DeleteFunc(e.backends, func(b *Backend) bool { return b == d.backend })
-			d.backend.b.Close()
-		}
+		x.endForks(v)
+	}
+	for _, v := range x.vms {
+		v.drop()
 	}
 }
+
+// endForks ends what a recovery made of its VM: forks, and snapshots of all of
+// them.
+func (x *explorer) endForks(v *VM) {
+	mine := func(o *VM) bool {
+		for o != nil && o != v && !slices.Contains(x.vms, o) {
+			o = o.origin
+		}
+		return o == v
+	}
+	e := v.x
+	for _, o := range slices.Clone(e.vms) {
+		if o != v && mine(o) {
+			o.drop()
+		}
+	}
+	e.saved = slices.DeleteFunc(e.saved, func(s *VMSnapshot) bool {
+		own := mine(s.vm) && !slices.Contains(x.saved, s)
+		if own {
+			s.close()
+		}
+		return own
+	})
+}
+
+// drop ends a VM of an exploration. Its experiment knows nothing of it any more.
+func (v *VM) drop() {
+	v.off()
+	v.turn = nil
+	e := v.x
+	e.vms = slices.DeleteFunc(e.vms, func(o *VM) bool { return o == v })
+	for _, d := range v.dimms {
+		e.backends = slices.DeleteFunc(e.backends, func(b *Backend) bool { return b == d.backend })
+		d.backend.b.Close()
+	}
+}
+
+// Exploring says that the VM is a recovery's: the one that it was given, or a
+// fork of that.
+func (v *VM) Exploring() bool { return v.turn != nil }
+
+// Exploring says that the snapshot is of such a VM.
+func (s *VMSnapshot) Exploring() bool { return s.vm.Exploring() }
+
+// Exploring says that the backend is a recovering VM's.
+func (b *Backend) Exploring() bool { return b.vm != nil && b.vm.Exploring() }
 
 // fork makes another VM, for one recovery at a time.
 func (x *explorer) fork(ctx context.Context, from *VMSnapshot) (*VM, error) {
@@ -369,6 +417,7 @@ func (x *explorer) executeIn(ctx context.Context, v *VM, id string, state leavin
 	}
 	e.Answer, err = x.recovery(ctx, id, v)
 	e.Reads = reads.List()
+	x.endForks(v)
 	return e, err
 }
 

@@ -259,7 +259,7 @@ func (v *VM) forkBackends(s *VMSnapshot) (backendsOf, error) {
 	}
 	for _, d := range s.dimms {
 		old := d.handle.backend
-		handle := v.x.add(&Backend{x: v.x, b: b.own[d.slot], offset: old.offset})
+		handle := v.x.add(&Backend{x: v.x, b: b.own[d.slot], offset: old.offset, vm: v})
 		b.handles[d.slot] = &NVDIMM{vm: v, backend: handle, replaces: old}
 	}
 	return b, nil

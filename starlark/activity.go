@@ -2,6 +2,7 @@ package nvstar
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"go.starlark.net/starlark"
@@ -20,6 +21,37 @@ type activity struct {
 	sample *sample
 	given  origins
 	latest *result // of a command of any VM
+
+	recovers bool // it is a recovery of an exploration
+}
+
+// errOutside is of a recovery that uses what is not at the crash state.
+var errOutside = errors.New("a recovery uses the VM that it is called with, and what is made of that: this belongs to the test around it, and is not at the crash state")
+
+// may says why what the thread does must not use a handle.
+func (a *activity) may(h handle) error {
+	if !a.recovers {
+		return nil
+	}
+	within := true
+	switch h := h.(type) {
+	case *vm:
+		within = h.v.Exploring()
+	case *vmSnapshot:
+		within = h.s.Exploring()
+	case *dimm:
+		within = h.vm.v.Exploring()
+	case *memoryDevice:
+		within = h.vm.v.Exploring()
+	case *backend:
+		within = h.b.Exploring()
+	case *state:
+		within = false
+	}
+	if !within {
+		return errOutside
+	}
+	return nil
 }
 
 // origins are the latest lists that commands of a guest gave, and which

@@ -88,6 +88,9 @@ func (k *class[H]) attr(h H, name string) (starlark.Value, error) {
 		if ctx := activityOf(thread).ctx; ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
+		if err := activityOf(thread).may(h); err != nil {
+			return nil, err
+		}
 		activityOf(thread).t.use(h)
 		sig := m.parsed()
 		values, rest, err := sig.bind(b.Name(), args, kwargs)

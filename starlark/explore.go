@@ -46,7 +46,7 @@ func (x *Explored) coverage() string {
 		report += "; each execution booted, since a boot reads what may differ"
 	}
 	if x.Checked > 0 {
-		report += fmt.Sprintf("; %s that were not run were run to see: they do what was said of them", units.Count(x.Checked, "state"))
+		report += fmt.Sprintf("; besides, %s of those it speaks for: as was said", units.Count(x.Checked, "execution"))
 	}
 	if x.Ended != "" {
 		report += "; " + x.Ended
@@ -159,13 +159,13 @@ func (e *exploring) run(ctx context.Context, id string, v *lab.VM) (string, erro
 	t := activityOf(e.c.thread).t
 	a := newActivity(ctx, t.env.Steps)
 	defer a.stop(nil)
-	a.t = t
+	a.t, a.recovers = t, true
 	a.print = func(thread *starlark.Thread, text string) { e.said[id] = append(e.said[id], located(thread, text)) }
 	thread := a.newThread(t.name)
 	value, err := starlark.Call(thread, e.recover, starlark.Tuple{&vm{t: e.x.vm.t, v: v, made: "the recovering VM"}}, nil)
 	key := ""
 	if err != nil {
-		if class := classify(err); uncatchable(thread, err) || class == Host {
+		if class := classify(err); uncatchable(thread, err) || class == Host || errors.Is(err, errOutside) {
 			return "", a.ended(err)
 		}
 		why := err.Error()
@@ -328,7 +328,11 @@ func (e *exploring) result(at string, r *lab.Exploration) (starlark.Value, error
 	if t.env.Explored != nil {
 		t.env.Explored(told)
 	}
-	e.c.thread.Print(e.c.thread, told.Line)
+	line := told.Line
+	if e.c.ctx().Err() != nil { // no statement follows that could tell more
+		line += report.String()
+	}
+	e.c.thread.Print(e.c.thread, line)
 	return exploration(starlark.MakeBigInt(r.States), len(r.Leaves), r.Exhaustive(), answers, findings, told.coverage()+report.String()), nil
 }
 

@@ -132,35 +132,58 @@ func (m *minimiser) reduce(changes []Change) ([]Change, error) {
 	return changes, nil
 }
 
-// Check runs n states that the result speaks for and that were not run, each
-// any of an execution's, and says whether one of them did anything else: then
-// the recovery is not deterministic, or a read was not reported.
-func (r *Result) Check(ctx context.Context, run Runner, n int, seed uint64) error {
+// Check runs states that the result speaks for and that were not run, each any
+// of an execution's, and says whether one of them did anything else: then the
+// recovery is not deterministic, or a read was not reported. It returns how many
+// it ran: n, or fewer if it finds no more, or if ctx is done.
+func (r *Result) Check(ctx context.Context, run Runner, n int, seed uint64) (checked int, err error) {
 	random := rand.New(rand.NewPCG(seed, 0))
-	for range n {
+	ran := map[string]bool{}
+	for i := range r.Leaves {
+		ran[r.Leaves[i].ID] = true
+	}
+	const tries = 16 // to find a state that was not run
+	for missed := 0; checked < n && missed < tries; {
 		if len(r.tree.chains) == 0 || ctx.Err() != nil {
-			return nil
+			return checked, nil
 		}
 		c := r.tree.chains[random.IntN(len(r.tree.chains))]
 		s := r.tree.any(c, random)
-		x, err := run(ctx, s)
-		if err != nil {
-			return fmt.Errorf("state %s: %w", s.ID(), err)
+		if ran[s.ID()] {
+			missed++
+			continue
 		}
-		reads, err := r.tree.telling(x.Reads)
-		if err != nil {
-			return fmt.Errorf("state %s: %w", s.ID(), err)
+		missed, ran[s.ID()] = 0, true
+		if err := r.check(ctx, run, c, s); err != nil {
+			if ctx.Err() != nil {
+				err = nil // it did not run to its end
+			}
+			return checked, err
 		}
-		path := c.path(len(c.steps))
-		if err := follows(s, reads, path); err != nil {
-			return err
-		}
-		if len(reads) > len(path) {
-			return fmt.Errorf("%w: state %s read all that one before it read, and then bytes %#x of line %d", ErrNotDeterministic, s.ID(), reads[len(path)].Bytes, reads[len(path)].Line)
-		}
-		if x.Answer != c.answer {
-			return fmt.Errorf("%w: state %s read what one before it read, and gave the answer %q, not %q", ErrNotDeterministic, s.ID(), x.Answer, c.answer)
-		}
+		checked++
+	}
+	return checked, nil
+}
+
+// check runs a state that an execution speaks for.
+func (r *Result) check(ctx context.Context, run Runner, c *chain, s *State) error {
+	x, err := run(ctx, s)
+	if err != nil {
+		return fmt.Errorf("state %s: %w", s.ID(), err)
+	}
+	reads, err := r.tree.telling(x.Reads)
+	if err != nil {
+		return fmt.Errorf("state %s: %w", s.ID(), err)
+	}
+	path := c.path(len(c.steps))
+	if err := follows(s, reads, path); err != nil {
+		return err
+	}
+	if len(reads) > len(path) {
+		return fmt.Errorf("%w: state %s read all that one before it read, and then bytes %#x of line %d", ErrNotDeterministic, s.ID(), reads[len(path)].Bytes, reads[len(path)].Line)
+	}
+	if x.Answer != c.answer {
+		return fmt.Errorf("%w: state %s read what one before it read, and gave the answer %q, not %q", ErrNotDeterministic, s.ID(), x.Answer, c.answer)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/big"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -117,12 +118,29 @@ func TestCheck(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		ran := map[string]bool{}
+		for _, l := range found.Leaves {
+			ran[l.ID] = true
+		}
 		n := 0
-		if err := found.Check(context.Background(), func(ctx context.Context, x *State) (Execution, error) {
+		ctx, cancel := context.WithCancel(context.Background())
+		checked, err := found.Check(ctx, func(ctx context.Context, x *State) (Execution, error) {
+			if ran[x.ID()] {
+				t.Fatalf("seed %d: state %s is run a second time", seed, x.ID())
+			}
+			if ran[x.ID()] = true; n == 8 {
+				cancel()
+				return Execution{}, ctx.Err()
+			}
 			n++
 			return p.runner(s)(ctx, x)
-		}, 20, seed); err != nil || n != 20 {
-			t.Fatalf("seed %d: %d states were run: %v", seed, n, err)
+		}, 20, seed)
+		cancel()
+		if err != nil || checked != n {
+			t.Fatalf("seed %d: Check = %d, %v, and %d states were run to their end", seed, checked, err, n)
+		}
+		if left := new(big.Int).Sub(found.States, big.NewInt(int64(len(found.Leaves)))); n == 0 && left.Cmp(big.NewInt(1000)) > 0 {
+			t.Fatalf("seed %d: of %v states that were not run none was checked", seed, left)
 		}
 	}
 	s, _ := chainSpace(6)
@@ -133,7 +151,7 @@ func TestCheck(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := found.Check(context.Background(), silent, 20, 1); !errors.Is(err, ErrNotDeterministic) || !strings.Contains(err.Error(), "answer") {
+	if _, err := found.Check(context.Background(), silent, 20, 1); !errors.Is(err, ErrNotDeterministic) || !strings.Contains(err.Error(), "answer") {
 		t.Errorf("a read that was not reported: %v", err)
 	}
 }

@@ -95,7 +95,11 @@ func (r *Result) Coverage() string {
 	if r.AtLeast {
 		least = "at least "
 	}
-	fmt.Fprintf(&b, "%s speak for %s of %s%s legal states", units.Count(len(r.Leaves), "execution"), figure(r.States), least, figure(r.Legal))
+	speak := "speak"
+	if len(r.Leaves) == 1 {
+		speak = "speaks"
+	}
+	fmt.Fprintf(&b, "%s %s for %s of %s%s legal states", units.Count(len(r.Leaves), "execution"), speak, figure(r.States), least, figure(r.Legal))
 	switch {
 	case r.All():
 		b.WriteString("; that is all")
@@ -103,7 +107,7 @@ func (r *Result) Coverage() string {
 	case r.Complete:
 		fmt.Fprintf(&b, "; that is all %s", r.bounds())
 	default:
-		fmt.Fprintf(&b, "; not all %s: %s known to be missing", r.bounds(), units.Count(r.Pending, "execution"))
+		fmt.Fprintf(&b, "; not all %s: at least %s missing", r.bounds(), units.Count(r.Pending, "execution"))
 	}
 	if left := new(big.Int).Sub(r.Legal, r.States); left.Sign() > 0 {
 		fmt.Fprintf(&b, "; of %s states nothing is known", figure(left))
