@@ -42,9 +42,9 @@ type backendKey struct {
 
 // A savedPower is a power.State that is encoded.
 type savedPower struct {
-	Model   []byte // of persist.ModelState.MarshalBinary; nil while off
-	Unsaved []byte // likewise
-	Rest    power.State
+	Model []byte // of persist.ModelState.MarshalBinary; nil while off
+	Past  []byte // likewise
+	Rest  power.State
 }
 
 // bootName names the states that a boot of the VM may lead to; false if such a

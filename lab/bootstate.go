@@ -80,36 +80,27 @@ func savePower(s *power.State) (p savedPower, err error) {
 		return p, errors.New("an epoch of flush hints")
 	}
 	p.Rest = *s
-	p.Rest.Model, p.Rest.Unsaved, p.Rest.Epochs = nil, nil, nil
-	for _, m := range []struct {
-		to   *[]byte
-		from *persist.ModelState
-	}{{&p.Model, s.Model}, {&p.Unsaved, s.Unsaved}} {
-		if m.from == nil {
-			continue
-		}
-		if *m.to, err = m.from.MarshalBinary(); err != nil {
-			return p, err
-		}
+	p.Rest.Model, p.Rest.Past, p.Rest.Epochs = nil, nil, nil
+	if s.Model == nil {
+		return p, nil
 	}
-	return p, nil
+	if p.Model, err = s.Model.MarshalBinary(); err != nil {
+		return p, err
+	}
+	p.Past, err = s.Past.MarshalBinary()
+	return p, err
 }
 
 func (p *savedPower) state() (*power.State, error) {
 	s := p.Rest
-	for _, m := range []struct {
-		to   **persist.ModelState
-		from []byte
-	}{{&s.Model, p.Model}, {&s.Unsaved, p.Unsaved}} {
-		if m.from == nil {
-			continue
-		}
-		*m.to = &persist.ModelState{}
-		if err := (*m.to).UnmarshalBinary(m.from); err != nil {
-			return nil, err
-		}
+	if p.Model == nil {
+		return &s, nil
 	}
-	return &s, nil
+	s.Model, s.Past = &persist.ModelState{}, &persist.Past{}
+	if err := s.Model.UnmarshalBinary(p.Model); err != nil {
+		return nil, err
+	}
+	return &s, s.Past.UnmarshalBinary(p.Past)
 }
 
 func (s *bootState) encode() ([]byte, error) { return json.Marshal(s) }
@@ -143,7 +134,7 @@ func (s *bootState) sound() error {
 		return errors.New("no state of a VM")
 	case s.Version != stateVersion:
 		return fmt.Errorf("a state of version %d: want %d", s.Version, stateVersion)
-	case s.Machine == nil || s.Root == nil || s.Power.Model == nil || s.Power.Unsaved == nil:
+	case s.Machine == nil || s.Root == nil || s.Power.Model == nil || s.Power.Past == nil:
 		return errors.New("a state of a VM that is off")
 	}
 	return nil

@@ -197,7 +197,7 @@ func TestDamagedStates(t *testing.T) {
 }
 
 func FuzzBootState(f *testing.F) {
-	f.Add([]byte(`{"Version":1,"Machine":{"Engine":"soft"},"Root":{"DIMMs":[]},"Power":{"Model":"bnZsYWIgbW9kZWwgMQo=","Unsaved":"bnZsYWIgbW9kZWwgMQo="}}`))
+	f.Add([]byte(`{"Version":1,"Machine":{"Engine":"soft"},"Root":{"DIMMs":[]},"Power":{"Model":"bnZsYWIgbW9kZWwgMQo=","Past":"bnZsYWIgcGFzdCAxCg=="}}`))
 	f.Add([]byte(strings.Repeat("[", 1000)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, err := decodeBoot(b)

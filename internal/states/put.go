@@ -22,7 +22,7 @@ func (s *Store) Put(n Name, st State) (err error) {
 	if err := os.MkdirAll(s.dir, 0o755); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(s.dir, newPrefix)
+	f, err := s.create()
 	if err != nil {
 		return err
 	}
@@ -32,9 +32,6 @@ func (s *Store) Put(n Name, st State) (err error) {
 			os.Remove(f.Name())
 		}
 	}()
-	if err := tryLock(f); err != nil {
-		return err
-	}
 	base := (*baseState)(nil)
 	if st.Base != nil {
 		base = &baseState{st.Base.Name, st.Base.Images}
@@ -70,6 +67,23 @@ func (s *Store) touch(name string, names map[string]bool) {
 			return
 		}
 	}
+}
+
+// create makes a file that is to be written, and locks it. Whoever sweeps the
+// folder may come between the two, and take it for a dead writer's.
+func (s *Store) create() (f *os.File, err error) {
+	for range 100 {
+		if f, err = os.CreateTemp(s.dir, newPrefix); err != nil {
+			return nil, err
+		}
+		if err = tryLock(f); err == nil {
+			if _, err = os.Lstat(f.Name()); err == nil {
+				return f, nil
+			}
+		}
+		f.Close()
+	}
+	return nil, fmt.Errorf("%s: a new file is taken away each time: %w", s.dir, err)
 }
 
 // A baseState is one that others may be differences to.

@@ -301,6 +301,9 @@ func NewMedium(name string, platform Platform, mem Memory) *Medium {
 	return &Medium{Name: name, Platform: platform, mem: mem, most: maxUndecided, config: &Config{}, accepted: map[*line]bool{}}
 }
 
+// Memory is what the guest sees of the medium.
+func (d *Medium) Memory() Memory { return d.mem }
+
 // touch is line n, before a store to it.
 func (d *Medium) touch(n uint64) *line {
 	if d.last != nil && d.last.n == n {

@@ -31,7 +31,6 @@ func (t *Tracker) Add(d *nvdimm.DIMM) error {
 			platform = persist.Requests
 		}
 		t.model.Add(persist.NewMedium(d.ID(), platform, memory{mem, d}))
-		t.unsaved.Add(unsavedMedium(d.ID(), platform, memory{mem, d}))
 		i = len(t.media)
 		t.media = append(t.media, Medium{d.Slot(), t.divide(d)})
 	}
@@ -40,9 +39,7 @@ func (t *Tracker) Add(d *nvdimm.DIMM) error {
 		end := offset + uint64(len(piece.Mem))
 		for _, p := range t.media[i].Parts {
 			if from, to := max(p.Start, offset), min(p.End, end); from < to {
-				for _, m := range t.models() {
-					m.MapPart(piece.Addr, from-offset, to-offset, m.Media()[t.of(p.Slot)], p.At+from-p.Start)
-				}
+				t.model.MapPart(piece.Addr, from-offset, to-offset, t.model.Media()[t.of(p.Slot)], p.At+from-p.Start)
 			}
 		}
 		offset = end
@@ -53,9 +50,7 @@ func (t *Tracker) Add(d *nvdimm.DIMM) error {
 // Remove takes a DIMM out whose plugging failed after Add.
 func (t *Tracker) Remove(d *nvdimm.DIMM) {
 	if i := t.of(d.Slot()); i >= 0 {
-		for _, m := range t.models() {
-			m.Remove(m.Media()[i])
-		}
+		t.model.Remove(t.model.Media()[i])
 		t.media = slices.Delete(t.media, i, i+1)
 		delete(t.epochs, d.Slot())
 	}
@@ -74,9 +69,9 @@ func (t *Tracker) zeroed(d *nvdimm.DIMM, offset, n uint64) {
 			continue
 		}
 		first := (p.At + from - p.Start) / persist.LineSize
-		for _, m := range t.models() {
-			m.Media()[t.of(p.Slot)].Settle(first, (to-from)/persist.LineSize)
-		}
+		n := t.of(p.Slot)
+		t.model.Media()[n].Settle(first, (to-from)/persist.LineSize)
+		t.past.Settle(n, first, (to-from)/persist.LineSize)
 	}
 }
 

@@ -27,9 +27,8 @@ func (t *Tracker) Store(e *observe.Store) {
 	if t.armed != nil && t.armed.Event == Store {
 		slot, offset := t.owner(e.Base, e.Offset)
 		if t.strikes(Store, slot, offset, uint64(e.Size)) {
-			for _, m := range t.models() {
-				m.Abandon(e)
-			}
+			t.model.Abandon(e)
+			t.past.Abandon(t.model, e)
 			t.Fail(t.armed.Keep, t.armed.Unsaved)
 			t.failure.cut.Touch(t.failure.model, e)
 			return
@@ -41,8 +40,8 @@ func (t *Tracker) Store(e *observe.Store) {
 	if t.recording != nil {
 		t.recording.Journal.Store(e)
 	}
+	t.past.Store(t.model, e)
 	t.model.Store(e)
-	t.unsaved.Store(e)
 }
 
 // Flush is a flush about to execute.
@@ -60,8 +59,8 @@ func (t *Tracker) Flush(e *observe.Flush) {
 	if t.recording != nil {
 		t.recording.Journal.Flush(e)
 	}
+	t.past.Flush(t.model, e)
 	t.model.Flush(e)
-	t.unsaved.Flush(e)
 }
 
 // Fence is a fence about to complete. What other instructions ordered before
@@ -87,8 +86,8 @@ func (t *Tracker) fence(e *observe.Fence) {
 	if t.recording != nil {
 		t.recording.Journal.Fence(e)
 	}
+	t.past.Fence(e)
 	t.model.Fence(e)
-	t.unsaved.Fence(e)
 }
 
 // Flushed is a flush request of a virtio-pmem device, which counts as a store to
@@ -119,9 +118,8 @@ func (t *Tracker) hint(d *nvdimm.DIMM) {
 		if t.recording != nil {
 			t.recording.Journal.Hint(t.model.Media()[n], t.now())
 		}
-		for _, m := range t.models() {
-			m.Hint(m.Media()[n])
-		}
+		t.past.Hint(n)
+		t.model.Hint(t.model.Media()[n])
 	}
 }
 

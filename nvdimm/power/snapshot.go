@@ -2,6 +2,7 @@ package power
 
 import (
 	"crypto/sha256"
+	"encoding"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -10,7 +11,6 @@ import (
 
 	"nvlab/nvdimm"
 	"nvlab/nvdimm/backend"
-	"nvlab/nvdimm/persist"
 	"nvlab/vmm/observe"
 )
 
@@ -132,19 +132,19 @@ func (s *Snapshot) fits(dimms []*nvdimm.DIMM, backends map[int]*backend.Backend)
 // and to power failures have equal hashes, whatever their files are called.
 func (s *Snapshot) Hash() (sum [sha256.Size]byte, err error) {
 	rest := *s.Power
-	rest.Model, rest.Unsaved, rest.Epochs = nil, nil, nil
+	rest.Model, rest.Past, rest.Epochs = nil, nil, nil
 	state, err := json.Marshal([]any{s.Root, rest})
 	if err != nil {
 		return sum, err
 	}
 	parts := [][]byte{state}
 	if s.On() {
-		for _, m := range []*persist.ModelState{s.Power.Model, s.Power.Unsaved} {
-			model, err := m.MarshalBinary()
+		for _, m := range []encoding.BinaryMarshaler{s.Power.Model, s.Power.Past} {
+			part, err := m.MarshalBinary()
 			if err != nil {
 				return sum, err
 			}
-			parts = append(parts, model)
+			parts = append(parts, part)
 		}
 	}
 	for _, slot := range slices.Sorted(maps.Keys(s.Power.Epochs)) {

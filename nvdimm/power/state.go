@@ -14,9 +14,9 @@ import (
 // A State is what a Tracker is at a moment, apart from the bytes of the DIMMs:
 // plain data that nobody changes. DIMMs are named by their slots.
 type State struct {
-	Model   *persist.ModelState // nil while off
-	Unsaved *persist.ModelState // likewise
-	Media   []Medium            // the models', in their order
+	Model *persist.ModelState // nil while off
+	Past  *persist.Past       // likewise
+	Media []Medium            // the model's, in its order
 
 	Armed   *Cut
 	Counted int
@@ -57,7 +57,7 @@ func (t *Tracker) Save() (*State, error) {
 	}
 	s := &State{Counted: t.counted, Faults: slices.Clone(t.faults)}
 	if t.model != nil {
-		s.Model, s.Unsaved = t.model.Save(), t.unsaved.Save()
+		s.Model, s.Past = t.model.Save(), t.past.Clone()
 	}
 	for _, m := range t.media {
 		s.Media = append(s.Media, Medium{m.Slot, slices.Clone(m.Parts)})
@@ -96,6 +96,7 @@ func (t *Tracker) Load(s *State, attach func(observe.Observer) error) error {
 		dimms[d.Slot()] = d
 	}
 	var memories []persist.Memory
+	var lines []uint64
 	for _, m := range s.Media {
 		d := dimms[m.Slot]
 		if d == nil {
@@ -106,8 +107,12 @@ func (t *Tracker) Load(s *State, attach func(observe.Observer) error) error {
 			return err
 		}
 		memories = append(memories, memory{mem, d})
+		lines = append(lines, uint64(len(mem))/persist.LineSize)
 	}
-	t.model, t.unsaved = s.Model.Model(memories...), s.Unsaved.Model(memories...)
+	if !s.Past.Fits(lines...) {
+		return errors.New("the state is of a machine with other NVDIMMs")
+	}
+	t.model, t.past = s.Model.Model(memories...), s.Past.Clone()
 	for _, m := range s.Media {
 		t.media = append(t.media, Medium{m.Slot, slices.Clone(m.Parts)})
 	}

@@ -38,7 +38,7 @@ type Tracker struct {
 
 	// From power-on to power-off.
 	model   *persist.Model // nil while off
-	unsaved *persist.Model // the same, had the platform promised no more than flush hints: see unsaved.go
+	past    *persist.Past  // what the model followed: see unsaved.go
 	media   []Medium       // in the model's order
 	blind   error          // why single stores are not seen; nil if they are
 	epochs  map[int]*backend.Snapshot
@@ -85,12 +85,11 @@ func New(root *nvdimm.Root, host Host) *Tracker {
 // observer to the machine; its error is why it cannot.
 func (t *Tracker) PowerOn(attach func(observe.Observer) error) {
 	if t.model == nil {
-		t.model, t.unsaved = persist.NewModel(persist.Config{}), persist.NewModel(persist.Config{})
+		t.model, t.past = persist.NewModel(persist.Config{}), &persist.Past{}
 	}
-	for _, m := range t.models() {
-		m.Reset()
-		m.UnmapAll()
-	}
+	t.model.Reset()
+	t.model.UnmapAll()
+	t.past.Reset()
 	t.blind = attach(t)
 }
 
@@ -112,7 +111,7 @@ func (t *Tracker) Fail(keep persist.Keep, unsaved bool) {
 	}
 	m := t.model
 	if unsaved {
-		m = t.unsaved
+		m = t.unsaved()
 		for _, d := range t.root.DIMMs() {
 			d.FlushFails()
 		}

@@ -17,34 +17,35 @@ import "nvlab/nvdimm/persist"
 // caches have more, but write back what is old.
 const Drain = 64 << 10
 
-// unsavedMedium is the medium of a platform that does not save what it
-// promised.
-func unsavedMedium(name string, promised persist.Platform, mem persist.Memory) *persist.Medium {
-	switch promised {
+// unsaved is a model of the machine in which media promise no more than flush
+// hints. Few ask for it, so that it is made of the past when somebody does.
+func (t *Tracker) unsaved() *persist.Model {
+	var media []*persist.Medium
+	for _, d := range t.model.Media() {
+		media = append(media, unsavedMedium(d))
+	}
+	return t.past.Model(t.model, media)
+}
+
+func unsavedMedium(of *persist.Medium) *persist.Medium {
+	switch of.Platform {
 	case persist.ADR, persist.EADR:
-		m := persist.NewMedium(name, persist.Hints, mem)
+		m := persist.NewMedium(of.Name, persist.Hints, of.Memory())
 		m.Drain(Drain)
 		return m
 	}
-	return persist.NewMedium(name, promised, mem)
-}
-
-// models are the machine's two, none while it is off. Their media are the same
-// ones, in the same order.
-func (t *Tracker) models() []*persist.Model {
-	if t.model == nil {
-		return nil
-	}
-	return []*persist.Model{t.model, t.unsaved}
+	return persist.NewMedium(of.Name, of.Platform, of.Memory())
 }
 
 // Drained is how many stores would count as on the medium, though nothing says
 // that they are, if the platform failed to save: the oldest.
-func (t *Tracker) Drained() (n int) {
-	if t.unsaved != nil {
-		for _, m := range t.unsaved.Media() {
-			n += m.Drained
-		}
+func (t *Tracker) Drained() int {
+	if t.past == nil {
+		return 0
+	}
+	n := t.past.Forgotten()
+	for _, m := range t.unsaved().Media() {
+		n += m.Drained
 	}
 	return n
 }

@@ -1,0 +1,146 @@
+package persist
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"testing"
+
+	"nvlab/vmm/observe"
+)
+
+// pastMachine is a machine whose memory is small, and its past.
+type pastMachine struct {
+	model *Model
+	mem   Bytes
+	past  *Past
+}
+
+func newPastMachine() *pastMachine {
+	m := &pastMachine{model: NewModel(Config{}), mem: make(Bytes, 16*LineSize), past: &Past{}}
+	m.model.Map(1<<32, NewMedium("d", ADR, m.mem), 0)
+	return m
+}
+
+// do does n random things.
+func (m *pastMachine) do(r *rand.Rand, n int) {
+	for range n {
+		at := observe.At{VCPU: uint8(r.IntN(2))}
+		offset := r.Uint64N(uint64(len(m.mem))/8) * 8
+		switch r.IntN(8) {
+		default:
+			e := observe.Store{At: at, Base: 1 << 32, Offset: offset, Size: 8, Value: r.Uint64(), Group: r.Uint64()}
+			if r.IntN(2) == 0 {
+				e.Kind = observe.NonTemporal
+			}
+			m.past.Store(m.model, &e)
+			m.model.Store(&e)
+			apply(&e, (*[LineSize]byte)(m.mem.Line(offset/LineSize)))
+		case 0:
+			e := observe.Flush{At: at, Base: 1 << 32, Offset: offset &^ (LineSize - 1), Op: observe.CLWB}
+			m.past.Flush(m.model, &e)
+			m.model.Flush(&e)
+		case 1:
+			e := observe.Fence{At: at, Order: observe.SFENCE}
+			m.past.Fence(&e)
+			m.model.Fence(&e)
+		}
+	}
+}
+
+func (m *pastMachine) state(t *testing.T, platform Platform) []byte {
+	t.Helper()
+	b, err := m.past.Model(m.model, []*Medium{NewMedium("d", platform, m.mem)}).Save().MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// TestPastIsAModel holds that the model which is made of a past is the one that
+// followed it.
+func TestPastIsAModel(t *testing.T) {
+	for seed := range uint64(200) {
+		m, r := newPastMachine(), rand.New(rand.NewPCG(seed, 0))
+		m.do(r, r.IntN(200))
+		want, err := m.model.Save().MarshalBinary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := bytes.Clone(m.mem)
+		if got := m.state(t, ADR); !bytes.Equal(got, want) {
+			t.Fatalf("seed %d: the model of the past is another than the one that followed it", seed)
+		}
+		if !bytes.Equal(m.mem, before) {
+			t.Fatalf("seed %d: to make a model changes the memory", seed)
+		}
+	}
+}
+
+// TestPastForgets holds that what a past keeps depends on the events alone, and
+// not on when it was saved, loaded or asked.
+func TestPastForgets(t *testing.T) {
+	one, other := newPastMachine(), newPastMachine()
+	a, b, when := rand.New(rand.NewPCG(1, 0)), rand.New(rand.NewPCG(1, 0)), rand.New(rand.NewPCG(2, 0))
+	for range 40 {
+		one.do(a, 1000)
+		for left := 1000; left > 0; {
+			n := min(left, 1+when.IntN(700))
+			other.do(b, n)
+			left -= n
+			other.state(t, Hints)
+			text, err := other.past.Clone().MarshalBinary()
+			if err != nil {
+				t.Fatal(err)
+			}
+			other.past = &Past{}
+			if err := other.past.UnmarshalBinary(text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if x, y := one.state(t, Hints), other.state(t, Hints); !bytes.Equal(x, y) || one.past.Forgotten() != other.past.Forgotten() {
+			t.Fatalf("a past that was saved forgot %d stores, one that was not %d, and they come to the same: %v", other.past.Forgotten(), one.past.Forgotten(), bytes.Equal(x, y))
+		}
+	}
+	if n := one.past.Forgotten(); n == 0 || len(one.past.older) != pastPart || len(one.past.newer) > pastPart {
+		t.Errorf("after 40,000 events %d stores are forgotten, and %d and %d events kept, want %d and no more", n, len(one.past.older), len(one.past.newer), pastPart)
+	}
+}
+
+// FuzzPast reads pasts from bytes: what is read can be followed.
+func FuzzPast(f *testing.F) {
+	m := newPastMachine()
+	m.do(rand.New(rand.NewPCG(3, 0)), 50)
+	text, err := m.past.MarshalBinary()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	f.Add([]byte(pastMagic))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var p Past
+		if p.UnmarshalBinary(b) != nil || !p.Fits(16) {
+			return
+		}
+		m := newPastMachine()
+		m.past = &p
+		m.state(t, Hints)
+		again, err := p.MarshalBinary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var q Past
+		if err := q.UnmarshalBinary(again); err != nil {
+			t.Fatalf("what was read and written again is not read: %v", err)
+		}
+	})
+}
+
+// BenchmarkPast is what it costs to note a store.
+func BenchmarkPast(b *testing.B) {
+	m := newPastMachine()
+	e := observe.Store{Base: 1 << 32, Size: 8, Kind: observe.NonTemporal}
+	for i := range b.N {
+		e.Offset, e.Group = uint64(i*8)%uint64(len(m.mem)), uint64(i)
+		m.past.Store(m.model, &e)
+	}
+}
