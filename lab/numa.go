@@ -81,6 +81,7 @@ func (o *VMOptions) checkNode(i int) error {
 	for to, d := range n.Distances {
 		switch {
 		case to == i && d != localDistance:
+			//lint:ignore ST1005 QEMU's words
 			return fmt.Errorf("Local distance of node %d should be %d: it is %d", i, localDistance, d)
 		case d < localDistance || d > maxDistance || to != i && d == localDistance:
 			return fmt.Errorf("NUMA distance (%d) from node %d to node %d is invalid: it is %d to %d, and %d to itself only", d, i, to, localDistance+1, maxDistance, localDistance)

@@ -103,6 +103,7 @@ func (c Config) checkMemory() error {
 		return fmt.Errorf("invalid value of maxmem: memory slots were specified but maximum memory size (%#x) is equal to the initial memory size (%#x)", c.MaxMem, c.Memory)
 	case c.Limit > 0 && c.MaxMem-c.Memory > c.Limit-min(c.Base, c.Limit):
 		end := c.Base + c.MaxMem - c.Memory
+		//lint:ignore ST1005 QEMU's words
 		return fmt.Errorf("Address space limit %#x < %#x phys-bits too low (%d): maxmem of %s takes phys_bits of at least %d", c.Limit-1, end-1, bits.Len64(c.Limit-1), units.Size(c.MaxMem), bits.Len64(end-1))
 	case c.MaxMem > backend.MaxSize:
 		return fmt.Errorf("unsupported amount of maximum memory: maxmem is %d, the largest is %s", c.MaxMem, units.Size(backend.MaxSize))

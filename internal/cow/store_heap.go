@@ -1,9 +1,6 @@
 package cow
 
-import (
-	"bytes"
-	"os"
-)
+import "bytes"
 
 // heap is a store for hosts without memfd: it copies all that there is.
 type heap struct{ mem []byte }
@@ -13,20 +10,6 @@ func newHeap(size uint64) (store, error) {
 		return nil, err
 	}
 	return &heap{make([]byte, size)}, nil
-}
-
-// openHeap reads a part of a file.
-func openHeap(f *os.File, at int64, size uint64, data []Range) (store, error) {
-	s, err := newHeap(size)
-	if err != nil {
-		return nil, err
-	}
-	for _, r := range data {
-		if _, err := f.ReadAt(s.(*heap).mem[r.Offset:r.Offset+r.Size], at+int64(r.Offset)); err != nil {
-			return nil, err
-		}
-	}
-	return s, nil
 }
 
 func (s *heap) first() ([]byte, error)           { return s.mem, nil }

@@ -116,7 +116,7 @@ type (
 	}
 	clearDirtyLog struct {
 		slot, pages uint32
-		first       uint64
+		_           uint64 // the first
 		bitmap      unsafe.Pointer
 	}
 )
