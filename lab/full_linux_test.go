@@ -2,48 +2,22 @@ package lab
 
 import (
 	"errors"
-	"runtime"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
-	"nvlab/internal/require"
+	"nvlab/internal/tmpfs"
 	"nvlab/nvdimm/backend"
 	"nvlab/vmm"
 )
-
-// onTmpfs calls f with a file system of size bytes on a folder, which only
-// this thread sees.
-func onTmpfs(t *testing.T, dir, size string, f func()) {
-	t.Helper()
-	var err error
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // and the thread ends with the goroutine
-		if err = unix.Unshare(unix.CLONE_NEWNS); err != nil {
-			return
-		}
-		if err = unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-			return
-		}
-		if err = unix.Mount("nvlab", dir, "tmpfs", 0, "size="+size); err == nil {
-			f()
-		}
-	}()
-	<-done
-	if err != nil {
-		require.Missing(t, "ROOTS", "no mounts of one's own here: %v", err)
-	}
-}
 
 // TestFullFileSystem: a guest stores to an NVDIMM for whose file the host has no
 // more room. With share=false as well: tmpfs has a page for what is read.
 func TestFullFileSystem(t *testing.T) {
 	for _, share := range []bool{true, false} {
 		x := vmExperiment(t)
-		onTmpfs(t, x.Dir(), "4m", func() {
+		tmpfs.On(t, x.Dir(), "4m", func() {
 			b, err := x.FileBackend(FileBackendOptions{Path: "pmem0.img", Size: 16 << 20, Share: share})
 			if err != nil {
 				t.Error(err)

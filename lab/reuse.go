@@ -74,10 +74,8 @@ func (v *VM) bootOrRecall(ctx context.Context, image *image, timeout time.Durati
 
 // recall makes the VM what an earlier boot came to, if there was one like this.
 func (v *VM) recall(image *image, name states.Name) bool {
-	for _, d := range v.dimms {
-		if _, err := d.Map(); err != nil {
-			return false // the boot will say why
-		}
+	if !v.mapped() {
+		return false // the boot will say why
 	}
 	for _, f := range v.x.lab.states.Find(name) {
 		done := v.recallOne(image, f)
@@ -87,6 +85,16 @@ func (v *VM) recall(image *image, name states.Name) bool {
 		}
 	}
 	return false
+}
+
+// mapped maps the NVDIMMs' memory, and says that it is there.
+func (v *VM) mapped() bool {
+	for _, d := range v.dimms {
+		if _, err := d.Map(); err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 func (v *VM) recallOne(image *image, f *states.Found) bool {
@@ -101,7 +109,7 @@ func (v *VM) recallOne(image *image, f *states.Found) bool {
 	root := v.root.Save()
 	off, err := v.power.Save()
 	if err != nil {
-		closeImages(images)
+		cow.CloseAll(images)
 		return false
 	}
 	v.forgetFault() // of the machine that was
@@ -110,17 +118,11 @@ func (v *VM) recallOne(image *image, f *states.Found) bool {
 		v.klog = kernelLog{}
 		v.power.Load(off, nil)
 		v.root.Load(root, v.ownBackends())
-		closeImages(images)
+		cow.CloseAll(images)
 		return false
 	}
 	v.arrive(f.At(), images)
 	return true
-}
-
-func closeImages(list []*cow.Image) {
-	for _, i := range list {
-		i.Close()
-	}
 }
 
 // ownBackends are those of the VM's DIMMs, by slot.
@@ -163,14 +165,8 @@ func (v *VM) take(image *image, s *bootState, images []*cow.Image) error {
 	}
 	client := s.Client.Client()
 	client.Files = image.kept.Open
-	for _, p := range s.Written {
-		d := v.inSlot(p.Slot)
-		if d == nil {
-			return fmt.Errorf("a page of an NVDIMM in slot %d", p.Slot)
-		}
-		if err := d.backend.b.Put(p.Bytes, int64(p.Offset)); err != nil {
-			return err
-		}
+	if err := v.writePages(s.Written); err != nil {
+		return err
 	}
 	// Nothing fails from here on.
 	v.console.Write(s.Console)

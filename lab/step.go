@@ -29,7 +29,7 @@ func (v *VM) arrive(n states.Name, images []*cow.Image) {
 	by, err := json.Marshal([]string{n.File()})
 	print, ok := v.fingerprint()
 	if err != nil || !ok {
-		closeImages(images)
+		cow.CloseAll(images)
 		return
 	}
 	v.reached = &reached{family: n.Family, by: sha256.Sum256(by), print: print, base: states.Base{Name: n.File(), Images: images}}
@@ -39,7 +39,7 @@ func (v *VM) arrive(n states.Name, images []*cow.Image) {
 func (v *VM) depart() {
 	if r := v.reached; r != nil {
 		v.reached = nil
-		closeImages(r.base.Images)
+		cow.CloseAll(r.base.Images)
 	}
 }
 
@@ -150,7 +150,7 @@ func (s *step) recallOne(f *states.Found) (*proto.Result, error) {
 	if err != nil {
 		return nil, nil
 	}
-	defer closeImages(images)
+	defer cow.CloseAll(images)
 	snapshot := &vmm.Snapshot{Saved: c.State.Machine, RAM: images}
 	if v.m.CanRestore(snapshot) != nil {
 		return nil, nil
@@ -183,22 +183,15 @@ func (s *step) recallOne(f *states.Found) (*proto.Result, error) {
 	return &c.Answer, nil
 }
 
-// writePages has the guest see what a call wrote.
+// writePages has the guest see what a boot or a call wrote.
 func (v *VM) writePages(list []writtenPage) error {
-	regions := v.regions()
 	for _, p := range list {
 		d := v.inSlot(p.Slot)
 		if d == nil {
 			return fmt.Errorf("a page of an NVDIMM in slot %d", p.Slot)
 		}
-		if err := d.backend.b.Put(p.Bytes, int64(p.Offset)); err != nil {
+		if err := v.poke(d, p.Offset, p.Bytes); err != nil {
 			return err
-		}
-		for _, r := range regions {
-			from, to := max(p.Offset, r.offset), min(p.Offset+uint64(len(p.Bytes)), r.offset+uint64(len(r.Mem)))
-			if r.slot == p.Slot && from < to {
-				v.m.Wrote(r.Base+from-r.offset, to-from)
-			}
 		}
 	}
 	return nil

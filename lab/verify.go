@@ -23,10 +23,8 @@ type expected struct {
 
 // expected is the state that recall would take, nil if there is none.
 func (v *VM) expected(name states.Name) *expected {
-	for _, d := range v.dimms {
-		if _, err := d.Map(); err != nil {
-			return nil
-		}
+	if !v.mapped() {
+		return nil
 	}
 	for _, f := range v.x.lab.states.Find(name) {
 		defer f.Close()
@@ -43,18 +41,13 @@ func (v *VM) expected(name states.Name) *expected {
 
 func (e *expected) close() {
 	if e != nil {
-		for _, i := range e.images {
-			i.Close()
-		}
+		cow.CloseAll(e.images)
 	}
 }
 
 // compare says in what a boot that was computed differs from what it was to come
 // to: a bug, in what computes or in what is kept.
 func (e *expected) compare(s *bootState, images []*cow.Image) error {
-	differs := func(what string, args ...any) error {
-		return &Error{Class: ClassBug, Err: fmt.Errorf("what is computed differs from the state %s in %s", e.file, fmt.Sprintf(what, args...))}
-	}
 	for _, part := range []struct {
 		what        string
 		have, wants any
@@ -68,20 +61,12 @@ func (e *expected) compare(s *bootState, images []*cow.Image) error {
 		{"what its agent said", s.Client, e.state.Client},
 		{"its kernel's log", s.Log, e.state.Log},
 	} {
-		have, err := json.Marshal(part.have)
-		if err != nil {
+		if err := e.same(part.what, part.have, part.wants); err != nil {
 			return err
-		}
-		wants, err := json.Marshal(part.wants)
-		if err != nil {
-			return err
-		}
-		if !bytes.Equal(have, wants) {
-			return differs("%s", part.what)
 		}
 	}
 	if len(images) != len(e.images) {
-		return differs("the number of its memories: %d, and %d", len(images), len(e.images))
+		return e.differs(fmt.Sprintf("the number of its memories: %d, and %d", len(images), len(e.images)))
 	}
 	for i, image := range images {
 		_, same, err := image.Differing(e.images[i], 0)
@@ -89,7 +74,7 @@ func (e *expected) compare(s *bootState, images []*cow.Image) error {
 		case err != nil:
 			return &Error{Class: ClassHost, Err: err}
 		case !same:
-			return differs("memory %d", i)
+			return e.differs(fmt.Sprintf("memory %d", i))
 		}
 	}
 	return nil
@@ -98,16 +83,24 @@ func (e *expected) compare(s *bootState, images []*cow.Image) error {
 // compareAnswer says that a call that was computed brought something else than it
 // was to.
 func (e *expected) compareAnswer(answer *proto.Result) error {
-	have, err := json.Marshal(answer)
+	return e.same("what the call brings", answer, e.answer)
+}
+
+func (e *expected) same(what string, have, want any) error {
+	has, err := json.Marshal(have)
 	if err != nil {
 		return err
 	}
-	wants, err := json.Marshal(e.answer)
+	wants, err := json.Marshal(want)
 	if err != nil {
 		return err
 	}
-	if !bytes.Equal(have, wants) {
-		return &Error{Class: ClassBug, Err: fmt.Errorf("what is computed differs from the state %s in what the call brings", e.file)}
+	if !bytes.Equal(has, wants) {
+		return e.differs(what)
 	}
 	return nil
+}
+
+func (e *expected) differs(what string) error {
+	return &Error{Class: ClassBug, Err: fmt.Errorf("what is computed differs from the state %s in %s", e.file, what)}
 }

@@ -29,9 +29,9 @@ type job struct {
 	LabelSize      uint64 // bytes
 }
 
-func runJob(text string) int {
-	var j job
-	err := json.Unmarshal([]byte(text), &j)
+// runJob runs a job, which text says, and returns the status to exit with.
+func runJob(j interface{ run(context.Context) error }, text string) int {
+	err := json.Unmarshal([]byte(text), j)
 	if err == nil {
 		err = j.run(context.Background())
 	}

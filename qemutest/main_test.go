@@ -17,11 +17,11 @@ import (
 // TestMain lets the test binary be the process that the benchmark compares
 // with QEMU's.
 func TestMain(m *testing.M) {
-	if job := os.Getenv(jobVariable); job != "" {
-		os.Exit(runJob(job))
+	if text := os.Getenv(jobVariable); text != "" {
+		os.Exit(runJob(&job{}, text))
 	}
-	if job := os.Getenv(reusedVariable); job != "" {
-		os.Exit(runReused(job))
+	if text := os.Getenv(reusedVariable); text != "" {
+		os.Exit(runJob(&reusedJob{}, text))
 	}
 	status := m.Run()
 	os.RemoveAll(stockDir)

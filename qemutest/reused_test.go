@@ -22,19 +22,6 @@ type reusedJob struct {
 	Backend string // path
 }
 
-func runReused(text string) int {
-	var j reusedJob
-	err := json.Unmarshal([]byte(text), &j)
-	if err == nil {
-		err = j.run(context.Background())
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return 0
-}
-
 func (j *reusedJob) run(ctx context.Context) error {
 	l, err := lab.New(lab.Options{Engine: "soft", Reuse: true, States: j.States})
 	if err != nil {

@@ -11,17 +11,13 @@ import (
 
 // A backend is what stores an NVDIMM's bytes.
 type backend struct {
-	t    *T
-	b    *lab.Backend
-	made string // the call that made it
+	t *T
+	b *lab.Backend
+	made
 }
 
 func (b *backend) alive() error                             { return b.t.alive() }
-func (b *backend) String() string                           { return b.made }
 func (b *backend) Type() string                             { return "backend" }
-func (b *backend) Freeze()                                  {}
-func (b *backend) Truth() starlark.Bool                     { return true }
-func (b *backend) Hash() (uint32, error)                    { return hashText(b.made), nil }
 func (b *backend) Attr(name string) (starlark.Value, error) { return backendClass.attr(b, name) }
 func (b *backend) AttrNames() []string                      { return backendClass.attrNames() }
 
@@ -120,7 +116,7 @@ type snapshot struct {
 }
 
 func (s *snapshot) alive() error          { return s.of.alive() }
-func (s *snapshot) String() string        { return s.of.made + ".snapshot()" }
+func (s *snapshot) String() string        { return s.of.String() + ".snapshot()" }
 func (s *snapshot) Type() string          { return "snapshot" }
 func (s *snapshot) Freeze()               {}
 func (s *snapshot) Truth() starlark.Bool  { return true }

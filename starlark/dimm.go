@@ -9,18 +9,14 @@ import (
 
 // A dimm is a plugged NVDIMM.
 type dimm struct {
-	vm   *vm
-	d    *lab.NVDIMM
-	of   *backend
-	made string
+	vm *vm
+	d  *lab.NVDIMM
+	of *backend
+	made
 }
 
 func (d *dimm) alive() error                             { return d.vm.alive() }
-func (d *dimm) String() string                           { return d.made }
 func (d *dimm) Type() string                             { return "nvdimm" }
-func (d *dimm) Freeze()                                  {}
-func (d *dimm) Truth() starlark.Bool                     { return true }
-func (d *dimm) Hash() (uint32, error)                    { return hashText(d.made), nil }
 func (d *dimm) Attr(name string) (starlark.Value, error) { return dimmClass.attr(d, name) }
 func (d *dimm) AttrNames() []string                      { return dimmClass.attrNames() }
 

@@ -11,17 +11,13 @@ import (
 
 // A memoryDevice is RAM in a slot, as it was plugged.
 type memoryDevice struct {
-	vm   *vm
-	m    nvdimm.Memory
-	made string
+	vm *vm
+	m  nvdimm.Memory
+	made
 }
 
 func (d *memoryDevice) alive() error                             { return d.vm.alive() }
-func (d *memoryDevice) String() string                           { return d.made }
 func (d *memoryDevice) Type() string                             { return "memory_device" }
-func (d *memoryDevice) Freeze()                                  {}
-func (d *memoryDevice) Truth() starlark.Bool                     { return true }
-func (d *memoryDevice) Hash() (uint32, error)                    { return hashText(d.made), nil }
 func (d *memoryDevice) Attr(name string) (starlark.Value, error) { return memoryClass.attr(d, name) }
 func (d *memoryDevice) AttrNames() []string                      { return memoryClass.attrNames() }
 

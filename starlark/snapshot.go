@@ -13,17 +13,13 @@ import (
 
 // A vmSnapshot is all that a VM was at a moment.
 type vmSnapshot struct {
-	vm   *vm // that it is of
-	s    *lab.VMSnapshot
-	made string
+	vm *vm // that it is of
+	s  *lab.VMSnapshot
+	made
 }
 
 func (s *vmSnapshot) alive() error                             { return s.vm.alive() }
-func (s *vmSnapshot) String() string                           { return s.made }
 func (s *vmSnapshot) Type() string                             { return "vm.snapshot" }
-func (s *vmSnapshot) Freeze()                                  {}
-func (s *vmSnapshot) Truth() starlark.Bool                     { return true }
-func (s *vmSnapshot) Hash() (uint32, error)                    { return hashText(s.made), nil }
 func (s *vmSnapshot) Attr(name string) (starlark.Value, error) { return snapshotClass.attr(s, name) }
 func (s *vmSnapshot) AttrNames() []string                      { return snapshotClass.attrNames() }
 
@@ -97,8 +93,8 @@ func (v *vm) handleOf(d *lab.NVDIMM) *dimm {
 			return h
 		}
 	}
-	made := fmt.Sprintf("vm.nvdimm(%q)", d.ID())
-	h := &dimm{v, d, &backend{v.t, d.Backend(), made + ".backend"}, made}
+	by := made(fmt.Sprintf("vm.nvdimm(%q)", d.ID()))
+	h := &dimm{v, d, &backend{v.t, d.Backend(), by + ".backend"}, by}
 	v.dimms = append(v.dimms, h)
 	return h
 }

@@ -11,9 +11,18 @@ import (
 	"nvlab/starlark/guard"
 )
 
+// made is the call that a handle came of: what it prints, and what it is as a
+// key. A handle can be neither frozen nor false.
+type made string
+
+func (m made) String() string        { return string(m) }
+func (made) Freeze()                 {}
+func (made) Truth() starlark.Bool    { return true }
+func (m made) Hash() (uint32, error) { return hashText(string(m)), nil }
+
 // paste writes the call as a scenario would, without arguments that have their
 // default: how a handle prints.
-func (c *call) paste(name string) string {
+func (c *call) paste(name string) made {
 	var args []string
 	for i, v := range c.values {
 		p := c.sig.params[i]
@@ -30,7 +39,7 @@ func (c *call) paste(name string) string {
 		}
 		args = append(args, p.name+" = "+text)
 	}
-	return name + "(" + strings.Join(args, ", ") + ")"
+	return made(name + "(" + strings.Join(args, ", ") + ")")
 }
 
 // sizeParams are the parameters that are sizes.

@@ -14,19 +14,15 @@ import (
 
 // A vm is a machine.
 type vm struct {
-	t      *T
-	v      *lab.VM
-	made   string  // the call that made it
+	t *T
+	v *lab.VM
+	made
 	latest *result // of a command
 	dimms  []*dimm // that a scenario has handles of
 }
 
 func (v *vm) alive() error                             { return v.t.alive() }
-func (v *vm) String() string                           { return v.made }
 func (v *vm) Type() string                             { return "vm" }
-func (v *vm) Freeze()                                  {}
-func (v *vm) Truth() starlark.Bool                     { return true }
-func (v *vm) Hash() (uint32, error)                    { return hashText(v.made), nil }
 func (v *vm) Attr(name string) (starlark.Value, error) { return vmClass.attr(v, name) }
 func (v *vm) AttrNames() []string                      { return vmClass.attrNames() }
 

@@ -306,10 +306,4 @@ func (s *Snapshot) Hash() ([32]byte, error) {
 
 // Close gives back the memory that the snapshot alone keeps. Machines of it
 // stay.
-func (s *Snapshot) Close() error {
-	var errs []error
-	for _, i := range s.RAM {
-		errs = append(errs, i.Close())
-	}
-	return errors.Join(errs...)
-}
+func (s *Snapshot) Close() error { return cow.CloseAll(s.RAM) }

@@ -26,11 +26,7 @@ func init() {
 		out := fs.String("o", "", "the `FILE` to write; the state's id with "+nvrun.BundleExt+" if not given")
 		fs.StringVar(&o.State, "state", "", "the crash state `ID`")
 		fs.StringVar(&o.Run, "run", "", "the test whose name matches `RE`")
-		fs.Uint64Var(&o.Seed, "seed", 0, "derive all randomness from `N`")
-		fs.Uint64Var(&o.Steps, "max-steps", 0, "stop a test after `N` steps of computation; 0 is the default")
-		fs.StringVar(&o.Cmdline, "cmdline", "", "`WORDS` for the command line of every kernel, before those of t.vm(cmdline=...)")
-		fs.Var((*list)(&o.AllowPaths), "allow-path", "let backends lie in `DIR`, too; may be repeated")
-		c.machineFlags(fs, &o.Engine, &o.Kernel, &o.Release, &o.Cache, &o.Agent)
+		c.runFlags(fs, &o)
 		files, status, ok := c.parse(fs, args)
 		switch {
 		case !ok:

@@ -49,16 +49,12 @@ func init() {
 		fs.StringVar(&o.Shuffle, "shuffle", "off", "`on|off|SEED`: run tests in random order")
 		fs.IntVar(&o.Parallel, "parallel", 0, "run `N` tests at a time; 0 is one per core, as far as the host's memory allows")
 		fs.DurationVar(&o.Timeout, "timeout", 30*time.Minute, "end the run after the wall time `D` (30m if not given); 0 is never")
-		fs.Uint64Var(&o.Seed, "seed", 0, "derive all randomness from `N`")
-		fs.Uint64Var(&o.Steps, "max-steps", 0, "stop a test after `N` steps of computation; 0 is the default")
 		fs.BoolVar(&o.JSON, "json", false, "write the events of go test -json")
 		fs.StringVar(&o.JUnit, "junit", "", "write a JUnit report to `FILE`")
 		fs.BoolVar(&o.Keep, "keep", false, "keep the tests' directories")
 		fs.StringVar(&o.Artifacts, "artifacts", os.Getenv("TEST_UNDECLARED_OUTPUTS_DIR"), "keep what failed tests leave in `DIR`, instead of a new one in the temporary folder")
 		fs.StringVar(&o.Reuse, "reuse", reuseDefault(), "`on|off`: take boots that were computed before, and tests that passed, from the states that are kept beside the guests")
-		fs.StringVar(&o.Cmdline, "cmdline", "", "`WORDS` for the command line of every kernel, before those of t.vm(cmdline=...)")
-		fs.Var((*list)(&o.AllowPaths), "allow-path", "let backends lie in `DIR`, too; may be repeated")
-		c.machineFlags(fs, &o.Engine, &o.Kernel, &o.Release, &o.Cache, &o.Agent)
+		c.runFlags(fs, &o)
 		files, status, ok := c.parse(fs, args)
 		switch {
 		case !ok:
@@ -79,10 +75,8 @@ func init() {
 		if err := checkMachine(o.Engine, o.Kernel, o.Release); err != nil {
 			return c.misused("%v", err)
 		}
-		given := false
-		fs.Visit(func(f *flag.Flag) { given = given || f.Name == "shard" })
 		var err error
-		if o.Shard, err = nvrun.ParseShard(*shard, given, os.LookupEnv); err != nil {
+		if o.Shard, err = nvrun.ParseShard(*shard, isGiven(fs, "shard"), os.LookupEnv); err != nil {
 			return c.misused("%v", err)
 		}
 		o.Paths = files
@@ -96,6 +90,15 @@ func init() {
 		o.Cached = !isGiven(fs, "count")
 		return nvrun.Run(ctx, o)
 	}
+}
+
+// runFlags are those that decide what the machines of a run do.
+func (c *command) runFlags(fs *flag.FlagSet, o *nvrun.Options) {
+	fs.Uint64Var(&o.Seed, "seed", 0, "derive all randomness from `N`")
+	fs.Uint64Var(&o.Steps, "max-steps", 0, "stop a test after `N` steps of computation; 0 is the default")
+	fs.StringVar(&o.Cmdline, "cmdline", "", "`WORDS` for the command line of every kernel, before those of t.vm(cmdline=...)")
+	fs.Var((*list)(&o.AllowPaths), "allow-path", "let backends lie in `DIR`, too; may be repeated")
+	c.machineFlags(fs, &o.Engine, &o.Kernel, &o.Release, &o.Cache, &o.Agent)
 }
 
 // isGiven says whether a flag was given.

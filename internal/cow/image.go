@@ -113,3 +113,12 @@ func (i *Image) Close() error {
 	}
 	return i.contents.root.release()
 }
+
+// CloseAll closes images.
+func CloseAll(list []*Image) error {
+	var errs []error
+	for _, i := range list {
+		errs = append(errs, i.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -3,39 +3,11 @@ package states
 import (
 	"bytes"
 	"os"
-	"runtime"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"nvlab/internal/cow"
-	"nvlab/internal/require"
+	"nvlab/internal/tmpfs"
 )
-
-// onTmpfs calls f with a file system of size bytes on a folder, which only this
-// thread sees.
-func onTmpfs(t *testing.T, dir, size string, f func()) {
-	t.Helper()
-	var err error
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // and the thread ends with the goroutine
-		if err = unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_FS); err != nil {
-			return
-		}
-		if err = unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-			return
-		}
-		if err = unix.Mount("nvlab", dir, "tmpfs", 0, "size="+size); err == nil {
-			f()
-		}
-	}()
-	<-done
-	if err != nil {
-		require.Missing(t, "ROOTS", "no mounts of one's own here: %v", err)
-	}
-}
 
 // TestFullDisk: a state for which there is no room is not there, nor half of
 // it, and those that are there stay.
@@ -46,7 +18,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	one, two := imageOf(t, 1, all...), imageOf(t, 2, all...)
 	dir := t.TempDir()
-	onTmpfs(t, dir, "512k", func() {
+	tmpfs.On(t, dir, "512k", func() {
 		s := Open(dir, 0)
 		if err := s.Put(name(1, 1, 1), State{Meta: []byte("first"), Images: []*cow.Image{one}}); err != nil {
 			t.Error(err)

@@ -92,7 +92,7 @@ type baseState struct {
 	images []*cow.Image
 }
 
-func (b *baseState) close() { closeAll(b.images) }
+func (b *baseState) close() { cow.CloseAll(b.images) }
 
 // baseFor finds a base: of the family's roots, the one that was used last.
 func (s *Store) baseFor(n Name) *baseState {

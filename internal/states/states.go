@@ -209,7 +209,7 @@ const maxBases = 2
 func (f *Found) images(depth int) (list []*cow.Image, err error) {
 	defer func() {
 		if err != nil {
-			closeAll(list)
+			cow.CloseAll(list)
 			if errors.Is(err, ErrDamaged) || errors.Is(err, fs.ErrNotExist) {
 				f.store.drop(f.name)
 			}
@@ -227,7 +227,7 @@ func (f *Found) images(depth int) (list []*cow.Image, err error) {
 	bases := map[string][]*cow.Image{}
 	defer func() {
 		for _, images := range bases {
-			closeAll(images)
+			cow.CloseAll(images)
 		}
 	}()
 	for i := range f.index.images {
@@ -284,7 +284,7 @@ func (s *Store) keepRoot(file os.FileInfo, images []*cow.Image) {
 	defer s.mu.Unlock()
 	s.roots = append(s.roots, rootImages{file, same(images)})
 	if len(s.roots) > maxRoots {
-		closeAll(s.roots[0].images)
+		cow.CloseAll(s.roots[0].images)
 		s.roots = slices.Delete(s.roots, 0, 1)
 	}
 }
@@ -294,7 +294,7 @@ func (s *Store) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range s.roots {
-		closeAll(r.images)
+		cow.CloseAll(r.images)
 	}
 	s.roots = nil
 }
@@ -304,7 +304,7 @@ func same(images []*cow.Image) (list []*cow.Image) {
 	for _, i := range images {
 		c, err := i.With(nil)
 		if err != nil {
-			closeAll(list)
+			cow.CloseAll(list)
 			return nil
 		}
 		list = append(list, c)
@@ -323,12 +323,6 @@ func (f *Found) base(name string, depth int) ([]*cow.Image, error) {
 	}
 	defer b.Close()
 	return b.images(depth + 1)
-}
-
-func closeAll(list []*cow.Image) {
-	for _, i := range list {
-		i.Close()
-	}
 }
 
 func validName(name string) bool {
@@ -384,7 +378,7 @@ func (s *Store) Check(name string) error {
 	}
 	defer f.Close()
 	images, err := f.Images()
-	closeAll(images)
+	cow.CloseAll(images)
 	return err
 }
 

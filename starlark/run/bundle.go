@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -71,12 +72,7 @@ func (b *Bundle) Write(to io.Writer) error {
 	add(bundleHead, append(head, '\n'))
 	add(bundleDescription, []byte(b.Description))
 	add(bundleImage, b.Image)
-	var names []string
-	for name := range b.Files {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(b.Files)) {
 		add(bundleFiles+name, b.Files[name])
 	}
 	return errors.Join(err, w.Close(), z.Close())
