@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"syscall"
 
 	"nvlab/guest/pid1"
@@ -90,6 +91,12 @@ func (i *Initramfs) ReadAt(p []byte, off int64) (n int, err error) {
 		return n, io.EOF
 	}
 	return n, nil
+}
+
+// Open reads a regular file of the guest's own file tree, by a path without
+// symbolic links. The error of one that is not there is fs.ErrNotExist.
+func (i *Initramfs) Open(path string) (*io.SectionReader, error) {
+	return rootfs.OpenCPIO(i.base, i.size, strings.TrimPrefix(path, "/"))
 }
 
 // Agent is the SHA-256 of what the initramfs has besides the guest's own file

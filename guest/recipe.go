@@ -38,11 +38,15 @@ func inBase(p string) bool {
 // needless are folders that no program of a guest reads.
 var needless = []string{
 	"usr/share/doc/", "usr/share/man/", "usr/share/locale/", "usr/share/info/", "usr/share/lintian/", "usr/share/bash-completion/",
-	"usr/share/bug/", "usr/include/", "usr/lib/systemd/", "usr/lib/udev/", "usr/lib/x86_64-linux-gnu/gconv/", "usr/share/initramfs-tools/", "etc/init.d/", "etc/cron.d/",
+	"usr/share/bug/", "usr/lib/systemd/", "usr/lib/udev/", "usr/lib/x86_64-linux-gnu/gconv/", "usr/share/initramfs-tools/", "etc/init.d/", "etc/cron.d/",
 	"boot/",
 }
 
 func isNeedless(p string) bool {
+	if doc, ok := strings.CutPrefix(p, "usr/share/doc/"); ok { // a compiler reads the examples of a library
+		of, within, _ := strings.Cut(doc, "/")
+		return !strings.HasSuffix(of, "-dev") || !strings.HasPrefix(within, "examples/")
+	}
 	for _, dir := range needless {
 		if strings.HasPrefix(p, dir) {
 			return true

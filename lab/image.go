@@ -22,6 +22,8 @@ type image struct {
 	kept   *guest.Kept
 	layout func() *introspect.Layout // of its tasks, nil if that is not known
 	agent  func() [32]byte           // hash of its pid 1
+
+	programs *binaries // of its packages
 }
 
 // Guest names the guest of the latest boot, "" before it.
@@ -114,7 +116,7 @@ func (l *Lab) build(ctx context.Context, spec guest.Spec) (*image, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &image{Image: made, kept: made.Kept()}
+	i := &image{Image: made, kept: made.Kept(), programs: newBinaries()}
 	agent := l.opts.Agent
 	if agent == "" {
 		if agent, err = store.Agent(ctx, progress); err != nil {

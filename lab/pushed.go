@@ -19,16 +19,17 @@ type pushed struct {
 	binaries    *binaries
 }
 
-// binaries are programs that were read, by path on the host; nil is one that
-// says nothing.
+// binaries are programs that were read, by path; nil is one that says nothing.
 type binaries struct {
 	mu   sync.Mutex
 	read map[string]*introspect.Binary
 }
 
 func newPushed(guest, host string) pushed {
-	return pushed{guest: guest, host: host, at: time.Now(), binaries: &binaries{read: map[string]*introspect.Binary{}}}
+	return pushed{guest: guest, host: host, at: time.Now(), binaries: newBinaries()}
 }
+
+func newBinaries() *binaries { return &binaries{read: map[string]*introspect.Binary{}} }
 
 // origin is where on the host a guest's file came from.
 type origin struct {
@@ -52,13 +53,17 @@ func (o origin) at(offset uint64) string {
 	if o.from == nil {
 		return ""
 	}
-	all := o.from.binaries
+	return o.from.binaries.at(o.path, offset, o.read)
+}
+
+// at is what the program of a path says of an offset in it; it is read once.
+func (all *binaries) at(path string, offset uint64, read func() *introspect.Binary) string {
 	all.mu.Lock()
 	defer all.mu.Unlock()
-	b, known := all.read[o.path]
+	b, known := all.read[path]
 	if !known {
-		b = o.read()
-		all.read[o.path] = b
+		b = read()
+		all.read[path] = b
 	}
 	if b == nil {
 		return ""
@@ -82,4 +87,20 @@ func (o origin) read() *introspect.Binary {
 		return nil
 	}
 	return b
+}
+
+// programAt is what a program or library of the guest's packages says of an
+// offset in it.
+func (i *image) programAt(path string, offset uint64) string {
+	return i.programs.at(path, offset, func() *introspect.Binary {
+		f, err := i.initrd.Open(path)
+		if err != nil {
+			return nil
+		}
+		b, err := introspect.ReadBinary(f)
+		if err != nil {
+			return nil
+		}
+		return b
+	})
 }

@@ -28,6 +28,7 @@ type Trace struct {
 	processes []Process // by number
 	programs  *introspect.Programs
 	pushed    []pushed
+	image     *image
 }
 
 // Trace runs a command and records every store, flush, fence and label write.
@@ -86,7 +87,7 @@ func (v *VM) Trace(ctx context.Context, c Command) (*Trace, error) {
 			return nil, err
 		}
 	}
-	t.symbols, t.pushed = v.symbols, slices.Clip(v.pushed)
+	t.symbols, t.pushed, t.image = v.symbols, slices.Clip(v.pushed), v.image
 	if j.Dropped > 0 {
 		return nil, fmt.Errorf("%v made more events than a trace holds: %d were left out", c, j.Dropped)
 	}
@@ -132,8 +133,9 @@ func (t *Trace) DIMM(m *persist.Medium) *NVDIMM { return t.names[m] }
 
 // Place is what a process executes at an address: a function of the guest's
 // kernel, such as memcpy+0x10, or where in its file a program is, such as
-// prog+0x11d6, with function and line if the file came by Push and has them:
-// "prog+0x11d6 (main+0x16, prog.c:12)". It is "" if that is not known.
+// prog+0x11d6, with function and line if the file came by Push or with a package
+// and has them: "prog+0x11d6 (main+0x16, prog.c:12)". It is "" if that is not
+// known.
 func (t *Trace) Place(pc uint64, process uint32) string {
 	if at := t.symbols.At(pc); at != "" {
 		return at
@@ -142,10 +144,16 @@ func (t *Trace) Place(pc uint64, process uint32) string {
 	if !ok {
 		return ""
 	}
-	if what := originOf(t.pushed, m.Path).at(m.InFile(pc)); what != "" {
-		return fmt.Sprintf("%s (%s)", m.Place(pc), what)
+	what := ""
+	if from := originOf(t.pushed, m.Path); from.from != nil {
+		what = from.at(m.InFile(pc))
+	} else if t.image != nil {
+		what = t.image.programAt(m.Path, m.InFile(pc))
 	}
-	return m.Place(pc)
+	if what == "" {
+		return m.Place(pc)
+	}
+	return fmt.Sprintf("%s (%s)", m.Place(pc), what)
 }
 
 // A Process is one of the guest's.

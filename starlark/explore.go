@@ -162,7 +162,7 @@ func (e *exploring) run(ctx context.Context, id string, v *lab.VM) (string, erro
 	a.t, a.recovers = t, true
 	a.print = func(thread *starlark.Thread, text string) { e.said[id] = append(e.said[id], located(thread, text)) }
 	thread := a.newThread(t.name)
-	value, err := starlark.Call(thread, e.recover, starlark.Tuple{&vm{t: e.x.vm.t, v: v, made: "the recovering VM"}}, nil)
+	value, err := starlark.Call(thread, e.recover, starlark.Tuple{&vm{t: t, v: v, made: "the recovering VM"}}, nil)
 	key := ""
 	if err != nil {
 		if class := classify(err); uncatchable(thread, err) || class == Host || errors.Is(err, errOutside) {

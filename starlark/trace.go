@@ -45,7 +45,7 @@ var traceClass = newClass("trace", "What vm.trace recorded.", []member[*trace]{
 		get: func(x *trace) (starlark.Value, error) { return count(x.t.Epochs()) }},
 	{name: "label_writes", doc: "Writes to label areas: a count.",
 		get: func(x *trace) (starlark.Value, error) { return count(x.t.LabelWrites()) }},
-	{name: "ops", sig: "(limit)", doc: `The first operations: structs of seq (instructions so far), op ("store", "flush", "fence", "flush_hint" or "label_write"), kind, nvdimm (its id; None of a fence), offset, length, addr (guest-physical; None of what is neither store nor flush), pc, symbol and process, such as "cp[213]" (None where they are not known). symbol is a function of the kernel, such as "memcpy+0x10", or where in its file a program is, "prog+0x11d6", and for a file that vm.push brought and that has symbols and lines "prog+0x11d6 (store+0x16, prog.c:12)".`,
+	{name: "ops", sig: "(limit)", doc: `The first operations: structs of seq (instructions so far), op ("store", "flush", "fence", "flush_hint" or "label_write"), kind, nvdimm (its id; None of a fence), offset, length, addr (guest-physical; None of what is neither store nor flush), pc, symbol and process, such as "cp[213]" (None where they are not known). symbol is a function of the kernel, such as "memcpy+0x10", or where in its file a program is, "prog+0x11d6", and for a file that vm.push or a package brought and that has symbols and lines "prog+0x11d6 (store+0x16, prog.c:12)".`,
 		call: func(c *call, x *trace) (starlark.Value, error) {
 			limit := int(c.number("limit", 1, math.MaxInt32))
 			if c.err != nil {

@@ -39,7 +39,7 @@ type command struct {
 }
 
 func commands() []*command {
-	return []*command{runCommand, bundleCommand, mergeCommand, guestCommand, cacheCommand, labelCommand, acpiCommand, shellCommand, doctorCommand, docCommand, versionCommand}
+	return []*command{runCommand, pmemCommand, bundleCommand, mergeCommand, guestCommand, cacheCommand, labelCommand, acpiCommand, shellCommand, doctorCommand, docCommand, versionCommand}
 }
 
 // run runs nvlab with its arguments and returns the exit status.
@@ -148,23 +148,28 @@ func (c *command) flags() *flag.FlagSet {
 // two. ok is false if there is nothing left to do but to exit with the status.
 func (c *command) parse(fs *flag.FlagSet, args []string) (operands []string, status int, ok bool) {
 	for {
-		err := fs.Parse(args)
-		switch {
-		case errors.Is(err, flag.ErrHelp):
-			c.help(stdout, fs)
-			return nil, exitOK, false
-		case err != nil:
-			return nil, c.misused("%s", flagError(fs, err.Error())), false
-		}
-		rest := fs.Args()
-		if len(rest) == 0 {
-			return operands, exitOK, true
+		rest, status, ok := c.parseBefore(fs, args)
+		if !ok || len(rest) == 0 {
+			return operands, status, ok
 		}
 		if at := len(args) - len(rest); at > 0 && args[at-1] == "--" {
 			return append(operands, rest...), exitOK, true
 		}
 		operands, args = append(operands, rest[0]), rest[1:]
 	}
+}
+
+// parseBefore reads flags before the operands only, and returns these.
+func (c *command) parseBefore(fs *flag.FlagSet, args []string) (operands []string, status int, ok bool) {
+	err := fs.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		c.help(stdout, fs)
+		return nil, exitOK, false
+	case err != nil:
+		return nil, c.misused("%s", flagError(fs, err.Error())), false
+	}
+	return fs.Args(), exitOK, true
 }
 
 var badValue = regexp.MustCompile(`^invalid (?:boolean )?value (".*") for (?:flag )?-(\S+): parse error$`)

@@ -29,6 +29,18 @@ type MappingLayout struct {
 	Entry      uint64 // file.f_path.dentry
 	Name       uint64 // dentry.d_name.name
 	Parent     uint64 // dentry.d_parent
+
+	Mounts *MountLayout `json:",omitempty"` // nil if it is not known
+}
+
+// A MountLayout is where a kernel keeps what is mounted where: a file has a
+// vfsmount, which is part of a mount.
+type MountLayout struct {
+	Mount  uint64 // file.f_path.mnt
+	Root   uint64 // vfsmount.mnt_root
+	Within uint64 // mount.mnt, the vfsmount
+	Parent uint64 // mount.mnt_parent
+	Point  uint64 // mount.mnt_mountpoint
 }
 
 // taskNameSize is TASK_COMM_LEN.
@@ -90,13 +102,22 @@ func readMappings(types *btf.Types) *MappingLayout {
 		&l.Parent: {"dentry", "d_parent"},
 		&l.Areas:  {"mm_struct", "mm_mt.ma_root"},
 	}
-	if l.Tree = offsets(types, want) == nil; l.Tree {
-		return l
+	if l.Tree = offsets(types, want) == nil; !l.Tree {
+		want[&l.Areas] = [2]string{"mm_struct", "mmap"}
+		want[&l.Next] = [2]string{"vm_area_struct", "vm_next"}
+		if offsets(types, want) != nil {
+			return nil
+		}
 	}
-	want[&l.Areas] = [2]string{"mm_struct", "mmap"}
-	want[&l.Next] = [2]string{"vm_area_struct", "vm_next"}
-	if offsets(types, want) != nil {
-		return nil
+	m := &MountLayout{}
+	if offsets(types, map[*uint64][2]string{
+		&m.Mount:  {"file", "f_path.mnt"},
+		&m.Root:   {"vfsmount", "mnt_root"},
+		&m.Within: {"mount", "mnt"},
+		&m.Parent: {"mount", "mnt_parent"},
+		&m.Point:  {"mount", "mnt_mountpoint"},
+	}) == nil {
+		l.Mounts = m
 	}
 	return l
 }

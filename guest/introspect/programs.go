@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -27,7 +28,7 @@ type codePage struct {
 
 // A Mapping is part of a file in a process's memory.
 type Mapping struct {
-	Path   string // from the root of its file system
+	Path   string // from the root, or of its file system if the kernel does not say where that is mounted
 	Start  uint64 // virtual
 	Offset uint64 // of Start in the file, bytes
 }
@@ -151,20 +152,39 @@ func (p *Programs) mapping(task, cr3, pc uint64) Mapping {
 	if r.failed || pc < m.Start || pc >= r.word(area+l.End) || file == 0 {
 		return Mapping{}
 	}
-	var names []string
-	for entry := r.word(file + l.Entry); len(names) < maxDepth && !r.failed; {
-		name, parent := r.text(r.word(entry+l.Name)), r.word(entry+l.Parent)
-		if parent == entry { // a root
-			break
-		}
-		names = append([]string{strings.ToValidUTF8(name, "?")}, names...)
-		entry = parent
-	}
-	if r.failed || len(names) == 0 {
+	if m.Path = r.path(l, file); r.failed || m.Path == "/" {
 		return Mapping{}
 	}
-	m.Path = "/" + strings.Join(names, "/")
 	return m
+}
+
+// path is that of an open file: names up to the root of its file system, then
+// those of where that is mounted, and so on, as d_path (Linux, fs/d_path.c).
+func (r *reader) path(l *MappingLayout, file uint64) string {
+	var names []string
+	entry, mount := r.word(file+l.Entry), uint64(0)
+	if l.Mounts != nil {
+		mount = r.word(file + l.Mounts.Mount)
+	}
+	for range 2 * maxDepth {
+		if mount != 0 && entry == r.word(mount+l.Mounts.Root) {
+			of := mount - l.Mounts.Within
+			parent := r.word(of + l.Mounts.Parent)
+			if parent == of || r.failed { // the root of all
+				break
+			}
+			entry, mount = r.word(of+l.Mounts.Point), parent+l.Mounts.Within
+			continue
+		}
+		name, parent := r.text(r.word(entry+l.Name)), r.word(entry+l.Parent)
+		if parent == entry || r.failed || len(names) == maxDepth {
+			break
+		}
+		names = append(names, strings.ToValidUTF8(name, "?"))
+		entry = parent
+	}
+	slices.Reverse(names)
+	return "/" + strings.Join(names, "/")
 }
 
 // maxAreas bounds a list of areas: vm.max_map_count is 65,530.

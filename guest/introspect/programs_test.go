@@ -13,6 +13,7 @@ const (
 	fileAt    = 0x12000
 	entriesAt = 0x13000
 	nodesAt   = 0x14000
+	mountsAt  = 0x15000
 	programPC = 0x401234
 )
 
@@ -71,6 +72,45 @@ func newProgram(tree bool) kernelMemory {
 	return m
 }
 
+// mount is of a file system's root, on an entry of another mount.
+func (m kernelMemory) mount(at, root, parent, point int) {
+	m.put(at+16, directMap+uint64(parent))
+	m.put(at+24, directMap+uint64(point))
+	m.put(at+32, directMap+uint64(root))
+}
+
+// TestProgramsOfMounts: a file's path goes on above the root of its file system.
+func TestProgramsOfMounts(t *testing.T) {
+	s := ParseSymbols([]byte("0000000000000040 A current_task\nffff888000008000 d __per_cpu_offset\n"))
+	for _, tt := range []struct {
+		name, want string
+		mount      func(m kernelMemory)
+	}{
+		{"of the root", "/opt/prog", func(m kernelMemory) { m.mount(mountsAt, entriesAt, mountsAt, entriesAt) }},
+		{"of /opt, a file system of its own", "/srv/prog", func(m kernelMemory) {
+			m.entry(entriesAt+0x300, "/", entriesAt+0x300)
+			m.entry(entriesAt+0x400, "srv", entriesAt+0x300)
+			m.mount(mountsAt, entriesAt+0x100, mountsAt+0x100, entriesAt+0x400)
+			m.mount(mountsAt+0x100, entriesAt+0x300, mountsAt+0x100, entriesAt+0x300)
+		}},
+		{"mounted on itself without end", "/prog", func(m kernelMemory) { // it is told as far as it is known
+			m.mount(mountsAt, entriesAt+0x100, mountsAt+0x100, entriesAt+0x100)
+			m.mount(mountsAt+0x100, entriesAt+0x100, mountsAt, entriesAt+0x100)
+		}},
+	} {
+		m, l := newProgram(false), layoutOf(false)
+		l.Mappings.Mounts = &MountLayout{Mount: 40, Root: 0, Within: 32, Parent: 16, Point: 24}
+		m.put(fileAt+40, directMap+mountsAt+32)
+		tt.mount(m)
+		tasks := NewTasks(m, l, s)
+		p, n := tasks.Programs(), tasks.At(0, 1000, kernelTables)
+		p.See(0, kernelTables, n, programPC)
+		if at, _ := p.At(n, programPC); at.Path != tt.want {
+			t.Errorf("a program %s is at %q, want %q", tt.name, at.Path, tt.want)
+		}
+	}
+}
+
 func TestPrograms(t *testing.T) {
 	s := ParseSymbols([]byte("0000000000000040 A current_task\nffff888000008000 d __per_cpu_offset\n"))
 	for _, tree := range []bool{false, true} {
@@ -118,7 +158,9 @@ func FuzzPrograms(f *testing.F) {
 	f.Fuzz(func(t *testing.T, tree bool, at uint32, damage []byte) {
 		m := newProgram(tree)
 		copy(m[int(at)%len(m):], damage)
-		tasks := NewTasks(m, layoutOf(tree), s)
+		l := layoutOf(tree)
+		l.Mappings.Mounts = &MountLayout{Mount: 40, Root: 0, Within: 32, Parent: 16, Point: 24}
+		tasks := NewTasks(m, l, s)
 		n := tasks.At(0, 1000, kernelTables)
 		tasks.Programs().See(0, kernelTables, n, programPC)
 		tasks.Programs().At(n, programPC)

@@ -3,7 +3,9 @@ package rootfs
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -148,4 +150,47 @@ func FuzzCpio(f *testing.F) {
 			t.Fatalf("%d entries from %d bytes", len(list), len(b))
 		}
 	})
+}
+
+func TestOpenCPIO(t *testing.T) {
+	var b bytes.Buffer
+	if err := small(t).WriteCPIO(&b); err != nil {
+		t.Fatal(err)
+	}
+	archive := bytes.NewReader(b.Bytes())
+	list, err := ListCPIO(bytes.NewReader(b.Bytes()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := 0
+	for _, e := range list {
+		f, err := OpenCPIO(archive, archive.Size(), e.Path)
+		if e.Mode&ModeType != ModeRegular {
+			if !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%s, no regular file, is opened: %v", e.Path, err)
+			}
+			continue
+		}
+		files++
+		if err != nil || f.Size() != e.Size {
+			t.Errorf("%s of %d bytes: %v, %v", e.Path, e.Size, f, err)
+			continue
+		}
+		got, _ := io.ReadAll(f)
+		r, _ := small(t).Get(e.Path).Content.Open()
+		if want, _ := io.ReadAll(r); !bytes.Equal(got, want) {
+			t.Errorf("%s holds %q, want %q", e.Path, got, want)
+		}
+	}
+	if files == 0 {
+		t.Error("the archive has no file")
+	}
+	if _, err := OpenCPIO(archive, archive.Size(), "no/such/file"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file that is not there: %v", err)
+	}
+	for _, broken := range [][]byte{b.Bytes()[:200], []byte(strings.Repeat("7", 300)), []byte("070701" + strings.Repeat("f", 300))} {
+		if _, err := OpenCPIO(bytes.NewReader(broken), int64(len(broken)), "etc/zzz"); err == nil {
+			t.Errorf("a broken archive of %d bytes has any file", len(broken))
+		}
+	}
 }

@@ -56,6 +56,8 @@ type Options struct {
 	Cmdline                               string
 	AllowPaths                            []string
 
+	Command []string // a command of nvlab, with its arguments, that a report names to repeat a test; nil is nvlab run
+
 	Stdout, Stderr io.Writer
 	Progress       guest.Progress
 	Terminal       bool // Stderr is one

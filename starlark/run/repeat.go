@@ -3,12 +3,20 @@ package run
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
 // repeat is the command that runs one test again as it ran, with one crash
 // state if that failed.
 func (o *Options) repeat(path, test, engine, state string) string {
+	if len(o.Command) > 1 {
+		args := slices.Clone(o.Command)
+		if state != "" {
+			args = slices.Insert(args, 2, "--state", state)
+		}
+		return CommandLine(args)
+	}
 	args := []string{"nvlab", "run", "--engine", engine, "-seed", fmt.Sprint(o.Seed)}
 	add := func(flag, value string) {
 		if value != "" {
@@ -27,11 +35,16 @@ func (o *Options) repeat(path, test, engine, state string) string {
 		add("--max-steps", fmt.Sprint(o.Steps))
 	}
 	add("--state", state)
-	args = append(args, "-run", exactly(test), path)
+	return CommandLine(append(args, "-run", exactly(test), path))
+}
+
+// CommandLine is a command as one types it into a shell.
+func CommandLine(args []string) string {
+	words := make([]string, len(args))
 	for i, a := range args {
-		args[i] = shellQuote(a)
+		words[i] = ShellQuote(a)
 	}
-	return strings.Join(args, " ")
+	return strings.Join(words, " ")
 }
 
 // exactly is the expression that takes a test alone.
@@ -45,7 +58,8 @@ func exactly(test string) string {
 
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
 
-func shellQuote(s string) string {
+// ShellQuote is a word as one types it into a shell.
+func ShellQuote(s string) string {
 	if plainWord.MatchString(s) {
 		return s
 	}

@@ -285,7 +285,7 @@ func (r *runner) noTests() error {
 	case len(r.files) == 0:
 		return fmt.Errorf("no file *.star in %s", strings.Join(r.o.Paths, ", "))
 	case r.o.Run != "":
-		return fmt.Errorf("no test matches -run %s", shellQuote(r.o.Run))
+		return fmt.Errorf("no test matches -run %s", ShellQuote(r.o.Run))
 	}
 	return errors.New("no tests: a test is a top-level function whose name starts with test_")
 }
