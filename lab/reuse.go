@@ -102,7 +102,7 @@ func (v *VM) recallOne(image *image, f *states.Found) bool {
 	if err != nil || !v.holds(s.Conditions) {
 		return false
 	}
-	images, err := f.Images()
+	images, err := f.Images(nil)
 	if err != nil {
 		return false
 	}

@@ -19,7 +19,15 @@ type reached struct {
 	by     states.Sum // the boot's name, and the calls in their order
 	print  states.Sum // of what the VM was at the end of the last
 	base   states.Base
-	kept   int // states that calls of this boot left
+	kept   int // states of calls of this boot, each a difference to the one before
+}
+
+// rest notes the state in the store that is nearest to what the VM is. It takes
+// the images.
+func (r *reached) rest(file string, images []*cow.Image) {
+	cow.CloseAll(r.base.Images)
+	r.base = states.Base{Name: file, Images: images}
+	r.kept++
 }
 
 // arrive notes that a boot is over, which images were at its end, and which file
@@ -131,7 +139,7 @@ func (s *step) expect(f *states.Found) {
 	if s.expected != nil || decodePlain(f.Meta(), &c) != nil || c.State.sound() != nil || !s.v.holds(c.State.Conditions) {
 		return
 	}
-	if images, err := f.Images(); err == nil {
+	if images, err := f.Images(&s.v.reached.base); err == nil {
 		s.expected = &expected{f.Name(), c.State, &c.Answer, images}
 	}
 }
@@ -146,13 +154,13 @@ func (s *step) recallOne(f *states.Found) (*proto.Result, error) {
 	if err != nil {
 		return nil, nil
 	}
-	images, err := f.Images()
+	images, err := f.Images(&v.reached.base)
 	if err != nil {
 		return nil, nil
 	}
-	defer cow.CloseAll(images)
 	snapshot := &vmm.Snapshot{Saved: c.State.Machine, RAM: images}
 	if v.m.CanRestore(snapshot) != nil {
+		cow.CloseAll(images)
 		return nil, nil
 	}
 	// From here on the VM is on its way.
@@ -171,6 +179,7 @@ func (s *step) recallOne(f *states.Found) (*proto.Result, error) {
 		log, err = c.State.Log.in(v.m.Memory())
 	}
 	if err != nil {
+		cow.CloseAll(images)
 		v.crash()
 		return nil, &Error{Class: ClassHost, Err: fmt.Errorf("taking up the state %s: %w", f.Name(), err)}
 	}
@@ -178,6 +187,7 @@ func (s *step) recallOne(f *states.Found) (*proto.Result, error) {
 	client.Files, client.Limit = v.client.Files, v.client.Limit
 	v.console.Write(c.State.Console)
 	v.klog, v.client = log, client
+	v.reached.rest(f.Name(), images)
 	s.advance(f.At())
 	v.answered++
 	return &c.Answer, nil
@@ -261,26 +271,43 @@ func (s *step) end(answer *proto.Result, callErr error) error {
 			v.crash() // its processors do not know which pages are clean
 			return &Error{Class: ClassHost, Err: err}
 		}
-		defer m.Close()
 		c.State.Machine = m.Saved
-		if s.expected != nil {
-			v.x.lab.compared.Add(1)
-			if err := s.expected.compareAnswer(answer); err != nil {
-				return err
-			}
-			if err := s.expected.compare(c.State, m.RAM); err != nil {
-				return err
-			}
-			s.advance(s.name.Name)
-			return nil
-		}
-		meta, err := json.Marshal(c)
-		if err == nil {
-			v.reached.kept++
-			label := fmt.Sprintf("call after a boot of %s, %d MiB", v.image.Name, v.opts.Memory>>20)
-			v.x.lab.states.Put(s.name.Name, states.State{Label: label, Meta: meta, Images: m.RAM, Base: &v.reached.base})
+		if s.expected == nil {
+			s.put(c, m.RAM)
+		} else if err := s.compare(&c, m.RAM); err != nil {
+			cow.CloseAll(m.RAM)
+			return err
 		}
 	}
 	s.advance(s.name.Name)
+	return nil
+}
+
+// put writes the state. It takes the images.
+func (s *step) put(c callState, images []*cow.Image) {
+	v := s.v
+	meta, err := json.Marshal(c)
+	if err == nil {
+		label := fmt.Sprintf("call after a boot of %s, %d MiB", v.image.Name, v.opts.Memory>>20)
+		err = v.x.lab.states.Put(s.name.Name, states.State{Label: label, Meta: meta, Images: images, Base: &v.reached.base})
+	}
+	if err != nil {
+		cow.CloseAll(images)
+		return
+	}
+	v.reached.rest(s.name.File(), images)
+}
+
+// compare holds what the call came to against what is kept. It takes the images
+// unless they differ.
+func (s *step) compare(c *callState, images []*cow.Image) error {
+	s.v.x.lab.compared.Add(1)
+	if err := s.expected.compareAnswer(&c.Answer); err != nil {
+		return err
+	}
+	if err := s.expected.compare(c.State, images); err != nil {
+		return err
+	}
+	s.v.reached.rest(s.expected.file, images)
 	return nil
 }

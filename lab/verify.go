@@ -32,7 +32,7 @@ func (v *VM) expected(name states.Name) *expected {
 		if err != nil || !v.holds(s.Conditions) {
 			continue
 		}
-		if images, err := f.Images(); err == nil {
+		if images, err := f.Images(nil); err == nil {
 			return &expected{file: f.Name(), state: s, images: images}
 		}
 	}

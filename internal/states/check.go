@@ -1,6 +1,7 @@
 package states
 
 import (
+	"cmp"
 	"fmt"
 	"hash/crc32"
 	"os"
@@ -45,20 +46,20 @@ func (m *indexed) check(f *os.File) error {
 			sums = sums[n:]
 		}
 	}
-	workers := min(runtime.GOMAXPROCS(0), 4)
+	return share(len(spans), func(from, to int) error { return m.checkSpans(f, spans[from:to]) })
+}
+
+// share splits n pieces of work between as many processors as there are, at most
+// four.
+func share(n int, do func(from, to int) error) error {
+	workers := min(runtime.GOMAXPROCS(0), 4, n)
 	errs := make([]error, workers)
 	var wg sync.WaitGroup
 	for w := range workers {
-		share := spans[len(spans)*w/workers : len(spans)*(w+1)/workers]
-		wg.Go(func() { errs[w] = m.checkSpans(f, share) })
+		wg.Go(func() { errs[w] = do(n*w/workers, n*(w+1)/workers) })
 	}
 	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return cmp.Or(errs...)
 }
 
 func (m *indexed) checkSpans(f *os.File, spans []span) error {

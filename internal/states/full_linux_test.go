@@ -39,7 +39,7 @@ func TestFullDisk(t *testing.T) {
 			return
 		}
 		defer list[0].Close()
-		images, err := list[0].Images() // checked on this thread: the file is open
+		images, err := list[0].Images(nil) // checked on this thread: the file is open
 		if err != nil {
 			t.Error(err)
 			return

@@ -23,9 +23,10 @@ import (
 //
 // Numbers are little-endian, 64 bits; those of the index are LEB128. An image
 // that is a root lies in the file as in memory, with holes for zeros, so that it
-// can be mapped. Of a difference the pages follow each other.
+// can be mapped. Of a difference the pages follow each other, in chunks that are
+// compressed.
 const (
-	magic    = "nvlab state 1\n\x00\x00"
+	magic    = "nvlab state 2\n\x00\x00"
 	headSize = 40 + sha256.Size
 )
 
@@ -46,7 +47,17 @@ type indexed struct {
 	of   uint64 // the base's image
 	at   uint64 // offset of its pages in this file
 	runs []run
-	sums []uint32 // CRC-32C of each page
+
+	sums   []uint32 // of a root: CRC-32C of each page
+	chunks []chunk  // of a difference
+}
+
+// pages is how many pages of the image are in the file.
+func (m *indexed) pages() (n uint64) {
+	for _, r := range m.runs {
+		n += r.n
+	}
+	return n
 }
 
 // A run is pages that follow each other, by number.
@@ -79,6 +90,10 @@ func (x *index) encode() []byte {
 		}
 		for _, s := range m.sums {
 			b = binary.LittleEndian.AppendUint32(b, s)
+		}
+		for _, c := range m.chunks {
+			b = binary.AppendUvarint(b, c.size)
+			b = binary.LittleEndian.AppendUint32(b, c.sum)
 		}
 	}
 	return b
@@ -114,6 +129,13 @@ func (r *reader) bytes(n uint64) []byte {
 	return p
 }
 
+func (r *reader) uint32() uint32 {
+	if b := r.bytes(4); b != nil {
+		return binary.LittleEndian.Uint32(b)
+	}
+	return 0
+}
+
 func (r *reader) text() string { return string(r.bytes(r.number())) }
 
 // decodeIndex reads an index of a file whose pages end at limit.
@@ -139,10 +161,11 @@ func (r *reader) image(limit uint64) (m indexed, ok bool) {
 	m.of, m.at = r.number(), r.number()
 	count := r.number()
 	fits := func(at, n, of uint64) bool { return at <= of && n <= of-at }
-	if m.size%pages.Size != 0 || m.at%pages.Size != 0 || m.size > math.MaxInt64 || m.base == "" && !fits(m.at, m.size, limit) {
+	root := m.base == ""
+	if m.size%pages.Size != 0 || m.size > math.MaxInt64 || root && (m.at%pages.Size != 0 || !fits(m.at, m.size, limit)) {
 		r.short = true
 	}
-	end, total := uint64(0), uint64(0)
+	end := uint64(0)
 	for ; count > 0 && !r.short; count-- {
 		gap, n := r.number(), r.number()
 		if !fits(end, gap, m.size/pages.Size) || n == 0 || !fits(end+gap, n, m.size/pages.Size) {
@@ -151,19 +174,29 @@ func (r *reader) image(limit uint64) (m indexed, ok bool) {
 		}
 		m.runs = append(m.runs, run{end + gap, n})
 		end += gap + n
-		total += n
 	}
-	if total > uint64(len(r.b))/4 || m.base != "" && !fits(m.at, total*pages.Size, limit) {
-		r.short = true
+	switch total := m.pages(); {
+	case r.short:
+	case root:
+		if total > uint64(len(r.b))/4 {
+			r.short = true
+			break
+		}
+		for sums := r.bytes(total * 4); len(sums) > 0; sums = sums[4:] {
+			m.sums = append(m.sums, binary.LittleEndian.Uint32(sums))
+		}
+	default:
+		at := m.at
+		for n := uint64(0); n < total && !r.short; n += chunkPages {
+			c := chunk{size: r.number(), sum: r.uint32()}
+			if !fits(at, c.size, limit) {
+				r.short = true
+			}
+			m.chunks = append(m.chunks, c)
+			at += c.size
+		}
 	}
-	if r.short {
-		return m, false
-	}
-	sums := r.bytes(total * 4)
-	for ; len(sums) > 0; sums = sums[4:] {
-		m.sums = append(m.sums, binary.LittleEndian.Uint32(sums))
-	}
-	return m, true
+	return m, !r.short
 }
 
 // encodeHead gives the first bytes of a file, and what ends it at an offset.
@@ -199,27 +232,47 @@ func readHead(f sized) (meta []byte, x index, err error) {
 	return decodeHead(f, info.Size())
 }
 
-func decodeHead(f io.ReaderAt, size int64) (meta []byte, x index, err error) {
+// numbers are those of a file's first bytes.
+type numbers struct {
+	at    uint64 // of the user's encoding
+	meta  uint64 // bytes of it
+	index uint64 // bytes
+	sum   [sha256.Size]byte
+	text  [40 - len(magic)]byte // the numbers as they are in the file
+}
+
+// readNumbers reads them from a file of a size.
+func readNumbers(f io.ReaderAt, size int64) (n numbers, err error) {
 	var head [headSize]byte
 	if _, err := f.ReadAt(head[:], 0); err != nil && err != io.EOF {
-		return nil, x, err
+		return n, err
 	} else if err == io.EOF || string(head[:len(magic)]) != magic {
-		return nil, x, fmt.Errorf("%w: it does not begin as a state does", ErrDamaged)
+		return n, fmt.Errorf("%w: it does not begin as a state does", ErrDamaged)
 	}
 	number := func(at int) uint64 { return binary.LittleEndian.Uint64(head[at:]) }
-	at, metaSize, indexSize := number(16), number(24), number(32)
-	if metaSize > maxHead || indexSize > maxHead || at > uint64(size) || metaSize+indexSize != uint64(size)-at {
-		return nil, x, fmt.Errorf("%w: it has %d bytes, and says otherwise", ErrDamaged, size)
+	n = numbers{at: number(16), meta: number(24), index: number(32)}
+	copy(n.text[:], head[len(magic):])
+	copy(n.sum[:], head[40:])
+	if n.meta > maxHead || n.index > maxHead || n.at > uint64(size) || n.meta+n.index != uint64(size)-n.at {
+		return n, fmt.Errorf("%w: it has %d bytes, and says otherwise", ErrDamaged, size)
 	}
-	tail := make([]byte, metaSize+indexSize)
-	if n, err := f.ReadAt(tail, int64(at)); n < len(tail) {
+	return n, nil
+}
+
+func decodeHead(f io.ReaderAt, size int64) (meta []byte, x index, err error) {
+	n, err := readNumbers(f, size)
+	if err != nil {
+		return nil, x, err
+	}
+	tail := make([]byte, n.meta+n.index)
+	if k, err := f.ReadAt(tail, int64(n.at)); k < len(tail) {
 		return nil, x, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	if !bytes.Equal(head[40:], headSum(head[len(magic):40], tail)) {
+	if !bytes.Equal(n.sum[:], headSum(n.text[:], tail)) {
 		return nil, x, fmt.Errorf("%w: its checksum is another", ErrDamaged)
 	}
-	x, err = decodeIndex(tail[metaSize:], at)
-	return tail[:metaSize:metaSize], x, err
+	x, err = decodeIndex(tail[n.meta:], n.at)
+	return tail[:n.meta:n.meta], x, err
 }
 
 // load checks the image's pages and returns it.
@@ -241,11 +294,8 @@ func (m *indexed) difference(f *os.File, base *cow.Image) (*cow.Image, error) {
 	if base.Size() != m.size {
 		return nil, fmt.Errorf("%w: its base has %#x bytes instead of %#x", ErrDamaged, base.Size(), m.size)
 	}
-	buf := make([]byte, len(m.sums)*pages.Size)
-	if n, err := f.ReadAt(buf, int64(m.at)); n < len(buf) {
-		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	if err := checkPages(buf, m.sums); err != nil {
+	buf, err := m.unpack(f)
+	if err != nil {
 		return nil, err
 	}
 	var list []cow.Page

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"nvlab/internal/cow"
@@ -48,25 +49,68 @@ func (s *Store) Put(n Name, st State) (err error) {
 	if base != nil {
 		s.touch(base.name, keep)
 	}
-	s.bound(n, keep)
+	if info, err := f.Stat(); err != nil || s.due(onDisk(info)) {
+		s.bound(n, keep)
+	}
 	return nil
 }
 
+// growth is by how much of its bound a folder grows until that is kept: 1 of so
+// many. To look at a folder takes longer than to write a small state.
+const growth = 64
+
+// due reports whether the bound is to be kept after another state.
+func (s *Store) due(size int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first := s.grown < 0
+	if s.grown += size; !first && s.grown < s.limit/growth {
+		return false
+	}
+	s.grown = 0
+	return true
+}
+
 // touch notes the use of a state that another is a difference to, and of those
-// below it.
+// below it, and adds them to names if that is not nil.
 func (s *Store) touch(name string, names map[string]bool) {
 	for range maxBases {
-		f, err := s.open(name)
-		if err != nil {
+		if !validName(name) {
 			return
 		}
-		f.used()
-		f.Close()
-		names[name] = true
-		if name = f.index.baseName(); name == "" {
-			return
+		s.use(name)
+		if names != nil {
+			names[name] = true
 		}
+		name = s.baseOf(name)
 	}
+}
+
+// baseOf is the state that another is a difference to, "" if it is to none.
+// It believes the file.
+func (s *Store) baseOf(name string) string {
+	f, err := os.Open(filepath.Join(s.dir, name))
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return ""
+	}
+	h, err := readNumbers(f, info.Size())
+	if err != nil {
+		return ""
+	}
+	list := make([]byte, h.index)
+	if n, err := f.ReadAt(list, int64(h.at+h.meta)); n < len(list) && err != nil {
+		return ""
+	}
+	x, err := decodeIndex(list, h.at)
+	if err != nil {
+		return ""
+	}
+	return x.baseName()
 }
 
 // create makes a file that is to be written, and locks it. Whoever sweeps the
@@ -108,7 +152,7 @@ func (s *Store) baseFor(n Name) *baseState {
 			f.Close()
 			continue
 		}
-		images, err := f.Images()
+		images, err := f.Images(nil)
 		f.Close()
 		if err == nil {
 			return &baseState{e.name, images}
@@ -123,27 +167,22 @@ func write(f *os.File, st State, base *baseState) error {
 	at := uint64(pages.Size)
 	for k, image := range st.Images {
 		m := indexed{size: image.Size(), at: at}
-		w := &pageWriter{f: f, image: &m}
 		difference, err := base.difference(image, k)
 		switch {
 		case err != nil:
 			return err
 		case difference != nil:
-			m.base, m.of, w.dense = base.name, uint64(k), true
-			for _, p := range difference {
-				if err := w.add(p); err != nil {
-					return err
-				}
+			m.base, m.of = base.name, uint64(k)
+			size, err := m.writeDifference(f, difference)
+			if err != nil {
+				return err
 			}
-			at += uint64(len(difference)) * pages.Size
+			at += (size + pages.Size - 1) &^ (pages.Size - 1)
 		default:
-			if err := image.Pages(w.add); err != nil {
+			if err := m.writeRoot(f, image); err != nil {
 				return err
 			}
 			at += m.size
-		}
-		if err := w.flush(); err != nil {
-			return err
 		}
 		x.images = append(x.images, m)
 	}
@@ -181,31 +220,58 @@ func (b *baseState) difference(image *cow.Image, k int) ([]cow.Page, error) {
 	return list, nil
 }
 
-// A pageWriter writes an image's pages and notes them in its index.
-type pageWriter struct {
-	f     *os.File
-	image *indexed
-	dense bool // pages follow each other
-	buf   []byte
-	at    uint64 // of buf, within the image's place in the file
-	next  uint64 // within that place, of a dense image
+// note adds a page to the image's runs.
+func (m *indexed) note(page uint64) {
+	if n := len(m.runs); n > 0 && m.runs[n-1].first+m.runs[n-1].n == page {
+		m.runs[n-1].n++
+	} else {
+		m.runs = append(m.runs, run{page, 1})
+	}
+}
+
+// writeDifference writes the pages, and returns how many bytes they take.
+func (m *indexed) writeDifference(f *os.File, list []cow.Page) (size uint64, err error) {
+	plain := make([]byte, 0, chunkPages*pages.Size)
+	for part := range slices.Chunk(list, chunkPages) {
+		plain = plain[:0]
+		for _, p := range part {
+			m.note(p.Number)
+			plain = append(plain, p.Bytes...)
+		}
+		b, c := pack(plain)
+		if _, err := f.WriteAt(b, int64(m.at+size)); err != nil {
+			return 0, err
+		}
+		m.chunks = append(m.chunks, c)
+		size += c.size
+	}
+	return size, nil
+}
+
+// writeRoot writes an image's pages where they are in memory.
+func (m *indexed) writeRoot(f *os.File, image *cow.Image) error {
+	w := &runWriter{f: f}
+	err := image.Pages(func(p cow.Page) error {
+		m.note(p.Number)
+		m.sums = append(m.sums, pageSum(p.Bytes))
+		return w.add(m.at+p.Number*pages.Size, p.Bytes)
+	})
+	if err != nil {
+		return err
+	}
+	return w.flush()
+}
+
+// A runWriter writes pages that follow each other at a time.
+type runWriter struct {
+	f   *os.File
+	buf []byte
+	at  uint64 // of buf
 }
 
 const writeSize = 1 << 20
 
-func (w *pageWriter) add(p cow.Page) error {
-	m := w.image
-	if n := len(m.runs); n > 0 && m.runs[n-1].first+m.runs[n-1].n == p.Number {
-		m.runs[n-1].n++
-	} else {
-		m.runs = append(m.runs, run{p.Number, 1})
-	}
-	m.sums = append(m.sums, pageSum(p.Bytes))
-	at := p.Number * pages.Size
-	if w.dense {
-		at = w.next
-		w.next += pages.Size
-	}
+func (w *runWriter) add(at uint64, p []byte) error {
 	if len(w.buf) > 0 && (w.at+uint64(len(w.buf)) != at || len(w.buf) == writeSize) {
 		if err := w.flush(); err != nil {
 			return err
@@ -214,12 +280,12 @@ func (w *pageWriter) add(p cow.Page) error {
 	if len(w.buf) == 0 {
 		w.at = at
 	}
-	w.buf = append(w.buf, p.Bytes...)
+	w.buf = append(w.buf, p...)
 	return nil
 }
 
-func (w *pageWriter) flush() error {
-	_, err := w.f.WriteAt(w.buf, int64(w.image.at+w.at))
+func (w *runWriter) flush() error {
+	_, err := w.f.WriteAt(w.buf, int64(w.at))
 	w.buf = w.buf[:0]
 	return err
 }

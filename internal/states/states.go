@@ -45,6 +45,7 @@ type Store struct {
 
 	mu    sync.Mutex
 	roots []rootImages // those used last, the latest last
+	grown int64        // bytes put since the bound was kept; negative before the first
 }
 
 // rootImages are images of a state that is a difference to none. They were
@@ -58,9 +59,10 @@ type rootImages struct {
 const maxRoots = 4
 
 // Open returns the store in a folder, which is made when something is put there.
-// It is to take no more than limit bytes; 0 is DefaultLimit.
+// It is to take no more than limit bytes, and what it may grow by until that is
+// looked at; 0 is DefaultLimit.
 func Open(dir string, limit int64) *Store {
-	return &Store{dir: dir, limit: cmp.Or(limit, DefaultLimit)}
+	return &Store{dir: dir, limit: cmp.Or(limit, DefaultLimit), grown: -1}
 }
 
 // Limit is how many bytes the folder takes at most.
@@ -200,13 +202,14 @@ func (s *Store) open(name string) (*Found, error) {
 }
 
 // Images returns the images, once all of their bytes were checked, and notes
-// that the state was used. Who gets them closes them.
-func (f *Found) Images() ([]*cow.Image, error) { return f.images(0) }
+// that the state was used. Who gets them closes them. A base whose images are at
+// hand is not read; nil if there is none.
+func (f *Found) Images(known *Base) ([]*cow.Image, error) { return f.images(known, 0) }
 
 // maxBases bounds how many bases stand upon each other.
-const maxBases = 2
+const maxBases = 32
 
-func (f *Found) images(depth int) (list []*cow.Image, err error) {
+func (f *Found) images(known *Base, depth int) (list []*cow.Image, err error) {
 	defer func() {
 		if err != nil {
 			cow.CloseAll(list)
@@ -220,8 +223,8 @@ func (f *Found) images(depth int) (list []*cow.Image, err error) {
 	if err != nil {
 		return nil, err
 	}
+	f.used() // before its base, which is to be removed later
 	if list := f.store.root(file); list != nil {
-		f.used()
 		return list, nil
 	}
 	bases := map[string][]*cow.Image{}
@@ -235,7 +238,7 @@ func (f *Found) images(depth int) (list []*cow.Image, err error) {
 		var base *cow.Image
 		if x.base != "" {
 			if bases[x.base] == nil {
-				if bases[x.base], err = f.base(x.base, depth); err != nil {
+				if bases[x.base], err = f.base(x.base, known, depth); err != nil {
 					return list, err
 				}
 			}
@@ -250,16 +253,17 @@ func (f *Found) images(depth int) (list []*cow.Image, err error) {
 		}
 		list = append(list, image)
 	}
-	f.used()
 	if f.index.baseName() == "" {
 		f.store.keepRoot(file, list)
 	}
 	return list, nil
 }
 
-func (f *Found) used() {
+func (f *Found) used() { f.store.use(f.name) }
+
+func (s *Store) use(name string) {
 	now := time.Now()
-	os.Chtimes(filepath.Join(f.store.dir, f.name), now, now)
+	os.Chtimes(filepath.Join(s.dir, name), now, now)
 }
 
 // root returns the images of a state that is open already, nil if it is not.
@@ -269,7 +273,8 @@ func (s *Store) root(file os.FileInfo) (list []*cow.Image) {
 	for i, r := range s.roots {
 		if os.SameFile(r.file, file) {
 			s.roots = append(slices.Delete(s.roots, i, i+1), r)
-			return same(r.images)
+			list, _ := same(r.images)
+			return list
 		}
 	}
 	return nil
@@ -280,9 +285,13 @@ func (s *Store) keepRoot(file os.FileInfo, images []*cow.Image) {
 	if len(images) == 0 {
 		return
 	}
+	kept, err := same(images)
+	if err != nil {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.roots = append(s.roots, rootImages{file, same(images)})
+	s.roots = append(s.roots, rootImages{file, kept})
 	if len(s.roots) > maxRoots {
 		cow.CloseAll(s.roots[0].images)
 		s.roots = slices.Delete(s.roots, 0, 1)
@@ -299,21 +308,25 @@ func (s *Store) Close() {
 	s.roots = nil
 }
 
-// same returns other images of the same roots; nil if one is closed.
-func same(images []*cow.Image) (list []*cow.Image) {
+// same returns other images of the same contents.
+func same(images []*cow.Image) (list []*cow.Image, err error) {
 	for _, i := range images {
 		c, err := i.With(nil)
 		if err != nil {
 			cow.CloseAll(list)
-			return nil
+			return nil, err
 		}
 		list = append(list, c)
 	}
-	return list
+	return list, nil
 }
 
 // base loads the images of a state that others are differences to.
-func (f *Found) base(name string, depth int) ([]*cow.Image, error) {
+func (f *Found) base(name string, known *Base, depth int) ([]*cow.Image, error) {
+	if known != nil && known.Name == name {
+		f.store.touch(name, nil)
+		return same(known.Images)
+	}
 	if depth == maxBases || !validName(name) {
 		return nil, fmt.Errorf("%w: its base is %q", ErrDamaged, name)
 	}
@@ -322,11 +335,11 @@ func (f *Found) base(name string, depth int) ([]*cow.Image, error) {
 		return nil, err
 	}
 	defer b.Close()
-	return b.images(depth + 1)
+	return b.images(known, depth+1)
 }
 
 func validName(name string) bool {
-	return filepath.Base(name) == name && strings.HasSuffix(name, suffix) && name[0] != '.'
+	return filepath.Base(name) == name && strings.HasSuffix(name, suffix) && !strings.HasPrefix(name, ".")
 }
 
 func (s *Store) drop(name string) { os.Remove(filepath.Join(s.dir, name)) }
@@ -377,7 +390,7 @@ func (s *Store) Check(name string) error {
 		return err
 	}
 	defer f.Close()
-	images, err := f.Images()
+	images, err := f.Images(nil)
 	cow.CloseAll(images)
 	return err
 }

@@ -67,7 +67,7 @@ func get(t testing.TB, s *Store, n Name) (meta string, images [][]byte) {
 	t.Helper()
 	for _, f := range s.Find(n) {
 		defer f.Close()
-		list, err := f.Images()
+		list, err := f.Images(nil)
 		if err != nil {
 			continue
 		}
@@ -195,6 +195,23 @@ func TestDamage(t *testing.T) {
 	for _, n := range []int{0, 1, headSize - 1, headSize, pages.Size, 10 * pages.Size, len(good) - 1} {
 		check(fmt.Sprintf("%d bytes are left of %d", n, len(good)), good[:n])
 	}
+	chunks := indexOf(t, second).images[0].chunks
+	end := pages.Size + int(chunks[0].size)
+	for at := 0; at < len(second); at += 13 {
+		if at >= end && at < (end+pages.Size-1)&^(pages.Size-1) || at >= headSize && at < pages.Size {
+			continue // up to the next page
+		}
+		damaged := bytes.Clone(second)
+		damaged[at] ^= 4
+		write(file, good)
+		write(dependent, damaged)
+		if meta, _ := get(t, s, name(1, 2, 1)); meta != "" {
+			t.Errorf("byte %d of %d of a difference is another: it is believed", at, len(second))
+		}
+		if _, err := os.Stat(dependent); err == nil {
+			t.Errorf("byte %d of %d of a difference is another: it is still there", at, len(second))
+		}
+	}
 	write(file, good)
 	write(dependent, second)
 	if meta, _ := get(t, s, name(1, 2, 1)); meta != "second" {
@@ -204,6 +221,64 @@ func TestDamage(t *testing.T) {
 	if meta, _ := get(t, s, name(1, 2, 1)); meta != "" {
 		t.Error("a difference to a state that is gone is believed")
 	}
+}
+
+// TestChain: states may be differences to each other in a row, and one of whose
+// base the images are at hand reads no other file.
+func TestChain(t *testing.T) {
+	b := bytesOf(t, imageOf(t, 1, 0, 1, 2, 3, 4, 5, 6, 7))
+	before := held.Now(t)
+	dir := t.TempDir()
+	s := Open(dir, 0)
+	var base *Base
+	var images []*cow.Image
+	for i := range byte(maxBases + 1) {
+		b[int(i)*100]++
+		image := imageOfBytes(t, b)
+		images = append(images, image)
+		if err := s.Put(name(1, i, 0), State{Meta: []byte{i}, Images: images[i:], Base: base}); err != nil {
+			t.Fatal(err)
+		}
+		base = &Base{Name: name(1, i, 0).File(), Images: images[i:]}
+	}
+	last := name(1, maxBases, 0)
+	if meta, got := get(t, s, last); meta != string(rune(maxBases)) || !bytes.Equal(got[0], b) {
+		t.Errorf("after %d states in a row there is %q, and another image than was put", maxBases, meta)
+	}
+	list := s.List()
+	if list[len(list)-1].Name == name(1, 0, 0).File() {
+		t.Error("the first state of the row counts as not used, while the last was")
+	}
+	if err := s.Put(name(1, maxBases+1, 0), State{Images: images[:1], Base: base}); err != nil {
+		t.Fatal(err)
+	}
+	if _, got := get(t, s, name(1, maxBases+1, 0)); got != nil {
+		t.Errorf("%d states in a row are believed, want at most %d", maxBases+1, maxBases)
+	}
+	for i := range byte(maxBases - 1) {
+		s.Remove(name(1, i, 0).File())
+	}
+	for _, f := range s.Find(last) {
+		known := &Base{Name: name(1, maxBases-1, 0).File(), Images: images[maxBases-1:]}
+		got, err := f.Images(known)
+		if err != nil || !bytes.Equal(bytesOf(t, got[0]), b) {
+			t.Errorf("a state whose base is at hand holds something else: %v", err)
+		}
+		cow.CloseAll(got)
+		f.Close()
+	}
+	cow.CloseAll(images)
+	s.Close()
+	before.NoMore(t, "states in a row")
+}
+
+func indexOf(t testing.TB, file []byte) index {
+	t.Helper()
+	_, x, err := decodeHead(bytes.NewReader(file), int64(len(file)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x
 }
 
 // TestBound: the folder keeps its bound, what was used least recently goes
@@ -229,6 +304,7 @@ func TestBound(t *testing.T) {
 	for v := range byte(20) {
 		put(t, s, name(30, 1, v), fmt.Sprint(v), imageOf(t, 1, 1))
 	}
+	put(t, s, name(30, 2, 0), "large", imageOf(t, 1, all...)) // and the bound is kept
 	if n := len(s.files(name(30, 1, 0).prefix())); n > maxVariants {
 		t.Errorf("there are %d states of one key, want at most %d", n, maxVariants)
 	}
@@ -280,7 +356,7 @@ func TestTwo(t *testing.T) {
 					return
 				}
 				for _, f := range s.Find(n) {
-					images, err := f.Images()
+					images, err := f.Images(nil)
 					f.Close()
 					if err != nil {
 						continue
@@ -308,7 +384,7 @@ func TestTwo(t *testing.T) {
 func FuzzHead(f *testing.F) {
 	x := index{label: "l", images: []indexed{
 		{size: imageSize, at: pages.Size, runs: []run{{0, 2}, {5, 1}}, sums: []uint32{1, 2, 3}},
-		{size: imageSize, base: "b.state", of: 1, at: 65 * pages.Size, runs: []run{{7, 1}}, sums: []uint32{4}},
+		{size: imageSize, base: "b.state", of: 1, at: 65 * pages.Size, runs: []run{{7, 1}}, chunks: []chunk{{4, 5}}},
 	}}
 	good := x.encode()
 	f.Add(good, uint64(66*pages.Size))
