@@ -71,6 +71,7 @@ var chaosRounds = []struct {
 	{"full disk", (*chaos).fullDisk},
 	{"shrinking backend", (*chaos).shrinkingBackend},
 	{"damaged store", (*chaos).damagedStore},
+	{"damaged state", (*chaos).damagedState},
 }
 
 // chaos is a store and a temporary folder of one's own.
@@ -342,6 +343,7 @@ func (c *chaos) signalled(sig os.Signal) (*chaosRun, string) {
 func (c *chaos) killed() string {
 	_, what := c.signalled(os.Kill)
 	c.empty()
+	c.wholeStates()
 	c.sound()
 	return what
 }
@@ -388,6 +390,7 @@ func (c *chaos) fullDisk() string {
 		c.t.Errorf("a run with %s passes with a backend of 16 MiB", what)
 	}
 	c.clean()
+	c.wholeStates()
 	return fmt.Sprintf("%s: %v", what, done.cmd.ProcessState)
 }
 
@@ -410,10 +413,34 @@ func (c *chaos) shrinkingBackend() string {
 	return fmt.Sprintf("to %d bytes after %v: %v", size, after, run.cmd.ProcessState)
 }
 
+// wholeStates fails if a state is damaged that runs left, however they ended.
+func (c *chaos) wholeStates() {
+	c.t.Helper()
+	c.nvlab(chaosRun{args: []string{"cache", "verify"}}).want(c.t, 0)
+}
+
+// damagedState has a file damaged that a run would have reused.
+func (c *chaos) damagedState() string {
+	files := c.left(c.cache, "states/*.state")
+	if files == nil {
+		return "nothing"
+	}
+	what := c.damage(files[c.random.IntN(len(files))])
+	c.sound()
+	return what
+}
+
 func (c *chaos) damagedStore() string {
 	dir := filepath.Join(c.cache, "guests", c.guest)
 	files := []string{"kernel", "vmlinux", "initrd.cpio", "manifest.json", "checked.json"}
-	file := filepath.Join(dir, files[c.random.IntN(len(files))])
+	what := c.damage(filepath.Join(dir, files[c.random.IntN(len(files))]))
+	// It is made again, from the packages that the store has.
+	c.sound()
+	return what
+}
+
+// damage changes a bit of a file or cuts it off, and says which.
+func (c *chaos) damage(file string) string {
 	b, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "nothing"
@@ -428,12 +455,11 @@ func (c *chaos) damagedStore() string {
 		err = os.Truncate(file, int64(at))
 	} else {
 		b[at] ^= 1 << c.random.IntN(8)
+		os.Chmod(file, 0o644)
 		err = os.WriteFile(file, b, 0o644)
 	}
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	// It is made again, from the packages that the store has.
-	c.sound()
 	return what
 }

@@ -92,7 +92,7 @@ func (r *runner) cached(ctx context.Context, w *watcher, name states.Name) *nvst
 			err = r.lab.Hold(ctx, rec.Inputs)
 		}
 		if err == nil {
-			_, err = f.Images() // there are none: it was used
+			_, err = f.Images(nil) // there are none: it was used
 		}
 		f.Close()
 		if err == nil {
