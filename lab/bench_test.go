@@ -29,7 +29,7 @@ func BenchmarkBoot(b *testing.B) {
 			var instructions uint64
 			var running, cpu time.Duration
 			boot := func() {
-				x := vmExperiment(b)
+				x := bootExperiment(b)
 				v, _ := labelledVM(b, x)
 				v.engine = bench.engine()
 				start, had := time.Now(), processTime(b)
@@ -86,7 +86,7 @@ var engineNames = []string{"soft", "kvm"}
 // there is none.
 func engineVM(b *testing.B, engine string) (*Experiment, *VM, *Backend) {
 	b.Helper()
-	return engineVMOf(b, vmExperiment(b), engine)
+	return engineVMOf(b, bootExperiment(b), engine)
 }
 
 func engineVMOf(b *testing.B, x *Experiment, engine string) (*Experiment, *VM, *Backend) {

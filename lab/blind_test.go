@@ -100,7 +100,7 @@ func refused(t *testing.T, what string, err error) {
 // TestBlindPowerCut: with flush hints a cut goes back to the latest; label
 // writes stay, and power can fail before one.
 func TestBlindPowerCut(t *testing.T) {
-	x := vmExperiment(t)
+	x := bootExperiment(t)
 	v, b := blindVM(t, x, "pmem0.img", 1, 0)
 	mustBoot(t, v)
 	mustRun(t, v, "echo durable | dd of=/dev/pmem0 bs=4096 seek=1 conv=sync,fsync oflag=direct")

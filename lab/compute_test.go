@@ -83,7 +83,7 @@ func newComputing(t testing.TB) *computing {
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
 		t.Skip("the programs are for linux/amd64")
 	}
-	x := vmExperiment(t)
+	x := bootExperiment(t)
 	v, _ := labelledVM(t, x)
 	mustBoot(t, v)
 	c := &computing{v: v}

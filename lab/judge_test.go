@@ -207,7 +207,7 @@ func firstFinding(findings []Finding) string {
 
 // BenchmarkJudgeBTT judges the crash states of sector writes.
 func BenchmarkJudgeBTT(b *testing.B) {
-	x := vmExperiment(b)
+	x := bootExperiment(b)
 	v, _ := sectorVM(b, x)
 	trace, err := v.Trace(b.Context(), Command{Shell: "dd if=/tmp/data of=/dev/pmem0s bs=4096 count=16 oflag=direct", Timeout: DefaultTimeout, Check: true})
 	if err != nil {

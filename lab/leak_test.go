@@ -16,7 +16,7 @@ import (
 // of their boot, the others to anywhere in it. NVLAB_BOOTS=WHOLE,ALL has other
 // numbers; .ci/run has 200.
 func TestNothingIsLeft(t *testing.T) {
-	vmExperiment(t) // skips with -short, and makes the guest
+	bootExperiment(t) // skips with -short, and makes the guest
 	l, err := shared()
 	if err != nil {
 		t.Fatal(err)

@@ -42,7 +42,7 @@ type side struct {
 	// against what they say is dirty.
 	reloads bool
 	// freezes, if not 0, is after how many locksteps the whole machine is
-	// frozen and restored, each hundredth time by way of another that is made of
+	// frozen and restored, each tenth time by way of another that is made of
 	// what was frozen, and frozen in turn.
 	freezes int
 	vm      *VM
@@ -120,7 +120,7 @@ func (s *side) freeze() error {
 	}
 	defer frozen.Close()
 	from := frozen
-	if s.steps%(100*s.freezes) == 0 {
+	if s.steps%(10*s.freezes) == 0 {
 		config := s.vm.config()
 		config.Engine, config.Console = soft.Engine{}, io.Discard
 		other, err := frozen.Machine(config)
@@ -384,13 +384,13 @@ func (s *side) memory(line uint64) []byte {
 // the while, and the programs print what they print on the host.
 //
 // NVLAB_LOCKSTEP=1 has two CPUs as well, and ten times the programs' rounds; the
-// machine is frozen at every lockstep then, not at each hundredth.
+// machine is frozen at every lockstep then, not at each thousandth.
 func TestLockstep(t *testing.T) {
-	vmExperiment(t) // builds the guest, or skips
+	bootExperiment(t) // builds the guest, or skips
 	if err := soft.Compiles(); err != nil {
 		require.Missing(t, "JIT", "there is nothing to compare the interpreter with: %v", err)
 	}
-	freezes := 100
+	freezes := 1000
 	if os.Getenv("NVLAB_LOCKSTEP") == "1" {
 		freezes = 1
 	}
@@ -425,7 +425,7 @@ func TestLockstep(t *testing.T) {
 			}
 			machines := map[*side]*VM{}
 			for _, s := range sides {
-				v, _ := labelledVM(t, vmExperiment(t))
+				v, _ := labelledVM(t, bootExperiment(t))
 				v.engine, v.opts.CPUs = s, c.cpus
 				machines[s], s.vm = v, v
 			}

@@ -11,6 +11,7 @@ import (
 	"nvlab/guest"
 	"nvlab/guest/agent"
 	"nvlab/guest/rootfs"
+	"nvlab/internal/states"
 )
 
 // TestMain lets the test binary be the guest's pid 1: see selfShared.
@@ -27,15 +28,29 @@ func TestMain(m *testing.M) {
 	}
 	status := m.Run()
 	for _, file := range removeAtEnd {
-		os.Remove(file)
+		os.RemoveAll(file)
 	}
 	os.Exit(status)
 }
 
-// shared is the Lab of all tests that start a machine: the guest is made once.
+// shared is the Lab of the tests that start a machine: the guest is made once.
 // NVLAB_ENGINE names its engine.
 var shared = sync.OnceValues(func() (*Lab, error) {
 	return New(Options{Engine: os.Getenv("NVLAB_ENGINE"), Cmdline: os.Getenv("NVLAB_CMDLINE"), Progress: guest.NewProgress(os.Stderr, false)})
+})
+
+// reuseShared is like shared, and computes no boot twice.
+var reuseShared = sync.OnceValues(func() (*Lab, error) {
+	l, err := shared()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "nvlab-lab-test-")
+	if err != nil {
+		return nil, err
+	}
+	removeAtEnd = append(removeAtEnd, dir)
+	return &Lab{opts: l.opts, engine: l.engine, memory: l.memory, translations: l.translations, states: states.Open(dir, 0)}, nil
 })
 
 // selfShared is like shared, and this test program is pid 1 of its guests,
@@ -79,8 +94,16 @@ func staticSelf() (string, error) {
 // removeAtEnd are files that the test binary removes when its tests are done.
 var removeAtEnd []string
 
-// vmExperiment is an experiment that may start machines.
+// vmExperiment is an experiment that may start machines. A boot like one of
+// another test is not computed again.
 func vmExperiment(t testing.TB) *Experiment {
+	t.Helper()
+	return experimentOf(t, reuseShared)
+}
+
+// bootExperiment is one whose boots are all computed: a test's of what a boot
+// does, or of an engine of its own.
+func bootExperiment(t testing.TB) *Experiment {
 	t.Helper()
 	return experimentOf(t, shared)
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -69,7 +70,7 @@ const race = "for i in 1 2 3; do (for n in 1 2; do dd if=/dev/urandom bs=4k coun
 
 // runOnce boots, stores to the DIMM, lets commands race, and powers off.
 func runOnce(t *testing.T, seed uint64, cpus int, engine soft.Engine) outcome {
-	v, b := labelledVM(t, vmExperiment(t))
+	v, b := labelledVM(t, bootExperiment(t))
 	kept := &atEnd{Engine: engine}
 	v.engine, v.opts.Seed, v.opts.CPUs = kept, seed, cpus
 	mustBoot(t, v)
@@ -85,12 +86,25 @@ func runOnce(t *testing.T, seed uint64, cpus int, engine soft.Engine) outcome {
 	return outcome{v.Console(), stdout, v.Clock(), fmt.Sprintf("%+v", kept.states), sum}
 }
 
-// TestBootsRepeat boots ten times with one seed on one CPU, and four times on
-// two: two machines at a time, and once on the interpreter. What a run leaves has one hash. Another
-// seed has another.
+// repeats is how often the tests of this file and its neighbours compute the
+// same: NVLAB_REPEATS, or few times.
+func repeats(t *testing.T) int {
+	n := 4
+	if text := os.Getenv("NVLAB_REPEATS"); text != "" {
+		if _, err := fmt.Sscan(text, &n); err != nil || n < 4 {
+			t.Fatalf("NVLAB_REPEATS=%q: want a number from 4 on", text)
+		}
+	}
+	return n
+}
+
+// TestBootsRepeat boots several times with one seed, on one CPU and on two: two
+// machines at a time, and once on the interpreter. What a run leaves has one
+// hash. Another seed has another.
 func TestBootsRepeat(t *testing.T) {
-	vmExperiment(t) // builds the guest, or skips
-	for cpus, boots := range map[int]int{1: 10, 2: 4} {
+	bootExperiment(t) // builds the guest, or skips
+	boots := repeats(t)
+	for _, cpus := range []int{1, 2} {
 		outcomes := make([]outcome, boots+1)
 		t.Run(fmt.Sprintf("%d CPUs", cpus), func(t *testing.T) {
 			var two sync.WaitGroup

@@ -230,7 +230,7 @@ func TestForksAreNotLost(t *testing.T) {
 }
 
 func BenchmarkFork(b *testing.B) {
-	x := vmExperiment(b)
+	x := bootExperiment(b)
 	v, _ := labelledVM(b, x)
 	mustBoot(b, v)
 	start := time.Now()
@@ -258,7 +258,7 @@ func BenchmarkFork(b *testing.B) {
 }
 
 func BenchmarkReset(b *testing.B) {
-	x := vmExperiment(b)
+	x := bootExperiment(b)
 	v, _ := labelledVM(b, x)
 	mustBoot(b, v)
 	s, err := v.Snapshot()
@@ -301,7 +301,7 @@ func BenchmarkMountInForks(b *testing.B) {
 // BenchmarkForkMemory has forks alive, each of which ran ndctl, and reports what
 // each costs the host: most of it is translated code.
 func BenchmarkForkMemory(b *testing.B) {
-	x := vmExperiment(b)
+	x := bootExperiment(b)
 	v, _ := labelledVM(b, x)
 	mustBoot(b, v)
 	mustRun(b, v, "ndctl list -DR") // brings ndctl into the guest

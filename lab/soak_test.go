@@ -27,7 +27,7 @@ import (
 // fork, fault, map and signal, and a shell's run at the same time, on ext4 or XFS
 // with DAX, and from there. The file systems outlive many boots.
 func TestSoak(t *testing.T) {
-	vmExperiment(t) // builds the guest, or skips
+	bootExperiment(t) // builds the guest, or skips
 	d := 5 * time.Second
 	if s := os.Getenv("NVLAB_SOAK"); s != "" {
 		var err error
@@ -130,7 +130,7 @@ type soaked struct {
 }
 
 func (m soaked) soak(t *testing.T, w *soakWork, end time.Time) {
-	x := vmExperiment(t)
+	x := bootExperiment(t)
 	b, err := x.FileBackend(FileBackendOptions{Path: "pmem0.img", Size: 96 << 20, Share: true})
 	if err != nil {
 		t.Fatal(err)

@@ -30,11 +30,11 @@ func told(t *testing.T, trace *Trace) string {
 	return b.String()
 }
 
-// TestTracesRepeat traces one command ten times from power-on.
+// TestTracesRepeat traces one command several times from power-on.
 func TestTracesRepeat(t *testing.T) {
 	first := ""
-	for n := range 10 {
-		x := vmExperiment(t)
+	for n := range repeats(t) {
+		x := bootExperiment(t)
 		b, err := x.FileBackend(FileBackendOptions{Path: "pmem0.img", Size: 16 << 20, Share: true})
 		if err != nil {
 			t.Fatal(err)
@@ -86,7 +86,7 @@ func TestRecordJournal(t *testing.T) {
 	if os.Getenv("NVLAB_UPDATE") == "" {
 		t.Skip("NVLAB_UPDATE is not set")
 	}
-	x := vmExperiment(t)
+	x := bootExperiment(t)
 	v, _ := labelledVM(t, x)
 	mustBoot(t, v)
 	mustRun(t, v, "ndctl disable-region region0 && ndctl init-labels -f nmem0 && ndctl enable-region region0")
