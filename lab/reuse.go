@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"nvlab/guest"
 	"nvlab/guest/proto"
 	"nvlab/internal/cow"
 	"nvlab/internal/states"
+	"nvlab/internal/units"
 	"nvlab/nvdimm"
 	"nvlab/nvdimm/backend"
 	"nvlab/vmm"
@@ -271,9 +273,40 @@ func (r *rememberer) put(s *bootState, images []*cow.Image) error {
 }
 
 // label tells people what the state is of.
-func (r *rememberer) label() string {
-	o := &r.v.opts
-	return fmt.Sprintf("boot of %s, %d MiB, cpus=%d, %d NVDIMMs", r.v.image.Name, o.Memory>>20, o.CPUs, len(r.v.dimms))
+func (r *rememberer) label() string { return r.v.bootLabel() }
+
+// bootLabel is the VM's boot, for people: its guest, its NVDIMMs, and the test
+// that came there first.
+func (v *VM) bootLabel() string {
+	o := &v.opts
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: boot of %s, %d MiB, %s", v.x.name, v.image.Name, o.Memory>>20, units.Count(o.CPUs, "CPU"))
+	for i, d := range v.dimms {
+		if i == 4 {
+			fmt.Fprintf(&b, ", and %d more", len(v.dimms)-i)
+			break
+		}
+		fmt.Fprintf(&b, ", %s of %s", d.ID(), units.Size(d.backend.Size()))
+	}
+	return b.String()
+}
+
+// callLabel is a call of the VM, for people.
+func (v *VM) callLabel(request proto.Request) string {
+	const most = 60
+	what := ""
+	switch c := request.(type) {
+	case *proto.Command:
+		what = strings.TrimPrefix(strings.Join(c.Argv, " "), "sh -c ")
+	case proto.ReadPath:
+		what = "read " + c.Path
+	case proto.WritePath:
+		what = "write " + c.Path
+	}
+	if what = strings.Join(strings.Fields(what), " "); len(what) > most {
+		what = strings.ToValidUTF8(what[:most], "") + "..."
+	}
+	return fmt.Sprintf("%s: %q after a boot of %s", v.x.name, what, v.image.Name)
 }
 
 func sameManagement(a, b *nvdimm.RootState) bool {

@@ -78,6 +78,7 @@ type callState struct {
 // A step is one call of a VM of which it is known how it came to what it is.
 type step struct {
 	v       *VM
+	request proto.Request
 	name    stateName
 	by      states.Sum // when the call is over
 	watch   *pageWatch
@@ -112,7 +113,7 @@ func (v *VM) step(request proto.Request, timeout time.Duration) *step {
 		return nil
 	}
 	by := states.Sum(sha256.Sum256(text))
-	return &step{v: v, name: stateName{states.Name{Family: r.family, Key: by}}, by: by}
+	return &step{v: v, request: request, name: stateName{states.Name{Family: r.family, Key: by}}, by: by}
 }
 
 // recall makes the VM what it was after such a call, and returns the answer; nil
@@ -288,8 +289,7 @@ func (s *step) put(c callState, images []*cow.Image) {
 	v := s.v
 	meta, err := json.Marshal(c)
 	if err == nil {
-		label := fmt.Sprintf("call after a boot of %s, %d MiB", v.image.Name, v.opts.Memory>>20)
-		err = v.x.lab.states.Put(s.name.Name, states.State{Label: label, Meta: meta, Images: images, Base: &v.reached.base})
+		err = v.x.lab.states.Put(s.name.Name, states.State{Label: v.callLabel(s.request), Meta: meta, Images: images, Base: &v.reached.base})
 	}
 	if err != nil {
 		cow.CloseAll(images)

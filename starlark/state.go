@@ -7,6 +7,9 @@ import (
 	"nvlab/nvdimm/persist"
 )
 
+// CheckState says why a text is no name of a crash state, of whatever trace.
+func CheckState(id string) error { return persist.CheckID(id) }
+
 // A state is a crash state.
 type state struct {
 	x *trace

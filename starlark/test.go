@@ -103,6 +103,7 @@ type Outcome struct {
 	Reason   string     // of a skip, or of a failure that was expected
 	Failures []*Failure // its own, not its subtests'
 	Elapsed  time.Duration
+	Cached   bool   // it is what an earlier run came to
 	State    string // id of the latest crash state that was applied, if the test failed
 	Finding  string // what it is
 	NotRun   bool   // it was chosen, and the run ended before its turn

@@ -36,7 +36,7 @@ func init() {
 		case o.State == "":
 			return c.misused("which crash state? want --state ID, which a report names")
 		}
-		if err := checkMachine(o.Engine, o.Kernel, o.Release); err != nil {
+		if err := checkRun(&o); err != nil {
 			return c.misused("%v", err)
 		}
 		b := &nvrun.Bundle{Version: version(), Options: nvrun.BundleOptions{

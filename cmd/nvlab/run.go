@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"nvlab/guest/debian"
+	nvstar "nvlab/starlark"
 	nvrun "nvlab/starlark/run"
 )
 
@@ -65,14 +67,12 @@ func init() {
 			return c.misused("-count %d: want at least 1", o.Count)
 		case o.Parallel < 0:
 			return c.misused("-parallel %d: want 0 or more", o.Parallel)
-		case strings.ContainsAny(o.Cmdline, "\n\x00"):
-			return c.misused("--cmdline %q: a kernel command line is one line", o.Cmdline)
 		case o.Reuse != "on" && o.Reuse != "off":
 			return c.misused("-reuse %s: want on or off", o.Reuse)
 		case o.Timeout < 0:
 			return c.misused("-timeout %v: want 0 or more", o.Timeout)
 		}
-		if err := checkMachine(o.Engine, o.Kernel, o.Release); err != nil {
+		if err := checkRun(&o); err != nil {
 			return c.misused("%v", err)
 		}
 		var err error
@@ -99,6 +99,29 @@ func (c *command) runFlags(fs *flag.FlagSet, o *nvrun.Options) {
 	fs.StringVar(&o.Cmdline, "cmdline", "", "`WORDS` for the command line of every kernel, before those of t.vm(cmdline=...)")
 	fs.Var((*list)(&o.AllowPaths), "allow-path", "let backends lie in `DIR`, too; may be repeated")
 	c.machineFlags(fs, &o.Engine, &o.Kernel, &o.Release, &o.Cache, &o.Agent)
+}
+
+// checkRun looks at the values of runFlags and at the state, before anything
+// starts.
+func checkRun(o *nvrun.Options) error {
+	if strings.ContainsAny(o.Cmdline, "\n\x00") {
+		return fmt.Errorf("--cmdline %q: a kernel command line is one line", o.Cmdline)
+	}
+	if err := checkState(o.State); err != nil {
+		return err
+	}
+	return checkMachine(o.Engine, o.Kernel, o.Release)
+}
+
+// checkState looks at a state's name, "" if none was given.
+func checkState(id string) error {
+	if id == "" {
+		return nil
+	}
+	if err := nvstar.CheckState(id); err != nil {
+		return fmt.Errorf("--state %w", err)
+	}
+	return nil
 }
 
 // isGiven says whether a flag was given.

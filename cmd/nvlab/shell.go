@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,6 +42,8 @@ type shellOptions struct {
 	vm             lab.VMOptions
 
 	state, run string // a crash state, and the test
+	allow      list   // with a state, as of nvlab run
+	steps      uint64 // likewise
 }
 
 func init() {
@@ -57,6 +60,8 @@ func init() {
 		fs.Var((*list)(&o.vm.Packages), "package", "add the files of `PACKAGE`, or of ./FILE.deb, to the guest; may be repeated")
 		fs.StringVar(&o.state, "state", "", "boot from the crash state `ID` of a test of FILE: see trace.crash_states and trace.explore")
 		fs.StringVar(&o.run, "run", "", "with --state, the test whose name matches `RE`")
+		fs.Var(&o.allow, "allow-path", "with --state, let backends lie in `DIR`, too; may be repeated")
+		fs.Uint64Var(&o.steps, "max-steps", 0, "with --state, as of nvlab run")
 		fs.Var(&o.nvdimms, "nvdimm", "`path=FILE,size=SIZE[,label-size=SIZE][,share=on|off][,unarmed=on|off][,id=ID]`: plug a DIMM; may be repeated")
 		c.machineFlags(fs, &o.lab.Engine, &o.lab.Kernel, &o.lab.Release, &o.lab.Cache, &o.lab.Agent)
 		operands, status, ok := c.parse(fs, args)
@@ -69,8 +74,12 @@ func init() {
 			return c.misused("--state %s: of which scenario? want FILE", o.state)
 		case o.state == "" && o.run != "":
 			return c.misused("-run %s: want --state with it", o.run)
+		case o.state == "" && o.allow != nil:
+			return c.misused("--allow-path %s: want --state with it; --nvdimm takes any path", o.allow[0])
+		case o.state == "" && o.steps > 0:
+			return c.misused("--max-steps %d: want --state with it", o.steps)
 		}
-		if err := checkMachine(o.lab.Engine, o.lab.Kernel, o.lab.Release); err != nil {
+		if err := cmp.Or(checkState(o.state), checkMachine(o.lab.Engine, o.lab.Kernel, o.lab.Release)); err != nil {
 			return c.misused("%v", err)
 		}
 		if err := checkFiles(o.vm.Packages); err != nil {
@@ -242,7 +251,7 @@ func (o *shellOptions) inTest(ctx context.Context, files []string) int {
 			return connect(ctx, at.VM)
 		},
 		Engine: o.lab.Engine, Kernel: o.lab.Kernel, Release: o.lab.Release, Cache: o.lab.Cache, Agent: o.lab.Agent, Seed: o.vm.Seed, Cmdline: o.vm.Cmdline,
-		AllowPaths: []string{"/"}, Stdout: os.Stderr, Stderr: os.Stderr, Progress: progress(),
+		AllowPaths: o.allow, Steps: o.steps, Stdout: os.Stderr, Stderr: os.Stderr, Progress: progress(),
 	})
 }
 

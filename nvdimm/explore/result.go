@@ -99,7 +99,7 @@ func (r *Result) Coverage() string {
 	if len(r.Leaves) == 1 {
 		speak = "speaks"
 	}
-	fmt.Fprintf(&b, "%s %s for %s of %s%s legal states", units.Count(len(r.Leaves), "execution"), speak, figure(r.States), least, figure(r.Legal))
+	fmt.Fprintf(&b, "%s %s for %s of %s%s legal states", units.Count(len(r.Leaves), "execution"), speak, units.Large(r.States), least, units.Large(r.Legal))
 	switch {
 	case r.All():
 		b.WriteString("; that is all")
@@ -110,7 +110,7 @@ func (r *Result) Coverage() string {
 		fmt.Fprintf(&b, "; not all %s: at least %s missing", r.bounds(), units.Count(r.Pending, "execution"))
 	}
 	if left := new(big.Int).Sub(r.Legal, r.States); left.Sign() > 0 {
-		fmt.Fprintf(&b, "; of %s states nothing is known", figure(left))
+		fmt.Fprintf(&b, "; of %s states nothing is known", units.Large(left))
 	}
 	return b.String()
 }
@@ -128,13 +128,4 @@ func (r *Result) bounds() string {
 		of += fmt.Sprintf(", of them up to %d torn", r.Torn)
 	}
 	return of
-}
-
-// figure is a number, or about what it is.
-func figure(n *big.Int) string {
-	text := n.String()
-	if len(text) <= 12 {
-		return text
-	}
-	return fmt.Sprintf("about %s.%s·10^%d", text[:1], text[1:2], len(text)-1)
 }

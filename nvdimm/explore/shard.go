@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/big"
+
+	"nvlab/internal/units"
 )
 
 // A Shard is a part of an exploration, from 1 to Of. The zero Shard is all of
@@ -55,7 +57,7 @@ func Merge(shards []*Result) (*Result, error) {
 	seen := map[string]bool{}
 	for i, r := range shards {
 		if r.Legal.Cmp(m.Legal) != 0 || r.AtLeast != m.AtLeast || r.Depth != m.Depth || r.Torn != m.Torn {
-			return nil, fmt.Errorf("%w: the first explores %s %s, number %d %s %s", ErrMerge, figure(m.Legal), m.bounds(), i+1, figure(r.Legal), r.bounds())
+			return nil, fmt.Errorf("%w: the first explores %s %s, number %d %s %s", ErrMerge, units.Large(m.Legal), m.bounds(), i+1, units.Large(r.Legal), r.bounds())
 		}
 		for _, l := range r.Leaves {
 			if seen[l.ID] {

@@ -346,7 +346,7 @@ func (s *Search) count(p *point) {
 func (j *Journal) Find(id string) (*State, error) {
 	n, ok := parseID(id)
 	if !ok {
-		return nil, fmt.Errorf("state %q: want the id of a crash state, such as 12.x3-0123abcd", id)
+		return nil, CheckID(id)
 	}
 	if n.event > j.events.n {
 		return nil, fmt.Errorf("state %q: the trace has %d events", id, j.events.n)

@@ -147,6 +147,14 @@ func (x *Reading) turn(word string) bool {
 	return false
 }
 
+// CheckID says why a text is no id of a state, of whatever command.
+func CheckID(id string) error {
+	if _, ok := parseID(id); !ok {
+		return fmt.Errorf("%q is no name of a crash state: want one as a report shows it, such as 12.e3+5-0badcafe", id)
+	}
+	return nil
+}
+
 // parseID reads the part of an id before its hash.
 func parseID(id string) (n name, ok bool) {
 	text, _, ok := strings.Cut(id, "-")

@@ -126,7 +126,7 @@ func (rec *cachedTest) tell(w *watcher) (last *nvstar.Outcome) {
 	for _, t := range rec.Told {
 		switch o := t.Outcome; {
 		case o != nil:
-			last = &nvstar.Outcome{Status: o.Status, Reason: o.Reason, Elapsed: o.Elapsed, Unchecked: o.Unchecked}
+			last = &nvstar.Outcome{Status: o.Status, Reason: o.Reason, Elapsed: o.Elapsed, Unchecked: o.Unchecked, Cached: true}
 			w.End(t.Test, "", last)
 		case t.Start:
 			w.Start(t.Test)

@@ -3,7 +3,6 @@ package run
 import (
 	"fmt"
 	"io"
-	"math/big"
 	"sync"
 	"time"
 
@@ -66,16 +65,7 @@ func progressLine(e nvstar.Exploring, took time.Duration) string {
 	if took >= time.Second {
 		rate = fmt.Sprintf(", %.1f a second", float64(e.Executions)/took.Seconds())
 	}
-	return fmt.Sprintf("%s: %s speak for %s states, %s, %d more to run%s", e.Test, units.Count(e.Executions, "execution"), figure(e.States), units.Count(e.Findings, "finding"), e.Pending, rate)
-}
-
-// figure is a number, or about what it is.
-func figure(n *big.Int) string {
-	text := n.String()
-	if len(text) <= 12 {
-		return text
-	}
-	return fmt.Sprintf("%s.%se%d", text[:1], text[1:2], len(text)-1)
+	return fmt.Sprintf("%s: %s for %s states, %s, %d more to run%s", e.Test, units.Count(e.Executions, "execution"), units.Large(e.States), units.Count(e.Findings, "finding"), e.Pending, rate)
 }
 
 // wipe takes the line away.

@@ -212,10 +212,14 @@ func (r *testReport) summary(status nvstar.Status) {
 	r.stream.output("", b.String())
 }
 
-// headline is "--- PASS: test_x (1.23s)".
+// headline is "--- PASS: test_x (1.23s)", and "(1.23s, cached)" of a test that
+// took so long when it was run.
 func (n *node) headline(depth int) string {
-	word := strings.ToUpper(n.outcome.Status.String())
-	return fmt.Sprintf("%s--- %s: %s (%.2fs)\n", strings.Repeat("    ", depth), word, n.name, n.outcome.Elapsed.Seconds())
+	word, cached := strings.ToUpper(n.outcome.Status.String()), ""
+	if n.outcome.Cached {
+		cached = ", cached"
+	}
+	return fmt.Sprintf("%s--- %s: %s (%.2fs%s)\n", strings.Repeat("    ", depth), word, n.name, n.outcome.Elapsed.Seconds(), cached)
 }
 
 func (n *node) body(depth int) string {
