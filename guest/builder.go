@@ -25,6 +25,7 @@ type builder struct {
 	local    []localPackage   // of extra
 	modules  []string         // that extra packages bring, by path in the guest
 	closure  []debian.Package // extra and what it depends on
+	sources  []debian.Package // of extra
 	progress Progress
 	maxAge   time.Duration              // that package lists may have
 	archives map[string]*debian.Archive // by release
@@ -172,13 +173,22 @@ func (b *builder) unpackOne(ctx context.Context, p debian.Package) ([]*debian.Fi
 		return nil, err
 	}
 	defer deb.Close()
-	spool, err := os.CreateTemp(b.work, "data-*.tar")
+	spool, err := b.spool()
 	if err != nil {
 		return nil, err
 	}
-	b.spools = append(b.spools, spool)
-	os.Remove(spool.Name()) // it goes with its last descriptor, however the process ends
 	return debian.Unpack(ctxReader{ctx, deb}, spool, func(n int) { b.progress.Add(int64(n)) })
+}
+
+// spool makes a file for the content of a package. It goes with its last
+// descriptor, however the process ends.
+func (b *builder) spool() (*os.File, error) {
+	f, err := os.CreateTemp(b.work, "data-*.tar")
+	if err != nil {
+		return nil, err
+	}
+	b.spools = append(b.spools, f)
+	return f, os.Remove(f.Name())
 }
 
 // ctxReader fails once its context is done.

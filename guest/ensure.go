@@ -173,7 +173,11 @@ func (b *builder) compose(ctx context.Context, spec Spec) (*rootfs.Tree, *Manife
 		if err != nil {
 			return nil, nil, nil, err
 		}
-		if b.closure, err = b.archives[b.release].Closure(b.extra, b.ownPackages()...); err != nil {
+		names, sources := splitSources(b.extra)
+		if b.closure, err = b.archives[b.release].Closure(names, b.ownPackages()...); err == nil {
+			b.sources, err = b.findSources(ctx, sources)
+		}
+		if err != nil {
 			return nil, nil, nil, fmt.Errorf("cannot resolve packages %s: %w", strings.Join(b.extra, ", "), err)
 		}
 	}

@@ -468,6 +468,27 @@ func TestExtraPackages(t *testing.T) {
 	}
 }
 
+func TestSources(t *testing.T) {
+	r := newRepo(t)
+	r.AddSource(debian.HostRelease(), "ndctl", "76.1-1", "ndctl_76.1.orig.tar.gz", fake.Compress(".gz", fake.Tar(
+		fake.File{Name: "ndctl-76.1/"}, fake.File{Name: "ndctl-76.1/test/create.sh", Data: []byte("exit 0\n"), Mode: 0o755})))
+	r.Publish(debian.HostRelease(), time.Now().Truncate(time.Second))
+	s := open(t, t.TempDir())
+	for _, packages := range []string{"src:ndctl", "fio src:ndctl", "src:ndctl"} {
+		im := ensure(t, s, Spec{Packages: strings.Fields(packages)})
+		if e := paths(t, im.BaseInitrd)["usr/src/ndctl/test/create.sh"]; e.Mode&0o111 == 0 {
+			t.Errorf("a guest with %s has a test of mode %o, want one that can be run", packages, e.Mode)
+		}
+	}
+	if n := r.Asked("ndctl_76.1.orig"); n != 1 {
+		t.Errorf("the source was fetched %d times, want once", n)
+	}
+	_, err := s.Ensure(context.Background(), Spec{Packages: []string{"src:fio"}}, nil)
+	if err == nil || !strings.Contains(err.Error(), "no source package fio") || !Mistaken(err) {
+		t.Errorf("Ensure of a source package that is not there = %v, want an error that says so", err)
+	}
+}
+
 func TestMissingPackage(t *testing.T) {
 	newRepo(t)
 	s := open(t, t.TempDir())

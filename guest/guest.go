@@ -58,6 +58,7 @@ type Spec struct {
 	Release string
 	// Packages are Debian packages whose files, and whose dependencies'
 	// files, the guest has besides. What holds a slash is the path of a .deb.
+	// src:NAME is a source package: what upstream released, at /usr/src/NAME.
 	Packages []string
 	// Rebuild builds the guest even if the store has it.
 	Rebuild bool
@@ -97,7 +98,7 @@ func (s Spec) Check() error {
 		case isFile(p), s.isLocal(p):
 		case strings.HasSuffix(p, ".deb"):
 			return fmt.Errorf("package %q: the path of a file holds a slash: ./%s", p, p)
-		case !debian.ValidName(p):
+		case !debian.ValidName(strings.TrimPrefix(p, sourcePrefix)):
 			return fmt.Errorf("package %q is no name of a Debian package", p)
 		}
 	}

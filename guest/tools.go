@@ -404,6 +404,9 @@ func (b *builder) addExtra(ctx context.Context, t *rootfs.Tree, pool *packagePoo
 			}
 		}
 	}
+	if err := b.addSources(ctx, t); err != nil {
+		return err
+	}
 	if err := b.linkAlternatives(t, list); err != nil {
 		return err
 	}

@@ -53,7 +53,7 @@ func init() {
 		cache := fs.String("cache", "", "the `DIR` of guests")
 		fs.StringVar(&spec.Kernel, "kernel", "", "which `KERNEL` (build)")
 		fs.StringVar(&spec.Release, "release", "", "of which `RELEASE` of Debian (build, path): "+strings.Join(debian.Releases(), ", "))
-		fs.Var((*list)(&spec.Packages), "package", "add the files of `PACKAGE`, or of ./FILE.deb (build); may be repeated")
+		fs.Var((*list)(&spec.Packages), "package", "add the files of `PACKAGE`, of ./FILE.deb or src:SOURCE (build); may be repeated")
 		fs.BoolVar(&spec.Rebuild, "rebuild", false, "make it even if it is there (build)")
 		size := fs.String("size", "", "how large the store may be, a `SIZE` such as 4GiB (prune)")
 		words, status, ok := c.parse(fs, args)

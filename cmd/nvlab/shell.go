@@ -57,7 +57,7 @@ func init() {
 		fs.StringVar(&o.vm.Persistence, "nvdimm-persistence", "", "`cpu|mem-ctrl`: nvdimm-cap by name")
 		fs.StringVar(&o.vm.Cmdline, "cmdline", "", "`TEXT` added to the kernel's command line")
 		fs.Uint64Var(&o.vm.Seed, "seed", 0, "derive all randomness from `N`")
-		fs.Var((*list)(&o.vm.Packages), "package", "add the files of `PACKAGE`, or of ./FILE.deb, to the guest; may be repeated")
+		fs.Var((*list)(&o.vm.Packages), "package", "add the files of `PACKAGE`, of ./FILE.deb or src:SOURCE, to the guest; may be repeated")
 		fs.StringVar(&o.state, "state", "", "boot from the crash state `ID` of a test of FILE: see trace.crash_states and trace.explore")
 		fs.StringVar(&o.run, "run", "", "with --state, the test whose name matches `RE`")
 		fs.Var(&o.allow, "allow-path", "with --state, let backends lie in `DIR`, too; may be repeated")

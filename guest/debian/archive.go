@@ -98,10 +98,11 @@ func writeFile(name string, data []byte) error {
 	return os.Rename(name+".part", name)
 }
 
-// A list is a suite's package list on disk.
+// A list is a suite's package list, or that of its source packages, on disk.
 type list struct {
 	suite
 	release *Release
+	path    string // below its Release file, less the compression
 	file    string
 }
 
@@ -109,27 +110,31 @@ type list struct {
 // amd64 can have are in it, those of architecture "all" as well.
 const listPath = "main/binary-amd64/Packages"
 
-// listName is the compressed form that is fetched.
-func (r *Release) listName() string {
+// listName is the compressed form of a list that is fetched.
+func (r *Release) listName(path string) string {
 	for _, ext := range []string{".xz", ".gz"} {
-		if _, ok := r.files[listPath+ext]; ok {
-			return listPath + ext
+		if _, ok := r.files[path+ext]; ok {
+			return path + ext
 		}
 	}
 	return ""
 }
 
 // of names a list's file, for its suite and its digest.
-func (a *Archive) of(s suite, r *Release) (list, error) {
-	name := r.listName()
+func (a *Archive) of(s suite, r *Release, path string) (list, error) {
+	name := r.listName(path)
 	if name == "" {
-		return list{}, fmt.Errorf("the Release file of %s names no %s", s.name, listPath)
+		return list{}, fmt.Errorf("the Release file of %s names no %s", s.name, path)
 	}
 	d := r.files[name]
 	if d.size > maxList {
 		return list{}, fmt.Errorf("the Release file of %s names a package list of %d bytes", s.name, d.size)
 	}
-	return list{s, r, filepath.Join(a.c.Dir, s.name+"-"+d.sha256[:16]+filepath.Ext(name))}, nil
+	kind := "-"
+	if path == sourcesPath {
+		kind = "-source-"
+	}
+	return list{s, r, path, filepath.Join(a.c.Dir, s.name+kind+d.sha256[:16]+filepath.Ext(name))}, nil
 }
 
 func (a *Archive) inRelease(s suite) string { return filepath.Join(a.c.Dir, s.name+".InRelease") }
@@ -164,7 +169,7 @@ func (a *Archive) kept() (lists []list) {
 			}
 			continue
 		}
-		if l, err := a.of(s, r); err == nil {
+		if l, err := a.of(s, r, listPath); err == nil {
 			lists = append(lists, l)
 		}
 	}
@@ -184,15 +189,14 @@ func (a *Archive) update(ctx context.Context) ([]list, error) {
 		if r == nil {
 			continue
 		}
-		l, err := a.of(s, r)
+		l, err := a.of(s, r, listPath)
 		if err != nil {
 			return nil, err
 		}
 		lists = append(lists, l)
-		d := r.files[r.listName()]
-		if verify(l.file, l.name, d) != nil {
+		if verify(l.file, l.name, l.digest()) != nil {
 			missing = append(missing, l)
-			total += d.size
+			total += l.digest().size
 		}
 	}
 	if len(missing) > 0 {
@@ -203,7 +207,9 @@ func (a *Archive) update(ctx context.Context) ([]list, error) {
 			return nil, err
 		}
 	}
-	a.forget(lists)
+	for _, s := range suites(a.c.Release) {
+		a.forget(s.name+"-????????????????.*z*", lists)
+	}
 	return lists, nil
 }
 
@@ -278,8 +284,7 @@ func (a *Archive) mirrors(security bool) []string {
 // fetchList fetches a package list by its digest, or where a mirror lacks that
 // by its name.
 func (a *Archive) fetchList(ctx context.Context, l list) error {
-	name := l.release.listName()
-	d := l.release.files[name]
+	name, d := l.release.listName(l.path), l.digest()
 	byHash := filepath.Dir(name) + "/by-hash/SHA256/" + d.sha256
 	return a.download(ctx, l.security, l.file, d, a.c.Progress.Add, "dists/"+l.name+"/"+byHash, "dists/"+l.name+"/"+name)
 }
@@ -303,18 +308,6 @@ func (a *Archive) download(ctx context.Context, security bool, file string, want
 	return failure
 }
 
-// forget removes the lists that no Release file names any more.
-func (a *Archive) forget(lists []list) {
-	for _, s := range suites(a.c.Release) {
-		old, _ := filepath.Glob(filepath.Join(a.c.Dir, s.name+"-????????????????.*z*"))
-		for _, file := range old {
-			if !slices.ContainsFunc(lists, func(l list) bool { return l.file == strings.TrimSuffix(file, ".part") }) {
-				os.Remove(file)
-			}
-		}
-	}
-}
-
 // read makes the index of lists.
 func (a *Archive) read(lists []list) error {
 	if len(lists) == 0 {
@@ -331,32 +324,12 @@ func (a *Archive) read(lists []list) error {
 }
 
 func (a *Archive) readList(l list) error {
-	if err := verify(l.file, l.name, l.release.files[l.release.listName()]); err != nil {
-		return err
-	}
-	f, err := os.Open(l.file)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	z, err := Decompressor(l.file, f)
-	if err != nil {
-		return err
-	}
-	defer z.Close()
-	limit := int64(maxUnpacked)
-	if d, ok := l.release.files[listPath]; ok {
-		limit = min(limit, d.size)
-	}
-	counted := &io.LimitedReader{R: z, N: limit + 1}
-	err = parseIndex(counted, func(p Package) {
-		p.security, p.backports = l.security, l.release.NotAutomatic
-		a.add(p)
+	return l.read(func(r io.Reader) error {
+		return parseIndex(r, func(p Package) {
+			p.security, p.backports = l.security, l.release.NotAutomatic
+			a.add(p)
+		})
 	})
-	if counted.N == 0 {
-		err = fmt.Errorf("it unpacks to more than the %d bytes that its Release file says", limit)
-	}
-	return err
 }
 
 // Missing returns the packages that are not in dir, each as a file that the

@@ -35,9 +35,13 @@ type Package struct {
 type Clause []dependency.Possibility
 
 // FileName is what apt calls the downloaded package. One that is no archive's
-// has its digest in it.
+// has its digest in it; of a source package it is the name of a tar file,
+// however compressed.
 func (p Package) FileName() string {
 	name := p.Name + "_" + strings.ReplaceAll(p.Version, ":", "%3a") + "_" + p.Arch
+	if p.Arch == archSource {
+		return name + ".tar"
+	}
 	if p.Local {
 		name += "_" + p.own()
 	}

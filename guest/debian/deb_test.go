@@ -157,6 +157,7 @@ func FuzzDeb(f *testing.F) {
 func FuzzTar(f *testing.F) {
 	f.Add(fake.Tar(fake.File{Name: "usr/bin/"}, fake.File{Name: "a", Data: []byte("data")}, fake.File{Name: "b", Hard: "a"}))
 	f.Add(fake.Tar(fake.File{Name: strings.Repeat("n", 200), Link: strings.Repeat("l", 200)}))
+	f.Add(release(f, strings.Repeat("n", 300)))
 	f.Fuzz(func(t *testing.T, b []byte) { checkTar(t, b) })
 }
 

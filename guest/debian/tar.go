@@ -12,7 +12,8 @@ import (
 
 // The standard library's archive/tar does not tell where an entry's content
 // lies. dpkg knows no more of the format than is here (dpkg, lib/dpkg/tarfn.c):
-// ustar headers with GNU's long names.
+// ustar headers with GNU's long names, and what tar files of upstream have
+// besides: names in pax records, after a global header with a comment.
 
 const tarBlock = 512
 
@@ -25,6 +26,8 @@ const (
 	tarDir      = '5'
 	tarLongName = 'L'
 	tarLongLink = 'K'
+	tarGlobal   = 'g'
+	tarExtended = 'x'
 )
 
 // listTar reads the headers of a tar file. The entries keep r for their
@@ -81,6 +84,24 @@ func listTar(r io.ReaderAt) ([]*File, error) {
 			}
 			continue
 		}
+		if kind == tarGlobal {
+			continue // git archive's comment, which tells the commit
+		}
+		if kind == tarExtended {
+			if size > 64<<10 {
+				return nil, fmt.Errorf("package content: pax records of %d bytes", size)
+			}
+			b := make([]byte, size)
+			if _, err := r.ReadAt(b, body); err != nil {
+				return nil, fmt.Errorf("package content: %w", err)
+			}
+			records, err := paxRecords(b)
+			if err != nil {
+				return nil, fmt.Errorf("package content: header at %d: %w", at, err)
+			}
+			longName, longLink = records["path"], records["linkpath"]
+			continue
+		}
 		name, link := headerName(&h), text(h[157:257])
 		if longName != "" {
 			name, longName = longName, ""
@@ -126,6 +147,23 @@ func listTar(r io.ReaderAt) ([]*File, error) {
 		seen[name] = e
 		list = append(list, e)
 	}
+}
+
+// paxRecords reads "LENGTH KEY=VALUE\n" records, LENGTH being the record's
+// own in decimal (POSIX pax, pax Extended Header).
+func paxRecords(b []byte) (map[string]string, error) {
+	records := map[string]string{}
+	for len(b) > 0 {
+		digits, _, ok := bytes.Cut(b, []byte(" "))
+		n, err := strconv.Atoi(string(digits))
+		if !ok || err != nil || n <= len(digits)+1 || n > len(b) || b[n-1] != '\n' {
+			return nil, fmt.Errorf("pax record %.40q is none", b)
+		}
+		key, value, _ := strings.Cut(string(b[len(digits)+1:n-1]), "=")
+		records[key] = value
+		b = b[n:]
+	}
+	return records, nil
 }
 
 // checkSum adds up the header with its own field as spaces.

@@ -24,6 +24,7 @@ type Archive struct {
 	mu    sync.Mutex
 	files map[string][]byte   // by URL path
 	lists map[string][]string // stanzas, by suite
+	srcs  map[string][]string // stanzas of source packages, by suite
 	log   []string            // URL paths that were asked for
 }
 
@@ -37,7 +38,7 @@ func NewKey(from time.Time, lifetime time.Duration) *openpgp.Entity {
 
 // NewArchive makes an empty archive.
 func NewArchive() *Archive {
-	return &Archive{Key: NewKey(time.Now().Add(-time.Hour), 0), files: map[string][]byte{}, lists: map[string][]string{}}
+	return &Archive{Key: NewKey(time.Now().Add(-time.Hour), 0), files: map[string][]byte{}, lists: map[string][]string{}, srcs: map[string][]string{}}
 }
 
 // Add puts a package into a suite. fields are lines of its stanza besides.
@@ -51,6 +52,16 @@ func (a *Archive) Add(suite, name, version string, deb []byte, fields ...string)
 		stanza += f + "\n"
 	}
 	a.lists[suite] = append(a.lists[suite], stanza)
+}
+
+// AddSource puts a source package into a suite: its tar file, which is
+// upstream's, and one of Debian's, which is not there.
+func (a *Archive) AddSource(suite, name, version, file string, tar []byte) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.files["/debian/pool/src/"+file] = tar
+	a.srcs[suite] = append(a.srcs[suite], fmt.Sprintf("Package: %s\nVersion: %s\nFiles:\n 00 1 %s\nChecksums-Sha256:\n %064x 1 %s_%s.debian.tar.xz\n %x %d %s\nDirectory: pool/src\n",
+		name, version, file, 0, name, version, sha256.Sum256(tar), len(tar), file))
 }
 
 // Publish signs a suite, with lines for its Release file besides.
@@ -72,7 +83,11 @@ func (a *Archive) PublishList(suite string, date time.Time, list []byte, fields 
 	at := "/debian/dists/" + suite + "/"
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for name, b := range map[string][]byte{"main/binary-amd64/Packages": list, "main/binary-amd64/Packages.gz": small} {
+	lists := map[string][]byte{"main/binary-amd64/Packages": list, "main/binary-amd64/Packages.gz": small}
+	if srcs := a.srcs[suite]; srcs != nil {
+		lists["main/source/Sources.gz"] = Compress(".gz", []byte(strings.Join(srcs, "\n")))
+	}
+	for name, b := range lists {
 		text += fmt.Sprintf(" %x %8d %s\n", sha256.Sum256(b), len(b), name)
 		if strings.HasSuffix(name, ".gz") {
 			a.files[at+path.Dir(name)+fmt.Sprintf("/by-hash/SHA256/%x", sha256.Sum256(b))] = b
