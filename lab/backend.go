@@ -19,7 +19,8 @@ type Backend struct {
 	reads  func(offset, n uint64) // of an exploration: told of what the host looks at; nil if nobody asks
 	vm     *VM                    // the fork that it was made for; nil if it was opened
 
-	contended bool // when it was opened, another process wrote the file as well
+	unplugged *unplugged // nil of a backend whose DIMM was never taken out
+	contended bool       // when it was opened, another process wrote the file as well
 }
 
 // Path is the file's path as given, "" of memory.

@@ -62,6 +62,7 @@ func (v *VM) Plug(o PlugOptions) (*NVDIMM, error) {
 	d, err := v.root.Plug(nvdimm.PlugConfig{
 		Backend: o.Backend.b, Family: family, ID: o.ID, LabelSize: o.LabelSize, Unarmed: o.Unarmed, Slot: o.Slot,
 		Node: o.Node, Addr: o.Addr, UUID: o.UUID, Virtio: o.Virtio, Regions: o.Regions, Identity: o.Identity, Nodes: v.nodes,
+		Management: o.Backend.knew(family, o.LabelSize),
 	})
 	if err != nil {
 		return nil, err
@@ -92,8 +93,25 @@ func (v *VM) Unplug(d *NVDIMM) error {
 	case d.Interleaved():
 		return fmt.Errorf("nvdimm %q is in an interleave set, which needs all of its members", d.ID())
 	}
+	d.backend.unplugged = &unplugged{d.Family(), d.LabelSize(), *d.Management()}
 	v.root.Withdraw(d.DIMM)
 	v.dimms = slices.DeleteFunc(v.dimms, func(o *NVDIMM) bool { return o == d })
+	return nil
+}
+
+// unplugged is what a DIMM that was taken out knows of itself.
+type unplugged struct {
+	family    *firmware.Family
+	labelSize uint64
+	state     firmware.State
+}
+
+// knew is what the DIMM of a backend knew when it was taken out, nil if it
+// never was, or was another one: of another family or with other labels.
+func (b *Backend) knew(family *firmware.Family, labelSize uint64) *firmware.State {
+	if u := b.unplugged; u != nil && u.family == family && u.labelSize == labelSize {
+		return &u.state
+	}
 	return nil
 }
 

@@ -42,12 +42,16 @@ func (d *DIMM) Management() *firmware.State { return &d.management }
 // PowerOn is a power-on of the machine, before Tables.
 func (r *Root) PowerOn() {
 	for _, d := range r.dimms {
-		d.unsaved = d.management.Unsafe
-		d.management.Reset(true)
+		d.powerOn()
 	}
 	for i := range r.memory {
 		r.memory[i].HotPlugged = false
 	}
+}
+
+func (d *DIMM) powerOn() {
+	d.unsaved = d.management.Unsafe
+	d.management.Reset(true)
 }
 
 // FlushFails is a power failure at which what the platform promised to save of

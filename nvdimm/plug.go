@@ -26,6 +26,9 @@ type PlugConfig struct {
 	Family    *firmware.Family // whose _DSM it speaks; nil for labels only
 	Identity
 
+	// Management is what the DIMM knew when it was last plugged; nil of a new one.
+	Management *firmware.State
+
 	// Nodes is how many NUMA nodes the running machine told its guest of; 0
 	// of a machine that is off, which has as many as its DIMMs need.
 	Nodes int
@@ -85,6 +88,12 @@ func (r *Root) Plug(c PlugConfig) (*DIMM, error) {
 		id: id, slot: slot, backend: c.Backend, addr: addr, size: size, labelSize: c.LabelSize,
 		unarmed: c.Unarmed, node: c.Node, uuid: c.UUID, virtio: c.Virtio, identity: c.Identity.of(slot), regions: max(c.Regions, 1),
 		family: c.Family, management: firmware.NewState(),
+	}
+	if c.Management != nil {
+		d.management = *c.Management
+		if c.Nodes > 0 {
+			d.powerOn() // as the machine was before
+		}
 	}
 	if err := c.Backend.SetLabelSize(c.LabelSize); err != nil {
 		return nil, err

@@ -43,3 +43,28 @@ def test_x(t):
 		}
 	}
 }
+
+// TestUnplugKeepsManagement: what a DIMM knows of itself goes with it, be it
+// taken out by its name, and into another machine.
+func TestUnplugKeepsManagement(t *testing.T) {
+	src := `
+def test_x(t):
+    vm = t.vm(slots = 2, maxmem = "1GiB", ars = True)
+    disk = t.backend_ram(size = "32MiB")
+    dimm = vm.plug(backend = disk, id = "worn", family = "intel")
+    dimm.health(spares = 7)
+    dimm.poison(4096)
+    check.fails(lambda: vm.unplug("won"), 'neither an nvdimm nor a memory device "won" is plugged')
+    vm.unplug("worn")
+    check.eq(vm.nvdimms, [])
+    other = t.vm(slots = 2, maxmem = "1GiB", ars = True)
+    again = other.plug(backend = disk, family = "intel")
+    check.eq((again.health().spares, [p.offset for p in again.poisoned]), (7, [4096]))
+    other.unplug(again)
+    check.eq(other.plug(backend = disk, family = "msft").health().spares, 100, msg = "of another family it is another DIMM")
+`
+	file, l := scenario(t, src)
+	if o := file.Tests[0].Run(t.Context(), Env{Lab: l, Watcher: &recorder{t: t}}); o.Status != Passed {
+		t.Fatalf("outcome is %+v", o)
+	}
+}

@@ -47,10 +47,18 @@ size: a multiple of 2 MiB. slot: the lowest free one if None. node: its NUMA nod
 addr: its guest-physical address, a multiple of the backend's align.`,
 		call: plugVirtio},
 	{name: "unplug", sig: `(nvdimm, *, timeout="60s")`,
-		doc: `Takes an NVDIMM out of a VM that is off; a VM that is on refuses, as QEMU does. nvdimm may be a memory_device, or the id of one, as well: a guest that runs is asked to let it go (an eject request), and if it does not that is an error and the memory stays.`,
+		doc: `Takes an NVDIMM out of a VM that is off; a VM that is on refuses, as QEMU does. nvdimm may be its id. It may be a memory_device, or the id of one, as well: a guest that runs is asked to let it go (an eject request), and if it does not that is an error and the memory stays.`,
 		call: func(c *call, v *vm) (starlark.Value, error) {
 			timeout := c.duration("timeout")
 			if id, ok := memoryArg(c, "nvdimm"); ok && c.err == nil {
+				for _, d := range v.v.NVDIMMs() {
+					if d.ID() == id {
+						return nil, v.v.Unplug(d)
+					}
+				}
+				if _, ok := v.v.MemoryByID(id); !ok {
+					return nil, fmt.Errorf("neither an nvdimm nor a memory device %q is plugged into this VM", id)
+				}
 				return nil, v.v.UnplugMemory(c.ctx(), id, timeout)
 			}
 			d := handleArg[*dimm](c, "nvdimm", "nvdimm or memory_device")
