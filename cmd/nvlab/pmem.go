@@ -100,7 +100,7 @@ func init() {
 		if p.program, status, ok = c.parseBefore(fs, args); !ok {
 			return status
 		}
-		if err := checkMachine(o.Engine, o.Kernel, o.Release); err != nil {
+		if err := checkRun(&o); err != nil {
 			return c.misused("%v", err)
 		}
 		if o.Engine == "kvm" {
