@@ -33,8 +33,9 @@ type log struct {
 }
 
 const (
-	pieceBytes = 1 << 20
-	maxRecord  = 96 // bytes, more than the longest
+	firstPiece = 4 << 10 // bytes; each piece has twice the room of the one before
+	pieceBytes = 1 << 20 // at most
+	maxRecord  = 96      // bytes, more than the longest
 )
 
 const (
@@ -64,7 +65,7 @@ func (l *log) store(e *observe.Store, process uint32) {
 func (l *log) room() *[]byte {
 	k := len(l.pieces) - 1
 	if k < 0 || cap(l.pieces[k])-len(l.pieces[k]) < maxRecord {
-		l.pieces = append(l.pieces, make([]byte, 0, pieceBytes))
+		l.pieces = append(l.pieces, make([]byte, 0, min(pieceBytes, firstPiece<<min(len(l.pieces), 8))))
 		k++
 	}
 	return &l.pieces[k]
