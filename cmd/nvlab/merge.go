@@ -24,6 +24,7 @@ func init() {
 		fs.BoolVar(&o.Verbose, "v", false, "show all tests and what they log")
 		fs.BoolVar(&o.JSON, "json", false, "write the events of go test -json")
 		fs.StringVar(&o.JUnit, "junit", "", "write a JUnit report to `FILE`")
+		fs.StringVar(&o.KTAP, "ktap", "", "write the kernel's KTAP to `FILE`")
 		files, status, ok := c.parse(fs, args)
 		switch {
 		case !ok:

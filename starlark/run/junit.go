@@ -2,7 +2,7 @@ package run
 
 import (
 	"fmt"
-	"os"
+	"io"
 	"strings"
 	"time"
 
@@ -75,18 +75,11 @@ func printable(s string) string {
 	}, s)
 }
 
-func writeJUnit(path string, suites []junit.Testsuite) error {
+// junit writes the run as JUnit XML.
+func (r *runner) junit(w io.Writer) error {
 	var all junit.Testsuites
-	for _, s := range suites {
-		all.AddSuite(s)
+	for _, f := range r.files {
+		all.AddSuite(f.suite(r.engine, r.o.Seed))
 	}
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	if err := all.WriteXML(f); err != nil {
-		f.Close()
-		return err
-	}
-	return f.Close()
+	return all.WriteXML(w)
 }

@@ -128,7 +128,7 @@ func (w *world) run(t *testing.T) (problem, output string) {
 	var stdout, stderr bytes.Buffer
 	o := w.o
 	o.Paths, o.Stdout, o.Stderr, o.Cache = []string{path}, &stdout, &stderr, filepath.Join(dir, "cache")
-	o.JUnit, o.Artifacts = filepath.Join(dir, "junit.xml"), filepath.Join(dir, "artifacts")
+	o.JUnit, o.KTAP, o.Artifacts = filepath.Join(dir, "junit.xml"), filepath.Join(dir, "ktap"), filepath.Join(dir, "artifacts")
 	var ends atomic.Int32
 	o.Ended = func(string, string, *lab.Experiment) {
 		if int(ends.Add(1)) == w.panics {
@@ -168,6 +168,17 @@ func (w *world) run(t *testing.T) (problem, output string) {
 		if n := count(cases, name); n != o.Count {
 			return fmt.Sprintf("%s is %d times in the JUnit report, want %d", name, n, o.Count), output
 		}
+	}
+	if data, err = os.ReadFile(o.KTAP); err != nil {
+		return err.Error(), output
+	}
+	output += string(data)
+	told, err := readKTAP(string(data))
+	if err != nil {
+		return "the KTAP report: " + err.Error(), output
+	}
+	if differ := sameCases("KTAP report", told, cases); differ != "" {
+		return differ, output
 	}
 	switch {
 	case o.JSON:

@@ -24,8 +24,8 @@ type shardStream struct {
 }
 
 // Merge reports what the shards of a run came to, whose -json streams the files
-// are, as the whole run would: of the options it goes by JSON, JUnit, Verbose,
-// Stdout and Stderr. It returns the exit status that the run would have, and
+// are, as the whole run would: of the options it goes by JSON, JUnit, KTAP,
+// Verbose, Stdout and Stderr. It returns the exit status that the run would have, and
 // ExitUsage if the shards are not all there, each once and to its end.
 func Merge(paths []string, o Options) int {
 	out := &checkedWriter{w: o.Stdout}
@@ -67,10 +67,7 @@ func (r *runner) merge(paths []string) error {
 		r.worst(ExitUsage)
 		return err
 	}
-	if r.o.JUnit != "" {
-		return r.writeJUnit()
-	}
-	return nil
+	return r.writeReports()
 }
 
 // readShard reads a stream. What it says of tests has to be sound, as it may come

@@ -17,8 +17,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/jstemmer/go-junit-report/v2/junit"
-
 	"nvlab/guest"
 	"nvlab/internal/states"
 	"nvlab/internal/units"
@@ -174,7 +172,7 @@ func (r *runner) run(ctx context.Context) error {
 				return err
 			}
 			r.unprepared(ctx, err)
-			return r.writeJUnit()
+			return r.writeReports()
 		}
 	}
 	if err := r.openStates(ctx, usesVM); err != nil {
@@ -190,22 +188,7 @@ func (r *runner) run(ctx context.Context) error {
 	r.dir = dir
 	r.work(ctx)
 	r.total()
-	return r.writeJUnit()
-}
-
-func (r *runner) writeJUnit() error {
-	if r.o.JUnit == "" {
-		return nil
-	}
-	var suites []junit.Testsuite
-	for _, f := range r.files {
-		suites = append(suites, f.suite(r.engine, r.o.Seed))
-	}
-	if err := writeJUnit(r.o.JUnit, suites); err != nil {
-		r.worst(ExitHost)
-		return err
-	}
-	return nil
+	return r.writeReports()
 }
 
 // plan checks the options and finds the files.
@@ -218,11 +201,8 @@ func (r *runner) plan() (*rand.Rand, int64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	if r.o.JUnit != "" {
-		folder := filepath.Dir(r.o.JUnit)
-		if info, err := os.Stat(folder); err != nil || !info.IsDir() {
-			return nil, 0, fmt.Errorf("-junit %s: there is no folder %s", r.o.JUnit, folder)
-		}
+	if err := r.o.checkReports(); err != nil {
+		return nil, 0, err
 	}
 	paths, err := discover(r.o.Paths)
 	if err != nil {

@@ -1,0 +1,63 @@
+package run
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// A reportFile is a report on the whole run, which is written when that is over.
+type reportFile struct {
+	flag, path string // "" if it was not asked for
+	write      func(r *runner, w io.Writer) error
+}
+
+func (o *Options) reportFiles() []reportFile {
+	return []reportFile{
+		{"-junit", o.JUnit, (*runner).junit},
+		{"-ktap", o.KTAP, (*runner).ktap},
+	}
+}
+
+// checkReports refuses files that cannot be written, before anything runs.
+func (o *Options) checkReports() error {
+	for _, f := range o.reportFiles() {
+		if f.path == "" {
+			continue
+		}
+		folder := filepath.Dir(f.path)
+		if info, err := os.Stat(folder); err != nil || !info.IsDir() {
+			return fmt.Errorf("%s %s: there is no folder %s", f.flag, f.path, folder)
+		}
+	}
+	return nil
+}
+
+// writeReports writes those that were asked for. One that cannot be written
+// keeps no other from being.
+func (r *runner) writeReports() (first error) {
+	for _, f := range r.o.reportFiles() {
+		if f.path == "" {
+			continue
+		}
+		if err := f.to(r); err != nil {
+			r.worst(ExitHost)
+			first = cmp.Or(first, fmt.Errorf("%s: %w", f.flag, err))
+		}
+	}
+	return first
+}
+
+func (f reportFile) to(r *runner) error {
+	file, err := os.Create(f.path)
+	if err != nil {
+		return err
+	}
+	if err := f.write(r, file); err != nil {
+		file.Close()
+		return err
+	}
+	return file.Close()
+}
