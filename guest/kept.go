@@ -70,14 +70,15 @@ func (s *Store) writeKept(dir string, t *rootfs.Tree, m *Manifest, through func(
 	return nil
 }
 
-// share makes a file one with the same file of another guest.
+// share makes a file one with the same file of another guest, if that one is
+// still what its manifest says.
 func (s *Store) share(file string, sum FileSum) {
 	list, err := s.List()
 	if err != nil {
 		return
 	}
 	for _, im := range list {
-		if im.Manifest.Archives[filepath.Base(file)] == sum {
+		if im.Manifest.Archives[filepath.Base(file)] == sum && newVerifier(im).check(filepath.Base(file), sum) == nil {
 			link := file + ".link"
 			if os.Link(filepath.Join(im.dir, filepath.Base(file)), link) == nil {
 				os.Rename(link, file)
@@ -249,8 +250,10 @@ func readIndex(file string) (map[string][]byte, error) {
 		}
 		index[name] = b
 	}
-	if _, ok := index[""]; !ok {
-		return nil, errors.New("broken index of modules")
+	for _, name := range append([]string{""}, rootfs.IndexFiles...) {
+		if _, ok := index[name]; !ok {
+			return nil, fmt.Errorf("broken index of modules: it has no %q", name)
+		}
 	}
 	return index, nil
 }

@@ -72,6 +72,24 @@ func TestKept(t *testing.T) {
 	if got, again := readKept(t, im.Kept(), dir), list; got != again {
 		t.Errorf("the list of modules from the cache = %q, want %q", got, again)
 	}
+	// A damaged index is made again, whatever its bits say.
+	cache := filepath.Join(im.dir, indexArchive)
+	whole, err := os.ReadFile(cache)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deps := readKept(t, k, dir+"/modules.dep")
+	for at := 0; at < len(whole); at += 11 {
+		damaged := bytes.Clone(whole)
+		damaged[at] ^= 1 << (at % 8)
+		if err := os.WriteFile(cache, damaged, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		k := im.Kept()
+		if got, gotDeps := readKept(t, k, dir), readKept(t, k, dir+"/modules.dep"); got != list || gotDeps != deps {
+			t.Fatalf("with a bit of byte %d of %d of the index changed, modules are %q and need %q", at, len(whole), got, gotDeps)
+		}
+	}
 	for _, name := range []string{"/etc/passwd", dir + "/kernel/none.ko", "/../x", "", dir + "/modules.none"} {
 		if _, err := k.Open(name); err == nil {
 			t.Errorf("Open(%q) = nil, want an error", name)

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"nvlab/internal/require"
 )
 
 // TestReadOnlyStore uses a store that the file system does not let anybody
@@ -24,6 +26,7 @@ func TestReadOnlyStore(t *testing.T) {
 	}
 	agent := staticProgram(t)
 	mount := func(flags uintptr) error { return unix.Mount(s.dir, s.dir, "", flags, "") }
+	var unmounted error
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -39,7 +42,7 @@ func TestReadOnlyStore(t *testing.T) {
 			err = mount(unix.MS_BIND | unix.MS_REMOUNT | unix.MS_RDONLY)
 		}
 		if err != nil {
-			t.Logf("no mounts of one's own here: %v", err)
+			unmounted = err
 			return
 		}
 		if err := os.WriteFile(filepath.Join(s.dir, "x"), nil, 0o644); err == nil {
@@ -77,4 +80,7 @@ func TestReadOnlyStore(t *testing.T) {
 		}
 	}()
 	<-done
+	if unmounted != nil {
+		require.Missing(t, "ROOTS", "no mounts of one's own here: %v", unmounted)
+	}
 }

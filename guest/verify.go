@@ -49,12 +49,7 @@ func (e *DamagedError) Unwrap() error { return ErrNoGuest }
 // verify holds a guest's files to its manifest. It reads those that may have
 // changed since it last did. What can be made again of sound files is.
 func (s *Store) verify(im *Image) error {
-	dir := im.dir
-	notes := checked{}
-	if b, err := os.ReadFile(filepath.Join(dir, checkedFile)); err != nil || json.Unmarshal(b, &notes) != nil {
-		notes = checked{}
-	}
-	v := verifier{im: im, notes: notes}
+	v := newVerifier(im)
 	files := map[string]FileSum{kernelFile: im.Manifest.Image, initrdFile: im.Manifest.Initrd}
 	for file, want := range im.Manifest.Archives {
 		if file == filepath.Base(file) {
@@ -83,6 +78,14 @@ type verifier struct {
 	im    *Image
 	notes checked
 	read  bool // digests were made
+}
+
+func newVerifier(im *Image) *verifier {
+	v := &verifier{im: im, notes: checked{}}
+	if b, err := os.ReadFile(filepath.Join(im.dir, checkedFile)); err != nil || json.Unmarshal(b, &v.notes) != nil {
+		v.notes = checked{}
+	}
+	return v
 }
 
 func (v *verifier) check(file string, want FileSum) error {

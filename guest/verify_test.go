@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -13,6 +14,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"nvlab/guest/internal/fake"
+	"nvlab/guest/rootfs"
 )
 
 // withVmlinux is a store that has something to decompress.
@@ -22,11 +26,14 @@ func withVmlinux(t *testing.T, dir string) *Store {
 	return s
 }
 
+// builtFiles are those whose content a build decides.
+var builtFiles = []string{kernelFile, initrdFile, vmlinuxFile, modulesArchive, filesArchive}
+
 // contents are a guest's files by name, without what notes their use.
 func contents(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	m := map[string]string{}
-	for _, name := range []string{kernelFile, initrdFile, vmlinuxFile} {
+	for _, name := range builtFiles {
 		b, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			t.Fatal(err)
@@ -37,7 +44,7 @@ func contents(t *testing.T, dir string) map[string]string {
 }
 
 func equal(a, b map[string]string) bool {
-	return a[kernelFile] == b[kernelFile] && a[initrdFile] == b[initrdFile] && a[vmlinuxFile] == b[vmlinuxFile]
+	return maps.Equal(a, b)
 }
 
 // damages are what befalls a file on a disk.
@@ -73,21 +80,27 @@ var damages = []struct {
 
 func TestDamagedFilesAreMadeAgain(t *testing.T) {
 	r := newRepo(t)
+	r.add("tool", "1", "", fake.File{Name: "usr/bin/tool", Data: bytes.Repeat([]byte("program "), rootfs.DeferredSize/8)})
 	s := withVmlinux(t, t.TempDir())
 	good := contents(t, ensure(t, s, Spec{}).Dir())
 	random := rand.New(rand.NewPCG(1, 2))
-	for _, file := range []string{kernelFile, initrdFile, vmlinuxFile, manifestFile, checkedFile} {
-		for _, damage := range damages {
-			im := ensure(t, s, Spec{})
-			if err := damage.do(filepath.Join(im.Dir(), file), random); err != nil {
-				t.Fatal(err)
-			}
-			im = ensure(t, s, Spec{})
-			if !equal(contents(t, im.Dir()), good) || im.VmlinuxPath == "" || !im.Default {
-				t.Errorf("%s: %s: the next run's guest is not what it was", file, damage.name)
+	hold := func(spec Spec, good map[string]string, files ...string) {
+		for _, file := range files {
+			for _, damage := range damages {
+				im := ensure(t, s, spec)
+				if err := damage.do(filepath.Join(im.Dir(), file), random); err != nil {
+					t.Fatal(err)
+				}
+				im = ensure(t, s, spec)
+				if !equal(contents(t, im.Dir()), good) || im.VmlinuxPath == "" || im.Default != (spec.Packages == nil) {
+					t.Errorf("%s of %s: %s: the next run's guest is not what it was", file, im.Name, damage.name)
+				}
 			}
 		}
 	}
+	hold(Spec{}, good, kernelFile, initrdFile, vmlinuxFile, modulesArchive, manifestFile, checkedFile)
+	tool := Spec{Packages: []string{"tool"}}
+	hold(tool, contents(t, ensure(t, s, tool).Dir()), initrdFile, modulesArchive, filesArchive)
 	// Without the archive: packages are there still, and its lists.
 	im := ensure(t, s, Spec{})
 	if err := damages[0].do(im.BaseInitrd, random); err != nil {

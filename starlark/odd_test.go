@@ -12,6 +12,23 @@ import (
 
 // oddValues is a scenario that calls functions with values they do not expect.
 const oddValues = `
+def _nested(wrap):
+    x = None
+    for _ in range(6000):
+        x = wrap(x)
+    return x
+
+def _circle():
+    x = []
+    x.append({"a": (x, struct(a = x))})
+    return x
+
+def _wide(): # one tuple, met 2**64 times
+    x = ()
+    for _ in range(64):
+        x = (x, x)
+    return x
+
 def _try(name, call):
     def body():
         call()
@@ -28,6 +45,8 @@ def test_odd(t):
         None, True, -1, 0, 1, 3, 1 << 31, 1 << 62, 1 << 64, 1.5, float("nan"), b"", b"x", [], [1], ["a"], ["true"], {}, {"a": 1}, (),
         "", "x", "1K", "-1", "64MiB", "100ms", "none", "store", "fit", "../x", "/tmp/x", "NFIT", "fence", "\x00", "\u00ff", "a" * 5000, "(",
         struct(), struct(a = 1), lambda: 1, lambda t: 1, range(5), set([1]), len, t, backend, vm, nvdimm, check,
+        _nested(lambda x: [[[[[[[[[[x]]]]]]]]]]), _nested(lambda x: ((((((((((x,),),),),),),),),),)),
+        _nested(lambda x: {"a": {"a": {"a": [struct(a = struct(a = (x,)))]}}}), _circle(), _wide(),
     ]
     for w in odd:
 `

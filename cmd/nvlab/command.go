@@ -113,15 +113,15 @@ func help(args []string) int {
 
 // interruptible returns a context that the first interrupt ends, with cause
 // nvstar.ErrInterrupted; the second ends the process. A reader of the output
-// that goes away ends the context, too, and so does SIGQUIT, which shows what
-// the process does.
+// that goes away ends the context, too, and so do SIGQUIT and its like, which show
+// what the process does.
 func interruptible() (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	signals, quit := make(chan os.Signal, 2), make(chan os.Signal, 1)
+	signals, quit := make(chan os.Signal, 2), make(chan os.Signal, 2)
 	pipe := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	signal.Notify(pipe, syscall.SIGPIPE)
-	signal.Notify(quit, syscall.SIGQUIT, syscall.SIGABRT) // Go's own answer ends with status 2
+	signal.Notify(quit, dumping...)
 	go func() {
 		select {
 		case <-quit:
@@ -130,10 +130,21 @@ func interruptible() (context.Context, func()) {
 		case <-pipe:
 		}
 		cancel(nvstar.ErrInterrupted)
-		<-signals
+		select {
+		case <-quit:
+		case <-signals:
+		}
 		os.Exit(nvstar.Interrupted.Exit())
 	}()
 	return ctx, func() { signal.Stop(signals) }
+}
+
+// dumping are the signals that Go, left alone, answers with a dump and status 2.
+// That includes those of the processor's exceptions where another process sends
+// them; what this one brings about itself does not come this way (os/signal).
+var dumping = []os.Signal{
+	syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGILL, syscall.SIGTRAP, syscall.SIGSYS,
+	syscall.SIGBUS, syscall.SIGFPE, syscall.SIGSEGV,
 }
 
 // flags makes the set of a command's flags.
