@@ -1,6 +1,7 @@
 package persist
 
 import (
+	"encoding/binary"
 	"slices"
 
 	"nvlab/internal/splitmix"
@@ -58,6 +59,7 @@ func (c *Cut) add(l *line, chosen *content) {
 // Abandon takes back what was told of the instruction of e, of which e would
 // be the next store, if power failure does not tear it there.
 func (m *Model) Abandon(e *observe.Store) {
+	m.follow()
 	d, n := m.find(e.Base, e.Offset)
 	if d == nil || d.lines.get(n) == nil {
 		return
@@ -67,10 +69,12 @@ func (m *Model) Abandon(e *observe.Store) {
 	var next op
 	next.set(e, 0, 0)
 	gone := map[uint64]bool{}
+	had := len(l.ops)
 	l.ops = slices.DeleteFunc(l.ops, func(o op) bool {
 		gone[o.id] = o.atomicWith(&next, &m.Config)
 		return gone[o.id]
 	})
+	d.added -= had - len(l.ops)
 	c := m.cpu(&e.At)
 	c.parts = slices.DeleteFunc(c.parts, func(r ref) bool { return gone[r.id] })
 }
@@ -85,6 +89,28 @@ func (c *Cut) Touch(m *Model, e *observe.Store) {
 	p := place{d, n}
 	if _, ok := c.lines[p]; !ok {
 		c.lines[p] = [LineSize]byte(d.mem.Line(p.n))
+	}
+}
+
+// TouchStream is Touch of stores that were made already.
+func (c *Cut) TouchStream(m *Model, s *observe.Stream) {
+	fresh := map[place]*[LineSize]byte{}
+	for _, o := range slices.Backward(s.Stores) {
+		d, n := m.find(s.Base, o.Offset)
+		if d == nil {
+			continue
+		}
+		p := place{d, n}
+		if _, ok := c.lines[p]; ok {
+			continue
+		}
+		if fresh[p] == nil {
+			fresh[p] = (*[LineSize]byte)(slices.Clone(d.mem.Line(n)))
+		}
+		binary.LittleEndian.PutUint64(fresh[p][o.Offset%LineSize:], o.Old)
+	}
+	for p, bytes := range fresh {
+		c.lines[p] = *bytes
 	}
 }
 

@@ -1,6 +1,8 @@
 package persist
 
 import (
+	"cmp"
+	"encoding/binary"
 	"slices"
 
 	"nvlab/vmm/observe"
@@ -100,11 +102,13 @@ func newJournal(m *Model, labels []*Labels) *Journal {
 	return j
 }
 
-// keep notes what a line holds before the journal's first store to it.
-func (d *Medium) keep(n uint64) {
+// keep notes what a line holds before the journal's first store to it, and
+// returns that, or nil if it is no such line.
+func (d *Medium) keep(n uint64) *original {
 	if d.originals != nil && d.originals.new(n) {
-		d.originals.add(n, d.mem.Line(n))
+		return d.originals.add(n, d.mem.Line(n))
 	}
+	return nil
 }
 
 // add appends the event that was put together in j.next.
@@ -148,6 +152,47 @@ func (j *Journal) Store(e *observe.Store) {
 	d.keep(n)
 	j.Stores++
 	j.saw(e)
+}
+
+// Stream records stores that were made already.
+func (j *Journal) Stream(s *observe.Stream) {
+	process := j.processOf(&s.At)
+	j.keepBefore(s)
+	for i := range s.Stores {
+		e := s.Store(i)
+		if d, _ := j.model.find(e.Base, e.Offset); d == nil || j.full() {
+			continue
+		}
+		j.events.store(&e, process)
+		j.Stores++
+		j.saw(&e)
+	}
+}
+
+// keepBefore is keep for stores that were made already.
+func (j *Journal) keepBefore(s *observe.Stream) {
+	upwards := slices.IsSortedFunc(s.Stores, func(x, y observe.Streamed) int { return cmp.Compare(x.Offset, y.Offset) })
+	for i := range s.Stores {
+		line := s.Stores[i].Offset / LineSize
+		d, n := j.model.find(s.Base, s.Stores[i].Offset)
+		if d == nil {
+			continue
+		}
+		o := d.keep(n)
+		if o == nil {
+			continue
+		}
+		end := len(s.Stores) // of the stores to the line
+		if upwards {
+			for end = i + 1; end < len(s.Stores) && s.Stores[end].Offset/LineSize == line; end++ {
+			}
+		}
+		for _, e := range slices.Backward(s.Stores[i:end]) {
+			if e.Offset/LineSize == line {
+				binary.LittleEndian.PutUint64(o.bytes[e.Offset%LineSize:], e.Old)
+			}
+		}
+	}
 }
 
 // saw notes what readings differ in.

@@ -150,6 +150,7 @@ func (l *line) add(c *Config) *op {
 	if len(l.ops) >= maxOps {
 		l.commitOldest(c)
 	}
+	l.medium.added++
 	n := len(l.ops)
 	if n == cap(l.ops) {
 		l.ops = slices.Grow(l.ops, 1)
@@ -171,6 +172,7 @@ func (l *line) commitOldest(c *Config) {
 	}
 	l.ops = l.ops[n:]
 	l.medium.Truncated += n
+	l.medium.added -= n
 	l.medium.changed(l, before)
 }
 
@@ -226,6 +228,7 @@ func (l *line) commit(take func(*op) bool) {
 			l.medium.Raced++
 		}
 	}
+	l.medium.added -= len(l.ops) - len(kept)
 	l.ops = kept
 	l.medium.changed(l, before)
 	if len(kept) == 0 && !l.half {
@@ -280,11 +283,12 @@ type Medium struct {
 	Drained   int // stores taken for on the medium, as too many are on their way: see Drain
 	Raced     int // non-temporal stores whose order with other CPUs' to their bytes is that of the memory
 
-	added  int  // what spill bounds, estimated
+	added  int  // what spill bounds, less what it left once
 	most   int  // of that: maxUndecided, less in a test or by Drain
 	drains bool // see Drain
 
 	config    *Config // of the model
+	noting    *Model  // that noted stores to it last
 	mem       Memory
 	index     int
 	originals *originals // of the journal that records, or recorded last
@@ -333,6 +337,9 @@ func (d *Medium) drop(l *line) {
 		return
 	}
 	d.lines.drop(l.n)
+	if d.added -= lineCost + len(l.ops); d.lines.n == 0 {
+		d.added = 0
+	}
 	if len(d.accepted) > 0 {
 		delete(d.accepted, l)
 	}
@@ -347,7 +354,10 @@ func (d *Medium) drop(l *line) {
 }
 
 // Undecided is the number of lines that hold more than what is durable.
-func (d *Medium) Undecided() int { return d.lines.n }
+func (d *Medium) Undecided() int {
+	d.follow()
+	return d.lines.n
+}
 
 // hashOf and changed keep the medium's hash.
 

@@ -26,6 +26,8 @@ type Model struct {
 	waiting bool // a store may end what a CPU did before: see Store
 
 	process uint32 // of the stores to come
+
+	noted noted
 }
 
 // mapped is what of a medium is at a guest-physical address, or at a part of
@@ -35,6 +37,9 @@ type mapped struct {
 	line     uint64 // the first
 	from, to uint64 // of the region's lines
 }
+
+// has says that line n of the region is one of it.
+func (p *mapped) has(n uint64) bool { return n-p.from < p.to-p.from }
 
 // cpu is what the kernel, or the programs, of one CPU asked for and did not
 // fence.
@@ -90,6 +95,7 @@ func (m *Model) MapPart(base, from, to uint64, d *Medium, offset uint64) {
 
 // Add has the model know a medium. Map does so too.
 func (m *Model) Add(d *Medium) {
+	d.follow()
 	d.config = &m.Config
 	if !slices.Contains(m.media, d) {
 		d.index = len(m.media)
@@ -100,6 +106,7 @@ func (m *Model) Add(d *Medium) {
 // Remove has the model forget a medium, that nothing was stored to, and where
 // it is.
 func (m *Model) Remove(d *Medium) {
+	m.follow()
 	m.last = mapped{}
 	for base, parts := range m.bases {
 		m.bases[base] = slices.DeleteFunc(parts, func(p mapped) bool { return p.medium == d })
@@ -124,7 +131,7 @@ func (m *Model) Media() []*Medium { return m.media }
 func (m *Model) find(base, offset uint64) (*Medium, uint64) {
 	n := offset / LineSize
 	at := &m.last
-	if base != m.base || n-at.from >= at.to-at.from {
+	if base != m.base || !at.has(n) {
 		m.last, m.base = mapped{}, base
 		for _, part := range m.bases[base] {
 			if n >= part.from && n < part.to {
@@ -168,6 +175,16 @@ func (m *Model) of(at *observe.At) []cpu {
 
 // Store is a store about to become visible.
 func (m *Model) Store(e *observe.Store) {
+	if e.Kind&observe.NonTemporal != 0 && m.note(e) {
+		return
+	}
+	m.follow()
+	d, n := m.find(e.Base, e.Offset)
+	m.store(d, n, e)
+}
+
+// store follows a store to line n of a medium, nil if it is none of the model's.
+func (m *Model) store(d *Medium, n uint64, e *observe.Store) {
 	own := m.cpu(&e.At)
 	if m.waiting && e.Kind&observe.Device == 0 {
 		for cpus := m.of(&e.At); len(cpus) > 0; cpus = cpus[1:] {
@@ -186,9 +203,11 @@ func (m *Model) Store(e *observe.Store) {
 	if e.Kind&observe.ToUncached != 0 && !m.Config.Explicit {
 		own.drain(len(own.nt)) // R7
 	}
-	d, n := m.find(e.Base, e.Offset)
 	if d == nil {
 		return
+	}
+	if d.noting != m {
+		d.follow()
 	}
 	weak := e.Kind&(observe.NonTemporal|observe.Device) != 0
 	uncached := e.Kind&observe.ToUncached != 0
@@ -200,7 +219,7 @@ func (m *Model) Store(e *observe.Store) {
 		d.direct(n, e)
 		return
 	}
-	if d.added++; d.added >= d.most && (e.Group != m.group || e.Kind&(observe.Locked|observe.Vector) == 0) {
+	if d.added+1 >= d.most && (e.Group != m.group || e.Kind&(observe.Locked|observe.Vector) == 0) {
 		d.spill() // not between the parts of an atomic store
 	}
 	m.group = e.Group
@@ -272,6 +291,7 @@ func (l *line) reach(take func(*op) bool) {
 
 // Flush is a write-back about to execute.
 func (m *Model) Flush(e *observe.Flush) {
+	m.follow()
 	own := m.cpu(&e.At)
 	for cpus := m.of(&e.At); len(cpus) > 0; cpus = cpus[1:] {
 		cpus[0].endParts()
@@ -311,6 +331,7 @@ func (m *Model) Flush(e *observe.Flush) {
 
 // Fence is a fence about to complete.
 func (m *Model) Fence(e *observe.Fence) {
+	m.fenced(e)
 	cpus := m.of(&e.At)
 	for i := range cpus {
 		c := &cpus[i]
@@ -461,6 +482,7 @@ func (c *cpu) endWhole(next *event) {
 // one (R16). An engine tells of the
 // access to uncached memory that it is right before it.
 func (m *Model) Hint(d *Medium) {
+	m.follow()
 	c := m.cpu(&m.latest)
 	if c.strong {
 		c.completeCLFLUSH() // R2: it is a store
@@ -491,6 +513,7 @@ func (d *Medium) commitVisible() {
 // endWhole ends the instructions that no power failure parts and the next
 // event, nil for none, is not of.
 func (m *Model) endWhole(next *event) {
+	m.follow()
 	for i := range m.cpus {
 		m.cpus[i].endWhole(next)
 	}
@@ -499,6 +522,7 @@ func (m *Model) endWhole(next *event) {
 // Settle tells that n lines from one on hold on the medium what the memory
 // does: something besides the guest wrote both.
 func (d *Medium) Settle(first, n uint64) {
+	d.follow()
 	for _, l := range d.sorted() {
 		if l.n-first < n {
 			d.drop(l)
@@ -509,6 +533,7 @@ func (d *Medium) Settle(first, n uint64) {
 // Reset tells that the CPUs start anew: what they asked for is forgotten, and
 // what they stored is not.
 func (m *Model) Reset() {
+	m.follow()
 	for i := range m.cpus {
 		m.cpus[i].endParts()
 	}
@@ -517,8 +542,10 @@ func (m *Model) Reset() {
 
 // Clean tells that the machine powered off cleanly: all is durable.
 func (m *Model) Clean() {
+	m.noted.forget()
 	for _, d := range m.media {
 		d.lines.clear()
+		d.added = 0
 		clear(d.accepted)
 		d.last, d.spare = nil, nil
 	}
@@ -538,6 +565,7 @@ func (d *Medium) sorted() []*line {
 
 // pending says that a fence of this order would make something durable.
 func (m *Model) pending(at *observe.At, o observe.Order) bool {
+	m.follow()
 	if o&observe.WBINVD != 0 {
 		return true
 	}

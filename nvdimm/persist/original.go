@@ -42,8 +42,8 @@ func (o *originals) new(n uint64) bool {
 	return true
 }
 
-// add keeps a line that is new.
-func (o *originals) add(n uint64, bytes []byte) {
+// add keeps a line that is new, and returns it.
+func (o *originals) add(n uint64, bytes []byte) *original {
 	k := len(o.pieces) - 1
 	if k < 0 || len(o.pieces[k]) == cap(o.pieces[k]) {
 		o.pieces = append(o.pieces, make([]original, 0, pieceLines))
@@ -51,6 +51,7 @@ func (o *originals) add(n uint64, bytes []byte) {
 	}
 	o.pieces[k] = append(o.pieces[k], original{n, [LineSize]byte(bytes)})
 	o.n++
+	return &o.pieces[k][len(o.pieces[k])-1]
 }
 
 // all visits the lines in the order in which they came.

@@ -11,32 +11,43 @@ import (
 // somebody asks for it: to note an event costs a part of what it costs to follow
 // it. What is older than those that it keeps counts as on the medium.
 //
-// Events are kept in two parts of pastPart or a few more, of which the older
-// goes as soon as the newer is full. So what is kept depends on nothing but the events.
+// Events are kept in two parts, each of pastPart stores and flushes or a few more, of
+// which the older goes as soon as the newer is full. So what is kept depends on
+// nothing but the events, and not on how an engine joins fences.
 type Past struct {
-	older, newer []pastEvent
+	older, newer pastEvents
 	forgotten    int                         // stores
 	shared       struct{ older, newer bool } // with a Clone
 }
 
-// pastPart is how many events a part of a Past has at least.
+// pastPart is how many stores and flushes a part of a Past has at least.
 const pastPart = 1 << 13
 
+// maxPastEvents bounds the events of a part in which there are more fences than
+// anything else.
+const maxPastEvents = 4 * pastPart
+
+// pastEvents is events, and the stores that they are of.
+type pastEvents struct {
+	events []pastEvent
+	stores []observe.Streamed // by their offsets in media
+	n      int                // stores and flushes
+}
+
 // pastEvent is an event with all that it is about, so that it does not depend
-// on where media were mapped.
+// on where media were mapped; or a run of stores that are alike but for what is
+// said of each.
 type pastEvent struct {
 	what   pastWhat
-	size   uint8
+	size   uint8 // of each store
 	kind   observe.Kind
 	flush  observe.FlushOp
 	order  observe.Order
-	medium int    // -1 for none
-	at     uint64 // offset in it, in bytes; of a settlement the first line
-	n      uint64 // lines of a settlement
-	value  uint64 // that a store writes
-	old    uint64 // that it replaces
-	group  uint64
-	by     observe.At
+	medium int        // -1 for none
+	at     uint64     // offset in it of a flush, in bytes; of a settlement the first line
+	n      uint64     // lines of a settlement
+	first  int        // of the stores of its part; up to that of the next event
+	by     observe.At // of a store without Seq and PC
 }
 
 type pastWhat uint8
@@ -51,99 +62,164 @@ const (
 	pastAbandoned // the store that is next, of an instruction that power failed in
 )
 
-func (p *Past) add(e *pastEvent) {
-	if n := len(p.newer); n >= pastPart && !p.newer[n-1].sameInstruction(e) {
-		p.forget()
+// add adds an event that is no store.
+func (p *Past) add(e pastEvent) {
+	p.room(nil)
+	e.first = len(p.newer.stores)
+	p.newer.events = append(p.newer.events, e)
+	if e.what == pastFlush {
+		p.newer.n++
 	}
-	p.newer = append(p.newer, *e)
 }
 
-func (e *pastEvent) sameInstruction(o *pastEvent) bool {
-	return e.what == pastStore && o.what == pastStore && e.group == o.group
+// addStores adds stores that are alike but for what is said of each.
+func (p *Past) addStores(e pastEvent, list []observe.Streamed, shift uint64) {
+	for len(list) > 0 {
+		n := min(len(list), max(p.room(&list[0]), 1))
+		p.run(e)
+		at := len(p.newer.stores)
+		p.newer.stores = append(p.newer.stores, list[:n]...)
+		if shift != 0 {
+			for i := range p.newer.stores[at:] {
+				p.newer.stores[at+i].Offset += shift
+			}
+		}
+		p.newer.n += n
+		list = list[n:]
+	}
+}
+
+// run makes the last event one of stores like e.
+func (p *Past) run(e pastEvent) {
+	if n := len(p.newer.events); n > 0 && e.what == pastStore {
+		if last := &p.newer.events[n-1]; last.what == pastStore && last.medium == e.medium && last.size == e.size && last.kind == e.kind && last.by == e.by {
+			return
+		}
+	}
+	e.first = len(p.newer.stores)
+	p.newer.events = append(p.newer.events, e)
+}
+
+// room makes room for an event, a store if next is not nil, and says how many stores
+// fit. A part does not end between the stores of an instruction.
+func (p *Past) room(next *observe.Streamed) int {
+	part := &p.newer
+	if part.n < pastPart && len(part.events) < maxPastEvents {
+		return pastPart - part.n
+	}
+	if n := len(part.events); next != nil && part.events[n-1].what == pastStore && part.stores[len(part.stores)-1].Group == next.Group {
+		return 1
+	}
+	p.forget()
+	return pastPart
 }
 
 // forget leaves the older part out. A Clone may have it still.
 func (p *Past) forget() {
-	for i := range p.older {
-		if p.older[i].what == pastStore {
-			p.forgotten++
+	for i := range p.older.events {
+		if p.older.events[i].what == pastStore {
+			p.forgotten += len(p.older.of(i))
 		}
 	}
-	room := p.older[:0]
-	if p.shared.older || room == nil {
-		room = make([]pastEvent, 0, pastPart)
+	room := pastEvents{events: p.older.events[:0], stores: p.older.stores[:0]}
+	if p.shared.older || room.stores == nil {
+		room = pastEvents{stores: make([]observe.Streamed, 0, pastPart+8)}
 	}
 	p.older, p.shared.older = p.newer, p.shared.newer
 	p.newer, p.shared.newer = room, false
 }
 
-// all yields the events, the oldest first.
-func (p *Past) all(yield func(*pastEvent) bool) {
-	for _, part := range [][]pastEvent{p.older, p.newer} {
-		for i := range part {
-			if !yield(&part[i]) {
+// of is the stores of event i.
+func (p *pastEvents) of(i int) []observe.Streamed {
+	end := len(p.stores)
+	if i+1 < len(p.events) {
+		end = p.events[i+1].first
+	}
+	return p.stores[p.events[i].first:end]
+}
+
+// all yields the events with their stores, the oldest first.
+func (p *Past) all(yield func(*pastEvent, []observe.Streamed) bool) {
+	for _, part := range []*pastEvents{&p.older, &p.newer} {
+		for i := range part.events {
+			if !yield(&part.events[i], part.of(i)) {
 				return
 			}
 		}
 	}
 }
 
-// place finds where an event is on the media of the machine's model.
-func (e *pastEvent) place(m *Model, base, offset uint64) *Medium {
+// place is a medium's number and an offset there, -1 if an event is of none.
+func (m *Model) place(base, offset uint64) (medium int, at uint64) {
 	d, n := m.find(base, offset)
 	if d == nil {
-		e.medium = -1
-		return nil
+		return -1, 0
 	}
-	e.medium, e.at = d.index, n*LineSize+offset%LineSize
-	return d
+	return d.index, n*LineSize + offset%LineSize
 }
 
 // Store notes a store about to become visible. The model, here and below, is
 // one of the machine, which knows where media are.
-func (p *Past) Store(m *Model, e *observe.Store) {
-	n := pastEvent{what: pastStore, size: e.Size, kind: e.Kind, value: e.Value, group: e.Group, by: e.At}
-	if d := n.place(m, e.Base, e.Offset); d != nil {
-		line := d.mem.Line(n.at / LineSize)
-		word := binary.LittleEndian.Uint64(line[n.at%LineSize&^7:])
-		n.old = word >> (n.at % 8 * 8) & (^uint64(0) >> (64 - 8*e.Size))
-	}
-	p.add(&n)
-}
+func (p *Past) Store(m *Model, e *observe.Store) { p.store(pastStore, m, e) }
 
 // Abandon notes that power fails before a store which may be of an instruction
 // that is under way.
-func (p *Past) Abandon(m *Model, e *observe.Store) {
-	n := pastEvent{what: pastAbandoned, size: e.Size, kind: e.Kind, value: e.Value, group: e.Group, by: e.At}
-	n.place(m, e.Base, e.Offset)
-	p.add(&n)
+func (p *Past) Abandon(m *Model, e *observe.Store) { p.store(pastAbandoned, m, e) }
+
+func (p *Past) store(what pastWhat, m *Model, e *observe.Store) {
+	s := [1]observe.Streamed{{Seq: e.Seq, PC: e.PC, Value: e.Value, Group: e.Group}}
+	medium := -1
+	if d, n := m.find(e.Base, e.Offset); d != nil {
+		medium = d.index
+		s[0].Offset = n*LineSize + e.Offset%LineSize
+		word := binary.LittleEndian.Uint64(d.mem.Line(n)[e.Offset%LineSize&^7:])
+		s[0].Old = word >> (e.Offset % 8 * 8) & (^uint64(0) >> (64 - 8*e.Size))
+	}
+	p.addStores(pastEvent{what: what, size: e.Size, kind: e.Kind, medium: medium, by: ofRun(&e.At)}, s[:], 0)
+}
+
+// Stream notes stores that were made already.
+func (p *Past) Stream(m *Model, s *observe.Stream) {
+	for list := s.Stores; len(list) > 0; {
+		medium, at := m.place(s.Base, list[0].Offset)
+		n := 1
+		for n < len(list) && m.last.has(list[n].Offset/LineSize) {
+			n++
+		}
+		p.addStores(pastEvent{what: pastStore, size: 8, kind: s.Kind, medium: medium, by: ofRun(&s.At)}, list[:n], at-list[0].Offset)
+		list = list[n:]
+	}
+}
+
+// ofRun is what of At a run of stores has in common.
+func ofRun(at *observe.At) observe.At {
+	return observe.At{CR3: at.CR3, VCPU: at.VCPU, CPL: at.CPL}
 }
 
 // Flush notes a flush about to execute.
 func (p *Past) Flush(m *Model, e *observe.Flush) {
-	n := pastEvent{what: pastFlush, flush: e.Op, by: e.At}
-	n.place(m, e.Base, e.Offset)
-	p.add(&n)
+	medium, at := m.place(e.Base, e.Offset)
+	p.add(pastEvent{what: pastFlush, flush: e.Op, medium: medium, at: at, by: e.At})
 }
 
 // Fence notes a fence about to complete.
 func (p *Past) Fence(e *observe.Fence) {
-	p.add(&pastEvent{what: pastFence, order: e.Order, medium: -1, by: e.At})
+	p.add(pastEvent{what: pastFence, order: e.Order, medium: -1, by: e.At})
 }
 
 // Hint notes a store to a flush hint of a medium, by its number.
-func (p *Past) Hint(medium int) { p.add(&pastEvent{what: pastHint, medium: medium}) }
+func (p *Past) Hint(medium int) { p.add(pastEvent{what: pastHint, medium: medium}) }
 
 // Settle notes that n lines of a medium from one on hold there what the memory
 // does.
 func (p *Past) Settle(medium int, first, n uint64) {
-	p.add(&pastEvent{what: pastSettled, medium: medium, at: first, n: n})
+	p.add(pastEvent{what: pastSettled, medium: medium, at: first, n: n})
 }
 
 // Reset notes that the CPUs start anew.
 func (p *Past) Reset() {
-	if len(p.newer) > 0 {
-		p.add(&pastEvent{what: pastReset, medium: -1})
+	if len(p.newer.events) > 0 {
+		p.add(pastEvent{what: pastReset, medium: -1})
 	}
 }
 
@@ -154,7 +230,7 @@ func (p *Past) Forgotten() int { return p.forgotten }
 func (p *Past) Clone() *Past {
 	p.shared.older, p.shared.newer = true, true
 	c := *p
-	c.newer = c.newer[:len(c.newer):len(c.newer)]
+	c.newer.events, c.newer.stores = slices.Clip(c.newer.events), slices.Clip(c.newer.stores)
 	return &c
 }
 
@@ -192,18 +268,21 @@ func (p *Past) Model(of *Model, media []*Medium) *Model {
 		views[i] = view{d.mem, copies{}}
 		d.mem = views[i]
 	}
-	for _, part := range [][]pastEvent{p.newer, p.older} {
-		for i := len(part) - 1; i >= 0; i-- {
-			if e := &part[i]; e.what == pastStore && e.medium >= 0 {
-				s := e.store()
-				s.Value = e.old
-				apply(&s, views[e.medium].line(e.at/LineSize))
+	for _, part := range []*pastEvents{&p.newer, &p.older} {
+		for i := len(part.events) - 1; i >= 0; i-- {
+			if e := &part.events[i]; e.what == pastStore && e.medium >= 0 {
+				for _, o := range slices.Backward(part.of(i)) {
+					o.Value = o.Old
+					s := e.store(&o)
+					apply(&s, views[e.medium].line(o.Offset/LineSize))
+				}
 			}
 		}
 	}
-	for e := range p.all {
-		e.tell(m, views)
+	for e, stores := range p.all {
+		e.tell(m, stores, views)
 	}
+	m.follow()
 	for i, d := range media {
 		d.mem = views[i].Memory
 	}
@@ -227,18 +306,27 @@ func (e *pastEvent) base() uint64 {
 	return uint64(e.medium)
 }
 
-func (e *pastEvent) store() observe.Store {
-	return observe.Store{At: e.by, Base: e.base(), Offset: e.at, Value: e.value, Size: e.size, Kind: e.kind, Group: e.group}
+// store is a store of the event's.
+func (e *pastEvent) store(o *observe.Streamed) observe.Store {
+	s := observe.Store{At: e.by, Base: e.base(), Offset: o.Offset, Value: o.Value, Size: e.size, Kind: e.kind, Group: o.Group}
+	s.Seq, s.PC = o.Seq, o.PC
+	return s
 }
 
 // tell has a model follow the event.
-func (e *pastEvent) tell(m *Model, views []view) {
+func (e *pastEvent) tell(m *Model, stores []observe.Streamed, views []view) {
 	switch e.what {
-	case pastStore:
-		s := e.store()
-		m.Store(&s)
-		if e.medium >= 0 {
-			apply(&s, views[e.medium].line(e.at/LineSize))
+	case pastStore, pastAbandoned:
+		for i := range stores {
+			s := e.store(&stores[i])
+			if e.what == pastAbandoned {
+				m.Abandon(&s)
+				continue
+			}
+			m.Store(&s)
+			if e.medium >= 0 {
+				apply(&s, views[e.medium].line(s.Offset/LineSize))
+			}
 		}
 	case pastFlush:
 		m.Flush(&observe.Flush{At: e.by, Base: e.base(), Offset: e.at, Op: e.flush})
@@ -250,14 +338,11 @@ func (e *pastEvent) tell(m *Model, views []view) {
 		m.media[e.medium].Settle(e.at, e.n)
 	case pastReset:
 		m.Reset()
-	case pastAbandoned:
-		s := e.store()
-		m.Abandon(&s)
 	}
 }
 
 // pastMagic begins a Past as bytes.
-const pastMagic = "nvlab past 1\n"
+const pastMagic = "nvlab past 2\n"
 
 // MarshalBinary gives it as bytes: equal ones for equal events.
 func (p *Past) MarshalBinary() ([]byte, error) {
@@ -282,51 +367,76 @@ func (p *Past) UnmarshalBinary(b []byte) error {
 
 func (p *Past) code(c *coder) {
 	signed(c, &p.forgotten)
-	for _, part := range []*[]pastEvent{&p.older, &p.newer} {
-		n := len(*part)
-		signed(c, &n)
-		for i := 0; i < n && !c.short; i++ {
-			if c.read {
-				*part = append(*part, pastEvent{})
+	for _, part := range []*pastEvents{&p.older, &p.newer} {
+		signed(c, &part.n)
+		list(c, &part.events, codePastEvent)
+		list(c, &part.stores, func(c *coder, o *observe.Streamed) {
+			for _, v := range []*uint64{&o.Seq, &o.PC, &o.Offset, &o.Value, &o.Old, &o.Group} {
+				unsigned(c, v)
 			}
-			(*part)[i].code(c)
+		})
+		if c.read && !part.sound() {
+			c.short = true
 		}
 	}
 }
 
-func (e *pastEvent) code(c *coder) {
+func codePastEvent(c *coder, e *pastEvent) {
 	unsigned(c, &e.what)
 	unsigned(c, &e.size)
 	unsigned(c, &e.kind)
 	unsigned(c, &e.flush)
 	unsigned(c, &e.order)
 	signed(c, &e.medium)
-	for _, v := range []*uint64{&e.at, &e.n, &e.value, &e.old, &e.group, &e.by.Seq, &e.by.PC, &e.by.CR3} {
+	signed(c, &e.first)
+	for _, v := range []*uint64{&e.at, &e.n, &e.by.Seq, &e.by.PC, &e.by.CR3} {
 		unsigned(c, v)
 	}
 	unsigned(c, &e.by.VCPU)
 	unsigned(c, &e.by.CPL)
-	if c.read && !e.sound() {
-		c.short = true
-	}
 }
 
-// sound says that a model can follow the event.
-func (e *pastEvent) sound() bool {
-	switch {
-	case e.what > pastAbandoned, e.medium < -1, e.medium < 0 && (e.what == pastHint || e.what == pastSettled):
-		return false
-	case e.what == pastStore, e.what == pastAbandoned:
-		return e.size >= 1 && uint64(e.size) <= 8-e.at%8
+// sound says that a model can follow the events.
+func (p *pastEvents) sound() bool {
+	first := 0
+	for i := range p.events {
+		e := &p.events[i]
+		if e.first < first || e.first > len(p.stores) || i == 0 && e.first > 0 || e.what > pastAbandoned || e.medium < -1 ||
+			e.medium < 0 && (e.what == pastHint || e.what == pastSettled) {
+			return false
+		}
+		first = e.first
 	}
-	return true
+	for i := range p.events {
+		e, stores := &p.events[i], p.of(i)
+		if len(stores) > 0 && e.what != pastStore && e.what != pastAbandoned {
+			return false
+		}
+		for _, o := range stores {
+			if e.size < 1 || uint64(e.size) > 8-o.Offset%8 {
+				return false
+			}
+		}
+	}
+	return p.n >= 0 && (len(p.events) > 0 || len(p.stores) == 0)
 }
 
 // Fits says that all events are of so many media of so many lines.
 func (p *Past) Fits(lines ...uint64) bool {
-	for e := range p.all {
-		if e.medium >= len(lines) || e.medium >= 0 && e.what != pastSettled && e.at/LineSize >= lines[e.medium] {
+	for e, stores := range p.all {
+		if e.medium >= len(lines) {
 			return false
+		}
+		if e.medium < 0 || e.what == pastSettled {
+			continue
+		}
+		if e.at/LineSize >= lines[e.medium] {
+			return false
+		}
+		for i := range stores {
+			if stores[i].Offset/LineSize >= lines[e.medium] {
+				return false
+			}
 		}
 	}
 	return true

@@ -93,6 +93,7 @@ type partState struct {
 
 // Save returns what the model knows. Nothing of it is the model's.
 func (m *Model) Save() *ModelState {
+	m.follow()
 	s := &ModelState{
 		config: m.Config, nextID: m.nextID, clean: m.clean, group: m.group,
 		latest: m.latest, waiting: m.waiting, process: m.process,

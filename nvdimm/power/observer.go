@@ -6,7 +6,7 @@ import (
 	"nvlab/vmm/observe"
 )
 
-var _ observe.Observer = (*Tracker)(nil)
+var _ observe.StreamObserver = (*Tracker)(nil)
 
 // owner is the slot of the DIMM at an offset of an observed region, and the
 // offset there.
@@ -42,6 +42,25 @@ func (t *Tracker) Store(e *observe.Store) {
 	}
 	t.past.Store(t.model, e)
 	t.model.Store(e)
+}
+
+// Streams says that stores may be told after they took effect: nobody has to see
+// one by one.
+func (t *Tracker) Streams() bool {
+	return t.watcher == nil && (t.armed == nil || t.armed.Event != Store)
+}
+
+// Stream is stores that took effect already.
+func (t *Tracker) Stream(s *observe.Stream) {
+	if t.failure != nil {
+		t.failure.cut.TouchStream(t.failure.model, s)
+		return
+	}
+	if t.recording != nil {
+		t.recording.Journal.Stream(s)
+	}
+	t.past.Stream(t.model, s)
+	t.model.Stream(s)
 }
 
 // Flush is a flush about to execute.

@@ -57,6 +57,7 @@ func (t *Tracker) Save() (*State, error) {
 	}
 	s := &State{Counted: t.counted, Faults: slices.Clone(t.faults)}
 	if t.model != nil {
+		unlessLost(t.model.Follow)
 		s.Model, s.Past = t.model.Save(), t.past.Clone()
 	}
 	for _, m := range t.media {

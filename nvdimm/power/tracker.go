@@ -87,7 +87,7 @@ func (t *Tracker) PowerOn(attach func(observe.Observer) error) {
 	if t.model == nil {
 		t.model, t.past = persist.NewModel(persist.Config{}), &persist.Past{}
 	}
-	t.model.Reset()
+	unlessLost(t.model.Reset)
 	t.model.UnmapAll()
 	t.past.Reset()
 	t.blind = attach(t)
@@ -110,6 +110,7 @@ func (t *Tracker) Fail(keep persist.Keep, unsaved bool) {
 		return
 	}
 	m := t.model
+	unlessLost(m.Follow)
 	if unsaved {
 		m = t.unsaved()
 		for _, d := range t.root.DIMMs() {

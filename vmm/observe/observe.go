@@ -3,7 +3,8 @@
 //
 // Events come in the order in which the guest sees the accesses, and before
 // they take effect: a [Store] before memory changes, a [Fence] before what
-// the instruction does else. An Observer must not keep a pointer to an event.
+// the instruction does else. A [Stream] comes after its stores, to an observer that
+// allows for it. An Observer must not keep a pointer to an event.
 package observe
 
 import "strings"

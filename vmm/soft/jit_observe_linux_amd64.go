@@ -72,16 +72,15 @@ func (c *cpu) storeObserved(k *op) bool {
 func (c *cpu) storesObserved() uint32 {
 	x := &c.native
 	ops := c.p.cache.ops
-	if x.why != leftOp || !c.storeObserved(&ops[x.op]) {
+	if x.why != leftOp || !c.streamStores() && !c.storeObserved(&ops[x.op]) {
 		return 0
 	}
-	for !c.attn && c.storeObserved(&ops[x.op+1]) {
-		x.op++
+	for !c.attn {
+		if x.op++; !c.streamStores() && !c.storeObserved(&ops[x.op]) {
+			return ops[x.op-1].link
+		}
 	}
-	if c.attn {
-		c.rip = c.nativePage() + uint64(ops[x.op+1].pc)
-		x.why = leftRun
-		return 0
-	}
-	return ops[x.op].link
+	c.rip = c.nativePage() + uint64(ops[x.op+1].pc)
+	x.why = leftRun
+	return 0
 }

@@ -190,8 +190,10 @@ func (c *cpu) here() observe.At {
 	return observe.At{Seq: c.others + c.now - c.idle, PC: c.rip, CR3: c.cr3, VCPU: c.id, CPL: c.cpl}
 }
 
-// tellOrder delivers the fences that were noted.
+// tellOrder delivers the fences that were noted, after stores that are to be
+// told.
 func (c *cpu) tellOrder() {
+	c.tellStream()
 	if c.ordered != 0 {
 		c.events.fence = observe.Fence{At: c.here(), Order: c.ordered}
 		c.ordered = 0
@@ -201,9 +203,10 @@ func (c *cpu) tellOrder() {
 
 // events are what the observer is given, to spare an allocation.
 type events struct {
-	store observe.Store
-	flush observe.Flush
-	fence observe.Fence
+	store  observe.Store
+	flush  observe.Flush
+	fence  observe.Fence
+	stream observe.Stream // not told yet
 }
 
 // observeStore tells of n bytes at off of r, as chunks.
@@ -216,7 +219,7 @@ func (c *cpu) observeStore(r *region, off uint64, n uint8, v uint64) {
 		c.lockDue = false
 		c.ordered |= observe.Lock // what came before
 	}
-	if c.ordered != 0 {
+	if c.ordered != 0 || len(c.events.stream.Stores) > 0 {
 		c.tellOrder()
 	}
 	e := &c.events.store

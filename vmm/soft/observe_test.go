@@ -243,8 +243,35 @@ func (k *keeper) Store(e *observe.Store) { k.events = append(k.events, *e) }
 func (k *keeper) Flush(e *observe.Flush) { k.events = append(k.events, *e) }
 func (k *keeper) Fence(e *observe.Fence) { k.events = append(k.events, *e) }
 
+// late is a keeper that may be told of stores late.
+type late struct {
+	keeper
+	t        *testing.T
+	was      []byte // what memory was before the stores to come
+	streamed int
+}
+
+func (l *late) Streams() bool { return true }
+
+func (l *late) Store(e *observe.Store) {
+	putLE(l.was[e.Offset:], e.Size, e.Value)
+	l.keeper.Store(e)
+}
+
+func (l *late) Stream(s *observe.Stream) {
+	for i, o := range s.Stores {
+		if was := le.Uint64(l.was[o.Offset:]); was != o.Old {
+			l.t.Errorf("a store at %#x is said to replace %#x, want %#x", o.Offset, o.Old, was)
+		}
+		e := s.Store(i)
+		l.Store(&e)
+	}
+	l.streamed += len(s.Stores)
+}
+
 // TestObserveTiers runs random programs on observed memory by the executor, by
-// the fast path and compiled: all must tell the same, to the last field.
+// the fast path and compiled: all must tell the same, to the last field. So must
+// compiled code that tells of stores late.
 func TestObserveTiers(t *testing.T) {
 	r := rand.New(rand.NewPCG(41, 42))
 	encodings := scalarEncodings()
@@ -252,19 +279,30 @@ func TestObserveTiers(t *testing.T) {
 	if testing.Short() {
 		programs = 10
 	}
-	var o [3]keeper
-	var machines [3]*testMachine
-	var memory [3][]byte
+	l := late{t: t}
+	var machines [4]*testMachine
+	var memory [4][]byte
+	var o [4]*keeper
+	var observers [4]observe.Observer
 	for i := range machines {
-		machines[i], memory[i] = observed(t, &o[i])
+		o[i] = &keeper{}
+		observers[i] = o[i]
+		if i == 3 {
+			o[i], observers[i] = &l.keeper, &l
+		}
+		machines[i], memory[i] = observed(t, observers[i])
 	}
 	machines[2].compileAll()
+	machines[3].compileAll()
 	stores := 0
 	for range programs {
 		var code []byte
 		for len(code) < 150 {
 			// mov [rdi+d], rax or cl; movnti; movdqu; movntdq; rep movsb; rep stosd; else anything
-			switch d := byte(r.IntN(128)); r.IntN(10) {
+			switch d := byte(r.IntN(128)); r.IntN(12) {
+			case 10: // four movnti, as Linux has them
+				d &= 0x5f &^ 7
+				code = append(code, 0x48, 0x0f, 0xc3, 0x47, d, 0x48, 0x0f, 0xc3, 0x57, d+8, 0x48, 0x0f, 0xc3, 0x4f, d+16, 0x48, 0x0f, 0xc3, 0x47, d+24)
 			case 0, 1, 2:
 				code = append(code, 0x48, 0x89, 0x47, d)
 			case 3:
@@ -284,6 +322,10 @@ func TestObserveTiers(t *testing.T) {
 		code = append(code, 0xe9)
 		code = le32(code, uint32(-len(code)-4))
 		rdi, seed := uint64(pmBase+r.IntN(pageSize)), r.Uint64()
+		if r.IntN(2) == 0 {
+			rdi &^= 7
+		}
+		l.was = make([]byte, 2*pageSize)
 		for i, m := range machines {
 			m.reset(t)
 			m.stubs()
@@ -300,14 +342,14 @@ func TestObserveTiers(t *testing.T) {
 				}
 			}
 			m.c.r[rDI], m.c.r[rSI] = rdi, testData
-			m.p.Observe(&o[i])
+			m.p.Observe(observers[i])
 			o[i].events = nil
 			if _, err := m.p.Run(t.Context(), 2000); err != nil {
 				t.Fatal(err)
 			}
 		}
 		stores += len(o[0].events)
-		for i, tier := range []string{1: "the fast path", 2: "compiled code"} {
+		for i, tier := range []string{1: "the fast path", 2: "compiled code", 3: "compiled code that tells late"} {
 			if i == 0 {
 				continue
 			}
@@ -325,7 +367,10 @@ func TestObserveTiers(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d events of %d programs are equal", stores, programs)
+	t.Logf("%d events of %d programs are equal, %d of them were told late", stores, programs, l.streamed)
+	if l.streamed < 10*programs {
+		t.Errorf("%d stores were told late, which is too few to say anything", l.streamed)
+	}
 	if stores < 100*programs {
 		t.Errorf("%d programs make %d events, want more", programs, stores)
 	}

@@ -35,8 +35,9 @@ type processors struct {
 	tables     []pageTable // marked pages, by mark.table; 0 is none
 	freeTables []uint32
 
-	observer observe.Observer // nil if nobody looks
-	watch    *observe.Watch   // whose loads are told to loads; nil if none
+	observer observe.Observer       // nil if nobody looks
+	streams  observe.StreamObserver // the same, while it may be told of stores late
+	watch    *observe.Watch         // whose loads are told to loads; nil if none
 	loads    observe.LoadObserver
 
 	machineChecks bool           // the processors have them
@@ -167,6 +168,7 @@ func (p *processors) Run(ctx context.Context, deadline time.Duration) (exit vmm.
 	p.stopping = false
 	p.takeCache()
 	defer p.giveCache()
+	p.beginStreams()
 	defer func() { p.cpu.tellOrder() }()
 	return p.run(ctx, uint64(max(deadline, 0)))
 }
