@@ -41,23 +41,17 @@ func (r *notedRun) groupOf(i int) uint64 {
 	return r.group[i%loopStores] + uint64(i/loopStores)*r.period
 }
 
-// add adds a store if it goes on with the run.
-func (r *notedRun) add(o *observe.Streamed, offset uint64) bool {
-	i := r.n
-	k := i % loopStores
+// next says that a store, which follows in memory, is the next of the run.
+func (r *notedRun) next(o *observe.Streamed) bool {
+	k := r.n % loopStores
 	switch {
-	case offset != r.offset+uint64(i)*8:
-		return false
-	case i < loopStores:
-		r.pc[k], r.group[k] = o.PC, o.Group
-	case o.PC != r.pc[k]:
-		return false
-	case i == loopStores:
+	case r.n > loopStores:
+		return o.PC == r.pc[k] && o.Group == r.groupOf(r.n)
+	case r.n == loopStores:
 		r.period = o.Group - r.group[0]
-	case o.Group != r.groupOf(i):
-		return false
+		return o.PC == r.pc[0]
 	}
-	r.n++
+	r.pc[k], r.group[k] = o.PC, o.Group
 	return true
 }
 
@@ -117,21 +111,31 @@ func (m *Model) noteOne(o *observe.Streamed, offset uint64) bool {
 		return false
 	}
 	if n := offset / LineSize; len(s.olds) == 0 || offset < s.next || n != (s.next-8)/LineSize {
-		if d.lines.n > 0 && d.lines.get(n) != nil || !s.seen.new(n) {
+		if !s.enter(n) {
 			return false
 		}
-		s.lines++
-		if k := len(s.pages); k == 0 || s.pages[k-1] != s.seen.last {
-			s.pages = append(s.pages, s.seen.last)
-		}
 	}
-	if k := len(s.runs); k == 0 || !s.runs[k-1].add(o, offset) {
+	if k := len(s.runs); k > 0 && offset == s.next && s.runs[k-1].next(o) {
+		s.runs[k-1].n++
+	} else {
 		s.runs = append(s.runs, notedRun{offset: offset, n: 1, pc: [loopStores]uint64{o.PC}, group: [loopStores]uint64{o.Group}})
 	}
 	s.olds = append(s.olds, o.Old)
 	s.next = offset + 8
 	m.nextID++
 	m.group = o.Group
+	return true
+}
+
+// enter says that a line may have stores noted, from now on.
+func (s *noted) enter(n uint64) bool {
+	if s.medium.lines.n > 0 && s.medium.lines.get(n) != nil || !s.seen.new(n) {
+		return false
+	}
+	s.lines++
+	if k := len(s.pages); k == 0 || s.pages[k-1] != s.seen.last {
+		s.pages = append(s.pages, s.seen.last)
+	}
 	return true
 }
 
@@ -182,32 +186,35 @@ func (m *Model) Stream(s *observe.Stream) {
 			m.followThen(&rest)
 			return
 		}
-		i += m.noteLine(s.Stores[i:])
+		i += m.noteMore(s.Stores[i:])
 	}
 }
 
-// noteLine notes what goes on with the latest run within the line of the first of
-// some stores, which was noted, and says how many there are.
-func (m *Model) noteLine(list []observe.Streamed) (n int) {
+// noteMore notes what goes on with the latest run after the first of some stores,
+// which was noted, and says how many there are.
+func (m *Model) noteMore(list []observe.Streamed) int {
 	s := &m.noted
-	first := &list[0]
-	left := int(LineSize-first.Offset%LineSize)/8 - 1
-	if s.medium.added+s.cost()+left+1 >= s.medium.most {
-		return 0
-	}
+	d := s.medium
 	r := &s.runs[len(s.runs)-1]
-	for n < min(left, len(list)-1) {
-		o := &list[n+1]
-		if o.Offset != first.Offset+uint64(n+1)*8 || !r.add(o, s.next) {
-			break
+	n, next := 1, s.next
+	room := d.most - d.added - s.cost() - 1 // as in noteOne
+	for room > 0 && n < len(list) && list[n].Offset == list[n-1].Offset+8 && r.next(&list[n]) {
+		if next%LineSize == 0 {
+			if !m.last.has(list[n].Offset/LineSize) || !s.enter(next/LineSize) {
+				break
+			}
+			room -= lineCost
 		}
-		s.olds = append(s.olds, o.Old)
-		s.next += 8
+		r.n++
+		s.olds = append(s.olds, list[n].Old)
+		next += 8
+		room--
 		n++
 	}
-	m.nextID += uint64(n)
-	m.group = list[n].Group
-	return n
+	s.next = next
+	m.nextID += uint64(n - 1)
+	m.group = list[n-1].Group
+	return n - 1
 }
 
 // followThen has the model follow what was noted, and then the stores of s, if it

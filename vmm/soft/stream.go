@@ -55,7 +55,8 @@ func (c *cpu) streamStores() bool {
 		c.tellStream()
 	}
 	mem := r.mem[at:][:pageSize]
-	code, clock := c.nativePage(), x.limit-x.left
+	code, clock, id := c.nativePage(), x.limit-x.left, uint64(c.id)<<56
+	seq := c.others + clock - c.idle
 	for n := x.op; k.streams(); n, k = n+1, &ops[n+1] {
 		off := k.address(c) - page
 		if off >= pageSize || off&7 != 0 {
@@ -64,18 +65,19 @@ func (c *cpu) streamStores() bool {
 		if len(s.Stores) == maxStream {
 			c.tellStream()
 		}
-		c.rip, c.now = code+uint64(k.pc), clock+uint64(k.n)
+		after, pc := uint64(k.n), code+uint64(k.pc)
 		if len(s.Stores) == 0 {
-			s.At, s.Base, s.Kind = c.here(), r.base, observe.NonTemporal
+			s.At = observe.At{Seq: seq + after, PC: pc, CR3: c.cr3, VCPU: c.id, CPL: c.cpl}
+			s.Base, s.Kind = r.base, observe.NonTemporal
 		}
 		p := mem[off : off+8]
 		v, old := c.r[k.src], le.Uint64(p)
 		le.PutUint64(p, v)
-		s.Stores = append(s.Stores, observe.Streamed{
-			Seq: c.others + c.now - c.idle, PC: c.rip, Offset: at + off, Value: v, Old: old, Group: c.now | uint64(c.id)<<56,
-		})
+		s.Stores = append(s.Stores, observe.Streamed{Seq: seq + after, PC: pc, Offset: at + off, Value: v, Old: old, Group: (clock + after) | id})
 		x.op = n
 	}
+	k = &ops[x.op]
+	c.rip, c.now = code+uint64(k.pc), clock+uint64(k.n)
 	return true
 }
 
