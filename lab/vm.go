@@ -165,6 +165,15 @@ func (v *VM) Console() string { return v.console.String() }
 // what it says of what it was told to do.
 func (v *VM) ConsoleSinceBoot() string { return v.console.sinceBoot() }
 
+// Printed is how many bytes are on the console.
+func (v *VM) Printed() int { return len(v.console.text) }
+
+// PrintedSince is what the guest printed since there were n bytes on the console,
+// "" if a restore took these away.
+func (v *VM) PrintedSince(n int) string {
+	return string(v.console.text[min(n, len(v.console.text)):])
+}
+
 // Dmesg is the kernel's log of the running guest.
 func (v *VM) Dmesg(ctx context.Context) (string, error) {
 	r, err := v.Run(ctx, Command{Args: []string{"dmesg"}, Check: true})

@@ -101,12 +101,17 @@ func (k *class[H]) attr(h H, name string) (starlark.Value, error) {
 			defer t.env.Place.enter(b.Name())()
 		}
 		c := &call{thread: thread, name: b.Name(), sig: sig, values: values, rest: rest}
+		over := telling(c, h)
 		v, err = m.call(c, h)
 		if err == nil {
 			err = c.err
 		}
 		if err != nil {
-			return nil, inWords(err)
+			err = inWords(err)
+		}
+		over(err)
+		if err != nil {
+			return nil, err
 		}
 		if v == nil {
 			v = starlark.None

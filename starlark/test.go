@@ -35,6 +35,9 @@ type Env struct {
 	Exploring func(Exploring)
 	// Explored is told what they came to, before the test's output is.
 	Explored func(Explored)
+	// Called is told of calls that have to do with a VM, but for those of
+	// recoveries; nil if nobody wants to know.
+	Called func(Called)
 }
 
 // Reached is the crash state that the run asked for. The VM is off, and its

@@ -13,11 +13,11 @@ import (
 
 // machineName is how a report of a test calls a machine: by its number, with
 // the test's name if it is another's.
-func machineName(v nvstar.UsedVM, test string) string {
-	if v.Test == test {
-		return fmt.Sprint(v.Number())
+func machineName(number int, owner, test string) string {
+	if owner == test {
+		return fmt.Sprint(number)
 	}
-	return fmt.Sprintf("%d of %s", v.Number(), v.Test)
+	return fmt.Sprintf("%d of %s", number, owner)
 }
 
 // fileOf is the same for the name of a file: "console-1.txt", or

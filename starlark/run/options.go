@@ -1,5 +1,5 @@
 // Package run finds the tests of scenarios, runs them and reports how they
-// ended: as text, as the stream of go test -json, as JUnit XML and as KTAP.
+// ended: as text, as the stream of go test -json, as JUnit XML, as KTAP and as a page of HTML.
 package run
 
 import (
@@ -47,6 +47,7 @@ type Options struct {
 	JSON      bool
 	JUnit     string // file to write, or ""
 	KTAP      string // likewise
+	HTML      string // likewise
 	Keep      bool   // the tests' directories
 	Artifacts string // folder for what failed tests leave; "" is one in the temporary folder
 

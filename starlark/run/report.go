@@ -89,6 +89,7 @@ type node struct {
 	name    string
 	logs    []string // of t.log and print
 	text    string   // why it did not pass
+	calls   []nvstar.Called
 	outcome *nvstar.Outcome
 }
 
@@ -140,6 +141,15 @@ func (r *testReport) note(e nvstar.Explored) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.explored = append(r.explored, e)
+}
+
+// called keeps a call.
+func (r *testReport) called(c nvstar.Called) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := r.nodes[c.Test]; n != nil && !r.over {
+		n.calls = append(n.calls, c)
+	}
 }
 
 // end tells how a test ended, unless it is too late for that. The text says

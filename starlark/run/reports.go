@@ -18,6 +18,7 @@ func (o *Options) reportFiles() []reportFile {
 	return []reportFile{
 		{"-junit", o.JUnit, (*runner).junit},
 		{"-ktap", o.KTAP, (*runner).ktap},
+		{"-html", o.HTML, (*runner).html},
 	}
 }
 

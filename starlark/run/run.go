@@ -531,8 +531,12 @@ func (r *runner) test(ctx context.Context, it *item) {
 		shard = r.o.Shard
 	}
 	w := &watcher{r: r, it: it}
-	outcome := r.runOrRecall(ctx, it, w, nvstar.Env{Lab: r.lab, Watcher: w, Verbose: r.o.Verbose, Steps: r.o.Steps, State: r.o.State, Reached: r.o.Reached, Place: &it.at, Shard: shard, Exploring: r.exploring.show, Explored: it.report.note,
-		Repeat: func(test, state string) string { return r.o.repeat(it.file.path, test, r.engine, state) }})
+	env := nvstar.Env{Lab: r.lab, Watcher: w, Verbose: r.o.Verbose, Steps: r.o.Steps, State: r.o.State, Reached: r.o.Reached, Place: &it.at, Shard: shard, Exploring: r.exploring.show, Explored: it.report.note,
+		Repeat: func(test, state string) string { return r.o.repeat(it.file.path, test, r.engine, state) }}
+	if r.o.HTML != "" {
+		env.Called = it.report.called
+	}
+	outcome := r.runOrRecall(ctx, it, w, env)
 	r.end(it, *outcome, func() {})
 }
 
@@ -759,7 +763,7 @@ func (w *watcher) evidence(ctx context.Context, b io.Writer, name string, o *nvs
 			console, lines = v.ConsoleSinceBoot(), calmConsoleLines
 		}
 		if tail := lastLines(console, lines); tail != "" {
-			fmt.Fprintf(b, "console of VM %s:\n%s", machineName(v, name), indent(tail, "  | "))
+			fmt.Fprintf(b, "console of VM %s:\n%s", machineName(v.Number(), v.Test, name), indent(tail, "  | "))
 		}
 	}
 	repeat := w.r.o.repeat(w.it.file.path, name, w.r.engine, cmp.Or(w.r.o.State, o.State))

@@ -1,0 +1,101 @@
+package nvstar
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"go.starlark.net/starlark"
+)
+
+// A Called is a call that has to do with a VM, as a report tells of it.
+type Called struct {
+	Test     string        // that made the call
+	Owner    string        // the test whose VM it is
+	VM       int           // the VM's number there
+	Guest    string        // "" before it was switched on
+	What     string        // "vm.run(command = "ls")"
+	At       string        // "x.star:7"
+	From, To time.Duration // the VM's clock before and after; it starts anew with each boot
+	Took     time.Duration // of wall time
+	Printed  string        // on the VM's console meanwhile
+	Err      string        // "" if the call succeeded
+}
+
+// machineOf is the VM that a handle has to do with, nil for none.
+func machineOf(h handle) *vm {
+	switch h := h.(type) {
+	case *vm:
+		return h
+	case *dimm:
+		return h.vm
+	case *memoryDevice:
+		return h.vm
+	case *vmSnapshot:
+		return h.vm
+	case *trace:
+		return h.vm
+	case *state:
+		return h.x.vm
+	}
+	return nil
+}
+
+// telling notes a call of a handle, for who wants to know of calls. What it
+// returns is to be called when the call is over.
+func telling(c *call, h handle) func(error) {
+	a := activityOf(c.thread)
+	m := machineOf(h)
+	if a.t == nil || a.t.env.Called == nil || a.recovers || m == nil {
+		return func(error) {}
+	}
+	v := m.v
+	k := Called{Test: a.t.name, Owner: m.t.name, VM: v.Number(), What: c.written(), At: callSite(c.thread), From: v.Clock()}
+	printed, began := v.Printed(), time.Now()
+	return func(err error) {
+		k.To, k.Took, k.Guest, k.Printed = v.Clock(), time.Since(began), v.Guest(), v.PrintedSince(printed)
+		if err != nil {
+			k.Err = err.Error()
+		}
+		a.t.env.Called(k)
+	}
+}
+
+// calledText bounds a call's text, in bytes.
+const calledText = 200
+
+// written is the call as it might have been written, without what is as if it
+// had not been.
+func (c *call) written() string {
+	var args []string
+	for i, p := range c.sig.params {
+		v := c.values[i]
+		if v == nil || p.fallback != nil && sameValue(v, p.fallback) {
+			continue
+		}
+		text := brief(v)
+		if i >= c.sig.places || c.rest != nil {
+			text = p.name + " = " + text
+		}
+		args = append(args, text)
+	}
+	var rest []string
+	for _, v := range c.rest {
+		rest = append(rest, brief(v))
+	}
+	return shorten(fmt.Sprintf("%s(%s)", c.name, strings.Join(append(rest, args...), ", ")), calledText)
+}
+
+func sameValue(a, b starlark.Value) bool {
+	same, err := starlark.Equal(a, b)
+	return err == nil && same
+}
+
+// callSite is where the scenario makes the call that is under way.
+func callSite(thread *starlark.Thread) string {
+	if thread.CallStackDepth() < 2 {
+		return ""
+	}
+	pos := thread.CallFrame(1).Pos
+	return fmt.Sprintf("%s:%d", pos.Filename(), pos.Line)
+}
