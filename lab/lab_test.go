@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"nvlab/vmm"
 )
 
 func newExperiment(t *testing.T) *Experiment {
@@ -24,6 +26,24 @@ func newExperiment(t *testing.T) *Experiment {
 		}
 	})
 	return x
+}
+
+// TestMemoryLimits: what a VM is given to have is what a machine may have.
+func TestMemoryLimits(t *testing.T) {
+	x := newExperiment(t)
+	for _, o := range []VMOptions{
+		{Memory: 31 << 20}, {Memory: 32 << 20}, {Memory: 1023 << 30}, {Memory: 1<<40 - 1<<20}, {Memory: 1 << 40}, {Memory: 1 << 63},
+		{Memory: 63 << 30, PhysBits: 36}, {Memory: 64 << 30, PhysBits: 36}, {Memory: 1 << 40, PhysBits: 46}, {Memory: 1 << 46, PhysBits: 46},
+	} {
+		_, err := x.VM(o)
+		want := vmm.CheckMemory(o.Memory, o.PhysBits)
+		if (err == nil) != (want == nil) || err != nil && err.Error() != want.Error() {
+			t.Errorf("a VM with memory=%d, phys_bits=%d: error %v, want that of the machine, %v", o.Memory, o.PhysBits, err, want)
+		}
+	}
+	if _, err := x.VM(VMOptions{Memory: 1 << 40}); err == nil || !strings.Contains(err.Error(), "to 1023 GiB: the nearest is 1047552 MiB") {
+		t.Errorf("a VM with memory=1TiB: error %v, want the limit and the nearest", err)
+	}
 }
 
 func TestPathsStayInTheExperiment(t *testing.T) {

@@ -160,9 +160,9 @@ func unused(path string) string {
 
 // Artifacts have at most so many bytes of one backend, and of all of a run.
 // Links to a test's own files take no room.
-const (
-	fileRoom = 256 << 20
-	runRoom  = 1 << 30
+var (
+	fileRoom int64 = 256 << 20
+	runRoom  int64 = 1 << 30
 )
 
 // A leftOutError says that a backend was too large to be kept whole.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -159,8 +160,17 @@ func TestCopySparse(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(nvstar.ErrInterrupted)
-	if _, err := copySparse(ctx, from, to+"3", 1<<20, "data"); !errors.Is(err, nvstar.ErrInterrupted) {
-		t.Errorf("copySparse after an interrupt: error %v, want %v", err, nvstar.ErrInterrupted)
+	was, err := fingerprintOf(t.Context(), from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err1 := copySparse(ctx, from, to+"3", 1<<20, "data")
+	_, err2 := was.copyChanges(ctx, from, to+"4", 1<<20)
+	_, err3 := fingerprintOf(ctx, from)
+	for what, err := range map[string]error{"copySparse": err1, "copyChanges": err2, "fingerprintOf": err3} {
+		if !errors.Is(err, nvstar.ErrInterrupted) {
+			t.Errorf("%s after an interrupt: error %v, want %v", what, err, nvstar.ErrInterrupted)
+		}
 	}
 }
 
@@ -209,6 +219,38 @@ func TestLargeSparseFile(t *testing.T) {
 	if _, err := changed.ReadAt(got, 100<<30); err != nil || string(got) == "abc" {
 		t.Errorf("at 100 GiB the changes have %q, %v, want nothing of what was there before", got, err)
 	}
+}
+
+// TestLeftOutIsSaid fails with a backend of the user's that changed more than a
+// run keeps.
+func TestLeftOutIsSaid(t *testing.T) {
+	defer func(n int64) { fileRoom = n }(fileRoom)
+	fileRoom = 2 * chunk
+	disk, path := filepath.Join(t.TempDir(), "disk.img"), filepath.Join(t.TempDir(), "x.star")
+	text := fmt.Sprintf("def test_x(t):\n    t.backend_file(path = %q, size = '4MiB').write(0, 'x' * 1000000)\n    fail('now')\n", disk)
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	kept := t.TempDir()
+	exit := Run(t.Context(), Options{Paths: []string{path}, Engine: "soft", Parallel: 1, Stdout: &out, Stderr: &out, Cache: t.TempDir(), Artifacts: kept, AllowPaths: []string{filepath.Dir(disk)}})
+	if want := "artifacts are not complete: " + disk + ": 1 MiB of what the test changed are left out"; exit != 1 || !strings.Contains(out.String(), want) {
+		t.Errorf("exit status %d, want 1, and %q in\n%s", exit, want, out.String())
+	}
+	list, err := data(mustOpen(t, filepath.Join(kept, "x/test_x/disk.img.changed")))
+	if err != nil || total(list) > fileRoom {
+		t.Errorf("%d bytes are kept, %v; want at most %d", total(list), err, fileRoom)
+	}
+}
+
+func mustOpen(t *testing.T, path string) *os.File {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
 }
 
 // TestChangedToZeros tells a chunk that became zeros, or a hole, from one that
