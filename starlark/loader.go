@@ -52,7 +52,10 @@ type File struct {
 }
 
 // Sources are the paths of all files that were loaded so far, sorted.
-func (f *File) Sources() []string { return slices.Sorted(maps.Keys(f.loader.sources.files)) }
+func (f *File) Sources() []string { return f.loader.Sources() }
+
+// Sources are the paths of all files that were read so far, sorted.
+func (l *Loader) Sources() []string { return slices.Sorted(maps.Keys(l.sources.files)) }
 
 // A Test is a top-level function of a scenario whose name starts with test_.
 type Test struct {

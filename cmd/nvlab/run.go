@@ -55,6 +55,7 @@ func init() {
 		fs.StringVar(&o.JUnit, "junit", "", "write a JUnit report to `FILE`")
 		fs.StringVar(&o.KTAP, "ktap", "", "write the kernel's KTAP to `FILE`")
 		fs.StringVar(&o.HTML, "html", "", "write a report to `FILE`, a page that needs nothing else")
+		watch := fs.Bool("watch", false, "run the tests again each time that a scenario changes, until Ctrl-C")
 		fs.BoolVar(&o.Keep, "keep", false, "keep the tests' directories")
 		fs.StringVar(&o.Artifacts, "artifacts", os.Getenv("TEST_UNDECLARED_OUTPUTS_DIR"), "keep what failed tests leave in `DIR`, instead of a new one in the temporary folder")
 		fs.StringVar(&o.Reuse, "reuse", reuseDefault(), "`on|off`: take boots that were computed before, and tests that passed, from the states that are kept beside the guests")
@@ -90,6 +91,9 @@ func init() {
 			defer done()
 		}
 		o.Cached = !isGiven(fs, "count")
+		if *watch {
+			return nvrun.Watch(ctx, o)
+		}
 		return nvrun.Run(ctx, o)
 	}
 }

@@ -58,7 +58,8 @@ type Options struct {
 	Cmdline                               string
 	AllowPaths                            []string
 
-	Command []string // a command of nvlab, with its arguments, that a report names to repeat a test; nil is nvlab run
+	Loaded  func(paths []string) // is told of the files that were read so far; nil if nobody wants to know
+	Command []string             // a command of nvlab, with its arguments, that a report names to repeat a test; nil is nvlab run
 
 	Stdout, Stderr io.Writer
 	Progress       guest.Progress

@@ -219,7 +219,11 @@ func (r *runner) load(ctx context.Context, rng *rand.Rand) (usesVM bool, tests i
 	loader := nvstar.NewLoader()
 	loader.Print = func(text string) { fmt.Fprintln(r.o.Stderr, text) }
 	for _, f := range r.files {
-		if f.file, f.failure = loader.Load(ctx, f.path); f.failure != nil {
+		f.file, f.failure = loader.Load(ctx, f.path)
+		if r.o.Loaded != nil {
+			r.o.Loaded(loader.Sources())
+		}
+		if f.failure != nil {
 			r.worst(f.failure.Class.Exit())
 			continue
 		}
