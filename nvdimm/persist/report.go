@@ -124,7 +124,7 @@ func (j *Journal) missing(explicit bool) []Missing {
 					ops = append(ops, k)
 				}
 			}
-			var covered [LineSize]bool
+			covered := map[int]*[LineSize]bool{} // by place
 			for _, o := range l.report(ops) {
 				o.Medium = j.media[i]
 				k := key{o.PC, o.CR3, o.Process, o.Kind, o.Flushed}
@@ -135,9 +135,12 @@ func (j *Journal) missing(explicit bool) []Missing {
 					list = append(list, Missing{Op: o, Why: o.Why(), State: p.without(at, Reading{Explicit: explicit})})
 				}
 				list[n].Stores++
+				if covered[n] == nil {
+					covered[n] = new([LineSize]bool)
+				}
 				for b := range o.Size {
-					if at := o.Offset%LineSize + uint64(b); !covered[at] {
-						covered[at] = true
+					if at := o.Offset%LineSize + uint64(b); !covered[n][at] {
+						covered[n][at] = true
 						list[n].Bytes++
 					}
 				}

@@ -24,6 +24,13 @@ func user(e any) any {
 	return e
 }
 
+// elsewhere is a store by another instruction.
+func elsewhere(e any) any {
+	s := e.(observe.Store)
+	s.PC += 16
+	return s
+}
+
 func TestMissing(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
@@ -36,6 +43,7 @@ func TestMissing(t *testing.T) {
 		{"no flush of the second", persist.ADR, events(st(0, A, 1), fl(0, A, observe.CLWB), st(0, A+8, 1), fe(0, observe.SFENCE)), "8 1 8 no flush of its line after it"},
 		{"no fence", persist.ADR, events(st(0, A, 1), fl(0, A, observe.CLWB)), "0 1 8 flushed, no fence after it"},
 		{"a loop", persist.ADR, events(st(0, A, 1), st(0, A, 2), st(0, B, 3)), "0 3 16 no flush of its line after it"},
+		{"two places that store to the same bytes", persist.ADR, events(st(0, A, 1), elsewhere(st(0, A, 2))), "0 1 8 no flush of its line after it; 0 1 8 no flush of its line after it"},
 		{"no fence after a movnti", persist.EADR, events(kind(st(0, A, 1), observe.NonTemporal)), "0 1 8 no fence after it"},
 		{"no flush with eADR", persist.EADR, events(st(0, A, 1)), ""},
 		{"no hint", persist.Hints, events(st(0, A, 1), fl(0, A, observe.CLWB), fe(0, observe.SFENCE)), "0 1 8 flushed, no fence and store to a flush hint after it"},
