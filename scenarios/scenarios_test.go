@@ -58,7 +58,7 @@ var unarmed = []string{
 
 // own are the folders that have a test of their own: together they come close
 // to go test's limit of ten minutes on a busy machine.
-var own = []string{"faults", "firmware", "machine"}
+var own = []string{"faults", "firmware", "machine", "suites"}
 
 // scenarios are the files here and below but for own.
 func scenarios(t *testing.T) (paths []string) {
