@@ -329,10 +329,8 @@ func (s *Store) publish(ctx context.Context, dir string, tree *rootfs.Tree, m *M
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	var err error
-	m.Initrd, err = writeHashed(filepath.Join(dir, initrdFile), func(w io.Writer) error {
-		return tree.WriteCPIO(progressWriter{ctx, w, progress})
-	})
+	m.Archives = map[string]FileSum{}
+	err := s.writeTree(dir, tree, m, func(w io.Writer) io.Writer { return progressWriter{ctx, w, progress} })
 	if err != nil {
 		return nil, err
 	}
@@ -351,7 +349,7 @@ func (s *Store) publish(ctx context.Context, dir string, tree *rootfs.Tree, m *M
 	if err := s.writeKept(dir, tree, m, func(w io.Writer) io.Writer { return progressWriter{ctx, w, Quiet} }); err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256([]byte(m.Image.SHA256 + m.Initrd.SHA256 + m.Archives[modulesArchive].SHA256 + m.Archives[filesArchive].SHA256))
+	sum := sha256.Sum256([]byte(m.Image.SHA256 + m.Initrd.SHA256 + m.Archives[modulesArchive].SHA256 + m.Archives[filesArchive].SHA256 + m.Archives[ownArchive].SHA256))
 	m.Content = hex.EncodeToString(sum[:])
 	m.Built = time.Now().UTC().Truncate(time.Second)
 	if err := writeManifest(dir, m); err != nil {

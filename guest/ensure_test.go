@@ -1,9 +1,11 @@
 package guest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,12 +42,15 @@ func ensure(t *testing.T, s *Store, spec Spec) *Image {
 // paths lists what a guest's file tree holds.
 func paths(t *testing.T, file string) map[string]rootfs.Entry {
 	t.Helper()
-	f, err := os.Open(file)
+	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	list, err := rootfs.ListCPIO(f)
+	own, err := os.ReadFile(filepath.Join(filepath.Dir(file), ownArchive))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	list, err := rootfs.ListCPIO(bytes.NewReader(append(b, own...)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,6 +41,10 @@ const StatesDir = "states"
 // guest of another recipe is built anew.
 const recipe = 6
 
+// splitRecipe is that of guests whose file tree is in two files, for an nvlab that
+// would take the first of them for all.
+const splitRecipe = 100 + recipe
+
 // DefaultKernel names the package of the default guest's kernel.
 const DefaultKernel = "linux-image-cloud-amd64"
 
@@ -137,10 +141,10 @@ type Manifest struct {
 	ExtraModules []string           `json:"extraModules,omitempty"` // modules of extra packages, by path in the guest
 	Image        FileSum            `json:"image"`                  // the kernel
 	Initrd       FileSum            `json:"initrd"`
-	Archives     map[string]FileSum `json:"archives,omitempty"` // what the initramfs leaves out, by file
+	Archives     map[string]FileSum `json:"archives,omitempty"` // what initrd.cpio leaves out, by file
 	Vmlinux      FileSum            `json:"vmlinux,omitzero"`   // the kernel, decompressed, once it was
 	Content      string             `json:"content"`            // SHA256 over both: the identity of the guest
-	Files        int                `json:"files"`              // in initrd.cpio
+	Files        int                `json:"files"`              // in the initramfs
 	Built        time.Time          `json:"built"`
 }
 

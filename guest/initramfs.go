@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -39,9 +41,22 @@ func readOnly(err error) bool {
 // An Initramfs is a guest's file tree with an agent as its /init. It can be read
 // even when the guest is replaced or removed meanwhile.
 type Initramfs struct {
-	base  *os.File
-	size  int64 // of base
+	parts []part // the guest's own tree, in one or two segments
 	agent []byte
+}
+
+// A part is a file, as long as it was when it was made.
+type part struct {
+	f    *os.File
+	size int64
+}
+
+func (p part) ReadAt(b []byte, off int64) (int, error) {
+	n, err := p.f.ReadAt(b, off)
+	if err == io.EOF && off+int64(n) < p.size {
+		err = fmt.Errorf("%s was truncated: %w", p.f.Name(), io.ErrUnexpectedEOF)
+	}
+	return n, err
 }
 
 // Initramfs returns the guest's initramfs with a program as its /init, one that
@@ -60,34 +75,47 @@ func (im *Image) Initramfs(agent string) (*Initramfs, error) {
 	if err := rootfs.WriteInit(&b, stripped); err != nil {
 		return nil, fmt.Errorf("%s cannot be the guest's agent: %w", agent, err)
 	}
-	base, err := os.Open(im.BaseInitrd)
-	if err != nil {
-		return nil, err
+	i := &Initramfs{agent: b.Bytes()}
+	for _, s := range im.segments() {
+		f, err := os.Open(s.file)
+		if err != nil {
+			i.Close()
+			return nil, err
+		}
+		i.parts = append(i.parts, part{f, s.size})
 	}
-	return &Initramfs{base: base, size: im.Manifest.Initrd.Size, agent: b.Bytes()}, nil
+	return i, nil
 }
 
 // Size is in bytes.
-func (i *Initramfs) Size() int64 { return i.size + int64(len(i.agent)) }
+func (i *Initramfs) Size() int64 {
+	n := int64(len(i.agent))
+	for _, p := range i.parts {
+		n += p.size
+	}
+	return n
+}
 
 // ReadAt is io.ReaderAt's. Several goroutines may use it.
-func (i *Initramfs) ReadAt(p []byte, off int64) (n int, err error) {
+func (i *Initramfs) ReadAt(b []byte, off int64) (n int, err error) {
 	if off < 0 {
 		return 0, errors.New("negative offset")
 	}
-	if off < i.size {
-		n, err = i.base.ReadAt(p[:min(int64(len(p)), i.size-off)], off)
-		if err == io.EOF && off+int64(n) < i.size {
-			err = fmt.Errorf("%s was truncated: %w", i.base.Name(), io.ErrUnexpectedEOF)
+	start := int64(0)
+	for _, p := range i.parts {
+		if at := off + int64(n) - start; at < p.size && n < len(b) {
+			m, err := p.ReadAt(b[n:n+int(min(int64(len(b)-n), p.size-at))], at)
+			n += m
+			if err != nil && err != io.EOF {
+				return n, err
+			}
 		}
-		if err != nil && err != io.EOF || n == len(p) {
-			return n, err
-		}
+		start += p.size
 	}
-	if at := off + int64(n) - i.size; at < int64(len(i.agent)) {
-		n += copy(p[n:], i.agent[at:])
+	if at := off + int64(n) - start; n < len(b) && at < int64(len(i.agent)) {
+		n += copy(b[n:], i.agent[at:])
 	}
-	if n < len(p) {
+	if n < len(b) {
 		return n, io.EOF
 	}
 	return n, nil
@@ -95,8 +123,13 @@ func (i *Initramfs) ReadAt(p []byte, off int64) (n int, err error) {
 
 // Open reads a regular file of the guest's own file tree, by a path without
 // symbolic links. The error of one that is not there is fs.ErrNotExist.
-func (i *Initramfs) Open(path string) (*io.SectionReader, error) {
-	return rootfs.OpenCPIO(i.base, i.size, strings.TrimPrefix(path, "/"))
+func (i *Initramfs) Open(path string) (r *io.SectionReader, err error) {
+	for _, p := range slices.Backward(i.parts) { // a later segment replaces files of an earlier one
+		if r, err = rootfs.OpenCPIO(p, p.size, strings.TrimPrefix(path, "/")); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	return r, err
 }
 
 // Agent is the SHA-256 of what the initramfs has besides the guest's own file
@@ -117,4 +150,9 @@ func (i *Initramfs) WriteFile(name string) error {
 }
 
 // Close ends it.
-func (i *Initramfs) Close() error { return i.base.Close() }
+func (i *Initramfs) Close() (err error) {
+	for _, p := range i.parts {
+		err = errors.Join(err, p.f.Close())
+	}
+	return err
+}

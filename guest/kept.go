@@ -47,7 +47,6 @@ func (open moduleContent) Open() (io.ReadCloser, error) { return open() }
 
 // writeKept writes the archives of a tree into a guest's folder.
 func (s *Store) writeKept(dir string, t *rootfs.Tree, m *Manifest, through func(io.Writer) io.Writer) error {
-	m.Archives = map[string]FileSum{}
 	prefix := modulesDir(m.Kernel.Release) + "/"
 	for file, want := range map[string]func(string) bool{
 		modulesArchive: func(p string) bool { return strings.HasPrefix(p, prefix) && t.IsKept(p) && !m.extraModule(p) },

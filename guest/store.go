@@ -165,7 +165,7 @@ func (s *Store) Lookup(spec Spec) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	if im.Manifest.Recipe != recipe {
+	if r := im.Manifest.Recipe; r != recipe && r != splitRecipe {
 		return nil, fmt.Errorf("%w: %s was built by another nvlab; build it again", ErrNoGuest, im.Name)
 	}
 	return im, nil

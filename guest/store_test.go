@@ -298,25 +298,37 @@ func FuzzKernelBanner(f *testing.F) {
 
 func TestInitramfs(t *testing.T) {
 	newRepo(t)
-	im := ensure(t, open(t, t.TempDir()), Spec{})
-	agent := staticProgram(t)
-	initramfs, err := im.Initramfs(agent)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer initramfs.Close()
-	file := filepath.Join(t.TempDir(), "initrd")
-	if err := initramfs.WriteFile(file); err != nil {
-		t.Fatal(err)
-	}
-	got := paths(t, file)
-	if got["init"].Mode != rootfs.ModeRegular|0o755 || got["usr/bin/ndctl"].Path == "" {
-		t.Errorf("the initramfs has init %+v, want the agent beside the guest's files", got["init"])
-	}
-	if want, err := os.ReadFile(file); err != nil {
-		t.Error(err)
-	} else if err := iotest.TestReader(io.NewSectionReader(initramfs, 0, initramfs.Size()), want); err != nil {
-		t.Error(err)
+	s, agent := open(t, t.TempDir()), staticProgram(t)
+	im := ensure(t, s, Spec{})
+	for _, im := range []*Image{im, ensure(t, s, Spec{Packages: []string{"fio"}})} {
+		initramfs, err := im.Initramfs(agent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer initramfs.Close()
+		file := filepath.Join(t.TempDir(), "initrd")
+		if err := initramfs.WriteFile(file); err != nil {
+			t.Fatal(err)
+		}
+		got := paths(t, file)
+		if got["init"].Mode != rootfs.ModeRegular|0o755 || got["usr/bin/ndctl"].Path == "" {
+			t.Errorf("the initramfs has init %+v, want the agent beside the guest's files", got["init"])
+		}
+		want, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := iotest.TestReader(io.NewSectionReader(initramfs, 0, initramfs.Size()), want); err != nil {
+			t.Error(err)
+		}
+		for p, e := range got {
+			if e.Mode&rootfs.ModeType != rootfs.ModeRegular || p == "init" {
+				continue
+			}
+			if f, err := initramfs.Open("/" + p); err != nil || f.Size() != e.Size {
+				t.Errorf("Open(/%s) of %s = %v, %v; want its %d bytes", p, im.Name, f, err, e.Size)
+			}
+		}
 	}
 	dynamic := filepath.Join(t.TempDir(), "dynamic")
 	if err := os.WriteFile(dynamic, fake.Program("libc.so.6"), 0o755); err != nil {

@@ -27,7 +27,7 @@ func withVmlinux(t *testing.T, dir string) *Store {
 }
 
 // builtFiles are those whose content a build decides.
-var builtFiles = []string{kernelFile, initrdFile, vmlinuxFile, modulesArchive, filesArchive}
+var builtFiles = []string{kernelFile, initrdFile, vmlinuxFile, ownArchive, modulesArchive, filesArchive}
 
 // contents are a guest's files by name, without what notes their use.
 func contents(t *testing.T, dir string) map[string]string {
@@ -100,7 +100,23 @@ func TestDamagedFilesAreMadeAgain(t *testing.T) {
 	}
 	hold(Spec{}, good, kernelFile, initrdFile, vmlinuxFile, modulesArchive, manifestFile, checkedFile)
 	tool := Spec{Packages: []string{"tool"}}
-	hold(tool, contents(t, ensure(t, s, tool).Dir()), initrdFile, modulesArchive, filesArchive)
+	hold(tool, contents(t, ensure(t, s, tool).Dir()), ownArchive, modulesArchive, filesArchive)
+	// What both share is damaged in both, and either may be made again first.
+	for _, first := range []Spec{{}, tool} {
+		im := ensure(t, s, tool)
+		files := paths(t, im.BaseInitrd)
+		if err := damages[0].do(im.BaseInitrd, random); err != nil {
+			t.Fatal(err)
+		}
+		ensure(t, s, first)
+		if got := contents(t, ensure(t, s, Spec{}).Dir()); !equal(got, good) {
+			t.Errorf("initrd.cpio of %s is damaged, %s comes first: the default guest is not what it was", im.Name, first)
+		}
+		if got := paths(t, ensure(t, s, tool).BaseInitrd); !maps.Equal(got, files) {
+			t.Errorf("initrd.cpio of %s is damaged, %s comes first: its files are %v, want %v", im.Name, first, got, files)
+		}
+		ensure(t, s, Spec{Packages: tool.Packages, Rebuild: true})
+	}
 	// Without the archive: packages are there still, and its lists.
 	im := ensure(t, s, Spec{})
 	if err := damages[0].do(im.BaseInitrd, random); err != nil {
@@ -180,7 +196,7 @@ func TestKernelsAreShared(t *testing.T) {
 	newRepo(t)
 	s := withVmlinux(t, t.TempDir())
 	one, two := ensure(t, s, Spec{}), ensure(t, s, Spec{Packages: []string{"fio"}})
-	for _, paths := range [][2]string{{one.KernelPath, two.KernelPath}, {one.VmlinuxPath, two.VmlinuxPath}} {
+	for _, paths := range [][2]string{{one.KernelPath, two.KernelPath}, {one.VmlinuxPath, two.VmlinuxPath}, {one.BaseInitrd, two.BaseInitrd}} {
 		a, err := os.Stat(paths[0])
 		if err != nil {
 			t.Fatal(err)
