@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"debug/elf"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -74,6 +75,10 @@ func TestPlaceOfPrograms(t *testing.T) {
 		}
 		mustBoot(t, v)
 		mustRun(t, v, "ndctl create-namespace -f -e namespace0.0 -m fsdax --map=mem >/dev/null && mkfs.ext4 -q -b 4096 /dev/pmem0 && mount -t ext4 -o dax /dev/pmem0 /mnt && truncate -s 4096 /mnt/file && dd if=/dev/zero of=/mnt/file bs=4096 count=1 conv=notrunc && mkdir -p /opt/bin")
+		library := strings.TrimSpace(mustRun(t, v, "readlink -f /lib/x86_64-linux-gnu/libc.so.6"))
+		if at := placeOf(t, v.image, library, "qsort"); v.image.programAt(library, at+1) != "qsort+0x1" {
+			t.Errorf("release %q: %s has %q at qsort+1", release, library, v.image.programAt(library, at+1))
+		}
 		for name, want := range map[string]string{
 			"pie":   `^pie\+0x[0-9a-f]+ \(store_it\+0x[0-9a-f]+, stores\.c:7\)$`,
 			"fixed": `^fixed\+0x[0-9a-f]+ \(store_it\+0x[0-9a-f]+, stores\.c:7\)$`,
@@ -107,4 +112,30 @@ func TestPlaceOfPrograms(t *testing.T) {
 			}
 		}
 	}
+}
+
+// placeOf is where in the file of a package a function is.
+func placeOf(t *testing.T, i *image, path, function string) uint64 {
+	t.Helper()
+	file, err := i.open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := elf.NewFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	symbols, err := f.DynamicSymbols()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range symbols {
+		for _, p := range f.Progs {
+			if s.Name == function && p.Type == elf.PT_LOAD && s.Value >= p.Vaddr && s.Value-p.Vaddr < p.Filesz {
+				return s.Value - p.Vaddr + p.Off
+			}
+		}
+	}
+	t.Fatalf("%s has no %s", path, function)
+	return 0
 }

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -93,14 +94,25 @@ func (o origin) read() *introspect.Binary {
 // offset in it.
 func (i *image) programAt(path string, offset uint64) string {
 	return i.programs.at(path, offset, func() *introspect.Binary {
-		f, err := i.initrd.Open(path)
+		file, err := i.open(path)
 		if err != nil {
 			return nil
 		}
-		b, err := introspect.ReadBinary(f)
+		b, err := introspect.ReadBinary(file)
 		if err != nil {
 			return nil
 		}
 		return b
 	})
+}
+
+// open reads a file of the guest's packages: guests get large ones when
+// somebody looks at them.
+func (i *image) open(path string) (io.ReaderAt, error) {
+	if kept, err := i.kept.Open(path); err == nil {
+		if r, ok := kept.(io.ReaderAt); ok {
+			return r, nil
+		}
+	}
+	return i.initrd.Open(path)
 }
