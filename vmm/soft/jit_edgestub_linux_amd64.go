@@ -128,16 +128,18 @@ func (n *compiler) edgeStub(k, header uint32, e *edge) int {
 	// After what is done in an op's place, it is the block that goes on.
 	a.pos, t.stubs, t.resumes = t.merge.pos, t.stubs[:t.merge.stubs], nil
 	a.jmpTo(j.pos)
-	t.outOfLine()
+	back := t.aside()
+	t.leaving()
 	a.here(enter)
 	t.flags, t.cached = entry, cachedSlot{}
 	t.toWord()
 	t.notEntered()
+	t.ahead(back)
 	if !a.ok {
 		return 0
 	}
 	n.count.edgeStubs++
 	at := n.pos
-	n.pos = a.pos
+	n.pos, n.rare = a.pos, t.rare
 	return at
 }

@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	codeSize = 32 << 20
+	codeSize = 48 << 20
+	rareCode = 20 << 20 // where rarely run code starts
 	linkSize = 4 << 20
 	linkStep = 16
 	maxLinks = 4 * maxBlock // of a block: it has no more ops
@@ -39,6 +40,7 @@ type compiler struct {
 	write       []byte                // the writable view, with the links
 	exec        []byte                // the executable one
 	pos         int                   // free from here
+	rare        int                   // and from here, for what rarely runs
 	fixed       int                   // where the code of blocks starts
 	links       int                   // bytes of them used
 	edges       map[uint32]edge       // by op
@@ -100,7 +102,7 @@ func (n *compiler) close() error {
 
 func (n *compiler) stats() compilerStats {
 	s := n.count
-	s.size = n.pos
+	s.size = n.pos + n.rare - rareCode
 	return s
 }
 
@@ -159,7 +161,7 @@ func (n *compiler) common() {
 		t.commonJumps()
 	}
 	n.pos = (a.pos + 63) &^ 63
-	n.fixed = n.pos
+	n.fixed, n.rare = n.pos, rareCode
 	n.dirty = true
 }
 
@@ -185,7 +187,8 @@ func (n *compiler) compile(c *cpu, header uint32) uint32 {
 
 // full says that there may not be room for another block.
 func (n *compiler) full() bool {
-	return codeSize-n.pos < 64<<10 || linkSize-n.links < maxLinks*linkStep
+	const room = 64 << 10
+	return rareCode-n.pos < room || codeSize-n.rare < room || linkSize-n.links < maxLinks*linkStep
 }
 
 // begin readies the translator for the block of a header.
@@ -198,7 +201,7 @@ func (n *compiler) begin(header uint32) *translator {
 	}
 	mode := b.blocks[h.link].mode
 	t := &n.t
-	*t = translator{n: n, asm: assembler{b: n.write[:codeSize], pos: n.pos, ok: true}, stubs: t.stubs[:0], jumpMisses: t.jumpMisses[:0], resumes: t.resumes[:0], named: t.named[:0], live: t.live, sets: t.sets, leaves: t.leaves, grouping: t.grouping,
+	*t = translator{n: n, asm: assembler{b: n.write[:codeSize], pos: n.pos, ok: true}, rare: n.rare, stubs: t.stubs[:0], unlinked: t.unlinked[:0], jumpMisses: t.jumpMisses[:0], resumes: t.resumes[:0], named: t.named[:0], live: t.live, sets: t.sets, leaves: t.leaves, grouping: t.grouping,
 		ops: append(t.ops[:0], b.ops[header+1:end+1]...), first: header + 1, header: header, page: uint64(h.imm)}
 	for i := range t.ops {
 		if full := opTable[t.ops[i].code].full; full != 0 {
@@ -220,6 +223,7 @@ func (n *compiler) begin(header uint32) *translator {
 // end keeps what t wrote, and links branches within the page whose targets
 // have code.
 func (n *compiler) end(t *translator) {
+	n.rare = t.rare
 	n.pos = t.asm.pos // not aligned: hosts tell the paths to an indirect jump by low bits of addresses
 	n.dirty = true
 	for k, end := t.first, t.first+uint32(len(t.ops)); k < end; k++ {
@@ -249,7 +253,7 @@ func (n *compiler) unfollow() { n.follow = 0 }
 
 // forget drops all code.
 func (n *compiler) forget() {
-	n.pos = n.fixed
+	n.pos, n.rare = n.fixed, rareCode
 	clear(n.edges)
 	clear(n.mergePoints)
 	used := len(n.cache.ops)

@@ -119,7 +119,7 @@ func TestCompiledRevocable(t *testing.T) {
 func (m *testMachine) fill() {
 	m.t.Helper()
 	n := m.p.cache.native
-	n.pos = codeSize - 1
+	n.pos = rareCode - 1
 	m.put(testCode+0x100, 0xeb, 0x00, 0x81, 0xc1, 0xe8, 0x03, 0, 0, 0xe9, 0xf3, 0xfe, 0xff, 0xff) // jmp; add ecx, 1000; jmp testCode
 	m.c.rip = testCode + 0x100
 	m.run()

@@ -26,7 +26,9 @@ type translator struct {
 	merge      mergePoint
 	cached     cachedSlot
 	named      []naming
+	rare       int // where what rarely runs goes: see aside
 	stubs      []stub
+	unlinked   []unlinked
 	resumes    []stub // site is where to go on
 	jumpMisses []stub // of addresses without a landing
 
@@ -45,6 +47,14 @@ type stub struct {
 	flags   flagState
 	cached  cachedSlot
 	vectors bool
+}
+
+// unlinked is an edge that has yet to find where it leads to.
+type unlinked struct {
+	site   int // the branch taken then
+	op     int
+	link   int // of an edge to another page
+	cached cachedSlot
 }
 
 // slot is a guest register as an operand.
@@ -142,7 +152,8 @@ func (t *translator) block() bool {
 		return true
 	}
 	t.asm.pos = start
-	t.stubs, t.resumes, t.jumpMisses = t.stubs[:0], t.resumes[:0], t.jumpMisses[:0]
+	t.stubs, t.unlinked, t.resumes, t.jumpMisses = t.stubs[:0], t.unlinked[:0], t.resumes[:0], t.jumpMisses[:0]
+	t.rare = t.n.rare
 	return t.code()
 }
 
@@ -183,9 +194,12 @@ func (t *translator) code() bool {
 	if known == 0 {
 		return false
 	}
-	t.outOfLine()
+	t.edges()
+	back := t.aside()
+	t.leaving()
 	a.here(enter)
 	t.notEntered()
+	t.ahead(back)
 	return a.ok
 }
 
@@ -222,25 +236,51 @@ func (t *translator) resume(i int, o *op) {
 	t.held = 0
 }
 
-// outOfLine writes what the block branches to.
-func (t *translator) outOfLine() {
+// edges writes what taken branches of the block lead to.
+func (t *translator) edges() {
+	for _, s := range t.stubs {
+		if s.edge {
+			t.asm.here(s.site)
+			t.flags, t.cached, t.vectors = s.flags, s.cached, s.vectors
+			t.edge(s.op, s.site)
+		}
+	}
+}
+
+// aside goes on writing where code is that rarely runs, so that what often does
+// lies close together: it is much, and a host reads it all. ahead goes back.
+func (t *translator) aside() (back int) {
+	back = t.asm.pos
+	if back > rareCode {
+		t.asm.ok = false
+	}
+	t.asm.pos = t.rare
+	return back
+}
+
+func (t *translator) ahead(back int) { t.rare, t.asm.pos = t.asm.pos, back }
+
+// leaving writes what the block branches to where it does what is unusual.
+func (t *translator) leaving() {
 	a := &t.asm
 	for _, s := range t.jumpMisses {
 		t.jumpMiss(s)
 	}
 	for _, s := range t.stubs {
-		a.here(s.site)
-		t.flags, t.cached, t.vectors = s.flags, s.cached, s.vectors
 		if s.edge {
-			t.edge(s.op, s.site)
 			continue
 		}
+		a.here(s.site)
+		t.flags, t.cached, t.vectors = s.flags, s.cached, s.vectors
 		if s.miss.start != 0 {
 			t.missed(&s)
 			continue
 		}
 		t.toWord()
 		t.exit(s.op, t.n.offBail)
+	}
+	for _, u := range t.unlinked {
+		t.findTarget(u)
 	}
 	// After what the executor did in an op's place.
 	for _, s := range t.resumes {
@@ -266,27 +306,41 @@ func (t *translator) edge(i, site int) {
 	e := edge{site: int32(site), start: int32(a.pos), word: t.flags.word, lazyFlags: t.flags.lazyFlags, cached: t.cached, vectors: t.vectors}
 	t.toWord()
 	t.writeBack()
+	u := unlinked{op: i, cached: t.cached}
 	if o.sel == genSame {
 		a.aluImm(aluSUB, 8, inReg(hLeft), int64(o.n))
 		jump := a.jcc(9)
 		a.here(jump)
+		u.site = a.jmp()
 		e.jump = int32(jump)
 		t.n.edges[k] = e
-		a.aluImm(aluADD, 8, inReg(hLeft), int64(o.n))
-		t.exit(i, t.n.offTaken)
+		t.unlinked = append(t.unlinked, u)
 		return
 	}
-	link := t.n.linkOf(k)
+	u.link = t.n.linkOf(k)
 	a.load(4, hA, inCPU(offGens+4*uintptr(o.sel)))
-	a.alu(aluCMP, 4, hA, inCode(link))
-	stale := a.jcc(5)
+	a.alu(aluCMP, 4, hA, inCode(u.link))
+	u.site = a.jcc(5)
 	a.aluImm(aluSUB, 8, inReg(hLeft), int64(o.n))
-	a.insn(0xff, 4, 4, inCode(link+8))
-	a.here(stale)
-	a.lea(hA, inCode(link))
+	a.insn(0xff, 4, 4, inCode(u.link+8))
+	t.unlinked = append(t.unlinked, u)
+}
+
+// findTarget leaves for what an edge leads to.
+func (t *translator) findTarget(u unlinked) {
+	a := &t.asm
+	o := &t.ops[u.op]
+	t.cached = u.cached
+	a.here(u.site)
+	if u.link == 0 {
+		a.aluImm(aluADD, 8, inReg(hLeft), int64(o.n))
+		t.exit(u.op, t.n.offTaken)
+		return
+	}
+	a.lea(hA, inCode(u.link))
 	a.store(8, hA, inCPU(offSpill))
 	a.movImm(hA, t.page+uint64(o.imm>>32))
-	t.exit(i, t.n.offLink[t.set])
+	t.exit(u.op, t.n.offLink[t.set])
 }
 
 // branch takes op i's edge if cc holds.
