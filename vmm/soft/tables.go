@@ -109,27 +109,16 @@ func (p *processors) forgetTable(i uint32) {
 // processors. Code that runs looks its own up again.
 func (p *processors) forgetRange(va uint64, shift uint8) {
 	for _, c := range p.cpus {
-		if shift == pageShift {
-			for s := range c.tlbs {
-				if i := va >> pageShift & (tlbSize - 1); c.tlbs[s].meta[i].vtag == va {
-					c.tlbs[s].drop(uint16(i))
-				}
-			}
+		for s := range c.tlbs {
+			c.tlbs[s].dropRange(va, shift)
+		}
+		switch shift {
+		case pageShift:
 			c.forgetPage(va)
-		} else {
-			for s := range c.tlbs {
-				t := &c.tlbs[s]
-				for _, i := range t.filled {
-					if t.meta[i].vtag>>shift == va>>shift {
-						t.drop(i)
-					}
-				}
-			}
-			if shift == 21 {
-				c.forgetLarge(va)
-			} else {
-				c.newGen(genLower + int(va>>63))
-			}
+		case 21:
+			c.forgetLarge(va)
+		default:
+			c.newGen(genLower + int(va>>63))
 		}
 		c.attn = true
 	}

@@ -57,6 +57,24 @@ func (s *tlbSet) drop(i uint16) {
 	s.meta[i].vtag = noTag
 }
 
+// dropRange drops what translates the 1<<shift bytes at va, a multiple of that.
+func (s *tlbSet) dropRange(va uint64, shift uint8) {
+	if n := uint64(1) << (shift - pageShift); n < tlbSize {
+		first := va >> pageShift & (tlbSize - 1)
+		for i := first; i < first+n; i++ {
+			if s.meta[i].vtag>>shift == va>>shift {
+				s.drop(uint16(i))
+			}
+		}
+		return
+	}
+	for _, i := range s.filled {
+		if s.meta[i].vtag>>shift == va>>shift {
+			s.drop(i)
+		}
+	}
+}
+
 func (s *tlbSet) reset() {
 	for i := range s.fast {
 		s.drop(uint16(i))
