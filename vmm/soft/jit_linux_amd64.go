@@ -47,6 +47,7 @@ type compiler struct {
 	mergePoints map[uint32]mergePoint // by header
 	across      []int32               // by op whose branch leads to another page: its link
 	misses      []int32               // by op that leads a group: the jump to offMissed, until there is a clone
+	huge        int                   // so many bytes from the start are in huge pages
 	dirty       bool                  // code was written since it last ran
 	follow      uint32                // op whose branch left code unlinked, or 0
 
@@ -71,10 +72,10 @@ func newCompiler(b *blockCache) (*compiler, error) {
 		return nil, fmt.Errorf("memory for code: %w", err)
 	}
 	n := &compiler{cache: b, edges: map[uint32]edge{}, mergePoints: map[uint32]mergePoint{}, across: reserve[int32](maxOps), misses: reserve[int32](maxOps)}
-	if n.write, err = unix.Mmap(fd, 0, codeSize+linkSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
+	if n.write, err = mapCode(fd, codeSize+linkSize, unix.PROT_READ|unix.PROT_WRITE); err != nil {
 		return nil, fmt.Errorf("memory for code: %w", err)
 	}
-	if n.exec, err = unix.Mmap(fd, 0, codeSize+linkSize, unix.PROT_READ|unix.PROT_EXEC, unix.MAP_SHARED); err == nil {
+	if n.exec, err = mapCode(fd, codeSize+linkSize, unix.PROT_READ|unix.PROT_EXEC); err == nil {
 		err = unix.Mprotect(n.exec[codeSize:], unix.PROT_READ|unix.PROT_WRITE)
 	}
 	if err != nil {
@@ -91,10 +92,10 @@ func (n *compiler) close() error {
 	n.across, n.misses = nil, nil
 	var err error
 	if n.write != nil {
-		err = unix.Munmap(n.write)
+		err = unmapCode(n.write)
 	}
 	if n.exec != nil {
-		err = errors.Join(err, unix.Munmap(n.exec))
+		err = errors.Join(err, unmapCode(n.exec))
 	}
 	n.write, n.exec = nil, nil
 	return err
@@ -245,6 +246,17 @@ func (n *compiler) link(k, header uint32) {
 	} else if site := n.across[k]; site != 0 {
 		binary.LittleEndian.PutUint32(n.write[site:], n.cache.ops[k].gen)
 		binary.LittleEndian.PutUint64(n.write[site+8:], uint64(addrOf(n.exec))+uint64(at))
+	}
+}
+
+// settle has the host keep code that is complete in huge pages, if it can: there
+// are so many pages of it otherwise that the host's TLB misses most of them. It
+// is for between Runs, since it takes a millisecond for each.
+func (n *compiler) settle() {
+	for ; n.huge+hugePage <= n.pos; n.huge += hugePage {
+		if err := unix.Madvise(n.exec[n.huge:][:hugePage], unix.MADV_COLLAPSE); err != nil {
+			n.huge = rareCode // nor will it later
+		}
 	}
 }
 

@@ -114,12 +114,11 @@ func TestCompiledRevocable(t *testing.T) {
 	}
 }
 
-// fill fills the code cache and runs what is at testCode for another 1000 turns,
+// fill runs what is at testCode for another 1000 turns when the code cache is full,
 // after which rbx has counted 2000.
 func (m *testMachine) fill() {
 	m.t.Helper()
 	n := m.p.cache.native
-	n.pos = rareCode - 1
 	m.put(testCode+0x100, 0xeb, 0x00, 0x81, 0xc1, 0xe8, 0x03, 0, 0, 0xe9, 0xf3, 0xfe, 0xff, 0xff) // jmp; add ecx, 1000; jmp testCode
 	m.c.rip = testCode + 0x100
 	m.run()
@@ -131,8 +130,41 @@ func (m *testMachine) fill() {
 	}
 }
 
-// TestCompilerFlush fills the code cache.
+// TestCompilerFlush fills either part of the code cache.
 func TestCompilerFlush(t *testing.T) {
+	for _, full := range []func(n *compiler){
+		func(n *compiler) { n.pos = rareCode - 1 },
+		func(n *compiler) { n.rare = codeSize - 1 },
+	} {
+		m := counting(t)
+		full(m.p.cache.native)
+		m.fill()
+	}
+}
+
+// TestCodeInHugePages has the host keep code that ran in a huge page, and runs it
+// again.
+func TestCodeInHugePages(t *testing.T) {
+	m := counting(t)
+	n := m.p.cache.native
+	n.pos = hugePage
+	n.settle()
+	switch n.huge {
+	case hugePage:
+	case rareCode:
+		t.Skip("the host makes no huge pages of memory with code")
+	default:
+		t.Errorf("%d bytes of code are in huge pages, want %d", n.huge, hugePage)
+	}
+	m.c.r[rCX] += 1000
+	m.run()
+	if m.c.r[rBX] != 2000 {
+		t.Errorf("rbx = %d after the code moved midway, want 2000", m.c.r[rBX])
+	}
+}
+
+// counting is midway in a loop that has rbx count to 1000.
+func counting(t *testing.T) *testMachine {
 	m := newCompiled(t)
 	m.stubs()
 	m.put(testCode, 0x83, 0xc3, 0x01, 0x83, 0xe9, 0x01, 0x75, 0xf8, 0xf4) // add ebx, 1; sub ecx, 1; jne; hlt
@@ -140,7 +172,7 @@ func TestCompilerFlush(t *testing.T) {
 	if _, err := m.p.Run(t.Context(), 999); err != nil {
 		t.Fatal(err)
 	}
-	m.fill()
+	return m
 }
 
 // TestCompilerFlushJumps fills the code cache when compiled code has jumped.
@@ -156,6 +188,7 @@ func TestCompilerFlushJumps(t *testing.T) {
 	if m.filledLandings() == 0 {
 		t.Error("compiled code jumped nowhere")
 	}
+	m.p.cache.native.pos = rareCode - 1
 	m.fill()
 	m.p.cache.lastGen = noGen - 1
 	m.p.running = true

@@ -16,6 +16,7 @@ func newCompiler(*blockCache) (*compiler, error) {
 
 func (*compiler) forget()              {}
 func (*compiler) unfollow()            {}
+func (*compiler) settle()              {}
 func (*compiler) close() error         { return nil }
 func (*compiler) stats() compilerStats { return compilerStats{} }
 

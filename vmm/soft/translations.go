@@ -95,6 +95,9 @@ func (t *Translations) leave(p *processors) error {
 func (p *processors) takeCache() {
 	p.cache = p.translations.take(p)
 	p.running = true
+	if n := p.cache.native; n != nil {
+		n.settle()
+	}
 	if p.cache.user != p {
 		p.cache.user = p
 		if n := p.cache.native; n != nil {
