@@ -44,11 +44,7 @@ var heard = consoles.Table{Provoked: map[string][]string{
 	},
 	"document/hotplug.star/test_into_a_busy_guest": {`Error found in NVDIMM nmem\d flags: not_armed`, `region\d read-only, marking pmem\d read-only`},
 
-	// CPUs of all nodes are cores of one package, which Linux wonders at.
-
 	"document/persistence.star/test_unarmed_makes_the_guest_read_only": unarmed,
-}, Tolerated: map[string]*regexp.Regexp{
-	"explore/operations.star/test_xfs": regexp.MustCompile(`DAX enabled. Warning: EXPERIMENTAL`),
 }}
 
 var unarmed = []string{
@@ -58,7 +54,7 @@ var unarmed = []string{
 
 // own are the folders that have a test of their own: together they come close
 // to go test's limit of ten minutes on a busy machine.
-var own = []string{"faults", "firmware", "machine", "suites"}
+var own = []string{"explore", "faults", "firmware", "machine", "suites"}
 
 // scenarios are the files here and below but for own.
 func scenarios(t *testing.T) (paths []string) {
