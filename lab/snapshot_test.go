@@ -200,7 +200,7 @@ func TestSnapshotRefuses(t *testing.T) {
 // when the experiment is over.
 func TestForksAreNotLost(t *testing.T) {
 	forks := func(n int) {
-		x := vmExperiment(t)
+		x := bootExperiment(t)
 		v, _ := labelledVM(t, x)
 		mustBoot(t, v)
 		s, err := v.Snapshot()
