@@ -431,6 +431,10 @@ func (c *chaos) damagedState() string {
 	}
 	what := c.damage(files[c.random.IntN(len(files))])
 	c.sound()
+	// If the run had no use for it, it is there still; or it was a hole that is
+	// other now.
+	c.nvlab(chaosRun{args: []string{"cache", "verify"}}).want(c.t, 0, 3)
+	c.wholeStates()
 	return what
 }
 
