@@ -24,7 +24,7 @@ type op struct {
 
 	flushed  Flushed
 	accepted bool  // Hints: it reached the memory controller
-	hinted   uint8 // Hints: by which CPU's store to a flush hint, plus 1
+	hinted   uint8 // Hints: by which CPUs' stores to a flush hint, a bit for each of at most 8
 	full     bool  // it stores all 8 bytes of its chunk
 }
 

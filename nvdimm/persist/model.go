@@ -349,7 +349,7 @@ func (m *Model) Fence(e *observe.Fence) {
 			}
 			for _, d := range c.hinted {
 				for l := range d.accepted {
-					l.commit(func(o *op) bool { return o.hinted == c.vcpu+1 })
+					l.commit(func(o *op) bool { return o.hinted&(1<<c.vcpu) != 0 })
 				}
 			}
 			c.hinted = c.hinted[:0]
@@ -493,8 +493,8 @@ func (m *Model) Hint(d *Medium) {
 	}
 	for l := range d.accepted {
 		for i := range l.ops {
-			if o := &l.ops[i]; o.accepted && o.hinted == 0 {
-				o.hinted = c.vcpu + 1
+			if o := &l.ops[i]; o.accepted {
+				o.hinted |= 1 << c.vcpu
 			}
 		}
 	}
