@@ -482,7 +482,7 @@ func (c *cpu) endWhole(next *event) {
 // one (R16). An engine tells of the
 // access to uncached memory that it is right before it.
 func (m *Model) Hint(d *Medium) {
-	m.follow()
+	m.endWhole(nil) // of other CPUs, which say no more of it
 	c := m.cpu(&m.latest)
 	if c.strong {
 		c.completeCLFLUSH() // R2: it is a store

@@ -431,6 +431,8 @@ func TestOnceApart(t *testing.T) {
 	}{
 		// Both CPUs asked for it, and the second fenced: the model knew of the first only.
 		{"1:movnti4 a; 1:hint a; 2:hint a; 2:mfence", px86.Rules{Platform: px86.Hints, Vector: 8, CLFLUSH: px86.Intel, PostedHint: true}},
+		// The store was over, though nothing followed it on its CPU.
+		{"uc1 a+7; 1:hint a; 1:mfence", px86.Rules{Platform: px86.Hints, Vector: 8, CLFLUSH: px86.Intel, PostedHint: true}},
 	} {
 		p, err := px86.Parse(c.program)
 		if err != nil {
