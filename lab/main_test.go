@@ -50,8 +50,13 @@ var reuseShared = sync.OnceValues(func() (*Lab, error) {
 		return nil, err
 	}
 	removeAtEnd = append(removeAtEnd, dir)
-	return &Lab{opts: l.opts, engine: l.engine, memory: l.memory, translations: l.translations, states: states.Open(dir, 0)}, nil
+	return l.withStates(dir), nil
 })
+
+// withStates is a Lab like another, that keeps states in a folder.
+func (l *Lab) withStates(dir string) *Lab {
+	return &Lab{opts: l.opts, engine: l.engine, memory: l.memory, translations: l.translations, states: states.Open(dir, 0)}
+}
 
 // selfShared is like shared, and this test program is pid 1 of its guests,
 // where its tests can run.

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"nvlab/internal/states"
 	"nvlab/nvdimm/persist"
 )
 
@@ -26,7 +25,7 @@ func reusing(t testing.TB) *Lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Lab{opts: l.opts, engine: l.engine, memory: l.memory, states: states.Open(t.TempDir(), 0)}
+	return l.withStates(t.TempDir())
 }
 
 // kept are the files of a Lab's states.

@@ -2,7 +2,6 @@ package nvstar
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"go.starlark.net/starlark"
@@ -64,31 +63,14 @@ func telling(c *call, h handle) func(error) {
 // calledText bounds a call's text, in bytes.
 const calledText = 200
 
-// written is the call as it might have been written, without what is as if it
-// had not been.
+// written is the call as it might have been written, in brief.
 func (c *call) written() string {
-	var args []string
-	for i, p := range c.sig.params {
-		v := c.values[i]
-		if v == nil || p.fallback != nil && sameValue(v, p.fallback) {
-			continue
+	return shorten(c.write(c.name, func(i int, v starlark.Value) string {
+		if i < c.sig.places && c.rest == nil {
+			return brief(v)
 		}
-		text := brief(v)
-		if i >= c.sig.places || c.rest != nil {
-			text = p.name + " = " + text
-		}
-		args = append(args, text)
-	}
-	var rest []string
-	for _, v := range c.rest {
-		rest = append(rest, brief(v))
-	}
-	return shorten(fmt.Sprintf("%s(%s)", c.name, strings.Join(append(rest, args...), ", ")), calledText)
-}
-
-func sameValue(a, b starlark.Value) bool {
-	same, err := starlark.Equal(a, b)
-	return err == nil && same
+		return c.sig.params[i].name + " = " + brief(v)
+	}), calledText)
 }
 
 // callSite is where the scenario makes the call that is under way.

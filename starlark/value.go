@@ -23,23 +23,33 @@ func (m made) Hash() (uint32, error) { return hashText(string(m)), nil }
 // paste writes the call as a scenario would, without arguments that have their
 // default: how a handle prints.
 func (c *call) paste(name string) made {
-	var args []string
-	for i, v := range c.values {
-		p := c.sig.params[i]
-		if p.fallback != nil {
-			if same, err := starlark.Equal(v, p.fallback); err == nil && same {
-				continue
-			}
-		}
-		text := v.String()
+	return made(c.write(name, func(i int, v starlark.Value) string {
+		p, text := c.sig.params[i], v.String()
 		if n, ok := v.(starlark.Int); ok && strings.Contains(sizeParams, " "+p.name+" ") {
 			if bytes, ok := n.Uint64(); ok && bytes >= 1<<10 {
 				text = `"` + FormatSize(bytes) + `"`
 			}
 		}
-		args = append(args, p.name+" = "+text)
+		return p.name + " = " + text
+	}))
+}
+
+// write writes the call of a name, with show for each argument, by the number of
+// its parameter, that differs from the default.
+func (c *call) write(name string, show func(i int, v starlark.Value) string) string {
+	var args []string
+	for _, v := range c.rest {
+		args = append(args, brief(v))
 	}
-	return made(name + "(" + strings.Join(args, ", ") + ")")
+	for i, v := range c.values {
+		if d := c.sig.params[i].fallback; d != nil {
+			if same, err := starlark.Equal(v, d); err == nil && same {
+				continue
+			}
+		}
+		args = append(args, show(i, v))
+	}
+	return name + "(" + strings.Join(args, ", ") + ")"
 }
 
 // sizeParams are the parameters that are sizes.

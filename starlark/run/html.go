@@ -126,9 +126,6 @@ func (f *fileRun) html(r *runner, left *int) htmlFile {
 	}
 	for _, item := range f.items {
 		for _, n := range item.report.ended() {
-			if n.outcome == nil {
-				continue
-			}
 			t := htmlTest{Name: n.name, Status: n.outcome.Status.String(), Seconds: n.outcome.Elapsed.Seconds(), Reason: n.outcome.Reason,
 				Log: strings.Join(n.logs, ""), Text: n.text}
 			t.Machines = machinesOf(n, left)

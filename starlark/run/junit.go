@@ -22,9 +22,7 @@ func (f *fileRun) suite(engine string, seed uint64) junit.Testsuite {
 	}
 	for _, item := range f.items {
 		for _, n := range item.report.ended() {
-			if n.outcome != nil {
-				s.AddTestcase(n.testcase(f.path))
-			}
+			s.AddTestcase(n.testcase(f.path))
 		}
 	}
 	return s

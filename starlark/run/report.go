@@ -194,11 +194,11 @@ func (r *testReport) finish(n *node, o *nvstar.Outcome, text string) {
 	}
 }
 
-// ended is what there is to tell when the run is over.
+// ended is what there is to tell when the run is over: of tests with an outcome.
 func (r *testReport) ended() []*node {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Clone(r.order)
+	return slices.DeleteFunc(slices.Clone(r.order), func(n *node) bool { return n.outcome == nil })
 }
 
 // summary writes a test that failed, with its subtests that failed. A subtest
