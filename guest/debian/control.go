@@ -151,29 +151,18 @@ func parseIndex(r io.Reader, each func(Package)) error {
 		p, depends, some = Package{}, "", false
 		return nil
 	}
-	s := bufio.NewScanner(r)
-	s.Buffer(make([]byte, 1<<16), maxStanzaLine)
 	var last *string // that the next line may continue
-	for s.Scan() {
-		line := s.Bytes()
-		if len(bytes.TrimSpace(line)) == 0 {
-			if err := flush(); err != nil {
-				return err
-			}
-			last = nil
-			continue
-		}
-		if line[0] == ' ' || line[0] == '\t' {
+	end := func() error {
+		last = nil
+		return flush()
+	}
+	field := func(name, value []byte) error {
+		if name == nil {
 			if last != nil {
-				*last += " " + string(bytes.TrimSpace(line))
+				*last += " " + string(value)
 			}
-			continue
+			return nil
 		}
-		name, value, ok := bytes.Cut(line, []byte(":"))
-		if !ok {
-			return fmt.Errorf("package index: line %.80q is no field", line)
-		}
-		value = bytes.TrimSpace(value)
 		some, last = true, nil
 		text := func(to *string) { *to, last = string(value), to }
 		switch string(name) {
@@ -200,14 +189,42 @@ func parseIndex(r io.Reader, each func(Package)) error {
 			}
 			p.Size = n
 		}
+		return nil
+	}
+	return readStanzas(r, "package index: ", field, end)
+}
+
+// readStanzas reads the stanzas of a list of packages, Debian Policy 5.1: field
+// gets each field, and without a name each line that continues the one before;
+// end follows a stanza, and may follow none. What begins messages.
+func readStanzas(r io.Reader, what string, field func(name, value []byte) error, end func() error) error {
+	s := bufio.NewScanner(r)
+	s.Buffer(make([]byte, 1<<16), maxStanzaLine)
+	for s.Scan() {
+		line := s.Bytes()
+		text := bytes.TrimSpace(line)
+		var err error
+		switch name, value, ok := bytes.Cut(line, []byte(":")); {
+		case len(text) == 0:
+			err = end()
+		case line[0] == ' ' || line[0] == '\t':
+			err = field(nil, text)
+		case !ok:
+			err = fmt.Errorf("%sline %.80q is no field", what, line)
+		default:
+			err = field(name, bytes.TrimSpace(value))
+		}
+		if err != nil {
+			return err
+		}
 	}
 	if err := s.Err(); err != nil {
 		if errors.Is(err, bufio.ErrTooLong) {
 			err = fmt.Errorf("a line of more than %d bytes", maxStanzaLine)
 		}
-		return fmt.Errorf("package index: %w", err)
+		return fmt.Errorf("%s%w", what, err)
 	}
-	return flush()
+	return end()
 }
 
 // check refuses what could do harm where it is used.

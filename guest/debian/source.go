@@ -6,7 +6,6 @@ import (
 	"compress/bzip2"
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -64,13 +63,13 @@ func (a *Archive) Source(ctx context.Context, name string) (Package, error) {
 
 // parseSources reads the stanzas of one name in a list of source packages
 // (Debian Policy 5.6.24; Debian's wiki, DebianRepository/Format).
-func parseSources(r io.Reader, name string, each func(Package)) error {
+func parseSources(r io.Reader, want string, each func(Package)) error {
 	var p Package
 	var dir, field string
 	var files [][]string // digest, size and name
 	flush := func() error {
 		defer func() { p, dir, files = Package{}, "", nil }()
-		if p.Name != name {
+		if p.Name != want {
 			return nil
 		}
 		p.Arch = archSource
@@ -90,41 +89,24 @@ func parseSources(r io.Reader, name string, each func(Package)) error {
 		each(p)
 		return nil
 	}
-	s := bufio.NewScanner(r)
-	s.Buffer(make([]byte, 1<<16), maxStanzaLine)
-	for s.Scan() {
-		line := s.Bytes()
-		if len(bytes.TrimSpace(line)) == 0 {
-			if err := flush(); err != nil {
-				return err
-			}
-			continue
-		}
-		if line[0] == ' ' || line[0] == '\t' {
-			if f := strings.Fields(string(line)); field == "Checksums-Sha256" && p.Name == name && len(f) == 3 {
+	return readStanzas(r, "", func(name, value []byte) error {
+		if name == nil {
+			if f := strings.Fields(string(value)); field == "Checksums-Sha256" && p.Name == want && len(f) == 3 {
 				files = append(files, f)
 			}
-			continue
+			return nil
 		}
-		key, value, _ := bytes.Cut(line, []byte(":"))
-		field = string(key)
-		text := string(bytes.TrimSpace(value))
+		field = string(name)
 		switch field {
 		case "Package":
-			p.Name = text
+			p.Name = string(value)
 		case "Version":
-			p.Version = text
+			p.Version = string(value)
 		case "Directory":
-			dir = text
+			dir = string(value)
 		}
-	}
-	if err := s.Err(); err != nil {
-		if errors.Is(err, bufio.ErrTooLong) {
-			err = fmt.Errorf("a line of more than %d bytes", maxStanzaLine)
-		}
-		return err
-	}
-	return flush()
+		return nil
+	}, flush)
 }
 
 // upstream is the file that has upstream's source: NAME_VERSION.orig.tar.*, or
