@@ -244,33 +244,41 @@ func (c *chaos) left(dir string, patterns ...string) (list []string) {
 	return list
 }
 
-// A hostile command, and whether the guest's kernel survives it.
+// A hostile command, and what it leaves of the guest.
 type hostile struct {
 	command string
-	panics  bool
+	leaves  leaving
 }
 
+type leaving int
+
+const (
+	sound    leaving = iota
+	crippled         // without programs, /proc, or itself: no later command surely does what it says
+	panicked
+)
+
 var hostileCommands = []hostile{
-	{"echo 'Oops: 0002 [#1] SMP' > /dev/kmsg", false},
-	{"echo 'Kernel panic - not syncing: x' > /dev/console", false},
-	{"for s in HUP INT QUIT ABRT SEGV PIPE; do kill -$s 1; done", false},
-	{"echo 0 > /proc/sys/kernel/printk", false},
-	{"for i in 1 2 3; do echo t > /proc/sysrq-trigger; done", false},
-	{"head -c 50000 /dev/urandom > /dev/ttyS0", false},
-	{"yes hostile | head -c 3000000", false},
-	{"for i in $(seq 100); do sleep 1000 & done", false},
-	{"tail /dev/zero", false},
-	{"kill -9 -1", false},
-	{"umount -l /proc", false},
-	{"rm -rf /usr /etc /tmp", false},
-	{"mkdir -p /a; mount -t tmpfs -o size=4M none /a && dd if=/dev/zero of=/a/x", false},
-	{"echo 3 > /proc/sys/vm/drop_caches; echo 1 > /proc/sys/vm/compact_memory", false},
-	{"dd if=/dev/urandom of=/dev/mem bs=16 count=4", false},
-	{"for f in /sys/devices/system/cpu/cpu[1-9]/online; do echo 0 > $f; echo 1 > $f; done", false},
-	{"reboot -f; sleep 60", false},
-	{"echo c > /proc/sysrq-trigger", true},
-	{"echo 0 > /proc/sys/kernel/printk; echo c > /proc/sysrq-trigger", true},
-	{"echo 0 > /proc/sys/kernel/printk; echo 1 > /proc/sys/vm/panic_on_oom; tail /dev/zero", true},
+	{"echo 'Oops: 0002 [#1] SMP' > /dev/kmsg", sound},
+	{"echo 'Kernel panic - not syncing: x' > /dev/console", sound},
+	{"for s in HUP INT QUIT ABRT SEGV PIPE; do kill -$s 1; done", sound},
+	{"echo 0 > /proc/sys/kernel/printk", sound},
+	{"for i in 1 2 3; do echo t > /proc/sysrq-trigger; done", sound},
+	{"head -c 50000 /dev/urandom > /dev/ttyS0", sound},
+	{"yes hostile | head -c 3000000", sound},
+	{"for i in $(seq 100); do sleep 1000 & done", sound},
+	{"tail /dev/zero", sound},
+	{"kill -9 -1", sound},
+	{"umount -l /proc", crippled},
+	{"rm -rf /usr /etc /tmp", crippled},
+	{"mkdir -p /a; mount -t tmpfs -o size=4M none /a && dd if=/dev/zero of=/a/x", sound},
+	{"echo 3 > /proc/sys/vm/drop_caches; echo 1 > /proc/sys/vm/compact_memory", sound},
+	{"dd if=/dev/urandom of=/dev/mem bs=16 count=4", sound},
+	{"for f in /sys/devices/system/cpu/cpu[1-9]/online; do echo 0 > $f; echo 1 > $f; done", sound},
+	{"reboot -f; sleep 60", crippled},
+	{"echo c > /proc/sysrq-trigger", panicked},
+	{"echo 0 > /proc/sys/kernel/printk; echo c > /proc/sysrq-trigger", panicked},
+	{"echo 0 > /proc/sys/kernel/printk; echo 1 > /proc/sys/vm/panic_on_oom; tail /dev/zero", panicked},
 }
 
 // scenario writes one whose guest runs commands, after it stored the mark that
@@ -300,8 +308,13 @@ func (c *chaos) scenario(commands []hostile, backend string) string {
 func (c *chaos) some(n int) (list []hostile) {
 	for range n {
 		h := hostileCommands[c.random.IntN(len(hostileCommands))]
+		for _, before := range list {
+			if h.leaves == panicked && before.leaves == crippled {
+				return list // the guest may have lost what the panic needs
+			}
+		}
 		list = append(list, h)
-		if h.panics {
+		if h.leaves == panicked {
 			break
 		}
 	}
@@ -319,7 +332,7 @@ func names(list []hostile) string {
 func (c *chaos) hostileGuest() string {
 	commands := c.some(1 + c.random.IntN(3))
 	run := c.nvlab(chaosRun{args: []string{"run", "--artifacts", c.work + "/artifacts", c.scenario(commands, "pmem0.img")}})
-	if commands[len(commands)-1].panics {
+	if commands[len(commands)-1].leaves == panicked {
 		run.want(c.t, 1)
 		if !strings.Contains(run.output.String(), "kernel panicked: Kernel panic - not syncing: ") {
 			c.t.Errorf("a panic by %q is not told:\n%s", names(commands), run.output.Bytes())
@@ -372,7 +385,7 @@ func (c *chaos) sound() {
 // lacks is never the test's failure.
 func (c *chaos) fullDisk() string {
 	const written = 4 << 10 // KiB, behind the mark
-	write := hostile{fmt.Sprintf("dd if=/dev/zero of=/dev/pmem0 bs=64k seek=1 count=%d oflag=direct", written/64), false}
+	write := hostile{fmt.Sprintf("dd if=/dev/zero of=/dev/pmem0 bs=64k seek=1 count=%d oflag=direct", written/64), sound}
 	run := chaosRun{args: []string{"run", "--artifacts", c.work + "/artifacts", c.scenario([]hostile{write}, "pmem0.img")}}
 	size := 4 + c.random.IntN(10<<10)
 	what, want := fmt.Sprintf("files of at most %d KiB", size), 3
@@ -406,7 +419,7 @@ func (c *chaos) shrinkingBackend() string {
 	}
 	after, size := time.Duration(c.random.IntN(3000))*time.Millisecond, c.random.Int64N(16<<20)
 	run := c.nvlab(chaosRun{
-		args: []string{"run", "--artifacts", c.work + "/artifacts", "--allow-path", c.work, c.scenario([]hostile{{"cat /dev/pmem0 | md5sum", false}}, backend)},
+		args: []string{"run", "--artifacts", c.work + "/artifacts", "--allow-path", c.work, c.scenario([]hostile{{"cat /dev/pmem0 | md5sum", sound}}, backend)},
 		during: func(*os.Process) {
 			time.Sleep(after)
 			os.Truncate(backend, size)
