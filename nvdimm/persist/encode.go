@@ -8,7 +8,7 @@ import (
 )
 
 // stateMagic begins a ModelState as bytes.
-const stateMagic = "nvlab model 2\n"
+const stateMagic = "nvlab model 3\n"
 
 // MarshalBinary gives the state as bytes: equal ones for equal states.
 func (s *ModelState) MarshalBinary() ([]byte, error) {
@@ -150,7 +150,7 @@ func codeMedium(c *coder, s *mediumState) {
 }
 
 func codeOp(c *coder, o *op) {
-	for _, v := range []*uint64{&o.id, &o.value, &o.group, &o.pc, &o.cr3} {
+	for _, v := range []*uint64{&o.id, &o.value, &o.group, &o.pc, &o.cr3, &o.since} {
 		unsigned(c, v)
 	}
 	for _, v := range []*uint8{&o.chunk, &o.mask, &o.under, &o.vcpu, &o.hinted} {

@@ -26,6 +26,8 @@ type op struct {
 	accepted bool  // Hints: it reached the memory controller
 	hinted   uint8 // Hints: by which CPUs' stores to a flush hint, a bit for each of at most 8
 	full     bool  // it stores all 8 bytes of its chunk
+
+	since uint64 // the latest of under came after all stores with smaller ids, but for those that waited in a buffer
 }
 
 // Flushed says what flush of its line came after a store.
@@ -86,6 +88,7 @@ func (o *op) set(e *observe.Store, id uint64, process uint32) {
 	o.vcpu = e.VCPU
 	o.process = process
 	o.flushed, o.accepted, o.hinted, o.full = NotFlushed, false, 0, e.Size == 8
+	o.since = 0
 }
 
 // apply stores e into a line.
@@ -222,6 +225,7 @@ func (l *line) commit(take func(*op) bool) {
 					l.medium.Raced++ // between two of them is given up
 				}
 				k.under |= k.mask & o.mask
+				k.since = max(k.since, l.began(i))
 			}
 		}
 		if o.kind&observe.NonTemporal != 0 && l.raced(&o) {
@@ -234,6 +238,12 @@ func (l *line) commit(take func(*op) bool) {
 	if len(kept) == 0 && !l.half {
 		l.medium.drop(l)
 	}
+}
+
+// began is the id of the first op of the instruction that op i is of, among those of the line.
+func (l *line) began(i int) uint64 {
+	group := l.ops[i].group
+	return l.ops[slices.IndexFunc(l.ops, func(o op) bool { return o.group == group })].id
 }
 
 // contended says that one of some ops is another CPU's to bytes of o.

@@ -276,7 +276,7 @@ func (l *line) reach(take func(*op) bool) {
 					l.medium.Raced++
 				}
 				o.accepted, any = true, true
-				o.mask, o.under = o.mask&^o.under, 0
+				o.mask, o.under, o.since = o.mask&^o.under, 0, 0
 			}
 		}
 		if any {

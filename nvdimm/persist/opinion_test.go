@@ -433,6 +433,9 @@ func TestOnceApart(t *testing.T) {
 		{"1:movnti4 a; 1:hint a; 2:hint a; 2:mfence", px86.Rules{Platform: px86.Hints, Vector: 8, CLFLUSH: px86.Intel, PostedHint: true}},
 		// The store was over, though nothing followed it on its CPU.
 		{"uc1 a+7; 1:hint a; 1:mfence", px86.Rules{Platform: px86.Hints, Vector: 8, CLFLUSH: px86.Intel, PostedHint: true}},
+		// The non-temporal store came after the third, and the second over it, though that was visible before the third.
+		{"movnti8 a+56; 1:mov1 a+60; 1:uc4 a+54; 1:cpuid", px86.Rules{Vector: 16, CLFLUSH: px86.Intel, PostedHint: true}},
+		{"movnti8 a+16; 1:mov1 a+18; 1:movnti4 a+14; 1:cpuid", px86.Rules{Vector: 8, CLFLUSH: px86.AMD, PostedHint: true}},
 	} {
 		p, err := px86.Parse(c.program)
 		if err != nil {

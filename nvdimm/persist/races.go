@@ -1,5 +1,7 @@
 package persist
 
+import "nvlab/vmm/observe"
+
 // races says that stores of several CPUs to the same bytes may become visible
 // in another order than they did: then what the line holds depends on more
 // than which of its ops survive.
@@ -32,6 +34,7 @@ type interleaving struct {
 	done  opSet // by the units' first ops
 	early opSet // of these, those that came before the durable stores of other CPUs
 	bytes [LineSize]byte
+	since uint64 // units with smaller ids that wait in no buffer are not visible after it: see op.since
 }
 
 // interleave lists what the line may hold, if its ops may become visible in
@@ -72,7 +75,7 @@ func (l *line) interleave(units []unit, most int) (list []content, whole bool) {
 // at itself if it may not.
 func (l *line) next(units []unit, i int, at interleaving) (late, early interleaving, ok bool) {
 	u := &units[i]
-	if at.done.has(u.first) {
+	if o := &l.ops[u.first]; at.done.has(u.first) || o.kind&observe.NonTemporal == 0 && o.id < at.since {
 		return at, at, false
 	}
 	for k := range units {
@@ -85,6 +88,7 @@ func (l *line) next(units []unit, i int, at interleaving) (late, early interleav
 	late.done.add(u.first)
 	for j := u.first; j < u.end; j++ {
 		l.ops[j].apply(&late.bytes)
+		late.since = max(late.since, l.ops[j].since)
 	}
 	for k := range units { // one order for all bytes, and for a CPU's own stores its own
 		if v := &units[k]; at.done.has(v.first) && v.bytes&u.bytes != 0 && !(at.early.has(v.first) && l.ops[v.first].sameCPU(&l.ops[u.first])) {
