@@ -57,14 +57,17 @@ func (f *File) Sources() []string { return f.loader.Sources() }
 // Sources are the paths of all files that were read so far, sorted.
 func (l *Loader) Sources() []string { return slices.Sorted(maps.Keys(l.sources.files)) }
 
-// A Test is a top-level function of a scenario whose name starts with test_.
+// A Test is a top-level function of a scenario whose name starts with test_, or
+// one case of it.
 type Test struct {
-	Name     string
+	Name     string // of a case "test_x:size=1,mode=fsdax"
 	Doc      string
 	File     *File
 	Pos      syntax.Position
-	Explores bool // it, or a function that it names, has a call of .explore
+	Explores bool   // it, or a function that it names, has a call of .explore
+	Cases    []Case // its parameters, in their order; nil if they have no cases
 	fn       *starlark.Function
+	kwargs   []starlark.Tuple // it is called with, beside t
 }
 
 // module is a file on its way: while it loads, globals is nil.
@@ -100,7 +103,12 @@ func (l *Loader) Load(ctx context.Context, path string) (*File, *Failure) {
 			err := syntax.Error{Pos: fn.Position(), Msg: fmt.Sprintf("a test takes one parameter: def %s(t)", name)}
 			return nil, l.sources.failureOf(Syntax, err)
 		}
-		file.Tests = append(file.Tests, &Test{Name: name, Doc: fn.Doc(), File: file, Pos: fn.Position(), Explores: m.explore[name], fn: fn})
+		test := &Test{Name: name, Doc: fn.Doc(), File: file, Pos: fn.Position(), Explores: m.explore[name], fn: fn}
+		tests, err := test.each()
+		if err != nil {
+			return nil, l.sources.failureOf(Syntax, syntax.Error{Pos: fn.Position(), Msg: err.Error()})
+		}
+		file.Tests = append(file.Tests, tests...)
 	}
 	return file, nil
 }

@@ -34,6 +34,7 @@ func topics() []topic {
 }
 
 var predeclared = topic{name: "predeclared", doc: "What is there besides, with Starlark's own len, range, print, fail and so on.", subs: []topic{
+	{name: "cases", sig: casesSig, doc: `What a parameter of a test takes, one value a test: with def test_x(t, mode = cases("fsdax", "devdax"), pages = cases(none = 0, many = 512)) there are test_x:mode=fsdax,pages=none and three more, with a t of their own, known to -list, -run and shards. Strings, numbers, bools and None name themselves.`},
 	{name: "struct", sig: "(**fields)", doc: "A value with these attributes: struct(a = 1).a is 1."},
 	{name: "json", doc: "json.decode(text), json.encode(value), json.encode_indent(value), json.indent(text)."},
 	{name: "KiB", doc: "1024. MiB, GiB and TiB are its powers: 64 * MiB."},

@@ -7,9 +7,7 @@ import (
 	"hash/fnv"
 	"math"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"unicode"
 
 	"go.starlark.net/starlark"
 
@@ -27,6 +25,7 @@ type T struct {
 	dir      string
 	x        *lab.Experiment
 	sources  *sources
+	kwargs   []starlark.Tuple // its function is called with, beside t
 	deferred []starlark.Callable
 	subs     map[string]int
 	ended    bool
@@ -198,6 +197,9 @@ func joined(values starlark.Tuple) string {
 
 func runSub(c *call, t *T) (starlark.Value, error) {
 	name, fn := c.text("name"), c.function("fn")
+	if fn, ok := fn.(*starlark.Function); ok && c.err == nil && len(casesOf(fn)) > 0 {
+		c.err = fmt.Errorf("fn has cases, which only a test at the top level can have: call t.run for each value")
+	}
 	if c.err != nil {
 		return nil, c.err
 	}
@@ -216,23 +218,10 @@ func runSub(c *call, t *T) (starlark.Value, error) {
 	return starlark.Bool(outcome.Status != Failed), nil
 }
 
-// subName is a subtest's name as Go's testing package makes it: "_" for white
-// space, escapes for what cannot be printed, and a number if it has none or if
-// it is taken.
+// subName is a subtest's name as Go's testing package makes it, with a number if
+// it has none or if it is taken.
 func (t *T) subName(name string) string {
-	var b strings.Builder
-	for _, r := range name {
-		switch {
-		case unicode.IsSpace(r):
-			b.WriteByte('_')
-		case !strconv.IsPrint(r):
-			quoted := strconv.QuoteRune(r)
-			b.WriteString(quoted[1 : len(quoted)-1])
-		default:
-			b.WriteRune(r)
-		}
-	}
-	name = b.String()
+	name = levelName(name)
 	if t.subs == nil {
 		t.subs = make(map[string]int)
 	}

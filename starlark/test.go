@@ -121,7 +121,7 @@ func (test *Test) Run(ctx context.Context, env Env) *Outcome {
 	if env.Steps == 0 {
 		env.Steps = DefaultSteps
 	}
-	t := &T{ctx: ctx, env: env, name: test.Name, sources: &test.File.loader.sources}
+	t := &T{ctx: ctx, env: env, name: test.Name, sources: &test.File.loader.sources, kwargs: test.kwargs}
 	return t.execute(nil, test.fn)
 }
 
@@ -191,22 +191,22 @@ func (t *T) open() error {
 func (t *T) body(thread *starlark.Thread, fn starlark.Callable) {
 	defer t.env.Place.enter("")()
 	if thread == nil {
-		t.call(fn, starlark.Tuple{t})
+		t.call(fn, starlark.Tuple{t}, t.kwargs)
 		return
 	}
 	a := activityOf(thread)
 	defer func(outer *T) { a.t = outer }(a.t)
 	a.t = t
-	t.fail(a.ended(callFunction(thread, fn, starlark.Tuple{t})))
+	t.fail(a.ended(callFunction(thread, fn, starlark.Tuple{t}, nil)))
 }
 
 // call calls a function of the test on a thread of its own, with a test's
 // budget.
-func (t *T) call(fn starlark.Callable, args starlark.Tuple) {
+func (t *T) call(fn starlark.Callable, args starlark.Tuple, kwargs []starlark.Tuple) {
 	a := newActivity(t.ctx, t.env.Steps)
 	defer a.stop(nil)
 	a.t, a.print = t, t.print
-	t.fail(a.ended(callFunction(a.newThread(t.name), fn, args)))
+	t.fail(a.ended(callFunction(a.newThread(t.name), fn, args, kwargs)))
 }
 
 // cleanUp runs what the test deferred, last first, until the run ends. The
@@ -218,7 +218,7 @@ func (t *T) cleanUp() {
 		last := len(t.deferred) - 1
 		fn := t.deferred[last]
 		t.deferred = t.deferred[:last]
-		t.call(fn, nil)
+		t.call(fn, nil, nil)
 	}
 	if n := len(t.deferred); n > 0 {
 		t.deferred = nil
@@ -256,9 +256,9 @@ func (t *T) later(fn starlark.Callable) error {
 	return nil
 }
 
-func callFunction(thread *starlark.Thread, fn starlark.Callable, args starlark.Tuple) error {
+func callFunction(thread *starlark.Thread, fn starlark.Callable, args starlark.Tuple, kwargs []starlark.Tuple) error {
 	return guarded(func() error {
-		v, err := starlark.Call(thread, fn, args, nil)
+		v, err := starlark.Call(thread, fn, args, kwargs)
 		if b, ok := v.(*starlark.Builtin); ok && err == nil { // as of lambda: vm.kill
 			if form := callable(lastName(b.Name())); form != "" {
 				err = fmt.Errorf("the function returns %s and does not call it: write %[1]s%s", b.Name(), form)

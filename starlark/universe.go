@@ -15,6 +15,7 @@ import (
 // universe is what is predeclared beside Starlark's own names.
 var universe = sync.OnceValue(func() starlark.StringDict {
 	names := starlark.StringDict{
+		"cases":  starlark.NewBuiltin("cases", newCases),
 		"check":  checkModule{},
 		"struct": starlark.NewBuiltin("struct", starlarkstruct.Make),
 		"KiB":    starlark.MakeInt64(1 << 10),

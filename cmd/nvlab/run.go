@@ -42,9 +42,10 @@ func init() {
 		o := nvrun.Options{Stdout: os.Stdout, Stderr: os.Stderr, Progress: progress(), Terminal: term.IsTerminal(int(os.Stderr.Fd()))}
 		fs := c.flags()
 		fs.StringVar(&o.Run, "run", "", "run only tests whose name matches `RE`; expressions joined by / match the levels of a name")
+		fs.StringVar(&o.Skip, "skip", "", "run no test whose name matches `RE`, which is as of -run")
 		fs.StringVar(&o.State, "state", "", "of all crash states, look at the one named `ID` only: see trace.crash_states")
 		shard := fs.String("shard", "", "run part `I/N` of the tests, and of the states that they explore; I is from 1 to N. If not given: of TEST_SHARD_INDEX and TEST_TOTAL_SHARDS, SLURM_ARRAY_TASK_ID, _MIN and _COUNT, JOB_COMPLETION_INDEX and NVLAB_SHARDS, or CI_NODE_INDEX and CI_NODE_TOTAL, where they are set")
-		fs.BoolVar(&o.List, "list", false, "list the tests, run none")
+		fs.BoolVar(&o.List, "list", false, "list the tests, run none; with -json what is known of each, a line of JSON a test")
 		fs.BoolVar(&o.Verbose, "v", false, "show all tests and what they log")
 		fs.BoolVar(&o.FailFast, "failfast", false, "start no test after the first that failed")
 		fs.IntVar(&o.Count, "count", 1, "run each test `N` times, also one that passed before")

@@ -18,7 +18,8 @@ import (
 // takes from outside of its folder while it runs is its Inputs.
 type testKey struct {
 	Program                 states.Sum
-	Path, File, Test, Run   string // File is absolute
+	Path, File, Test        string // File is absolute
+	Run, Skip               string
 	Sources                 [32]byte
 	Engine, Kernel, Release string
 	Cache, Agent, Cmdline   string
@@ -73,7 +74,7 @@ func (r *runner) cacheName(it *item) (n states.Name, ok bool) {
 		return n, false
 	}
 	text, err := json.Marshal(testKey{
-		Program: program, Path: it.file.path, File: file, Test: it.test.Name, Run: o.Run, Sources: it.file.file.Sum,
+		Program: program, Path: it.file.path, File: file, Test: it.test.Name, Run: o.Run, Skip: o.Skip, Sources: it.file.file.Sum,
 		Engine: o.Engine, Kernel: o.Kernel, Release: o.Release, Cache: o.Cache, Agent: o.Agent, Cmdline: o.Cmdline,
 		Seed: o.Seed, Steps: o.Steps, AllowPaths: o.AllowPaths, Guest: r.guest, Verbose: o.Verbose,
 	})

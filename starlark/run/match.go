@@ -7,43 +7,61 @@ import (
 	"unicode"
 )
 
-// A matcher decides which tests run, as go test -run does: alternatives joined
-// by |, each of regular expressions for the levels of a name joined by /.
-// Neither counts within brackets or parentheses. The zero matcher takes all.
+// A matcher decides which tests run, as go test's -run and -skip do. The zero
+// matcher takes all.
 type matcher struct {
-	alternatives [][]*regexp.Regexp
+	run, skip namePattern
 }
 
-func newMatcher(pattern string) (*matcher, error) {
+func newMatcher(run, skip string) (*matcher, error) {
 	m := new(matcher)
+	var err error
+	if m.run, err = parsePattern("-run", run); err == nil {
+		m.skip, err = parsePattern("-skip", skip)
+	}
+	return m, err
+}
+
+// match says whether a test runs: each of its levels matches -run, as far as
+// there are expressions, and -skip does not match. A -skip of more levels than the
+// name has is about its subtests, and skips these only.
+func (m *matcher) match(name string) bool {
+	levels := strings.Split(name, "/")
+	return (m.run == nil || m.run.matches(levels, false)) && !m.skip.matches(levels, true)
+}
+
+// A namePattern is alternatives joined by |, each of regular expressions for the
+// levels of a name joined by /. Neither counts within brackets or parentheses.
+type namePattern [][]*regexp.Regexp
+
+func parsePattern(flag, pattern string) (p namePattern, err error) {
 	if pattern == "" {
-		return m, nil
+		return nil, nil
 	}
 	for _, alternative := range splitOutside(pattern, '|') {
 		var levels []*regexp.Regexp
 		for _, level := range splitOutside(alternative, '/') {
 			re, err := regexp.Compile(underscored(level))
 			if err != nil {
-				return nil, fmt.Errorf("-run %s: %s", pattern, strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+				return nil, fmt.Errorf("%s %s: %s", flag, pattern, strings.TrimPrefix(err.Error(), "error parsing regexp: "))
 			}
 			levels = append(levels, re)
 		}
-		m.alternatives = append(m.alternatives, levels)
+		p = append(p, levels)
 	}
-	return m, nil
+	return p, nil
 }
 
-// match says whether a test runs: each of its levels matches, as far as there
-// are expressions.
-func (m *matcher) match(name string) bool {
-	if m.alternatives == nil {
-		return true
-	}
-	levels := strings.Split(name, "/")
+// matches says whether an alternative matches a name's levels, as far as both
+// go; with whole, the name must have all levels of the alternative.
+func (p namePattern) matches(levels []string, whole bool) bool {
 next:
-	for _, a := range m.alternatives {
-		for i, level := range levels {
-			if i < len(a) && !a[i].MatchString(level) {
+	for _, a := range p {
+		if whole && len(a) > len(levels) {
+			continue
+		}
+		for i, level := range levels[:min(len(levels), len(a))] {
+			if !a[i].MatchString(level) {
 				continue next
 			}
 		}

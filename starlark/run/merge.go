@@ -186,7 +186,7 @@ func complete(shards []*shardStream) error {
 // join reports what the shards, in order, came to.
 func (r *runner) join(shards []*shardStream) error {
 	first := shards[0]
-	r.engine, r.o.Seed, r.o.Run = first.Engine, first.Seed, first.Run
+	r.engine, r.o.Seed, r.o.Run, r.o.Skip = first.Engine, first.Seed, first.Run, first.Skip
 	var joined [][]event
 	for _, p := range first.Files {
 		f := &fileRun{path: p.Path, began: time.Unix(0, 0).UTC()}

@@ -31,7 +31,8 @@ type Options struct {
 	Paths []string // files, and folders to search for *.star
 
 	Run      string                                       // regular expressions for the levels of a name, joined by /
-	List     bool                                         // names only
+	Skip     string                                       // likewise, of tests that do not run
+	List     bool                                         // names only; with JSON what is known of each
 	State    string                                       // id of the one crash state to look at; "" for all
 	Reached  func(context.Context, *nvstar.Reached) error // what to do there instead; nil for nothing
 	Bundle   *Bundle                                      // to fill in there; nil for none

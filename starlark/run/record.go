@@ -25,6 +25,7 @@ type shardRecord struct {
 	Engine string
 	Seed   uint64
 	Run    string   `json:",omitempty"` // the expression for tests
+	Skip   string   `json:",omitempty"` // likewise, of those that do not run
 	Header []string // lines before all tests
 	Files  []plannedFile
 }
@@ -43,7 +44,7 @@ type plannedTest struct {
 
 // plan names what shards have to have in common.
 func (r *shardRecord) plan() string {
-	text, _ := json.Marshal([]any{r.Seed, r.Run, r.Files, r.Shard.Of})
+	text, _ := json.Marshal([]any{r.Seed, r.Run, r.Skip, r.Files, r.Shard.Of})
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:4])
 }

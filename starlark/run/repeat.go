@@ -35,6 +35,7 @@ func (o *Options) repeat(path, test, engine, state string) string {
 		add("--max-steps", fmt.Sprint(o.Steps))
 	}
 	add("--state", state)
+	add("-skip", o.Skip)
 	return CommandLine(append(args, "-run", exactly(test), path))
 }
 

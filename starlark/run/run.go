@@ -194,7 +194,7 @@ func (r *runner) run(ctx context.Context) error {
 // plan checks the options and finds the files.
 func (r *runner) plan() (*rand.Rand, int64, error) {
 	var err error
-	if r.match, err = newMatcher(r.o.Run); err != nil {
+	if r.match, err = newMatcher(r.o.Run, r.o.Skip); err != nil {
 		return nil, 0, err
 	}
 	rng, seed, err := r.o.shuffle()
@@ -245,31 +245,12 @@ func (r *runner) load(ctx context.Context, rng *rand.Rand) (usesVM bool, tests i
 	return usesVM, tests
 }
 
-func (r *runner) list(tests int) error {
-	for _, f := range r.files {
-		if f.failure != nil {
-			fmt.Fprintln(r.o.Stderr, f.failure.Text)
-			continue
-		}
-		for _, t := range f.file.Tests {
-			if r.match.match(t.Name) && slices.ContainsFunc(f.items, func(it *item) bool { return it.test == t }) {
-				fmt.Fprintf(r.o.Stdout, "%s  %s\n", f.path, t.Name)
-			}
-		}
-	}
-	if tests == 0 && r.exit.Load() == 0 {
-		r.worst(ExitNoTests)
-		return r.noTests()
-	}
-	return nil
-}
-
 func (r *runner) noTests() error {
 	switch {
 	case len(r.files) == 0:
 		return fmt.Errorf("no file *.star in %s", strings.Join(r.o.Paths, ", "))
-	case r.o.Run != "":
-		return fmt.Errorf("no test matches -run %s", ShellQuote(r.o.Run))
+	case r.o.Run != "" || r.o.Skip != "":
+		return fmt.Errorf("no test matches%s", r.o.chosen())
 	}
 	return errors.New("no tests: a test is a top-level function whose name starts with test_")
 }
@@ -312,7 +293,7 @@ func (r *runner) header(lines []string) {
 		for _, f := range r.files {
 			own += len(f.items)
 		}
-		rec := &shardRecord{Shard: sh, Engine: r.engine, Seed: r.o.Seed, Run: r.o.Run, Header: lines, Files: r.planned}
+		rec := &shardRecord{Shard: sh, Engine: r.engine, Seed: r.o.Seed, Run: r.o.Run, Skip: r.o.Skip, Header: lines, Files: r.planned}
 		s.shardLine(fmt.Sprintf("shard: %d/%d (%s of plan %s)\n", sh.Index, sh.Of, units.Count(own, "test"), rec.plan()), rec)
 	}
 }
@@ -619,7 +600,7 @@ func (r *runner) fileEnd(f *fileRun) {
 		s.output("", fmt.Sprintf("FAIL  %s  %s\n", f.path, took))
 		status = nvstar.Failed
 	case len(f.items) == 0:
-		if r.o.Run == "" && r.o.Shard.Of == 0 {
+		if r.o.Run == "" && r.o.Skip == "" && r.o.Shard.Of == 0 {
 			s.output("", fmt.Sprintf("?     %s  [no tests]\n", f.path))
 		}
 		status = nvstar.Skipped

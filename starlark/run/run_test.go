@@ -38,7 +38,7 @@ func TestMatcher(t *testing.T) {
 		{`a\/b`, "a", false},
 		{"one two", "test_one_two", true},
 	} {
-		m, err := newMatcher(test.pattern)
+		m, err := newMatcher(test.pattern, "")
 		if err != nil {
 			t.Errorf("newMatcher(%q): %v", test.pattern, err)
 			continue
@@ -48,9 +48,42 @@ func TestMatcher(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"(", "a/[", "x|*"} {
-		if _, err := newMatcher(bad); err == nil || !strings.Contains(err.Error(), "-run "+bad) {
+		if _, err := newMatcher(bad, ""); err == nil || !strings.Contains(err.Error(), "-run "+bad) {
 			t.Errorf("newMatcher(%q): error %v, want one that names it", bad, err)
 		}
+	}
+}
+
+func TestSkip(t *testing.T) {
+	for _, test := range []struct {
+		run, skip, name string
+		want            bool
+	}{
+		{"", "", "test_x", true},
+		{"", "x", "test_x", false},
+		{"", "x", "test_x/one", false},
+		{"", "x", "test_y", true},
+		{"", "x/one", "test_x", true},
+		{"", "x/one", "test_x/one", false},
+		{"", "x/one", "test_x/one/deeper", false},
+		{"", "x/one", "test_x/two", true},
+		{"", "/one", "test_y/one", false},
+		{"", "y|x/one", "test_x", true},
+		{"", "y|x/one", "test_y", false},
+		{"test_x", "one", "test_x", true},
+		{"test_x", "_x", "test_x", false},
+		{"test_x", "y", "test_z", false},
+	} {
+		m, err := newMatcher(test.run, test.skip)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := m.match(test.name); got != test.want {
+			t.Errorf("-run %q -skip %q takes %s: %v, want %v", test.run, test.skip, test.name, got, test.want)
+		}
+	}
+	if _, err := newMatcher("x", "("); err == nil || !strings.Contains(err.Error(), "-skip (") {
+		t.Errorf("-skip (: error %v, want one that names it", err)
 	}
 }
 
