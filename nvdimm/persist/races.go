@@ -37,27 +37,32 @@ type interleaving struct {
 	since uint64 // units with smaller ids that wait in no buffer are not visible after it: see op.since
 }
 
+// maxPairs bounds how often interleave compares two units, a step of each with each.
+const maxPairs = 1 << 23
+
 // interleave lists what the line may hold, if its ops may become visible in
 // several orders.
 func (l *line) interleave(units []unit, most int) (list []content, whole bool) {
-	e := enumeration{line: l, units: units, seen: map[[LineSize]byte]bool{}, most: most, left: 64 * most}
+	e := enumeration{line: l, seen: map[[LineSize]byte]bool{}, most: most, left: min(64*most, maxPairs/(len(units)*len(units)))}
 	visited := map[interleaving]bool{}
 	var visit func(at interleaving)
 	visit = func(at interleaving) {
-		if e.left <= 0 || e.full || visited[at] {
+		if visited[at] {
+			return
+		}
+		if e.left--; e.over() {
 			return
 		}
 		visited[at] = true
-		e.left--
 		e.kept = opSet{}
-		for _, u := range e.units {
+		for _, u := range units {
 			for j := u.first; j < u.end && at.done.has(u.first); j++ {
 				e.kept.add(j)
 			}
 		}
 		e.add(&at.bytes)
-		for i := range e.units {
-			late, early, ok := l.next(e.units, i, at)
+		for i := range units {
+			late, early, ok := l.next(units, i, at)
 			if ok {
 				visit(late)
 			}
@@ -67,7 +72,7 @@ func (l *line) interleave(units []unit, most int) (list []content, whole bool) {
 		}
 	}
 	visit(interleaving{bytes: l.durable})
-	return e.list, e.left > 0 && !e.full
+	return e.list, !e.over()
 }
 
 // next is what is left when unit i becomes visible after those of at, if it may:

@@ -1,6 +1,7 @@
 package persist
 
 import (
+	"math/bits"
 	"slices"
 
 	"nvlab/vmm/observe"
@@ -55,13 +56,13 @@ type contents struct {
 	whole   bool
 	durable hash
 	config  Config
-	most    int // contents that the list may have
+	most    int // contents that the list was to have at most
 }
 
 // contents lists what the line may hold, unless that was done since the line
-// changed.
+// changed. A list that is not whole would not be with fewer contents either.
 func (l *line) contents(c *Config, most int) *contents {
-	if k := l.known; k == nil || k.config != *c || k.most != most && !(k.whole && len(k.list) <= most) {
+	if k := l.known; k == nil || k.config != *c || k.whole && len(k.list) > most || !k.whole && k.most < most {
 		units := l.units(c)
 		list, whole := l.enumerate(units, most)
 		l.known = &contents{units, list, whole, hashLine(l.medium.index, l.n, &l.durable), *c, most}
@@ -72,28 +73,56 @@ func (l *line) contents(c *Config, most int) *contents {
 // enumerate lists what the line may hold: what is durable and, on top, any set
 // of units that with each holds all that must come before it (R1, R7, R8,
 // R10). The first has none of them and the last has all. whole says that the
-// list is complete; if not, it has these two only.
+// list is complete; if not, as there are more than most or it would take too
+// long to tell, it has these two only.
 func (l *line) enumerate(units []unit, most int) (list []content, whole bool) {
 	none, all := l.nothing(), l.everything()
-	if l.races() {
+	switch {
+	case l.races():
 		list, whole = l.interleave(units, most)
-	} else {
-		e := enumeration{line: l, units: units, seen: map[[LineSize]byte]bool{}, most: most, left: 4 * most}
-		e.walk(0, l.durable, order{})
-		list, whole = e.list, e.left > 0 && !e.full
+	case l.several(units, most):
+		// There are too many, and nothing is to be listed.
+	default:
+		list, whole = l.subsets(units, most)
 	}
 	if !whole {
 		return []content{none, all}, false
 	}
 	// Sets of several sizes may give the same contents: that of all of them is
-	// the last. Where that is what is durable too, it is the first as well, for
-	// neither of them is torn.
+	// the last, that of none the first. Where the two are the same, there is one,
+	// and no other content is without torn units.
+	list[0] = none
 	last := func(c content) bool { return c.bytes == all.bytes }
 	torn := slices.DeleteFunc(list[1:], last)
 	if len(torn) == 0 && last(none) {
 		return []content{all}, true
 	}
 	return append(list[:1+len(torn)], all), true
+}
+
+// several says that the line may hold more than most contents, if that is plain:
+// that units which change it survive in any combination.
+func (l *line) several(units []unit, most int) bool {
+	var o order // as if all were lost that came before
+	n := 0
+	for i := range units {
+		u := &units[i]
+		if o.allows(u) {
+			bytes := l.durable
+			if l.put(u, &bytes); bytes != l.durable {
+				n++
+			}
+		}
+		o = o.after(u)
+	}
+	return n >= bits.Len(uint(most))
+}
+
+// put stores a unit into the line's bytes.
+func (l *line) put(u *unit, bytes *[LineSize]byte) {
+	for j := u.first; j < u.end; j++ {
+		l.ops[j].apply(bytes)
+	}
 }
 
 // nothing is the content without ops.
@@ -135,28 +164,19 @@ func (o order) allows(u *unit) bool {
 	return o.lost&u.bytes == 0 && (u.free || !o.gap || !o.mixed && o.group == u.group)
 }
 
+// enumeration collects what a line may hold.
 type enumeration struct {
-	line  *line
-	units []unit
-	seen  map[[LineSize]byte]bool
-	list  []content
-	kept  opSet
-	most  int  // contents that the list may have
-	left  int  // contents to look at
-	full  bool // the list has no room for more
-	been  map[stage]bool
+	line *line
+	seen map[[LineSize]byte]bool
+	list []content
+	kept opSet
+	most int  // contents that the list may have
+	left int  // steps that the search may take
+	full bool // the list has no room for more
 }
 
-// stage is where a walk is, as far as what it finds from there depends on it.
-type stage struct {
-	unit  int
-	bytes [LineSize]byte
-	order order
-}
-
-// manyUnits is from where on it pays to note the stages of a walk: most of the
-// sets of so many units give the same contents, or there are too many.
-const manyUnits = 10
+// over says that the list will not be complete.
+func (e *enumeration) over() bool { return e.full || e.left <= 0 }
 
 // add notes contents that may be left.
 func (e *enumeration) add(bytes *[LineSize]byte) {
@@ -169,37 +189,101 @@ func (e *enumeration) add(bytes *[LineSize]byte) {
 	}
 }
 
-func (e *enumeration) walk(i int, bytes [LineSize]byte, o order) {
-	if e.left <= 0 || e.full {
+// subsets are an enumeration of a line without races.
+type subsets struct {
+	enumeration
+	units []unit
+	later []later        // by unit: of it and those after it
+	been  map[stage]bool // if there are many units
+}
+
+// later is the bytes that units store to, and which are ordered.
+type later struct {
+	free, any uint64
+	ordered   bool
+}
+
+// stage is where subsets are, as far as what it finds from there depends on it.
+type stage struct {
+	unit  int
+	bytes [LineSize]byte
+	order order
+}
+
+// manyUnits is from where on it pays to note the stages: most of the
+// sets of so many units give the same contents, or there are too many.
+const manyUnits = 10
+
+// subsets lists what the line may hold, if nothing races.
+func (l *line) subsets(units []unit, most int) (list []content, whole bool) {
+	w := subsets{units: units, later: make([]later, len(units)+1)}
+	w.enumeration = enumeration{line: l, seen: map[[LineSize]byte]bool{}, most: most, left: 4 * most * (len(units) + 1)}
+	for i := len(units) - 1; i >= 0; i-- {
+		u, t := &units[i], w.later[i+1]
+		t.any |= u.bytes
+		if u.free {
+			t.free |= u.bytes
+		} else {
+			t.ordered = true
+		}
+		w.later[i] = t
+	}
+	if len(units) > manyUnits {
+		w.been = map[stage]bool{}
+	}
+	w.from(0, l.durable, order{})
+	return w.list, !w.over()
+}
+
+// relevant is what of an order matters to the units from i on. Orders that do not
+// differ in that allow the same.
+func (w *subsets) relevant(i int, o order) order {
+	t := &w.later[i]
+	if o.gap && !o.mixed {
+		same := func(u unit) bool { return !u.free && u.group == o.group }
+		o.mixed = !slices.ContainsFunc(w.units[i:], same)
+	}
+	switch {
+	case !t.ordered:
+		return order{lost: o.lost & t.any}
+	case o.mixed: // ordered ones are lost, whatever bytes are
+		return order{lost: o.lost & t.free, gap: true, mixed: true}
+	}
+	o.lost &= t.any
+	return o
+}
+
+// from lists what may be left of the units from i on.
+func (w *subsets) from(i int, bytes [LineSize]byte, o order) {
+	if w.left--; w.over() {
 		return
 	}
-	if i == len(e.units) {
-		e.left--
-		e.add(&bytes)
+	if i == len(w.units) {
+		w.add(&bytes)
 		return
 	}
-	if len(e.units) > manyUnits {
-		at := stage{i, bytes, o}
-		if e.been[at] {
+	if w.been != nil {
+		at := stage{i, bytes, w.relevant(i, o)}
+		if w.been[at] {
 			return
 		}
-		if e.been == nil {
-			e.been = map[stage]bool{}
-		}
-		e.been[at] = true
+		w.been[at] = true
 	}
-	u := &e.units[i]
-	e.walk(i+1, bytes, o.after(u))
+	u := &w.units[i]
 	if !o.allows(u) {
+		w.from(i+1, bytes, o.after(u))
 		return
 	}
-	kept := e.kept
+	with := bytes
+	if w.line.put(u, &with); with != bytes {
+		w.from(i+1, bytes, o.after(u))
+	} // else whatever may be left without the unit may be left with it too
+	kept := w.kept
 	for j := u.first; j < u.end; j++ {
-		e.line.ops[j].apply(&bytes)
-		e.kept.add(j)
+		w.kept.add(j)
 	}
-	e.walk(i+1, bytes, o)
-	e.kept = kept
+	w.from(i+1, with, o)
+	w.kept = kept
 }
 
 // An Op is a store in a report.
