@@ -94,6 +94,7 @@ const (
 
 	cpuidSyscall = 1 << 11 // EDX
 	cpuidNX      = 1 << 20
+	cpuidPage1GB = 1 << 26
 	cpuidRDTSCP  = 1 << 27
 	cpuidLM      = 1 << 29
 )
@@ -129,7 +130,7 @@ func CPUIDModel() CPUIDTable {
 		{Leaf: 0x80000000, EAX: cpuidMaxExtended, EBX: 0x68747541, EDX: 0x69746e65, ECX: 0x444d4163},
 		{
 			Leaf: 0x80000001, EAX: 0x00020f10, ECX: cpuidLAHF,
-			EDX: features&repeated | cpuidSyscall | cpuidNX | cpuidRDTSCP | cpuidLM,
+			EDX: features&repeated | cpuidSyscall | cpuidNX | cpuidPage1GB | cpuidRDTSCP | cpuidLM,
 		},
 		{Leaf: 0x80000002, EAX: name[0], EBX: name[1], ECX: name[2], EDX: name[3]},
 		{Leaf: 0x80000003, EAX: name[4], EBX: name[5], ECX: name[6], EDX: name[7]},

@@ -123,6 +123,7 @@ func TestLoadsAreTold(t *testing.T) {
 
 // TestFetchesAndWalksAreTold has code, and a page table, in watched lines.
 func TestFetchesAndWalksAreTold(t *testing.T) {
+	const shown = 0x10000000 + testData // by a table that is watched
 	m := newCompiled(t)
 	region := make([]byte, 2*pageSize)
 	if err := m.p.Map(vmm.Region{Base: watched, Mem: region, Observed: true}); err != nil {
@@ -131,19 +132,19 @@ func TestFetchesAndWalksAreTold(t *testing.T) {
 	m.mapPage(watched, watched, pteP|pteW|pteU)
 	m.start(testCode)
 	m.stubs()
-	// The window's page is below a table in the second page.
-	binary.LittleEndian.PutUint64(region[pageSize+8*(window>>12&511):], testData|pteP|pteW)
+	// Its page is below a table in the second page.
+	binary.LittleEndian.PutUint64(region[pageSize+8*(shown>>12&511):], testData|pteP|pteW)
 	low := binary.LittleEndian.Uint64(m.ram[testTables:]) & pteAddr
 	directory := binary.LittleEndian.Uint64(m.ram[low:]) & pteAddr
-	binary.LittleEndian.PutUint64(m.ram[directory+window>>21*8:], (watched+pageSize)|pteP|pteW)
-	copy(region[0x80:], []byte{0xc3})                                 // ret
-	code := append(le32([]byte{0xb8}, watched+0x80), 0xff, 0xd0)      // mov eax, watched+0x80; call rax
-	code = append(le32(append(code, 0x8b, 0x04, 0x25), window), 0xf4) // mov eax, [window]; hlt
+	binary.LittleEndian.PutUint64(m.ram[directory+shown>>21*8:], (watched+pageSize)|pteP|pteW)
+	copy(region[0x80:], []byte{0xc3})                                // ret
+	code := append(le32([]byte{0xb8}, watched+0x80), 0xff, 0xd0)     // mov eax, watched+0x80; call rax
+	code = append(le32(append(code, 0x8b, 0x04, 0x25), shown), 0xf4) // mov eax, [shown]; hlt
 	m.put(testCode, code...)
 	w, o := &observe.Watch{}, &told{}
 	w.Add(watched + 0x80)
 	w.Add(watched + 0x1c0)
-	w.Add(watched + pageSize + 8*(window>>12&511))
+	w.Add(watched + pageSize + 8*(shown>>12&511))
 	w.Add(watched + pageSize + 0xfc0)
 	if err := m.p.WatchLoads(w, o); err != nil {
 		t.Fatal(err)
@@ -151,7 +152,7 @@ func TestFetchesAndWalksAreTold(t *testing.T) {
 	m.run()
 	slices.Sort(o.lines)
 	// Of a page with code that runs all lines are told.
-	want := []uint64{watched + 0x80, watched + 0x1c0, watched + pageSize + 8*(window>>12&511)&^63}
+	want := []uint64{watched + 0x80, watched + 0x1c0, watched + pageSize + 8*(shown>>12&511)&^63}
 	if !slices.Equal(o.lines, want) {
 		t.Errorf("reads of the lines %#x are told, want %#x", o.lines, want)
 	}

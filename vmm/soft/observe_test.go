@@ -145,6 +145,7 @@ func TestObserve(t *testing.T) {
 // TestMemoryTypes stores to pages of each memory type, by PAT and by MTRR.
 func TestMemoryTypes(t *testing.T) {
 	const pwt, pcd, pat = 1 << 3, 1 << 4, 1 << 7
+	const huge = 1 << 52 // of the test's own: another table's entry
 	stores := []byte{
 		0x48, 0x89, 0x07, // mov [rdi], rax
 		0x48, 0x0f, 0xc3, 0x47, 0x08, // movnti [rdi+8], rax
@@ -167,13 +168,19 @@ func TestMemoryTypes(t *testing.T) {
 		{"WC by PAT, UC by MTRR", pat, 0, "non-temporal non-temporal non-temporal non-temporal non-temporal+locked"},
 		{"UC- by PAT, WC by MTRR", pcd, 1, "non-temporal non-temporal non-temporal non-temporal non-temporal+locked"},
 		{"UC by PAT, WC by MTRR", pcd | pwt, 1, "uncached uncached uncached uncached locked+uncached"},
+		{"WB, a page of 1 GiB", huge, 6, "plain non-temporal string string locked"},
+		{"WC, a page of 1 GiB", huge | 1<<12, 6, "non-temporal non-temporal non-temporal non-temporal non-temporal+locked"},
 	} {
 		for _, how := range []string{"exact", "fast", "compiled"} {
 			k := &keeper{}
 			m, _ := observed(t, k, stores...)
 			m.c.msr.pat = patReset&^uint64(0xffff<<32) | 0x0501<<32 // entries 4 and 5 are WC and WP
 			m.c.msr.mtrrVar[0], m.c.msr.mtrrVar[1] = pmBase|tt.mtrr, (1<<vmm.DefaultPhysBits-1)&^(1<<20-1)|1<<11
-			m.mapPage(pmBase, pmBase, pteP|pteW|pteU|tt.entry)
+			if tt.entry&huge == 0 {
+				m.mapPage(pmBase, pmBase, pteP|pteW|pteU|tt.entry)
+			} else {
+				m.mapHuge(pmBase, pmBase, pteP|pteW|pteU|tt.entry&^huge)
+			}
 			m.p.exact = how == "exact"
 			if how == "compiled" {
 				m.compileAll()

@@ -22,6 +22,11 @@ const (
 	pteAddr     = (1<<maxPhysBits - 1) &^ pageMask
 )
 
+// leafReserved has the bits below the address of a page that are reserved in an
+// entry that maps one, by its level: 4 KiB, 2 MiB, 1 GiB (SDM 3A, tables 4-16,
+// 4-18 and 4-20). Bit 12 of the larger ones is PAT.
+var leafReserved = [...]uint64{0, 0x1fe000, 0x3fffe000}
+
 // Bits of the page-fault error code (SDM 3A, 4.7).
 const (
 	pfPresent = 1 << 0
@@ -116,10 +121,11 @@ func (c *cpu) walk(va uint64, set int, kind access) (uint64, bool) {
 			return 0, c.pageFault(va, set, kind, 0)
 		}
 		bad := rsvd | c.p.reserved
-		if level >= 2 {
-			bad |= ptePS // no 1 GiB pages, and reserved in a PML4E
-		} else if level == 1 && entry&ptePS != 0 {
-			bad |= 0x1fe000 // bit 12 is PAT
+		leaf := level == 0 || level < len(leafReserved) && entry&ptePS != 0
+		if leaf {
+			bad |= leafReserved[level]
+		} else {
+			bad |= ptePS // of a PML4E: of all others it makes leaves
 		}
 		if entry&bad != 0 {
 			return 0, c.pageFault(va, set, kind, pfPresent|pfRsvd)
@@ -127,7 +133,7 @@ func (c *cpu) walk(va uint64, set int, kind access) (uint64, bool) {
 		all &= entry
 		nx |= entry & pteNX
 		entries[level] = entry
-		if level == 0 || level == 1 && entry&ptePS != 0 {
+		if leaf {
 			break
 		}
 		base = entry & pteAddr
@@ -157,14 +163,10 @@ func (c *cpu) walk(va uint64, set int, kind access) (uint64, bool) {
 		entry = e
 		c.p.tableAt(regions[l], offs[l], l, va)
 	}
-	if pageLevel == 1 {
-		off = va & (1<<21 - 1)
-		base = entry & pteAddr &^ (1<<21 - 1)
-		flags = tlbLarge
-	} else {
-		off = va & pageMask
-		base = entry & pteAddr
-	}
+	size := uint64(1) << (12 + 9*pageLevel)
+	off = va & (size - 1)
+	base = entry & pteAddr &^ (size - 1)
+	flags = tlbSizes[pageLevel]
 	if writable && entry&pteD != 0 {
 		flags |= tlbWritable
 	}
@@ -177,7 +179,7 @@ func (c *cpu) walk(va uint64, set int, kind access) (uint64, bool) {
 	if set == 0 && user && c.cr4&cr4SMAP != 0 {
 		flags |= tlbUser
 	}
-	if t := c.pageType(entry, pageLevel == 1, base|off); t != 0 {
+	if t := c.pageType(entry, pageLevel > 0, base|off); t != 0 {
 		flags |= uint64(t) << tlbTypeShift
 	}
 	c.fill(set, va, base|off, flags, kind)

@@ -15,7 +15,7 @@ import (
 // flushing. Each slot of a program is one change, access or call.
 const (
 	windowPages = 3
-	window      = 0x10000000 + dataPage&(1<<21-1) // so that a page of 2 MiB can show the same
+	window      = 0x40000000 + dataPage // so that pages of 2 MiB and of 1 GiB can show the same
 	slotSize    = 64
 	slotCount   = 200
 	dataPage    = testData + 0x10000 // the first of the pages that the window shows
@@ -48,15 +48,12 @@ func newRemapping(t testing.TB, e Engine, seed uint64) *remapping {
 	set := func(table uint64, i int, v uint64) { binary.LittleEndian.PutUint64(m.ram[table+8*uint64(i):], v) }
 	// The window is below an entry of its own of the third table from below.
 	first := binary.LittleEndian.Uint64(m.ram[testTables:]) & pteAddr
-	copy(m.ram[m.pointers[0]:], m.ram[first:first+pageSize])
-	copy(m.ram[m.pointers[1]:], m.ram[first:first+pageSize])
-	low := binary.LittleEndian.Uint64(m.ram[first:]) & pteAddr
 	const all = pteP | pteW
 	for i, top := range m.tops {
 		set(top, 0, m.pointers[i]|all)
-		set(m.pointers[i], 0, m.directory[i]|all)
-		copy(m.ram[m.directory[i]:], m.ram[low:low+pageSize])
-		set(m.directory[i], window>>21, m.leaf[i]|all)
+		copy(m.ram[m.pointers[i]:], m.ram[first:first+pageSize])
+		set(m.pointers[i], window>>30, m.directory[i]|all)
+		set(m.directory[i], window>>21&511, m.leaf[i]|all)
 	}
 	for _, leaf := range m.leaf {
 		for i := range windowPages {
@@ -114,8 +111,8 @@ func (m *remapping) slot(next uint64) []byte {
 	at := uint32(window + m.r.IntN(windowPages)*pageSize)                             // a page of the window
 	data := at + uint32(m.r.IntN(functionAt/8-2))*8                                   // a word there
 	leaf := uint32(m.leaf[m.r.IntN(2)]) + at>>12&511*8                                // an entry for it
-	directory := uint32(m.directory[m.r.IntN(2)] + window>>21*8)                      //
-	pointer := uint32(m.pointers[m.r.IntN(2)])                                        //
+	directory := uint32(m.directory[m.r.IntN(2)] + window>>21&511*8)                  //
+	pointer := uint32(m.pointers[m.r.IntN(2)] + window>>30*8)                         //
 	load := func(at uint32) { code = le32(append(code, 0x4c, 0x03, 0x3c, 0x25), at) } // add r15, [at]
 	store := func(at uint32, v uint64) {                                              // mov rax, v; mov [at], rax
 		code = append(append(code, 0x48, 0xb8), le64(v)...)
@@ -145,13 +142,15 @@ func (m *remapping) slot(next uint64) []byte {
 	case 11:
 		code = append(le32(append(code, 0xb8), uint32(m.tops[m.r.IntN(2)])), 0x0f, 0x22, 0xd8) // mov cr3, rax
 	case 12:
-		switch m.r.IntN(4) {
+		switch m.r.IntN(5) {
 		case 0:
 			store(directory, m.leaf[m.r.IntN(2)]|pteP|m.r.Uint64N(2)*pteW)
 		case 1:
 			store(directory, dataPage&^(1<<21-1)|pteP|ptePS|pteW)
 		case 2:
 			store(pointer, m.directory[m.r.IntN(2)]|pteP|pteW|m.r.Uint64N(2)*pteA)
+		case 3:
+			store(pointer, pteP|ptePS|pteW)
 		default:
 			store(uint32(m.tops[m.r.IntN(2)]), m.pointers[m.r.IntN(2)]|pteP|pteW)
 		}

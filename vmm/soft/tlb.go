@@ -21,12 +21,16 @@ const (
 	tlbWritable = 1 << iota // and dirty: a store needs no walk
 	tlbExec
 	tlbGlobal
-	tlbLarge // from a page above 4 KiB
+	tlbLarge // from a page of 2 MiB
+	tlbHuge  // from a page of 1 GiB
 	tlbUser  // SMAP guards it
 
-	tlbTypeShift = 5 // of the memory type, in tlbTypeMask; see memtype.go
+	tlbTypeShift = 6 // of the memory type, in tlbTypeMask; see memtype.go
 	tlbTypeMask  = 7
 )
+
+// tlbSizes has the flag of what is from a page, by the level of its entry.
+var tlbSizes = [len(leafReserved)]uint64{0, tlbLarge, tlbHuge}
 
 // tlbMeta is what the exact executor looks at.
 type tlbMeta struct {
@@ -43,6 +47,7 @@ type tlbSet struct {
 	locals []uint16 // indexes that may hold what is not global
 	listed [tlbSize]uint8
 	large  uint64 // a bit per 2 MiB of address space mod 64: tlbLarge there
+	huge   uint64 // and per 1 GiB: tlbHuge there
 }
 
 // Bits of tlbSet.listed.
@@ -83,7 +88,7 @@ func (s *tlbSet) reset() {
 	s.filled = s.filled[:0]
 	s.locals = s.locals[:0]
 	s.users = s.users[:0]
-	s.large = 0
+	s.large, s.huge = 0, 0
 }
 
 // flush forgets all entries, or all but the global ones.
@@ -100,7 +105,7 @@ func (s *tlbSet) flush(keepGlobal bool) {
 		return
 	}
 	kept := s.filled[:0]
-	var large uint64
+	s.large, s.huge = 0, 0
 	for _, i := range s.filled {
 		m := &s.meta[i]
 		if m.vtag == noTag {
@@ -110,29 +115,36 @@ func (s *tlbSet) flush(keepGlobal bool) {
 		if keepGlobal && m.pa&tlbGlobal != 0 {
 			s.listed[i] = inFilled
 			kept = append(kept, i)
-			if m.pa&tlbLarge != 0 {
-				large |= 1 << (m.vtag >> 21 & 63)
-			}
+			s.sized(m.vtag, m.pa)
 			continue
 		}
 		s.drop(i)
 		s.listed[i] = 0
 	}
 	s.filled = kept
-	s.large = large
 }
 
-// flushPage forgets what translates va.
+// sized notes that flags, which are the page size's among others, are for va.
+func (s *tlbSet) sized(va, flags uint64) {
+	if flags&tlbLarge != 0 {
+		s.large |= 1 << (va >> 21 & 63)
+	}
+	if flags&tlbHuge != 0 {
+		s.huge |= 1 << (va >> 30 & 63)
+	}
+}
+
+// flushPage forgets what translates the page of va, of whatever size that is.
 func (s *tlbSet) flushPage(va uint64) {
 	i := uint16(va >> pageShift & (tlbSize - 1))
 	if s.meta[i].vtag == va&^pageMask {
 		s.drop(i)
 	}
-	if s.large>>(va>>21&63)&1 == 0 {
+	if s.large>>(va>>21&63)&1 == 0 && s.huge>>(va>>30&63)&1 == 0 {
 		return
 	}
 	for _, i := range s.filled {
-		if m := &s.meta[i]; m.vtag>>21 == va>>21 && m.pa&tlbLarge != 0 {
+		if m := &s.meta[i]; m.vtag>>21 == va>>21 && m.pa&tlbLarge != 0 || m.vtag>>30 == va>>30 && m.pa&tlbHuge != 0 {
 			s.drop(i)
 		}
 	}
@@ -173,9 +185,7 @@ func (c *cpu) fill(set int, va, pa, flags uint64, kind access) {
 		c.globals[va>>45&7] |= 1 << (va >> 39 & 63)
 	}
 	m.pa = pa&^pageMask | flags
-	if flags&tlbLarge != 0 {
-		s.large |= 1 << (va >> 21 & 63)
-	}
+	s.sized(va, flags)
 	e.rtag, e.wtag, e.native = noTag, noTag, noTag
 	if flags&tlbUser != 0 && c.guarded() {
 		return // a fetch
