@@ -31,8 +31,8 @@ type ExploreOptions struct {
 	NoPrune bool // run each state
 	Shard   explore.Shard
 
-	// Budget is wall time for executions, after which none begins and those
-	// under way end; 0 for no limit.
+	// Budget is wall time for listing states, half of it at most, and for
+	// executions, after which none begins and those under way end; 0 for no limit.
 	Budget time.Duration
 	// Workers are executions at a time; 0 for as many as the host has
 	// processors, the run's options allow and the host's memory has room for.
@@ -77,15 +77,18 @@ type Recovery func(ctx context.Context, state string, v *VM) (answer string, err
 // ends the exploration. If ctx is done or the budget is spent, what was found
 // until then is the result, and no error.
 func (t *Trace) Explore(ctx context.Context, o ExploreOptions, recovery Recovery) (*Exploration, error) {
-	x := t.explorer(o.Search, recovery)
+	began := time.Now()
+	listing, cancel := budgeted(ctx, o.Budget, o.Budget/2)
+	defer cancel()
+	x := t.explorer(listing, o.Search, recovery)
 	defer x.end()
-	if err := x.prepare(ctx, o.Base); err != nil {
-		return nil, err
+	left := o.Budget - time.Since(began)
+	if ctx.Err() == nil {
+		if err := x.prepare(ctx, o.Base); err != nil {
+			return nil, err
+		}
 	}
-	running, cancel := ctx, context.CancelFunc(func() {})
-	if o.Budget > 0 {
-		running, cancel = context.WithTimeout(ctx, o.Budget)
-	}
+	running, cancel := budgeted(ctx, o.Budget, left)
 	defer cancel()
 	r, err := explore.Explore(running, x.space.Space, x.run, explore.Options{
 		Depth: o.Depth, Torn: -1, NoPrune: o.NoPrune, Limit: o.Limit, Workers: cmp.Or(o.Workers, t.vm.workers()), Shard: o.Shard,
@@ -94,12 +97,17 @@ func (t *Trace) Explore(ctx context.Context, o ExploreOptions, recovery Recovery
 	if r == nil {
 		return nil, err
 	}
-	e := &Exploration{Result: r, Booted: x.base.machine == nil, Minimal: map[string]string{}}
+	e := &Exploration{Result: r, Booted: x.base != nil && x.base.machine == nil, Minimal: map[string]string{}}
 	if err == nil {
 		err = x.after(running, e, o)
 	}
+	unlisted := ""
+	if s := x.space.Search; s.Ended {
+		unlisted = fmt.Sprintf("the states from event %d on were not listed", s.Next)
+	}
 	switch {
 	case running.Err() == nil:
+		e.Ended = unlisted
 		if o.Limit > 0 && len(e.Leaves) >= o.Limit && !e.Exhaustive() {
 			e.Ended = fmt.Sprintf("its limit of %s is reached", units.Count(o.Limit, "execution"))
 		}
@@ -110,6 +118,14 @@ func (t *Trace) Explore(ctx context.Context, o ExploreOptions, recovery Recovery
 		e.Ended = fmt.Sprintf("its budget of %v is spent", o.Budget)
 	}
 	return e, nil
+}
+
+// budgeted is a context that ends after a time of a budget, 0 for none.
+func budgeted(ctx context.Context, budget, time time.Duration) (context.Context, context.CancelFunc) {
+	if budget == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time)
 }
 
 // after looks for minimal states of bad answers, and checks what was not run.
@@ -138,7 +154,7 @@ func (x *explorer) after(ctx context.Context, e *Exploration, o ExploreOptions) 
 
 // Recover runs a recovery at one crash state, as Explore would.
 func (t *Trace) Recover(ctx context.Context, o ExploreOptions, s *persist.State, recovery Recovery) (answer string, booted bool, err error) {
-	x := t.explorer(o.Search, recovery)
+	x := t.explorer(ctx, o.Search, recovery)
 	defer x.end()
 	if err := x.prepare(ctx, o.Base); err != nil {
 		return "", false, err
@@ -182,7 +198,9 @@ type explorer struct {
 	idle     []*VM // those that run nothing
 }
 
-func (t *Trace) explorer(s persist.Search, recovery Recovery) *explorer {
+// explorer lists the states of the trace, as far as it gets until ctx is done.
+func (t *Trace) explorer(ctx context.Context, s persist.Search, recovery Recovery) *explorer {
+	s.Stop = func() bool { return ctx.Err() != nil }
 	x := &explorer{trace: t, recovery: recovery, space: explore.OfJournal(t.Journal, s, nil), media: map[int]*persist.Medium{}, areas: map[int]int{}}
 	for m, d := range t.names {
 		x.media[d.Slot()] = m

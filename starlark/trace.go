@@ -63,7 +63,7 @@ The trace may be looked at under other rules than the VM's: platform is "adr", "
 
 legal is a list of answers, or a function of an answer that returns None or what is wrong with it. base is the VM or snapshot that the recovering VMs are forked from, one that has not looked at the contents yet; None boots one from the trace's VM. at, platform, policy, clflush and vector_atomicity are as in crash_states. depth: how many lines may differ from "nothing more survived" and from "everything did". limit bounds the executions; the order is the same with any seed, the plainest states first. prune: states that differ only in lines which the recovery does not read before it overwrites them are one execution; False runs each.
 
-Recoveries run at several states at once, in any order: what recover takes from around it is frozen, so that no recovery can leave anything to another. The result does not depend on that. budget is a duration of wall time, after which none begins; then, or when the run is interrupted, what was found is the result, and the report says so. verify: so many states that were not run are run in the end to see that they do what is said of them.
+Recoveries run at several states at once, in any order: what recover takes from around it is frozen, so that no recovery can leave anything to another. The result does not depend on that. budget is a duration of wall time, after which none begins, and of which up to half goes into listing the states; then, or when the run is interrupted, what was found is the result, and the report says so. verify: so many states that were not run are run in the end to see that they do what is said of them.
 
 With nvlab run --state=ID only the recovery at that state is run, and what it answers is shown; the result speaks for it alone.
 
@@ -208,6 +208,8 @@ func (c *call) search() (at string, s persist.Search) {
 	if limit := c.optional("limit", 1, math.MaxInt32); limit != nil {
 		s.Limit = int(*limit)
 	}
+	ctx := c.ctx()
+	s.Stop = func() bool { return ctx.Err() != nil }
 	s.Seed = uint64(c.number("seed", 0, math.MaxInt64))
 	if p, ok := persist.PlatformNamed(c.oneOf("platform", "adr", "eadr", "hints", "none")); ok {
 		s.Platform = &p

@@ -162,24 +162,22 @@ type exploration struct {
 // explore goes through the levels. On each all is run that is known to be
 // missing, and what that shows to be missing.
 func (x *exploration) explore(ctx context.Context) error {
-	if len(x.space.points) == 0 {
-		x.result.Complete = true
+	if len(x.space.points) == 0 && x.space.AtLeast { // nobody came so far as to list them
+		x.result.Pending = 1
 		return nil
 	}
-	for level := 0; level >= 0; level = x.above {
-		for {
+	for level := 0; level >= 0 && len(x.space.points) > 0; level = x.above {
+		for more := true; more; more = x.more {
 			x.more, x.above = false, -1
-			x.scanAll(level)
-			if x.frontier.Len() == 0 {
-				break
-			}
+			x.scanAll(ctx, level)
 			for x.frontier.Len() > 0 {
 				if stopped, err := x.step(ctx, level); stopped || err != nil {
 					return err
 				}
 			}
-			if !x.more {
-				break
+			if ctx.Err() != nil { // which may have ended a scan
+				x.result.Pending = 1
+				return nil
 			}
 		}
 	}
@@ -205,7 +203,7 @@ func (x *exploration) step(ctx context.Context, level int) (stopped bool, err er
 	for i, r := range ran {
 		switch {
 		case r.err == nil:
-			if err = x.commit(edges[i], r, level); err == nil {
+			if err = x.commit(ctx, edges[i], r, level); err == nil {
 				continue
 			}
 		case ctx.Err() == nil:
@@ -261,7 +259,7 @@ func (x *exploration) runAll(ctx context.Context, edges []*edge) []ran {
 }
 
 // commit adds an execution to the tree.
-func (x *exploration) commit(e *edge, r ran, level int) error {
+func (x *exploration) commit(ctx context.Context, e *edge, r ran, level int) error {
 	reads, err := x.tree.telling(r.Reads)
 	if err != nil {
 		return fmt.Errorf("state %s: %w", r.state.ID(), err)
@@ -283,18 +281,18 @@ func (x *exploration) commit(e *edge, r ran, level int) error {
 			x.o.Ran(r.state.ID())
 		}
 	}
-	x.scan(c, level)
+	x.scan(ctx, c, level)
 	return nil
 }
 
 // scanAll looks for what is missing on a level, in all that is known.
-func (x *exploration) scanAll(level int) {
+func (x *exploration) scanAll(ctx context.Context, level int) {
 	if x.tree.root == nil {
 		x.push(&edge{state: x.space.state(0, false, nil)})
 		return
 	}
 	for _, c := range x.tree.chains {
-		x.scan(c, level)
+		x.scan(ctx, c, level)
 	}
 }
 
@@ -303,10 +301,10 @@ func (x *exploration) scanAll(level int) {
 const maxFrontier = 1 << 18
 
 // scan looks for values that reads of a new chain may have and of which
-// nothing is known.
-func (x *exploration) scan(c *chain, level int) {
+// nothing is known, until ctx is done.
+func (x *exploration) scan(ctx context.Context, c *chain, level int) {
 	path := x.tree.pathTo(c)
-	for i := path.from; i < len(c.steps); i++ {
+	for i := path.from; i < len(c.steps) && ctx.Err() == nil; i++ {
 		if !x.within(path.least) {
 			return
 		}

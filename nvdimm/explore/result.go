@@ -40,7 +40,7 @@ type Result struct {
 
 	Leaves   []Leaf   // the plainest first
 	States   *big.Int // that these speak for
-	Complete bool     // they speak for all states within Depth and Torn
+	Complete bool     // they speak for all states of the space within Depth and Torn
 	Pending  int      // executions that are known to be missing, if not
 
 	tree *tree
@@ -60,7 +60,7 @@ func (r *Result) All() bool { return !r.AtLeast && r.States.Cmp(r.Legal) == 0 }
 
 // Exhaustive says that the result speaks for all legal states, or for all
 // within the depth that was asked for.
-func (r *Result) Exhaustive() bool { return r.Complete || r.All() }
+func (r *Result) Exhaustive() bool { return r.Complete && !r.AtLeast || r.All() }
 
 // An Answer is one that some executions gave.
 type Answer struct {
@@ -104,6 +104,8 @@ func (r *Result) Coverage() string {
 	case r.All():
 		b.WriteString("; that is all")
 		return b.String()
+	case r.Complete && r.AtLeast:
+		fmt.Fprintf(&b, "; of those that are listed that is all %s, and more are legal", r.bounds())
 	case r.Complete:
 		fmt.Fprintf(&b, "; that is all %s", r.bounds())
 	default:

@@ -28,7 +28,8 @@ type place struct {
 }
 
 // OfJournal makes the space of the points and the reading of a search. Kind, if
-// set, tells lines of different structures apart: see Space.Set.
+// set, tells lines of different structures apart: see Space.Set. Where the search
+// is stopped, the space has the points before.
 func OfJournal(j *persist.Journal, s persist.Search, kind func(d *persist.Medium, n uint64) uint64) *Trace {
 	t := &Trace{Space: &Space{}, Search: &s, journal: j, index: map[place]int{}}
 	t.Space.Name = t.id

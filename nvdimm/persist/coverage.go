@@ -26,6 +26,8 @@ func (s *Search) Coverage(stopped bool) string {
 		fmt.Fprintf(&b, ", %s with images visited before", units.Count(s.Duplicates, "other"))
 	}
 	switch {
+	case s.Ended:
+		fmt.Fprintf(&b, "; it was ended before event %d of %d", s.Next, s.journal.events.n)
 	case stopped:
 		b.WriteString("; the loop ended it")
 	case s.Cut:

@@ -1,6 +1,7 @@
 package persist_test
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -167,5 +168,41 @@ func TestManyLines(t *testing.T) {
 	}
 	if list := j.Missing(); len(list) != 1 || list[0].Bytes != len(mem) {
 		t.Errorf("missing: %d findings, want one of all bytes", len(list))
+	}
+}
+
+// TestStop: a search that is stopped says how far it came, wherever it was, and not that this is all.
+func TestStop(t *testing.T) {
+	var list []any
+	for i := range 10 {
+		list = append(list, st(0, A+8*i, 1), fl(0, A+8*i, observe.CLWB), fe(0, observe.SFENCE))
+	}
+	_, j, _, _ := feed(list, len(list), persist.ADR, persist.Config{}, true)
+	all := persist.Search{At: persist.AtFence}
+	for range all.States(j) {
+	}
+	for _, limit := range []int{0, all.Visited, 3} {
+		asked, last := 0, -1
+		for stop := 0; ; stop++ {
+			asked = 0
+			search := persist.Search{At: persist.AtFence, Limit: limit, Stop: func() bool { asked++; return asked > stop }}
+			n := 0
+			for range search.States(j) {
+				n++
+			}
+			coverage := search.Coverage(false)
+			if n != search.Visited || n < last {
+				t.Fatalf("limit %d: stopped at question %d it says that %d states were visited, and %d were; one question less: %d", limit, stop, search.Visited, n, last)
+			}
+			if last = n; !search.Ended {
+				break
+			}
+			if !strings.Contains(coverage, "; it was ended before event ") || strings.Contains(coverage, "that is all") {
+				t.Fatalf("limit %d: stopped at question %d it says: %s", limit, stop, coverage)
+			}
+		}
+		if want := min(all.Visited, cmp.Or(limit, all.Visited)); last != want {
+			t.Errorf("limit %d: %d states, want %d", limit, last, want)
+		}
 	}
 }

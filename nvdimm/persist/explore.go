@@ -20,6 +20,9 @@ type Search struct {
 	Limit int  // of states, shared between the events; 0 for none
 	Seed  uint64
 	Reading
+	// Stop is asked at least at each event before which power may fail, and ends
+	// the search where it says so, from then on always. It may be nil.
+	Stop func() bool
 
 	// What was found, when the states ran out.
 	Points     int      // events looked at, with states of their own
@@ -34,6 +37,8 @@ type Search struct {
 	Raced      int      // non-temporal stores whose order with other CPUs' is that of the memory
 	Crowd      int      // lines undecided at the point with most of those that were neither all lost alone nor kept alone
 	Apart      int      // of these, those that were
+	Ended      bool     // Stop ended it
+	Next       int      // then the first event that was not looked at
 
 	journal *Journal
 	steps   []int         // by point: the states that a limit leaves of its walk
@@ -268,17 +273,38 @@ func (s *Search) Views(j *Journal) iter.Seq[*View] {
 		s.begin(j)
 		s.share(j)
 		seen := map[hash]bool{}
-		for r := j.replayAs(s.Reading); ; r.step() {
-			if s.wants(r) && !s.visit(r, seen, yield) || !r.more {
+		for r := range s.events(j) {
+			if !s.visit(r, seen, yield) {
 				return
 			}
 		}
 	}
 }
 
+// events goes through the journal, and stops at the events before which power
+// may fail.
+func (s *Search) events(j *Journal) iter.Seq[*replay] {
+	return func(yield func(*replay) bool) {
+		for r := j.replayAs(s.Reading); ; r.step() {
+			wanted := s.wants(r)
+			if (wanted || r.at%stopEvents == 0) && s.Stop != nil && s.Stop() {
+				s.Ended, s.Next, s.AtLeast = true, r.at, true
+				return
+			}
+			if wanted && !yield(r) || !r.more {
+				return
+			}
+		}
+	}
+}
+
+// stopEvents is after how many events a search asks whether it is to stop, if
+// power fails before none of them.
+const stopEvents = 1 << 10
+
 // begin forgets what was found before.
 func (s *Search) begin(j *Journal) {
-	*s = Search{At: s.At, Limit: s.Limit, Seed: s.Seed, Reading: s.Reading, Legal: new(big.Int), journal: j}
+	*s = Search{At: s.At, Limit: s.Limit, Seed: s.Seed, Reading: s.Reading, Stop: s.Stop, Legal: new(big.Int), journal: j}
 }
 
 func (s *Search) visit(r *replay, seen map[hash]bool, yield func(*View) bool) bool {

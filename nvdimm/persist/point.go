@@ -19,22 +19,17 @@ func (s *Search) EachPoint(j *Journal) iter.Seq[*Point] {
 	return func(yield func(*Point) bool) {
 		s.begin(j)
 		last := map[place]*contents{}
-		for r := j.replayAs(s.Reading); ; r.step() {
-			if s.wants(r) {
-				p := r.point()
-				s.count(p)
-				if !yield(&Point{p, last}) {
-					return
-				}
-				last = map[place]*contents{}
-				for i, l := range p.lines {
-					last[place{l.medium, l.n}] = p.known[i]
-				}
-				r.fresh = r.fresh[:0]
-			}
-			if !r.more {
+		for r := range s.events(j) {
+			p := r.point()
+			s.count(p)
+			if !yield(&Point{p, last}) {
 				return
 			}
+			last = map[place]*contents{}
+			for i, l := range p.lines {
+				last[place{l.medium, l.n}] = p.known[i]
+			}
+			r.fresh = r.fresh[:0]
 		}
 	}
 }

@@ -187,19 +187,15 @@ func (s *Search) share(j *Journal) {
 // leftOut says that the points have states that were not dealt.
 func (s *Search) leftOut(j *Journal, sizes []int, seen map[hash]bool) bool {
 	at := 0
-	for r := j.replayAs(s.Reading); ; r.step() {
-		if s.wants(r) {
-			if sizes[at] > 0 {
-				if _, more := s.take(r.point(), s.steps[at], 0, false, seen); more {
-					return true
-				}
+	for r := range s.events(j) {
+		if sizes[at] > 0 {
+			if _, more := s.take(r.point(), s.steps[at], 0, false, seen); more {
+				return true
 			}
-			at++
 		}
-		if !r.more {
-			return false
-		}
+		at++
 	}
+	return false
 }
 
 // deal gives the points of a limit what is left of it, only states in which no
@@ -208,25 +204,20 @@ func (s *Search) deal(j *Journal, sizes []int, plain bool, seen map[hash]bool) {
 	for round := range maxRounds {
 		takes := divide(s.Limit-len(seen), sizes)
 		at := 0
-		for r := j.replayAs(s.Reading); ; r.step() {
-			if s.wants(r) {
-				if sizes[at] > 0 {
-					n := takes[at]
-					if round == maxRounds-1 {
-						n = s.Limit - len(seen) // who comes first
-					}
-					var more bool
-					if s.steps[at], more = s.take(r.point(), s.steps[at], n, plain, seen); !more {
-						sizes[at] = 0
-					}
+		for r := range s.events(j) {
+			if sizes[at] > 0 {
+				n := takes[at]
+				if round == maxRounds-1 {
+					n = s.Limit - len(seen) // who comes first
 				}
-				at++
+				var more bool
+				if s.steps[at], more = s.take(r.point(), s.steps[at], n, plain, seen); !more {
+					sizes[at] = 0
+				}
 			}
-			if !r.more {
-				break
-			}
+			at++
 		}
-		if len(seen) >= s.Limit || !slices.ContainsFunc(sizes, func(n int) bool { return n > 0 }) {
+		if s.Ended || len(seen) >= s.Limit || !slices.ContainsFunc(sizes, func(n int) bool { return n > 0 }) {
 			break
 		}
 	}
@@ -238,18 +229,14 @@ const maxRounds = 5
 
 // sizes is how many states each point has, at least, up to the limit.
 func (s *Search) sizes(j *Journal) (sizes []int) {
-	for r := j.replayAs(s.Reading); ; r.step() {
-		if s.wants(r) {
-			n := s.Limit
-			if p := r.point(); p.small() {
-				n = min(n, int(p.total.Int64()))
-			}
-			sizes = append(sizes, n)
+	for r := range s.events(j) {
+		n := s.Limit
+		if p := r.point(); p.small() {
+			n = min(n, int(p.total.Int64()))
 		}
-		if !r.more {
-			return sizes
-		}
+		sizes = append(sizes, n)
 	}
+	return sizes
 }
 
 // divide gives each of the points its share of n states: as many as the others
