@@ -39,7 +39,7 @@ type command struct {
 }
 
 func commands() []*command {
-	return []*command{runCommand, pmemCommand, bundleCommand, mergeCommand, guestCommand, cacheCommand, labelCommand, acpiCommand, shellCommand, doctorCommand, docCommand, versionCommand}
+	return []*command{runCommand, pmemCommand, bundleCommand, mergeCommand, guestCommand, cacheCommand, labelCommand, acpiCommand, shellCommand, doctorCommand, docCommand, fmtCommand, versionCommand}
 }
 
 // run runs nvlab with its arguments and returns the exit status.

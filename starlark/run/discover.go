@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// discover gives the scenarios of files and folders in the order given, those
+// Discover gives the scenarios of files and folders in the order given, those
 // of a folder sorted, each once. Hidden folders are not searched.
-func discover(paths []string) ([]string, error) {
+func Discover(paths []string) ([]string, error) {
 	var files []string
 	seen := make(map[string]bool)
 	add := func(path string) {

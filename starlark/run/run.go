@@ -204,7 +204,7 @@ func (r *runner) plan() (*rand.Rand, int64, error) {
 	if err := r.o.checkReports(); err != nil {
 		return nil, 0, err
 	}
-	paths, err := discover(r.o.Paths)
+	paths, err := Discover(r.o.Paths)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -106,14 +106,14 @@ func TestDiscover(t *testing.T) {
 		{"b.star ./b.star .", "b.star a.star lib/e.star sub/c.star"},
 		{"sub/.git", "sub/.git/d.star"},
 	} {
-		got, err := discover(strings.Fields(test.paths))
+		got, err := Discover(strings.Fields(test.paths))
 		if err != nil || strings.Join(got, " ") != test.want {
-			t.Errorf("discover(%s) = %s, %v, want %s", test.paths, strings.Join(got, " "), err, test.want)
+			t.Errorf("Discover(%s) = %s, %v, want %s", test.paths, strings.Join(got, " "), err, test.want)
 		}
 	}
 	for _, bad := range []string{"x.txt", "nowhere.star", "nowhere"} {
-		if got, err := discover([]string{bad}); err == nil {
-			t.Errorf("discover(%s) = %s, want an error", bad, got)
+		if got, err := Discover([]string{bad}); err == nil {
+			t.Errorf("Discover(%s) = %s, want an error", bad, got)
 		}
 	}
 }

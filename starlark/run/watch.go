@@ -58,7 +58,7 @@ func stampOf(path string) stamp {
 // stampsOf are the stamps of the scenarios that paths name, and of more files.
 func stampsOf(paths []string, more []string) stamps {
 	s := stamps{}
-	scenarios, err := discover(paths)
+	scenarios, err := Discover(paths)
 	if err != nil {
 		scenarios = paths
 	}
