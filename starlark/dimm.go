@@ -43,7 +43,7 @@ var dimmClass = newClass("nvdimm", "A plugged NVDIMM.", []member[*dimm]{
 		get: func(d *dimm) (starlark.Value, error) { return unsigned(uint64(d.d.Serial())), nil }},
 	{name: "flush_hint_writes", doc: `How often the guest wrote one of its flush hints since it booted.`,
 		get: func(d *dimm) (starlark.Value, error) { return unsigned(d.d.FlushHintWrites()), nil }},
-	{name: "backend", doc: `What stores its bytes.`,
+	{name: "backend", doc: `What stores its bytes → backend.`,
 		get: func(d *dimm) (starlark.Value, error) { return d.of, nil }},
 	{name: "family", doc: `Whose _DSM it speaks: "intel", "msft", "hyperv" or "hpe1"; None if it has labels only.`,
 		get: func(d *dimm) (starlark.Value, error) {

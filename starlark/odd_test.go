@@ -68,14 +68,14 @@ func TestOddArguments(t *testing.T) {
 		calls++
 		fmt.Fprintf(text, "        _try(%q, lambda: %s(%s))\n", name, name, fmt.Sprintf(format, args...))
 	}
-	for _, class := range []topic{tClass.topic(), backendClass.topic(), vmClass.topic(), dimmClass.topic(), checkClass.topic()} {
-		for _, member := range class.subs {
-			if member.sig == "" || slices.Contains(end, member.name) {
+	for _, class := range []Topic{tClass.topic(), backendClass.topic(), vmClass.topic(), dimmClass.topic(), checkClass.topic()} {
+		for _, member := range class.Subs {
+			if member.Sig == "" || slices.Contains(end, member.Name) {
 				continue
 			}
-			try(member.name, "w")
-			try(member.name, "w, w")
-			params := parseSignature(member.sig).params
+			try(member.Name, "w")
+			try(member.Name, "w, w")
+			params := parseSignature(member.Sig).params
 			for _, p := range params {
 				args := p.name + " = w"
 				for _, other := range params {
@@ -83,7 +83,7 @@ func TestOddArguments(t *testing.T) {
 						args += fmt.Sprintf(", %s = %s", other.name, cmp.Or(valid[other.name], "1"))
 					}
 				}
-				try(member.name, "%s", args)
+				try(member.Name, "%s", args)
 			}
 		}
 	}

@@ -2,65 +2,85 @@ package nvstar
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
 	"nvlab/internal/spell"
 )
 
-// A topic is what the documentation says of one name: a type, a module, one
+// A Topic is what the documentation says of one name: a type, a module, one
 // of their attributes or a predeclared name.
-type topic struct {
-	name string // such as vm.plug
-	sig  string // of what can be called
-	doc  string
-	subs []topic
+type Topic struct {
+	Name string // such as vm.plug
+	Sig  string // of what can be called
+	Doc  string
+	Subs []Topic
 }
 
-func (k *class[H]) topic() topic {
-	t := topic{name: k.name, doc: k.doc}
+// arrow stands before what a call returns.
+const arrow = "→ "
+
+var given = regexp.MustCompile(arrow + `(?:an? |the |that )?(?:(list|iterable) of )?(\w+)`)
+
+// Gives is what a call returns, or an attribute holds, as its text says it behind
+// an arrow: the name of a type such as "vm", "bytes" or "struct"; of is that of
+// the elements of a "list" or an "iterable". It is "" for what has no arrow.
+func (t Topic) Gives() (kind, of string) {
+	m := given.FindStringSubmatch(t.Doc)
+	switch {
+	case m == nil:
+		return "", ""
+	case m[1] != "":
+		return m[1], strings.TrimSuffix(m[2], "s")
+	}
+	return m[2], ""
+}
+
+func (k *class[H]) topic() Topic {
+	t := Topic{Name: k.name, Doc: k.doc}
 	for _, m := range k.members {
-		t.subs = append(t.subs, topic{name: k.name + "." + m.name, sig: m.sig, doc: m.doc})
+		t.Subs = append(t.Subs, Topic{Name: k.name + "." + m.name, Sig: m.sig, Doc: m.doc})
 	}
 	return t
 }
 
-// topics are in the order of a scenario: test, backend, machine, judgement.
-func topics() []topic {
-	return []topic{
+// Topics are in the order of a scenario: test, backend, machine, judgement.
+func Topics() []Topic {
+	return []Topic{
 		tClass.topic(), backendClass.topic(), vmClass.topic(), dimmClass.topic(), memoryClass.topic(), resultClass.topic(),
 		checkClass.topic(), predeclared, traceClass.topic(), stateClass.topic(), snapshotClass.topic(),
 	}
 }
 
-var predeclared = topic{name: "predeclared", doc: "What is there besides, with Starlark's own len, range, print, fail and so on.", subs: []topic{
-	{name: "cases", sig: casesSig, doc: `What a parameter of a test takes, one value a test: with def test_x(t, mode = cases("fsdax", "devdax"), pages = cases(none = 0, many = 512)) there are test_x:mode=fsdax,pages=none and three more, with a t of their own, known to -list, -run and shards. Strings, numbers, bools and None name themselves.`},
-	{name: "struct", sig: "(**fields)", doc: "A value with these attributes: struct(a = 1).a is 1."},
-	{name: "json", doc: "json.decode(text), json.encode(value), json.encode_indent(value), json.indent(text)."},
-	{name: "KiB", doc: "1024. MiB, GiB and TiB are its powers: 64 * MiB."},
-	{name: "MiB", doc: "1024 * KiB."},
-	{name: "GiB", doc: "1024 * MiB."},
-	{name: "TiB", doc: "1024 * GiB."},
-	{name: "load", sig: "(path, *names)", doc: `load("./other.star", "name") takes names from a file relative to this one. What starts with test_ there is not collected.`},
+var predeclared = Topic{Name: "predeclared", Doc: "What is there besides, with Starlark's own len, range, print, fail and so on.", Subs: []Topic{
+	{Name: "cases", Sig: casesSig, Doc: `What a parameter of a test takes, one value a test: with def test_x(t, mode = cases("fsdax", "devdax"), pages = cases(none = 0, many = 512)) there are test_x:mode=fsdax,pages=none and three more, with a t of their own, known to -list, -run and shards. Strings, numbers, bools and None name themselves.`},
+	{Name: "struct", Sig: "(**fields)", Doc: "A value with these attributes: struct(a = 1).a is 1."},
+	{Name: "json", Doc: "json.decode(text), json.encode(value), json.encode_indent(value), json.indent(text)."},
+	{Name: "KiB", Doc: "1024. MiB, GiB and TiB are its powers: 64 * MiB."},
+	{Name: "MiB", Doc: "1024 * KiB."},
+	{Name: "GiB", Doc: "1024 * MiB."},
+	{Name: "TiB", Doc: "1024 * GiB."},
+	{Name: "load", Sig: "(path, *names)", Doc: `load("./other.star", "name") takes names from a file relative to this one. What starts with test_ there is not collected.`},
 }}
 
 // Doc explains a name of the language, or all of it if name is "".
 func Doc(name string) (string, error) {
-	all := topics()
+	all := Topics()
 	if name == "" {
 		return overview(all), nil
 	}
 	var names []string
 	for _, t := range all {
-		if t.name == name {
+		if t.Name == name {
 			return t.text(), nil
 		}
-		names = append(names, t.name)
-		for _, s := range t.subs {
-			if s.name == name {
+		names = append(names, t.Name)
+		for _, s := range t.Subs {
+			if s.Name == name {
 				return s.text(), nil
 			}
-			names = append(names, s.name)
+			names = append(names, s.Name)
 		}
 	}
 	// An attribute alone, such as plug.
@@ -108,28 +128,28 @@ func nearestTopic(name string, names []string) string {
 	return ""
 }
 
-func (t topic) text() string {
+func (t Topic) text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s%s\n", t.name, t.sig)
-	b.WriteString(wrap(t.doc, "    "))
-	for _, s := range t.subs {
-		fmt.Fprintf(&b, "\n%s%s\n%s", s.name, s.sig, wrap(s.doc, "    "))
+	fmt.Fprintf(&b, "%s%s\n", t.Name, t.Sig)
+	b.WriteString(wrap(t.Doc, "    "))
+	for _, s := range t.Subs {
+		fmt.Fprintf(&b, "\n%s%s\n%s", s.Name, s.Sig, wrap(s.Doc, "    "))
 	}
 	return b.String()
 }
 
-func overview(all []topic) string {
+func overview(all []Topic) string {
 	var b strings.Builder
 	b.WriteString("The scenario language: Starlark with these names. nvlab doc NAME explains one.\n")
 	for _, t := range all {
-		fmt.Fprintf(&b, "\n%s\n", t.name)
+		fmt.Fprintf(&b, "\n%s\n", t.Name)
 		width := 0
-		for _, s := range t.subs {
-			width = max(width, len(s.name))
+		for _, s := range t.Subs {
+			width = max(width, len(s.Name))
 		}
-		for _, s := range t.subs {
-			first, _, _ := strings.Cut(s.doc, "\n")
-			fmt.Fprintf(&b, "  %-*s  %s\n", width, s.name, sentence(first))
+		for _, s := range t.Subs {
+			first, _, _ := strings.Cut(s.Doc, "\n")
+			fmt.Fprintf(&b, "  %-*s  %s\n", width, s.Name, sentence(first))
 		}
 	}
 	return b.String()
@@ -172,11 +192,11 @@ func Reference() string {
 	b.WriteString("Made from the program (`NVLAB_UPDATE=1 go test ./starlark`); `nvlab doc NAME` prints the same.\n")
 	b.WriteString("Parameters before `*` may be positional, all others are by keyword.\n")
 	b.WriteString("Sizes are an int of bytes or a string such as `\"64MiB\"`, `\"128K\"`, `\"4G\"`; durations are strings such as `\"250ms\"`, `\"30s\"`.\n")
-	for _, t := range topics() {
-		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| name | what it is |\n|---|---|\n", t.name, t.doc)
-		for _, s := range t.subs {
-			cell := strings.Join(slices.DeleteFunc(strings.Split(s.doc, "\n\n"), func(p string) bool { return p == "" }), "<br>")
-			fmt.Fprintf(&b, "| `%s%s` | %s |\n", s.name, s.sig, strings.ReplaceAll(cell, "|", "\\|"))
+	for _, t := range Topics() {
+		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| name | what it is |\n|---|---|\n", t.Name, t.Doc)
+		for _, s := range t.Subs {
+			cell := strings.Join(slices.DeleteFunc(strings.Split(s.Doc, "\n\n"), func(p string) bool { return p == "" }), "<br>")
+			fmt.Fprintf(&b, "| `%s%s` | %s |\n", s.Name, s.Sig, strings.ReplaceAll(cell, "|", "\\|"))
 		}
 	}
 	return b.String()

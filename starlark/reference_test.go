@@ -14,17 +14,24 @@ import (
 // parses.
 func TestDocs(t *testing.T) {
 	seen := make(map[string]bool)
-	for _, top := range topics() {
-		for _, s := range append([]topic{top}, top.subs...) {
-			if seen[s.name] {
-				t.Errorf("%s is documented twice", s.name)
+	known := map[string]bool{"bytes": true, "text": true, "list": true, "iterable": true, "struct": true}
+	for _, top := range Topics() {
+		known[top.Name] = true
+	}
+	for _, top := range Topics() {
+		for _, s := range append([]Topic{top}, top.Subs...) {
+			if seen[s.Name] {
+				t.Errorf("%s is documented twice", s.Name)
 			}
-			seen[s.name] = true
-			if !strings.HasSuffix(s.doc, ".") {
-				t.Errorf("the documentation of %s is no sentence: %q", s.name, s.doc)
+			seen[s.Name] = true
+			if !strings.HasSuffix(s.Doc, ".") {
+				t.Errorf("the documentation of %s is no sentence: %q", s.Name, s.Doc)
 			}
-			if s.sig != "" {
-				parseSignature(s.sig)
+			if s.Sig != "" {
+				parseSignature(s.Sig)
+			}
+			if kind, of := s.Gives(); strings.Contains(s.Doc, arrow) && !known[kind] {
+				t.Errorf("the text of %s has an arrow to %q of %q, which is no type", s.Name, kind, of)
 			}
 		}
 	}

@@ -17,6 +17,7 @@ type signature struct {
 	text   string
 	params []param
 	rest   string // name of *args, or ""
+	named  string // of **kwargs, or ""; no call of ours takes them
 	places int    // how many parameters may be positional
 }
 
@@ -35,6 +36,10 @@ func parseSignature(text string) *signature {
 	fn := globals["f"].(*starlark.Function)
 	sig := &signature{text: text}
 	n := fn.NumParams()
+	if fn.HasKwargs() { // the last one
+		n--
+		sig.named, _ = fn.Param(n)
+	}
 	if fn.HasVarargs() {
 		n--
 		sig.rest, _ = fn.Param(n)

@@ -180,7 +180,7 @@ A shell's exit status is that of its last command: "false; echo x" and "false | 
 	{name: "fork", sig: `(*, seed=None)`,
 		doc:  `vm.snapshot().fork(): another VM that goes on from here → vm.`,
 		call: forkVM},
-	{name: "nvdimms", doc: `What is plugged, in slot order: a list of nvdimm. A fork has handles of its own.`,
+	{name: "nvdimms", doc: `What is plugged, in slot order → list of nvdimm. A fork has handles of its own.`,
 		get: listNVDIMMs},
 	{name: "nvdimm", sig: `(id)`,
 		doc:  `The plugged NVDIMM with that id → nvdimm.`,
