@@ -36,10 +36,12 @@ type command struct {
 	short string
 	long  string
 	run   func(ctx context.Context, c *command, args []string) int
+
+	asked func(*flag.FlagSet) // is told of the flags in the place of a help's reader; may be nil
 }
 
 func commands() []*command {
-	return []*command{runCommand, pmemCommand, bundleCommand, mergeCommand, guestCommand, cacheCommand, labelCommand, acpiCommand, shellCommand, doctorCommand, docCommand, fmtCommand, versionCommand}
+	return []*command{initCommand, runCommand, pmemCommand, bundleCommand, mergeCommand, guestCommand, cacheCommand, labelCommand, acpiCommand, shellCommand, doctorCommand, docCommand, fmtCommand, completionCommand, versionCommand}
 }
 
 // run runs nvlab with its arguments and returns the exit status.
@@ -91,14 +93,18 @@ func meantCommand(name string) string {
 func usage(w io.Writer) {
 	fmt.Fprint(w, "nvlab is a test lab for persistent memory.\n\nusage: nvlab COMMAND [arguments]\n\ncommands:\n")
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.short)
+		fmt.Fprintf(w, "  %-10s %s\n", c.name, c.short)
 	}
-	fmt.Fprint(w, "\nrun 'nvlab help COMMAND' for its arguments\n")
+	fmt.Fprint(w, "\nrun 'nvlab help COMMAND' for its arguments, 'nvlab help -man' for a manual page\n")
 }
 
 func help(args []string) int {
-	if len(args) == 0 {
+	switch {
+	case len(args) == 0:
 		usage(stdout)
+		return exitOK
+	case strings.TrimLeft(args[0], "-") == "man" && args[0] != "man":
+		manual(stdout)
 		return exitOK
 	}
 	c := lookUp(args[0])
@@ -175,7 +181,11 @@ func (c *command) parseBefore(fs *flag.FlagSet, args []string) (operands []strin
 	err := fs.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		c.help(stdout, fs)
+		if c.asked != nil {
+			c.asked(fs)
+		} else {
+			c.help(stdout, fs)
+		}
 		return nil, exitOK, false
 	case err != nil:
 		return nil, c.misused("%s", flagError(fs, err.Error())), false
