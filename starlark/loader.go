@@ -30,6 +30,7 @@ const loadSteps = 20_000_000
 // safe for concurrent use; what was loaded is.
 type Loader struct {
 	Print func(text string) // what files print at their top level; nil drops it
+	Texts map[string]string // of scenarios that are in no file, by their paths
 
 	sources sources
 	modules map[string]*module // by absolute path
@@ -150,7 +151,7 @@ func (l *Loader) module(ctx context.Context, path string, chain []string) (*modu
 
 func (l *Loader) execute(ctx context.Context, m *module, path string, chain []string) (err error) {
 	defer recoverBug(&err)
-	text, err := readSource(path)
+	text, err := l.text(path)
 	if err != nil {
 		return err
 	}
@@ -221,6 +222,14 @@ func (l *Loader) execute(ctx context.Context, m *module, path string, chain []st
 	m.sum = [sha256.Size]byte(sum.Sum(nil))
 	m.globals = globals
 	return nil
+}
+
+// text is the text of a scenario.
+func (l *Loader) text(path string) ([]byte, error) {
+	if text, ok := l.Texts[path]; ok {
+		return []byte(text), nil
+	}
+	return readSource(path)
 }
 
 // readSource reads a scenario. It may be any file that somebody named, or linked

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -87,6 +88,7 @@ func init() {
 		fs.IntVar(&p.limit, "limit", 1000, "run the check `N` times at most; 0 for no limit")
 		fs.DurationVar(&p.budget, "budget", 0, "begin no check after the wall time `D`; 0 for no limit")
 		fs.DurationVar(&p.timeout, "program-timeout", time.Minute, "the program's time in the guest, `D`")
+		shard := fs.String("shard", "", "run part `I/N` of the checks; I is from 1 to N. If not given: as for nvlab run")
 		fs.BoolVar(&p.printScenario, "print-scenario", false, "print the scenario, and run nothing")
 		fs.StringVar(&o.State, "state", "", "of all crash states, look at the one named `ID` only")
 		fs.IntVar(&o.Parallel, "parallel", 0, "run `N` checks at a time; 0 is one per core, as far as the host's memory allows")
@@ -103,6 +105,11 @@ func init() {
 		if err := checkRun(&o); err != nil {
 			return c.misused("%v", err)
 		}
+		var err error
+		if o.Shard, err = nvrun.ParseShard(*shard, isGiven(fs, "shard"), os.LookupEnv); err != nil {
+			return c.misused("%v", err)
+		}
+		args = withoutShard(args, len(p.program)) // reports and plans of all shards are one
 		if o.Engine == "kvm" {
 			return c.misused("--engine kvm: single stores are seen on the software engine only")
 		}
@@ -118,18 +125,32 @@ func init() {
 			fmt.Fprint(stdout, text)
 			return exitOK
 		}
-		dir, err := os.MkdirTemp("", "nvlab-pmem-")
-		if err != nil {
-			return c.failed(ctx, exitHost, err)
-		}
-		defer os.RemoveAll(dir)
-		o.Paths = []string{filepath.Join(dir, "pmem.star")}
-		if err := os.WriteFile(o.Paths[0], []byte(text), 0o600); err != nil {
-			return c.failed(ctx, exitHost, err)
-		}
+		path := pmemPath(text)
+		o.Paths, o.Texts = []string{path}, map[string]string{path: text}
 		o.Command = append([]string{"nvlab", "pmem"}, args...)
 		return nvrun.Run(ctx, o)
 	}
+}
+
+// withoutShard is arguments, the last n of which are the program's, without -shard.
+func withoutShard(args []string, n int) (kept []string) {
+	program := len(args) - n
+	for i := 0; i < program; i++ {
+		switch name, _, whole := strings.Cut(strings.TrimLeft(args[i], "-"), "="); {
+		case name != "shard" || args[i][0] != '-':
+			kept = append(kept, args[i])
+		case !whole:
+			i++ // its value
+		}
+	}
+	return append(kept, args[program:]...)
+}
+
+// pmemPath is what reports call a scenario: the same for the same one, so that
+// shards can be told to be of one run.
+func pmemPath(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return fmt.Sprintf("pmem-%x.star", sum[:4])
 }
 
 // complete checks what needs no guest, and finds the programs.

@@ -321,14 +321,15 @@ func (t *testRecord) failed() bool {
 	return slices.ContainsFunc(t.Nodes, func(n nodeRecord) bool { return n.Status == nvstar.Failed })
 }
 
-// replace puts a line in the place of the one that told of an exploration.
+// replace puts a line in the place of the one that told of an exploration, in the
+// output of its test or, of a subtest, of one that it is in.
 func (t *testRecord) replace(events []event, x nvstar.Explored, line string) {
 	change := func(text string) (string, bool) {
 		before, ok := strings.CutSuffix(text, x.Line+"\n")
 		return before + line + "\n", ok
 	}
 	for i := range events {
-		if text, ok := change(events[i].Output); ok && events[i].Test == x.Test {
+		if text, ok := change(events[i].Output); ok && strings.HasPrefix(x.Test+"/", events[i].Test+"/") {
 			events[i].Output = text
 			break
 		}
@@ -336,7 +337,7 @@ func (t *testRecord) replace(events []event, x nvstar.Explored, line string) {
 	t.Nodes = slices.Clone(t.Nodes)
 	for i := range t.Nodes {
 		n := &t.Nodes[i]
-		if n.Name != x.Test {
+		if !strings.HasPrefix(x.Test+"/", n.Name+"/") {
 			continue
 		}
 		n.Logs = slices.Clone(n.Logs)

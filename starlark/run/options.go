@@ -60,6 +60,7 @@ type Options struct {
 	AllowPaths                            []string
 
 	Loaded  func(paths []string) // is told of the files that were read so far; nil if nobody wants to know
+	Texts   map[string]string    // of scenarios that are in no file, by their paths: these are all
 	Command []string             // a command of nvlab, with its arguments, that a report names to repeat a test; nil is nvlab run
 
 	Stdout, Stderr io.Writer

@@ -204,9 +204,11 @@ func (r *runner) plan() (*rand.Rand, int64, error) {
 	if err := r.o.checkReports(); err != nil {
 		return nil, 0, err
 	}
-	paths, err := Discover(r.o.Paths)
-	if err != nil {
-		return nil, 0, err
+	paths := r.o.Paths
+	if r.o.Texts == nil {
+		if paths, err = Discover(paths); err != nil {
+			return nil, 0, err
+		}
 	}
 	for _, p := range paths {
 		r.files = append(r.files, &fileRun{path: p})
@@ -217,6 +219,7 @@ func (r *runner) plan() (*rand.Rand, int64, error) {
 // load loads all files and picks their tests.
 func (r *runner) load(ctx context.Context, rng *rand.Rand) (usesVM bool, tests int) {
 	loader := nvstar.NewLoader()
+	loader.Texts = r.o.Texts
 	loader.Print = func(text string) { fmt.Fprintln(r.o.Stderr, text) }
 	for _, f := range r.files {
 		f.file, f.failure = loader.Load(ctx, f.path)

@@ -63,7 +63,7 @@ func TestParseShard(t *testing.T) {
 	}
 }
 
-// exploredStream is the stream of a shard that explored.
+// exploredStream is the stream of a shard that explored in a subtest.
 func exploredStream(t testing.TB, shard explore.Shard, leaves ...explore.Leaf) []byte {
 	t.Helper()
 	var out bytes.Buffer
@@ -79,7 +79,7 @@ func exploredStream(t testing.TB, shard explore.Shard, leaves ...explore.Leaf) [
 	r.header([]string{"engine: soft\n"})
 	line := fmt.Sprintf("shard %d says", shard.Index)
 	it.report.start("test_x")
-	it.report.note(nvstar.Explored{Test: "test_x", Line: line, Shard: shard, At: "fence", Result: result, Bad: []string{"bad"}})
+	it.report.note(nvstar.Explored{Test: "test_x/part", Line: line, Shard: shard, At: "fence", Result: result, Bad: []string{"bad"}})
 	it.report.log("test_x", "x.star:1: "+line+"\n")
 	o := &nvstar.Outcome{Elapsed: time.Second}
 	it.report.end("test_x", o, "")
