@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"nvlab/vmm/observe"
+	"nvlab/vmm/soft/x86"
 )
 
 // span is up to 16 bytes of memory, translated: n1 bytes at pa and the rest at
@@ -30,16 +31,16 @@ func (c *cpu) span(seg uint8, va uint64, n uint8, kind access) (s span, ok bool)
 
 func (c *cpu) spanAs(set int, seg uint8, va uint64, n uint8, kind access) (s span, ok bool) {
 	last := va + uint64(n) - 1
-	if !canonical(va) || !canonical(last) {
+	if !x86.Canonical(va) || !x86.Canonical(last) {
 		return s, c.segFault(seg)
 	}
 	s.n, s.n1 = n, n
 	if s.pa, ok = c.translate(va, set, kind); !ok {
 		return s, false
 	}
-	if (va^last)&^pageMask != 0 {
-		s.n1 = uint8(pageSize - va&pageMask)
-		if s.pb, ok = c.translate(last&^pageMask, set, kind); !ok {
+	if (va^last)&^x86.PageMask != 0 {
+		s.n1 = uint8(x86.PageSize - va&x86.PageMask)
+		if s.pb, ok = c.translate(last&^x86.PageMask, set, kind); !ok {
 			return s, false
 		}
 	}
@@ -47,11 +48,11 @@ func (c *cpu) spanAs(set int, seg uint8, va uint64, n uint8, kind access) (s spa
 }
 
 // aligned says that this is user code that asked for #AC.
-func (c *cpu) aligned() bool { return c.flags&flagAC != 0 && c.cpl == 3 && c.cr0&cr0AM != 0 }
+func (c *cpu) aligned() bool { return c.flags&x86.FlagAC != 0 && c.cpl == 3 && c.cr0&x86.CR0AM != 0 }
 
 // alignCheck raises #AC for a misaligned access (SDM 3A, 6.15, "Interrupt 17").
 func (c *cpu) alignCheck(va uint64, n uint8) bool {
-	if canonical(va) && n <= 16 && n&(n-1) == 0 && va&uint64(n-1) != 0 {
+	if x86.Canonical(va) && n <= 16 && n&(n-1) == 0 && va&uint64(n-1) != 0 {
 		c.raiseErr(excAC, 0)
 		return true
 	}
@@ -138,7 +139,7 @@ func (c *cpu) storeSys(va uint64, n uint8, v uint64) bool {
 
 func (c *cpu) spanSys(va uint64, n uint8, kind access) (span, bool) {
 	c.implicit = true
-	s, ok := c.spanAs(0, segDS, va, n, kind)
+	s, ok := c.spanAs(0, x86.SegDS, va, n, kind)
 	c.implicit = false
 	return s, ok
 }
@@ -152,7 +153,7 @@ func (c *cpu) loadBytes(seg uint8, va uint64, b []byte, piece int) bool {
 		if !ok {
 			return false
 		}
-		putLE(b, uint8(n), v)
+		x86.PutLE(b, uint8(n), v)
 		b, va = b[n:], va+uint64(n)
 	}
 	return true
@@ -167,7 +168,7 @@ func (c *cpu) storeBytes(seg uint8, va uint64, b []byte, piece int) bool {
 	}
 	for len(b) > 0 {
 		n := min(len(b), piece)
-		if !c.store(seg, va, uint8(n), getLE(b, uint8(n))) {
+		if !c.store(seg, va, uint8(n), x86.GetLE(b, uint8(n))) {
 			return false
 		}
 		b, va = b[n:], va+uint64(n)
@@ -176,26 +177,15 @@ func (c *cpu) storeBytes(seg uint8, va uint64, b []byte, piece int) bool {
 }
 
 // operandAddr is the linear address of an instruction's memory operand.
-func (c *cpu) operandAddr(in *inst) uint64 { return c.linear(in.seg, c.effective(in)) }
+func (c *cpu) operandAddr(in *x86.Inst) uint64 { return c.linear(in.Seg, c.effective(in)) }
 
 // effective is the operand's offset in its segment.
-func (c *cpu) effective(in *inst) uint64 {
-	a := c.r[in.base] + c.r[in.index]<<(in.scale&63) + in.disp
-	if in.flags&instRIP != 0 {
+func (c *cpu) effective(in *x86.Inst) uint64 {
+	a := c.r[in.Base] + c.r[in.Index]<<(in.Scale&63) + in.Disp
+	if in.Flags&x86.RIPRelative != 0 {
 		a += c.next
 	}
-	return in.wrap(a)
-}
-
-// wrap cuts an offset, or a count, to the address size.
-func (in *inst) wrap(a uint64) uint64 {
-	switch in.asize {
-	case 2:
-		return uint64(uint16(a))
-	case 4:
-		return uint64(uint32(a))
-	}
-	return a
+	return in.Wrap(a)
 }
 
 // linear adds the base of a segment. In 64-bit code only FS and GS have one.
@@ -204,30 +194,30 @@ func (c *cpu) linear(seg uint8, off uint64) uint64 {
 		return uint64(uint32(c.segBase(seg) + off))
 	}
 	switch seg {
-	case segFS:
-		off += c.r[slotFS]
-	case segGS:
-		off += c.r[slotGS]
+	case x86.SegFS:
+		off += c.r[x86.SlotFS]
+	case x86.SegGS:
+		off += c.r[x86.SlotGS]
 	}
 	return off
 }
 
 func (c *cpu) segBase(seg uint8) uint64 {
 	switch seg {
-	case segFS:
-		return c.r[slotFS]
-	case segGS:
-		return c.r[slotGS]
+	case x86.SegFS:
+		return c.r[x86.SlotFS]
+	case x86.SegGS:
+		return c.r[x86.SlotGS]
 	}
 	return c.seg[seg].base
 }
 
 // reg reads a register operand; byte registers 4 to 7 without REX are AH to
 // BH.
-func (c *cpu) reg(in *inst, n, size uint8) uint64 {
+func (c *cpu) reg(in *x86.Inst, n, size uint8) uint64 {
 	switch size {
 	case 1:
-		if in.flags&instREX == 0 && n >= 4 {
+		if in.Flags&x86.PrefixREX == 0 && n >= 4 {
 			return c.r[n&3] >> 8 & 0xff
 		}
 		return c.r[n] & 0xff
@@ -240,10 +230,10 @@ func (c *cpu) reg(in *inst, n, size uint8) uint64 {
 }
 
 // setReg writes a register operand; 4 bytes clear the upper half.
-func (c *cpu) setReg(in *inst, n, size uint8, v uint64) {
+func (c *cpu) setReg(in *x86.Inst, n, size uint8, v uint64) {
 	switch size {
 	case 1:
-		if in.flags&instREX == 0 && n >= 4 {
+		if in.Flags&x86.PrefixREX == 0 && n >= 4 {
 			c.r[n&3] = c.r[n&3]&^0xff00 | v&0xff<<8
 			return
 		}
@@ -258,37 +248,37 @@ func (c *cpu) setReg(in *inst, n, size uint8, v uint64) {
 }
 
 // readRM reads the r/m operand.
-func (c *cpu) readRM(in *inst, size uint8) (uint64, bool) {
-	if in.mod == 3 {
-		return c.reg(in, in.rm, size), true
+func (c *cpu) readRM(in *x86.Inst, size uint8) (uint64, bool) {
+	if in.Mod == 3 {
+		return c.reg(in, in.RM, size), true
 	}
-	return c.load(in.seg, c.operandAddr(in), size)
+	return c.load(in.Seg, c.operandAddr(in), size)
 }
 
 // writeRM writes the r/m operand.
-func (c *cpu) writeRM(in *inst, size uint8, v uint64) bool {
-	if in.mod == 3 {
-		c.setReg(in, in.rm, size, v)
+func (c *cpu) writeRM(in *x86.Inst, size uint8, v uint64) bool {
+	if in.Mod == 3 {
+		c.setReg(in, in.RM, size, v)
 		return true
 	}
-	return c.store(in.seg, c.operandAddr(in), size, v)
+	return c.store(in.Seg, c.operandAddr(in), size, v)
 }
 
 // readModify reads the r/m operand and makes sure that it can be written.
-func (c *cpu) readModify(in *inst, size uint8) (v uint64, s span, ok bool) {
-	if in.mod == 3 {
-		return c.reg(in, in.rm, size), s, true
+func (c *cpu) readModify(in *x86.Inst, size uint8) (v uint64, s span, ok bool) {
+	if in.Mod == 3 {
+		return c.reg(in, in.RM, size), s, true
 	}
-	if s, ok = c.span(in.seg, c.operandAddr(in), size, accessWrite); !ok || !c.canRead(&s) {
+	if s, ok = c.span(in.Seg, c.operandAddr(in), size, accessWrite); !ok || !c.canRead(&s) {
 		return 0, s, false
 	}
 	return c.read(&s), s, true
 }
 
 // modify writes what readModify read.
-func (c *cpu) modify(in *inst, size uint8, s *span, v uint64) {
-	if in.mod == 3 {
-		c.setReg(in, in.rm, size, v)
+func (c *cpu) modify(in *x86.Inst, size uint8, s *span, v uint64) {
+	if in.Mod == 3 {
+		c.setReg(in, in.RM, size, v)
 		return
 	}
 	c.write(s, v)
@@ -296,7 +286,7 @@ func (c *cpu) modify(in *inst, size uint8, s *span, v uint64) {
 
 // push stores below the stack pointer and moves it.
 func (c *cpu) push(size uint8, v uint64) bool {
-	if !c.store(segSS, c.stack(-uint64(size)), size, v) {
+	if !c.store(x86.SegSS, c.stack(-uint64(size)), size, v) {
 		return false
 	}
 	c.moveSP(-uint64(size))
@@ -305,7 +295,7 @@ func (c *cpu) push(size uint8, v uint64) bool {
 
 // pop loads from the stack and moves the stack pointer.
 func (c *cpu) pop(size uint8) (uint64, bool) {
-	v, ok := c.load(segSS, c.stack(0), size)
+	v, ok := c.load(x86.SegSS, c.stack(0), size)
 	if ok {
 		c.moveSP(uint64(size))
 	}
@@ -313,14 +303,14 @@ func (c *cpu) pop(size uint8) (uint64, bool) {
 }
 
 // stack is the linear address that is off bytes above the top of the stack.
-func (c *cpu) stack(off uint64) uint64 { return c.stackAt(c.r[rSP] + off) }
+func (c *cpu) stack(off uint64) uint64 { return c.stackAt(c.r[x86.RSP] + off) }
 
 // stackAt is the linear address of an offset in the stack segment.
 func (c *cpu) stackAt(sp uint64) uint64 {
 	if c.long {
 		return sp
 	}
-	return c.linear(segSS, sp&c.stackMask())
+	return c.linear(x86.SegSS, sp&c.stackMask())
 }
 
 // stackMask is what of RSP is the stack pointer (SDM 1, 6.2.3).
@@ -328,21 +318,21 @@ func (c *cpu) stackMask() uint64 {
 	switch {
 	case c.long:
 		return ^uint64(0)
-	case c.seg[segSS].attr&attrD != 0:
+	case c.seg[x86.SegSS].attr&attrD != 0:
 		return 1<<32 - 1
 	}
 	return 1<<16 - 1
 }
 
-func (c *cpu) moveSP(n uint64) { c.setSP(c.r[rSP] + n) }
+func (c *cpu) moveSP(n uint64) { c.setSP(c.r[x86.RSP] + n) }
 
 func (c *cpu) setSP(sp uint64) {
 	m := c.stackMask()
 	if m == 1<<32-1 {
-		c.r[rSP] = sp & m
+		c.r[x86.RSP] = sp & m
 		return
 	}
-	c.r[rSP] = c.r[rSP]&^m | sp&m
+	c.r[x86.RSP] = c.r[x86.RSP]&^m | sp&m
 }
 
 // readCode copies instruction bytes from a physical address within a page.

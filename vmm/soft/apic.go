@@ -1,6 +1,9 @@
 package soft
 
-import "nvlab/vmm"
+import (
+	"nvlab/vmm"
+	"nvlab/vmm/soft/x86"
+)
 
 // lapic is a local APIC in xAPIC mode (SDM 3A, chapter 11).
 type lapic struct {
@@ -88,7 +91,7 @@ func (a *lapic) readMMIO(off uint64, n uint8) uint64 {
 	if off&15 > 3 {
 		v = 0
 	}
-	return v & sizeMask(n)
+	return v & x86.SizeMask(n)
 }
 
 func (a *lapic) writeMMIO(off uint64, n uint8, v uint64) {

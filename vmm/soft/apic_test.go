@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"nvlab/vmm"
+	"nvlab/vmm/soft/x86"
 )
 
 // TestDeadline arms the TSC-deadline timer and spins: the interrupt comes
@@ -32,8 +33,8 @@ func TestDeadline(t *testing.T) {
 		if m.c.now != 1001 {
 			t.Errorf("exact=%v: in the handler at %d ns, want 1001", exact, m.c.now)
 		}
-		if m.c.r[rBX] != (1000-5+1)/2 {
-			t.Errorf("exact=%v: %d turns of the loop, want %d", exact, m.c.r[rBX], (1000-5+1)/2)
+		if m.c.r[x86.RBX] != (1000-5+1)/2 {
+			t.Errorf("exact=%v: %d turns of the loop, want %d", exact, m.c.r[x86.RBX], (1000-5+1)/2)
 		}
 	}
 }
@@ -70,8 +71,8 @@ func TestSTIShadow(t *testing.T) {
 	if got := m.run(); got != 0x50 {
 		t.Fatalf("vector %#x, want 0x50", got)
 	}
-	if m.c.r[rBX] != 1 {
-		t.Errorf("bl = %d, want 1: one instruction after STI", m.c.r[rBX])
+	if m.c.r[x86.RBX] != 1 {
+		t.Errorf("bl = %d, want 1: one instruction after STI", m.c.r[x86.RBX])
 	}
 }
 

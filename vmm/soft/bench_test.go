@@ -4,6 +4,8 @@ import (
 	"context"
 	"testing"
 	"time"
+
+	"nvlab/vmm/soft/x86"
 )
 
 // Loops, each ending in a jump to its start. rsi and rdi point at data.
@@ -61,7 +63,7 @@ func BenchmarkLoop(b *testing.B) {
 		b.Run(l.name, func(b *testing.B) {
 			m := newTestMachine(b)
 			m.put(testCode, l.code...)
-			m.c.r[rSI], m.c.r[rDI] = testData, testData+pageSize
+			m.c.r[x86.RSI], m.c.r[x86.RDI] = testData, testData+x86.PageSize
 			reportMIPS(b, m.p)
 		})
 	}

@@ -1,52 +1,19 @@
 package soft
 
-import "crypto/sha256"
+import (
+	"crypto/sha256"
 
-// op is one pre-decoded operation of the fast path: an instruction, a part of
-// one, or a compare fused with the branch after it. It holds no pointer.
-type op struct {
-	code  opcode
-	n     uint8 // instructions of the block up to and with this one
-	dst   uint8 // slots
-	src   uint8
-	base  uint8
-	index uint8
-	scale uint8
-	disp  int32  // of headers: executions before the block is compiled
-	pc    uint16 // offset in the page of the instruction's first byte
-	sel   uint8  // which of cpu.gens guards link; of stores: their observe.Kind; of headers: not 0 with an observer
-	more  uint8  // instructions that it stands for beyond the first
-	imm   int64  // of branches: the target's distance from the page in the upper half
-	link  uint32 // of branches: header of the target's block; of headers: number of the block; of others: see translator.resumes
-	gen   uint32 // link is good while cpu.gens[sel] has this value; of headers: where its code is, or 0
-}
-
-// opcode selects a case of the fast path.
-type opcode uint16
-
-// noPC is never the offset of an instruction.
-const noPC = ^uint16(0)
-
-// noGen is never the value of a generation.
-const noGen = ^uint32(0)
-
-// What guards a link: nothing within a page, else the mappings of the lower
-// or the upper half of the address space.
-const (
-	genSame = iota
-	genLower
-	genUpper
+	"nvlab/vmm/soft/abi"
+	"nvlab/vmm/soft/internal/reserve"
+	"nvlab/vmm/soft/ir"
+	"nvlab/vmm/soft/jit"
+	"nvlab/vmm/soft/x86"
 )
 
 const (
-	maxOps    = 1 << 19
-	maxInsts  = 1 << 17
 	maxBlocks = 1 << 17
 	hashSize  = 1 << hashBits
 	hashBits  = 17
-
-	// maxBlock bounds the instructions of a block.
-	maxBlock = 64
 )
 
 // block is a run of instructions in one page, entered at its start only, or one
@@ -71,41 +38,30 @@ const anyContent = ^content(0)
 
 // blockCache holds the blocks of all code. Index 0 of its arrays is unused.
 type blockCache struct {
-	ops      []op
-	insts    []inst // of generic ops
+	ir.Arena
 	blocks   []block
 	hash     []uint32
 	contents map[[sha256.Size]byte]content
 	heat     int32 // executions before a block is compiled
-	native   *compiler
+	native   *jit.Compiler
 	noNative error // why there is none
 	compiles bool
 	user     *processors // the latest; nil if that is closed
 	lastGen  uint32      // see cpu.gens
+	unlinked uint32      // op whose branch left compiled code last, to a block that it has no link to; or 0
 
 	// redone has, per op, the instruction in insts that the executor did in
 	// its place; 0 is none. It is made when memory is observed.
 	redone []uint32
 }
 
-// jumpEntry maps a virtual address to a block's header.
-type jumpEntry struct {
-	rip  uint64
-	gen  uint32
-	link uint32
-}
-
-const jcSize = 4096
-
-func jumpHash(rip uint64) uint64 { return (rip ^ rip>>11) & (jcSize - 1) }
-
 func (b *blockCache) init() {
-	b.ops = reserve[op](maxOps)[:1]
-	b.insts = reserve[inst](maxInsts)[:1]
-	b.blocks = reserve[block](maxBlocks)[:1]
-	b.hash = reserve[uint32](hashSize)
+	b.Ops = reserve.Slice[ir.Op](ir.MaxOps)[:1]
+	b.Insts = reserve.Slice[x86.Inst](ir.MaxInsts)[:1]
+	b.blocks = reserve.Slice[block](maxBlocks)[:1]
+	b.hash = reserve.Slice[uint32](hashSize)
 	b.contents = map[[sha256.Size]byte]content{}
-	b.heat = cold
+	b.heat = ir.Cold
 	if b.compiles {
 		b.compile()
 	}
@@ -113,45 +69,46 @@ func (b *blockCache) init() {
 
 // close gives all memory back.
 func (b *blockCache) close() error {
-	release(b.ops)
-	release(b.insts)
-	release(b.blocks)
-	release(b.hash)
-	release(b.redone)
+	reserve.Free(b.Ops)
+	reserve.Free(b.Insts)
+	reserve.Free(b.blocks)
+	reserve.Free(b.hash)
+	reserve.Free(b.redone)
 	n := b.native
 	*b = blockCache{}
 	if n == nil {
 		return nil
 	}
-	return n.close()
+	return n.Close()
 }
 
 // compile makes hot blocks be compiled, where the host lets them.
 func (b *blockCache) compile() {
-	if b.native, b.noNative = newCompiler(b); b.noNative == nil {
-		b.heat = hot
+	if b.native, b.noNative = jit.New(&b.Arena, codeLayout); b.noNative == nil {
+		b.heat = ir.Hot
 	}
 }
 
 // reset drops all blocks.
 func (b *blockCache) reset() {
 	if b.redone != nil {
-		clear(b.redone[:len(b.ops)])
+		clear(b.redone[:len(b.Ops)])
 	}
 	if b.native != nil {
-		b.native.forget()
+		b.native.Forget()
 	}
+	b.unlinked = 0
 	if len(b.blocks) > 1 {
 		clear(b.hash)
 	}
-	b.ops = b.ops[:1]
-	b.insts = b.insts[:1]
+	b.Ops = b.Ops[:1]
+	b.Insts = b.Insts[:1]
 	b.blocks = b.blocks[:1]
 	clear(b.contents)
 }
 
 func (b *blockCache) full() bool {
-	return len(b.ops)+4*maxBlock+8 > maxOps || len(b.insts)+maxBlock > maxInsts || len(b.blocks)+1 > maxBlocks || len(b.contents)+2 > maxBlocks
+	return len(b.Ops)+4*ir.MaxBlock+8 > ir.MaxOps || len(b.Insts)+ir.MaxBlock > ir.MaxInsts || len(b.blocks)+1 > maxBlocks || len(b.contents)+2 > maxBlocks
 }
 
 // contentOf is the number of a page's bytes.
@@ -190,14 +147,14 @@ func (c *cpu) contentAt(pa uint64) content {
 	if r == nil || c.p.poison != nil && c.p.poison.Page(pa) != 0 {
 		return 0
 	}
-	off := pa&^pageMask - r.base
+	off := pa&^x86.PageMask - r.base
 	m := r.setMark(off)
 	if m.code == 0 {
 		if *m == (mark{}) {
 			c.p.protectPage(pa)
 		}
 		c.buf[0] = r.mem[pa-r.base] // if the host has lost the page, it is this byte that was to be had
-		m.code = c.p.cache.contentOf(r.mem[off:][:pageSize])
+		m.code = c.p.cache.contentOf(r.mem[off:][:x86.PageSize])
 	}
 	return m.code
 }
@@ -208,8 +165,8 @@ func (c *cpu) contentAt(pa uint64) content {
 func (c *cpu) dropPage(r *region, off uint64) {
 	r.setMark(off).code = 0
 	for _, c := range c.p.cpus {
-		c.newGen(genLower)
-		c.newGen(genUpper)
+		c.newGen(ir.GenLower)
+		c.newGen(ir.GenUpper)
 	}
 	c.p.epoch++
 	c.attn = true
@@ -240,7 +197,7 @@ func (p *processors) dropCode() {
 
 // Wrote says that the machine, not a processor, wrote memory.
 func (p *processors) Wrote(base, size uint64) {
-	for pa := base &^ pageMask; pa < base+size; pa += pageSize {
+	for pa := base &^ x86.PageMask; pa < base+size; pa += x86.PageSize {
 		r := p.mem.find(pa)
 		if r == nil {
 			continue
@@ -257,8 +214,8 @@ func (p *processors) Wrote(base, size uint64) {
 
 // forgetJumps makes every link and jump cache entry between pages invalid.
 func (c *cpu) forgetJumps() {
-	c.newGen(genLower)
-	c.newGen(genUpper)
+	c.newGen(ir.GenLower)
+	c.newGen(ir.GenUpper)
 }
 
 // forgetLocalJumps forgets those of mappings that are not global.
@@ -267,20 +224,20 @@ func (c *cpu) forgetLocalJumps() {
 		c.forgetJumps()
 		return
 	}
-	c.newGen(genLower)
+	c.newGen(ir.GenLower)
 }
 
 // forgetPage forgets those that lead to the page of va.
 func (c *cpu) forgetPage(va uint64) {
-	if half := va >> 63; c.fetched[half].pages.has(va >> pageShift) {
-		c.newGen(genLower + int(half))
+	if half := va >> 63; c.fetched[half].pages.has(va >> x86.PageShift) {
+		c.newGen(ir.GenLower + int(half))
 	}
 }
 
 // forgetLarge forgets those that lead to 2 MiB at va.
 func (c *cpu) forgetLarge(va uint64) {
 	if half := va >> 63; c.fetched[half].large.has(va >> 21) {
-		c.newGen(genLower + int(half))
+		c.newGen(ir.GenLower + int(half))
 	}
 }
 
@@ -289,15 +246,15 @@ func (c *cpu) forgetLarge(va uint64) {
 // link that one has made is not for another. Between Runs the cache may be
 // another machine's: the next Run begins with a new one.
 func (c *cpu) newGen(i int) {
-	c.fetched[i-genLower] = fetched{}
+	c.fetched[i-ir.GenLower] = fetched{}
 	if !c.p.running {
-		c.gens[i] = noGen
+		c.gens[i] = ir.NoGen
 		c.forgetLandings(i)
 		return
 	}
 	b := c.p.cache
 	b.lastGen++
-	if b.lastGen == noGen { // after four thousand million address spaces
+	if b.lastGen == ir.NoGen { // after four thousand million address spaces
 		c.p.restartGens()
 		return
 	}
@@ -310,7 +267,7 @@ func (p *processors) restartGens() {
 	b := p.cache
 	b.lastGen = 0
 	for _, c := range p.cpus {
-		c.jcs = [2][jcSize]jumpEntry{}
+		c.jcs = [2][abi.JumpCacheSize]abi.JumpEntry{}
 		c.attn = true
 	}
 	p.dropCode()
@@ -340,7 +297,7 @@ func (s *hashedSet) has(n uint64) bool {
 // lookup finds or makes the block at rip and enters it into the jump cache.
 // It returns 0 if the fetch raised an exception.
 func (c *cpu) lookup(rip uint64) uint32 {
-	if !canonical(rip) {
+	if !x86.Canonical(rip) {
 		c.gp(0)
 		return 0
 	}
@@ -361,7 +318,7 @@ func (c *cpu) lookup(rip uint64) uint32 {
 			return 0
 		}
 		var second content
-		if next != noTag {
+		if next != abi.NoTag {
 			second = c.contentAt(next)
 		}
 		if k != nil && k.second != second {
@@ -373,9 +330,9 @@ func (c *cpu) lookup(rip uint64) uint32 {
 	}
 	c.fetchedFrom(rip)
 	if k.second != 0 {
-		c.fetchedFrom(rip + pageSize)
+		c.fetchedFrom(rip + x86.PageSize)
 	}
-	c.jc[jumpHash(rip)] = jumpEntry{rip: rip, gen: c.gens[genLower+rip>>63], link: k.header}
+	c.jc[abi.JumpHash(rip)] = abi.JumpEntry{RIP: rip, Gen: c.gens[ir.GenLower+rip>>63], Link: k.header}
 	return k.header
 }
 
@@ -383,36 +340,36 @@ func (c *cpu) lookup(rip uint64) uint32 {
 func (c *cpu) fetchedFrom(va uint64) {
 	upper := va >> 63
 	f := &c.fetched[upper]
-	if m := &c.tlbs[c.privilege()].meta[va>>pageShift&(tlbSize-1)]; m.pa&tlbGlobal == 0 {
+	if m := &c.tlbs[c.privilege()].meta[va>>x86.PageShift&(abi.TLBSize-1)]; m.pa&tlbGlobal == 0 {
 		f.local = true
 	}
-	f.pages.add(va >> pageShift)
+	f.pages.add(va >> x86.PageShift)
 	f.large.add(va >> 21)
 }
 
 // secondPage is where the page is into which the instruction at rip reaches,
-// whose first byte is at pa, or noTag. It is false if fetching the rest raised an
+// whose first byte is at pa, or abi.NoTag. It is false if fetching the rest raised an
 // exception.
 func (c *cpu) secondPage(rip, pa uint64) (uint64, bool) {
 	r := c.p.mem.find(pa)
-	if rip&pageMask <= pageSize-maxInst || r == nil {
-		return noTag, true
+	if rip&x86.PageMask <= x86.PageSize-x86.MaxLength || r == nil {
+		return abi.NoTag, true
 	}
-	var in inst
-	if decode(r.mem[pa-r.base:][:pageSize-rip&pageMask], &in, true) != decodeShort {
-		return noTag, true
+	var in x86.Inst
+	if x86.Decode(r.mem[pa-r.base:][:x86.PageSize-rip&x86.PageMask], &in, true) != x86.Short {
+		return abi.NoTag, true
 	}
-	next := rip&^pageMask + pageSize
-	if !canonical(next) {
-		return noTag, true // as the executor will find
+	next := rip&^x86.PageMask + x86.PageSize
+	if !x86.Canonical(next) {
+		return abi.NoTag, true // as the executor will find
 	}
 	pb, ok := c.translate(next, c.privilege(), accessFetch)
 	if !ok {
 		return 0, false
 	}
 	c.observeFetches(pb)
-	if c.p.mem.find(pb) == nil || pb == pa&^pageMask {
-		return noTag, true
+	if c.p.mem.find(pb) == nil || pb == pa&^x86.PageMask {
+		return abi.NoTag, true
 	}
 	return pb, true
 }
@@ -421,26 +378,26 @@ func (c *cpu) secondPage(rip, pa uint64) (uint64, bool) {
 // content. It may reach into the page at next, of the other.
 func (c *cpu) newBlock(rip, pa, next uint64, code, second content) *block {
 	b := c.p.cache
-	t := lowering{page: rip &^ pageMask, sse: c.mode&modeSSE != 0, user: c.mode&modeUser != 0, watch: c.mode&modeWatched != 0, several: c.mode&modeSeveral != 0, cache: b}
-	if len(b.ops)%2 != 0 {
-		b.ops = append(b.ops, op{}) // header and first op in one cache line
+	s := ir.Source{Page: rip &^ x86.PageMask, PC: uint16(rip & x86.PageMask), Mode: c.mode}
+	if len(b.Ops)%2 != 0 {
+		b.Ops = append(b.Ops, ir.Op{}) // header and first op in one cache line
 	}
 	id := uint32(len(b.blocks))
-	k := block{page: t.page, code: code, second: second, header: uint32(len(b.ops)), pc: uint16(rip & pageMask), mode: c.mode}
-	b.ops = append(b.ops, op{pc: k.pc, imm: int64(t.page), link: id, disp: b.heat, sel: b2u(t.watch)})
+	k := block{page: s.Page, code: code, second: second, header: uint32(len(b.Ops)), pc: s.PC, mode: s.Mode}
+	b.Ops = append(b.Ops, ir.Op{})
+	*b.Header(k.header) = ir.Header{Page: k.page, PC: k.pc, Heat: b.heat, Mode: k.mode}
 	switch bytes := c.p.mem.page(pa); {
 	case code == 0:
-		// Code outside memory, or with poison: always by the executor.
-		t.pc = k.pc
-		t.slow()
+		// Outside memory, or with poison.
 	case second == 0:
-		t.block(bytes, k.pc)
+		s.Bytes = bytes
 	default:
-		t.single = true
-		t.block(append(bytes[:pageSize:pageSize], c.p.mem.page(next)[:maxInst]...), k.pc)
+		s.Single = true
+		s.Bytes = append(bytes[:x86.PageSize:x86.PageSize], c.p.mem.page(next)[:x86.MaxLength]...)
 	}
-	b.ops = append(b.ops, op{pc: noPC}) // what follows is not the block's
-	b.ops[k.header].n = t.n
+	n := b.Lower(s)
+	b.Ops = append(b.Ops, ir.Op{PC: ir.NoPC}) // what follows is not the block's
+	b.Header(k.header).N = n
 	h := blockHash(code, rip)
 	k.next = b.hash[h]
 	b.hash[h] = id

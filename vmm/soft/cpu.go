@@ -1,97 +1,14 @@
 package soft
 
-import "nvlab/vmm/observe"
-
-// Register slots. Pre-decoded ops name registers by slot, and an array of 256
-// indexed by a byte needs no bounds check.
-const (
-	rAX = iota
-	rCX
-	rDX
-	rBX
-	rSP
-	rBP
-	rSI
-	rDI
-	slotZero = 16 // always zero: an absent base or index
-	slotFS   = 17 // FS base
-	slotGS   = 18 // GS base
-	slotTmp  = 19 // an address in the making
-	slotKept = 20 // what compiled code needs for the flags: dst, and then src, of translator.again
-)
-
-// Segment registers, in the encoding of MOV Sreg.
-const (
-	segES = iota
-	segCS
-	segSS
-	segDS
-	segFS
-	segGS
-)
-
-// Bits of RFLAGS (SDM 1, 3.4.3).
-const (
-	flagCF   = 1 << 0
-	flagOne  = 1 << 1
-	flagPF   = 1 << 2
-	flagAF   = 1 << 4
-	flagZF   = 1 << 6
-	flagSF   = 1 << 7
-	flagTF   = 1 << 8
-	flagIF   = 1 << 9
-	flagDF   = 1 << 10
-	flagOF   = 1 << 11
-	flagIOPL = 3 << 12
-	flagNT   = 1 << 14
-	flagRF   = 1 << 16
-	flagVM   = 1 << 17
-	flagAC   = 1 << 18
-	flagVIF  = 1 << 19
-	flagVIP  = 1 << 20
-	flagID   = 1 << 21
-
-	flagsArith = flagCF | flagPF | flagAF | flagZF | flagSF | flagOF
-)
-
-// Bits of the control registers and EFER (SDM 3A, 2.5).
-const (
-	cr0PE = 1 << 0
-	cr0MP = 1 << 1
-	cr0EM = 1 << 2
-	cr0TS = 1 << 3
-	cr0ET = 1 << 4
-	cr0NE = 1 << 5
-	cr0WP = 1 << 16
-	cr0AM = 1 << 18
-	cr0NW = 1 << 29
-	cr0CD = 1 << 30
-	cr0PG = 1 << 31
-
-	cr4TSD        = 1 << 2
-	cr4DE         = 1 << 3
-	cr4PSE        = 1 << 4
-	cr4PAE        = 1 << 5
-	cr4MCE        = 1 << 6
-	cr4PGE        = 1 << 7
-	cr4PCE        = 1 << 8
-	cr4OSFXSR     = 1 << 9
-	cr4OSXMMEXCPT = 1 << 10
-	cr4UMIP       = 1 << 11
-	cr4SMEP       = 1 << 20
-	cr4SMAP       = 1 << 21
-
-	cr4Valid = cr4TSD | cr4DE | cr4PSE | cr4PAE | cr4MCE | cr4PGE | cr4PCE |
-		cr4OSFXSR | cr4OSXMMEXCPT | cr4UMIP | cr4SMEP | cr4SMAP
-
-	eferSCE = 1 << 0
-	eferLME = 1 << 8
-	eferLMA = 1 << 10
-	eferNXE = 1 << 11
+import (
+	"nvlab/vmm/observe"
+	"nvlab/vmm/soft/abi"
+	"nvlab/vmm/soft/ir"
+	"nvlab/vmm/soft/x86"
 )
 
 // segment is a segment register with its hidden part. The bases of FS and GS
-// live in slotFS and slotGS instead.
+// live in x86.SlotFS and x86.SlotGS instead.
 type segment struct {
 	sel   uint16
 	attr  uint16 // descriptor bits 40..47 and 52..55, as LAR shows them >> 8
@@ -126,7 +43,7 @@ type cpuState struct {
 	fz, fs, fc uint64
 	flags      uint64 // the rest of RFLAGS
 
-	r [256]uint64 // by slot; from slotTmp on, scratch
+	r [256]uint64 // by slot; from ir.SlotTmp on, scratch
 
 	rip       uint64
 	now       uint64 // clock in ns
@@ -168,17 +85,17 @@ type cpu struct {
 	cpuState
 
 	p   *processors
-	id  uint8              // its number, and its APIC's id at the start
-	tlb *[tlbSize]tlbEntry // of the current privilege
-	jc  *[jcSize]jumpEntry // of the current privilege
+	id  uint8                             // its number, and its APIC's id at the start
+	tlb *[abi.TLBSize]abi.TLBEntry        // of the current privilege
+	jc  *[abi.JumpCacheSize]abi.JumpEntry // of the current privilege
 
-	gens [3]uint32 // see op.gen
+	gens [3]uint32 // see ir.Op.Gen
 	at   uintptr   // offset of an op over a call: see genfast
 
 	next     uint64 // of the instruction after the one that executes
 	attn     bool   // the run loop must look at events
 	implicit bool   // the access at hand is the processor's own: see loadSys
-	mode     uint8  // what blocks depend on: see modeBits
+	mode     uint8  // what blocks depend on: see ir.ModeUser
 	others   uint64 // instructions that all others have retired
 
 	exc exception
@@ -193,7 +110,7 @@ type cpu struct {
 	memType   uint8 // of the page that was translated last for a store
 	events    events
 
-	native crossing
+	native abi.Crossing
 
 	apic lapic
 
@@ -201,11 +118,11 @@ type cpu struct {
 	globals [8]uint64  // entries of the top table that global translations are below
 
 	tlbs [2]tlbSet
-	jcs  [2][jcSize]jumpEntry
+	jcs  [2][abi.JumpCacheSize]abi.JumpEntry
 
-	landings [2]landings // by privilege
+	landings [2]abi.Landings // by privilege
 
-	step inst // of stepOne, to spare an allocation
+	step x86.Inst // of stepOne, to spare an allocation
 	buf  [16]byte
 }
 
@@ -218,38 +135,29 @@ func newCPU(p *processors, id uint8) *cpu {
 	return c
 }
 
-// Mode bits: blocks made in one mode are not run in another.
-const (
-	modeUser    = 1 << iota // CPL 3
-	modeSSE                 // CR0.TS and EM clear, CR4.OSFXSR set
-	modeMasked              // MXCSR masks all exceptions
-	modeWatched             // there is an observer: LOCK is noted
-	modeSeveral             // there are several processors
-)
-
 // setMode brings what is derived from CPL, CR0 and CR4 up to date.
 func (c *cpu) setMode() {
 	var m uint8
 	set := 0
 	if c.cpl == 3 {
-		m |= modeUser
+		m |= ir.ModeUser
 		set = 1
 	}
-	if c.cr0&(cr0TS|cr0EM) == 0 && c.cr4&cr4OSFXSR != 0 {
-		m |= modeSSE
+	if c.cr0&(x86.CR0TS|x86.CR0EM) == 0 && c.cr4&x86.CR4OSFXSR != 0 {
+		m |= ir.ModeSSE
 	}
-	if c.fpu.mxcsr&mxcsrMasks == mxcsrMasks {
-		m |= modeMasked
+	if c.fpu.mxcsr&x86.MXCSRMasks == x86.MXCSRMasks {
+		m |= ir.ModeMasked
 	}
 	if c.observing {
-		m |= modeWatched
+		m |= ir.ModeWatched
 	}
 	if len(c.p.cpus) > 1 {
-		m |= modeSeveral
+		m |= ir.ModeSeveral
 	}
 	c.tlb = &c.tlbs[set].fast
 	c.jc = &c.jcs[set]
-	if (m^c.mode)&^modeUser != 0 {
+	if (m^c.mode)&^ir.ModeUser != 0 {
 		c.forgetJumps()
 	}
 	c.mode = m
@@ -281,13 +189,8 @@ func (c *cpu) gp(err uint32) bool { return c.raiseErr(excGP, err) }
 
 // segFault is #SS(0) for the stack segment, else #GP(0).
 func (c *cpu) segFault(seg uint8) bool {
-	if seg == segSS {
+	if seg == x86.SegSS {
 		return c.raiseErr(excSS, 0)
 	}
 	return c.gp(0)
-}
-
-// canonical says whether bits 63..47 of a linear address are equal.
-func canonical(va uint64) bool {
-	return uint64(int64(va<<16)>>16) == va
 }

@@ -3,11 +3,13 @@ package soft
 import (
 	"math/rand/v2"
 	"testing"
+
+	"nvlab/vmm/soft/x86"
 )
 
 // atPageEnd is code that is put where a page ends, with a jump to it.
 func atPageEnd(code []byte, before int) []byte {
-	at := pageSize - before
+	at := x86.PageSize - before
 	far := le32([]byte{0xe9}, uint32(at-5))
 	return append(append(far, make([]byte, at-len(far))...), code...)
 }
@@ -25,17 +27,17 @@ func TestCrossing(t *testing.T) {
 	r := rand.New(rand.NewPCG(37, 38))
 	setups := []func(*testMachine){
 		func(*testMachine) {},
-		func(m *testMachine) { m.mapPage(testCode+pageSize, 0, 0) },
-		func(m *testMachine) { m.mapPage(testCode+pageSize, testCode, pteP|pteW) },
+		func(m *testMachine) { m.mapPage(testCode+x86.PageSize, 0, 0) },
+		func(m *testMachine) { m.mapPage(testCode+x86.PageSize, testCode, pteP|pteW) },
 		func(m *testMachine) {
-			m.c.efer |= eferNXE
-			m.mapPage(testCode+pageSize, testCode+pageSize, pteP|pteW|pteNX)
+			m.c.efer |= x86.EFERNXE
+			m.mapPage(testCode+x86.PageSize, testCode+x86.PageSize, pteP|pteW|pteNX)
 		},
 	}
 	for range n {
-		near := uint32(testData + pageSize)
+		near := uint32(testData + x86.PageSize)
 		if r.IntN(2) == 0 {
-			near = testCode + pageSize
+			near = testCode + x86.PageSize
 		}
 		code := atPageEnd(nearCode(r, 30+r.IntN(100), near), 20+r.IntN(60))
 		lockstep(t, &exact, code, r.Uint64())
@@ -51,9 +53,9 @@ func TestCrossing(t *testing.T) {
 // mapped there.
 func TestCrossingChanges(t *testing.T) {
 	const (
-		f      = testCode + 2*pageSize - 3 // add rbx, imm32; ret
+		f      = testCode + 2*x86.PageSize - 3 // add rbx, imm32; ret
 		second = f + 3
-		other  = testData + pageSize // may be mapped at second
+		other  = testData + x86.PageSize // may be mapped at second
 	)
 	for _, tt := range []struct {
 		name string
@@ -69,7 +71,7 @@ func TestCrossingChanges(t *testing.T) {
 		}},
 		{name: "the second page's mapping", want: 100*5 + 100*7, code: func(m *testMachine) []byte {
 			entry := uint64(cap(m.ram) - cap(m.entryAt(second)))
-			m.mapPage(entry&^pageMask, entry&^pageMask, pteP|pteW)
+			m.mapPage(entry&^x86.PageMask, entry&^x86.PageMask, pteP|pteW)
 			code := le32(le32([]byte{0x48, 0x81, 0x34, 0x25}, uint32(entry)), second^other) // xor qword [entry], imm32
 			return le32(append(code, 0x0f, 0x01, 0x3c, 0x25), second)                       // invlpg [second]
 		}},
@@ -85,8 +87,8 @@ func TestCrossingChanges(t *testing.T) {
 			code = append(code, 0x83, 0xe9, 0x01, 0x75, byte(-len(code)), 0xf4) // sub ecx, 1; jne L; hlt
 			m.put(testCode, code...)
 			m.run()
-			if m.c.r[rBX] != tt.want || m.c.r[rCX] != 0 {
-				t.Errorf("%s changes, %s: rbx = %d, rcx = %d, want %d, 0", tt.name, name, m.c.r[rBX], m.c.r[rCX], tt.want)
+			if m.c.r[x86.RBX] != tt.want || m.c.r[x86.RCX] != 0 {
+				t.Errorf("%s changes, %s: rbx = %d, rcx = %d, want %d, 0", tt.name, name, m.c.r[x86.RBX], m.c.r[x86.RCX], tt.want)
 			}
 		}
 	}
@@ -96,10 +98,10 @@ func TestCrossingChanges(t *testing.T) {
 // elsewhere every time; all that it leads to is in its own page.
 func TestCrossingJump(t *testing.T) {
 	const (
-		start  = testCode + pageSize
-		f      = start + pageSize - 2 // jmp rel32
+		start  = testCode + x86.PageSize
+		f      = start + x86.PageSize - 2 // jmp rel32
 		second = f + 2
-		other  = testData + pageSize
+		other  = testData + x86.PageSize
 		five   = start + 0x100
 		seven  = start + 0x200
 		turn   = start + 0x300
@@ -108,7 +110,7 @@ func TestCrossingJump(t *testing.T) {
 		m.p.exact = name == "executor"
 		m.stubs()
 		entry := uint64(cap(m.ram) - cap(m.entryAt(second)))
-		m.mapPage(entry&^pageMask, entry&^pageMask, pteP|pteW)
+		m.mapPage(entry&^x86.PageMask, entry&^x86.PageMask, pteP|pteW)
 		jump := func(from, to uint64, code ...byte) {
 			code = le32(append(code, 0xe9), uint32(to)-uint32(from)-uint32(len(code))-5)
 			m.put(from, code...)
@@ -123,8 +125,8 @@ func TestCrossingJump(t *testing.T) {
 		code = le32(append(code, 0x0f, 0x01, 0x3c, 0x25), second)                       // invlpg [second]
 		jump(turn, f, append(code, 0x83, 0xe9, 0x01, 0x75, 1, 0xf4)...)                 // sub ecx, 1; jne; hlt
 		m.run()
-		if want := uint64(100*5 + 100*7); m.c.r[rBX] != want || m.c.r[rCX] != 0 {
-			t.Errorf("%s: rbx = %d, rcx = %d, want %d, 0", name, m.c.r[rBX], m.c.r[rCX], want)
+		if want := uint64(100*5 + 100*7); m.c.r[x86.RBX] != want || m.c.r[x86.RCX] != 0 {
+			t.Errorf("%s: rbx = %d, rcx = %d, want %d, 0", name, m.c.r[x86.RBX], m.c.r[x86.RCX], want)
 		}
 	}
 }
@@ -132,16 +134,16 @@ func TestCrossingJump(t *testing.T) {
 // TestCrossingCompiled has a loop with an instruction that reaches into the
 // next page, for which code must not be left every time.
 func TestCrossingCompiled(t *testing.T) {
-	const f = testCode + 2*pageSize - 3
+	const f = testCode + 2*x86.PageSize - 3
 	m := newCompiled(t)
 	m.stubs()
 	m.put(testCode, append(le32([]byte{0xb9}, 10000), append([]byte{0xe9}, le32(nil, uint32(f-testCode-10))...)...)...) // mov ecx, 10000; jmp f
 	m.put(f, 0x48, 0x81, 0xc3, 5, 0, 0, 0, 0x83, 0xe9, 0x01, 0x75, 0xf4, 0xf4)                                          // add rbx, 5; sub ecx, 1; jne f; hlt
 	m.run()
-	if m.c.r[rBX] != 50000 {
-		t.Errorf("rbx = %d, want 50000", m.c.r[rBX])
+	if m.c.r[x86.RBX] != 50000 {
+		t.Errorf("rbx = %d, want 50000", m.c.r[x86.RBX])
 	}
-	if n := m.p.cache.native.stats().entries; n > 1000 {
+	if n := m.p.cache.native.Stats().Entries; n > 1000 {
 		t.Errorf("code was entered %d times for 10000 turns, want 1000 at most", n)
 	}
 }

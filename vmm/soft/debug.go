@@ -1,5 +1,7 @@
 package soft
 
+import "nvlab/vmm/soft/x86"
+
 // Debug exceptions (SDM 3B, chapter 18). With a breakpoint enabled, or TF set,
 // the executor does every instruction: see mustSingleStep.
 
@@ -25,7 +27,7 @@ func (c *cpu) breakpoints() bool { return c.dr[7]&dr7Enabled != 0 }
 
 // traced says that each element of a string instruction counts: a trap may
 // follow it.
-func (c *cpu) traced() bool { return c.breakpoints() || c.flags&flagTF != 0 }
+func (c *cpu) traced() bool { return c.breakpoints() || c.flags&x86.FlagTF != 0 }
 
 // watch notes the enabled breakpoints for which hit says yes that n bytes at
 // addr meet.
@@ -51,14 +53,14 @@ func (c *cpu) watchData(va uint64, n uint8, kind access) {
 
 // watchPort notes breakpoints that an access to a port meets.
 func (c *cpu) watchPort(port uint16, n uint8) {
-	if c.breakpoints() && c.cr4&cr4DE != 0 {
+	if c.breakpoints() && c.cr4&x86.CR4DE != 0 {
 		c.debug |= c.watch(uint64(port), uint64(n), func(k uint64) bool { return k == breakPort })
 	}
 }
 
 // breakpointHere raises #DB for a breakpoint on the instruction at rip.
 func (c *cpu) breakpointHere() bool {
-	if !c.breakpoints() || c.flags&flagRF != 0 {
+	if !c.breakpoints() || c.flags&x86.FlagRF != 0 {
 		return false
 	}
 	hit := c.watch(c.rip, 1, func(k uint64) bool { return k == breakExecute })

@@ -3,6 +3,8 @@ package soft
 import (
 	"fmt"
 	"testing"
+
+	"nvlab/vmm/soft/x86"
 )
 
 // breakAt enables breakpoint n at an address; kind and length are as in DR7.
@@ -32,7 +34,7 @@ func TestDebug(t *testing.T) {
 		{name: "an instruction, where the breakpoint is for data", code: "\x90\x0f\x0b", vec: excUD, at: testCode + 1,
 			setup: func(m *testMachine) { m.breakAt(0, testCode, breakAccess, 0) }},
 		{name: "a store", code: store, dr6: 2, at: testCode + 7,
-			setup: func(m *testMachine) { m.breakAt(1, testData, breakWrite, 3); m.c.r[rAX] = 7 },
+			setup: func(m *testMachine) { m.breakAt(1, testData, breakWrite, 3); m.c.r[x86.RAX] = 7 },
 			check: func(m *testMachine) string {
 				if got := m.word(testData); got != 7 {
 					return fmt.Sprintf("memory is %d, want 7: the store comes before the trap", got)
@@ -59,21 +61,21 @@ func TestDebug(t *testing.T) {
 		{name: "an instruction that faults", code: "\xa5", vec: excPF, at: testCode, // movsd
 			setup: func(m *testMachine) {
 				m.breakAt(0, testData, breakAccess, 3)
-				m.c.r[rSI], m.c.r[rDI] = testData, 0x40000000
+				m.c.r[x86.RSI], m.c.r[x86.RDI] = testData, 0x40000000
 			}},
 		{name: "a repeated store", code: "\xf3\xaa", dr6: 1, at: testCode, // rep stosb
 			setup: func(m *testMachine) {
 				m.breakAt(0, testData+10, breakWrite, 0)
-				m.c.r[rDI], m.c.r[rCX] = testData, 100
+				m.c.r[x86.RDI], m.c.r[x86.RCX] = testData, 100
 			},
 			check: func(m *testMachine) string {
-				if m.c.r[rCX] != 89 {
-					return fmt.Sprintf("%d elements to go, want 89", m.c.r[rCX])
+				if m.c.r[x86.RCX] != 89 {
+					return fmt.Sprintf("%d elements to go, want 89", m.c.r[x86.RCX])
 				}
 				return ""
 			}},
 		{name: "a port", code: "\xe6\x80", dr6: 1, at: testCode + 2,
-			setup: func(m *testMachine) { m.c.cr4 |= cr4DE; m.breakAt(0, 0x80, breakPort, 0) }},
+			setup: func(m *testMachine) { m.c.cr4 |= x86.CR4DE; m.breakAt(0, 0x80, breakPort, 0) }},
 		{name: "a port without CR4.DE", code: "\xe6\x80\x0f\x0b", vec: excUD, at: testCode + 2,
 			setup: func(m *testMachine) { m.breakAt(0, 0x80, breakPort, 0) }},
 		{name: "a debug register", code: "\x90\x0f\x21\xf8", dr6: dr6BD, at: testCode + 1, // mov rax, dr7
@@ -84,7 +86,7 @@ func TestDebug(t *testing.T) {
 				}
 				return ""
 			}},
-		{name: "DR4 with CR4.DE", code: "\x0f\x21\xe0", vec: excUD, at: testCode, setup: func(m *testMachine) { m.c.cr4 |= cr4DE }},
+		{name: "DR4 with CR4.DE", code: "\x0f\x21\xe0", vec: excUD, at: testCode, setup: func(m *testMachine) { m.c.cr4 |= x86.CR4DE }},
 		{name: "DR8", code: "\x44\x0f\x21\xc0", vec: excUD, at: testCode},
 		{name: "the upper half of DR7", code: "\x48\xb8\x00\x00\x00\x00\x01\x00\x00\x00\x0f\x23\xf8", vec: excGP, at: testCode + 10},
 		{name: "the upper half of DR6", code: "\x48\xb8\x00\x00\x00\x00\x01\x00\x00\x00\x0f\x23\xf0", vec: excGP, at: testCode + 10},
@@ -94,15 +96,15 @@ func TestDebug(t *testing.T) {
 		{name: "a step with a store", code: step(store), dr6: dr6BS | 1, at: testCode + 16,
 			setup: func(m *testMachine) { m.breakAt(0, testData, breakWrite, 3) }},
 		{name: "a step of a repeated store", code: step("\xf3\xaa"), dr6: dr6BS, at: testCode + 9,
-			setup: func(m *testMachine) { m.c.r[rDI], m.c.r[rCX] = testData, 5 },
+			setup: func(m *testMachine) { m.c.r[x86.RDI], m.c.r[x86.RCX] = testData, 5 },
 			check: func(m *testMachine) string {
-				if m.c.r[rCX] != 4 {
-					return fmt.Sprintf("%d elements to go, want 4", m.c.r[rCX])
+				if m.c.r[x86.RCX] != 4 {
+					return fmt.Sprintf("%d elements to go, want 4", m.c.r[x86.RCX])
 				}
 				return ""
 			}},
 		{name: "a step of a repeated comparison", code: step("\xf3\xa6"), dr6: dr6BS, at: testCode + 9,
-			setup: func(m *testMachine) { m.c.r[rSI], m.c.r[rDI], m.c.r[rCX] = testData, testData, 5 }},
+			setup: func(m *testMachine) { m.c.r[x86.RSI], m.c.r[x86.RDI], m.c.r[x86.RCX] = testData, testData, 5 }},
 		{name: "a step over sti", code: step("\xfb\x90"), dr6: dr6BS, at: testCode + 10},
 		{name: "a step over mov ss", code: "\x8c\xd0" + step("\x8e\xd0\x90\x90"), dr6: dr6BS, at: testCode + 14},
 		{name: "mov ss from watched memory", code: "\x8e\x14\x25\x00\x00\x29\x00\x90\x90", dr6: 1, at: testCode + 8,
@@ -131,14 +133,14 @@ func TestDebug(t *testing.T) {
 				t.Errorf("%s, exact=%v: vector %d, want %d", tt.name, exact, got, vec)
 				continue
 			}
-			sp := m.c.r[rSP]
+			sp := m.c.r[x86.RSP]
 			if vec == excGP || vec == excPF {
 				sp += 8
 			}
 			if got := m.word(sp); got != tt.at {
 				t.Errorf("%s, exact=%v: saved rip is %#x, want %#x", tt.name, exact, got, tt.at)
 			}
-			if got := m.word(sp+16)&flagRF != 0; got != (vec != excDB && vec != excBP) {
+			if got := m.word(sp+16)&x86.FlagRF != 0; got != (vec != excDB && vec != excBP) {
 				t.Errorf("%s, exact=%v: the saved RF is %v", tt.name, exact, got)
 			}
 			if got := m.c.dr[6]; got != 0xffff0ff0|tt.dr6 {
@@ -164,10 +166,10 @@ func TestResumeFlag(t *testing.T) {
 	m.put(testCode, 0xb9, 3, 0, 0, 0, 0x48, 0xff, 0xc0, 0x83, 0xe9, 0x01, 0x75, 0xf8, 0xf4)
 	m.breakAt(0, testCode+5, breakExecute, 0)
 	m.run()
-	if m.c.r[rAX] != 3 || m.c.r[rBX] != 3 {
-		t.Errorf("%d turns and %d breakpoints, want 3 and 3", m.c.r[rAX], m.c.r[rBX])
+	if m.c.r[x86.RAX] != 3 || m.c.r[x86.RBX] != 3 {
+		t.Errorf("%d turns and %d breakpoints, want 3 and 3", m.c.r[x86.RAX], m.c.r[x86.RBX])
 	}
-	if m.c.flags&flagRF != 0 {
+	if m.c.flags&x86.FlagRF != 0 {
 		t.Error("RF is set after an instruction")
 	}
 }
@@ -177,18 +179,18 @@ func TestResumeFlag(t *testing.T) {
 func TestStepSystemCall(t *testing.T) {
 	m := newTestMachine(t)
 	m.stubs()
-	m.c.efer |= eferSCE
+	m.c.efer |= x86.EFERSCE
 	m.c.msr.star = 0x10<<32 | 0x1b<<48
 	m.c.msr.lstar = testCode + 0x200
-	m.c.msr.fmask = flagTF | flagIF
+	m.c.msr.fmask = x86.FlagTF | x86.FlagIF
 	m.put(testCode+0x200, 0x48, 0xff, 0xc3, 0x48, 0x0f, 0x07) // inc rbx; sysretq
 	m.put(testCode, toUser...)
 	m.put(testUser, append(withTF, 0x0f, 0x05, 0x90, 0x90)...) // syscall; nop; nop
 	if got := m.run(); got != excDB {
 		t.Fatalf("vector %d, want %d", got, excDB)
 	}
-	sp := m.c.r[rSP]
-	if m.c.r[rBX] != 1 || m.word(sp) != testUser+11 || m.word(sp+8) != 0x2b {
-		t.Errorf("the step ended at %#x:%#x after %d system calls, want 0x2b:%#x after 1", m.word(sp+8), m.word(sp), m.c.r[rBX], testUser+11)
+	sp := m.c.r[x86.RSP]
+	if m.c.r[x86.RBX] != 1 || m.word(sp) != testUser+11 || m.word(sp+8) != 0x2b {
+		t.Errorf("the step ended at %#x:%#x after %d system calls, want 0x2b:%#x after 1", m.word(sp+8), m.word(sp), m.c.r[x86.RBX], testUser+11)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 
 	"nvlab/vmm/soft/internal/native"
+	"nvlab/vmm/soft/x86"
 )
 
 // An encoding is a kind of instruction: an opcode with its prefixes, the
@@ -12,7 +13,7 @@ import (
 // instances are made at random. The list of encodings is made from the
 // decoder's attributes, and has all of both opcode maps.
 type encoding struct {
-	op     uint16 // as inst.op
+	op     uint16 // as x86.Inst.Op
 	prefix uint8  // prefixes, in encodingPrefixes
 	w      bool   // REX.W
 	modrm  bool
@@ -47,25 +48,21 @@ func isPrefix(op uint16) bool {
 
 // allEncodings are those of 64-bit code, encodings32 those of 32-bit code.
 
-func allEncodings() []encoding { return encodingsBy(&attr1, false) }
+func allEncodings() []encoding { return encodingsBy(false) }
 
-func encodings32() []encoding { return encodingsBy(&attr1Legacy, true) }
+func encodings32() []encoding { return encodingsBy(true) }
 
-func encodingsBy(one *[256]uint16, in32 bool) (list []encoding) {
+func encodingsBy(in32 bool) (list []encoding) {
 	for op := range uint16(0x200) {
 		if isPrefix(op) || !in32 && op >= 0x40 && op <= 0x4f {
 			continue
-		}
-		attr := one[op&0xff]
-		if op >= 0x100 {
-			attr = attr2[op&0xff]
 		}
 		for prefix := range uint8(len(encodingPrefixes)) {
 			for _, w := range []bool{false, true} {
 				e := encoding{op: op, prefix: prefix, w: w, ext: -1, rm: -1, in32: in32}
 				switch {
 				case w && in32:
-				case attr&aModRM == 0:
+				case !x86.HasModRM(op, !in32):
 					list = append(list, e)
 				case isX87(op) && (prefix > 1 || w):
 				default:
@@ -221,7 +218,7 @@ func (e *encoding) simple() bool {
 func usualEncodings() (list []encoding) {
 	r := rand.New(rand.NewPCG(1, 1))
 	m := &testMachine{c: newCPU(&processors{}, 0)}
-	m.c.cr4 = cr4OSFXSR | cr4OSXMMEXCPT
+	m.c.cr4 = x86.CR4OSFXSR | x86.CR4OSXMMEXCPT
 	m.c.fpu.reset()
 	for _, e := range allEncodings() {
 		if !e.simple() || e.op == 0xff && e.ext > 1 {
@@ -231,7 +228,7 @@ func usualEncodings() (list []encoding) {
 			list = append(list, e)
 			continue
 		}
-		if _, in := e.instance(r); in.len == 0 || !execTable[in.op](m.c, &in) && m.c.exc.vec == excUD {
+		if _, in := e.instance(r); in.Len == 0 || !execTable[in.Op](m.c, &in) && m.c.exc.vec == excUD {
 			continue
 		}
 		list = append(list, e)
@@ -243,41 +240,37 @@ func usualEncodings() (list []encoding) {
 const (
 	oracleCode = 0x20000000
 	oracleData = 0x10000000
-	oracleSize = pageSize
+	oracleSize = x86.PageSize
 	oracleGS   = 0x40 // base of GS
 )
 
 // instance encodes a random instance. One that cannot be decoded has an
 // inst of length 0.
-func (e *encoding) instance(r *rand.Rand) (code []byte, in inst) {
+func (e *encoding) instance(r *rand.Rand) (code []byte, in x86.Inst) {
 	for {
 		code = e.random(r)
-		if decode(code, &in, !e.in32) != decodeOK {
-			return code[:12], inst{}
+		if x86.Decode(code, &in, !e.in32) != x86.OK {
+			return code[:12], x86.Inst{}
 		}
-		if in.mod != 3 && in.base == in.index && in.base != slotZero {
+		if in.Mod != 3 && in.Base == in.Index && in.Base != x86.SlotZero {
 			continue // no base fits an address
 		}
-		if e.mem && bitString(&in) && (in.reg == in.base || in.reg == in.index) {
+		if e.mem && bitString(&in) && (in.Reg == in.Base || in.Reg == in.Index) {
 			continue
 		}
-		return code[:in.len], in
+		return code[:in.Len], in
 	}
 }
 
 // bitString says that a register is an offset in bits from the operand.
-func bitString(in *inst) bool {
-	return in.mod != 3 && in.op >= 0x1a3 && in.op <= 0x1bb && in.op&7 == 3
+func bitString(in *x86.Inst) bool {
+	return in.Mod != 3 && in.Op >= 0x1a3 && in.Op <= 0x1bb && in.Op&7 == 3
 }
 
 // random encodes, with bytes to spare.
 func (e *encoding) random(r *rand.Rand) []byte {
 	code := make([]byte, 0, 32)
-	lockable := attr1[e.op&0xff]&aLock != 0
-	if e.op >= 0x100 {
-		lockable = attr2[e.op&0xff]&aLock != 0
-	}
-	if lockable && e.mem && r.IntN(4) == 0 || r.IntN(256) == 0 {
+	if x86.Lockable(e.op) && e.mem && r.IntN(4) == 0 || r.IntN(256) == 0 {
 		code = append(code, 0xf0)
 	}
 	code = append(code, encodingPrefixes[e.prefix]...)
@@ -315,7 +308,7 @@ func (e *encoding) random(r *rand.Rand) []byte {
 	imm := code[n:]
 	switch near := 20 + r.IntN(100); {
 	case e.op >= 0xa0 && e.op <= 0xa3: // absolute addresses
-		putLE(imm, 8, oracleData+1024+uint64(r.IntN(64))*16)
+		x86.PutLE(imm, 8, oracleData+1024+uint64(r.IntN(64))*16)
 	case e.op == 0xc8: // ENTER
 		imm[1] = 0
 	case e.op == 0xcd:
@@ -329,7 +322,7 @@ func (e *encoding) random(r *rand.Rand) []byte {
 		if r.IntN(2) == 0 {
 			near = -near
 		}
-		putLE(imm, 4, uint64(int64(3*near)))
+		x86.PutLE(imm, 4, uint64(int64(3*near)))
 	}
 	return code
 }

@@ -16,6 +16,8 @@ import (
 	"sync"
 
 	"nvlab/vmm"
+	"nvlab/vmm/soft/ir"
+	"nvlab/vmm/soft/jit"
 )
 
 // maxCPUs is how many processors one host thread is shared by, at most.
@@ -37,11 +39,11 @@ type Engine struct {
 func Compiles() error { return compiles() }
 
 var compiles = sync.OnceValue(func() error {
-	c, err := newCompiler(&blockCache{})
+	c, err := jit.New(&ir.Arena{}, codeLayout)
 	if err != nil {
 		return err
 	}
-	return c.close()
+	return c.Close()
 })
 
 // Name returns "soft".

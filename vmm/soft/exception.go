@@ -1,6 +1,9 @@
 package soft
 
-import "nvlab/vmm/observe"
+import (
+	"nvlab/vmm/observe"
+	"nvlab/vmm/soft/x86"
+)
 
 // Exception vectors (SDM 3A, table 6-1).
 const (
@@ -81,7 +84,7 @@ func (c *cpu) interrupt(e exception) bool {
 		ext = 0
 	}
 	gateErr := uint32(e.vec)<<3 | 2 | ext
-	if c.efer&eferLMA == 0 {
+	if c.efer&x86.EFERLMA == 0 {
 		return c.gp(gateErr) // see legacyOps
 	}
 	off := uint64(e.vec) * 16
@@ -127,7 +130,7 @@ func (c *cpu) interrupt(e exception) bool {
 	if desc>>42&1 == 0 { // not conforming
 		cpl = dpl
 	}
-	sp := c.r[rSP]
+	sp := c.r[x86.RSP]
 	switch ist := lo >> 32 & 7; {
 	case ist != 0:
 		sp, ok = c.stackFromTSS(28+8*ist, ext)
@@ -137,26 +140,26 @@ func (c *cpu) interrupt(e exception) bool {
 	if !ok {
 		return false
 	}
-	if !canonical(target) {
+	if !x86.Canonical(target) {
 		return c.gp(ext)
 	}
 	sp &^= 15
 	flags := c.rflags()
 	if !e.soft && e.fault() {
-		flags |= flagRF
+		flags |= x86.FlagRF
 	}
 	set := 0
 	if cpl == 3 {
 		set = 1
 	}
-	frame := [6]uint64{c.seg2(segSS), c.r[rSP], flags, c.seg2(segCS), c.rip, uint64(e.err)}
+	frame := [6]uint64{c.seg2(x86.SegSS), c.r[x86.RSP], flags, c.seg2(x86.SegCS), c.rip, uint64(e.err)}
 	n := 5
 	if e.hasErr {
 		n = 6
 	}
 	for _, v := range frame[:n] {
 		sp -= 8
-		s, ok := c.spanAs(set, segSS, sp, 8, accessWrite)
+		s, ok := c.spanAs(set, x86.SegSS, sp, 8, accessWrite)
 		if !ok {
 			if c.exc.vec == excSS {
 				c.exc.err = ext
@@ -166,16 +169,16 @@ func (c *cpu) interrupt(e exception) bool {
 		c.write(&s, v)
 	}
 	if cpl != c.cpl {
-		c.seg[segSS] = segment{sel: uint16(cpl)}
+		c.seg[x86.SegSS] = segment{sel: uint16(cpl)}
 	}
-	c.r[rSP] = sp
-	c.seg[segCS] = makeSegment(sel&^3|uint16(cpl), desc)
+	c.r[x86.RSP] = sp
+	c.seg[x86.SegCS] = makeSegment(sel&^3|uint16(cpl), desc)
 	if e.vec == excDB {
 		c.dr[7] &^= dr7GD
 	}
-	clear := uint64(flagTF | flagVM | flagRF | flagNT)
+	clear := uint64(x86.FlagTF | x86.FlagVM | x86.FlagRF | x86.FlagNT)
 	if typ == 0xe {
-		clear |= flagIF
+		clear |= x86.FlagIF
 	}
 	c.flags &^= clear
 	c.setLong()
@@ -204,7 +207,7 @@ func (c *cpu) stackFromTSS(off uint64, ext uint32) (uint64, bool) {
 		return 0, c.raiseErr(excTS, uint32(c.tr.sel&^3)|ext)
 	}
 	sp, ok := c.loadSys(c.tr.base+off, 8)
-	if ok && !canonical(sp) {
+	if ok && !x86.Canonical(sp) {
 		return 0, c.raiseErr(excSS, ext)
 	}
 	return sp, ok

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"nvlab/vmm"
+	"nvlab/vmm/soft/x86"
 )
 
 // Descriptors that moreSegments adds to the GDT, by selector.
@@ -44,7 +45,7 @@ func wrmsr(n uint32, v uint64) []byte {
 func stacked(words ...uint64) func(*testMachine) {
 	return func(m *testMachine) {
 		moreSegments(m)
-		m.c.r[rSP] = testStack - 0x1000
+		m.c.r[x86.RSP] = testStack - 0x1000
 		copy(m.ram[testStack-0x1000:], le64(words...))
 	}
 }
@@ -85,14 +86,14 @@ func TestReturnFaults(t *testing.T) {
 	list = append(list,
 		exceptionCase{name: "iretq with NT", code: iretq, vec: excGP, setup: func(m *testMachine) {
 			stacked(testUser, 0x2b, 2, testStack, 0x23)(m)
-			m.c.flags |= flagNT
+			m.c.flags |= x86.FlagNT
 		}},
 		exceptionCase{name: "a user's iretq to the supervisor", user: true, vec: excGP, err: 0x10, off: 17,
 			code: append([]byte{0x6a, 0x18, 0x68, 0, 0, 0x28, 0, 0x6a, 0x02, 0x6a, 0x10, 0x68, 0, 0, 0x20, 0, 0x90}, iretq...)},
-		exceptionCase{name: "iretq from a stack that is not there", code: iretq, vec: excPF, cr2: 0x40000000, setup: onIST(func(m *testMachine) { m.c.r[rSP] = 0x40000000 })},
-		exceptionCase{name: "iretq from a stack that is not canonical", code: iretq, vec: excSS, setup: onIST(func(m *testMachine) { m.c.r[rSP] = nowhere })},
+		exceptionCase{name: "iretq from a stack that is not there", code: iretq, vec: excPF, cr2: 0x40000000, setup: onIST(func(m *testMachine) { m.c.r[x86.RSP] = 0x40000000 })},
+		exceptionCase{name: "iretq from a stack that is not canonical", code: iretq, vec: excSS, setup: onIST(func(m *testMachine) { m.c.r[x86.RSP] = nowhere })},
 		exceptionCase{name: "sysretq to what is not canonical", code: []byte{0x48, 0x0f, 0x07}, vec: excGP,
-			setup: func(m *testMachine) { m.c.efer |= eferSCE; m.c.r[rCX] = nowhere }},
+			setup: func(m *testMachine) { m.c.efer |= x86.EFERSCE; m.c.r[x86.RCX] = nowhere }},
 	)
 	raise(t, list)
 }
@@ -103,7 +104,7 @@ func onIST(setup func(*testMachine)) func(*testMachine) {
 		for v := range 256 {
 			m.gate(uint8(v), testStubs+16*uint64(v), 0, 1)
 		}
-		putLE(m.ram[testTSS+36:], 8, testStack-0x4000)
+		x86.PutLE(m.ram[testTSS+36:], 8, testStack-0x4000)
 		setup(m)
 	}
 }
@@ -159,7 +160,7 @@ func TestSegmentFaults(t *testing.T) {
 		{name: "a user's wbinvd", user: true, code: []byte{0x0f, 0x09}, vec: excGP},
 		{name: "a user's lmsw", user: true, code: []byte{0x0f, 0x01, 0xf0}, vec: excGP},
 		{name: "a user's mov from dr7", user: true, code: []byte{0x0f, 0x21, 0xf8}, vec: excGP},
-		{name: "a user's rdtsc with CR4.TSD", user: true, code: []byte{0x0f, 0x31}, vec: excGP, setup: func(m *testMachine) { m.c.cr4 |= cr4TSD }},
+		{name: "a user's rdtsc with CR4.TSD", user: true, code: []byte{0x0f, 0x31}, vec: excGP, setup: func(m *testMachine) { m.c.cr4 |= x86.CR4TSD }},
 		{name: "a user's out to a port of the bitmap that is denied", user: true, code: []byte{0xe6, 0x80}, vec: excGP, setup: func(m *testMachine) { portBitmap(m, 0x01) }},
 		{name: "a user's out to one that is allowed", user: true, code: []byte{0xe6, 0x81, 0x0f, 0x0b}, vec: excUD, err: none, off: 2, setup: func(m *testMachine) { portBitmap(m, 0x01) }},
 		{name: "a user's wider out that reaches one that is denied", user: true, code: []byte{0x66, 0xe7, 0x81}, vec: excGP, setup: func(m *testMachine) { portBitmap(m, 0x04) }},
@@ -181,20 +182,20 @@ func TestReservedBits(t *testing.T) {
 		"sgdt": {0x0f, 0x01, 0x04, 0x24}, "sidt": {0x0f, 0x01, 0x0c, 0x24}, "sldt": {0x0f, 0x00, 0xc0}, "str": {0x0f, 0x00, 0xc8}, "smsw": {0x0f, 0x01, 0xe0},
 	} {
 		user = append(user,
-			exceptionCase{name: "a user's " + name + " with UMIP", user: true, code: code, vec: excGP, setup: func(m *testMachine) { m.c.cr4 |= cr4UMIP }},
+			exceptionCase{name: "a user's " + name + " with UMIP", user: true, code: code, vec: excGP, setup: func(m *testMachine) { m.c.cr4 |= x86.CR4UMIP }},
 			exceptionCase{name: "a user's " + name + " without", user: true, code: append(code, 0x0f, 0x0b), vec: excUD, err: none, off: uint64(len(code))})
 	}
 	raise(t, append(user, []exceptionCase{
-		{name: "cr0 with bit 32", code: with(1<<32|cr0PG|cr0PE, 0x0f, 0x22, 0xc0), vec: excGP, off: 10},
-		{name: "cr0 with NW and no CD", code: with(cr0PG|cr0PE|cr0NW, 0x0f, 0x22, 0xc0), vec: excGP, off: 10},
-		{name: "cr0 with PG and no PE", code: with(cr0PG, 0x0f, 0x22, 0xc0), vec: excGP, off: 10},
+		{name: "cr0 with bit 32", code: with(1<<32|x86.CR0PG|x86.CR0PE, 0x0f, 0x22, 0xc0), vec: excGP, off: 10},
+		{name: "cr0 with NW and no CD", code: with(x86.CR0PG|x86.CR0PE|x86.CR0NW, 0x0f, 0x22, 0xc0), vec: excGP, off: 10},
+		{name: "cr0 with PG and no PE", code: with(x86.CR0PG, 0x0f, 0x22, 0xc0), vec: excGP, off: 10},
 		{name: "cr3 with a bit above the physical addresses", code: with(1<<vmm.DefaultPhysBits, 0x0f, 0x22, 0xd8), vec: excGP, off: 10},
 		{name: "cr4 without PAE", code: with(0, 0x0f, 0x22, 0xe0), vec: excGP, off: 10},
-		{name: "cr4 with VMXE", code: with(cr4PAE|1<<13, 0x0f, 0x22, 0xe0), vec: excGP, off: 10},
+		{name: "cr4 with VMXE", code: with(x86.CR4PAE|1<<13, 0x0f, 0x22, 0xe0), vec: excGP, off: 10},
 		{name: "cr8 of 16", code: with(16, 0x44, 0x0f, 0x22, 0xc0), vec: excGP, off: 10},
 		{name: "cr1", code: []byte{0x0f, 0x22, 0xc8}, vec: excUD, err: none},
 		{name: "a user's cr1", user: true, code: []byte{0x0f, 0x20, 0xc8}, vec: excUD, err: none},
-		{name: "EFER with a reserved bit", code: wrmsr(msrEFER, eferLME|eferLMA|2), vec: excGP, off: 15},
+		{name: "EFER with a reserved bit", code: wrmsr(msrEFER, x86.EFERLME|x86.EFERLMA|2), vec: excGP, off: 15},
 		{name: "EFER without LME", code: wrmsr(msrEFER, 0), vec: excGP, off: 15},
 		{name: "LSTAR that is not canonical", code: wrmsr(msrLSTAR, nowhere), vec: excGP, off: 15},
 		{name: "CSTAR that is not canonical", code: wrmsr(msrCSTAR, nowhere), vec: excGP, off: 15},
@@ -209,7 +210,7 @@ func TestReservedBits(t *testing.T) {
 		{name: "ldmxcsr with a reserved bit", code: []byte{0x0f, 0xae, 0x14, 0x24}, vec: excGP, setup: stacked(1 << 16)},
 		{name: "syscall without SCE", code: []byte{0x0f, 0x05}, vec: excUD, err: none},
 		{name: "sysret without SCE", code: []byte{0x48, 0x0f, 0x07}, vec: excUD, err: none},
-		{name: "a user's sysret", user: true, code: []byte{0x48, 0x0f, 0x07}, vec: excGP, setup: func(m *testMachine) { m.c.efer |= eferSCE }},
+		{name: "a user's sysret", user: true, code: []byte{0x48, 0x0f, 0x07}, vec: excGP, setup: func(m *testMachine) { m.c.efer |= x86.EFERSCE }},
 	}...))
 }
 
@@ -219,7 +220,7 @@ func TestAlignment(t *testing.T) {
 	ac := func(code ...byte) []byte { // set AC first: 9 bytes
 		return append([]byte{0x9c, 0x81, 0x0c, 0x24, 0, 0, 4, 0, 0x9d}, code...)
 	}
-	mask := func(m *testMachine) { m.c.cr0 |= cr0AM }
+	mask := func(m *testMachine) { m.c.cr0 |= x86.CR0AM }
 	at := func(opcodes ...byte) []byte { return append(opcodes, 0x04, 0x25, 1, 0, 0x29, 0) } // an operand at testData+1
 	var list []exceptionCase
 	for _, tt := range []struct {
@@ -266,33 +267,36 @@ func TestDeliveryFaults(t *testing.T) {
 		{name: "a handler that is not canonical", code: ud2, vec: excGP, err: 1, setup: edit(9, 0x80)},
 		{name: "an int beyond the IDT", code: []byte{0xcd, 0x90}, vec: excGP, err: 0x90<<3 | 2, setup: func(m *testMachine) { m.c.idt.limit = 0x8ff }},
 		{name: "a stack that is not canonical", code: ud2, vec: excSS, err: 1,
-			setup: onIST(func(m *testMachine) { m.gate(excUD, testStubs+16*excUD, 0, 2); putLE(m.ram[testTSS+44:], 8, nowhere) })},
+			setup: onIST(func(m *testMachine) {
+				m.gate(excUD, testStubs+16*excUD, 0, 2)
+				x86.PutLE(m.ram[testTSS+44:], 8, nowhere)
+			})},
 		{name: "a stack that is not there", code: ud2, vec: excPF, err: pfWrite, cr2: 0x40000ff8,
 			setup: onIST(func(m *testMachine) {
 				m.gate(excUD, testStubs+16*excUD, 0, 2)
-				putLE(m.ram[testTSS+44:], 8, 0x40001000)
+				x86.PutLE(m.ram[testTSS+44:], 8, 0x40001000)
 			})},
 		{name: "a supervisor's stack that is not canonical", user: true, code: ud2, vec: excDF, err: 0, setup: func(m *testMachine) {
-			putLE(m.ram[testTSS+4:], 8, nowhere)
+			x86.PutLE(m.ram[testTSS+4:], 8, nowhere)
 			m.gate(excDF, testStubs+16*excDF, 0, 1)
-			putLE(m.ram[testTSS+36:], 8, testStack-0x4000)
+			x86.PutLE(m.ram[testTSS+36:], 8, testStack-0x4000)
 		}},
 		{name: "a page fault in a page fault", code: []byte{0x8b, 0x04, 0x25, 0, 0, 0, 0x40}, vec: excDF, err: 0,
 			setup: onIST(func(m *testMachine) {
 				m.gate(excPF, testStubs+16*excPF, 0, 2)
-				putLE(m.ram[testTSS+44:], 8, 0x40001000)
+				x86.PutLE(m.ram[testTSS+44:], 8, 0x40001000)
 			})},
 		{name: "a page fault after a general one", code: []byte{0xff, 0xe0}, vec: excPF, err: pfWrite, cr2: 0x40000ff8,
 			setup: onIST(func(m *testMachine) {
-				m.c.r[rAX] = nowhere
+				m.c.r[x86.RAX] = nowhere
 				m.gate(excGP, testStubs+16*excGP, 0, 2)
-				putLE(m.ram[testTSS+44:], 8, 0x40001000)
+				x86.PutLE(m.ram[testTSS+44:], 8, 0x40001000)
 			})},
-		{name: "a push to what is not canonical", code: []byte{0x50}, vec: excSS, setup: onIST(func(m *testMachine) { m.c.r[rSP] = nowhere + 8 })},
-		{name: "a call with such a stack", code: []byte{0xe8, 0, 0, 0, 0}, vec: excSS, setup: onIST(func(m *testMachine) { m.c.r[rSP] = nowhere + 8 })},
-		{name: "a return from one", code: []byte{0xc3}, vec: excSS, setup: onIST(func(m *testMachine) { m.c.r[rSP] = nowhere })},
+		{name: "a push to what is not canonical", code: []byte{0x50}, vec: excSS, setup: onIST(func(m *testMachine) { m.c.r[x86.RSP] = nowhere + 8 })},
+		{name: "a call with such a stack", code: []byte{0xe8, 0, 0, 0, 0}, vec: excSS, setup: onIST(func(m *testMachine) { m.c.r[x86.RSP] = nowhere + 8 })},
+		{name: "a return from one", code: []byte{0xc3}, vec: excSS, setup: onIST(func(m *testMachine) { m.c.r[x86.RSP] = nowhere })},
 		{name: "a return to what is not canonical", code: []byte{0xc3}, vec: excGP, setup: stacked(nowhere)},
-		{name: "a call of what is not canonical", code: []byte{0xff, 0xd0}, vec: excGP, setup: func(m *testMachine) { m.c.r[rAX] = nowhere }},
-		{name: "an operand across the end", code: []byte{0x48, 0x8b, 0x00}, vec: excGP, setup: func(m *testMachine) { m.c.r[rAX] = nowhere - 4 }},
+		{name: "a call of what is not canonical", code: []byte{0xff, 0xd0}, vec: excGP, setup: func(m *testMachine) { m.c.r[x86.RAX] = nowhere }},
+		{name: "an operand across the end", code: []byte{0x48, 0x8b, 0x00}, vec: excGP, setup: func(m *testMachine) { m.c.r[x86.RAX] = nowhere - 4 }},
 	})
 }

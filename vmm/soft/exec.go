@@ -1,15 +1,17 @@
 package soft
 
+import "nvlab/vmm/soft/x86"
+
 // An execFn executes one instruction. It returns false if it raised an
 // exception, and then has changed nothing that the architecture says must be
 // unchanged. c.rip is the instruction's address, c.next the one after, which
 // branches change.
-type execFn func(c *cpu, in *inst) bool
+type execFn func(c *cpu, in *x86.Inst) bool
 
-// execTable is indexed by inst.op.
+// execTable is indexed by x86.Inst.Op.
 var execTable [512]execFn
 
-func execUD(c *cpu, _ *inst) bool { return c.ud() }
+func execUD(c *cpu, _ *x86.Inst) bool { return c.ud() }
 
 func init() {
 	for i := range execTable {
@@ -42,14 +44,14 @@ func registerRange(f execFn, lo, hi int) {
 }
 
 // execute runs in at c.rip, delivers what it raises, and counts it.
-func (c *cpu) execute(in *inst) {
-	c.next = c.rip + uint64(in.len)
+func (c *cpu) execute(in *x86.Inst) {
+	c.next = c.rip + uint64(in.Len)
 	c.now++
 	if c.observing {
 		c.executeObserved(in)
 		return
 	}
-	c.complete(execTable[in.op](c, in))
+	c.complete(execTable[in.Op](c, in))
 }
 
 // complete ends an instruction that is done, or raised an exception.
@@ -67,7 +69,7 @@ func (c *cpu) complete(done bool) {
 
 // stepOne fetches, decodes and executes the instruction at c.rip.
 func (c *cpu) stepOne() {
-	step := c.flags&flagTF != 0
+	step := c.flags&x86.FlagTF != 0
 	inhibited := c.movSS
 	c.shadow, c.movSS = false, false
 	if !inhibited && c.breakpointHere() {
@@ -82,8 +84,8 @@ func (c *cpu) stepOne() {
 		c.deliver()
 		return
 	}
-	c.flags &^= flagRF
-	if step && in.op != opSYSCALL && in.op != opSYSRET {
+	c.flags &^= x86.FlagRF
+	if step && in.Op != opSYSCALL && in.Op != opSYSRET {
 		c.debug |= dr6BS
 	}
 	c.execute(in)
@@ -91,11 +93,11 @@ func (c *cpu) stepOne() {
 
 // fetch reads and decodes the instruction at c.rip, or raises what that
 // raises.
-func (c *cpu) fetch(in *inst) bool {
+func (c *cpu) fetch(in *x86.Inst) bool {
 	if !c.long {
 		c.rip = uint64(uint32(c.rip))
 	}
-	if !canonical(c.rip) {
+	if !x86.Canonical(c.rip) {
 		return c.gp(0)
 	}
 	set := c.privilege()
@@ -104,29 +106,29 @@ func (c *cpu) fetch(in *inst) bool {
 		return false
 	}
 	first := pa
-	b := c.buf[:min(maxInst, pageSize-c.rip&pageMask)]
+	b := c.buf[:min(x86.MaxLength, x86.PageSize-c.rip&x86.PageMask)]
 	c.readCode(pa, b)
-	status := decode(b, in, c.long)
-	if status == decodeShort {
+	status := x86.Decode(b, in, c.long)
+	if status == x86.Short {
 		n := len(b)
-		second := (c.rip | pageMask) + 1
-		if !canonical(second) {
+		second := (c.rip | x86.PageMask) + 1
+		if !x86.Canonical(second) {
 			return c.gp(0)
 		}
 		if pa, ok = c.translate(second, set, accessFetch); !ok {
 			return false
 		}
-		b = c.buf[:maxInst]
+		b = c.buf[:x86.MaxLength]
 		c.readCode(pa, b[n:])
-		status = decode(b, in, c.long)
+		status = x86.Decode(b, in, c.long)
 	}
 	if c.p.poison != nil && !c.fetchable(first, pa, in, status) {
 		return false
 	}
 	switch status {
-	case decodeOK:
+	case x86.OK:
 		return true
-	case decodeInvalid:
+	case x86.Invalid:
 		return c.ud()
 	}
 	return c.gp(0)

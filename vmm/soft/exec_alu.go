@@ -1,17 +1,9 @@
 package soft
 
-import "math/bits"
+import (
+	"math/bits"
 
-// Arithmetic and logic in the order of opcode bits 5..3.
-const (
-	aluADD = iota
-	aluOR
-	aluADC
-	aluSBB
-	aluAND
-	aluSUB
-	aluXOR
-	aluCMP
+	"nvlab/vmm/soft/x86"
 )
 
 func registerALU() {
@@ -31,11 +23,11 @@ func registerALU() {
 	register(execGroup9, 0x1c7)
 	register(execConvert, 0x98)
 	register(execConvertDouble, 0x99)
-	register(func(c *cpu, _ *inst) bool { c.setCF(c.cf() ^ 1); return true }, 0xf5)
-	register(func(c *cpu, _ *inst) bool { c.setCF(0); return true }, 0xf8)
-	register(func(c *cpu, _ *inst) bool { c.setCF(1); return true }, 0xf9)
-	register(func(c *cpu, _ *inst) bool { c.flags &^= flagDF; return true }, 0xfc)
-	register(func(c *cpu, _ *inst) bool { c.flags |= flagDF; return true }, 0xfd)
+	register(func(c *cpu, _ *x86.Inst) bool { c.setCF(c.cf() ^ 1); return true }, 0xf5)
+	register(func(c *cpu, _ *x86.Inst) bool { c.setCF(0); return true }, 0xf8)
+	register(func(c *cpu, _ *x86.Inst) bool { c.setCF(1); return true }, 0xf9)
+	register(func(c *cpu, _ *x86.Inst) bool { c.flags &^= x86.FlagDF; return true }, 0xfc)
+	register(func(c *cpu, _ *x86.Inst) bool { c.flags |= x86.FlagDF; return true }, 0xfd)
 	register(execSAHF, 0x9e)
 	register(execLAHF, 0x9f)
 }
@@ -43,25 +35,25 @@ func registerALU() {
 // alu computes a op b and sets the flags.
 func (c *cpu) alu(op uint8, a, b uint64, size uint8) (r uint64) {
 	switch op {
-	case aluADD:
+	case x86.AluADD:
 		r = a + b
 		c.flagsAdd(a, b, r, size)
-	case aluADC:
+	case x86.AluADC:
 		r = a + b + c.cf()
 		c.flagsAdd(a, b, r, size)
-	case aluSUB, aluCMP:
+	case x86.AluSUB, x86.AluCMP:
 		r = a - b
 		c.flagsSub(a, b, r, size)
-	case aluSBB:
+	case x86.AluSBB:
 		r = a - b - c.cf()
 		c.flagsSub(a, b, r, size)
-	case aluOR:
+	case x86.AluOR:
 		r = a | b
 		c.flagsLogic(r, size)
-	case aluAND:
+	case x86.AluAND:
 		r = a & b
 		c.flagsLogic(r, size)
-	case aluXOR:
+	case x86.AluXOR:
 		r = a ^ b
 		c.flagsLogic(r, size)
 	}
@@ -69,125 +61,125 @@ func (c *cpu) alu(op uint8, a, b uint64, size uint8) (r uint64) {
 }
 
 // aluRM does op between the r/m operand and b.
-func (c *cpu) aluRM(in *inst, op uint8, b uint64) bool {
-	if op == aluCMP {
-		a, ok := c.readRM(in, in.size)
+func (c *cpu) aluRM(in *x86.Inst, op uint8, b uint64) bool {
+	if op == x86.AluCMP {
+		a, ok := c.readRM(in, in.Size)
 		if ok {
-			c.alu(op, a, b, in.size)
+			c.alu(op, a, b, in.Size)
 		}
 		return ok
 	}
-	a, s, ok := c.readModify(in, in.size)
+	a, s, ok := c.readModify(in, in.Size)
 	if ok {
-		c.modify(in, in.size, &s, c.alu(op, a, b, in.size))
+		c.modify(in, in.Size, &s, c.alu(op, a, b, in.Size))
 	}
 	return ok
 }
 
-func execALUToRM(c *cpu, in *inst) bool {
-	return c.aluRM(in, in.opcode>>3, c.reg(in, in.reg, in.size))
+func execALUToRM(c *cpu, in *x86.Inst) bool {
+	return c.aluRM(in, in.Opcode>>3, c.reg(in, in.Reg, in.Size))
 }
 
-func execALUImm(c *cpu, in *inst) bool {
-	return c.aluRM(in, in.modrm>>3&7, in.imm)
+func execALUImm(c *cpu, in *x86.Inst) bool {
+	return c.aluRM(in, in.ModRM>>3&7, in.Imm)
 }
 
-func execALUToReg(c *cpu, in *inst) bool {
-	b, ok := c.readRM(in, in.size)
+func execALUToReg(c *cpu, in *x86.Inst) bool {
+	b, ok := c.readRM(in, in.Size)
 	if !ok {
 		return false
 	}
-	op := in.opcode >> 3
-	r := c.alu(op, c.reg(in, in.reg, in.size), b, in.size)
-	if op != aluCMP {
-		c.setReg(in, in.reg, in.size, r)
+	op := in.Opcode >> 3
+	r := c.alu(op, c.reg(in, in.Reg, in.Size), b, in.Size)
+	if op != x86.AluCMP {
+		c.setReg(in, in.Reg, in.Size, r)
 	}
 	return true
 }
 
-func execALUToAX(c *cpu, in *inst) bool {
-	op := in.opcode >> 3
-	r := c.alu(op, c.reg(in, rAX, in.size), in.imm, in.size)
-	if op != aluCMP {
-		c.setReg(in, rAX, in.size, r)
+func execALUToAX(c *cpu, in *x86.Inst) bool {
+	op := in.Opcode >> 3
+	r := c.alu(op, c.reg(in, x86.RAX, in.Size), in.Imm, in.Size)
+	if op != x86.AluCMP {
+		c.setReg(in, x86.RAX, in.Size, r)
 	}
 	return true
 }
 
-func execTestRM(c *cpu, in *inst) bool {
-	a, ok := c.readRM(in, in.size)
+func execTestRM(c *cpu, in *x86.Inst) bool {
+	a, ok := c.readRM(in, in.Size)
 	if ok {
-		c.flagsLogic(a&c.reg(in, in.reg, in.size), in.size)
+		c.flagsLogic(a&c.reg(in, in.Reg, in.Size), in.Size)
 	}
 	return ok
 }
 
-func execTestAX(c *cpu, in *inst) bool {
-	c.flagsLogic(c.reg(in, rAX, in.size)&in.imm, in.size)
+func execTestAX(c *cpu, in *x86.Inst) bool {
+	c.flagsLogic(c.reg(in, x86.RAX, in.Size)&in.Imm, in.Size)
 	return true
 }
 
-func execGroup3(c *cpu, in *inst) bool {
-	switch in.modrm >> 3 & 7 {
+func execGroup3(c *cpu, in *x86.Inst) bool {
+	switch in.ModRM >> 3 & 7 {
 	case 0, 1:
-		a, ok := c.readRM(in, in.size)
+		a, ok := c.readRM(in, in.Size)
 		if ok {
-			c.flagsLogic(a&in.imm, in.size)
+			c.flagsLogic(a&in.Imm, in.Size)
 		}
 		return ok
 	case 2:
-		a, s, ok := c.readModify(in, in.size)
+		a, s, ok := c.readModify(in, in.Size)
 		if ok {
-			c.modify(in, in.size, &s, ^a)
+			c.modify(in, in.Size, &s, ^a)
 		}
 		return ok
 	case 3:
-		a, s, ok := c.readModify(in, in.size)
+		a, s, ok := c.readModify(in, in.Size)
 		if ok {
-			c.flagsSub(0, a, -a, in.size)
-			c.modify(in, in.size, &s, -a)
+			c.flagsSub(0, a, -a, in.Size)
+			c.modify(in, in.Size, &s, -a)
 		}
 		return ok
 	}
-	a, ok := c.readRM(in, in.size)
+	a, ok := c.readRM(in, in.Size)
 	if !ok {
 		return false
 	}
-	switch in.modrm >> 3 & 7 {
+	switch in.ModRM >> 3 & 7 {
 	case 4:
-		c.mul(in.size, a)
+		c.mul(in.Size, a)
 	case 5:
-		c.imul(in.size, a)
+		c.imul(in.Size, a)
 	case 6:
-		return c.div(in.size, a)
+		return c.div(in.Size, a)
 	case 7:
-		return c.idiv(in.size, a)
+		return c.idiv(in.Size, a)
 	}
 	return true
 }
 
-// setDouble writes a product or a dividend's place: AX, or rDX:rAX.
+// setDouble writes a product or a dividend's place: AX, or x86.RDX:x86.RAX.
 func (c *cpu) setDouble(size uint8, hi, lo uint64) {
 	switch size {
 	case 1:
-		c.r[rAX] = c.r[rAX]&^0xffff | hi&0xff<<8 | lo&0xff
+		c.r[x86.RAX] = c.r[x86.RAX]&^0xffff | hi&0xff<<8 | lo&0xff
 	case 2:
-		c.r[rAX] = c.r[rAX]&^0xffff | lo&0xffff
-		c.r[rDX] = c.r[rDX]&^0xffff | hi&0xffff
+		c.r[x86.RAX] = c.r[x86.RAX]&^0xffff | lo&0xffff
+		c.r[x86.RDX] = c.r[x86.RDX]&^0xffff | hi&0xffff
 	case 4:
-		c.r[rAX], c.r[rDX] = uint64(uint32(lo)), uint64(uint32(hi))
+		c.r[x86.RAX], c.r[x86.RDX] = uint64(uint32(lo)), uint64(uint32(hi))
 	default:
-		c.r[rAX], c.r[rDX] = lo, hi
+		c.r[x86.RAX], c.r[x86.RDX] = lo, hi
 	}
 }
 
-// double reads AX or rDX:rAX as two halves.
+// double reads AX or x86.RDX:x86.RAX as two halves.
 func (c *cpu) double(size uint8) (hi, lo uint64) {
 	if size == 1 {
-		return c.r[rAX] >> 8 & 0xff, c.r[rAX] & 0xff
+		return c.r[x86.RAX] >> 8 & 0xff, c.r[x86.RAX] & 0xff
 	}
-	m := sizeMask(size)
-	return c.r[rDX] & m, c.r[rAX] & m
+	m := x86.SizeMask(size)
+	return c.r[x86.RDX] & m, c.r[x86.RAX] & m
 }
 
 // flagsMul sets CF and OF; the other flags, undefined, follow the result.
@@ -200,7 +192,7 @@ func (c *cpu) flagsMul(lo uint64, size uint8, overflow bool) {
 }
 
 func (c *cpu) mul(size uint8, b uint64) {
-	a := c.r[rAX] & sizeMask(size)
+	a := c.r[x86.RAX] & x86.SizeMask(size)
 	hi, lo := bits.Mul64(a, b)
 	if size < 8 {
 		hi = lo >> (8 * size)
@@ -217,32 +209,32 @@ func mulSigned(a, b uint64) (hi, lo uint64) {
 }
 
 func (c *cpu) imul(size uint8, b uint64) {
-	hi, lo := mulSigned(signExtend(c.r[rAX], size), signExtend(b, size))
+	hi, lo := mulSigned(x86.SignExtend(c.r[x86.RAX], size), x86.SignExtend(b, size))
 	overflow := hi != uint64(int64(lo)>>63)
 	if size < 8 {
-		overflow = signExtend(lo, size) != lo
+		overflow = x86.SignExtend(lo, size) != lo
 		hi = lo >> (8 * size)
 	}
 	c.setDouble(size, hi, lo)
 	c.flagsMul(lo, size, overflow)
 }
 
-func execIMUL(c *cpu, in *inst) bool {
-	a, ok := c.readRM(in, in.size)
+func execIMUL(c *cpu, in *x86.Inst) bool {
+	a, ok := c.readRM(in, in.Size)
 	if !ok {
 		return false
 	}
-	b := in.imm
-	if in.op == 0x1af {
-		b = signExtend(c.reg(in, in.reg, in.size), in.size)
+	b := in.Imm
+	if in.Op == 0x1af {
+		b = x86.SignExtend(c.reg(in, in.Reg, in.Size), in.Size)
 	}
-	hi, lo := mulSigned(signExtend(a, in.size), b)
+	hi, lo := mulSigned(x86.SignExtend(a, in.Size), b)
 	overflow := hi != uint64(int64(lo)>>63)
-	if in.size < 8 {
-		overflow = signExtend(lo, in.size) != lo
+	if in.Size < 8 {
+		overflow = x86.SignExtend(lo, in.Size) != lo
 	}
-	c.setReg(in, in.reg, in.size, lo)
-	c.flagsMul(lo, in.size, overflow)
+	c.setReg(in, in.Reg, in.Size, lo)
+	c.flagsMul(lo, in.Size, overflow)
 	return true
 }
 
@@ -263,17 +255,17 @@ func (c *cpu) div(size uint8, d uint64) bool {
 
 func (c *cpu) idiv(size uint8, b uint64) bool {
 	hi, lo := c.double(size)
-	d := int64(signExtend(b, size))
+	d := int64(x86.SignExtend(b, size))
 	if d == 0 {
 		return c.raise(excDE)
 	}
 	if size < 8 {
-		n := int64(signExtend(hi, size)<<(8*size) | lo)
+		n := int64(x86.SignExtend(hi, size)<<(8*size) | lo)
 		if d == -1 && n == -1<<63 {
 			return c.raise(excDE)
 		}
 		q, r := n/d, n%d
-		if int64(signExtend(uint64(q), size)) != q {
+		if int64(x86.SignExtend(uint64(q), size)) != q {
 			return c.raise(excDE)
 		}
 		c.setDouble(size, uint64(r), uint64(q))
@@ -323,54 +315,54 @@ func (c *cpu) incDec(a uint64, size uint8, dec bool) uint64 {
 	return r
 }
 
-func execIncDec(c *cpu, in *inst) bool {
-	op := in.modrm >> 3 & 7
+func execIncDec(c *cpu, in *x86.Inst) bool {
+	op := in.ModRM >> 3 & 7
 	if op > 1 {
 		return c.ud()
 	}
-	a, s, ok := c.readModify(in, in.size)
+	a, s, ok := c.readModify(in, in.Size)
 	if ok {
-		c.modify(in, in.size, &s, c.incDec(a, in.size, op == 1))
+		c.modify(in, in.Size, &s, c.incDec(a, in.Size, op == 1))
 	}
 	return ok
 }
 
-func execXADD(c *cpu, in *inst) bool {
-	a, s, ok := c.readModify(in, in.size)
+func execXADD(c *cpu, in *x86.Inst) bool {
+	a, s, ok := c.readModify(in, in.Size)
 	if !ok {
 		return false
 	}
-	b := c.reg(in, in.reg, in.size)
-	r := c.alu(aluADD, a, b, in.size)
-	c.setReg(in, in.reg, in.size, a)
-	c.modify(in, in.size, &s, r)
+	b := c.reg(in, in.Reg, in.Size)
+	r := c.alu(x86.AluADD, a, b, in.Size)
+	c.setReg(in, in.Reg, in.Size, a)
+	c.modify(in, in.Size, &s, r)
 	return true
 }
 
-func execCMPXCHG(c *cpu, in *inst) bool {
-	a, s, ok := c.readModify(in, in.size)
+func execCMPXCHG(c *cpu, in *x86.Inst) bool {
+	a, s, ok := c.readModify(in, in.Size)
 	if !ok {
 		return false
 	}
-	old := c.reg(in, rAX, in.size)
-	c.alu(aluCMP, old, a, in.size)
+	old := c.reg(in, x86.RAX, in.Size)
+	c.alu(x86.AluCMP, old, a, in.Size)
 	if old == a {
-		c.modify(in, in.size, &s, c.reg(in, in.reg, in.size))
+		c.modify(in, in.Size, &s, c.reg(in, in.Reg, in.Size))
 		return true
 	}
 	// Memory is written either way, with what it holds.
-	if in.mod != 3 {
-		c.modify(in, in.size, &s, a)
+	if in.Mod != 3 {
+		c.modify(in, in.Size, &s, a)
 	}
-	c.setReg(in, rAX, in.size, a)
+	c.setReg(in, x86.RAX, in.Size, a)
 	return true
 }
 
 // execGroup9 is CMPXCHG8B, CMPXCHG16B, RDRAND and RDSEED.
-func execGroup9(c *cpu, in *inst) bool {
-	op := in.modrm >> 3 & 7
-	if in.mod == 3 {
-		if op == 6 && in.rep == 0 {
+func execGroup9(c *cpu, in *x86.Inst) bool {
+	op := in.ModRM >> 3 & 7
+	if in.Mod == 3 {
+		if op == 6 && in.Rep == 0 {
 			return c.rdrand(in)
 		}
 		return c.ud()
@@ -379,65 +371,65 @@ func execGroup9(c *cpu, in *inst) bool {
 		return c.ud()
 	}
 	size := uint8(4)
-	if in.size == 8 {
+	if in.Size == 8 {
 		size = 8
 	}
 	va := c.operandAddr(in)
 	if size == 8 && va&15 != 0 {
 		return c.gp(0)
 	}
-	s, ok := c.span(in.seg, va, 2*size, accessWrite)
+	s, ok := c.span(in.Seg, va, 2*size, accessWrite)
 	if !ok || !c.canRead(&s) {
 		return false
 	}
 	if size == 4 { // its 8 bytes are one access
 		v, zf := c.read(&s), uint64(0)
-		if v == c.r[rAX]&0xffffffff|c.r[rDX]<<32 {
-			v, zf = c.r[rBX]&0xffffffff|c.r[rCX]<<32, flagZF
+		if v == c.r[x86.RAX]&0xffffffff|c.r[x86.RDX]<<32 {
+			v, zf = c.r[x86.RBX]&0xffffffff|c.r[x86.RCX]<<32, x86.FlagZF
 		} else {
-			c.r[rAX], c.r[rDX] = v&0xffffffff, v>>32
+			c.r[x86.RAX], c.r[x86.RDX] = v&0xffffffff, v>>32
 		}
 		c.write(&s, v) // with what it holds, if they differ
-		c.setArith(c.arith()&^flagZF | zf)
+		c.setArith(c.arith()&^x86.FlagZF | zf)
 		return true
 	}
 	los, his := s.part(0, size), s.part(size, size)
 	lo, hi := c.read(&los), c.read(&his)
-	m := sizeMask(size)
+	m := x86.SizeMask(size)
 	zf := uint64(0)
-	if lo == c.r[rAX]&m && hi == c.r[rDX]&m {
-		zf = flagZF
-		c.write(&los, c.r[rBX])
-		c.write(&his, c.r[rCX])
+	if lo == c.r[x86.RAX]&m && hi == c.r[x86.RDX]&m {
+		zf = x86.FlagZF
+		c.write(&los, c.r[x86.RBX])
+		c.write(&his, c.r[x86.RCX])
 	} else {
 		c.write(&los, lo)
 		c.write(&his, hi)
-		c.r[rAX], c.r[rDX] = lo, hi
+		c.r[x86.RAX], c.r[x86.RDX] = lo, hi
 	}
-	c.setArith(c.arith()&^flagZF | zf)
+	c.setArith(c.arith()&^x86.FlagZF | zf)
 	return true
 }
 
 // execConvert is CBW, CWDE, CDQE.
-func execConvert(c *cpu, in *inst) bool {
-	c.setReg(in, rAX, in.size, signExtend(c.r[rAX], in.size/2))
+func execConvert(c *cpu, in *x86.Inst) bool {
+	c.setReg(in, x86.RAX, in.Size, x86.SignExtend(c.r[x86.RAX], in.Size/2))
 	return true
 }
 
 // execConvertDouble is CWD, CDQ, CQO.
-func execConvertDouble(c *cpu, in *inst) bool {
-	c.setReg(in, rDX, in.size, uint64(int64(signExtend(c.r[rAX], in.size))>>63))
+func execConvertDouble(c *cpu, in *x86.Inst) bool {
+	c.setReg(in, x86.RDX, in.Size, uint64(int64(x86.SignExtend(c.r[x86.RAX], in.Size))>>63))
 	return true
 }
 
-func execSAHF(c *cpu, _ *inst) bool {
-	const m = flagSF | flagZF | flagAF | flagPF | flagCF
-	c.setArith(c.arith()&^m | c.r[rAX]>>8&m)
+func execSAHF(c *cpu, _ *x86.Inst) bool {
+	const m = x86.FlagSF | x86.FlagZF | x86.FlagAF | x86.FlagPF | x86.FlagCF
+	c.setArith(c.arith()&^m | c.r[x86.RAX]>>8&m)
 	return true
 }
 
-func execLAHF(c *cpu, _ *inst) bool {
-	f := c.arith()&0xff | flagOne
-	c.r[rAX] = c.r[rAX]&^0xff00 | f<<8
+func execLAHF(c *cpu, _ *x86.Inst) bool {
+	f := c.arith()&0xff | x86.FlagOne
+	c.r[x86.RAX] = c.r[x86.RAX]&^0xff00 | f<<8
 	return true
 }

@@ -1,5 +1,7 @@
 package soft
 
+import "nvlab/vmm/soft/x86"
+
 // Opcodes that have a rule of their own elsewhere.
 const (
 	opSYSCALL = 0x105
@@ -28,40 +30,40 @@ func (c *cpu) branch(target uint64) bool {
 	if !c.long {
 		target = uint64(uint32(target))
 	}
-	if !canonical(target) {
+	if !x86.Canonical(target) {
 		return c.gp(0)
 	}
 	c.next = target
 	return true
 }
 
-func execJcc(c *cpu, in *inst) bool {
-	if c.cond(in.opcode & 15) {
-		return c.near(in, c.next+in.imm)
+func execJcc(c *cpu, in *x86.Inst) bool {
+	if c.cond(in.Opcode & 15) {
+		return c.near(in, c.next+in.Imm)
 	}
 	return true
 }
 
 // near branches within the segment; 32-bit code may branch to a word.
-func (c *cpu) near(in *inst, target uint64) bool {
-	if !c.long && in.size == 2 {
+func (c *cpu) near(in *x86.Inst, target uint64) bool {
+	if !c.long && in.Size == 2 {
 		target &= 0xffff
 	}
 	return c.branch(target)
 }
 
 // nearSize is the size of a near branch's target in memory.
-func (c *cpu) nearSize(in *inst) uint8 {
+func (c *cpu) nearSize(in *x86.Inst) uint8 {
 	if c.long {
 		return 8
 	}
-	return in.size
+	return in.Size
 }
 
-func execJMP(c *cpu, in *inst) bool { return c.near(in, c.next+in.imm) }
+func execJMP(c *cpu, in *x86.Inst) bool { return c.near(in, c.next+in.Imm) }
 
 // call pushes the next instruction's address and branches.
-func (c *cpu) call(in *inst, target uint64) bool {
+func (c *cpu) call(in *x86.Inst, target uint64) bool {
 	after := c.next
 	if !c.near(in, target) {
 		return false
@@ -69,50 +71,50 @@ func (c *cpu) call(in *inst, target uint64) bool {
 	return c.push(c.nearSize(in), after)
 }
 
-func execCALL(c *cpu, in *inst) bool { return c.call(in, c.next+in.imm) }
+func execCALL(c *cpu, in *x86.Inst) bool { return c.call(in, c.next+in.Imm) }
 
-func execRET(c *cpu, in *inst) bool {
+func execRET(c *cpu, in *x86.Inst) bool {
 	n := c.nearSize(in)
-	v, ok := c.load(segSS, c.stack(0), n)
+	v, ok := c.load(x86.SegSS, c.stack(0), n)
 	if !ok || !c.near(in, v) {
 		return false
 	}
-	c.moveSP(uint64(n) + in.imm)
+	c.moveSP(uint64(n) + in.Imm)
 	return true
 }
 
-// count is rCX as LOOP and string operations use it.
-func (c *cpu) count(in *inst) uint64 {
-	return in.wrap(c.r[rCX])
+// count is x86.RCX as LOOP and string operations use it.
+func (c *cpu) count(in *x86.Inst) uint64 {
+	return in.Wrap(c.r[x86.RCX])
 }
 
-func (c *cpu) setCount(in *inst, n uint64) { c.setReg(in, rCX, in.asize, n) }
+func (c *cpu) setCount(in *x86.Inst, n uint64) { c.setReg(in, x86.RCX, in.AddressSize, n) }
 
-func execLOOP(c *cpu, in *inst) bool {
-	n := in.wrap(c.count(in) - 1)
+func execLOOP(c *cpu, in *x86.Inst) bool {
+	n := in.Wrap(c.count(in) - 1)
 	take := n != 0
-	switch in.opcode {
+	switch in.Opcode {
 	case 0xe0:
 		take = take && c.fz != 0
 	case 0xe1:
 		take = take && c.fz == 0
 	}
-	if take && !c.near(in, c.next+in.imm) {
+	if take && !c.near(in, c.next+in.Imm) {
 		return false
 	}
 	c.setCount(in, n)
 	return true
 }
 
-func execJRCXZ(c *cpu, in *inst) bool {
+func execJRCXZ(c *cpu, in *x86.Inst) bool {
 	if c.count(in) == 0 {
-		return c.near(in, c.next+in.imm)
+		return c.near(in, c.next+in.Imm)
 	}
 	return true
 }
 
-func execGroup5(c *cpu, in *inst) bool {
-	switch in.modrm >> 3 & 7 {
+func execGroup5(c *cpu, in *x86.Inst) bool {
+	switch in.ModRM >> 3 & 7 {
 	case 0, 1:
 		return execIncDec(c, in)
 	case 2, 4:
@@ -120,18 +122,18 @@ func execGroup5(c *cpu, in *inst) bool {
 		if !ok {
 			return false
 		}
-		if in.modrm>>3&7 == 2 {
+		if in.ModRM>>3&7 == 2 {
 			return c.call(in, v)
 		}
 		return c.near(in, v)
 	case 3, 5:
-		if in.mod == 3 {
+		if in.Mod == 3 {
 			return c.ud()
 		}
 		sel, off, ok := c.loadFar(in)
-		return ok && c.farBranch(sel, off, in.modrm>>3&7 == 3, in.size)
+		return ok && c.farBranch(sel, off, in.ModRM>>3&7 == 3, in.Size)
 	case 6:
-		size := in.size
+		size := in.Size
 		if size == 4 && c.long {
 			size = 8
 		}
@@ -142,25 +144,25 @@ func execGroup5(c *cpu, in *inst) bool {
 }
 
 // loadFar reads a far pointer operand.
-func (c *cpu) loadFar(in *inst) (sel uint16, off uint64, ok bool) {
+func (c *cpu) loadFar(in *x86.Inst) (sel uint16, off uint64, ok bool) {
 	va := c.operandAddr(in)
-	if off, ok = c.load(in.seg, va, in.size); !ok {
+	if off, ok = c.load(in.Seg, va, in.Size); !ok {
 		return 0, 0, false
 	}
-	s, ok := c.load(in.seg, va+uint64(in.size), 2)
+	s, ok := c.load(in.Seg, va+uint64(in.Size), 2)
 	return uint16(s), off, ok
 }
 
-func execINT(c *cpu, in *inst) bool {
-	vec := uint8(in.imm)
-	if in.opcode == 0xcc {
+func execINT(c *cpu, in *x86.Inst) bool {
+	vec := uint8(in.Imm)
+	if in.Opcode == 0xcc {
 		vec = excBP
 	}
 	c.exc = exception{vec: vec, soft: true}
 	return c.softInterrupt()
 }
 
-func execINT1(c *cpu, _ *inst) bool {
+func execINT1(c *cpu, _ *x86.Inst) bool {
 	c.exc = exception{vec: excDB}
 	return c.softInterrupt()
 }
@@ -181,24 +183,24 @@ func (c *cpu) softInterrupt() bool {
 }
 
 // execSYSCALL: SDM 2, "SYSCALL".
-func execSYSCALL(c *cpu, _ *inst) bool {
-	if c.efer&eferSCE == 0 {
+func execSYSCALL(c *cpu, _ *x86.Inst) bool {
+	if c.efer&x86.EFERSCE == 0 {
 		return c.ud()
 	}
 	f := c.rflags()
 	target := c.msr.lstar
 	if !c.long {
-		if c.efer&eferLMA == 0 {
+		if c.efer&x86.EFERLMA == 0 {
 			return c.ud()
 		}
 		target = c.msr.cstar
 	}
-	c.r[rCX] = c.next
-	c.r[11] = f &^ flagRF
-	c.setRFLAGS(f &^ c.msr.fmask &^ flagRF)
+	c.r[x86.RCX] = c.next
+	c.r[11] = f &^ x86.FlagRF
+	c.setRFLAGS(f &^ c.msr.fmask &^ x86.FlagRF)
 	sel := uint16(c.msr.star>>32) &^ 3
-	c.seg[segCS] = segment{sel: sel, attr: attrCode64, limit: ^uint32(0)}
-	c.seg[segSS] = segment{sel: sel + 8, attr: attrData, limit: ^uint32(0)}
+	c.seg[x86.SegCS] = segment{sel: sel, attr: attrCode64, limit: ^uint32(0)}
+	c.seg[x86.SegSS] = segment{sel: sel + 8, attr: attrData, limit: ^uint32(0)}
 	c.setLong()
 	c.setCPL(0)
 	c.next = target
@@ -207,27 +209,27 @@ func execSYSCALL(c *cpu, _ *inst) bool {
 }
 
 // execSYSRET: SDM 2, "SYSRET".
-func execSYSRET(c *cpu, in *inst) bool {
-	if c.efer&eferSCE == 0 {
+func execSYSRET(c *cpu, in *x86.Inst) bool {
+	if c.efer&x86.EFERSCE == 0 {
 		return c.ud()
 	}
-	if c.cpl != 0 || !c.long || in.size == 8 && !canonical(c.r[rCX]) {
+	if c.cpl != 0 || !c.long || in.Size == 8 && !x86.Canonical(c.r[x86.RCX]) {
 		return c.gp(0)
 	}
-	c.setRFLAGS(c.r[11] &^ (flagRF | flagVM))
+	c.setRFLAGS(c.r[11] &^ (x86.FlagRF | x86.FlagVM))
 	sel := uint16(c.msr.star>>48) | 3
-	c.next = c.r[rCX]
-	if in.size == 8 {
-		c.seg[segCS] = segment{sel: sel + 16, attr: attrCode64 | 3<<5, limit: ^uint32(0)}
+	c.next = c.r[x86.RCX]
+	if in.Size == 8 {
+		c.seg[x86.SegCS] = segment{sel: sel + 16, attr: attrCode64 | 3<<5, limit: ^uint32(0)}
 	} else { // to compatibility mode
-		c.seg[segCS] = segment{sel: sel, attr: attrCode32 | 3<<5, limit: ^uint32(0)}
+		c.seg[x86.SegCS] = segment{sel: sel, attr: attrCode32 | 3<<5, limit: ^uint32(0)}
 		c.next = uint64(uint32(c.next))
 	}
-	c.seg[segSS] = segment{sel: sel + 8, attr: attrData | 3<<5, limit: ^uint32(0)}
+	c.seg[x86.SegSS] = segment{sel: sel + 8, attr: attrData | 3<<5, limit: ^uint32(0)}
 	c.setLong()
 	c.setCPL(3)
 	c.attn = true
-	if c.flags&flagTF != 0 {
+	if c.flags&x86.FlagTF != 0 {
 		// A step over a system call ends here. Neither instruction looks at
 		// TF as it was before (AMD64 Architecture Programmer's Manual 2,
 		// 13.1.4).

@@ -1,5 +1,7 @@
 package soft
 
+import "nvlab/vmm/soft/x86"
+
 func registerMove() {
 	register(execMovToRM, 0x88, 0x89)
 	register(execMovToReg, 0x8a, 0x8b)
@@ -27,208 +29,208 @@ func registerMove() {
 	registerRange(execNop, 0x118, 0x11f)
 }
 
-func execNop(*cpu, *inst) bool { return true }
+func execNop(*cpu, *x86.Inst) bool { return true }
 
-func execMovToRM(c *cpu, in *inst) bool {
-	return c.writeRM(in, in.size, c.reg(in, in.reg, in.size))
+func execMovToRM(c *cpu, in *x86.Inst) bool {
+	return c.writeRM(in, in.Size, c.reg(in, in.Reg, in.Size))
 }
 
-func execMovToReg(c *cpu, in *inst) bool {
-	v, ok := c.readRM(in, in.size)
+func execMovToReg(c *cpu, in *x86.Inst) bool {
+	v, ok := c.readRM(in, in.Size)
 	if ok {
-		c.setReg(in, in.reg, in.size, v)
+		c.setReg(in, in.Reg, in.Size, v)
 	}
 	return ok
 }
 
-func execLEA(c *cpu, in *inst) bool {
-	if in.mod == 3 {
+func execLEA(c *cpu, in *x86.Inst) bool {
+	if in.Mod == 3 {
 		return c.ud()
 	}
-	c.setReg(in, in.reg, in.size, c.effective(in))
+	c.setReg(in, in.Reg, in.Size, c.effective(in))
 	return true
 }
 
-func execMovImm(c *cpu, in *inst) bool {
-	c.setReg(in, in.opcode&7|in.rex&1<<3, in.size, in.imm)
+func execMovImm(c *cpu, in *x86.Inst) bool {
+	c.setReg(in, in.Opcode&7|in.REX&1<<3, in.Size, in.Imm)
 	return true
 }
 
-func execMovRMImm(c *cpu, in *inst) bool {
-	if in.modrm>>3&7 != 0 {
+func execMovRMImm(c *cpu, in *x86.Inst) bool {
+	if in.ModRM>>3&7 != 0 {
 		return c.ud()
 	}
-	return c.writeRM(in, in.size, in.imm)
+	return c.writeRM(in, in.Size, in.Imm)
 }
 
-func execMoffsLoad(c *cpu, in *inst) bool {
-	v, ok := c.load(in.seg, c.operandAddr(in), in.size)
+func execMoffsLoad(c *cpu, in *x86.Inst) bool {
+	v, ok := c.load(in.Seg, c.operandAddr(in), in.Size)
 	if ok {
-		c.setReg(in, rAX, in.size, v)
+		c.setReg(in, x86.RAX, in.Size, v)
 	}
 	return ok
 }
 
-func execMoffsStore(c *cpu, in *inst) bool {
-	return c.store(in.seg, c.operandAddr(in), in.size, c.r[rAX])
+func execMoffsStore(c *cpu, in *x86.Inst) bool {
+	return c.store(in.Seg, c.operandAddr(in), in.Size, c.r[x86.RAX])
 }
 
-func execXCHG(c *cpu, in *inst) bool {
-	a, s, ok := c.readModify(in, in.size)
+func execXCHG(c *cpu, in *x86.Inst) bool {
+	a, s, ok := c.readModify(in, in.Size)
 	if ok {
-		b := c.reg(in, in.reg, in.size)
-		c.setReg(in, in.reg, in.size, a)
-		c.modify(in, in.size, &s, b)
+		b := c.reg(in, in.Reg, in.Size)
+		c.setReg(in, in.Reg, in.Size, a)
+		c.modify(in, in.Size, &s, b)
 	}
 	return ok
 }
 
-func execXCHGAX(c *cpu, in *inst) bool {
-	n := in.opcode&7 | in.rex&1<<3
-	if n == rAX {
+func execXCHGAX(c *cpu, in *x86.Inst) bool {
+	n := in.Opcode&7 | in.REX&1<<3
+	if n == x86.RAX {
 		return true // NOP, PAUSE
 	}
-	a, b := c.reg(in, rAX, in.size), c.reg(in, n, in.size)
-	c.setReg(in, rAX, in.size, b)
-	c.setReg(in, n, in.size, a)
+	a, b := c.reg(in, x86.RAX, in.Size), c.reg(in, n, in.Size)
+	c.setReg(in, x86.RAX, in.Size, b)
+	c.setReg(in, n, in.Size, a)
 	return true
 }
 
-func execMOVSXD(c *cpu, in *inst) bool {
+func execMOVSXD(c *cpu, in *x86.Inst) bool {
 	if !c.long {
 		return c.arpl(in)
 	}
-	n := min(in.size, 4)
+	n := min(in.Size, 4)
 	v, ok := c.readRM(in, n)
 	if ok {
-		c.setReg(in, in.reg, in.size, signExtend(v, n))
+		c.setReg(in, in.Reg, in.Size, x86.SignExtend(v, n))
 	}
 	return ok
 }
 
-func execMOVZX(c *cpu, in *inst) bool {
-	v, ok := c.readRM(in, in.opcode&1+1)
+func execMOVZX(c *cpu, in *x86.Inst) bool {
+	v, ok := c.readRM(in, in.Opcode&1+1)
 	if ok {
-		c.setReg(in, in.reg, in.size, v)
+		c.setReg(in, in.Reg, in.Size, v)
 	}
 	return ok
 }
 
-func execMOVSX(c *cpu, in *inst) bool {
-	n := in.opcode&1 + 1
+func execMOVSX(c *cpu, in *x86.Inst) bool {
+	n := in.Opcode&1 + 1
 	v, ok := c.readRM(in, n)
 	if ok {
-		c.setReg(in, in.reg, in.size, signExtend(v, n))
+		c.setReg(in, in.Reg, in.Size, x86.SignExtend(v, n))
 	}
 	return ok
 }
 
-func execSETcc(c *cpu, in *inst) bool {
+func execSETcc(c *cpu, in *x86.Inst) bool {
 	v := uint64(0)
-	if c.cond(in.opcode & 15) {
+	if c.cond(in.Opcode & 15) {
 		v = 1
 	}
 	return c.writeRM(in, 1, v)
 }
 
-func execCMOVcc(c *cpu, in *inst) bool {
-	v, ok := c.readRM(in, in.size)
+func execCMOVcc(c *cpu, in *x86.Inst) bool {
+	v, ok := c.readRM(in, in.Size)
 	if !ok {
 		return false
 	}
-	if !c.cond(in.opcode & 15) {
-		v = c.reg(in, in.reg, in.size)
+	if !c.cond(in.Opcode & 15) {
+		v = c.reg(in, in.Reg, in.Size)
 	}
-	c.setReg(in, in.reg, in.size, v)
+	c.setReg(in, in.Reg, in.Size, v)
 	return true
 }
 
-func execPush(c *cpu, in *inst) bool {
-	return c.push(in.size, c.r[in.opcode&7|in.rex&1<<3])
+func execPush(c *cpu, in *x86.Inst) bool {
+	return c.push(in.Size, c.r[in.Opcode&7|in.REX&1<<3])
 }
 
-func execPop(c *cpu, in *inst) bool {
-	v, ok := c.pop(in.size)
+func execPop(c *cpu, in *x86.Inst) bool {
+	v, ok := c.pop(in.Size)
 	if ok {
-		c.setReg(in, in.opcode&7|in.rex&1<<3, in.size, v)
+		c.setReg(in, in.Opcode&7|in.REX&1<<3, in.Size, v)
 	}
 	return ok
 }
 
-func execPushImm(c *cpu, in *inst) bool { return c.push(in.size, in.imm) }
+func execPushImm(c *cpu, in *x86.Inst) bool { return c.push(in.Size, in.Imm) }
 
 // execPopRM computes its address with the stack pointer already moved.
-func execPopRM(c *cpu, in *inst) bool {
-	if in.modrm>>3&7 != 0 {
+func execPopRM(c *cpu, in *x86.Inst) bool {
+	if in.ModRM>>3&7 != 0 {
 		return c.ud()
 	}
-	sp := c.r[rSP]
-	v, ok := c.pop(in.size)
-	if ok && !c.writeRM(in, in.size, v) {
-		c.r[rSP] = sp
+	sp := c.r[x86.RSP]
+	v, ok := c.pop(in.Size)
+	if ok && !c.writeRM(in, in.Size, v) {
+		c.r[x86.RSP] = sp
 		return false
 	}
 	return ok
 }
 
-func execENTER(c *cpu, in *inst) bool {
-	level := in.imm & 31
-	size := uint64(in.size)
-	sp, bp := c.r[rSP], c.r[rBP]
+func execENTER(c *cpu, in *x86.Inst) bool {
+	level := in.Imm & 31
+	size := uint64(in.Size)
+	sp, bp := c.r[x86.RSP], c.r[x86.RBP]
 	sp -= size
-	if !c.store(segSS, c.stackAt(sp), in.size, bp) {
+	if !c.store(x86.SegSS, c.stackAt(sp), in.Size, bp) {
 		return false
 	}
 	frame := sp
 	for i := uint64(1); i < level; i++ {
 		bp -= size
-		v, ok := c.load(segSS, c.stackAt(bp), in.size)
+		v, ok := c.load(x86.SegSS, c.stackAt(bp), in.Size)
 		if !ok {
 			return false
 		}
 		sp -= size
-		if !c.store(segSS, c.stackAt(sp), in.size, v) {
+		if !c.store(x86.SegSS, c.stackAt(sp), in.Size, v) {
 			return false
 		}
 	}
 	if level > 0 {
 		sp -= size
-		if !c.store(segSS, c.stackAt(sp), in.size, frame) {
+		if !c.store(x86.SegSS, c.stackAt(sp), in.Size, frame) {
 			return false
 		}
 	}
-	sp -= uint64(in.imm2)
-	if _, ok := c.span(segSS, c.stackAt(sp), in.size, accessWrite); !ok {
+	sp -= uint64(in.Imm2)
+	if _, ok := c.span(x86.SegSS, c.stackAt(sp), in.Size, accessWrite); !ok {
 		return false
 	}
-	c.setReg(in, rBP, in.size, frame)
+	c.setReg(in, x86.RBP, in.Size, frame)
 	c.setSP(sp)
 	return true
 }
 
-func execLEAVE(c *cpu, in *inst) bool {
-	v, ok := c.load(segSS, c.stackAt(c.r[rBP]), in.size)
+func execLEAVE(c *cpu, in *x86.Inst) bool {
+	v, ok := c.load(x86.SegSS, c.stackAt(c.r[x86.RBP]), in.Size)
 	if ok {
-		c.setSP(c.r[rBP] + uint64(in.size))
-		c.setReg(in, rBP, in.size, v)
+		c.setSP(c.r[x86.RBP] + uint64(in.Size))
+		c.setReg(in, x86.RBP, in.Size, v)
 	}
 	return ok
 }
 
-func execXLAT(c *cpu, in *inst) bool {
+func execXLAT(c *cpu, in *x86.Inst) bool {
 	a := *in
-	a.base = rBX
-	a.disp = c.r[rAX] & 0xff
-	v, ok := c.load(in.seg, c.operandAddr(&a), 1)
+	a.Base = x86.RBX
+	a.Disp = c.r[x86.RAX] & 0xff
+	v, ok := c.load(in.Seg, c.operandAddr(&a), 1)
 	if ok {
-		c.r[rAX] = c.r[rAX]&^0xff | v
+		c.r[x86.RAX] = c.r[x86.RAX]&^0xff | v
 	}
 	return ok
 }
 
-func execMOVNTI(c *cpu, in *inst) bool {
-	if in.mod == 3 || in.prefix() != 0 {
+func execMOVNTI(c *cpu, in *x86.Inst) bool {
+	if in.Mod == 3 || in.Prefix() != 0 {
 		return c.ud()
 	}
-	return c.store(in.seg, c.operandAddr(in), in.size, c.reg(in, in.reg, in.size))
+	return c.store(in.Seg, c.operandAddr(in), in.Size, c.reg(in, in.Reg, in.Size))
 }

@@ -1,51 +1,33 @@
 package soft
 
+import "nvlab/vmm/soft/x86"
+
 func registerShift() {
 	register(execShift, 0xc0, 0xc1, 0xd0, 0xd1, 0xd2, 0xd3)
 	register(execDoubleShift, 0x1a4, 0x1a5, 0x1ac, 0x1ad)
 }
 
-// Shifts and rotates in the order of ModRM.reg.
-const (
-	shiftROL = iota
-	shiftROR
-	shiftRCL
-	shiftRCR
-	shiftSHL
-	shiftSHR
-	shiftSHL2 // the undocumented alias of SHL
-	shiftSAR
-)
-
-func execShift(c *cpu, in *inst) bool {
+func execShift(c *cpu, in *x86.Inst) bool {
 	var n uint64
-	switch in.opcode {
+	switch in.Opcode {
 	case 0xc0, 0xc1:
-		n = in.imm
+		n = in.Imm
 	case 0xd0, 0xd1:
 		n = 1
 	default:
-		n = c.r[rCX]
+		n = c.r[x86.RCX]
 	}
-	a, s, ok := c.readModify(in, in.size)
+	a, s, ok := c.readModify(in, in.Size)
 	if !ok {
 		return false
 	}
-	if n = shiftCount(n, in.size); n == 0 {
+	if n = x86.ShiftCount(n, in.Size); n == 0 {
 		// Neither flags nor value change, but a 32-bit register is written.
-		c.modify(in, in.size, &s, a)
+		c.modify(in, in.Size, &s, a)
 		return true
 	}
-	c.modify(in, in.size, &s, c.shift(in.modrm>>3&7, a, n, in.size))
+	c.modify(in, in.Size, &s, c.shift(in.ModRM>>3&7, a, n, in.Size))
 	return true
-}
-
-// shiftCount masks a count as the processor does.
-func shiftCount(n uint64, size uint8) uint64 {
-	if size == 8 {
-		return n & 63
-	}
-	return n & 31
 }
 
 // shift shifts or rotates a by n, 1 to 63, and sets the flags.
@@ -53,16 +35,16 @@ func (c *cpu) shift(op uint8, a, n uint64, size uint8) (r uint64) {
 	width := 8 * uint64(size)
 	top := width - 1
 	switch op {
-	case shiftROL:
+	case x86.ShiftROL:
 		k := n & top
 		r = a<<k | a>>(width-k)
 		cf := r & 1
 		c.setCFOF(cf, r>>top&1^cf)
-	case shiftROR:
+	case x86.ShiftROR:
 		k := n & top
 		r = a>>k | a<<(width-k)
 		c.setCFOF(r>>top&1, (r>>top^r>>(top-1))&1)
-	case shiftRCL:
+	case x86.ShiftRCL:
 		r = a
 		cf := c.cf()
 		for k := n % (width + 1); k > 0; k-- {
@@ -72,7 +54,7 @@ func (c *cpu) shift(op uint8, a, n uint64, size uint8) (r uint64) {
 			return r // CF stays, OF is undefined
 		}
 		c.setCFOF(cf, r>>top&1^cf)
-	case shiftRCR:
+	case x86.ShiftRCR:
 		r = a
 		cf := c.cf()
 		for k := n % (width + 1); k > 0; k-- {
@@ -82,7 +64,7 @@ func (c *cpu) shift(op uint8, a, n uint64, size uint8) (r uint64) {
 			return r
 		}
 		c.setCFOF(cf, (r>>top^r>>(top-1))&1)
-	case shiftSHL, shiftSHL2:
+	case x86.ShiftSHL, x86.ShiftSHL2:
 		r = a << n
 		cf := uint64(0)
 		if n <= width {
@@ -91,13 +73,13 @@ func (c *cpu) shift(op uint8, a, n uint64, size uint8) (r uint64) {
 		c.setResult(r, size)
 		c.fc = 0
 		c.setCFOF(cf, r>>top&1^cf)
-	case shiftSHR:
+	case x86.ShiftSHR:
 		r = a >> n
 		c.setResult(r, size)
 		c.fc = 0
 		c.setCFOF(a>>(n-1)&1, a>>top&1)
-	case shiftSAR:
-		s := int64(signExtend(a, size))
+	case x86.ShiftSAR:
+		s := int64(x86.SignExtend(a, size))
 		r = uint64(s >> n)
 		c.setResult(r, size)
 		c.fc = 0
@@ -107,20 +89,20 @@ func (c *cpu) shift(op uint8, a, n uint64, size uint8) (r uint64) {
 }
 
 // execDoubleShift is SHLD and SHRD.
-func execDoubleShift(c *cpu, in *inst) bool {
-	n := in.imm
-	if in.opcode&1 != 0 {
-		n = c.r[rCX]
+func execDoubleShift(c *cpu, in *x86.Inst) bool {
+	n := in.Imm
+	if in.Opcode&1 != 0 {
+		n = c.r[x86.RCX]
 	}
-	a, s, ok := c.readModify(in, in.size)
+	a, s, ok := c.readModify(in, in.Size)
 	if !ok {
 		return false
 	}
-	if n = shiftCount(n, in.size); n == 0 {
-		c.modify(in, in.size, &s, a)
+	if n = x86.ShiftCount(n, in.Size); n == 0 {
+		c.modify(in, in.Size, &s, a)
 		return true
 	}
-	c.modify(in, in.size, &s, c.doubleShift(in.opcode >= 0xac, a, c.reg(in, in.reg, in.size), n, in.size))
+	c.modify(in, in.Size, &s, c.doubleShift(in.Opcode >= 0xac, a, c.reg(in, in.Reg, in.Size), n, in.Size))
 	return true
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"nvlab/internal/splitmix"
 	"nvlab/vmm/observe"
+	"nvlab/vmm/soft/x86"
 )
 
 func registerSystem() {
@@ -32,7 +33,7 @@ func registerSystem() {
 
 func (c *cpu) iopl() uint8 { return uint8(c.flags >> 12 & 3) }
 
-func execHLT(c *cpu, _ *inst) bool {
+func execHLT(c *cpu, _ *x86.Inst) bool {
 	if c.cpl != 0 {
 		return c.gp(0)
 	}
@@ -41,45 +42,45 @@ func execHLT(c *cpu, _ *inst) bool {
 	return true
 }
 
-func execCLI(c *cpu, _ *inst) bool {
+func execCLI(c *cpu, _ *x86.Inst) bool {
 	if c.cpl > c.iopl() {
 		return c.gp(0)
 	}
-	c.flags &^= flagIF
+	c.flags &^= x86.FlagIF
 	return true
 }
 
-func execSTI(c *cpu, _ *inst) bool {
+func execSTI(c *cpu, _ *x86.Inst) bool {
 	if c.cpl > c.iopl() {
 		return c.gp(0)
 	}
-	if c.flags&flagIF == 0 {
-		c.flags |= flagIF
+	if c.flags&x86.FlagIF == 0 {
+		c.flags |= x86.FlagIF
 		c.inhibit()
 	}
 	return true
 }
 
-func execPUSHF(c *cpu, in *inst) bool {
-	return c.push(in.size, c.rflags()&^(flagVM|flagRF))
+func execPUSHF(c *cpu, in *x86.Inst) bool {
+	return c.push(in.Size, c.rflags()&^(x86.FlagVM|x86.FlagRF))
 }
 
-func execPOPF(c *cpu, in *inst) bool {
-	v, ok := c.pop(in.size)
+func execPOPF(c *cpu, in *x86.Inst) bool {
+	v, ok := c.pop(in.Size)
 	if !ok {
 		return false
 	}
-	m := uint64(flagsArith | flagTF | flagDF | flagNT | flagAC | flagID)
+	m := uint64(x86.FlagsArith | x86.FlagTF | x86.FlagDF | x86.FlagNT | x86.FlagAC | x86.FlagID)
 	if c.cpl == 0 {
-		m |= flagIOPL
+		m |= x86.FlagIOPL
 	}
 	if c.cpl <= c.iopl() {
-		m |= flagIF
+		m |= x86.FlagIF
 	}
-	if in.size == 2 {
+	if in.Size == 2 {
 		m &= 0xffff
 	}
-	c.setRFLAGS((c.rflags()&^m | v&m) &^ flagRF)
+	c.setRFLAGS((c.rflags()&^m | v&m) &^ x86.FlagRF)
 	return true
 }
 
@@ -110,67 +111,67 @@ func (c *cpu) portAllowed(port uint16, size uint8) bool {
 	return true
 }
 
-func portOperand(c *cpu, in *inst) (port uint16, size uint8) {
-	size = in.size
+func portOperand(c *cpu, in *x86.Inst) (port uint16, size uint8) {
+	size = in.Size
 	if size == 8 {
 		size = 4
 	}
-	if in.opcode < 0xe8 {
-		return uint16(uint8(in.imm)), size
+	if in.Opcode < 0xe8 {
+		return uint16(uint8(in.Imm)), size
 	}
-	return uint16(c.r[rDX]), size
+	return uint16(c.r[x86.RDX]), size
 }
 
-func execIN(c *cpu, in *inst) bool {
+func execIN(c *cpu, in *x86.Inst) bool {
 	port, size := portOperand(c, in)
 	if !c.portAllowed(port, size) {
 		return false
 	}
 	c.orderNow(observe.PortIO)
-	v := uint64(c.p.bus.PortIn(port, int(size))) & sizeMask(size)
-	c.setReg(in, rAX, size, v)
+	v := uint64(c.p.bus.PortIn(port, int(size))) & x86.SizeMask(size)
+	c.setReg(in, x86.RAX, size, v)
 	return true
 }
 
-func execOUT(c *cpu, in *inst) bool {
+func execOUT(c *cpu, in *x86.Inst) bool {
 	port, size := portOperand(c, in)
 	if !c.portAllowed(port, size) {
 		return false
 	}
 	c.orderNow(observe.PortIO)
-	c.p.bus.PortOut(port, int(size), uint32(c.r[rAX]&sizeMask(size)))
+	c.p.bus.PortOut(port, int(size), uint32(c.r[x86.RAX]&x86.SizeMask(size)))
 	return true
 }
 
 // execGroup7 is SGDT, SIDT, LGDT, LIDT, SMSW, LMSW, INVLPG, SWAPGS, RDTSCP,
 // CLAC, STAC.
-func execGroup7(c *cpu, in *inst) bool {
-	op := in.modrm >> 3 & 7
+func execGroup7(c *cpu, in *x86.Inst) bool {
+	op := in.ModRM >> 3 & 7
 	switch {
-	case (in.modrm == 0xca || in.modrm == 0xcb) && in.prefix() == 0: // CLAC, STAC
+	case (in.ModRM == 0xca || in.ModRM == 0xcb) && in.Prefix() == 0: // CLAC, STAC
 		if c.cpl != 0 {
 			return c.ud()
 		}
-		c.setAC(in.modrm == 0xcb)
+		c.setAC(in.ModRM == 0xcb)
 		return true
-	case in.modrm == 0xf8: // SWAPGS
+	case in.ModRM == 0xf8: // SWAPGS
 		if c.cpl != 0 {
 			return c.gp(0)
 		}
-		c.r[slotGS], c.msr.kernelGS = c.msr.kernelGS, c.r[slotGS]
+		c.r[x86.SlotGS], c.msr.kernelGS = c.msr.kernelGS, c.r[x86.SlotGS]
 		return true
-	case in.modrm == 0xf9: // RDTSCP
+	case in.ModRM == 0xf9: // RDTSCP
 		if !execRDTSC(c, in) {
 			return false
 		}
-		c.r[rCX] = c.msr.tscAux
+		c.r[x86.RCX] = c.msr.tscAux
 		return true
 	case op == 4: // SMSW
 		if c.umip() {
 			return c.gp(0)
 		}
-		if in.mod == 3 {
-			c.setReg(in, in.rm, in.size, c.cr0)
+		if in.Mod == 3 {
+			c.setReg(in, in.RM, in.Size, c.cr0)
 			return true
 		}
 		return c.writeRM(in, 2, c.cr0)
@@ -182,8 +183,8 @@ func execGroup7(c *cpu, in *inst) bool {
 		if !ok {
 			return false
 		}
-		return c.setCR0(c.cr0&^(cr0MP|cr0EM|cr0TS) | v&(cr0MP|cr0EM|cr0TS))
-	case in.mod == 3:
+		return c.setCR0(c.cr0&^(x86.CR0MP|x86.CR0EM|x86.CR0TS) | v&(x86.CR0MP|x86.CR0EM|x86.CR0TS))
+	case in.Mod == 3:
 		return c.ud()
 	case op < 2: // SGDT, SIDT
 		if c.umip() {
@@ -195,24 +196,24 @@ func execGroup7(c *cpu, in *inst) bool {
 		}
 		va := c.operandAddr(in)
 		n := c.tableSize()
-		if _, ok := c.span(in.seg, va, 2+n, accessWrite); !ok {
+		if _, ok := c.span(in.Seg, va, 2+n, accessWrite); !ok {
 			return false
 		}
-		return c.store(in.seg, va, 2, uint64(t.limit)) && c.store(in.seg, va+2, n, t.base)
+		return c.store(in.Seg, va, 2, uint64(t.limit)) && c.store(in.Seg, va+2, n, t.base)
 	case op < 4: // LGDT, LIDT
 		if c.cpl != 0 {
 			return c.gp(0)
 		}
 		va := c.operandAddr(in)
-		limit, ok := c.load(in.seg, va, 2)
+		limit, ok := c.load(in.Seg, va, 2)
 		if !ok {
 			return false
 		}
-		base, ok := c.load(in.seg, va+2, c.tableSize())
+		base, ok := c.load(in.Seg, va+2, c.tableSize())
 		if !ok {
 			return false
 		}
-		if !canonical(base) {
+		if !x86.Canonical(base) {
 			return c.gp(0)
 		}
 		t := table{base: base, limit: uint16(limit)}
@@ -226,7 +227,7 @@ func execGroup7(c *cpu, in *inst) bool {
 		if c.cpl != 0 {
 			return c.gp(0)
 		}
-		if va := c.operandAddr(in); canonical(va) {
+		if va := c.operandAddr(in); x86.Canonical(va) {
 			c.flushPage(va)
 		}
 		return true
@@ -242,17 +243,17 @@ func (c *cpu) tableSize() uint8 {
 	return 4
 }
 
-func execCLTS(c *cpu, _ *inst) bool {
+func execCLTS(c *cpu, _ *x86.Inst) bool {
 	if c.cpl != 0 {
 		return c.gp(0)
 	}
-	c.cr0 &^= cr0TS
+	c.cr0 &^= x86.CR0TS
 	c.setMode()
 	return true
 }
 
 // execINVD is INVD and WBINVD: there is no cache.
-func execINVD(c *cpu, _ *inst) bool {
+func execINVD(c *cpu, _ *x86.Inst) bool {
 	if c.cpl != 0 {
 		return c.gp(0)
 	}
@@ -261,8 +262,8 @@ func execINVD(c *cpu, _ *inst) bool {
 
 // controlRegister raises what an access to a control register raises; #UD
 // comes first.
-func (c *cpu) controlRegister(in *inst) bool {
-	switch in.reg {
+func (c *cpu) controlRegister(in *x86.Inst) bool {
+	switch in.Reg {
 	case 0, 2, 3, 4, 8:
 	default:
 		return c.ud()
@@ -273,12 +274,12 @@ func (c *cpu) controlRegister(in *inst) bool {
 	return true
 }
 
-func execMovFromCR(c *cpu, in *inst) bool {
+func execMovFromCR(c *cpu, in *x86.Inst) bool {
 	if !c.controlRegister(in) {
 		return false
 	}
 	var v uint64
-	switch in.reg {
+	switch in.Reg {
 	case 0:
 		v = c.cr0
 	case 2:
@@ -290,19 +291,16 @@ func execMovFromCR(c *cpu, in *inst) bool {
 	case 8:
 		v = uint64(c.apic.tpr >> 4)
 	}
-	c.r[in.rmOf3()] = v
+	c.r[in.RMOf3()] = v
 	return true
 }
 
-// rmOf3 is the register of an instruction that ignores ModRM.mod.
-func (in *inst) rmOf3() uint8 { return in.modrm&7 | in.rex&1<<3 }
-
-func execMovToCR(c *cpu, in *inst) bool {
+func execMovToCR(c *cpu, in *x86.Inst) bool {
 	if !c.controlRegister(in) {
 		return false
 	}
-	v := c.r[in.rmOf3()]
-	switch in.reg {
+	v := c.r[in.RMOf3()]
+	switch in.Reg {
 	case 0:
 		return c.setCR0(v)
 	case 2:
@@ -325,16 +323,16 @@ func execMovToCR(c *cpu, in *inst) bool {
 
 // setCR0: SDM 3A, 2.5. Protection stays on, and paging in 64-bit code.
 func (c *cpu) setCR0(v uint64) bool {
-	if v>>32 != 0 || v&cr0PE == 0 || v&(cr0NW|cr0CD) == cr0NW || c.long && v&cr0PG == 0 {
+	if v>>32 != 0 || v&x86.CR0PE == 0 || v&(x86.CR0NW|x86.CR0CD) == x86.CR0NW || c.long && v&x86.CR0PG == 0 {
 		return c.gp(0)
 	}
-	const known = cr0PE | cr0MP | cr0EM | cr0TS | cr0ET | cr0NE | cr0WP | cr0AM | cr0NW | cr0CD | cr0PG
+	const known = x86.CR0PE | x86.CR0MP | x86.CR0EM | x86.CR0TS | x86.CR0ET | x86.CR0NE | x86.CR0WP | x86.CR0AM | x86.CR0NW | x86.CR0CD | x86.CR0PG
 	old := c.cr0
-	c.cr0 = v&known | cr0ET
+	c.cr0 = v&known | x86.CR0ET
 	switch {
-	case (old^v)&cr0PG != 0:
-		c.setPaging(v&cr0PG != 0)
-	case (old^v)&cr0WP != 0:
+	case (old^v)&x86.CR0PG != 0:
+		c.setPaging(v&x86.CR0PG != 0)
+	case (old^v)&x86.CR0WP != 0:
 		c.flushTLB(false)
 	}
 	c.setMode()
@@ -342,12 +340,12 @@ func (c *cpu) setCR0(v uint64) bool {
 }
 
 func (c *cpu) setCR4(v uint64) bool {
-	if v&^cr4Valid != 0 || v&cr4PAE == 0 {
+	if v&^x86.CR4Valid != 0 || v&x86.CR4PAE == 0 {
 		return c.gp(0)
 	}
 	old := c.cr4
 	c.cr4 = v
-	if (old^v)&(cr4PSE|cr4PGE|cr4SMEP|cr4SMAP) != 0 {
+	if (old^v)&(x86.CR4PSE|x86.CR4PGE|x86.CR4SMEP|x86.CR4SMAP) != 0 {
 		c.flushTLB(false)
 	}
 	c.setMode()
@@ -355,8 +353,8 @@ func (c *cpu) setCR4(v uint64) bool {
 }
 
 // debugRegister resolves DR4 and DR5, aliases of 6 and 7 without CR4.DE.
-func (c *cpu) debugRegister(in *inst) (n uint8, ok bool) {
-	n = in.reg
+func (c *cpu) debugRegister(in *x86.Inst) (n uint8, ok bool) {
+	n = in.Reg
 	if n > 7 {
 		return 0, c.ud()
 	}
@@ -364,7 +362,7 @@ func (c *cpu) debugRegister(in *inst) (n uint8, ok bool) {
 		return 0, c.gp(0)
 	}
 	if n == 4 || n == 5 {
-		if c.cr4&cr4DE != 0 {
+		if c.cr4&x86.CR4DE != 0 {
 			return 0, c.ud()
 		}
 		n += 2
@@ -376,20 +374,20 @@ func (c *cpu) debugRegister(in *inst) (n uint8, ok bool) {
 	return n, true
 }
 
-func execMovFromDR(c *cpu, in *inst) bool {
+func execMovFromDR(c *cpu, in *x86.Inst) bool {
 	n, ok := c.debugRegister(in)
 	if ok {
-		c.r[in.rmOf3()] = c.dr[n]
+		c.r[in.RMOf3()] = c.dr[n]
 	}
 	return ok
 }
 
-func execMovToDR(c *cpu, in *inst) bool {
+func execMovToDR(c *cpu, in *x86.Inst) bool {
 	n, ok := c.debugRegister(in)
 	if !ok {
 		return false
 	}
-	v := c.r[in.rmOf3()]
+	v := c.r[in.RMOf3()]
 	switch n {
 	case 6:
 		if v>>32 != 0 {
@@ -418,32 +416,32 @@ func (c *cpu) tsc() uint64 {
 	return t + c.tscOffset
 }
 
-func execRDTSC(c *cpu, _ *inst) bool {
-	if c.cr4&cr4TSD != 0 && c.cpl != 0 {
+func execRDTSC(c *cpu, _ *x86.Inst) bool {
+	if c.cr4&x86.CR4TSD != 0 && c.cpl != 0 {
 		return c.gp(0)
 	}
 	t := c.tsc()
-	c.r[rAX], c.r[rDX] = uint64(uint32(t)), t>>32
+	c.r[x86.RAX], c.r[x86.RDX] = uint64(uint32(t)), t>>32
 	return true
 }
 
 // execRDPMC: there are no counters.
-func execRDPMC(c *cpu, _ *inst) bool { return c.gp(0) }
+func execRDPMC(c *cpu, _ *x86.Inst) bool { return c.gp(0) }
 
-func execCPUID(c *cpu, _ *inst) bool {
-	r := c.p.cpuid.Lookup(uint32(c.r[rAX]), uint32(c.r[rCX]))
-	if uint32(c.r[rAX]) == 1 {
+func execCPUID(c *cpu, _ *x86.Inst) bool {
+	r := c.p.cpuid.Lookup(uint32(c.r[x86.RAX]), uint32(c.r[x86.RCX]))
+	if uint32(c.r[x86.RAX]) == 1 {
 		r.EBX |= uint32(c.apic.id) << 24
 	}
-	c.r[rAX], c.r[rBX] = uint64(r.EAX), uint64(r.EBX)
-	c.r[rCX], c.r[rDX] = uint64(r.ECX), uint64(r.EDX)
+	c.r[x86.RAX], c.r[x86.RBX] = uint64(r.EAX), uint64(r.EBX)
+	c.r[x86.RCX], c.r[x86.RDX] = uint64(r.ECX), uint64(r.EDX)
 	return true
 }
 
 // rdrand is a splitmix64 sequence from the processors' seed: it must repeat,
 // not be hard to guess.
-func (c *cpu) rdrand(in *inst) bool {
-	c.setReg(in, in.rm, in.size, bits.RotateLeft64(splitmix.Next(&c.rng), 7))
-	c.setArith(flagCF)
+func (c *cpu) rdrand(in *x86.Inst) bool {
+	c.setReg(in, in.RM, in.Size, bits.RotateLeft64(splitmix.Next(&c.rng), 7))
+	c.setArith(x86.FlagCF)
 	return true
 }

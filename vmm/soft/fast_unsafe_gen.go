@@ -5,12 +5,10 @@ package soft
 import (
 	"math/bits"
 	"unsafe"
-)
 
-const (
-	opSize   = unsafe.Sizeof(op{})
-	tlbShift = 5 // log2 of the size of a tlbEntry
-	tlbIndex = (tlbSize - 1) << tlbShift
+	"nvlab/vmm/soft/abi"
+	"nvlab/vmm/soft/ir"
+	"nvlab/vmm/soft/x86"
 )
 
 // fast executes blocks until the clock is at limit or attn is set. An op that
@@ -19,16 +17,17 @@ const (
 func (c *cpu) fast(limit uint64) {
 	var (
 		null unsafe.Pointer
-		ops  = unsafe.Pointer(unsafe.SliceData(c.p.cache.ops))
+		ops  = unsafe.Pointer(unsafe.SliceData(c.p.cache.Ops))
 		tlb  = unsafe.Pointer(c.tlb)
 		left = int64(limit - c.now)
 		rip  = c.rip
 		page uint64
 		va   uint64
-		o    *op
+		o    *ir.Op
+		h    *ir.Header
 		link uint32
-		j    *jumpEntry
-		t    *tlbEntry
+		j    *abi.JumpEntry
+		t    *abi.TLBEntry
 
 		filled bool
 	)
@@ -39,12 +38,12 @@ func (c *cpu) fast(limit uint64) {
 
 	// An indirect branch to rip.
 jump:
-	left -= int64(o.n)
+	left -= int64(o.N)
 
 find:
-	j = &c.jc[jumpHash(rip)]
-	if j.rip == rip && j.gen == c.gens[genLower+rip>>63] {
-		o = (*op)(unsafe.Add(ops, uintptr(j.link)*opSize))
+	j = &c.jc[abi.JumpHash(rip)]
+	if j.RIP == rip && j.Gen == c.gens[ir.GenLower+rip>>63] {
+		o = (*ir.Op)(unsafe.Add(ops, uintptr(j.Link)*ir.OpSize))
 		goto enter
 	}
 	c.rip = rip
@@ -60,49 +59,50 @@ find:
 	if c.attn {
 		return
 	}
-	o = (*op)(unsafe.Add(ops, uintptr(link)*opSize))
+	o = (*ir.Op)(unsafe.Add(ops, uintptr(link)*ir.OpSize))
 
 	// A block's header.
 enter:
-	page = uint64(o.imm)
-	if left < int64(o.n) {
-		c.rip = page + uint64(o.pc)
+	h = (*ir.Header)(unsafe.Pointer(o))
+	page = h.Page
+	if left < int64(h.N) {
+		c.rip = page + uint64(h.PC)
 		c.now = limit - uint64(left)
 		for c.now < limit && !c.attn {
 			c.stepOne()
 		}
 		return
 	}
-	if o.disp--; o.disp < 0 {
+	if h.Heat--; h.Heat < 0 {
 		c.at = uintptr(unsafe.Pointer(o)) - uintptr(ops)
-		c.native.left, c.native.limit = uint64(left), limit
+		c.native.Left, c.native.Limit = uint64(left), limit
 		c.runNative()
-		left = int64(c.native.left)
-		o = (*op)(unsafe.Add(ops, c.at))
-		switch c.native.why {
-		case leftHeader:
+		left = int64(c.native.Left)
+		o = (*ir.Op)(unsafe.Add(ops, c.at))
+		switch c.native.Why {
+		case abi.LeftHeader:
 			goto enter
-		case leftJump:
-			rip = c.native.rip
+		case abi.LeftJump:
+			rip = c.native.RIP
 			goto find
-		case leftRun:
+		case abi.LeftRun:
 			goto leave
 		}
 		page = c.nativePage()
-		if c.native.why == leftTaken {
+		if c.native.Why == abi.LeftTaken {
 			goto taken
 		}
 		goto again
 	}
-	o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
+	o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
 
 again:
 	for {
-		switch o.code & 1023 {
-		case opNone:
+		switch o.Code & 1023 {
+		case ir.OpNone:
 			goto bail
-		case opADDRR8:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+		case ir.OpADDRR8:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
 			r := a + b
 			{
 				{
@@ -115,16 +115,16 @@ again:
 					c.fc = v<<56 | v
 				}
 			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDRR8NF:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADDRR8NF:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
 			r := a + b
 
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDRR16:
-			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADDRR16:
+			a, b := uint16(c.r[o.Dst]), uint16(c.r[o.Src])
 			r := a + b
 			{
 				{
@@ -137,16 +137,16 @@ again:
 					c.fc = v<<48 | v
 				}
 			}
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDRR16NF:
-			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADDRR16NF:
+			a, b := uint16(c.r[o.Dst]), uint16(c.r[o.Src])
 			r := a + b
 
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDRR32:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADDRR32:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a + b
 			{
 				{
@@ -159,16 +159,16 @@ again:
 					c.fc = v<<32 | v
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDRR32NF:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADDRR32NF:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a + b
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDRR64:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADDRR64:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a + b
 			{
 				{
@@ -181,16 +181,16 @@ again:
 					c.fc = v<<0 | v
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDRR64NF:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADDRR64NF:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a + b
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDRI8:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADDRI8:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
 			r := a + b
 			{
 				{
@@ -203,16 +203,16 @@ again:
 					c.fc = v<<56 | v
 				}
 			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDRI8NF:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADDRI8NF:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
 			r := a + b
 
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDRI16:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADDRI16:
+			a, b := uint16(c.r[o.Dst]), uint16(o.Imm)
 			r := a + b
 			{
 				{
@@ -225,16 +225,16 @@ again:
 					c.fc = v<<48 | v
 				}
 			}
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDRI16NF:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADDRI16NF:
+			a, b := uint16(c.r[o.Dst]), uint16(o.Imm)
 			r := a + b
 
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDRI32:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADDRI32:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
 			r := a + b
 			{
 				{
@@ -247,16 +247,16 @@ again:
 					c.fc = v<<32 | v
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDRI32NF:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADDRI32NF:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
 			r := a + b
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDRI64:
-			a, b := uint64(c.r[o.dst]), uint64(o.imm)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADDRI64:
+			a, b := uint64(c.r[o.Dst]), uint64(o.Imm)
 			r := a + b
 			{
 				{
@@ -269,23 +269,23 @@ again:
 					c.fc = v<<0 | v
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDRI64NF:
-			a, b := uint64(c.r[o.dst]), uint64(o.imm)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADDRI64NF:
+			a, b := uint64(c.r[o.Dst]), uint64(o.Imm)
 			r := a + b
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDRM8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADDRM8:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint8(c.r[o.dst])
+			a := uint8(c.r[o.Dst])
 			r := a + b
 			{
 				{
@@ -298,30 +298,30 @@ again:
 					c.fc = v<<56 | v
 				}
 			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDRM8NF:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADDRM8NF:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint8(c.r[o.dst])
+			a := uint8(c.r[o.Dst])
 			r := a + b
 
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDRM16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADDRM16:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint16(c.r[o.dst])
+			a := uint16(c.r[o.Dst])
 			r := a + b
 			{
 				{
@@ -334,30 +334,30 @@ again:
 					c.fc = v<<48 | v
 				}
 			}
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDRM16NF:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADDRM16NF:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint16(c.r[o.dst])
+			a := uint16(c.r[o.Dst])
 			r := a + b
 
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDRM32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADDRM32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint32(c.r[o.dst])
+			a := uint32(c.r[o.Dst])
 			r := a + b
 			{
 				{
@@ -370,30 +370,30 @@ again:
 					c.fc = v<<32 | v
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDRM32NF:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADDRM32NF:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint32(c.r[o.dst])
+			a := uint32(c.r[o.Dst])
 			r := a + b
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDRM64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADDRM64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint64(c.r[o.dst])
+			a := uint64(c.r[o.Dst])
 			r := a + b
 			{
 				{
@@ -406,122 +406,30 @@ again:
 					c.fc = v<<0 | v
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDRM64NF:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADDRM64NF:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint64(c.r[o.dst])
+			a := uint64(c.r[o.Dst])
 			r := a + b
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDMR8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADDMR8:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != va&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint8(c.r[o.src])
-			r := a + b
-			{
-				{
-					v := uint64(int64(int8(r)))
-					c.fz, c.fs = v, v
-				}
-				{
-					carries := uint8(a&b | (a|b)&^r)
-					v := uint64(carries)
-					c.fc = v<<56 | v
-				}
-			}
-			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDMR16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
-				goto missWrite
-			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint16(c.r[o.src])
-			r := a + b
-			{
-				{
-					v := uint64(int64(int16(r)))
-					c.fz, c.fs = v, v
-				}
-				{
-					carries := uint16(a&b | (a|b)&^r)
-					v := uint64(carries)
-					c.fc = v<<48 | v
-				}
-			}
-			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDMR32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
-				goto missWrite
-			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint32(c.r[o.src])
-			r := a + b
-			{
-				{
-					v := uint64(int64(int32(r)))
-					c.fz, c.fs = v, v
-				}
-				{
-					carries := uint32(a&b | (a|b)&^r)
-					v := uint64(carries)
-					c.fc = v<<32 | v
-				}
-			}
-			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDMR64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
-				goto missWrite
-			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint64(c.r[o.src])
-			r := a + b
-			{
-				{
-					v := uint64(int64(int64(r)))
-					c.fz, c.fs = v, v
-				}
-				{
-					carries := uint64(a&b | (a|b)&^r)
-					v := uint64(carries)
-					c.fc = v<<0 | v
-				}
-			}
-			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDMI8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
-				goto missWrite
-			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint8(o.imm)
+			b := uint8(c.r[o.Src])
 			r := a + b
 			{
 				{
@@ -535,16 +443,16 @@ again:
 				}
 			}
 			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDMI16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADDMR16:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+1)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint16(o.imm)
+			b := uint16(c.r[o.Src])
 			r := a + b
 			{
 				{
@@ -558,16 +466,16 @@ again:
 				}
 			}
 			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDMI32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADDMR32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+3)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(o.imm)
+			b := uint32(c.r[o.Src])
 			r := a + b
 			{
 				{
@@ -581,16 +489,16 @@ again:
 				}
 			}
 			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADDMI64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADDMR64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+7)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint64(o.imm)
+			b := uint64(c.r[o.Src])
 			r := a + b
 			{
 				{
@@ -604,9 +512,101 @@ again:
 				}
 			}
 			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRR8:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADDMI8:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != va&^x86.PageMask {
+				goto missWrite
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint8(o.Imm)
+			r := a + b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			*m = r
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADDMI16:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+1)&^x86.PageMask {
+				goto missWrite
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint16(o.Imm)
+			r := a + b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			*m = r
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADDMI32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+3)&^x86.PageMask {
+				goto missWrite
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint32(o.Imm)
+			r := a + b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			*m = r
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADDMI64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+7)&^x86.PageMask {
+				goto missWrite
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint64(o.Imm)
+			r := a + b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			*m = r
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpORRR8:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
 			r := a | b
 			{
 				{
@@ -615,16 +615,16 @@ again:
 				}
 				c.fc = 0
 			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRR8NF:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpORRR8NF:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
 			r := a | b
 
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRR16:
-			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpORRR16:
+			a, b := uint16(c.r[o.Dst]), uint16(c.r[o.Src])
 			r := a | b
 			{
 				{
@@ -633,16 +633,16 @@ again:
 				}
 				c.fc = 0
 			}
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRR16NF:
-			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpORRR16NF:
+			a, b := uint16(c.r[o.Dst]), uint16(c.r[o.Src])
 			r := a | b
 
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRR32:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpORRR32:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a | b
 			{
 				{
@@ -651,16 +651,16 @@ again:
 				}
 				c.fc = 0
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRR32NF:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpORRR32NF:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a | b
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRR64:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpORRR64:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a | b
 			{
 				{
@@ -669,16 +669,16 @@ again:
 				}
 				c.fc = 0
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRR64NF:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpORRR64NF:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a | b
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRI8:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpORRI8:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
 			r := a | b
 			{
 				{
@@ -687,16 +687,16 @@ again:
 				}
 				c.fc = 0
 			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRI8NF:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpORRI8NF:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
 			r := a | b
 
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRI16:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpORRI16:
+			a, b := uint16(c.r[o.Dst]), uint16(o.Imm)
 			r := a | b
 			{
 				{
@@ -705,16 +705,16 @@ again:
 				}
 				c.fc = 0
 			}
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRI16NF:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpORRI16NF:
+			a, b := uint16(c.r[o.Dst]), uint16(o.Imm)
 			r := a | b
 
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRI32:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpORRI32:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
 			r := a | b
 			{
 				{
@@ -723,16 +723,16 @@ again:
 				}
 				c.fc = 0
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRI32NF:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpORRI32NF:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
 			r := a | b
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRI64:
-			a, b := uint64(c.r[o.dst]), uint64(o.imm)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpORRI64:
+			a, b := uint64(c.r[o.Dst]), uint64(o.Imm)
 			r := a | b
 			{
 				{
@@ -741,23 +741,23 @@ again:
 				}
 				c.fc = 0
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRI64NF:
-			a, b := uint64(c.r[o.dst]), uint64(o.imm)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpORRI64NF:
+			a, b := uint64(c.r[o.Dst]), uint64(o.Imm)
 			r := a | b
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRM8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpORRM8:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint8(c.r[o.dst])
+			a := uint8(c.r[o.Dst])
 			r := a | b
 			{
 				{
@@ -766,30 +766,30 @@ again:
 				}
 				c.fc = 0
 			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRM8NF:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpORRM8NF:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint8(c.r[o.dst])
+			a := uint8(c.r[o.Dst])
 			r := a | b
 
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRM16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpORRM16:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint16(c.r[o.dst])
+			a := uint16(c.r[o.Dst])
 			r := a | b
 			{
 				{
@@ -798,30 +798,30 @@ again:
 				}
 				c.fc = 0
 			}
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRM16NF:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpORRM16NF:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint16(c.r[o.dst])
+			a := uint16(c.r[o.Dst])
 			r := a | b
 
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRM32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpORRM32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint32(c.r[o.dst])
+			a := uint32(c.r[o.Dst])
 			r := a | b
 			{
 				{
@@ -830,30 +830,30 @@ again:
 				}
 				c.fc = 0
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRM32NF:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpORRM32NF:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint32(c.r[o.dst])
+			a := uint32(c.r[o.Dst])
 			r := a | b
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRM64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpORRM64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint64(c.r[o.dst])
+			a := uint64(c.r[o.Dst])
 			r := a | b
 			{
 				{
@@ -862,106 +862,30 @@ again:
 				}
 				c.fc = 0
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORRM64NF:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpORRM64NF:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint64(c.r[o.dst])
+			a := uint64(c.r[o.Dst])
 			r := a | b
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORMR8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpORMR8:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != va&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint8(c.r[o.src])
-			r := a | b
-			{
-				{
-					v := uint64(int64(int8(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORMR16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
-				goto missWrite
-			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint16(c.r[o.src])
-			r := a | b
-			{
-				{
-					v := uint64(int64(int16(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORMR32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
-				goto missWrite
-			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint32(c.r[o.src])
-			r := a | b
-			{
-				{
-					v := uint64(int64(int32(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORMR64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
-				goto missWrite
-			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint64(c.r[o.src])
-			r := a | b
-			{
-				{
-					v := uint64(int64(int64(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORMI8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
-				goto missWrite
-			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint8(o.imm)
+			b := uint8(c.r[o.Src])
 			r := a | b
 			{
 				{
@@ -971,16 +895,16 @@ again:
 				c.fc = 0
 			}
 			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORMI16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpORMR16:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+1)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint16(o.imm)
+			b := uint16(c.r[o.Src])
 			r := a | b
 			{
 				{
@@ -990,16 +914,16 @@ again:
 				c.fc = 0
 			}
 			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORMI32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpORMR32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+3)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(o.imm)
+			b := uint32(c.r[o.Src])
 			r := a | b
 			{
 				{
@@ -1009,16 +933,16 @@ again:
 				c.fc = 0
 			}
 			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORMI64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpORMR64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+7)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint64(o.imm)
+			b := uint64(c.r[o.Src])
 			r := a | b
 			{
 				{
@@ -1028,9 +952,85 @@ again:
 				c.fc = 0
 			}
 			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRR8:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpORMI8:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != va&^x86.PageMask {
+				goto missWrite
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint8(o.Imm)
+			r := a | b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpORMI16:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+1)&^x86.PageMask {
+				goto missWrite
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint16(o.Imm)
+			r := a | b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpORMI32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+3)&^x86.PageMask {
+				goto missWrite
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint32(o.Imm)
+			r := a | b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpORMI64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+7)&^x86.PageMask {
+				goto missWrite
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint64(o.Imm)
+			r := a | b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADCRR8:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
 			r := a + b + uint8(c.fc>>63)
 			{
 				{
@@ -1043,16 +1043,16 @@ again:
 					c.fc = v<<56 | v
 				}
 			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRR8NF:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADCRR8NF:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
 			r := a + b + uint8(c.fc>>63)
 
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRR16:
-			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADCRR16:
+			a, b := uint16(c.r[o.Dst]), uint16(c.r[o.Src])
 			r := a + b + uint16(c.fc>>63)
 			{
 				{
@@ -1065,16 +1065,16 @@ again:
 					c.fc = v<<48 | v
 				}
 			}
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRR16NF:
-			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADCRR16NF:
+			a, b := uint16(c.r[o.Dst]), uint16(c.r[o.Src])
 			r := a + b + uint16(c.fc>>63)
 
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRR32:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADCRR32:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a + b + uint32(c.fc>>63)
 			{
 				{
@@ -1087,16 +1087,16 @@ again:
 					c.fc = v<<32 | v
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRR32NF:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADCRR32NF:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a + b + uint32(c.fc>>63)
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRR64:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADCRR64:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a + b + uint64(c.fc>>63)
 			{
 				{
@@ -1109,16 +1109,16 @@ again:
 					c.fc = v<<0 | v
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRR64NF:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADCRR64NF:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a + b + uint64(c.fc>>63)
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRI8:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADCRI8:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
 			r := a + b + uint8(c.fc>>63)
 			{
 				{
@@ -1131,16 +1131,16 @@ again:
 					c.fc = v<<56 | v
 				}
 			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRI8NF:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADCRI8NF:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
 			r := a + b + uint8(c.fc>>63)
 
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRI16:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADCRI16:
+			a, b := uint16(c.r[o.Dst]), uint16(o.Imm)
 			r := a + b + uint16(c.fc>>63)
 			{
 				{
@@ -1153,16 +1153,16 @@ again:
 					c.fc = v<<48 | v
 				}
 			}
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRI16NF:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADCRI16NF:
+			a, b := uint16(c.r[o.Dst]), uint16(o.Imm)
 			r := a + b + uint16(c.fc>>63)
 
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRI32:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADCRI32:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
 			r := a + b + uint32(c.fc>>63)
 			{
 				{
@@ -1175,16 +1175,16 @@ again:
 					c.fc = v<<32 | v
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRI32NF:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADCRI32NF:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
 			r := a + b + uint32(c.fc>>63)
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRI64:
-			a, b := uint64(c.r[o.dst]), uint64(o.imm)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADCRI64:
+			a, b := uint64(c.r[o.Dst]), uint64(o.Imm)
 			r := a + b + uint64(c.fc>>63)
 			{
 				{
@@ -1197,23 +1197,23 @@ again:
 					c.fc = v<<0 | v
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRI64NF:
-			a, b := uint64(c.r[o.dst]), uint64(o.imm)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADCRI64NF:
+			a, b := uint64(c.r[o.Dst]), uint64(o.Imm)
 			r := a + b + uint64(c.fc>>63)
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRM8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADCRM8:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint8(c.r[o.dst])
+			a := uint8(c.r[o.Dst])
 			r := a + b + uint8(c.fc>>63)
 			{
 				{
@@ -1226,30 +1226,30 @@ again:
 					c.fc = v<<56 | v
 				}
 			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRM8NF:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADCRM8NF:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint8(c.r[o.dst])
+			a := uint8(c.r[o.Dst])
 			r := a + b + uint8(c.fc>>63)
 
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRM16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADCRM16:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint16(c.r[o.dst])
+			a := uint16(c.r[o.Dst])
 			r := a + b + uint16(c.fc>>63)
 			{
 				{
@@ -1262,30 +1262,30 @@ again:
 					c.fc = v<<48 | v
 				}
 			}
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRM16NF:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADCRM16NF:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint16(c.r[o.dst])
+			a := uint16(c.r[o.Dst])
 			r := a + b + uint16(c.fc>>63)
 
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRM32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADCRM32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint32(c.r[o.dst])
+			a := uint32(c.r[o.Dst])
 			r := a + b + uint32(c.fc>>63)
 			{
 				{
@@ -1298,30 +1298,30 @@ again:
 					c.fc = v<<32 | v
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRM32NF:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADCRM32NF:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint32(c.r[o.dst])
+			a := uint32(c.r[o.Dst])
 			r := a + b + uint32(c.fc>>63)
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRM64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADCRM64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint64(c.r[o.dst])
+			a := uint64(c.r[o.Dst])
 			r := a + b + uint64(c.fc>>63)
 			{
 				{
@@ -1334,122 +1334,30 @@ again:
 					c.fc = v<<0 | v
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCRM64NF:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADCRM64NF:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint64(c.r[o.dst])
+			a := uint64(c.r[o.Dst])
 			r := a + b + uint64(c.fc>>63)
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCMR8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADCMR8:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != va&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint8(c.r[o.src])
-			r := a + b + uint8(c.fc>>63)
-			{
-				{
-					v := uint64(int64(int8(r)))
-					c.fz, c.fs = v, v
-				}
-				{
-					carries := uint8(a&b | (a|b)&^r)
-					v := uint64(carries)
-					c.fc = v<<56 | v
-				}
-			}
-			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCMR16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
-				goto missWrite
-			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint16(c.r[o.src])
-			r := a + b + uint16(c.fc>>63)
-			{
-				{
-					v := uint64(int64(int16(r)))
-					c.fz, c.fs = v, v
-				}
-				{
-					carries := uint16(a&b | (a|b)&^r)
-					v := uint64(carries)
-					c.fc = v<<48 | v
-				}
-			}
-			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCMR32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
-				goto missWrite
-			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint32(c.r[o.src])
-			r := a + b + uint32(c.fc>>63)
-			{
-				{
-					v := uint64(int64(int32(r)))
-					c.fz, c.fs = v, v
-				}
-				{
-					carries := uint32(a&b | (a|b)&^r)
-					v := uint64(carries)
-					c.fc = v<<32 | v
-				}
-			}
-			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCMR64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
-				goto missWrite
-			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint64(c.r[o.src])
-			r := a + b + uint64(c.fc>>63)
-			{
-				{
-					v := uint64(int64(int64(r)))
-					c.fz, c.fs = v, v
-				}
-				{
-					carries := uint64(a&b | (a|b)&^r)
-					v := uint64(carries)
-					c.fc = v<<0 | v
-				}
-			}
-			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCMI8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
-				goto missWrite
-			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint8(o.imm)
+			b := uint8(c.r[o.Src])
 			r := a + b + uint8(c.fc>>63)
 			{
 				{
@@ -1463,16 +1371,16 @@ again:
 				}
 			}
 			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCMI16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADCMR16:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+1)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint16(o.imm)
+			b := uint16(c.r[o.Src])
 			r := a + b + uint16(c.fc>>63)
 			{
 				{
@@ -1486,16 +1394,16 @@ again:
 				}
 			}
 			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCMI32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADCMR32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+3)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(o.imm)
+			b := uint32(c.r[o.Src])
 			r := a + b + uint32(c.fc>>63)
 			{
 				{
@@ -1509,16 +1417,16 @@ again:
 				}
 			}
 			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opADCMI64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADCMR64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+7)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint64(o.imm)
+			b := uint64(c.r[o.Src])
 			r := a + b + uint64(c.fc>>63)
 			{
 				{
@@ -1532,9 +1440,101 @@ again:
 				}
 			}
 			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRR8:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADCMI8:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != va&^x86.PageMask {
+				goto missWrite
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint8(o.Imm)
+			r := a + b + uint8(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			*m = r
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADCMI16:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+1)&^x86.PageMask {
+				goto missWrite
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint16(o.Imm)
+			r := a + b + uint16(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			*m = r
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADCMI32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+3)&^x86.PageMask {
+				goto missWrite
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint32(o.Imm)
+			r := a + b + uint32(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			*m = r
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpADCMI64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+7)&^x86.PageMask {
+				goto missWrite
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint64(o.Imm)
+			r := a + b + uint64(c.fc>>63)
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(a&b | (a|b)&^r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			*m = r
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSBBRR8:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
 			r := a - b - uint8(c.fc>>63)
 			{
 				{
@@ -1547,16 +1547,16 @@ again:
 					c.fc = v<<56 | v
 				}
 			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRR8NF:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSBBRR8NF:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
 			r := a - b - uint8(c.fc>>63)
 
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRR16:
-			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSBBRR16:
+			a, b := uint16(c.r[o.Dst]), uint16(c.r[o.Src])
 			r := a - b - uint16(c.fc>>63)
 			{
 				{
@@ -1569,16 +1569,16 @@ again:
 					c.fc = v<<48 | v
 				}
 			}
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRR16NF:
-			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSBBRR16NF:
+			a, b := uint16(c.r[o.Dst]), uint16(c.r[o.Src])
 			r := a - b - uint16(c.fc>>63)
 
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRR32:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSBBRR32:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a - b - uint32(c.fc>>63)
 			{
 				{
@@ -1591,16 +1591,16 @@ again:
 					c.fc = v<<32 | v
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRR32NF:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSBBRR32NF:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a - b - uint32(c.fc>>63)
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRR64:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSBBRR64:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a - b - uint64(c.fc>>63)
 			{
 				{
@@ -1613,16 +1613,16 @@ again:
 					c.fc = v<<0 | v
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRR64NF:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSBBRR64NF:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a - b - uint64(c.fc>>63)
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRI8:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSBBRI8:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
 			r := a - b - uint8(c.fc>>63)
 			{
 				{
@@ -1635,16 +1635,16 @@ again:
 					c.fc = v<<56 | v
 				}
 			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRI8NF:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSBBRI8NF:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
 			r := a - b - uint8(c.fc>>63)
 
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRI16:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSBBRI16:
+			a, b := uint16(c.r[o.Dst]), uint16(o.Imm)
 			r := a - b - uint16(c.fc>>63)
 			{
 				{
@@ -1657,16 +1657,16 @@ again:
 					c.fc = v<<48 | v
 				}
 			}
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRI16NF:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSBBRI16NF:
+			a, b := uint16(c.r[o.Dst]), uint16(o.Imm)
 			r := a - b - uint16(c.fc>>63)
 
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRI32:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSBBRI32:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
 			r := a - b - uint32(c.fc>>63)
 			{
 				{
@@ -1679,16 +1679,16 @@ again:
 					c.fc = v<<32 | v
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRI32NF:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSBBRI32NF:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
 			r := a - b - uint32(c.fc>>63)
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRI64:
-			a, b := uint64(c.r[o.dst]), uint64(o.imm)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSBBRI64:
+			a, b := uint64(c.r[o.Dst]), uint64(o.Imm)
 			r := a - b - uint64(c.fc>>63)
 			{
 				{
@@ -1701,23 +1701,23 @@ again:
 					c.fc = v<<0 | v
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRI64NF:
-			a, b := uint64(c.r[o.dst]), uint64(o.imm)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSBBRI64NF:
+			a, b := uint64(c.r[o.Dst]), uint64(o.Imm)
 			r := a - b - uint64(c.fc>>63)
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRM8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSBBRM8:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint8(c.r[o.dst])
+			a := uint8(c.r[o.Dst])
 			r := a - b - uint8(c.fc>>63)
 			{
 				{
@@ -1730,30 +1730,30 @@ again:
 					c.fc = v<<56 | v
 				}
 			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRM8NF:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSBBRM8NF:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint8(c.r[o.dst])
+			a := uint8(c.r[o.Dst])
 			r := a - b - uint8(c.fc>>63)
 
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRM16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSBBRM16:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint16(c.r[o.dst])
+			a := uint16(c.r[o.Dst])
 			r := a - b - uint16(c.fc>>63)
 			{
 				{
@@ -1766,30 +1766,30 @@ again:
 					c.fc = v<<48 | v
 				}
 			}
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRM16NF:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSBBRM16NF:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint16(c.r[o.dst])
+			a := uint16(c.r[o.Dst])
 			r := a - b - uint16(c.fc>>63)
 
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRM32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSBBRM32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint32(c.r[o.dst])
+			a := uint32(c.r[o.Dst])
 			r := a - b - uint32(c.fc>>63)
 			{
 				{
@@ -1802,30 +1802,30 @@ again:
 					c.fc = v<<32 | v
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRM32NF:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSBBRM32NF:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint32(c.r[o.dst])
+			a := uint32(c.r[o.Dst])
 			r := a - b - uint32(c.fc>>63)
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRM64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSBBRM64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint64(c.r[o.dst])
+			a := uint64(c.r[o.Dst])
 			r := a - b - uint64(c.fc>>63)
 			{
 				{
@@ -1838,122 +1838,30 @@ again:
 					c.fc = v<<0 | v
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBRM64NF:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSBBRM64NF:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint64(c.r[o.dst])
+			a := uint64(c.r[o.Dst])
 			r := a - b - uint64(c.fc>>63)
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBMR8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSBBMR8:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != va&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint8(c.r[o.src])
-			r := a - b - uint8(c.fc>>63)
-			{
-				{
-					v := uint64(int64(int8(r)))
-					c.fz, c.fs = v, v
-				}
-				{
-					carries := uint8(^a&b | (^a|b)&r)
-					v := uint64(carries)
-					c.fc = v<<56 | v
-				}
-			}
-			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBMR16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
-				goto missWrite
-			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint16(c.r[o.src])
-			r := a - b - uint16(c.fc>>63)
-			{
-				{
-					v := uint64(int64(int16(r)))
-					c.fz, c.fs = v, v
-				}
-				{
-					carries := uint16(^a&b | (^a|b)&r)
-					v := uint64(carries)
-					c.fc = v<<48 | v
-				}
-			}
-			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBMR32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
-				goto missWrite
-			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint32(c.r[o.src])
-			r := a - b - uint32(c.fc>>63)
-			{
-				{
-					v := uint64(int64(int32(r)))
-					c.fz, c.fs = v, v
-				}
-				{
-					carries := uint32(^a&b | (^a|b)&r)
-					v := uint64(carries)
-					c.fc = v<<32 | v
-				}
-			}
-			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBMR64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
-				goto missWrite
-			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint64(c.r[o.src])
-			r := a - b - uint64(c.fc>>63)
-			{
-				{
-					v := uint64(int64(int64(r)))
-					c.fz, c.fs = v, v
-				}
-				{
-					carries := uint64(^a&b | (^a|b)&r)
-					v := uint64(carries)
-					c.fc = v<<0 | v
-				}
-			}
-			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBMI8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
-				goto missWrite
-			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint8(o.imm)
+			b := uint8(c.r[o.Src])
 			r := a - b - uint8(c.fc>>63)
 			{
 				{
@@ -1967,16 +1875,16 @@ again:
 				}
 			}
 			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBMI16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSBBMR16:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+1)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint16(o.imm)
+			b := uint16(c.r[o.Src])
 			r := a - b - uint16(c.fc>>63)
 			{
 				{
@@ -1990,16 +1898,16 @@ again:
 				}
 			}
 			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBMI32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSBBMR32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+3)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(o.imm)
+			b := uint32(c.r[o.Src])
 			r := a - b - uint32(c.fc>>63)
 			{
 				{
@@ -2013,16 +1921,16 @@ again:
 				}
 			}
 			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSBBMI64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSBBMR64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+7)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint64(o.imm)
+			b := uint64(c.r[o.Src])
 			r := a - b - uint64(c.fc>>63)
 			{
 				{
@@ -2036,761 +1944,17 @@ again:
 				}
 			}
 			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRR8:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
-			r := a & b
-			{
-				{
-					v := uint64(int64(int8(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRR8NF:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
-			r := a & b
-
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRR16:
-			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
-			r := a & b
-			{
-				{
-					v := uint64(int64(int16(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRR16NF:
-			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
-			r := a & b
-
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRR32:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a & b
-			{
-				{
-					v := uint64(int64(int32(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRR32NF:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a & b
-
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRR64:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
-			r := a & b
-			{
-				{
-					v := uint64(int64(int64(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRR64NF:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
-			r := a & b
-
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRI8:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
-			r := a & b
-			{
-				{
-					v := uint64(int64(int8(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRI8NF:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
-			r := a & b
-
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRI16:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
-			r := a & b
-			{
-				{
-					v := uint64(int64(int16(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRI16NF:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
-			r := a & b
-
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRI32:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
-			r := a & b
-			{
-				{
-					v := uint64(int64(int32(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRI32NF:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
-			r := a & b
-
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRI64:
-			a, b := uint64(c.r[o.dst]), uint64(o.imm)
-			r := a & b
-			{
-				{
-					v := uint64(int64(int64(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRI64NF:
-			a, b := uint64(c.r[o.dst]), uint64(o.imm)
-			r := a & b
-
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRM8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
-				goto missRead
-			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
-			b := *m
-			a := uint8(c.r[o.dst])
-			r := a & b
-			{
-				{
-					v := uint64(int64(int8(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRM8NF:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
-				goto missRead
-			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
-			b := *m
-			a := uint8(c.r[o.dst])
-			r := a & b
-
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRM16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
-				goto missRead
-			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
-			b := *m
-			a := uint16(c.r[o.dst])
-			r := a & b
-			{
-				{
-					v := uint64(int64(int16(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRM16NF:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
-				goto missRead
-			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
-			b := *m
-			a := uint16(c.r[o.dst])
-			r := a & b
-
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRM32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
-				goto missRead
-			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
-			b := *m
-			a := uint32(c.r[o.dst])
-			r := a & b
-			{
-				{
-					v := uint64(int64(int32(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRM32NF:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
-				goto missRead
-			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
-			b := *m
-			a := uint32(c.r[o.dst])
-			r := a & b
-
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRM64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
-				goto missRead
-			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
-			b := *m
-			a := uint64(c.r[o.dst])
-			r := a & b
-			{
-				{
-					v := uint64(int64(int64(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDRM64NF:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
-				goto missRead
-			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
-			b := *m
-			a := uint64(c.r[o.dst])
-			r := a & b
-
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDMR8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSBBMI8:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != va&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint8(c.r[o.src])
-			r := a & b
-			{
-				{
-					v := uint64(int64(int8(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDMR16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
-				goto missWrite
-			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint16(c.r[o.src])
-			r := a & b
-			{
-				{
-					v := uint64(int64(int16(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDMR32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
-				goto missWrite
-			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint32(c.r[o.src])
-			r := a & b
-			{
-				{
-					v := uint64(int64(int32(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDMR64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
-				goto missWrite
-			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint64(c.r[o.src])
-			r := a & b
-			{
-				{
-					v := uint64(int64(int64(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDMI8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
-				goto missWrite
-			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint8(o.imm)
-			r := a & b
-			{
-				{
-					v := uint64(int64(int8(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDMI16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
-				goto missWrite
-			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint16(o.imm)
-			r := a & b
-			{
-				{
-					v := uint64(int64(int16(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDMI32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
-				goto missWrite
-			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint32(o.imm)
-			r := a & b
-			{
-				{
-					v := uint64(int64(int32(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opANDMI64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
-				goto missWrite
-			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint64(o.imm)
-			r := a & b
-			{
-				{
-					v := uint64(int64(int64(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRR8:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
-			r := a - b
-			{
-				{
-					v := uint64(int64(int8(r)))
-					c.fz, c.fs = v, v
-				}
-				{
-					carries := uint8(^a&b | (^a|b)&r)
-					v := uint64(carries)
-					c.fc = v<<56 | v
-				}
-			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRR8NF:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
-			r := a - b
-
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRR16:
-			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
-			r := a - b
-			{
-				{
-					v := uint64(int64(int16(r)))
-					c.fz, c.fs = v, v
-				}
-				{
-					carries := uint16(^a&b | (^a|b)&r)
-					v := uint64(carries)
-					c.fc = v<<48 | v
-				}
-			}
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRR16NF:
-			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
-			r := a - b
-
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRR32:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a - b
-			{
-				{
-					v := uint64(int64(int32(r)))
-					c.fz, c.fs = v, v
-				}
-				{
-					carries := uint32(^a&b | (^a|b)&r)
-					v := uint64(carries)
-					c.fc = v<<32 | v
-				}
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRR32NF:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a - b
-
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRR64:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
-			r := a - b
-			{
-				{
-					v := uint64(int64(int64(r)))
-					c.fz, c.fs = v, v
-				}
-				{
-					carries := uint64(^a&b | (^a|b)&r)
-					v := uint64(carries)
-					c.fc = v<<0 | v
-				}
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRR64NF:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
-			r := a - b
-
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRI8:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
-			r := a - b
-			{
-				{
-					v := uint64(int64(int8(r)))
-					c.fz, c.fs = v, v
-				}
-				{
-					carries := uint8(^a&b | (^a|b)&r)
-					v := uint64(carries)
-					c.fc = v<<56 | v
-				}
-			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRI8NF:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
-			r := a - b
-
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRI16:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
-			r := a - b
-			{
-				{
-					v := uint64(int64(int16(r)))
-					c.fz, c.fs = v, v
-				}
-				{
-					carries := uint16(^a&b | (^a|b)&r)
-					v := uint64(carries)
-					c.fc = v<<48 | v
-				}
-			}
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRI16NF:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
-			r := a - b
-
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRI32:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
-			r := a - b
-			{
-				{
-					v := uint64(int64(int32(r)))
-					c.fz, c.fs = v, v
-				}
-				{
-					carries := uint32(^a&b | (^a|b)&r)
-					v := uint64(carries)
-					c.fc = v<<32 | v
-				}
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRI32NF:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
-			r := a - b
-
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRI64:
-			a, b := uint64(c.r[o.dst]), uint64(o.imm)
-			r := a - b
-			{
-				{
-					v := uint64(int64(int64(r)))
-					c.fz, c.fs = v, v
-				}
-				{
-					carries := uint64(^a&b | (^a|b)&r)
-					v := uint64(carries)
-					c.fc = v<<0 | v
-				}
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRI64NF:
-			a, b := uint64(c.r[o.dst]), uint64(o.imm)
-			r := a - b
-
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRM8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
-				goto missRead
-			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
-			b := *m
-			a := uint8(c.r[o.dst])
-			r := a - b
-			{
-				{
-					v := uint64(int64(int8(r)))
-					c.fz, c.fs = v, v
-				}
-				{
-					carries := uint8(^a&b | (^a|b)&r)
-					v := uint64(carries)
-					c.fc = v<<56 | v
-				}
-			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRM8NF:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
-				goto missRead
-			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
-			b := *m
-			a := uint8(c.r[o.dst])
-			r := a - b
-
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRM16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
-				goto missRead
-			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
-			b := *m
-			a := uint16(c.r[o.dst])
-			r := a - b
-			{
-				{
-					v := uint64(int64(int16(r)))
-					c.fz, c.fs = v, v
-				}
-				{
-					carries := uint16(^a&b | (^a|b)&r)
-					v := uint64(carries)
-					c.fc = v<<48 | v
-				}
-			}
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRM16NF:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
-				goto missRead
-			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
-			b := *m
-			a := uint16(c.r[o.dst])
-			r := a - b
-
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRM32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
-				goto missRead
-			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
-			b := *m
-			a := uint32(c.r[o.dst])
-			r := a - b
-			{
-				{
-					v := uint64(int64(int32(r)))
-					c.fz, c.fs = v, v
-				}
-				{
-					carries := uint32(^a&b | (^a|b)&r)
-					v := uint64(carries)
-					c.fc = v<<32 | v
-				}
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRM32NF:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
-				goto missRead
-			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
-			b := *m
-			a := uint32(c.r[o.dst])
-			r := a - b
-
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRM64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
-				goto missRead
-			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
-			b := *m
-			a := uint64(c.r[o.dst])
-			r := a - b
-			{
-				{
-					v := uint64(int64(int64(r)))
-					c.fz, c.fs = v, v
-				}
-				{
-					carries := uint64(^a&b | (^a|b)&r)
-					v := uint64(carries)
-					c.fc = v<<0 | v
-				}
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBRM64NF:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
-				goto missRead
-			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
-			b := *m
-			a := uint64(c.r[o.dst])
-			r := a - b
-
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBMR8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
-				goto missWrite
-			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint8(c.r[o.src])
-			r := a - b
+			b := uint8(o.Imm)
+			r := a - b - uint8(c.fc>>63)
 			{
 				{
 					v := uint64(int64(int8(r)))
@@ -2803,17 +1967,17 @@ again:
 				}
 			}
 			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBMR16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSBBMI16:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+1)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint16(c.r[o.src])
-			r := a - b
+			b := uint16(o.Imm)
+			r := a - b - uint16(c.fc>>63)
 			{
 				{
 					v := uint64(int64(int16(r)))
@@ -2826,17 +1990,17 @@ again:
 				}
 			}
 			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBMR32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSBBMI32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+3)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(c.r[o.src])
-			r := a - b
+			b := uint32(o.Imm)
+			r := a - b - uint32(c.fc>>63)
 			{
 				{
 					v := uint64(int64(int32(r)))
@@ -2849,17 +2013,17 @@ again:
 				}
 			}
 			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBMR64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSBBMI64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+7)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint64(c.r[o.src])
-			r := a - b
+			b := uint64(o.Imm)
+			r := a - b - uint64(c.fc>>63)
 			{
 				{
 					v := uint64(int64(int64(r)))
@@ -2872,16 +2036,760 @@ again:
 				}
 			}
 			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBMI8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpANDRR8:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
+			r := a & b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpANDRR8NF:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
+			r := a & b
+
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpANDRR16:
+			a, b := uint16(c.r[o.Dst]), uint16(c.r[o.Src])
+			r := a & b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpANDRR16NF:
+			a, b := uint16(c.r[o.Dst]), uint16(c.r[o.Src])
+			r := a & b
+
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpANDRR32:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
+			r := a & b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpANDRR32NF:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
+			r := a & b
+
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpANDRR64:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
+			r := a & b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpANDRR64NF:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
+			r := a & b
+
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpANDRI8:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
+			r := a & b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpANDRI8NF:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
+			r := a & b
+
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpANDRI16:
+			a, b := uint16(c.r[o.Dst]), uint16(o.Imm)
+			r := a & b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpANDRI16NF:
+			a, b := uint16(c.r[o.Dst]), uint16(o.Imm)
+			r := a & b
+
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpANDRI32:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
+			r := a & b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpANDRI32NF:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
+			r := a & b
+
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpANDRI64:
+			a, b := uint64(c.r[o.Dst]), uint64(o.Imm)
+			r := a & b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpANDRI64NF:
+			a, b := uint64(c.r[o.Dst]), uint64(o.Imm)
+			r := a & b
+
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpANDRM8:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
+				goto missRead
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
+			b := *m
+			a := uint8(c.r[o.Dst])
+			r := a & b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpANDRM8NF:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
+				goto missRead
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
+			b := *m
+			a := uint8(c.r[o.Dst])
+			r := a & b
+
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpANDRM16:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
+				goto missRead
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
+			b := *m
+			a := uint16(c.r[o.Dst])
+			r := a & b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpANDRM16NF:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
+				goto missRead
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
+			b := *m
+			a := uint16(c.r[o.Dst])
+			r := a & b
+
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpANDRM32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
+				goto missRead
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
+			b := *m
+			a := uint32(c.r[o.Dst])
+			r := a & b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpANDRM32NF:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
+				goto missRead
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
+			b := *m
+			a := uint32(c.r[o.Dst])
+			r := a & b
+
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpANDRM64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
+				goto missRead
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
+			b := *m
+			a := uint64(c.r[o.Dst])
+			r := a & b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpANDRM64NF:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
+				goto missRead
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
+			b := *m
+			a := uint64(c.r[o.Dst])
+			r := a & b
+
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpANDMR8:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != va&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint8(o.imm)
+			b := uint8(c.r[o.Src])
+			r := a & b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpANDMR16:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+1)&^x86.PageMask {
+				goto missWrite
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint16(c.r[o.Src])
+			r := a & b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpANDMR32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+3)&^x86.PageMask {
+				goto missWrite
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint32(c.r[o.Src])
+			r := a & b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpANDMR64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+7)&^x86.PageMask {
+				goto missWrite
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint64(c.r[o.Src])
+			r := a & b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpANDMI8:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != va&^x86.PageMask {
+				goto missWrite
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint8(o.Imm)
+			r := a & b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpANDMI16:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+1)&^x86.PageMask {
+				goto missWrite
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint16(o.Imm)
+			r := a & b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpANDMI32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+3)&^x86.PageMask {
+				goto missWrite
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint32(o.Imm)
+			r := a & b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpANDMI64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+7)&^x86.PageMask {
+				goto missWrite
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint64(o.Imm)
+			r := a & b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSUBRR8:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
+			r := a - b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSUBRR8NF:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
+			r := a - b
+
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSUBRR16:
+			a, b := uint16(c.r[o.Dst]), uint16(c.r[o.Src])
+			r := a - b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSUBRR16NF:
+			a, b := uint16(c.r[o.Dst]), uint16(c.r[o.Src])
+			r := a - b
+
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSUBRR32:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
+			r := a - b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSUBRR32NF:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
+			r := a - b
+
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSUBRR64:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
+			r := a - b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSUBRR64NF:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
+			r := a - b
+
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSUBRI8:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
+			r := a - b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSUBRI8NF:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
+			r := a - b
+
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSUBRI16:
+			a, b := uint16(c.r[o.Dst]), uint16(o.Imm)
+			r := a - b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSUBRI16NF:
+			a, b := uint16(c.r[o.Dst]), uint16(o.Imm)
+			r := a - b
+
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSUBRI32:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
+			r := a - b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSUBRI32NF:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
+			r := a - b
+
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSUBRI64:
+			a, b := uint64(c.r[o.Dst]), uint64(o.Imm)
+			r := a - b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSUBRI64NF:
+			a, b := uint64(c.r[o.Dst]), uint64(o.Imm)
+			r := a - b
+
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSUBRM8:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
+				goto missRead
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
+			b := *m
+			a := uint8(c.r[o.Dst])
+			r := a - b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSUBRM8NF:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
+				goto missRead
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
+			b := *m
+			a := uint8(c.r[o.Dst])
+			r := a - b
+
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSUBRM16:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
+				goto missRead
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
+			b := *m
+			a := uint16(c.r[o.Dst])
+			r := a - b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSUBRM16NF:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
+				goto missRead
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
+			b := *m
+			a := uint16(c.r[o.Dst])
+			r := a - b
+
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSUBRM32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
+				goto missRead
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
+			b := *m
+			a := uint32(c.r[o.Dst])
+			r := a - b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSUBRM32NF:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
+				goto missRead
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
+			b := *m
+			a := uint32(c.r[o.Dst])
+			r := a - b
+
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSUBRM64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
+				goto missRead
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
+			b := *m
+			a := uint64(c.r[o.Dst])
+			r := a - b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSUBRM64NF:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
+				goto missRead
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
+			b := *m
+			a := uint64(c.r[o.Dst])
+			r := a - b
+
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSUBMR8:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != va&^x86.PageMask {
+				goto missWrite
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint8(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -2895,16 +2803,16 @@ again:
 				}
 			}
 			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBMI16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSUBMR16:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+1)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint16(o.imm)
+			b := uint16(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -2918,16 +2826,16 @@ again:
 				}
 			}
 			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBMI32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSUBMR32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+3)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(o.imm)
+			b := uint32(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -2941,16 +2849,16 @@ again:
 				}
 			}
 			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSUBMI64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSUBMR64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+7)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint64(o.imm)
+			b := uint64(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -2964,433 +2872,16 @@ again:
 				}
 			}
 			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRR8:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
-			r := a ^ b
-			{
-				{
-					v := uint64(int64(int8(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRR8NF:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
-			r := a ^ b
-
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRR16:
-			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
-			r := a ^ b
-			{
-				{
-					v := uint64(int64(int16(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRR16NF:
-			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
-			r := a ^ b
-
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRR32:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a ^ b
-			{
-				{
-					v := uint64(int64(int32(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRR32NF:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a ^ b
-
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRR64:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
-			r := a ^ b
-			{
-				{
-					v := uint64(int64(int64(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRR64NF:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
-			r := a ^ b
-
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRI8:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
-			r := a ^ b
-			{
-				{
-					v := uint64(int64(int8(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRI8NF:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
-			r := a ^ b
-
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRI16:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
-			r := a ^ b
-			{
-				{
-					v := uint64(int64(int16(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRI16NF:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
-			r := a ^ b
-
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRI32:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
-			r := a ^ b
-			{
-				{
-					v := uint64(int64(int32(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRI32NF:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
-			r := a ^ b
-
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRI64:
-			a, b := uint64(c.r[o.dst]), uint64(o.imm)
-			r := a ^ b
-			{
-				{
-					v := uint64(int64(int64(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRI64NF:
-			a, b := uint64(c.r[o.dst]), uint64(o.imm)
-			r := a ^ b
-
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRM8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
-				goto missRead
-			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
-			b := *m
-			a := uint8(c.r[o.dst])
-			r := a ^ b
-			{
-				{
-					v := uint64(int64(int8(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRM8NF:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
-				goto missRead
-			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
-			b := *m
-			a := uint8(c.r[o.dst])
-			r := a ^ b
-
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRM16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
-				goto missRead
-			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
-			b := *m
-			a := uint16(c.r[o.dst])
-			r := a ^ b
-			{
-				{
-					v := uint64(int64(int16(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRM16NF:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
-				goto missRead
-			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
-			b := *m
-			a := uint16(c.r[o.dst])
-			r := a ^ b
-
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRM32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
-				goto missRead
-			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
-			b := *m
-			a := uint32(c.r[o.dst])
-			r := a ^ b
-			{
-				{
-					v := uint64(int64(int32(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRM32NF:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
-				goto missRead
-			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
-			b := *m
-			a := uint32(c.r[o.dst])
-			r := a ^ b
-
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRM64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
-				goto missRead
-			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
-			b := *m
-			a := uint64(c.r[o.dst])
-			r := a ^ b
-			{
-				{
-					v := uint64(int64(int64(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORRM64NF:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
-				goto missRead
-			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
-			b := *m
-			a := uint64(c.r[o.dst])
-			r := a ^ b
-
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORMR8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSUBMI8:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != va&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint8(c.r[o.src])
-			r := a ^ b
-			{
-				{
-					v := uint64(int64(int8(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORMR16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
-				goto missWrite
-			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint16(c.r[o.src])
-			r := a ^ b
-			{
-				{
-					v := uint64(int64(int16(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORMR32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
-				goto missWrite
-			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint32(c.r[o.src])
-			r := a ^ b
-			{
-				{
-					v := uint64(int64(int32(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORMR64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
-				goto missWrite
-			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint64(c.r[o.src])
-			r := a ^ b
-			{
-				{
-					v := uint64(int64(int64(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORMI8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
-				goto missWrite
-			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint8(o.imm)
-			r := a ^ b
-			{
-				{
-					v := uint64(int64(int8(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORMI16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
-				goto missWrite
-			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint16(o.imm)
-			r := a ^ b
-			{
-				{
-					v := uint64(int64(int16(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORMI32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
-				goto missWrite
-			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint32(o.imm)
-			r := a ^ b
-			{
-				{
-					v := uint64(int64(int32(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXORMI64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
-				goto missWrite
-			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint64(o.imm)
-			r := a ^ b
-			{
-				{
-					v := uint64(int64(int64(r)))
-					c.fz, c.fs = v, v
-				}
-				c.fc = 0
-			}
-			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR8:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			b := uint8(o.Imm)
 			r := a - b
 			{
 				{
@@ -3403,9 +2894,17 @@ again:
 					c.fc = v<<56 | v
 				}
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR16:
-			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
+			*m = r
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSUBMI16:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+1)&^x86.PageMask {
+				goto missWrite
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint16(o.Imm)
 			r := a - b
 			{
 				{
@@ -3418,9 +2917,17 @@ again:
 					c.fc = v<<48 | v
 				}
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR32:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			*m = r
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSUBMI32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+3)&^x86.PageMask {
+				goto missWrite
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint32(o.Imm)
 			r := a - b
 			{
 				{
@@ -3433,9 +2940,17 @@ again:
 					c.fc = v<<32 | v
 				}
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR64:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			*m = r
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSUBMI64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+7)&^x86.PageMask {
+				goto missWrite
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint64(o.Imm)
 			r := a - b
 			{
 				{
@@ -3448,9 +2963,434 @@ again:
 					c.fc = v<<0 | v
 				}
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI8:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			*m = r
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXORRR8:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXORRR8NF:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
+			r := a ^ b
+
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXORRR16:
+			a, b := uint16(c.r[o.Dst]), uint16(c.r[o.Src])
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXORRR16NF:
+			a, b := uint16(c.r[o.Dst]), uint16(c.r[o.Src])
+			r := a ^ b
+
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXORRR32:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXORRR32NF:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
+			r := a ^ b
+
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXORRR64:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXORRR64NF:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
+			r := a ^ b
+
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXORRI8:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXORRI8NF:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
+			r := a ^ b
+
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXORRI16:
+			a, b := uint16(c.r[o.Dst]), uint16(o.Imm)
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXORRI16NF:
+			a, b := uint16(c.r[o.Dst]), uint16(o.Imm)
+			r := a ^ b
+
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXORRI32:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXORRI32NF:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
+			r := a ^ b
+
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXORRI64:
+			a, b := uint64(c.r[o.Dst]), uint64(o.Imm)
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXORRI64NF:
+			a, b := uint64(c.r[o.Dst]), uint64(o.Imm)
+			r := a ^ b
+
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXORRM8:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
+				goto missRead
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
+			b := *m
+			a := uint8(c.r[o.Dst])
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXORRM8NF:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
+				goto missRead
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
+			b := *m
+			a := uint8(c.r[o.Dst])
+			r := a ^ b
+
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXORRM16:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
+				goto missRead
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
+			b := *m
+			a := uint16(c.r[o.Dst])
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXORRM16NF:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
+				goto missRead
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
+			b := *m
+			a := uint16(c.r[o.Dst])
+			r := a ^ b
+
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXORRM32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
+				goto missRead
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
+			b := *m
+			a := uint32(c.r[o.Dst])
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXORRM32NF:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
+				goto missRead
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
+			b := *m
+			a := uint32(c.r[o.Dst])
+			r := a ^ b
+
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXORRM64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
+				goto missRead
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
+			b := *m
+			a := uint64(c.r[o.Dst])
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXORRM64NF:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
+				goto missRead
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
+			b := *m
+			a := uint64(c.r[o.Dst])
+			r := a ^ b
+
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXORMR8:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != va&^x86.PageMask {
+				goto missWrite
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint8(c.r[o.Src])
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXORMR16:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+1)&^x86.PageMask {
+				goto missWrite
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint16(c.r[o.Src])
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXORMR32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+3)&^x86.PageMask {
+				goto missWrite
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint32(c.r[o.Src])
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXORMR64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+7)&^x86.PageMask {
+				goto missWrite
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint64(c.r[o.Src])
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXORMI8:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != va&^x86.PageMask {
+				goto missWrite
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint8(o.Imm)
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXORMI16:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+1)&^x86.PageMask {
+				goto missWrite
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint16(o.Imm)
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXORMI32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+3)&^x86.PageMask {
+				goto missWrite
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint32(o.Imm)
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXORMI64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+7)&^x86.PageMask {
+				goto missWrite
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint64(o.Imm)
+			r := a ^ b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				c.fc = 0
+			}
+			*m = r
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR8:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -3463,9 +3403,9 @@ again:
 					c.fc = v<<56 | v
 				}
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI16:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR16:
+			a, b := uint16(c.r[o.Dst]), uint16(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -3478,9 +3418,9 @@ again:
 					c.fc = v<<48 | v
 				}
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI32:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR32:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -3493,9 +3433,9 @@ again:
 					c.fc = v<<32 | v
 				}
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI64:
-			a, b := uint64(c.r[o.dst]), uint64(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR64:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -3508,16 +3448,9 @@ again:
 					c.fc = v<<0 | v
 				}
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRM8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
-				goto missRead
-			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
-			b := *m
-			a := uint8(c.r[o.dst])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI8:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
 			r := a - b
 			{
 				{
@@ -3530,16 +3463,9 @@ again:
 					c.fc = v<<56 | v
 				}
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRM16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
-				goto missRead
-			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
-			b := *m
-			a := uint16(c.r[o.dst])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI16:
+			a, b := uint16(c.r[o.Dst]), uint16(o.Imm)
 			r := a - b
 			{
 				{
@@ -3552,16 +3478,9 @@ again:
 					c.fc = v<<48 | v
 				}
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRM32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
-				goto missRead
-			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
-			b := *m
-			a := uint32(c.r[o.dst])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI32:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
 			r := a - b
 			{
 				{
@@ -3574,16 +3493,9 @@ again:
 					c.fc = v<<32 | v
 				}
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRM64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
-				goto missRead
-			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
-			b := *m
-			a := uint64(c.r[o.dst])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI64:
+			a, b := uint64(c.r[o.Dst]), uint64(o.Imm)
 			r := a - b
 			{
 				{
@@ -3596,16 +3508,16 @@ again:
 					c.fc = v<<0 | v
 				}
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMR8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRM8:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint8(c.r[o.src])
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
+			b := *m
+			a := uint8(c.r[o.Dst])
 			r := a - b
 			{
 				{
@@ -3618,16 +3530,16 @@ again:
 					c.fc = v<<56 | v
 				}
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMR16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRM16:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint16(c.r[o.src])
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
+			b := *m
+			a := uint16(c.r[o.Dst])
 			r := a - b
 			{
 				{
@@ -3640,16 +3552,16 @@ again:
 					c.fc = v<<48 | v
 				}
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMR32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRM32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint32(c.r[o.src])
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
+			b := *m
+			a := uint32(c.r[o.Dst])
 			r := a - b
 			{
 				{
@@ -3662,16 +3574,16 @@ again:
 					c.fc = v<<32 | v
 				}
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMR64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRM64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
-			a := *m
-			b := uint64(c.r[o.src])
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
+			b := *m
+			a := uint64(c.r[o.Dst])
 			r := a - b
 			{
 				{
@@ -3684,16 +3596,16 @@ again:
 					c.fc = v<<0 | v
 				}
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMR8:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint8(o.imm)
+			b := uint8(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -3706,16 +3618,16 @@ again:
 					c.fc = v<<56 | v
 				}
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMR16:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint16(o.imm)
+			b := uint16(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -3728,16 +3640,16 @@ again:
 					c.fc = v<<48 | v
 				}
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMR32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(o.imm)
+			b := uint32(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -3750,16 +3662,16 @@ again:
 					c.fc = v<<32 | v
 				}
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMR64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint64(o.imm)
+			b := uint64(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -3772,9 +3684,97 @@ again:
 					c.fc = v<<0 | v
 				}
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRR8:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI8:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
+				goto missRead
+			}
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint8(o.Imm)
+			r := a - b
+			{
+				{
+					v := uint64(int64(int8(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint8(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<56 | v
+				}
+			}
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI16:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
+				goto missRead
+			}
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint16(o.Imm)
+			r := a - b
+			{
+				{
+					v := uint64(int64(int16(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint16(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<48 | v
+				}
+			}
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
+				goto missRead
+			}
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint32(o.Imm)
+			r := a - b
+			{
+				{
+					v := uint64(int64(int32(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint32(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<32 | v
+				}
+			}
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
+				goto missRead
+			}
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
+			a := *m
+			b := uint64(o.Imm)
+			r := a - b
+			{
+				{
+					v := uint64(int64(int64(r)))
+					c.fz, c.fs = v, v
+				}
+				{
+					carries := uint64(^a&b | (^a|b)&r)
+					v := uint64(carries)
+					c.fc = v<<0 | v
+				}
+			}
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRR8:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
 			r := a & b
 			{
 				{
@@ -3783,9 +3783,9 @@ again:
 				}
 				c.fc = 0
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRR16:
-			a, b := uint16(c.r[o.dst]), uint16(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRR16:
+			a, b := uint16(c.r[o.Dst]), uint16(c.r[o.Src])
 			r := a & b
 			{
 				{
@@ -3794,9 +3794,9 @@ again:
 				}
 				c.fc = 0
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRR32:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRR32:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a & b
 			{
 				{
@@ -3805,9 +3805,9 @@ again:
 				}
 				c.fc = 0
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRR64:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRR64:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a & b
 			{
 				{
@@ -3816,9 +3816,9 @@ again:
 				}
 				c.fc = 0
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRI8:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRI8:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
 			r := a & b
 			{
 				{
@@ -3827,9 +3827,9 @@ again:
 				}
 				c.fc = 0
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRI16:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRI16:
+			a, b := uint16(c.r[o.Dst]), uint16(o.Imm)
 			r := a & b
 			{
 				{
@@ -3838,9 +3838,9 @@ again:
 				}
 				c.fc = 0
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRI32:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRI32:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
 			r := a & b
 			{
 				{
@@ -3849,9 +3849,9 @@ again:
 				}
 				c.fc = 0
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRI64:
-			a, b := uint64(c.r[o.dst]), uint64(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRI64:
+			a, b := uint64(c.r[o.Dst]), uint64(o.Imm)
 			r := a & b
 			{
 				{
@@ -3860,16 +3860,16 @@ again:
 				}
 				c.fc = 0
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTMR8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTMR8:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint8(c.r[o.src])
+			b := uint8(c.r[o.Src])
 			r := a & b
 			{
 				{
@@ -3878,16 +3878,16 @@ again:
 				}
 				c.fc = 0
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTMR16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTMR16:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint16(c.r[o.src])
+			b := uint16(c.r[o.Src])
 			r := a & b
 			{
 				{
@@ -3896,16 +3896,16 @@ again:
 				}
 				c.fc = 0
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTMR32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTMR32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(c.r[o.src])
+			b := uint32(c.r[o.Src])
 			r := a & b
 			{
 				{
@@ -3914,16 +3914,16 @@ again:
 				}
 				c.fc = 0
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTMR64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTMR64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint64(c.r[o.src])
+			b := uint64(c.r[o.Src])
 			r := a & b
 			{
 				{
@@ -3932,16 +3932,16 @@ again:
 				}
 				c.fc = 0
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTMI8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTMI8:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint8(o.imm)
+			b := uint8(o.Imm)
 			r := a & b
 			{
 				{
@@ -3950,16 +3950,16 @@ again:
 				}
 				c.fc = 0
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTMI16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTMI16:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint16(o.imm)
+			b := uint16(o.Imm)
 			r := a & b
 			{
 				{
@@ -3968,16 +3968,16 @@ again:
 				}
 				c.fc = 0
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTMI32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTMI32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(o.imm)
+			b := uint32(o.Imm)
 			r := a & b
 			{
 				{
@@ -3986,16 +3986,16 @@ again:
 				}
 				c.fc = 0
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTMI64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTMI64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint64(o.imm)
+			b := uint64(o.Imm)
 			r := a & b
 			{
 				{
@@ -4004,9 +4004,9 @@ again:
 				}
 				c.fc = 0
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR8JB:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR8JB:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4022,9 +4022,9 @@ again:
 			if a < b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR8JAE:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR8JAE:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4040,9 +4040,9 @@ again:
 			if !(a < b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR8JE:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR8JE:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4058,9 +4058,9 @@ again:
 			if a == b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR8JNE:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR8JNE:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4076,9 +4076,9 @@ again:
 			if !(a == b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR8JBE:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR8JBE:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4094,9 +4094,9 @@ again:
 			if a <= b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR8JA:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR8JA:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4112,9 +4112,9 @@ again:
 			if !(a <= b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR8JS:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR8JS:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4130,9 +4130,9 @@ again:
 			if int64(int8(r)) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR8JNS:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR8JNS:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4148,9 +4148,9 @@ again:
 			if !(int64(int8(r)) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR8JL:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR8JL:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4166,9 +4166,9 @@ again:
 			if int64(int8(a)) < int64(int8(b)) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR8JGE:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR8JGE:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4184,9 +4184,9 @@ again:
 			if !(int64(int8(a)) < int64(int8(b))) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR8JLE:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR8JLE:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4202,9 +4202,9 @@ again:
 			if int64(int8(a)) <= int64(int8(b)) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR8JG:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR8JG:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4220,9 +4220,9 @@ again:
 			if !(int64(int8(a)) <= int64(int8(b))) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR32JB:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR32JB:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4238,9 +4238,9 @@ again:
 			if a < b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR32JAE:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR32JAE:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4256,9 +4256,9 @@ again:
 			if !(a < b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR32JE:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR32JE:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4274,9 +4274,9 @@ again:
 			if a == b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR32JNE:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR32JNE:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4292,9 +4292,9 @@ again:
 			if !(a == b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR32JBE:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR32JBE:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4310,9 +4310,9 @@ again:
 			if a <= b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR32JA:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR32JA:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4328,9 +4328,9 @@ again:
 			if !(a <= b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR32JS:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR32JS:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4346,9 +4346,9 @@ again:
 			if int64(int32(r)) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR32JNS:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR32JNS:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4364,9 +4364,9 @@ again:
 			if !(int64(int32(r)) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR32JL:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR32JL:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4382,9 +4382,9 @@ again:
 			if int64(int32(a)) < int64(int32(b)) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR32JGE:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR32JGE:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4400,9 +4400,9 @@ again:
 			if !(int64(int32(a)) < int64(int32(b))) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR32JLE:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR32JLE:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4418,9 +4418,9 @@ again:
 			if int64(int32(a)) <= int64(int32(b)) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR32JG:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR32JG:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4436,9 +4436,9 @@ again:
 			if !(int64(int32(a)) <= int64(int32(b))) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR64JB:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR64JB:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4454,9 +4454,9 @@ again:
 			if a < b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR64JAE:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR64JAE:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4472,9 +4472,9 @@ again:
 			if !(a < b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR64JE:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR64JE:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4490,9 +4490,9 @@ again:
 			if a == b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR64JNE:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR64JNE:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4508,9 +4508,9 @@ again:
 			if !(a == b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR64JBE:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR64JBE:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4526,9 +4526,9 @@ again:
 			if a <= b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR64JA:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR64JA:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4544,9 +4544,9 @@ again:
 			if !(a <= b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR64JS:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR64JS:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4562,9 +4562,9 @@ again:
 			if int64(int64(r)) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR64JNS:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR64JNS:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4580,9 +4580,9 @@ again:
 			if !(int64(int64(r)) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR64JL:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR64JL:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4598,9 +4598,9 @@ again:
 			if int64(int64(a)) < int64(int64(b)) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR64JGE:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR64JGE:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4616,9 +4616,9 @@ again:
 			if !(int64(int64(a)) < int64(int64(b))) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR64JLE:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR64JLE:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4634,9 +4634,9 @@ again:
 			if int64(int64(a)) <= int64(int64(b)) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRR64JG:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRR64JG:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -4652,9 +4652,9 @@ again:
 			if !(int64(int64(a)) <= int64(int64(b))) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI8JB:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI8JB:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
 			r := a - b
 			{
 				{
@@ -4670,9 +4670,9 @@ again:
 			if a < b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI8JAE:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI8JAE:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
 			r := a - b
 			{
 				{
@@ -4688,9 +4688,9 @@ again:
 			if !(a < b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI8JE:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI8JE:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
 			r := a - b
 			{
 				{
@@ -4706,9 +4706,9 @@ again:
 			if a == b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI8JNE:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI8JNE:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
 			r := a - b
 			{
 				{
@@ -4724,9 +4724,9 @@ again:
 			if !(a == b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI8JBE:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI8JBE:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
 			r := a - b
 			{
 				{
@@ -4742,9 +4742,9 @@ again:
 			if a <= b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI8JA:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI8JA:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
 			r := a - b
 			{
 				{
@@ -4760,9 +4760,9 @@ again:
 			if !(a <= b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI8JS:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI8JS:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
 			r := a - b
 			{
 				{
@@ -4778,9 +4778,9 @@ again:
 			if int64(int8(r)) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI8JNS:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI8JNS:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
 			r := a - b
 			{
 				{
@@ -4796,9 +4796,9 @@ again:
 			if !(int64(int8(r)) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI8JL:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI8JL:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
 			r := a - b
 			{
 				{
@@ -4814,9 +4814,9 @@ again:
 			if int64(int8(a)) < int64(int8(b)) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI8JGE:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI8JGE:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
 			r := a - b
 			{
 				{
@@ -4832,9 +4832,9 @@ again:
 			if !(int64(int8(a)) < int64(int8(b))) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI8JLE:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI8JLE:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
 			r := a - b
 			{
 				{
@@ -4850,9 +4850,9 @@ again:
 			if int64(int8(a)) <= int64(int8(b)) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI8JG:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI8JG:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
 			r := a - b
 			{
 				{
@@ -4868,9 +4868,9 @@ again:
 			if !(int64(int8(a)) <= int64(int8(b))) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI16JB:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI16JB:
+			a, b := uint16(c.r[o.Dst]), uint16(o.Imm)
 			r := a - b
 			{
 				{
@@ -4886,9 +4886,9 @@ again:
 			if a < b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI16JAE:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI16JAE:
+			a, b := uint16(c.r[o.Dst]), uint16(o.Imm)
 			r := a - b
 			{
 				{
@@ -4904,9 +4904,9 @@ again:
 			if !(a < b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI16JE:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI16JE:
+			a, b := uint16(c.r[o.Dst]), uint16(o.Imm)
 			r := a - b
 			{
 				{
@@ -4922,9 +4922,9 @@ again:
 			if a == b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI16JNE:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI16JNE:
+			a, b := uint16(c.r[o.Dst]), uint16(o.Imm)
 			r := a - b
 			{
 				{
@@ -4940,9 +4940,9 @@ again:
 			if !(a == b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI16JBE:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI16JBE:
+			a, b := uint16(c.r[o.Dst]), uint16(o.Imm)
 			r := a - b
 			{
 				{
@@ -4958,9 +4958,9 @@ again:
 			if a <= b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI16JA:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI16JA:
+			a, b := uint16(c.r[o.Dst]), uint16(o.Imm)
 			r := a - b
 			{
 				{
@@ -4976,9 +4976,9 @@ again:
 			if !(a <= b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI16JS:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI16JS:
+			a, b := uint16(c.r[o.Dst]), uint16(o.Imm)
 			r := a - b
 			{
 				{
@@ -4994,9 +4994,9 @@ again:
 			if int64(int16(r)) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI16JNS:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI16JNS:
+			a, b := uint16(c.r[o.Dst]), uint16(o.Imm)
 			r := a - b
 			{
 				{
@@ -5012,9 +5012,9 @@ again:
 			if !(int64(int16(r)) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI16JL:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI16JL:
+			a, b := uint16(c.r[o.Dst]), uint16(o.Imm)
 			r := a - b
 			{
 				{
@@ -5030,9 +5030,9 @@ again:
 			if int64(int16(a)) < int64(int16(b)) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI16JGE:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI16JGE:
+			a, b := uint16(c.r[o.Dst]), uint16(o.Imm)
 			r := a - b
 			{
 				{
@@ -5048,9 +5048,9 @@ again:
 			if !(int64(int16(a)) < int64(int16(b))) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI16JLE:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI16JLE:
+			a, b := uint16(c.r[o.Dst]), uint16(o.Imm)
 			r := a - b
 			{
 				{
@@ -5066,9 +5066,9 @@ again:
 			if int64(int16(a)) <= int64(int16(b)) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI16JG:
-			a, b := uint16(c.r[o.dst]), uint16(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI16JG:
+			a, b := uint16(c.r[o.Dst]), uint16(o.Imm)
 			r := a - b
 			{
 				{
@@ -5084,9 +5084,9 @@ again:
 			if !(int64(int16(a)) <= int64(int16(b))) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI32JB:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI32JB:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
 			r := a - b
 			{
 				{
@@ -5102,9 +5102,9 @@ again:
 			if a < b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI32JAE:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI32JAE:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
 			r := a - b
 			{
 				{
@@ -5120,9 +5120,9 @@ again:
 			if !(a < b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI32JE:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI32JE:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
 			r := a - b
 			{
 				{
@@ -5138,9 +5138,9 @@ again:
 			if a == b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI32JNE:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI32JNE:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
 			r := a - b
 			{
 				{
@@ -5156,9 +5156,9 @@ again:
 			if !(a == b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI32JBE:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI32JBE:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
 			r := a - b
 			{
 				{
@@ -5174,9 +5174,9 @@ again:
 			if a <= b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI32JA:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI32JA:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
 			r := a - b
 			{
 				{
@@ -5192,9 +5192,9 @@ again:
 			if !(a <= b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI32JS:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI32JS:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
 			r := a - b
 			{
 				{
@@ -5210,9 +5210,9 @@ again:
 			if int64(int32(r)) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI32JNS:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI32JNS:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
 			r := a - b
 			{
 				{
@@ -5228,9 +5228,9 @@ again:
 			if !(int64(int32(r)) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI32JL:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI32JL:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
 			r := a - b
 			{
 				{
@@ -5246,9 +5246,9 @@ again:
 			if int64(int32(a)) < int64(int32(b)) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI32JGE:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI32JGE:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
 			r := a - b
 			{
 				{
@@ -5264,9 +5264,9 @@ again:
 			if !(int64(int32(a)) < int64(int32(b))) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI32JLE:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI32JLE:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
 			r := a - b
 			{
 				{
@@ -5282,9 +5282,9 @@ again:
 			if int64(int32(a)) <= int64(int32(b)) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI32JG:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI32JG:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
 			r := a - b
 			{
 				{
@@ -5300,9 +5300,9 @@ again:
 			if !(int64(int32(a)) <= int64(int32(b))) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI64JB:
-			a, b := uint64(c.r[o.dst]), uint64(int32(o.imm))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI64JB:
+			a, b := uint64(c.r[o.Dst]), uint64(int32(o.Imm))
 			r := a - b
 			{
 				{
@@ -5318,9 +5318,9 @@ again:
 			if a < b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI64JAE:
-			a, b := uint64(c.r[o.dst]), uint64(int32(o.imm))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI64JAE:
+			a, b := uint64(c.r[o.Dst]), uint64(int32(o.Imm))
 			r := a - b
 			{
 				{
@@ -5336,9 +5336,9 @@ again:
 			if !(a < b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI64JE:
-			a, b := uint64(c.r[o.dst]), uint64(int32(o.imm))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI64JE:
+			a, b := uint64(c.r[o.Dst]), uint64(int32(o.Imm))
 			r := a - b
 			{
 				{
@@ -5354,9 +5354,9 @@ again:
 			if a == b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI64JNE:
-			a, b := uint64(c.r[o.dst]), uint64(int32(o.imm))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI64JNE:
+			a, b := uint64(c.r[o.Dst]), uint64(int32(o.Imm))
 			r := a - b
 			{
 				{
@@ -5372,9 +5372,9 @@ again:
 			if !(a == b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI64JBE:
-			a, b := uint64(c.r[o.dst]), uint64(int32(o.imm))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI64JBE:
+			a, b := uint64(c.r[o.Dst]), uint64(int32(o.Imm))
 			r := a - b
 			{
 				{
@@ -5390,9 +5390,9 @@ again:
 			if a <= b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI64JA:
-			a, b := uint64(c.r[o.dst]), uint64(int32(o.imm))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI64JA:
+			a, b := uint64(c.r[o.Dst]), uint64(int32(o.Imm))
 			r := a - b
 			{
 				{
@@ -5408,9 +5408,9 @@ again:
 			if !(a <= b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI64JS:
-			a, b := uint64(c.r[o.dst]), uint64(int32(o.imm))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI64JS:
+			a, b := uint64(c.r[o.Dst]), uint64(int32(o.Imm))
 			r := a - b
 			{
 				{
@@ -5426,9 +5426,9 @@ again:
 			if int64(int64(r)) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI64JNS:
-			a, b := uint64(c.r[o.dst]), uint64(int32(o.imm))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI64JNS:
+			a, b := uint64(c.r[o.Dst]), uint64(int32(o.Imm))
 			r := a - b
 			{
 				{
@@ -5444,9 +5444,9 @@ again:
 			if !(int64(int64(r)) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI64JL:
-			a, b := uint64(c.r[o.dst]), uint64(int32(o.imm))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI64JL:
+			a, b := uint64(c.r[o.Dst]), uint64(int32(o.Imm))
 			r := a - b
 			{
 				{
@@ -5462,9 +5462,9 @@ again:
 			if int64(int64(a)) < int64(int64(b)) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI64JGE:
-			a, b := uint64(c.r[o.dst]), uint64(int32(o.imm))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI64JGE:
+			a, b := uint64(c.r[o.Dst]), uint64(int32(o.Imm))
 			r := a - b
 			{
 				{
@@ -5480,9 +5480,9 @@ again:
 			if !(int64(int64(a)) < int64(int64(b))) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI64JLE:
-			a, b := uint64(c.r[o.dst]), uint64(int32(o.imm))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI64JLE:
+			a, b := uint64(c.r[o.Dst]), uint64(int32(o.Imm))
 			r := a - b
 			{
 				{
@@ -5498,9 +5498,9 @@ again:
 			if int64(int64(a)) <= int64(int64(b)) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRI64JG:
-			a, b := uint64(c.r[o.dst]), uint64(int32(o.imm))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRI64JG:
+			a, b := uint64(c.r[o.Dst]), uint64(int32(o.Imm))
 			r := a - b
 			{
 				{
@@ -5516,16 +5516,16 @@ again:
 			if !(int64(int64(a)) <= int64(int64(b))) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRM32JB:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRM32JB:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint32(c.r[o.dst])
+			a := uint32(c.r[o.Dst])
 			r := a - b
 			{
 				{
@@ -5541,16 +5541,16 @@ again:
 			if a < b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRM32JAE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRM32JAE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint32(c.r[o.dst])
+			a := uint32(c.r[o.Dst])
 			r := a - b
 			{
 				{
@@ -5566,16 +5566,16 @@ again:
 			if !(a < b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRM32JE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRM32JE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint32(c.r[o.dst])
+			a := uint32(c.r[o.Dst])
 			r := a - b
 			{
 				{
@@ -5591,16 +5591,16 @@ again:
 			if a == b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRM32JNE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRM32JNE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint32(c.r[o.dst])
+			a := uint32(c.r[o.Dst])
 			r := a - b
 			{
 				{
@@ -5616,16 +5616,16 @@ again:
 			if !(a == b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRM32JBE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRM32JBE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint32(c.r[o.dst])
+			a := uint32(c.r[o.Dst])
 			r := a - b
 			{
 				{
@@ -5641,16 +5641,16 @@ again:
 			if a <= b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRM32JA:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRM32JA:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint32(c.r[o.dst])
+			a := uint32(c.r[o.Dst])
 			r := a - b
 			{
 				{
@@ -5666,16 +5666,16 @@ again:
 			if !(a <= b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRM32JS:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRM32JS:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint32(c.r[o.dst])
+			a := uint32(c.r[o.Dst])
 			r := a - b
 			{
 				{
@@ -5691,16 +5691,16 @@ again:
 			if int64(int32(r)) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRM32JNS:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRM32JNS:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint32(c.r[o.dst])
+			a := uint32(c.r[o.Dst])
 			r := a - b
 			{
 				{
@@ -5716,16 +5716,16 @@ again:
 			if !(int64(int32(r)) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRM32JL:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRM32JL:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint32(c.r[o.dst])
+			a := uint32(c.r[o.Dst])
 			r := a - b
 			{
 				{
@@ -5741,16 +5741,16 @@ again:
 			if int64(int32(a)) < int64(int32(b)) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRM32JGE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRM32JGE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint32(c.r[o.dst])
+			a := uint32(c.r[o.Dst])
 			r := a - b
 			{
 				{
@@ -5766,16 +5766,16 @@ again:
 			if !(int64(int32(a)) < int64(int32(b))) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRM32JLE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRM32JLE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint32(c.r[o.dst])
+			a := uint32(c.r[o.Dst])
 			r := a - b
 			{
 				{
@@ -5791,16 +5791,16 @@ again:
 			if int64(int32(a)) <= int64(int32(b)) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRM32JG:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRM32JG:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint32(c.r[o.dst])
+			a := uint32(c.r[o.Dst])
 			r := a - b
 			{
 				{
@@ -5816,16 +5816,16 @@ again:
 			if !(int64(int32(a)) <= int64(int32(b))) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRM64JB:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRM64JB:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint64(c.r[o.dst])
+			a := uint64(c.r[o.Dst])
 			r := a - b
 			{
 				{
@@ -5841,16 +5841,16 @@ again:
 			if a < b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRM64JAE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRM64JAE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint64(c.r[o.dst])
+			a := uint64(c.r[o.Dst])
 			r := a - b
 			{
 				{
@@ -5866,16 +5866,16 @@ again:
 			if !(a < b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRM64JE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRM64JE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint64(c.r[o.dst])
+			a := uint64(c.r[o.Dst])
 			r := a - b
 			{
 				{
@@ -5891,16 +5891,16 @@ again:
 			if a == b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRM64JNE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRM64JNE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint64(c.r[o.dst])
+			a := uint64(c.r[o.Dst])
 			r := a - b
 			{
 				{
@@ -5916,16 +5916,16 @@ again:
 			if !(a == b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRM64JBE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRM64JBE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint64(c.r[o.dst])
+			a := uint64(c.r[o.Dst])
 			r := a - b
 			{
 				{
@@ -5941,16 +5941,16 @@ again:
 			if a <= b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRM64JA:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRM64JA:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint64(c.r[o.dst])
+			a := uint64(c.r[o.Dst])
 			r := a - b
 			{
 				{
@@ -5966,16 +5966,16 @@ again:
 			if !(a <= b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRM64JS:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRM64JS:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint64(c.r[o.dst])
+			a := uint64(c.r[o.Dst])
 			r := a - b
 			{
 				{
@@ -5991,16 +5991,16 @@ again:
 			if int64(int64(r)) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRM64JNS:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRM64JNS:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint64(c.r[o.dst])
+			a := uint64(c.r[o.Dst])
 			r := a - b
 			{
 				{
@@ -6016,16 +6016,16 @@ again:
 			if !(int64(int64(r)) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRM64JL:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRM64JL:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint64(c.r[o.dst])
+			a := uint64(c.r[o.Dst])
 			r := a - b
 			{
 				{
@@ -6041,16 +6041,16 @@ again:
 			if int64(int64(a)) < int64(int64(b)) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRM64JGE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRM64JGE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint64(c.r[o.dst])
+			a := uint64(c.r[o.Dst])
 			r := a - b
 			{
 				{
@@ -6066,16 +6066,16 @@ again:
 			if !(int64(int64(a)) < int64(int64(b))) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRM64JLE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRM64JLE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint64(c.r[o.dst])
+			a := uint64(c.r[o.Dst])
 			r := a - b
 			{
 				{
@@ -6091,16 +6091,16 @@ again:
 			if int64(int64(a)) <= int64(int64(b)) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPRM64JG:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPRM64JG:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			a := uint64(c.r[o.dst])
+			a := uint64(c.r[o.Dst])
 			r := a - b
 			{
 				{
@@ -6116,16 +6116,16 @@ again:
 			if !(int64(int64(a)) <= int64(int64(b))) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMR32JB:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMR32JB:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(c.r[o.src])
+			b := uint32(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -6141,16 +6141,16 @@ again:
 			if a < b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMR32JAE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMR32JAE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(c.r[o.src])
+			b := uint32(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -6166,16 +6166,16 @@ again:
 			if !(a < b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMR32JE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMR32JE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(c.r[o.src])
+			b := uint32(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -6191,16 +6191,16 @@ again:
 			if a == b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMR32JNE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMR32JNE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(c.r[o.src])
+			b := uint32(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -6216,16 +6216,16 @@ again:
 			if !(a == b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMR32JBE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMR32JBE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(c.r[o.src])
+			b := uint32(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -6241,16 +6241,16 @@ again:
 			if a <= b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMR32JA:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMR32JA:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(c.r[o.src])
+			b := uint32(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -6266,16 +6266,16 @@ again:
 			if !(a <= b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMR32JS:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMR32JS:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(c.r[o.src])
+			b := uint32(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -6291,16 +6291,16 @@ again:
 			if int64(int32(r)) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMR32JNS:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMR32JNS:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(c.r[o.src])
+			b := uint32(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -6316,16 +6316,16 @@ again:
 			if !(int64(int32(r)) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMR32JL:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMR32JL:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(c.r[o.src])
+			b := uint32(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -6341,16 +6341,16 @@ again:
 			if int64(int32(a)) < int64(int32(b)) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMR32JGE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMR32JGE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(c.r[o.src])
+			b := uint32(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -6366,16 +6366,16 @@ again:
 			if !(int64(int32(a)) < int64(int32(b))) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMR32JLE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMR32JLE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(c.r[o.src])
+			b := uint32(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -6391,16 +6391,16 @@ again:
 			if int64(int32(a)) <= int64(int32(b)) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMR32JG:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMR32JG:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(c.r[o.src])
+			b := uint32(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -6416,16 +6416,16 @@ again:
 			if !(int64(int32(a)) <= int64(int32(b))) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMR64JB:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMR64JB:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint64(c.r[o.src])
+			b := uint64(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -6441,16 +6441,16 @@ again:
 			if a < b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMR64JAE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMR64JAE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint64(c.r[o.src])
+			b := uint64(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -6466,16 +6466,16 @@ again:
 			if !(a < b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMR64JE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMR64JE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint64(c.r[o.src])
+			b := uint64(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -6491,16 +6491,16 @@ again:
 			if a == b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMR64JNE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMR64JNE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint64(c.r[o.src])
+			b := uint64(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -6516,16 +6516,16 @@ again:
 			if !(a == b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMR64JBE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMR64JBE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint64(c.r[o.src])
+			b := uint64(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -6541,16 +6541,16 @@ again:
 			if a <= b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMR64JA:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMR64JA:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint64(c.r[o.src])
+			b := uint64(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -6566,16 +6566,16 @@ again:
 			if !(a <= b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMR64JS:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMR64JS:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint64(c.r[o.src])
+			b := uint64(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -6591,16 +6591,16 @@ again:
 			if int64(int64(r)) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMR64JNS:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMR64JNS:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint64(c.r[o.src])
+			b := uint64(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -6616,16 +6616,16 @@ again:
 			if !(int64(int64(r)) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMR64JL:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMR64JL:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint64(c.r[o.src])
+			b := uint64(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -6641,16 +6641,16 @@ again:
 			if int64(int64(a)) < int64(int64(b)) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMR64JGE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMR64JGE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint64(c.r[o.src])
+			b := uint64(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -6666,16 +6666,16 @@ again:
 			if !(int64(int64(a)) < int64(int64(b))) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMR64JLE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMR64JLE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint64(c.r[o.src])
+			b := uint64(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -6691,16 +6691,16 @@ again:
 			if int64(int64(a)) <= int64(int64(b)) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMR64JG:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMR64JG:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint64(c.r[o.src])
+			b := uint64(c.r[o.Src])
 			r := a - b
 			{
 				{
@@ -6716,16 +6716,16 @@ again:
 			if !(int64(int64(a)) <= int64(int64(b))) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI8JB:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI8JB:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint8(o.imm)
+			b := uint8(o.Imm)
 			r := a - b
 			{
 				{
@@ -6741,16 +6741,16 @@ again:
 			if a < b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI8JAE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI8JAE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint8(o.imm)
+			b := uint8(o.Imm)
 			r := a - b
 			{
 				{
@@ -6766,16 +6766,16 @@ again:
 			if !(a < b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI8JE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI8JE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint8(o.imm)
+			b := uint8(o.Imm)
 			r := a - b
 			{
 				{
@@ -6791,16 +6791,16 @@ again:
 			if a == b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI8JNE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI8JNE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint8(o.imm)
+			b := uint8(o.Imm)
 			r := a - b
 			{
 				{
@@ -6816,16 +6816,16 @@ again:
 			if !(a == b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI8JBE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI8JBE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint8(o.imm)
+			b := uint8(o.Imm)
 			r := a - b
 			{
 				{
@@ -6841,16 +6841,16 @@ again:
 			if a <= b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI8JA:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI8JA:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint8(o.imm)
+			b := uint8(o.Imm)
 			r := a - b
 			{
 				{
@@ -6866,16 +6866,16 @@ again:
 			if !(a <= b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI8JS:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI8JS:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint8(o.imm)
+			b := uint8(o.Imm)
 			r := a - b
 			{
 				{
@@ -6891,16 +6891,16 @@ again:
 			if int64(int8(r)) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI8JNS:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI8JNS:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint8(o.imm)
+			b := uint8(o.Imm)
 			r := a - b
 			{
 				{
@@ -6916,16 +6916,16 @@ again:
 			if !(int64(int8(r)) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI8JL:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI8JL:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint8(o.imm)
+			b := uint8(o.Imm)
 			r := a - b
 			{
 				{
@@ -6941,16 +6941,16 @@ again:
 			if int64(int8(a)) < int64(int8(b)) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI8JGE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI8JGE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint8(o.imm)
+			b := uint8(o.Imm)
 			r := a - b
 			{
 				{
@@ -6966,16 +6966,16 @@ again:
 			if !(int64(int8(a)) < int64(int8(b))) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI8JLE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI8JLE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint8(o.imm)
+			b := uint8(o.Imm)
 			r := a - b
 			{
 				{
@@ -6991,16 +6991,16 @@ again:
 			if int64(int8(a)) <= int64(int8(b)) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI8JG:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI8JG:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint8(o.imm)
+			b := uint8(o.Imm)
 			r := a - b
 			{
 				{
@@ -7016,16 +7016,16 @@ again:
 			if !(int64(int8(a)) <= int64(int8(b))) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI16JB:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI16JB:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint16(o.imm)
+			b := uint16(o.Imm)
 			r := a - b
 			{
 				{
@@ -7041,16 +7041,16 @@ again:
 			if a < b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI16JAE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI16JAE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint16(o.imm)
+			b := uint16(o.Imm)
 			r := a - b
 			{
 				{
@@ -7066,16 +7066,16 @@ again:
 			if !(a < b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI16JE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI16JE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint16(o.imm)
+			b := uint16(o.Imm)
 			r := a - b
 			{
 				{
@@ -7091,16 +7091,16 @@ again:
 			if a == b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI16JNE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI16JNE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint16(o.imm)
+			b := uint16(o.Imm)
 			r := a - b
 			{
 				{
@@ -7116,16 +7116,16 @@ again:
 			if !(a == b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI16JBE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI16JBE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint16(o.imm)
+			b := uint16(o.Imm)
 			r := a - b
 			{
 				{
@@ -7141,16 +7141,16 @@ again:
 			if a <= b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI16JA:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI16JA:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint16(o.imm)
+			b := uint16(o.Imm)
 			r := a - b
 			{
 				{
@@ -7166,16 +7166,16 @@ again:
 			if !(a <= b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI16JS:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI16JS:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint16(o.imm)
+			b := uint16(o.Imm)
 			r := a - b
 			{
 				{
@@ -7191,16 +7191,16 @@ again:
 			if int64(int16(r)) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI16JNS:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI16JNS:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint16(o.imm)
+			b := uint16(o.Imm)
 			r := a - b
 			{
 				{
@@ -7216,16 +7216,16 @@ again:
 			if !(int64(int16(r)) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI16JL:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI16JL:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint16(o.imm)
+			b := uint16(o.Imm)
 			r := a - b
 			{
 				{
@@ -7241,16 +7241,16 @@ again:
 			if int64(int16(a)) < int64(int16(b)) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI16JGE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI16JGE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint16(o.imm)
+			b := uint16(o.Imm)
 			r := a - b
 			{
 				{
@@ -7266,16 +7266,16 @@ again:
 			if !(int64(int16(a)) < int64(int16(b))) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI16JLE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI16JLE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint16(o.imm)
+			b := uint16(o.Imm)
 			r := a - b
 			{
 				{
@@ -7291,16 +7291,16 @@ again:
 			if int64(int16(a)) <= int64(int16(b)) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI16JG:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI16JG:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint16(o.imm)
+			b := uint16(o.Imm)
 			r := a - b
 			{
 				{
@@ -7316,16 +7316,16 @@ again:
 			if !(int64(int16(a)) <= int64(int16(b))) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI32JB:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI32JB:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(o.imm)
+			b := uint32(o.Imm)
 			r := a - b
 			{
 				{
@@ -7341,16 +7341,16 @@ again:
 			if a < b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI32JAE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI32JAE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(o.imm)
+			b := uint32(o.Imm)
 			r := a - b
 			{
 				{
@@ -7366,16 +7366,16 @@ again:
 			if !(a < b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI32JE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI32JE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(o.imm)
+			b := uint32(o.Imm)
 			r := a - b
 			{
 				{
@@ -7391,16 +7391,16 @@ again:
 			if a == b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI32JNE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI32JNE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(o.imm)
+			b := uint32(o.Imm)
 			r := a - b
 			{
 				{
@@ -7416,16 +7416,16 @@ again:
 			if !(a == b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI32JBE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI32JBE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(o.imm)
+			b := uint32(o.Imm)
 			r := a - b
 			{
 				{
@@ -7441,16 +7441,16 @@ again:
 			if a <= b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI32JA:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI32JA:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(o.imm)
+			b := uint32(o.Imm)
 			r := a - b
 			{
 				{
@@ -7466,16 +7466,16 @@ again:
 			if !(a <= b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI32JS:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI32JS:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(o.imm)
+			b := uint32(o.Imm)
 			r := a - b
 			{
 				{
@@ -7491,16 +7491,16 @@ again:
 			if int64(int32(r)) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI32JNS:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI32JNS:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(o.imm)
+			b := uint32(o.Imm)
 			r := a - b
 			{
 				{
@@ -7516,16 +7516,16 @@ again:
 			if !(int64(int32(r)) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI32JL:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI32JL:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(o.imm)
+			b := uint32(o.Imm)
 			r := a - b
 			{
 				{
@@ -7541,16 +7541,16 @@ again:
 			if int64(int32(a)) < int64(int32(b)) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI32JGE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI32JGE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(o.imm)
+			b := uint32(o.Imm)
 			r := a - b
 			{
 				{
@@ -7566,16 +7566,16 @@ again:
 			if !(int64(int32(a)) < int64(int32(b))) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI32JLE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI32JLE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(o.imm)
+			b := uint32(o.Imm)
 			r := a - b
 			{
 				{
@@ -7591,16 +7591,16 @@ again:
 			if int64(int32(a)) <= int64(int32(b)) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI32JG:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI32JG:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(o.imm)
+			b := uint32(o.Imm)
 			r := a - b
 			{
 				{
@@ -7616,16 +7616,16 @@ again:
 			if !(int64(int32(a)) <= int64(int32(b))) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI64JB:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI64JB:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint64(int32(o.imm))
+			b := uint64(int32(o.Imm))
 			r := a - b
 			{
 				{
@@ -7641,16 +7641,16 @@ again:
 			if a < b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI64JAE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI64JAE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint64(int32(o.imm))
+			b := uint64(int32(o.Imm))
 			r := a - b
 			{
 				{
@@ -7666,16 +7666,16 @@ again:
 			if !(a < b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI64JE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI64JE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint64(int32(o.imm))
+			b := uint64(int32(o.Imm))
 			r := a - b
 			{
 				{
@@ -7691,16 +7691,16 @@ again:
 			if a == b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI64JNE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI64JNE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint64(int32(o.imm))
+			b := uint64(int32(o.Imm))
 			r := a - b
 			{
 				{
@@ -7716,16 +7716,16 @@ again:
 			if !(a == b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI64JBE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI64JBE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint64(int32(o.imm))
+			b := uint64(int32(o.Imm))
 			r := a - b
 			{
 				{
@@ -7741,16 +7741,16 @@ again:
 			if a <= b {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI64JA:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI64JA:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint64(int32(o.imm))
+			b := uint64(int32(o.Imm))
 			r := a - b
 			{
 				{
@@ -7766,16 +7766,16 @@ again:
 			if !(a <= b) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI64JS:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI64JS:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint64(int32(o.imm))
+			b := uint64(int32(o.Imm))
 			r := a - b
 			{
 				{
@@ -7791,16 +7791,16 @@ again:
 			if int64(int64(r)) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI64JNS:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI64JNS:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint64(int32(o.imm))
+			b := uint64(int32(o.Imm))
 			r := a - b
 			{
 				{
@@ -7816,16 +7816,16 @@ again:
 			if !(int64(int64(r)) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI64JL:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI64JL:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint64(int32(o.imm))
+			b := uint64(int32(o.Imm))
 			r := a - b
 			{
 				{
@@ -7841,16 +7841,16 @@ again:
 			if int64(int64(a)) < int64(int64(b)) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI64JGE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI64JGE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint64(int32(o.imm))
+			b := uint64(int32(o.Imm))
 			r := a - b
 			{
 				{
@@ -7866,16 +7866,16 @@ again:
 			if !(int64(int64(a)) < int64(int64(b))) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI64JLE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI64JLE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint64(int32(o.imm))
+			b := uint64(int32(o.Imm))
 			r := a - b
 			{
 				{
@@ -7891,16 +7891,16 @@ again:
 			if int64(int64(a)) <= int64(int64(b)) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPMI64JG:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPMI64JG:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint64(int32(o.imm))
+			b := uint64(int32(o.Imm))
 			r := a - b
 			{
 				{
@@ -7916,9 +7916,9 @@ again:
 			if !(int64(int64(a)) <= int64(int64(b))) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRR8JE:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRR8JE:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
 			r := a & b
 			{
 				{
@@ -7930,9 +7930,9 @@ again:
 			if r == 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRR8JNE:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRR8JNE:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
 			r := a & b
 			{
 				{
@@ -7944,9 +7944,9 @@ again:
 			if !(r == 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRR8JS:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRR8JS:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
 			r := a & b
 			{
 				{
@@ -7958,9 +7958,9 @@ again:
 			if int64(int8(r)) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRR8JNS:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRR8JNS:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
 			r := a & b
 			{
 				{
@@ -7972,9 +7972,9 @@ again:
 			if !(int64(int8(r)) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRR8JL:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRR8JL:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
 			r := a & b
 			{
 				{
@@ -7986,9 +7986,9 @@ again:
 			if int64(int8(r)) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRR8JGE:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRR8JGE:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
 			r := a & b
 			{
 				{
@@ -8000,9 +8000,9 @@ again:
 			if !(int64(int8(r)) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRR8JLE:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRR8JLE:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
 			r := a & b
 			{
 				{
@@ -8014,9 +8014,9 @@ again:
 			if int64(int8(r)) <= 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRR8JG:
-			a, b := uint8(c.r[o.dst]), uint8(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRR8JG:
+			a, b := uint8(c.r[o.Dst]), uint8(c.r[o.Src])
 			r := a & b
 			{
 				{
@@ -8028,9 +8028,9 @@ again:
 			if !(int64(int8(r)) <= 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRR32JE:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRR32JE:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a & b
 			{
 				{
@@ -8042,9 +8042,9 @@ again:
 			if r == 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRR32JNE:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRR32JNE:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a & b
 			{
 				{
@@ -8056,9 +8056,9 @@ again:
 			if !(r == 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRR32JS:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRR32JS:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a & b
 			{
 				{
@@ -8070,9 +8070,9 @@ again:
 			if int64(int32(r)) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRR32JNS:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRR32JNS:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a & b
 			{
 				{
@@ -8084,9 +8084,9 @@ again:
 			if !(int64(int32(r)) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRR32JL:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRR32JL:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a & b
 			{
 				{
@@ -8098,9 +8098,9 @@ again:
 			if int64(int32(r)) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRR32JGE:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRR32JGE:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a & b
 			{
 				{
@@ -8112,9 +8112,9 @@ again:
 			if !(int64(int32(r)) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRR32JLE:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRR32JLE:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a & b
 			{
 				{
@@ -8126,9 +8126,9 @@ again:
 			if int64(int32(r)) <= 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRR32JG:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRR32JG:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a & b
 			{
 				{
@@ -8140,9 +8140,9 @@ again:
 			if !(int64(int32(r)) <= 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRR64JE:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRR64JE:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a & b
 			{
 				{
@@ -8154,9 +8154,9 @@ again:
 			if r == 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRR64JNE:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRR64JNE:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a & b
 			{
 				{
@@ -8168,9 +8168,9 @@ again:
 			if !(r == 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRR64JS:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRR64JS:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a & b
 			{
 				{
@@ -8182,9 +8182,9 @@ again:
 			if int64(int64(r)) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRR64JNS:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRR64JNS:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a & b
 			{
 				{
@@ -8196,9 +8196,9 @@ again:
 			if !(int64(int64(r)) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRR64JL:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRR64JL:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a & b
 			{
 				{
@@ -8210,9 +8210,9 @@ again:
 			if int64(int64(r)) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRR64JGE:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRR64JGE:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a & b
 			{
 				{
@@ -8224,9 +8224,9 @@ again:
 			if !(int64(int64(r)) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRR64JLE:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRR64JLE:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a & b
 			{
 				{
@@ -8238,9 +8238,9 @@ again:
 			if int64(int64(r)) <= 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRR64JG:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRR64JG:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a & b
 			{
 				{
@@ -8252,9 +8252,9 @@ again:
 			if !(int64(int64(r)) <= 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRI8JE:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRI8JE:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
 			r := a & b
 			{
 				{
@@ -8266,9 +8266,9 @@ again:
 			if r == 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRI8JNE:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRI8JNE:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
 			r := a & b
 			{
 				{
@@ -8280,9 +8280,9 @@ again:
 			if !(r == 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRI8JS:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRI8JS:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
 			r := a & b
 			{
 				{
@@ -8294,9 +8294,9 @@ again:
 			if int64(int8(r)) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRI8JNS:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRI8JNS:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
 			r := a & b
 			{
 				{
@@ -8308,9 +8308,9 @@ again:
 			if !(int64(int8(r)) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRI8JL:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRI8JL:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
 			r := a & b
 			{
 				{
@@ -8322,9 +8322,9 @@ again:
 			if int64(int8(r)) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRI8JGE:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRI8JGE:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
 			r := a & b
 			{
 				{
@@ -8336,9 +8336,9 @@ again:
 			if !(int64(int8(r)) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRI8JLE:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRI8JLE:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
 			r := a & b
 			{
 				{
@@ -8350,9 +8350,9 @@ again:
 			if int64(int8(r)) <= 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRI8JG:
-			a, b := uint8(c.r[o.dst]), uint8(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRI8JG:
+			a, b := uint8(c.r[o.Dst]), uint8(o.Imm)
 			r := a & b
 			{
 				{
@@ -8364,9 +8364,9 @@ again:
 			if !(int64(int8(r)) <= 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRI32JE:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRI32JE:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
 			r := a & b
 			{
 				{
@@ -8378,9 +8378,9 @@ again:
 			if r == 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRI32JNE:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRI32JNE:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
 			r := a & b
 			{
 				{
@@ -8392,9 +8392,9 @@ again:
 			if !(r == 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRI32JS:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRI32JS:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
 			r := a & b
 			{
 				{
@@ -8406,9 +8406,9 @@ again:
 			if int64(int32(r)) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRI32JNS:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRI32JNS:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
 			r := a & b
 			{
 				{
@@ -8420,9 +8420,9 @@ again:
 			if !(int64(int32(r)) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRI32JL:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRI32JL:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
 			r := a & b
 			{
 				{
@@ -8434,9 +8434,9 @@ again:
 			if int64(int32(r)) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRI32JGE:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRI32JGE:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
 			r := a & b
 			{
 				{
@@ -8448,9 +8448,9 @@ again:
 			if !(int64(int32(r)) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRI32JLE:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRI32JLE:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
 			r := a & b
 			{
 				{
@@ -8462,9 +8462,9 @@ again:
 			if int64(int32(r)) <= 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTRI32JG:
-			a, b := uint32(c.r[o.dst]), uint32(o.imm)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTRI32JG:
+			a, b := uint32(c.r[o.Dst]), uint32(o.Imm)
 			r := a & b
 			{
 				{
@@ -8476,16 +8476,16 @@ again:
 			if !(int64(int32(r)) <= 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTMI8JE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTMI8JE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint8(o.imm)
+			b := uint8(o.Imm)
 			r := a & b
 			{
 				{
@@ -8497,16 +8497,16 @@ again:
 			if r == 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTMI8JNE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTMI8JNE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint8(o.imm)
+			b := uint8(o.Imm)
 			r := a & b
 			{
 				{
@@ -8518,16 +8518,16 @@ again:
 			if !(r == 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTMI8JS:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTMI8JS:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint8(o.imm)
+			b := uint8(o.Imm)
 			r := a & b
 			{
 				{
@@ -8539,16 +8539,16 @@ again:
 			if int64(int8(r)) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTMI8JNS:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTMI8JNS:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint8(o.imm)
+			b := uint8(o.Imm)
 			r := a & b
 			{
 				{
@@ -8560,16 +8560,16 @@ again:
 			if !(int64(int8(r)) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTMI8JL:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTMI8JL:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint8(o.imm)
+			b := uint8(o.Imm)
 			r := a & b
 			{
 				{
@@ -8581,16 +8581,16 @@ again:
 			if int64(int8(r)) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTMI8JGE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTMI8JGE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint8(o.imm)
+			b := uint8(o.Imm)
 			r := a & b
 			{
 				{
@@ -8602,16 +8602,16 @@ again:
 			if !(int64(int8(r)) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTMI8JLE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTMI8JLE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint8(o.imm)
+			b := uint8(o.Imm)
 			r := a & b
 			{
 				{
@@ -8623,16 +8623,16 @@ again:
 			if int64(int8(r)) <= 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTMI8JG:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTMI8JG:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint8(o.imm)
+			b := uint8(o.Imm)
 			r := a & b
 			{
 				{
@@ -8644,16 +8644,16 @@ again:
 			if !(int64(int8(r)) <= 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTMI32JE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTMI32JE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(o.imm)
+			b := uint32(o.Imm)
 			r := a & b
 			{
 				{
@@ -8665,16 +8665,16 @@ again:
 			if r == 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTMI32JNE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTMI32JNE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(o.imm)
+			b := uint32(o.Imm)
 			r := a & b
 			{
 				{
@@ -8686,16 +8686,16 @@ again:
 			if !(r == 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTMI32JS:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTMI32JS:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(o.imm)
+			b := uint32(o.Imm)
 			r := a & b
 			{
 				{
@@ -8707,16 +8707,16 @@ again:
 			if int64(int32(r)) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTMI32JNS:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTMI32JNS:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(o.imm)
+			b := uint32(o.Imm)
 			r := a & b
 			{
 				{
@@ -8728,16 +8728,16 @@ again:
 			if !(int64(int32(r)) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTMI32JL:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTMI32JL:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(o.imm)
+			b := uint32(o.Imm)
 			r := a & b
 			{
 				{
@@ -8749,16 +8749,16 @@ again:
 			if int64(int32(r)) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTMI32JGE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTMI32JGE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(o.imm)
+			b := uint32(o.Imm)
 			r := a & b
 			{
 				{
@@ -8770,16 +8770,16 @@ again:
 			if !(int64(int32(r)) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTMI32JLE:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTMI32JLE:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(o.imm)
+			b := uint32(o.Imm)
 			r := a & b
 			{
 				{
@@ -8791,16 +8791,16 @@ again:
 			if int64(int32(r)) <= 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opTESTMI32JG:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpTESTMI32JG:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			b := uint32(o.imm)
+			b := uint32(o.Imm)
 			r := a & b
 			{
 				{
@@ -8812,9 +8812,9 @@ again:
 			if !(int64(int32(r)) <= 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opINCR32:
-			a := uint32(c.r[o.dst])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpINCR32:
+			a := uint32(c.r[o.Dst])
 			r := a + 1
 			{
 				{
@@ -8830,16 +8830,16 @@ again:
 					c.fc |= 8
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opINCR32NF:
-			a := uint32(c.r[o.dst])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpINCR32NF:
+			a := uint32(c.r[o.Dst])
 			r := a + 1
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opINCR64:
-			a := uint64(c.r[o.dst])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpINCR64:
+			a := uint64(c.r[o.Dst])
 			r := a + 1
 			{
 				{
@@ -8855,21 +8855,21 @@ again:
 					c.fc |= 8
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opINCR64NF:
-			a := uint64(c.r[o.dst])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpINCR64NF:
+			a := uint64(c.r[o.Dst])
 			r := a + 1
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opINCM32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpINCM32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+3)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
 			r := a + 1
 			{
@@ -8887,14 +8887,14 @@ again:
 				}
 			}
 			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opINCM64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpINCM64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+7)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
 			r := a + 1
 			{
@@ -8912,9 +8912,9 @@ again:
 				}
 			}
 			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opDECR32:
-			a := uint32(c.r[o.dst])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpDECR32:
+			a := uint32(c.r[o.Dst])
 			r := a - 1
 			{
 				{
@@ -8930,16 +8930,16 @@ again:
 					c.fc |= 8
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opDECR32NF:
-			a := uint32(c.r[o.dst])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpDECR32NF:
+			a := uint32(c.r[o.Dst])
 			r := a - 1
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opDECR64:
-			a := uint64(c.r[o.dst])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpDECR64:
+			a := uint64(c.r[o.Dst])
 			r := a - 1
 			{
 				{
@@ -8955,21 +8955,21 @@ again:
 					c.fc |= 8
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opDECR64NF:
-			a := uint64(c.r[o.dst])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpDECR64NF:
+			a := uint64(c.r[o.Dst])
 			r := a - 1
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opDECM32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpDECM32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+3)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
 			r := a - 1
 			{
@@ -8987,14 +8987,14 @@ again:
 				}
 			}
 			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opDECM64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpDECM64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+7)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
 			r := a - 1
 			{
@@ -9012,9 +9012,9 @@ again:
 				}
 			}
 			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opNEGR32:
-			a := uint32(c.r[o.dst])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpNEGR32:
+			a := uint32(c.r[o.Dst])
 			r := -a
 			{
 				a, b := uint32(uint32(0)), uint32(a)
@@ -9028,16 +9028,16 @@ again:
 					c.fc = v<<32 | v
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opNEGR32NF:
-			a := uint32(c.r[o.dst])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpNEGR32NF:
+			a := uint32(c.r[o.Dst])
 			r := -a
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opNEGR64:
-			a := uint64(c.r[o.dst])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpNEGR64:
+			a := uint64(c.r[o.Dst])
 			r := -a
 			{
 				a, b := uint64(uint64(0)), uint64(a)
@@ -9051,24 +9051,24 @@ again:
 					c.fc = v<<0 | v
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opNEGR64NF:
-			a := uint64(c.r[o.dst])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpNEGR64NF:
+			a := uint64(c.r[o.Dst])
 			r := -a
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opNOTR32:
-			a := uint32(c.r[o.dst])
-			c.r[o.dst] = uint64(^a)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opNOTR64:
-			a := uint64(c.r[o.dst])
-			c.r[o.dst] = uint64(^a)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opIMULRR64:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpNOTR32:
+			a := uint32(c.r[o.Dst])
+			c.r[o.Dst] = uint64(^a)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpNOTR64:
+			a := uint64(c.r[o.Dst])
+			c.r[o.Dst] = uint64(^a)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpIMULRR64:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a * b
 			{
 				hi, _ := bits.Mul64(a, b)
@@ -9078,16 +9078,16 @@ again:
 					c.fc = 1 << 63
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opIMULRR64NF:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpIMULRR64NF:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a * b
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opIMULRRI64:
-			a, b := uint64(c.r[o.src]), uint64(o.imm)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpIMULRRI64:
+			a, b := uint64(c.r[o.Src]), uint64(o.Imm)
 			r := a * b
 			{
 				hi, _ := bits.Mul64(a, b)
@@ -9097,16 +9097,16 @@ again:
 					c.fc = 1 << 63
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opIMULRRI64NF:
-			a, b := uint64(c.r[o.src]), uint64(o.imm)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpIMULRRI64NF:
+			a, b := uint64(c.r[o.Src]), uint64(o.Imm)
 			r := a * b
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opIMULRR32:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpIMULRR32:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := int64(int32(a)) * int64(int32(b))
 			{
 				v := uint64(int32(r))
@@ -9115,16 +9115,16 @@ again:
 					c.fc = 1 << 63
 				}
 			}
-			c.r[o.dst] = uint64(uint32(r))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opIMULRR32NF:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			c.r[o.Dst] = uint64(uint32(r))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpIMULRR32NF:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := int64(int32(a)) * int64(int32(b))
 
-			c.r[o.dst] = uint64(uint32(r))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opIMULRRI32:
-			a, b := uint32(c.r[o.src]), uint32(o.imm)
+			c.r[o.Dst] = uint64(uint32(r))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpIMULRRI32:
+			a, b := uint32(c.r[o.Src]), uint32(o.Imm)
 			r := int64(int32(a)) * int64(int32(b))
 			{
 				v := uint64(int32(r))
@@ -9133,17 +9133,17 @@ again:
 					c.fc = 1 << 63
 				}
 			}
-			c.r[o.dst] = uint64(uint32(r))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opIMULRRI32NF:
-			a, b := uint32(c.r[o.src]), uint32(o.imm)
+			c.r[o.Dst] = uint64(uint32(r))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpIMULRRI32NF:
+			a, b := uint32(c.r[o.Src]), uint32(o.Imm)
 			r := int64(int32(a)) * int64(int32(b))
 
-			c.r[o.dst] = uint64(uint32(r))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMUL64:
-			b := uint64(c.r[o.src])
-			hi, lo := bits.Mul64(c.r[rAX], b)
+			c.r[o.Dst] = uint64(uint32(r))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMUL64:
+			b := uint64(c.r[o.Src])
+			hi, lo := bits.Mul64(c.r[x86.RAX], b)
 			{
 				overflow := bool(hi != 0)
 				c.fz, c.fs, c.fc = lo, lo, 0
@@ -9151,17 +9151,17 @@ again:
 					c.fc = 1 << 63
 				}
 			}
-			c.r[rAX], c.r[rDX] = lo, hi
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMUL64NF:
-			b := uint64(c.r[o.src])
-			hi, lo := bits.Mul64(c.r[rAX], b)
+			c.r[x86.RAX], c.r[x86.RDX] = lo, hi
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMUL64NF:
+			b := uint64(c.r[o.Src])
+			hi, lo := bits.Mul64(c.r[x86.RAX], b)
 
-			c.r[rAX], c.r[rDX] = lo, hi
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMUL32:
-			b := uint32(c.r[o.src])
-			r := uint64(uint32(c.r[rAX])) * uint64(b)
+			c.r[x86.RAX], c.r[x86.RDX] = lo, hi
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMUL32:
+			b := uint32(c.r[o.Src])
+			r := uint64(uint32(c.r[x86.RAX])) * uint64(b)
 			{
 				lo, overflow := uint64(uint64(int32(r))), bool(r>>32 != 0)
 				c.fz, c.fs, c.fc = lo, lo, 0
@@ -9169,38 +9169,38 @@ again:
 					c.fc = 1 << 63
 				}
 			}
-			c.r[rAX], c.r[rDX] = uint64(uint32(r)), r>>32
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMUL32NF:
-			b := uint32(c.r[o.src])
-			r := uint64(uint32(c.r[rAX])) * uint64(b)
+			c.r[x86.RAX], c.r[x86.RDX] = uint64(uint32(r)), r>>32
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMUL32NF:
+			b := uint32(c.r[o.Src])
+			r := uint64(uint32(c.r[x86.RAX])) * uint64(b)
 
-			c.r[rAX], c.r[rDX] = uint64(uint32(r)), r>>32
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opDIV64:
-			hi := c.r[rDX]
-			b := uint64(c.r[o.src])
+			c.r[x86.RAX], c.r[x86.RDX] = uint64(uint32(r)), r>>32
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpDIV64:
+			hi := c.r[x86.RDX]
+			b := uint64(c.r[o.Src])
 			if hi >= b {
 				goto bail
 			}
 			if hi == 0 {
-				a := c.r[rAX]
-				c.r[rAX], c.r[rDX] = a/b, a%b
+				a := c.r[x86.RAX]
+				c.r[x86.RAX], c.r[x86.RDX] = a/b, a%b
 			} else {
-				c.r[rAX], c.r[rDX] = bits.Div64(hi, c.r[rAX], b)
+				c.r[x86.RAX], c.r[x86.RDX] = bits.Div64(hi, c.r[x86.RAX], b)
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opDIV32:
-			b := uint32(c.r[o.src])
-			d, hi := uint64(b), uint64(uint32(c.r[rDX]))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpDIV32:
+			b := uint32(c.r[o.Src])
+			d, hi := uint64(b), uint64(uint32(c.r[x86.RDX]))
 			if hi >= d {
 				goto bail
 			}
-			a := hi<<32 | uint64(uint32(c.r[rAX]))
-			c.r[rAX], c.r[rDX] = a/d, a%d
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHLI32:
-			a, n := uint32(c.r[o.dst]), uint8(o.src)
+			a := hi<<32 | uint64(uint32(c.r[x86.RAX]))
+			c.r[x86.RAX], c.r[x86.RDX] = a/d, a%d
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSHLI32:
+			a, n := uint32(c.r[o.Dst]), uint8(o.Src)
 			n &= uint8(32 - 1)
 			r := a << n
 			{
@@ -9211,17 +9211,17 @@ again:
 				cf := uint64(a >> ((uint8(32) - n) & uint8(32-1)) & 1)
 				c.fc = cf<<63 | uint64(r>>(32-1))<<62
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHLI32NF:
-			a, n := uint32(c.r[o.dst]), uint8(o.src)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSHLI32NF:
+			a, n := uint32(c.r[o.Dst]), uint8(o.Src)
 			n &= uint8(32 - 1)
 			r := a << n
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHLI64:
-			a, n := uint64(c.r[o.dst]), uint8(o.src)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSHLI64:
+			a, n := uint64(c.r[o.Dst]), uint8(o.Src)
 			n &= uint8(64 - 1)
 			r := a << n
 			{
@@ -9232,17 +9232,17 @@ again:
 				cf := uint64(a >> ((uint8(64) - n) & uint8(64-1)) & 1)
 				c.fc = cf<<63 | uint64(r>>(64-1))<<62
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHLI64NF:
-			a, n := uint64(c.r[o.dst]), uint8(o.src)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSHLI64NF:
+			a, n := uint64(c.r[o.Dst]), uint8(o.Src)
 			n &= uint8(64 - 1)
 			r := a << n
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHLCL32:
-			a, n := uint32(c.r[o.dst]), uint8(c.r[rCX])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSHLCL32:
+			a, n := uint32(c.r[o.Dst]), uint8(c.r[x86.RCX])
 			n &= uint8(32 - 1)
 			r := a << n
 			if n != 0 {
@@ -9255,17 +9255,17 @@ again:
 					c.fc = cf<<63 | uint64(r>>(32-1))<<62
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHLCL32NF:
-			a, n := uint32(c.r[o.dst]), uint8(c.r[rCX])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSHLCL32NF:
+			a, n := uint32(c.r[o.Dst]), uint8(c.r[x86.RCX])
 			n &= uint8(32 - 1)
 			r := a << n
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHLCL64:
-			a, n := uint64(c.r[o.dst]), uint8(c.r[rCX])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSHLCL64:
+			a, n := uint64(c.r[o.Dst]), uint8(c.r[x86.RCX])
 			n &= uint8(64 - 1)
 			r := a << n
 			if n != 0 {
@@ -9278,17 +9278,17 @@ again:
 					c.fc = cf<<63 | uint64(r>>(64-1))<<62
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHLCL64NF:
-			a, n := uint64(c.r[o.dst]), uint8(c.r[rCX])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSHLCL64NF:
+			a, n := uint64(c.r[o.Dst]), uint8(c.r[x86.RCX])
 			n &= uint8(64 - 1)
 			r := a << n
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHRI32:
-			a, n := uint32(c.r[o.dst]), uint8(o.src)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSHRI32:
+			a, n := uint32(c.r[o.Dst]), uint8(o.Src)
 			n &= uint8(32 - 1)
 			r := a >> n
 			{
@@ -9300,17 +9300,17 @@ again:
 				cf := uint64(out & 1)
 				c.fc = cf<<63 | (cf^of)<<62
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHRI32NF:
-			a, n := uint32(c.r[o.dst]), uint8(o.src)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSHRI32NF:
+			a, n := uint32(c.r[o.Dst]), uint8(o.Src)
 			n &= uint8(32 - 1)
 			r := a >> n
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHRI64:
-			a, n := uint64(c.r[o.dst]), uint8(o.src)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSHRI64:
+			a, n := uint64(c.r[o.Dst]), uint8(o.Src)
 			n &= uint8(64 - 1)
 			r := a >> n
 			{
@@ -9322,17 +9322,17 @@ again:
 				cf := uint64(out & 1)
 				c.fc = cf<<63 | (cf^of)<<62
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHRI64NF:
-			a, n := uint64(c.r[o.dst]), uint8(o.src)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSHRI64NF:
+			a, n := uint64(c.r[o.Dst]), uint8(o.Src)
 			n &= uint8(64 - 1)
 			r := a >> n
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHRCL32:
-			a, n := uint32(c.r[o.dst]), uint8(c.r[rCX])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSHRCL32:
+			a, n := uint32(c.r[o.Dst]), uint8(c.r[x86.RCX])
 			n &= uint8(32 - 1)
 			r := a >> n
 			if n != 0 {
@@ -9346,17 +9346,17 @@ again:
 					c.fc = cf<<63 | (cf^of)<<62
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHRCL32NF:
-			a, n := uint32(c.r[o.dst]), uint8(c.r[rCX])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSHRCL32NF:
+			a, n := uint32(c.r[o.Dst]), uint8(c.r[x86.RCX])
 			n &= uint8(32 - 1)
 			r := a >> n
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHRCL64:
-			a, n := uint64(c.r[o.dst]), uint8(c.r[rCX])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSHRCL64:
+			a, n := uint64(c.r[o.Dst]), uint8(c.r[x86.RCX])
 			n &= uint8(64 - 1)
 			r := a >> n
 			if n != 0 {
@@ -9370,17 +9370,17 @@ again:
 					c.fc = cf<<63 | (cf^of)<<62
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHRCL64NF:
-			a, n := uint64(c.r[o.dst]), uint8(c.r[rCX])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSHRCL64NF:
+			a, n := uint64(c.r[o.Dst]), uint8(c.r[x86.RCX])
 			n &= uint8(64 - 1)
 			r := a >> n
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSARI32:
-			a, n := uint32(c.r[o.dst]), uint8(o.src)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSARI32:
+			a, n := uint32(c.r[o.Dst]), uint8(o.Src)
 			n &= uint8(32 - 1)
 			r := uint32(int64(int32(a)) >> n)
 			{
@@ -9392,17 +9392,17 @@ again:
 				cf := uint64(out & 1)
 				c.fc = cf<<63 | (cf^of)<<62
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSARI32NF:
-			a, n := uint32(c.r[o.dst]), uint8(o.src)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSARI32NF:
+			a, n := uint32(c.r[o.Dst]), uint8(o.Src)
 			n &= uint8(32 - 1)
 			r := uint32(int64(int32(a)) >> n)
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSARI64:
-			a, n := uint64(c.r[o.dst]), uint8(o.src)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSARI64:
+			a, n := uint64(c.r[o.Dst]), uint8(o.Src)
 			n &= uint8(64 - 1)
 			r := uint64(int64(int64(a)) >> n)
 			{
@@ -9414,17 +9414,17 @@ again:
 				cf := uint64(out & 1)
 				c.fc = cf<<63 | (cf^of)<<62
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSARI64NF:
-			a, n := uint64(c.r[o.dst]), uint8(o.src)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSARI64NF:
+			a, n := uint64(c.r[o.Dst]), uint8(o.Src)
 			n &= uint8(64 - 1)
 			r := uint64(int64(int64(a)) >> n)
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSARCL32:
-			a, n := uint32(c.r[o.dst]), uint8(c.r[rCX])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSARCL32:
+			a, n := uint32(c.r[o.Dst]), uint8(c.r[x86.RCX])
 			n &= uint8(32 - 1)
 			r := uint32(int64(int32(a)) >> n)
 			if n != 0 {
@@ -9438,17 +9438,17 @@ again:
 					c.fc = cf<<63 | (cf^of)<<62
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSARCL32NF:
-			a, n := uint32(c.r[o.dst]), uint8(c.r[rCX])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSARCL32NF:
+			a, n := uint32(c.r[o.Dst]), uint8(c.r[x86.RCX])
 			n &= uint8(32 - 1)
 			r := uint32(int64(int32(a)) >> n)
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSARCL64:
-			a, n := uint64(c.r[o.dst]), uint8(c.r[rCX])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSARCL64:
+			a, n := uint64(c.r[o.Dst]), uint8(c.r[x86.RCX])
 			n &= uint8(64 - 1)
 			r := uint64(int64(int64(a)) >> n)
 			if n != 0 {
@@ -9462,49 +9462,49 @@ again:
 					c.fc = cf<<63 | (cf^of)<<62
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSARCL64NF:
-			a, n := uint64(c.r[o.dst]), uint8(c.r[rCX])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSARCL64NF:
+			a, n := uint64(c.r[o.Dst]), uint8(c.r[x86.RCX])
 			n &= uint8(64 - 1)
 			r := uint64(int64(int64(a)) >> n)
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opROLI32:
-			a, n := uint32(c.r[o.dst]), uint8(o.src)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpROLI32:
+			a, n := uint32(c.r[o.Dst]), uint8(o.Src)
 			n &= uint8(32 - 1)
 			r := bits.RotateLeft32(a, int(n))
 			{
 				c.fc = uint64(r&1)<<63 | uint64(r>>(32-1))<<62 | c.fc&8
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opROLI32NF:
-			a, n := uint32(c.r[o.dst]), uint8(o.src)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpROLI32NF:
+			a, n := uint32(c.r[o.Dst]), uint8(o.Src)
 			n &= uint8(32 - 1)
 			r := bits.RotateLeft32(a, int(n))
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opROLI64:
-			a, n := uint64(c.r[o.dst]), uint8(o.src)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpROLI64:
+			a, n := uint64(c.r[o.Dst]), uint8(o.Src)
 			n &= uint8(64 - 1)
 			r := bits.RotateLeft64(a, int(n))
 			{
 				c.fc = uint64(r&1)<<63 | uint64(r>>(64-1))<<62 | c.fc&8
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opROLI64NF:
-			a, n := uint64(c.r[o.dst]), uint8(o.src)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpROLI64NF:
+			a, n := uint64(c.r[o.Dst]), uint8(o.Src)
 			n &= uint8(64 - 1)
 			r := bits.RotateLeft64(a, int(n))
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opROLCL32:
-			a, n := uint32(c.r[o.dst]), uint8(c.r[rCX])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpROLCL32:
+			a, n := uint32(c.r[o.Dst]), uint8(c.r[x86.RCX])
 			n &= uint8(32 - 1)
 			r := bits.RotateLeft32(a, int(n))
 			if n != 0 {
@@ -9512,17 +9512,17 @@ again:
 					c.fc = uint64(r&1)<<63 | uint64(r>>(32-1))<<62 | c.fc&8
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opROLCL32NF:
-			a, n := uint32(c.r[o.dst]), uint8(c.r[rCX])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpROLCL32NF:
+			a, n := uint32(c.r[o.Dst]), uint8(c.r[x86.RCX])
 			n &= uint8(32 - 1)
 			r := bits.RotateLeft32(a, int(n))
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opROLCL64:
-			a, n := uint64(c.r[o.dst]), uint8(c.r[rCX])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpROLCL64:
+			a, n := uint64(c.r[o.Dst]), uint8(c.r[x86.RCX])
 			n &= uint8(64 - 1)
 			r := bits.RotateLeft64(a, int(n))
 			if n != 0 {
@@ -9530,49 +9530,49 @@ again:
 					c.fc = uint64(r&1)<<63 | uint64(r>>(64-1))<<62 | c.fc&8
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opROLCL64NF:
-			a, n := uint64(c.r[o.dst]), uint8(c.r[rCX])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpROLCL64NF:
+			a, n := uint64(c.r[o.Dst]), uint8(c.r[x86.RCX])
 			n &= uint8(64 - 1)
 			r := bits.RotateLeft64(a, int(n))
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opRORI32:
-			a, n := uint32(c.r[o.dst]), uint8(o.src)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpRORI32:
+			a, n := uint32(c.r[o.Dst]), uint8(o.Src)
 			n &= uint8(32 - 1)
 			r := bits.RotateLeft32(a, -int(n))
 			{
 				c.fc = uint64(r>>(32-1))<<63 | uint64(r>>(32-2)&1)<<62 | c.fc&8
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opRORI32NF:
-			a, n := uint32(c.r[o.dst]), uint8(o.src)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpRORI32NF:
+			a, n := uint32(c.r[o.Dst]), uint8(o.Src)
 			n &= uint8(32 - 1)
 			r := bits.RotateLeft32(a, -int(n))
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opRORI64:
-			a, n := uint64(c.r[o.dst]), uint8(o.src)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpRORI64:
+			a, n := uint64(c.r[o.Dst]), uint8(o.Src)
 			n &= uint8(64 - 1)
 			r := bits.RotateLeft64(a, -int(n))
 			{
 				c.fc = uint64(r>>(64-1))<<63 | uint64(r>>(64-2)&1)<<62 | c.fc&8
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opRORI64NF:
-			a, n := uint64(c.r[o.dst]), uint8(o.src)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpRORI64NF:
+			a, n := uint64(c.r[o.Dst]), uint8(o.Src)
 			n &= uint8(64 - 1)
 			r := bits.RotateLeft64(a, -int(n))
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opRORCL32:
-			a, n := uint32(c.r[o.dst]), uint8(c.r[rCX])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpRORCL32:
+			a, n := uint32(c.r[o.Dst]), uint8(c.r[x86.RCX])
 			n &= uint8(32 - 1)
 			r := bits.RotateLeft32(a, -int(n))
 			if n != 0 {
@@ -9580,17 +9580,17 @@ again:
 					c.fc = uint64(r>>(32-1))<<63 | uint64(r>>(32-2)&1)<<62 | c.fc&8
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opRORCL32NF:
-			a, n := uint32(c.r[o.dst]), uint8(c.r[rCX])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpRORCL32NF:
+			a, n := uint32(c.r[o.Dst]), uint8(c.r[x86.RCX])
 			n &= uint8(32 - 1)
 			r := bits.RotateLeft32(a, -int(n))
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opRORCL64:
-			a, n := uint64(c.r[o.dst]), uint8(c.r[rCX])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpRORCL64:
+			a, n := uint64(c.r[o.Dst]), uint8(c.r[x86.RCX])
 			n &= uint8(64 - 1)
 			r := bits.RotateLeft64(a, -int(n))
 			if n != 0 {
@@ -9598,18 +9598,18 @@ again:
 					c.fc = uint64(r>>(64-1))<<63 | uint64(r>>(64-2)&1)<<62 | c.fc&8
 				}
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opRORCL64NF:
-			a, n := uint64(c.r[o.dst]), uint8(c.r[rCX])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpRORCL64NF:
+			a, n := uint64(c.r[o.Dst]), uint8(c.r[x86.RCX])
 			n &= uint8(64 - 1)
 			r := bits.RotateLeft64(a, -int(n))
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHRD32:
-			n := o.scale
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSHRD32:
+			n := o.Scale
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a>>n | b<<(uint8(32)-n)
 			{
 				out, of := uint32(a>>(n-1)), uint64(uint64((a^r)>>(32-1)))
@@ -9620,18 +9620,18 @@ again:
 				cf := uint64(out & 1)
 				c.fc = cf<<63 | (cf^of)<<62
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHRD32NF:
-			n := o.scale
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSHRD32NF:
+			n := o.Scale
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a>>n | b<<(uint8(32)-n)
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHRD64:
-			n := o.scale
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSHRD64:
+			n := o.Scale
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a>>n | b<<(uint8(64)-n)
 			{
 				out, of := uint64(a>>(n-1)), uint64(uint64((a^r)>>(64-1)))
@@ -9642,18 +9642,18 @@ again:
 				cf := uint64(out & 1)
 				c.fc = cf<<63 | (cf^of)<<62
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHRD64NF:
-			n := o.scale
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSHRD64NF:
+			n := o.Scale
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a>>n | b<<(uint8(64)-n)
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHLD32:
-			n := o.scale
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSHLD32:
+			n := o.Scale
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a<<n | b>>(uint8(32)-n)
 			{
 				out, of := uint32(a>>(uint8(32)-n)), uint64(uint64((a^r)>>(32-1)))
@@ -9664,18 +9664,18 @@ again:
 				cf := uint64(out & 1)
 				c.fc = cf<<63 | (cf^of)<<62
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHLD32NF:
-			n := o.scale
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSHLD32NF:
+			n := o.Scale
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a<<n | b>>(uint8(32)-n)
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHLD64:
-			n := o.scale
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSHLD64:
+			n := o.Scale
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a<<n | b>>(uint8(64)-n)
 			{
 				out, of := uint64(a>>(uint8(64)-n)), uint64(uint64((a^r)>>(64-1)))
@@ -9686,1439 +9686,1439 @@ again:
 				cf := uint64(out & 1)
 				c.fc = cf<<63 | (cf^of)<<62
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSHLD64NF:
-			n := o.scale
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSHLD64NF:
+			n := o.Scale
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
 			r := a<<n | b>>(uint8(64)-n)
 
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTRI32:
-			a, n := uint32(c.r[o.dst]), uint8(o.src)
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBTRI32:
+			a, n := uint32(c.r[o.Dst]), uint8(o.Src)
 			{
 				cf := uint64(uint64(a >> (n & uint8(32-1)) & 1))
 				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTRI64:
-			a, n := uint64(c.r[o.dst]), uint8(o.src)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBTRI64:
+			a, n := uint64(c.r[o.Dst]), uint8(o.Src)
 			{
 				cf := uint64(uint64(a >> (n & uint8(64-1)) & 1))
 				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTRR32:
-			a, n := uint32(c.r[o.dst]), uint8(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBTRR32:
+			a, n := uint32(c.r[o.Dst]), uint8(c.r[o.Src])
 			{
 				cf := uint64(uint64(a >> (n & uint8(32-1)) & 1))
 				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTRR64:
-			a, n := uint64(c.r[o.dst]), uint8(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBTRR64:
+			a, n := uint64(c.r[o.Dst]), uint8(c.r[o.Src])
 			{
 				cf := uint64(uint64(a >> (n & uint8(64-1)) & 1))
 				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTMI32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBTMI32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			n := uint8(o.src)
+			n := uint8(o.Src)
 			{
 				cf := uint64(uint64(a >> (n & uint8(32-1)) & 1))
 				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTMI64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBTMI64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			n := uint8(o.src)
+			n := uint8(o.Src)
 			{
 				cf := uint64(uint64(a >> (n & uint8(64-1)) & 1))
 				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTSRI32:
-			a, n := uint32(c.r[o.dst]), uint8(o.src)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBTSRI32:
+			a, n := uint32(c.r[o.Dst]), uint8(o.Src)
 			n &= uint8(32 - 1)
 			{
 				cf := uint64(uint64(a >> n & 1))
 				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
 			}
-			c.r[o.dst] = uint64(a | 1<<n)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTSRI32NF:
-			a, n := uint32(c.r[o.dst]), uint8(o.src)
+			c.r[o.Dst] = uint64(a | 1<<n)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBTSRI32NF:
+			a, n := uint32(c.r[o.Dst]), uint8(o.Src)
 			n &= uint8(32 - 1)
 
-			c.r[o.dst] = uint64(a | 1<<n)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTSRI64:
-			a, n := uint64(c.r[o.dst]), uint8(o.src)
+			c.r[o.Dst] = uint64(a | 1<<n)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBTSRI64:
+			a, n := uint64(c.r[o.Dst]), uint8(o.Src)
 			n &= uint8(64 - 1)
 			{
 				cf := uint64(uint64(a >> n & 1))
 				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
 			}
-			c.r[o.dst] = uint64(a | 1<<n)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTSRI64NF:
-			a, n := uint64(c.r[o.dst]), uint8(o.src)
+			c.r[o.Dst] = uint64(a | 1<<n)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBTSRI64NF:
+			a, n := uint64(c.r[o.Dst]), uint8(o.Src)
 			n &= uint8(64 - 1)
 
-			c.r[o.dst] = uint64(a | 1<<n)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTSRR32:
-			a, n := uint32(c.r[o.dst]), uint8(c.r[o.src])
+			c.r[o.Dst] = uint64(a | 1<<n)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBTSRR32:
+			a, n := uint32(c.r[o.Dst]), uint8(c.r[o.Src])
 			n &= uint8(32 - 1)
 			{
 				cf := uint64(uint64(a >> n & 1))
 				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
 			}
-			c.r[o.dst] = uint64(a | 1<<n)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTSRR32NF:
-			a, n := uint32(c.r[o.dst]), uint8(c.r[o.src])
+			c.r[o.Dst] = uint64(a | 1<<n)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBTSRR32NF:
+			a, n := uint32(c.r[o.Dst]), uint8(c.r[o.Src])
 			n &= uint8(32 - 1)
 
-			c.r[o.dst] = uint64(a | 1<<n)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTSRR64:
-			a, n := uint64(c.r[o.dst]), uint8(c.r[o.src])
+			c.r[o.Dst] = uint64(a | 1<<n)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBTSRR64:
+			a, n := uint64(c.r[o.Dst]), uint8(c.r[o.Src])
 			n &= uint8(64 - 1)
 			{
 				cf := uint64(uint64(a >> n & 1))
 				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
 			}
-			c.r[o.dst] = uint64(a | 1<<n)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTSRR64NF:
-			a, n := uint64(c.r[o.dst]), uint8(c.r[o.src])
+			c.r[o.Dst] = uint64(a | 1<<n)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBTSRR64NF:
+			a, n := uint64(c.r[o.Dst]), uint8(c.r[o.Src])
 			n &= uint8(64 - 1)
 
-			c.r[o.dst] = uint64(a | 1<<n)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTSMI32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
+			c.r[o.Dst] = uint64(a | 1<<n)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBTSMI32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+3)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			n := uint8(o.src)
+			n := uint8(o.Src)
 			n &= uint8(32 - 1)
 			{
 				cf := uint64(uint64(a >> n & 1))
 				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
 			}
 			*m = a | 1<<n
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTSMI64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBTSMI64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+7)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			n := uint8(o.src)
+			n := uint8(o.Src)
 			n &= uint8(64 - 1)
 			{
 				cf := uint64(uint64(a >> n & 1))
 				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
 			}
 			*m = a | 1<<n
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTRRI32:
-			a, n := uint32(c.r[o.dst]), uint8(o.src)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBTRRI32:
+			a, n := uint32(c.r[o.Dst]), uint8(o.Src)
 			n &= uint8(32 - 1)
 			{
 				cf := uint64(uint64(a >> n & 1))
 				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
 			}
-			c.r[o.dst] = uint64(a &^ (1 << n))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTRRI32NF:
-			a, n := uint32(c.r[o.dst]), uint8(o.src)
+			c.r[o.Dst] = uint64(a &^ (1 << n))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBTRRI32NF:
+			a, n := uint32(c.r[o.Dst]), uint8(o.Src)
 			n &= uint8(32 - 1)
 
-			c.r[o.dst] = uint64(a &^ (1 << n))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTRRI64:
-			a, n := uint64(c.r[o.dst]), uint8(o.src)
+			c.r[o.Dst] = uint64(a &^ (1 << n))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBTRRI64:
+			a, n := uint64(c.r[o.Dst]), uint8(o.Src)
 			n &= uint8(64 - 1)
 			{
 				cf := uint64(uint64(a >> n & 1))
 				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
 			}
-			c.r[o.dst] = uint64(a &^ (1 << n))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTRRI64NF:
-			a, n := uint64(c.r[o.dst]), uint8(o.src)
+			c.r[o.Dst] = uint64(a &^ (1 << n))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBTRRI64NF:
+			a, n := uint64(c.r[o.Dst]), uint8(o.Src)
 			n &= uint8(64 - 1)
 
-			c.r[o.dst] = uint64(a &^ (1 << n))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTRRR32:
-			a, n := uint32(c.r[o.dst]), uint8(c.r[o.src])
+			c.r[o.Dst] = uint64(a &^ (1 << n))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBTRRR32:
+			a, n := uint32(c.r[o.Dst]), uint8(c.r[o.Src])
 			n &= uint8(32 - 1)
 			{
 				cf := uint64(uint64(a >> n & 1))
 				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
 			}
-			c.r[o.dst] = uint64(a &^ (1 << n))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTRRR32NF:
-			a, n := uint32(c.r[o.dst]), uint8(c.r[o.src])
+			c.r[o.Dst] = uint64(a &^ (1 << n))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBTRRR32NF:
+			a, n := uint32(c.r[o.Dst]), uint8(c.r[o.Src])
 			n &= uint8(32 - 1)
 
-			c.r[o.dst] = uint64(a &^ (1 << n))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTRRR64:
-			a, n := uint64(c.r[o.dst]), uint8(c.r[o.src])
+			c.r[o.Dst] = uint64(a &^ (1 << n))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBTRRR64:
+			a, n := uint64(c.r[o.Dst]), uint8(c.r[o.Src])
 			n &= uint8(64 - 1)
 			{
 				cf := uint64(uint64(a >> n & 1))
 				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
 			}
-			c.r[o.dst] = uint64(a &^ (1 << n))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTRRR64NF:
-			a, n := uint64(c.r[o.dst]), uint8(c.r[o.src])
+			c.r[o.Dst] = uint64(a &^ (1 << n))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBTRRR64NF:
+			a, n := uint64(c.r[o.Dst]), uint8(c.r[o.Src])
 			n &= uint8(64 - 1)
 
-			c.r[o.dst] = uint64(a &^ (1 << n))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTRMI32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
+			c.r[o.Dst] = uint64(a &^ (1 << n))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBTRMI32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+3)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			n := uint8(o.src)
+			n := uint8(o.Src)
 			n &= uint8(32 - 1)
 			{
 				cf := uint64(uint64(a >> n & 1))
 				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
 			}
 			*m = a &^ (1 << n)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBTRMI64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBTRMI64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+7)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			a := *m
-			n := uint8(o.src)
+			n := uint8(o.Src)
 			n &= uint8(64 - 1)
 			{
 				cf := uint64(uint64(a >> n & 1))
 				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
 			}
 			*m = a &^ (1 << n)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBSF32:
-			b := uint32(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBSF32:
+			b := uint32(c.r[o.Src])
 			{
 				v := uint64(uint64(b))
 				c.fz = v
 			}
 			if b != 0 {
-				c.r[o.dst] = uint64(bits.TrailingZeros64(uint64(b)))
+				c.r[o.Dst] = uint64(bits.TrailingZeros64(uint64(b)))
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBSF32NF:
-			b := uint32(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBSF32NF:
+			b := uint32(c.r[o.Src])
 
 			if b != 0 {
-				c.r[o.dst] = uint64(bits.TrailingZeros64(uint64(b)))
+				c.r[o.Dst] = uint64(bits.TrailingZeros64(uint64(b)))
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBSF64:
-			b := uint64(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBSF64:
+			b := uint64(c.r[o.Src])
 			{
 				v := uint64(uint64(b))
 				c.fz = v
 			}
 			if b != 0 {
-				c.r[o.dst] = uint64(bits.TrailingZeros64(uint64(b)))
+				c.r[o.Dst] = uint64(bits.TrailingZeros64(uint64(b)))
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBSF64NF:
-			b := uint64(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBSF64NF:
+			b := uint64(c.r[o.Src])
 
 			if b != 0 {
-				c.r[o.dst] = uint64(bits.TrailingZeros64(uint64(b)))
+				c.r[o.Dst] = uint64(bits.TrailingZeros64(uint64(b)))
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBSR32:
-			b := uint32(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBSR32:
+			b := uint32(c.r[o.Src])
 			{
 				v := uint64(uint64(b))
 				c.fz = v
 			}
 			if b != 0 {
-				c.r[o.dst] = uint64(bits.Len64(uint64(b)) - 1)
+				c.r[o.Dst] = uint64(bits.Len64(uint64(b)) - 1)
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBSR32NF:
-			b := uint32(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBSR32NF:
+			b := uint32(c.r[o.Src])
 
 			if b != 0 {
-				c.r[o.dst] = uint64(bits.Len64(uint64(b)) - 1)
+				c.r[o.Dst] = uint64(bits.Len64(uint64(b)) - 1)
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBSR64:
-			b := uint64(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBSR64:
+			b := uint64(c.r[o.Src])
 			{
 				v := uint64(uint64(b))
 				c.fz = v
 			}
 			if b != 0 {
-				c.r[o.dst] = uint64(bits.Len64(uint64(b)) - 1)
+				c.r[o.Dst] = uint64(bits.Len64(uint64(b)) - 1)
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBSR64NF:
-			b := uint64(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBSR64NF:
+			b := uint64(c.r[o.Src])
 
 			if b != 0 {
-				c.r[o.dst] = uint64(bits.Len64(uint64(b)) - 1)
+				c.r[o.Dst] = uint64(bits.Len64(uint64(b)) - 1)
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPUSH:
-			va = c.r[rSP] - 8
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpPUSH:
+			va = c.r[x86.RSP] - 8
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+7)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
-			*m = c.r[o.src]
-			c.r[rSP] = va
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPUSHI:
-			va = c.r[rSP] - 8
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
+			*m = c.r[o.Src]
+			c.r[x86.RSP] = va
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpPUSHI:
+			va = c.r[x86.RSP] - 8
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+7)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
-			*m = uint64(o.imm)
-			c.r[rSP] = va
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPUSHF:
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
+			*m = uint64(o.Imm)
+			c.r[x86.RSP] = va
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpPUSHF:
 			c.at = uintptr(unsafe.Pointer(o)) - uintptr(ops)
-			v := c.rflags() &^ (flagVM | flagRF)
-			o = (*op)(unsafe.Add(ops, c.at))
-			va = c.r[rSP] - 8
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
+			v := c.rflags() &^ (x86.FlagVM | x86.FlagRF)
+			o = (*ir.Op)(unsafe.Add(ops, c.at))
+			va = c.r[x86.RSP] - 8
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+7)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			*m = v
-			c.r[rSP] = va
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPOP:
-			va = c.r[rSP]
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			c.r[x86.RSP] = va
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpPOP:
+			va = c.r[x86.RSP]
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			v := *m
-			c.r[rSP] = va + 8
-			c.r[o.dst] = v
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPUSH2:
-			va = c.r[rSP] - 16
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+15)&^pageMask {
+			c.r[x86.RSP] = va + 8
+			c.r[o.Dst] = v
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpPUSH2:
+			va = c.r[x86.RSP] - 16
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+15)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*[2]uint64)(unsafe.Add(null, va+e.addend))
-			m[1], m[0] = c.r[o.src], c.r[o.dst]
-			c.r[rSP] = va
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPOP2:
-			va = c.r[rSP]
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+15)&^pageMask {
+			m := (*[2]uint64)(unsafe.Add(null, va+e.Addend))
+			m[1], m[0] = c.r[o.Src], c.r[o.Dst]
+			c.r[x86.RSP] = va
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpPOP2:
+			va = c.r[x86.RSP]
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+15)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			m := (*[2]uint64)(unsafe.Add(null, va+e.Addend))
 			v, w := m[0], m[1]
-			c.r[rSP] = va + 16
-			c.r[o.dst], c.r[o.src] = v, w
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opLEAVE:
-			va = c.r[rBP]
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			c.r[x86.RSP] = va + 16
+			c.r[o.Dst], c.r[o.Src] = v, w
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpLEAVE:
+			va = c.r[x86.RBP]
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			v := *m
-			c.r[rSP] = va + 8
-			c.r[rBP] = v
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPOPF:
-			va = c.r[rSP]
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			c.r[x86.RSP] = va + 8
+			c.r[x86.RBP] = v
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpPOPF:
+			va = c.r[x86.RSP]
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			v := *m
-			if (c.flags^v)&(flagTF|flagIOPL|flagNT|flagAC|flagID) != 0 {
+			if (c.flags^v)&(x86.FlagTF|x86.FlagIOPL|x86.FlagNT|x86.FlagAC|x86.FlagID) != 0 {
 				goto bail
 			}
-			if v&flagIF&^c.flags != 0 {
+			if v&x86.FlagIF&^c.flags != 0 {
 				c.at = uintptr(unsafe.Pointer(o)) - uintptr(ops)
 				irq := c.apic.pending()
-				o = (*op)(unsafe.Add(ops, c.at))
+				o = (*ir.Op)(unsafe.Add(ops, c.at))
 				if irq >= 0 {
 					goto bail
 				}
 			}
-			c.flags = c.flags&^(flagIF|flagDF) | v&(flagIF|flagDF)
+			c.flags = c.flags&^(x86.FlagIF|x86.FlagDF) | v&(x86.FlagIF|x86.FlagDF)
 			{
-				c.fz = ^v & flagZF
+				c.fz = ^v & x86.FlagZF
 				c.fs = v>>7<<63 | ^v>>2&1
 				c.fc = v<<63 | (v^v>>11)&1<<62 | v>>4&1<<3
 			}
-			c.r[rSP] += 8
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPOPFNF:
-			va = c.r[rSP]
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			c.r[x86.RSP] += 8
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpPOPFNF:
+			va = c.r[x86.RSP]
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			v := *m
-			if (c.flags^v)&(flagTF|flagIOPL|flagNT|flagAC|flagID) != 0 {
+			if (c.flags^v)&(x86.FlagTF|x86.FlagIOPL|x86.FlagNT|x86.FlagAC|x86.FlagID) != 0 {
 				goto bail
 			}
-			if v&flagIF&^c.flags != 0 {
+			if v&x86.FlagIF&^c.flags != 0 {
 				c.at = uintptr(unsafe.Pointer(o)) - uintptr(ops)
 				irq := c.apic.pending()
-				o = (*op)(unsafe.Add(ops, c.at))
+				o = (*ir.Op)(unsafe.Add(ops, c.at))
 				if irq >= 0 {
 					goto bail
 				}
 			}
-			c.flags = c.flags&^(flagIF|flagDF) | v&(flagIF|flagDF)
+			c.flags = c.flags&^(x86.FlagIF|x86.FlagDF) | v&(x86.FlagIF|x86.FlagDF)
 
-			c.r[rSP] += 8
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCALL:
-			va = c.r[rSP] - 8
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
+			c.r[x86.RSP] += 8
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCALL:
+			va = c.r[x86.RSP] - 8
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+7)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
-			*m = page + uint64(int64(o.disp))
-			c.r[rSP] = va
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
+			*m = page + uint64(int64(o.Disp))
+			c.r[x86.RSP] = va
 			goto taken
-		case opCALLR:
-			rip = c.r[o.src]
-			if !canonical(rip) {
+		case ir.OpCALLR:
+			rip = c.r[o.Src]
+			if !x86.Canonical(rip) {
 				goto bail
 			}
-			va = c.r[rSP] - 8
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
+			va = c.r[x86.RSP] - 8
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+7)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
-			*m = page + uint64(o.imm)
-			c.r[rSP] = va
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
+			*m = page + uint64(o.Imm)
+			c.r[x86.RSP] = va
 			goto jump
-		case opRET:
-			va = c.r[rSP]
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+		case ir.OpRET:
+			va = c.r[x86.RSP]
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			rip = *m
-			if !canonical(rip) {
+			if !x86.Canonical(rip) {
 				goto bail
 			}
-			c.r[rSP] = va + 8 + uint64(o.imm)
+			c.r[x86.RSP] = va + 8 + uint64(o.Imm)
 			goto jump
-		case opJMP:
+		case ir.OpJMP:
 			goto taken
-		case opJMPR:
-			rip = c.r[o.src]
-			if !canonical(rip) {
+		case ir.OpJMPR:
+			rip = c.r[o.Src]
+			if !x86.Canonical(rip) {
 				goto bail
 			}
 			goto jump
-		case opJO:
+		case ir.OpJO:
 			if int64(c.fc^c.fc<<1) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opJNO:
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpJNO:
 			if !(int64(c.fc^c.fc<<1) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opJB:
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpJB:
 			if int64(c.fc) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opJAE:
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpJAE:
 			if !(int64(c.fc) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opJE:
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpJE:
 			if c.fz == 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opJNE:
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpJNE:
 			if !(c.fz == 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opJBE:
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpJBE:
 			if c.fz == 0 || int64(c.fc) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opJA:
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpJA:
 			if !(c.fz == 0 || int64(c.fc) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opJS:
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpJS:
 			if int64(c.fs) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opJNS:
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpJNS:
 			if !(int64(c.fs) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opJP:
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpJP:
 			if bits.OnesCount8(uint8(c.fs))&1 == 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opJNP:
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpJNP:
 			if !(bits.OnesCount8(uint8(c.fs))&1 == 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opJL:
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpJL:
 			if int64(c.fs^c.fc^c.fc<<1) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opJGE:
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpJGE:
 			if !(int64(c.fs^c.fc^c.fc<<1) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opJLE:
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpJLE:
 			if c.fz == 0 || int64(c.fs^c.fc^c.fc<<1) < 0 {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opJG:
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpJG:
 			if !(c.fz == 0 || int64(c.fs^c.fc^c.fc<<1) < 0) {
 				goto taken
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRR8:
-			b := uint8(c.r[o.src])
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(b)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRR16:
-			b := uint16(c.r[o.src])
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(b)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRR32:
-			b := uint32(c.r[o.src])
-			c.r[o.dst] = uint64(b)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRR64:
-			b := uint64(c.r[o.src])
-			c.r[o.dst] = uint64(b)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRI8:
-			b := uint8(o.imm)
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(b)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRI16:
-			b := uint16(o.imm)
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(b)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRI32:
-			b := uint32(o.imm)
-			c.r[o.dst] = uint64(b)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRI64:
-			b := uint64(o.imm)
-			c.r[o.dst] = uint64(b)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRM8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVRR8:
+			b := uint8(c.r[o.Src])
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(b)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVRR16:
+			b := uint16(c.r[o.Src])
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(b)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVRR32:
+			b := uint32(c.r[o.Src])
+			c.r[o.Dst] = uint64(b)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVRR64:
+			b := uint64(c.r[o.Src])
+			c.r[o.Dst] = uint64(b)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVRI8:
+			b := uint8(o.Imm)
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(b)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVRI16:
+			b := uint16(o.Imm)
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(b)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVRI32:
+			b := uint32(o.Imm)
+			c.r[o.Dst] = uint64(b)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVRI64:
+			b := uint64(o.Imm)
+			c.r[o.Dst] = uint64(b)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVRM8:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(b)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRM8B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(b)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVRM8B:
+			va = c.r[o.Base] + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(b)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRM16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(b)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVRM16:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(b)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRM16B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(b)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVRM16B:
+			va = c.r[o.Base] + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			c.r[o.dst] = c.r[o.dst]>>16<<16 | uint64(b)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRM32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			c.r[o.Dst] = c.r[o.Dst]>>16<<16 | uint64(b)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVRM32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			c.r[o.dst] = uint64(b)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRM32B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			c.r[o.Dst] = uint64(b)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVRM32B:
+			va = c.r[o.Base] + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			c.r[o.dst] = uint64(b)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRM64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			c.r[o.Dst] = uint64(b)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVRM64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			c.r[o.dst] = uint64(b)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRM64B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			c.r[o.Dst] = uint64(b)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVRM64B:
+			va = c.r[o.Base] + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			c.r[o.dst] = uint64(b)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMR8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
+			c.r[o.Dst] = uint64(b)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVMR8:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != va&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
-			b := uint8(c.r[o.src])
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
+			b := uint8(c.r[o.Src])
 			*m = b
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMR8B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVMR8B:
+			va = c.r[o.Base] + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != va&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
-			b := uint8(c.r[o.src])
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
+			b := uint8(c.r[o.Src])
 			*m = b
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMR16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVMR16:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+1)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
-			b := uint16(c.r[o.src])
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
+			b := uint16(c.r[o.Src])
 			*m = b
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMR16B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVMR16B:
+			va = c.r[o.Base] + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+1)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
-			b := uint16(c.r[o.src])
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
+			b := uint16(c.r[o.Src])
 			*m = b
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMR32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVMR32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+3)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
-			b := uint32(c.r[o.src])
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
+			b := uint32(c.r[o.Src])
 			*m = b
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMR32B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVMR32B:
+			va = c.r[o.Base] + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+3)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
-			b := uint32(c.r[o.src])
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
+			b := uint32(c.r[o.Src])
 			*m = b
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMR64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVMR64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+7)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
-			b := uint64(c.r[o.src])
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
+			b := uint64(c.r[o.Src])
 			*m = b
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMR64B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVMR64B:
+			va = c.r[o.Base] + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+7)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
-			b := uint64(c.r[o.src])
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
+			b := uint64(c.r[o.Src])
 			*m = b
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMI8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVMI8:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != va&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
-			b := uint8(o.imm)
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
+			b := uint8(o.Imm)
 			*m = b
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMI8B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVMI8B:
+			va = c.r[o.Base] + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != va&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
-			b := uint8(o.imm)
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
+			b := uint8(o.Imm)
 			*m = b
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMI16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVMI16:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+1)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
-			b := uint16(o.imm)
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
+			b := uint16(o.Imm)
 			*m = b
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMI16B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+1)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVMI16B:
+			va = c.r[o.Base] + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+1)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
-			b := uint16(o.imm)
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
+			b := uint16(o.Imm)
 			*m = b
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMI32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVMI32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+3)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
-			b := uint32(o.imm)
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
+			b := uint32(o.Imm)
 			*m = b
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMI32B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVMI32B:
+			va = c.r[o.Base] + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+3)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
-			b := uint32(o.imm)
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
+			b := uint32(o.Imm)
 			*m = b
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMI64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVMI64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+7)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
-			b := uint64(o.imm)
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
+			b := uint64(o.Imm)
 			*m = b
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMI64B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVMI64B:
+			va = c.r[o.Base] + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+7)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
-			b := uint64(o.imm)
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
+			b := uint64(o.Imm)
 			*m = b
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVZXRR8:
-			b := uint8(c.r[o.src])
-			c.r[o.dst] = uint64(uint64(b))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVZXRR16:
-			b := uint16(c.r[o.src])
-			c.r[o.dst] = uint64(uint64(b))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVZXRM8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVZXRR8:
+			b := uint8(c.r[o.Src])
+			c.r[o.Dst] = uint64(uint64(b))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVZXRR16:
+			b := uint16(c.r[o.Src])
+			c.r[o.Dst] = uint64(uint64(b))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVZXRM8:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			c.r[o.dst] = uint64(uint64(b))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVZXRM8B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			c.r[o.Dst] = uint64(uint64(b))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVZXRM8B:
+			va = c.r[o.Base] + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			c.r[o.dst] = uint64(uint64(b))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVZXRM16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
+			c.r[o.Dst] = uint64(uint64(b))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVZXRM16:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			c.r[o.dst] = uint64(uint64(b))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVZXRM16B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
+			c.r[o.Dst] = uint64(uint64(b))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVZXRM16B:
+			va = c.r[o.Base] + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			c.r[o.dst] = uint64(uint64(b))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVZXRH:
-			c.r[o.dst] = c.r[o.src] >> 8 & 0xff
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVSXRR8:
-			b := uint8(c.r[o.src])
-			c.r[o.dst] = uint64(uint64(int64(int8(b))))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVSXRR16:
-			b := uint16(c.r[o.src])
-			c.r[o.dst] = uint64(uint64(int64(int16(b))))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVSXRR32:
-			b := uint32(c.r[o.src])
-			c.r[o.dst] = uint64(uint64(int64(int32(b))))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVSXRM8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			c.r[o.Dst] = uint64(uint64(b))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVZXRH:
+			c.r[o.Dst] = c.r[o.Src] >> 8 & 0xff
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVSXRR8:
+			b := uint8(c.r[o.Src])
+			c.r[o.Dst] = uint64(uint64(int64(int8(b))))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVSXRR16:
+			b := uint16(c.r[o.Src])
+			c.r[o.Dst] = uint64(uint64(int64(int16(b))))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVSXRR32:
+			b := uint32(c.r[o.Src])
+			c.r[o.Dst] = uint64(uint64(int64(int32(b))))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVSXRM8:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			c.r[o.dst] = uint64(uint64(int64(int8(b))))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVSXRM8B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			c.r[o.Dst] = uint64(uint64(int64(int8(b))))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVSXRM8B:
+			va = c.r[o.Base] + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			c.r[o.dst] = uint64(uint64(int64(int8(b))))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVSXRM16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
+			c.r[o.Dst] = uint64(uint64(int64(int8(b))))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVSXRM16:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			c.r[o.dst] = uint64(uint64(int64(int16(b))))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVSXRM16B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
+			c.r[o.Dst] = uint64(uint64(int64(int16(b))))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVSXRM16B:
+			va = c.r[o.Base] + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			c.r[o.dst] = uint64(uint64(int64(int16(b))))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVSXRM32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			c.r[o.Dst] = uint64(uint64(int64(int16(b))))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVSXRM32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			c.r[o.dst] = uint64(uint64(int64(int32(b))))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVSXRM32B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			c.r[o.Dst] = uint64(uint64(int64(int32(b))))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVSXRM32B:
+			va = c.r[o.Base] + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			c.r[o.dst] = uint64(uint64(int64(int32(b))))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVSX32RR8:
-			b := uint8(c.r[o.src])
-			c.r[o.dst] = uint64(uint32(int64(int8(b))))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVSX32RR16:
-			b := uint16(c.r[o.src])
-			c.r[o.dst] = uint64(uint32(int64(int16(b))))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVSX32RM8:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			c.r[o.Dst] = uint64(uint64(int64(int32(b))))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVSX32RR8:
+			b := uint8(c.r[o.Src])
+			c.r[o.Dst] = uint64(uint32(int64(int8(b))))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVSX32RR16:
+			b := uint16(c.r[o.Src])
+			c.r[o.Dst] = uint64(uint32(int64(int16(b))))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVSX32RM8:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			c.r[o.dst] = uint64(uint32(int64(int8(b))))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVSX32RM8B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			c.r[o.Dst] = uint64(uint32(int64(int8(b))))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVSX32RM8B:
+			va = c.r[o.Base] + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint8)(unsafe.Add(null, va+e.addend))
+			m := (*uint8)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			c.r[o.dst] = uint64(uint32(int64(int8(b))))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVSX32RM16:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
+			c.r[o.Dst] = uint64(uint32(int64(int8(b))))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVSX32RM16:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			c.r[o.dst] = uint64(uint32(int64(int16(b))))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVSX32RM16B:
-			va = c.r[o.base] + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+1)&^pageMask {
+			c.r[o.Dst] = uint64(uint32(int64(int16(b))))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVSX32RM16B:
+			va = c.r[o.Base] + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+1)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint16)(unsafe.Add(null, va+e.addend))
+			m := (*uint16)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			c.r[o.dst] = uint64(uint32(int64(int16(b))))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opLEA32:
-			c.r[o.dst] = uint64(uint32((c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp)))))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opLEA32B:
-			c.r[o.dst] = uint64(uint32((c.r[o.base] + uint64(int64(o.disp)))))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opLEA64:
-			c.r[o.dst] = uint64(uint64((c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp)))))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opLEA64B:
-			c.r[o.dst] = uint64(uint64((c.r[o.base] + uint64(int64(o.disp)))))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSETO:
+			c.r[o.Dst] = uint64(uint32(int64(int16(b))))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpLEA32:
+			c.r[o.Dst] = uint64(uint32((c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp)))))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpLEA32B:
+			c.r[o.Dst] = uint64(uint32((c.r[o.Base] + uint64(int64(o.Disp)))))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpLEA64:
+			c.r[o.Dst] = uint64(uint64((c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp)))))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpLEA64B:
+			c.r[o.Dst] = uint64(uint64((c.r[o.Base] + uint64(int64(o.Disp)))))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSETO:
 			v := uint8(0)
 			if int64(c.fc^c.fc<<1) < 0 {
 				v = 1
 			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSETNO:
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(v)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSETNO:
 			v := uint8(0)
 			if !(int64(c.fc^c.fc<<1) < 0) {
 				v = 1
 			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSETB:
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(v)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSETB:
 			v := uint8(0)
 			if int64(c.fc) < 0 {
 				v = 1
 			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSETAE:
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(v)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSETAE:
 			v := uint8(0)
 			if !(int64(c.fc) < 0) {
 				v = 1
 			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSETE:
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(v)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSETE:
 			v := uint8(0)
 			if c.fz == 0 {
 				v = 1
 			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSETNE:
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(v)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSETNE:
 			v := uint8(0)
 			if !(c.fz == 0) {
 				v = 1
 			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSETBE:
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(v)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSETBE:
 			v := uint8(0)
 			if c.fz == 0 || int64(c.fc) < 0 {
 				v = 1
 			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSETA:
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(v)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSETA:
 			v := uint8(0)
 			if !(c.fz == 0 || int64(c.fc) < 0) {
 				v = 1
 			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSETS:
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(v)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSETS:
 			v := uint8(0)
 			if int64(c.fs) < 0 {
 				v = 1
 			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSETNS:
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(v)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSETNS:
 			v := uint8(0)
 			if !(int64(c.fs) < 0) {
 				v = 1
 			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSETP:
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(v)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSETP:
 			v := uint8(0)
 			if bits.OnesCount8(uint8(c.fs))&1 == 0 {
 				v = 1
 			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSETNP:
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(v)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSETNP:
 			v := uint8(0)
 			if !(bits.OnesCount8(uint8(c.fs))&1 == 0) {
 				v = 1
 			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSETL:
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(v)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSETL:
 			v := uint8(0)
 			if int64(c.fs^c.fc^c.fc<<1) < 0 {
 				v = 1
 			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSETGE:
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(v)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSETGE:
 			v := uint8(0)
 			if !(int64(c.fs^c.fc^c.fc<<1) < 0) {
 				v = 1
 			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSETLE:
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(v)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSETLE:
 			v := uint8(0)
 			if c.fz == 0 || int64(c.fs^c.fc^c.fc<<1) < 0 {
 				v = 1
 			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSETG:
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(v)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSETG:
 			v := uint8(0)
 			if !(c.fz == 0 || int64(c.fs^c.fc^c.fc<<1) < 0) {
 				v = 1
 			}
-			c.r[o.dst] = c.r[o.dst]>>8<<8 | uint64(v)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVO32:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a
-			if int64(c.fc^c.fc<<1) < 0 {
-				r = b
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVNO32:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a
-			if !(int64(c.fc^c.fc<<1) < 0) {
-				r = b
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVB32:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a
-			if int64(c.fc) < 0 {
-				r = b
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVAE32:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a
-			if !(int64(c.fc) < 0) {
-				r = b
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVE32:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a
-			if c.fz == 0 {
-				r = b
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVNE32:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a
-			if !(c.fz == 0) {
-				r = b
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVBE32:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a
-			if c.fz == 0 || int64(c.fc) < 0 {
-				r = b
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVA32:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a
-			if !(c.fz == 0 || int64(c.fc) < 0) {
-				r = b
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVS32:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a
-			if int64(c.fs) < 0 {
-				r = b
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVNS32:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a
-			if !(int64(c.fs) < 0) {
-				r = b
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVP32:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a
-			if bits.OnesCount8(uint8(c.fs))&1 == 0 {
-				r = b
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVNP32:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a
-			if !(bits.OnesCount8(uint8(c.fs))&1 == 0) {
-				r = b
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVL32:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a
-			if int64(c.fs^c.fc^c.fc<<1) < 0 {
-				r = b
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVGE32:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a
-			if !(int64(c.fs^c.fc^c.fc<<1) < 0) {
-				r = b
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVLE32:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a
-			if c.fz == 0 || int64(c.fs^c.fc^c.fc<<1) < 0 {
-				r = b
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVG32:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			r := a
-			if !(c.fz == 0 || int64(c.fs^c.fc^c.fc<<1) < 0) {
-				r = b
-			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVO64:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			c.r[o.Dst] = c.r[o.Dst]>>8<<8 | uint64(v)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMOVO32:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a
 			if int64(c.fc^c.fc<<1) < 0 {
 				r = b
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVNO64:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMOVNO32:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a
 			if !(int64(c.fc^c.fc<<1) < 0) {
 				r = b
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVB64:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMOVB32:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a
 			if int64(c.fc) < 0 {
 				r = b
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVAE64:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMOVAE32:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a
 			if !(int64(c.fc) < 0) {
 				r = b
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVE64:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMOVE32:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a
 			if c.fz == 0 {
 				r = b
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVNE64:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMOVNE32:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a
 			if !(c.fz == 0) {
 				r = b
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVBE64:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMOVBE32:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a
 			if c.fz == 0 || int64(c.fc) < 0 {
 				r = b
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVA64:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMOVA32:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a
 			if !(c.fz == 0 || int64(c.fc) < 0) {
 				r = b
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVS64:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMOVS32:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a
 			if int64(c.fs) < 0 {
 				r = b
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVNS64:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMOVNS32:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a
 			if !(int64(c.fs) < 0) {
 				r = b
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVP64:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMOVP32:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a
 			if bits.OnesCount8(uint8(c.fs))&1 == 0 {
 				r = b
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVNP64:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMOVNP32:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a
 			if !(bits.OnesCount8(uint8(c.fs))&1 == 0) {
 				r = b
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVL64:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMOVL32:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a
 			if int64(c.fs^c.fc^c.fc<<1) < 0 {
 				r = b
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVGE64:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMOVGE32:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a
 			if !(int64(c.fs^c.fc^c.fc<<1) < 0) {
 				r = b
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVLE64:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMOVLE32:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a
 			if c.fz == 0 || int64(c.fs^c.fc^c.fc<<1) < 0 {
 				r = b
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMOVG64:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMOVG32:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
 			r := a
 			if !(c.fz == 0 || int64(c.fs^c.fc^c.fc<<1) < 0) {
 				r = b
 			}
-			c.r[o.dst] = uint64(r)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXCHGRR32:
-			a, b := uint32(c.r[o.dst]), uint32(c.r[o.src])
-			c.r[o.dst] = uint64(b)
-			c.r[o.src] = uint64(a)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXCHGRR64:
-			a, b := uint64(c.r[o.dst]), uint64(c.r[o.src])
-			c.r[o.dst] = uint64(b)
-			c.r[o.src] = uint64(a)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXCHGMR32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMOVO64:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
+			r := a
+			if int64(c.fc^c.fc<<1) < 0 {
+				r = b
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMOVNO64:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
+			r := a
+			if !(int64(c.fc^c.fc<<1) < 0) {
+				r = b
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMOVB64:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
+			r := a
+			if int64(c.fc) < 0 {
+				r = b
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMOVAE64:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
+			r := a
+			if !(int64(c.fc) < 0) {
+				r = b
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMOVE64:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
+			r := a
+			if c.fz == 0 {
+				r = b
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMOVNE64:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
+			r := a
+			if !(c.fz == 0) {
+				r = b
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMOVBE64:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
+			r := a
+			if c.fz == 0 || int64(c.fc) < 0 {
+				r = b
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMOVA64:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
+			r := a
+			if !(c.fz == 0 || int64(c.fc) < 0) {
+				r = b
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMOVS64:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
+			r := a
+			if int64(c.fs) < 0 {
+				r = b
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMOVNS64:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
+			r := a
+			if !(int64(c.fs) < 0) {
+				r = b
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMOVP64:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
+			r := a
+			if bits.OnesCount8(uint8(c.fs))&1 == 0 {
+				r = b
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMOVNP64:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
+			r := a
+			if !(bits.OnesCount8(uint8(c.fs))&1 == 0) {
+				r = b
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMOVL64:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
+			r := a
+			if int64(c.fs^c.fc^c.fc<<1) < 0 {
+				r = b
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMOVGE64:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
+			r := a
+			if !(int64(c.fs^c.fc^c.fc<<1) < 0) {
+				r = b
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMOVLE64:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
+			r := a
+			if c.fz == 0 || int64(c.fs^c.fc^c.fc<<1) < 0 {
+				r = b
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMOVG64:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
+			r := a
+			if !(c.fz == 0 || int64(c.fs^c.fc^c.fc<<1) < 0) {
+				r = b
+			}
+			c.r[o.Dst] = uint64(r)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXCHGRR32:
+			a, b := uint32(c.r[o.Dst]), uint32(c.r[o.Src])
+			c.r[o.Dst] = uint64(b)
+			c.r[o.Src] = uint64(a)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXCHGRR64:
+			a, b := uint64(c.r[o.Dst]), uint64(c.r[o.Src])
+			c.r[o.Dst] = uint64(b)
+			c.r[o.Src] = uint64(a)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXCHGMR32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+3)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
-			b := uint32(c.r[o.src])
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
+			b := uint32(c.r[o.Src])
 			v := *m
 			*m = b
-			c.r[o.src] = uint64(v)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXCHGMR64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
+			c.r[o.Src] = uint64(v)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXCHGMR64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+7)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
-			b := uint64(c.r[o.src])
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
+			b := uint64(c.r[o.Src])
 			v := *m
 			*m = b
-			c.r[o.src] = uint64(v)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXADDMR32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
+			c.r[o.Src] = uint64(v)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXADDMR32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+3)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
-			b := uint32(c.r[o.src])
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
+			b := uint32(c.r[o.Src])
 			a := *m
 			r := a + b
 			{
@@ -11132,17 +11132,17 @@ again:
 					c.fc = v<<32 | v
 				}
 			}
-			c.r[o.src] = uint64(a)
+			c.r[o.Src] = uint64(a)
 			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opXADDMR64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpXADDMR64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+7)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
-			b := uint64(c.r[o.src])
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
+			b := uint64(c.r[o.Src])
 			a := *m
 			r := a + b
 			{
@@ -11156,18 +11156,18 @@ again:
 					c.fc = v<<0 | v
 				}
 			}
-			c.r[o.src] = uint64(a)
+			c.r[o.Src] = uint64(a)
 			*m = r
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPXCHGMR32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPXCHGMR32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+3)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
-			b := uint32(c.r[o.src])
-			a, v := uint32(c.r[rAX]), *m
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
+			b := uint32(c.r[o.Src])
+			a, v := uint32(c.r[x86.RAX]), *m
 			r := a - v
 			{
 				b := uint32(v)
@@ -11184,18 +11184,18 @@ again:
 			if r == 0 {
 				*m = b
 			} else {
-				c.r[rAX] = uint64(v)
+				c.r[x86.RAX] = uint64(v)
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPXCHGMR64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPXCHGMR64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+7)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
-			b := uint64(c.r[o.src])
-			a, v := uint64(c.r[rAX]), *m
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
+			b := uint64(c.r[o.Src])
+			a, v := uint64(c.r[x86.RAX]), *m
 			r := a - v
 			{
 				b := uint64(v)
@@ -11212,24 +11212,24 @@ again:
 			if r == 0 {
 				*m = b
 			} else {
-				c.r[rAX] = uint64(v)
+				c.r[x86.RAX] = uint64(v)
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCMPXCHG16B:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCMPXCHG16B:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
 			if va&15 != 0 {
 				goto bail
 			}
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != va&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*[2]uint64)(unsafe.Add(null, va+e.addend))
-			equal := m[0] == c.r[rAX] && m[1] == c.r[rDX]
+			m := (*[2]uint64)(unsafe.Add(null, va+e.Addend))
+			equal := m[0] == c.r[x86.RAX] && m[1] == c.r[x86.RDX]
 			if equal {
-				m[0], m[1] = c.r[rBX], c.r[rCX]
+				m[0], m[1] = c.r[x86.RBX], c.r[x86.RCX]
 			} else {
-				c.r[rAX], c.r[rDX] = m[0], m[1]
+				c.r[x86.RAX], c.r[x86.RDX] = m[0], m[1]
 			}
 			{
 				c.fz = 1
@@ -11237,370 +11237,370 @@ again:
 					c.fz = 0
 				}
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBSWAP64:
-			a := uint64(c.r[o.dst])
-			c.r[o.dst] = uint64(bits.ReverseBytes64(a))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opBSWAP32:
-			a := uint32(c.r[o.dst])
-			c.r[o.dst] = uint64(bits.ReverseBytes32(a))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCDQE:
-			c.r[rAX] = uint64(int32(c.r[rAX]))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCWDE:
-			c.r[rAX] = uint64(uint32(int16(c.r[rAX])))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCQO:
-			c.r[rDX] = uint64(int64(c.r[rAX]) >> 63)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCDQ:
-			c.r[rDX] = uint64(uint32(int32(c.r[rAX]) >> 31))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCLI:
-			c.flags &^= flagIF
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSTI:
-			if c.flags&flagIF == 0 {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBSWAP64:
+			a := uint64(c.r[o.Dst])
+			c.r[o.Dst] = uint64(bits.ReverseBytes64(a))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpBSWAP32:
+			a := uint32(c.r[o.Dst])
+			c.r[o.Dst] = uint64(bits.ReverseBytes32(a))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCDQE:
+			c.r[x86.RAX] = uint64(int32(c.r[x86.RAX]))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCWDE:
+			c.r[x86.RAX] = uint64(uint32(int16(c.r[x86.RAX])))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCQO:
+			c.r[x86.RDX] = uint64(int64(c.r[x86.RAX]) >> 63)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCDQ:
+			c.r[x86.RDX] = uint64(uint32(int32(c.r[x86.RAX]) >> 31))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCLI:
+			c.flags &^= x86.FlagIF
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSTI:
+			if c.flags&x86.FlagIF == 0 {
 				c.at = uintptr(unsafe.Pointer(o)) - uintptr(ops)
 				irq := c.apic.pending()
-				o = (*op)(unsafe.Add(ops, c.at))
+				o = (*ir.Op)(unsafe.Add(ops, c.at))
 				if irq >= 0 {
 					goto bail
 				}
-				c.flags |= flagIF
+				c.flags |= x86.FlagIF
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCLD:
-			c.flags &^= flagDF
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCLC:
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCLD:
+			c.flags &^= x86.FlagDF
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCLC:
 			{
 				cf := uint64(0)
 				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSTC:
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSTC:
 			{
 				cf := uint64(1)
 				c.fc = (c.fc&8 | (c.fc^c.fc<<1)>>63<<62) ^ cf<<63 ^ cf<<62
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opORDER:
-			c.ordered |= orderLock
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opRDTSC:
-			t := limit - uint64(left) + uint64(o.n-1) + c.tscOffset
-			c.r[rAX], c.r[rDX] = uint64(uint32(t)), t>>32
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opGENERIC:
-			c.rip = page + uint64(o.pc)
-			c.now = limit - uint64(left) + uint64(o.n-1)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpORDER:
+			c.ordered |= abi.OrderLock
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpRDTSC:
+			t := limit - uint64(left) + uint64(o.N-1) + c.tscOffset
+			c.r[x86.RAX], c.r[x86.RDX] = uint64(uint32(t)), t>>32
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpGENERIC:
+			c.rip = page + uint64(o.PC)
+			c.now = limit - uint64(left) + uint64(o.N-1)
 			c.at = uintptr(unsafe.Pointer(o)) - uintptr(ops)
-			c.execute(&c.p.cache.insts[o.imm])
-			o = (*op)(unsafe.Add(ops, c.at))
-			if c.attn || c.rip != page+uint64(int64(o.disp)) {
+			c.execute(&c.p.cache.Insts[o.Imm])
+			o = (*ir.Op)(unsafe.Add(ops, c.at))
+			if c.attn || c.rip != page+uint64(int64(o.Disp)) {
 				goto leave
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opSLOW:
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpSLOW:
 			goto bail
-		case opMOVXX:
-			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
+		case ir.OpMOVXX:
+			d, s := &c.fpu.xmm[o.Dst&31], &c.fpu.xmm[o.Src&31]
 			d[0], d[1] = s[0], s[1]
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVXM:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+15)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVXM:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+15)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			m := (*[2]uint64)(unsafe.Add(null, va+e.Addend))
 			s := m
-			d := &c.fpu.xmm[o.dst&31]
+			d := &c.fpu.xmm[o.Dst&31]
 			d[0], d[1] = s[0], s[1]
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMX:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+15)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVMX:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+15)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			m := (*[2]uint64)(unsafe.Add(null, va+e.Addend))
 			d := m
-			s := &c.fpu.xmm[o.src&31]
+			s := &c.fpu.xmm[o.Src&31]
 			d[0], d[1] = s[0], s[1]
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVAXM:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVAXM:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
 			if va&15 != 0 {
 				goto bail
 			}
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			m := (*[2]uint64)(unsafe.Add(null, va+e.Addend))
 			s := m
-			d := &c.fpu.xmm[o.dst&31]
+			d := &c.fpu.xmm[o.Dst&31]
 			d[0], d[1] = s[0], s[1]
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVAMX:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVAMX:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
 			if va&15 != 0 {
 				goto bail
 			}
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != va&^pageMask {
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != va&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			m := (*[2]uint64)(unsafe.Add(null, va+e.Addend))
 			d := m
-			s := &c.fpu.xmm[o.src&31]
+			s := &c.fpu.xmm[o.Src&31]
 			d[0], d[1] = s[0], s[1]
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVXM32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVXM32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+3)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			d := &c.fpu.xmm[o.dst&31]
+			d := &c.fpu.xmm[o.Dst&31]
 			d[0], d[1] = uint64(b), 0
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVXM64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVXM64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			d := &c.fpu.xmm[o.dst&31]
+			d := &c.fpu.xmm[o.Dst&31]
 			d[0], d[1] = uint64(b), 0
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVXR32:
-			d, b := &c.fpu.xmm[o.dst&31], uint32(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVXR32:
+			d, b := &c.fpu.xmm[o.Dst&31], uint32(c.r[o.Src])
 			d[0], d[1] = uint64(b), 0
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVXR64:
-			d, b := &c.fpu.xmm[o.dst&31], uint64(c.r[o.src])
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVXR64:
+			d, b := &c.fpu.xmm[o.Dst&31], uint64(c.r[o.Src])
 			d[0], d[1] = uint64(b), 0
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMX32:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+3)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVMX32:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+3)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint32)(unsafe.Add(null, va+e.addend))
-			s := &c.fpu.xmm[o.src&31]
+			m := (*uint32)(unsafe.Add(null, va+e.Addend))
+			s := &c.fpu.xmm[o.Src&31]
 			*m = uint32(s[0])
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVMX64:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVMX64:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+7)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
-			s := &c.fpu.xmm[o.src&31]
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
+			s := &c.fpu.xmm[o.Src&31]
 			*m = uint64(s[0])
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRX32:
-			s := &c.fpu.xmm[o.src&31]
-			c.r[o.dst] = uint64(uint32(s[0]))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVRX64:
-			s := &c.fpu.xmm[o.src&31]
-			c.r[o.dst] = uint64(uint64(s[0]))
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVQXX:
-			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVRX32:
+			s := &c.fpu.xmm[o.Src&31]
+			c.r[o.Dst] = uint64(uint32(s[0]))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVRX64:
+			s := &c.fpu.xmm[o.Src&31]
+			c.r[o.Dst] = uint64(uint64(s[0]))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVQXX:
+			d, s := &c.fpu.xmm[o.Dst&31], &c.fpu.xmm[o.Src&31]
 			d[0], d[1] = s[0], 0
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVHXM:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVHXM:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != (va+7)&^x86.PageMask {
 				goto missRead
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
 			b := *m
-			d := &c.fpu.xmm[o.dst&31]
+			d := &c.fpu.xmm[o.Dst&31]
 			d[1] = b
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opMOVHMX:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.wtag != (va+7)&^pageMask {
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpMOVHMX:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.WTag != (va+7)&^x86.PageMask {
 				goto missWrite
 			}
-			m := (*uint64)(unsafe.Add(null, va+e.addend))
-			s := &c.fpu.xmm[o.src&31]
+			m := (*uint64)(unsafe.Add(null, va+e.Addend))
+			s := &c.fpu.xmm[o.Src&31]
 			*m = s[1]
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPXORXX:
-			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpPXORXX:
+			d, s := &c.fpu.xmm[o.Dst&31], &c.fpu.xmm[o.Src&31]
 			d[0], d[1] = d[0]^s[0], d[1]^s[1]
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPXORXM:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpPXORXM:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
 			if va&15 != 0 {
 				goto bail
 			}
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			m := (*[2]uint64)(unsafe.Add(null, va+e.Addend))
 			s := m
-			d := &c.fpu.xmm[o.dst&31]
+			d := &c.fpu.xmm[o.Dst&31]
 			d[0], d[1] = d[0]^s[0], d[1]^s[1]
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPORXX:
-			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpPORXX:
+			d, s := &c.fpu.xmm[o.Dst&31], &c.fpu.xmm[o.Src&31]
 			d[0], d[1] = d[0]|s[0], d[1]|s[1]
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPORXM:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpPORXM:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
 			if va&15 != 0 {
 				goto bail
 			}
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			m := (*[2]uint64)(unsafe.Add(null, va+e.Addend))
 			s := m
-			d := &c.fpu.xmm[o.dst&31]
+			d := &c.fpu.xmm[o.Dst&31]
 			d[0], d[1] = d[0]|s[0], d[1]|s[1]
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPANDXX:
-			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpPANDXX:
+			d, s := &c.fpu.xmm[o.Dst&31], &c.fpu.xmm[o.Src&31]
 			d[0], d[1] = d[0]&s[0], d[1]&s[1]
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPANDXM:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpPANDXM:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
 			if va&15 != 0 {
 				goto bail
 			}
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			m := (*[2]uint64)(unsafe.Add(null, va+e.Addend))
 			s := m
-			d := &c.fpu.xmm[o.dst&31]
+			d := &c.fpu.xmm[o.Dst&31]
 			d[0], d[1] = d[0]&s[0], d[1]&s[1]
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPANDNXX:
-			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpPANDNXX:
+			d, s := &c.fpu.xmm[o.Dst&31], &c.fpu.xmm[o.Src&31]
 			d[0], d[1] = s[0]&^d[0], s[1]&^d[1]
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPANDNXM:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpPANDNXM:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
 			if va&15 != 0 {
 				goto bail
 			}
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			m := (*[2]uint64)(unsafe.Add(null, va+e.Addend))
 			s := m
-			d := &c.fpu.xmm[o.dst&31]
+			d := &c.fpu.xmm[o.Dst&31]
 			d[0], d[1] = s[0]&^d[0], s[1]&^d[1]
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPADDQXX:
-			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpPADDQXX:
+			d, s := &c.fpu.xmm[o.Dst&31], &c.fpu.xmm[o.Src&31]
 			d[0], d[1] = d[0]+s[0], d[1]+s[1]
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPADDQXM:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpPADDQXM:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
 			if va&15 != 0 {
 				goto bail
 			}
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			m := (*[2]uint64)(unsafe.Add(null, va+e.Addend))
 			s := m
-			d := &c.fpu.xmm[o.dst&31]
+			d := &c.fpu.xmm[o.Dst&31]
 			d[0], d[1] = d[0]+s[0], d[1]+s[1]
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPSUBQXX:
-			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpPSUBQXX:
+			d, s := &c.fpu.xmm[o.Dst&31], &c.fpu.xmm[o.Src&31]
 			d[0], d[1] = d[0]-s[0], d[1]-s[1]
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPSUBQXM:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpPSUBQXM:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
 			if va&15 != 0 {
 				goto bail
 			}
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			m := (*[2]uint64)(unsafe.Add(null, va+e.Addend))
 			s := m
-			d := &c.fpu.xmm[o.dst&31]
+			d := &c.fpu.xmm[o.Dst&31]
 			d[0], d[1] = d[0]-s[0], d[1]-s[1]
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPCMPEQBXX:
-			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpPCMPEQBXX:
+			d, s := &c.fpu.xmm[o.Dst&31], &c.fpu.xmm[o.Src&31]
 			v, w := d[0]^s[0], d[1]^s[1]
 			d[0], d[1] = (^(v&0x7f7f7f7f7f7f7f7f + 0x7f7f7f7f7f7f7f7f | v | 0x7f7f7f7f7f7f7f7f) >> 7 * 255), (^(w&0x7f7f7f7f7f7f7f7f + 0x7f7f7f7f7f7f7f7f | w | 0x7f7f7f7f7f7f7f7f) >> 7 * 255)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPCMPEQBXM:
-			va = c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpPCMPEQBXM:
+			va = c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))
 			if va&15 != 0 {
 				goto bail
 			}
-			e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-			if e.rtag != va&^pageMask {
+			e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+			if e.RTag != va&^x86.PageMask {
 				goto missRead
 			}
-			m := (*[2]uint64)(unsafe.Add(null, va+e.addend))
+			m := (*[2]uint64)(unsafe.Add(null, va+e.Addend))
 			s := m
-			d := &c.fpu.xmm[o.dst&31]
+			d := &c.fpu.xmm[o.Dst&31]
 			v, w := d[0]^s[0], d[1]^s[1]
 			d[0], d[1] = (^(v&0x7f7f7f7f7f7f7f7f + 0x7f7f7f7f7f7f7f7f | v | 0x7f7f7f7f7f7f7f7f) >> 7 * 255), (^(w&0x7f7f7f7f7f7f7f7f + 0x7f7f7f7f7f7f7f7f | w | 0x7f7f7f7f7f7f7f7f) >> 7 * 255)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPUNPCKLQDQXX:
-			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpPUNPCKLQDQXX:
+			d, s := &c.fpu.xmm[o.Dst&31], &c.fpu.xmm[o.Src&31]
 			d[1] = s[0]
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opPMOVMSKBRX:
-			s := &c.fpu.xmm[o.src&31]
-			c.r[o.dst] = uint64(((s[0]) >> 7 & 0x0101010101010101 * 0x0102040810204080 >> 56) | ((s[1])>>7&0x0101010101010101*0x0102040810204080>>56)<<8)
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opFP:
-			d, s := &c.fpu.xmm[o.dst&31], &c.fpu.xmm[o.src&31]
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpPMOVMSKBRX:
+			s := &c.fpu.xmm[o.Src&31]
+			c.r[o.Dst] = uint64(((s[0]) >> 7 & 0x0101010101010101 * 0x0102040810204080 >> 56) | ((s[1])>>7&0x0101010101010101*0x0102040810204080>>56)<<8)
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpFP:
+			d, s := &c.fpu.xmm[o.Dst&31], &c.fpu.xmm[o.Src&31]
 			c.at = uintptr(unsafe.Pointer(o)) - uintptr(ops)
-			ok := fpOps[o.disp](d, s, uint8(o.imm), &c.fpu.mxcsr)
-			o = (*op)(unsafe.Add(ops, c.at))
+			ok := ir.FPOps[o.Disp](d, s, uint8(o.Imm), &c.fpu.mxcsr)
+			o = (*ir.Op)(unsafe.Add(ops, c.at))
 			if !ok {
 				goto bail
 			}
-			o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		case opCount, 805, 806, 807, 808, 809, 810, 811, 812, 813, 814, 815, 816, 817, 818, 819, 820, 821, 822, 823, 824, 825, 826, 827, 828, 829, 830, 831, 832, 833, 834, 835, 836, 837, 838, 839, 840, 841, 842, 843, 844, 845, 846, 847, 848, 849, 850, 851, 852, 853, 854, 855, 856, 857, 858, 859, 860, 861, 862, 863, 864, 865, 866, 867, 868, 869, 870, 871, 872, 873, 874, 875, 876, 877, 878, 879, 880, 881, 882, 883, 884, 885, 886, 887, 888, 889, 890, 891, 892, 893, 894, 895, 896, 897, 898, 899, 900, 901, 902, 903, 904, 905, 906, 907, 908, 909, 910, 911, 912, 913, 914, 915, 916, 917, 918, 919, 920, 921, 922, 923, 924, 925, 926, 927, 928, 929, 930, 931, 932, 933, 934, 935, 936, 937, 938, 939, 940, 941, 942, 943, 944, 945, 946, 947, 948, 949, 950, 951, 952, 953, 954, 955, 956, 957, 958, 959, 960, 961, 962, 963, 964, 965, 966, 967, 968, 969, 970, 971, 972, 973, 974, 975, 976, 977, 978, 979, 980, 981, 982, 983, 984, 985, 986, 987, 988, 989, 990, 991, 992, 993, 994, 995, 996, 997, 998, 999, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 1015, 1016, 1017, 1018, 1019, 1020, 1021, 1022, 1023:
+			o = (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		case ir.OpCount, 805, 806, 807, 808, 809, 810, 811, 812, 813, 814, 815, 816, 817, 818, 819, 820, 821, 822, 823, 824, 825, 826, 827, 828, 829, 830, 831, 832, 833, 834, 835, 836, 837, 838, 839, 840, 841, 842, 843, 844, 845, 846, 847, 848, 849, 850, 851, 852, 853, 854, 855, 856, 857, 858, 859, 860, 861, 862, 863, 864, 865, 866, 867, 868, 869, 870, 871, 872, 873, 874, 875, 876, 877, 878, 879, 880, 881, 882, 883, 884, 885, 886, 887, 888, 889, 890, 891, 892, 893, 894, 895, 896, 897, 898, 899, 900, 901, 902, 903, 904, 905, 906, 907, 908, 909, 910, 911, 912, 913, 914, 915, 916, 917, 918, 919, 920, 921, 922, 923, 924, 925, 926, 927, 928, 929, 930, 931, 932, 933, 934, 935, 936, 937, 938, 939, 940, 941, 942, 943, 944, 945, 946, 947, 948, 949, 950, 951, 952, 953, 954, 955, 956, 957, 958, 959, 960, 961, 962, 963, 964, 965, 966, 967, 968, 969, 970, 971, 972, 973, 974, 975, 976, 977, 978, 979, 980, 981, 982, 983, 984, 985, 986, 987, 988, 989, 990, 991, 992, 993, 994, 995, 996, 997, 998, 999, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 1015, 1016, 1017, 1018, 1019, 1020, 1021, 1022, 1023:
 			goto bail
 		}
 	}
 
 	// A direct branch.
 taken:
-	left -= int64(o.n)
-	if o.gen == c.gens[o.sel&3] {
-		o = (*op)(unsafe.Add(ops, uintptr(o.link)*opSize))
+	left -= int64(o.N)
+	if o.Gen == c.gens[o.Sel&3] {
+		o = (*ir.Op)(unsafe.Add(ops, uintptr(o.Link)*ir.OpSize))
 		goto enter
 	}
-	rip = page + uint64(o.imm>>32)
+	rip = page + uint64(o.Imm>>32)
 	c.rip = rip
 	c.now = limit - uint64(left)
 	if left <= 0 {
@@ -11614,32 +11614,32 @@ taken:
 	if c.attn {
 		return
 	}
-	o = (*op)(unsafe.Add(ops, uintptr(link)*opSize))
+	o = (*ir.Op)(unsafe.Add(ops, uintptr(link)*ir.OpSize))
 	goto enter
 
 	// No op makes two accesses: their pages might share an entry of the TLB,
 	// and miss for ever.
 missRead:
-	t = (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-	if t.rtag == va&^pageMask {
+	t = (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+	if t.RTag == va&^x86.PageMask {
 		goto bail
 	}
 	c.at = uintptr(unsafe.Pointer(o)) - uintptr(ops)
 	filled = c.refill(va, accessRead)
-	o = (*op)(unsafe.Add(ops, c.at))
+	o = (*ir.Op)(unsafe.Add(ops, c.at))
 	if !filled {
 		goto bail
 	}
 	goto again
 
 missWrite:
-	t = (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))
-	if t.wtag == va&^pageMask {
+	t = (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))
+	if t.WTag == va&^x86.PageMask {
 		goto bail
 	}
 	c.at = uintptr(unsafe.Pointer(o)) - uintptr(ops)
 	filled = c.refill(va, accessWrite)
-	o = (*op)(unsafe.Add(ops, c.at))
+	o = (*ir.Op)(unsafe.Add(ops, c.at))
 	if !filled {
 		goto bail
 	}
@@ -11647,14 +11647,14 @@ missWrite:
 
 	// The executor does the instruction.
 bail:
-	c.rip = page + uint64(o.pc)
-	c.now = limit - uint64(left) + uint64(o.n-1)
-	c.now -= uint64(o.more)
-	c.redo(o.code, (uintptr(unsafe.Pointer(o))-uintptr(ops))/opSize)
-	if !c.attn && !opTable[o.code].ends {
+	c.rip = page + uint64(o.PC)
+	c.now = limit - uint64(left) + uint64(o.N-1)
+	c.now -= uint64(o.More)
+	c.redo(o.Code, (uintptr(unsafe.Pointer(o))-uintptr(ops))/ir.OpSize)
+	if !c.attn && !ir.OpTable[o.Code].Ends {
 		// What follows is of the same block: o does not end it.
-		t := (*op)(unsafe.Add(unsafe.Pointer(o), opSize))
-		if c.rip == page+uint64(t.pc) {
+		t := (*ir.Op)(unsafe.Add(unsafe.Pointer(o), ir.OpSize))
+		if c.rip == page+uint64(t.PC) {
 			o = t
 			goto again
 		}
@@ -11675,38 +11675,38 @@ leave:
 // refill brings the page of va into the TLB for the fast path, if it may be
 // there and if that raises nothing.
 func (c *cpu) refill(va uint64, kind access) bool {
-	if !canonical(va) {
+	if !x86.Canonical(va) {
 		return false
 	}
-	i := va >> pageShift & (tlbSize - 1)
+	i := va >> x86.PageShift & (abi.TLBSize - 1)
 	set := &c.tlbs[c.privilege()]
 	m := &set.meta[i]
-	if m.vtag == va&^pageMask && (kind == accessRead || m.pa&tlbWritable != 0) {
+	if m.vtag == va&^x86.PageMask && (kind == accessRead || m.pa&tlbWritable != 0) {
 		// It is not for the fast path, unless it was a page with a mark.
 		return kind == accessWrite && c.unprotected(c.privilege(), va)
 	}
 	if _, ok := c.walk(va, c.privilege(), kind); !ok {
 		return false
 	}
-	tag := set.fast[i].rtag
+	tag := set.fast[i].RTag
 	if kind == accessWrite {
-		tag = set.fast[i].wtag
+		tag = set.fast[i].WTag
 	}
-	return tag == va&^pageMask && !c.attn // as when the walk changed a page of code
+	return tag == va&^x86.PageMask && !c.attn // as when the walk changed a page of code
 }
 
 // target finds the block that branch o leads to, and links it.
-func (c *cpu) target(o *op, rip uint64) uint32 {
+func (c *cpu) target(o *ir.Op, rip uint64) uint32 {
 	epoch := c.p.epoch
-	j := &c.jc[jumpHash(rip)]
-	link := j.link
-	if j.rip != rip || j.gen != c.gens[genLower+rip>>63] {
+	j := &c.jc[abi.JumpHash(rip)]
+	link := j.Link
+	if j.RIP != rip || j.Gen != c.gens[ir.GenLower+rip>>63] {
 		if link = c.lookup(rip); link == 0 {
 			return 0
 		}
 	}
 	if c.p.epoch == epoch {
-		o.link, o.gen = link, c.gens[o.sel&3]
+		o.Link, o.Gen = link, c.gens[o.Sel&3]
 	}
 	return link
 }

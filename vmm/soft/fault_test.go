@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"nvlab/vmm/soft/fp"
+	"nvlab/vmm/soft/x86"
 )
 
 // faultStage is where TestFaultRestart keeps what it runs.
@@ -27,8 +28,8 @@ type faultState struct {
 }
 
 const (
-	faultFirst  = testData + pageSize
-	faultSecond = faultFirst + pageSize // the page that faults
+	faultFirst  = testData + x86.PageSize
+	faultSecond = faultFirst + x86.PageSize // the page that faults
 	faultReach  = 1024
 )
 
@@ -78,12 +79,12 @@ func (s *faultStage) run(st *faultState, flags uint64) int {
 	m.p.exact = s.exact
 	vec := m.run()
 	if vec >= 0 { // what the handler saw
-		sp := c.r[rSP]
+		sp := c.r[x86.RSP]
 		if vec == excPF || vec == excGP || vec == excSS {
 			sp += 8
 		}
-		c.setRFLAGS(m.word(sp+16) &^ flagRF)
-		c.r[rSP] = m.word(sp + 24)
+		c.setRFLAGS(m.word(sp+16) &^ x86.FlagRF)
+		c.r[x86.RSP] = m.word(sp + 24)
 		c.rip = m.word(sp)
 	}
 	return vec
@@ -132,8 +133,8 @@ func TestFaultRestart(t *testing.T) {
 		for v := range 256 {
 			s.m.gate(uint8(v), testStubs+16*uint64(v), 0, 1)
 		}
-		putLE(s.m.ram[testTSS+36:], 8, testStack-0x4000)
-		s.m.c.cr0 |= cr0WP
+		x86.PutLE(s.m.ram[testTSS+36:], 8, testStack-0x4000)
+		s.m.c.cr0 |= x86.CR0WP
 	}
 	r := rand.New(rand.NewPCG(3, 4))
 	absent, readOnly, completed := 0, 0, 0
@@ -144,12 +145,12 @@ func TestFaultRestart(t *testing.T) {
 		faults, tries := 0, 0
 		for n := 0; n < 40 && (n < 12 || faults == 0); n++ {
 			code, in := e.instance(r)
-			if in.len == 0 || e.mem && in.base == slotZero || in.seg == segGS {
+			if in.Len == 0 || e.mem && in.Base == x86.SlotZero || in.Seg == x86.SegGS {
 				continue
 			}
 			to := faultTarget(r, &e, uint64(n))
-			if in.op >= 0xa0 && in.op <= 0xa3 { // an absolute address
-				putLE(code[int(in.len)-int(in.asize):], in.asize, to)
+			if in.Op >= 0xa0 && in.Op <= 0xa3 { // an absolute address
+				x86.PutLE(code[int(in.Len)-int(in.AddressSize):], in.AddressSize, to)
 			}
 			for _, s := range stages[1:] {
 				clear(s.m.ram[testCode : testCode+64])
@@ -185,7 +186,7 @@ func TestFaultRestart(t *testing.T) {
 						t.Errorf("%v, % x, in the %s: after a fault %s", &e, code, s.name, d)
 						return
 					}
-					if s.m.c.rip != testCode || s.m.c.cr2>>pageShift != faultSecond>>pageShift {
+					if s.m.c.rip != testCode || s.m.c.cr2>>x86.PageShift != faultSecond>>x86.PageShift {
 						t.Errorf("%v, % x, in the %s: a fault at rip %#x with cr2 %#x, want %#x and an address in %#x", &e, code, s.name, s.m.c.rip, s.m.c.cr2, testCode, faultSecond)
 						return
 					}
@@ -224,7 +225,7 @@ func faultTarget(r *rand.Rand, e *encoding, n uint64) uint64 {
 }
 
 // faultBefore makes a state in which the instruction reaches the second page.
-func faultBefore(r *rand.Rand, c *cpu, e *encoding, in *inst, n, to uint64) (st faultState) {
+func faultBefore(r *rand.Rand, c *cpu, e *encoding, in *x86.Inst, n, to uint64) (st faultState) {
 	for i := range st.r {
 		st.r[i] = interesting(r)
 	}
@@ -234,38 +235,38 @@ func faultBefore(r *rand.Rand, c *cpu, e *encoding, in *inst, n, to uint64) (st 
 	for i := range st.mem {
 		st.mem[i] = byte(r.Uint32())
 	}
-	st.mxcsr = mxcsrReset
+	st.mxcsr = x86.MXCSRReset
 	st.x87.Reset()
 	for i := range st.x87.R {
 		st.x87.R[i] = fp.F80{Sig: 1<<63 | r.Uint64(), SE: 0x3fff}
 	}
 	st.x87.Tag = byte(r.Uint32())
-	st.flags = flagOne | r.Uint64()&(flagsArith|flagDF)
-	st.r[rSP] = faultFirst + 1024
-	st.r[rSI], st.r[rDI] = to, to
+	st.flags = x86.FlagOne | r.Uint64()&(x86.FlagsArith|x86.FlagDF)
+	st.r[x86.RSP] = faultFirst + 1024
+	st.r[x86.RSI], st.r[x86.RDI] = to, to
 	switch n / 4 {
 	case 1:
-		st.r[rSI] = faultFirst + 1024
+		st.r[x86.RSI] = faultFirst + 1024
 	case 2:
-		st.r[rDI] = faultFirst + 1024
+		st.r[x86.RDI] = faultFirst + 1024
 	}
-	switch o := in.op; {
-	case in.mod != 3 && e.modrm:
-		if in.index != slotZero && (in.index != rSP || in.base == slotZero) {
-			st.r[in.index] = 0
+	switch o := in.Op; {
+	case in.Mod != 3 && e.modrm:
+		if in.Index != x86.SlotZero && (in.Index != x86.RSP || in.Base == x86.SlotZero) {
+			st.r[in.Index] = 0
 		}
 		if bitString(in) {
-			st.r[in.reg] = 0
+			st.r[in.Reg] = 0
 		}
 		copy(c.r[:16], st.r[:])
-		c.r[slotGS] = 0
-		c.next = testCode + uint64(in.len)
-		st.r[in.base&15] += to - c.operandAddr(in)
+		c.r[x86.SlotGS] = 0
+		c.next = testCode + uint64(in.Len)
+		st.r[in.Base&15] += to - c.operandAddr(in)
 	case o >= 0xa0 && o <= 0xa3, o >= 0xa4 && o <= 0xaf, o >= 0x6c && o <= 0x6f, o == 0x1f7:
 	case o == 0xc9, o == 0x58, o >= 0x58 && o <= 0x5f, o == 0xc2, o == 0xc3, o == 0x9d, o == 0x1a1, o == 0x1a9, o == 0xcb, o == 0xcf:
-		st.r[rSP], st.r[rBP] = to, to
+		st.r[x86.RSP], st.r[x86.RBP] = to, to
 	default: // pushes
-		st.r[rSP], st.r[rBP] = to+uint64(2+6*r.IntN(2)), faultFirst+1024
+		st.r[x86.RSP], st.r[x86.RBP] = to+uint64(2+6*r.IntN(2)), faultFirst+1024
 	}
 	return st
 }
@@ -285,7 +286,7 @@ func mismatch(a, b []byte) int {
 // TestStringFault: a repeated string instruction stops at the page that is
 // absent, with its registers at the element that faulted.
 func TestStringFault(t *testing.T) {
-	const second = testData + pageSize
+	const second = testData + x86.PageSize
 	for _, exact := range []bool{true, false} {
 		for _, tt := range []struct {
 			name string
@@ -305,18 +306,18 @@ func TestStringFault(t *testing.T) {
 			m.p.exact = exact
 			m.mapPage(second, second, 0)
 			m.put(testCode, tt.code...)
-			m.c.r[rCX] = 1000
-			m.c.r[rSI], m.c.r[rDI] = testData, second-100
+			m.c.r[x86.RCX] = 1000
+			m.c.r[x86.RSI], m.c.r[x86.RDI] = testData, second-100
 			if !tt.dst {
-				m.c.r[rSI] = second - 100
+				m.c.r[x86.RSI] = second - 100
 			}
 			if got := m.run(); got != excPF {
 				t.Fatalf("%s: vector %d, want %d", tt.name, got, excPF)
 			}
-			if got := m.c.r[rCX]; got != 1000-tt.n {
+			if got := m.c.r[x86.RCX]; got != 1000-tt.n {
 				t.Errorf("%s: rcx = %d at the fault, want %d", tt.name, got, 1000-tt.n)
 			}
-			if got := m.word(m.c.r[rSP] + 8); got != testCode {
+			if got := m.word(m.c.r[x86.RSP] + 8); got != testCode {
 				t.Errorf("%s: saved rip is %#x, want %#x", tt.name, got, testCode)
 			}
 		}

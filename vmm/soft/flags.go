@@ -1,28 +1,14 @@
 package soft
 
-import "math/bits"
+import (
+	"math/bits"
 
-// signExtend widens the low size bytes of v.
-func signExtend(v uint64, size uint8) uint64 {
-	switch size {
-	case 1:
-		return uint64(int8(v))
-	case 2:
-		return uint64(int16(v))
-	case 4:
-		return uint64(int32(v))
-	}
-	return v
-}
-
-// sizeMask has the low size bytes set.
-func sizeMask(size uint8) uint64 {
-	return ^uint64(0) >> (64 - 8*uint(size))
-}
+	"nvlab/vmm/soft/x86"
+)
 
 // setResult sets ZF, SF and PF.
 func (c *cpu) setResult(r uint64, size uint8) {
-	r = signExtend(r, size)
+	r = x86.SignExtend(r, size)
 	c.fz, c.fs = r, r
 }
 
@@ -32,7 +18,7 @@ func (c *cpu) setCarries(cv uint64, size uint8) {
 		c.fc = cv
 		return
 	}
-	cv &= sizeMask(size)
+	cv &= x86.SizeMask(size)
 	c.fc = cv<<(64-8*uint(size)) | cv
 }
 
@@ -67,31 +53,31 @@ func (c *cpu) setCF(cf uint64) {
 func (c *cpuState) arith() uint64 {
 	f := c.fc>>63 | c.fc>>3&1<<4 | (c.fc^c.fc<<1)>>63<<11 | c.fs>>63<<7
 	if c.fz == 0 {
-		f |= flagZF
+		f |= x86.FlagZF
 	}
 	if bits.OnesCount8(uint8(c.fs))&1 == 0 {
-		f |= flagPF
+		f |= x86.FlagPF
 	}
 	return f
 }
 
 // setArith sets the six arithmetic flags to any combination.
 func (c *cpuState) setArith(f uint64) {
-	c.fz = ^f & flagZF
+	c.fz = ^f & x86.FlagZF
 	c.fs = f>>7<<63 | ^f>>2&1
 	c.fc = f<<63 | (f^f>>11)&1<<62 | f>>4&1<<3
 }
 
 // rflags returns the whole register.
 func (c *cpu) rflags() uint64 {
-	return c.flags | c.arith() | flagOne
+	return c.flags | c.arith() | x86.FlagOne
 }
 
 // setRFLAGS sets the whole register; callers have masked what may change.
 func (c *cpu) setRFLAGS(f uint64) {
 	c.setArith(f)
-	c.setAC(f&flagAC != 0)
-	c.flags = f &^ (flagsArith | flagOne | 1<<3 | 1<<5 | 1<<15 | ^uint64(1<<22-1))
+	c.setAC(f&x86.FlagAC != 0)
+	c.flags = f &^ (x86.FlagsArith | x86.FlagOne | 1<<3 | 1<<5 | 1<<15 | ^uint64(1<<22-1))
 	c.attn = true
 }
 
@@ -117,11 +103,4 @@ func (c *cpu) cond(cc uint8) bool {
 		v = c.fz == 0 || int64(c.fs^c.fc^c.fc<<1) < 0
 	}
 	return v != (cc&1 != 0)
-}
-
-func b2u(v bool) uint8 {
-	if v {
-		return 1
-	}
-	return 0
 }

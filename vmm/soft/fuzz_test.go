@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"nvlab/vmm"
+	"nvlab/vmm/soft/x86"
 )
 
 // lockstep runs code by the fast path and by the executor alone, with a timer
@@ -43,10 +44,10 @@ func lockstep(t *testing.T, pair *[2]*testMachine, code []byte, seed uint64) {
 		m.bus.in = func(port uint16, _ int) uint32 { return uint32(port) * 0x01010101 }
 		r := rand.New(rand.NewPCG(seed, 9))
 		for i := range 16 {
-			if i != rSP {
+			if i != x86.RSP {
 				m.c.r[i] = interesting(r)
 				if r.IntN(2) == 0 {
-					m.c.r[i] = testData + uint64(r.IntN(2*pageSize))
+					m.c.r[i] = testData + uint64(r.IntN(2*x86.PageSize))
 				}
 			}
 		}
@@ -118,7 +119,7 @@ func TestLockstep(t *testing.T) {
 			code = append(code, b...)
 		}
 		lockstep(t, &pair, code, r.Uint64())
-		lockstep(t, &pair, nearCode(r, 30+r.IntN(100), testData+pageSize), r.Uint64())
+		lockstep(t, &pair, nearCode(r, 30+r.IntN(100), testData+x86.PageSize), r.Uint64())
 		if t.Failed() {
 			return
 		}
@@ -132,19 +133,19 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte{0xea, 1, 2, 3, 4, 8, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, long := range []bool{true, false} {
-			var in inst
-			switch decode(b, &in, long) {
-			case decodeOK:
-				if in.len == 0 || in.len > maxInst || int(in.len) > len(b) {
-					t.Fatalf("decode(% x): length %d of %d bytes", b, in.len, len(b))
+			var in x86.Inst
+			switch x86.Decode(b, &in, long) {
+			case x86.OK:
+				if in.Len == 0 || in.Len > x86.MaxLength || int(in.Len) > len(b) {
+					t.Fatalf("decode(% x): length %d of %d bytes", b, in.Len, len(b))
 				}
-				var shorter inst
-				if n := int(in.len) - 1; n < maxInst && decode(b[:n], &shorter, long) == decodeOK {
-					t.Fatalf("decode(% x) is complete with %d bytes, and with %d", b, in.len, shorter.len)
+				var shorter x86.Inst
+				if n := int(in.Len) - 1; n < x86.MaxLength && x86.Decode(b[:n], &shorter, long) == x86.OK {
+					t.Fatalf("decode(% x) is complete with %d bytes, and with %d", b, in.Len, shorter.Len)
 				}
-			case decodeShort:
-				if len(b) >= maxInst {
-					t.Fatalf("decode(% x) wants more than %d bytes", b, maxInst)
+			case x86.Short:
+				if len(b) >= x86.MaxLength {
+					t.Fatalf("decode(% x) wants more than %d bytes", b, x86.MaxLength)
 				}
 			}
 		}

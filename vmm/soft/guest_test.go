@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"nvlab/vmm"
+	"nvlab/vmm/soft/x86"
 )
 
 const (
@@ -71,7 +72,7 @@ type exceptionCase struct {
 const none = -1
 
 func TestExceptions(t *testing.T) {
-	setNX := func(m *testMachine) { m.c.efer |= eferNXE }
+	setNX := func(m *testMachine) { m.c.efer |= x86.EFERNXE }
 	raise(t, []exceptionCase{
 		{name: "ud2", code: []byte{0x0f, 0x0b}, vec: excUD, err: none},
 		{name: "divide by zero", code: []byte{0x31, 0xc9, 0xf7, 0xf1}, vec: excDE, err: none, off: 2},
@@ -107,13 +108,13 @@ func TestExceptions(t *testing.T) {
 		{name: "user wrmsr", user: true, code: []byte{0x0f, 0x30}, vec: excGP},
 		{name: "user int 0x80 through a gate of DPL 0", user: true, code: []byte{0xcd, 0x80}, vec: excGP, err: 0x80<<3 | 2},
 		{name: "user sgdt with UMIP", user: true, code: []byte{0x0f, 0x01, 0x04, 0x25, 0, 0, 0x29, 0}, vec: excGP,
-			setup: func(m *testMachine) { m.c.cr4 |= cr4UMIP }},
+			setup: func(m *testMachine) { m.c.cr4 |= x86.CR4UMIP }},
 		{name: "supervisor fetch of a user page with SMEP", code: []byte{0xb8, 0, 0, 0x29, 0, 0xff, 0xe0}, vec: excPF, err: pfPresent | pfFetch, cr2: testData, off: testData - testCode,
 			setup: func(m *testMachine) {
-				for va := uint64(testRAM); va < testData; va += pageSize {
+				for va := uint64(testRAM); va < testData; va += x86.PageSize {
 					m.mapPage(va, va, pteP|pteW)
 				}
-				m.c.cr4 |= cr4SMEP
+				m.c.cr4 |= x86.CR4SMEP
 			}},
 		{name: "unknown MSR", code: []byte{0xb9, 0x34, 0x12, 0, 0, 0x0f, 0x32}, vec: excGP, off: 5},
 		{name: "rdpmc", code: []byte{0x0f, 0x33}, vec: excGP},
@@ -122,15 +123,15 @@ func TestExceptions(t *testing.T) {
 		{name: "null ss", user: true, code: []byte{0x31, 0xc0, 0x8e, 0xd0}, vec: excGP, off: 2},
 		{name: "selector beyond the table", code: []byte{0xb8, 0x00, 0x01, 0, 0, 0x8e, 0xd8}, vec: excGP, err: 0x100, off: 5},
 		{name: "movaps to a misaligned address", code: []byte{0xb8, 8, 0, 0x29, 0, 0x0f, 0x29, 0x00}, vec: excGP, off: 5},
-		{name: "sse with CR0.TS", code: []byte{0x0f, 0x57, 0xc0}, vec: excNM, err: none, setup: func(m *testMachine) { m.c.cr0 |= cr0TS }},
-		{name: "sse with CR0.EM", code: []byte{0x0f, 0x57, 0xc0}, vec: excUD, err: none, setup: func(m *testMachine) { m.c.cr0 |= cr0EM }},
-		{name: "sse without CR4.OSFXSR", code: []byte{0x0f, 0x57, 0xc0}, vec: excUD, err: none, setup: func(m *testMachine) { m.c.cr4 &^= cr4OSFXSR }},
-		{name: "x87 with CR0.TS", code: []byte{0xd9, 0xe8}, vec: excNM, err: none, setup: func(m *testMachine) { m.c.cr0 |= cr0TS }},
+		{name: "sse with CR0.TS", code: []byte{0x0f, 0x57, 0xc0}, vec: excNM, err: none, setup: func(m *testMachine) { m.c.cr0 |= x86.CR0TS }},
+		{name: "sse with CR0.EM", code: []byte{0x0f, 0x57, 0xc0}, vec: excUD, err: none, setup: func(m *testMachine) { m.c.cr0 |= x86.CR0EM }},
+		{name: "sse without CR4.OSFXSR", code: []byte{0x0f, 0x57, 0xc0}, vec: excUD, err: none, setup: func(m *testMachine) { m.c.cr4 &^= x86.CR4OSFXSR }},
+		{name: "x87 with CR0.TS", code: []byte{0xd9, 0xe8}, vec: excNM, err: none, setup: func(m *testMachine) { m.c.cr0 |= x86.CR0TS }},
 		{name: "unmasked SIMD exception", code: []byte{0x0f, 0x57, 0xc0, 0x0f, 0x5e, 0xc0}, vec: excXM, err: none, off: 3,
 			setup: func(m *testMachine) { m.c.setMXCSR(0x1f00) }},
 		{name: "reserved bit of mxcsr", code: []byte{0x68, 0, 0, 1, 0, 0x0f, 0xae, 0x14, 0x24}, vec: excGP, off: 5},
 		{name: "misaligned user load with AC", user: true, code: []byte{0x9c, 0x81, 0x0c, 0x24, 0, 0, 4, 0, 0x9d, 0x8b, 0x04, 0x25, 1, 0, 0x29, 0}, vec: excAC, err: 0, off: 9,
-			setup: func(m *testMachine) { m.c.cr0 |= cr0AM }},
+			setup: func(m *testMachine) { m.c.cr0 |= x86.CR0AM }},
 		{name: "single step", code: []byte{0x9c, 0x81, 0x0c, 0x24, 0, 1, 0, 0, 0x9d, 0x90, 0x90}, vec: excDB, err: none, off: 10},
 	})
 }
@@ -169,7 +170,7 @@ func raise(t *testing.T, list []exceptionCase) {
 				t.Errorf("%s, %s: vector %d, want %d", tt.name, way.name, got, tt.vec)
 				continue
 			}
-			sp := m.c.r[rSP]
+			sp := m.c.r[x86.RSP]
 			if tt.err != none {
 				if got := m.word(sp); got != uint64(tt.err) {
 					t.Errorf("%s, %s: error code %#x, want %#x", tt.name, way.name, got, tt.err)
@@ -197,7 +198,7 @@ func TestDoubleFault(t *testing.T) {
 	if got := m.run(); got != excDF {
 		t.Fatalf("vector %d, want %d", got, excDF)
 	}
-	if got := m.word(m.c.r[rSP]); got != 0 {
+	if got := m.word(m.c.r[x86.RSP]); got != 0 {
 		t.Errorf("error code of the double fault is %#x, want 0", got)
 	}
 }
@@ -213,23 +214,23 @@ func TestTripleFault(t *testing.T) {
 }
 
 func TestFetchAcrossPages(t *testing.T) {
-	const at = testData + pageSize - 2
+	const at = testData + x86.PageSize - 2
 	for _, exact := range []bool{false, true} {
 		m := newTestMachine(t)
 		m.stubs()
 		m.p.exact = exact
 		m.start(at)
 		m.put(at, 0xb8, 0x78, 0x56, 0x34, 0x12, 0xf4) // mov eax, imm; hlt
-		if m.run(); m.c.r[rAX] != 0x12345678 {
-			t.Fatalf("exact=%v: rax = %#x after an instruction across two pages, want 0x12345678", exact, m.c.r[rAX])
+		if m.run(); m.c.r[x86.RAX] != 0x12345678 {
+			t.Fatalf("exact=%v: rax = %#x after an instruction across two pages, want 0x12345678", exact, m.c.r[x86.RAX])
 		}
-		m.mapPage(testData+pageSize, 0, 0)
+		m.mapPage(testData+x86.PageSize, 0, 0)
 		m.start(at)
 		if got := m.run(); got != excPF {
 			t.Fatalf("exact=%v: vector %d with the second page absent, want %d", exact, got, excPF)
 		}
-		if m.c.cr2 != testData+pageSize || m.word(m.c.r[rSP]+8) != at {
-			t.Errorf("exact=%v: cr2 %#x, saved rip %#x, want %#x and %#x", exact, m.c.cr2, m.word(m.c.r[rSP]+8), testData+pageSize, at)
+		if m.c.cr2 != testData+x86.PageSize || m.word(m.c.r[x86.RSP]+8) != at {
+			t.Errorf("exact=%v: cr2 %#x, saved rip %#x, want %#x and %#x", exact, m.c.cr2, m.word(m.c.r[x86.RSP]+8), testData+x86.PageSize, at)
 		}
 	}
 }
@@ -257,7 +258,7 @@ func TestSelfModifying(t *testing.T) {
 		}
 		m.put(testCode+0x40, 0xb0, 0x01, 0x00, 0xc3, 0xc3) // mov al, 1; add bl, al; ret
 		m.run()
-		if got := m.c.r[rBX]; got != 3 {
+		if got := m.c.r[x86.RBX]; got != 3 {
 			t.Errorf("alias=%v: the changed function added up to %d, want 3", alias, got)
 		}
 		// The next instruction of the same block.
@@ -267,7 +268,7 @@ func TestSelfModifying(t *testing.T) {
 			copy(m.ram[testCode+0x80+3:], []byte{0x89, 0, 0, target})
 		}
 		m.run()
-		if got := m.c.r[rAX] & 0xff; got != 7 {
+		if got := m.c.r[x86.RAX] & 0xff; got != 7 {
 			t.Errorf("alias=%v: the instruction just changed loaded %d, want 7", alias, got)
 		}
 	}
@@ -278,8 +279,8 @@ func TestRemappedCode(t *testing.T) {
 	const at = 0x50000000
 	m := newTestMachine(t)
 	m.stubs()
-	m.put(testData, 0x83, 0xc3, 0x01, 0xc3)          // add ebx, 1; ret
-	m.put(testData+pageSize, 0x83, 0xc3, 0x10, 0xc3) // add ebx, 16; ret
+	m.put(testData, 0x83, 0xc3, 0x01, 0xc3)              // add ebx, 1; ret
+	m.put(testData+x86.PageSize, 0x83, 0xc3, 0x10, 0xc3) // add ebx, 16; ret
 	m.mapPage(at, testData, pteP|pteW)
 	m.start(testCode)
 	pte := uint64(testTables)
@@ -292,11 +293,11 @@ func TestRemappedCode(t *testing.T) {
 	code = append(code, 0x0f, 0x01, 0x38, 0xff, 0xd0, 0xf4) // invlpg [rax]; call rax; hlt
 	m.put(testCode, code...)
 	m.mapPage(testTables, testTables, pteP|pteW)
-	for p := uint64(testTables); p < m.pt; p += pageSize {
+	for p := uint64(testTables); p < m.pt; p += x86.PageSize {
 		m.mapPage(p, p, pteP|pteW)
 	}
 	m.run()
-	if m.c.r[rBX] != 17 {
-		t.Errorf("functions added up to %d, want 17", m.c.r[rBX])
+	if m.c.r[x86.RBX] != 17 {
+		t.Errorf("functions added up to %d, want 17", m.c.r[x86.RBX])
 	}
 }

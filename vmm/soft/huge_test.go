@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"nvlab/vmm"
+	"nvlab/vmm/soft/abi"
+	"nvlab/vmm/soft/x86"
 )
 
 const (
@@ -41,12 +43,12 @@ func TestPagesOf1GiB(t *testing.T) {
 		err   uint64
 		set   uint64 // what the access sets of accessed and dirty
 	}
-	nx := func(m *testMachine) { m.c.efer |= eferNXE }
+	nx := func(m *testMachine) { m.c.efer |= x86.EFERNXE }
 	smap := func(m *testMachine) {
-		for va := uint64(testRAM); va < testEnd; va += pageSize {
+		for va := uint64(testRAM); va < testEnd; va += x86.PageSize {
 			m.mapPage(va, va, pteP|pteW)
 		}
-		m.c.cr4 |= cr4SMAP | cr4SMEP
+		m.c.cr4 |= x86.CR4SMAP | x86.CR4SMEP
 	}
 	rows := []row{
 		{name: "load", code: load + halt, entry: all, vec: none, set: pteA},
@@ -56,12 +58,12 @@ func TestPagesOf1GiB(t *testing.T) {
 		{name: "fetch", code: jump, entry: all, vec: none, set: pteA},
 		{name: "user's load and store", user: true, code: load + store + "\xcd\x80", entry: all, vec: 0x80, set: pteA | pteD},
 		{name: "PAT", code: load + halt, entry: all | 1<<12, vec: none, set: pteA},
-		{name: "global", code: load + halt, entry: all | pteG, vec: none, set: pteA, setup: func(m *testMachine) { m.c.cr4 |= cr4PGE }},
+		{name: "global", code: load + halt, entry: all | pteG, vec: none, set: pteA, setup: func(m *testMachine) { m.c.cr4 |= x86.CR4PGE }},
 		{name: "not present", code: load, entry: pteW | pteU, vec: excPF},
 		{name: "not present, with reserved bits", code: load, entry: pteW | pteU | 1<<13, vec: excPF},
 		{name: "store to a read-only page", code: store, entry: pteP | pteU, vec: excPF, err: pfPresent | pfWrite},
 		{name: "store to a read-only page without CR0.WP", code: store + halt, entry: pteP | pteU, vec: none, set: pteA | pteD,
-			setup: func(m *testMachine) { m.c.cr0 &^= cr0WP }},
+			setup: func(m *testMachine) { m.c.cr0 &^= x86.CR0WP }},
 		{name: "user's load of a supervisor's page", user: true, code: load, entry: pteP | pteW, vec: excPF, err: pfPresent | pfUser},
 		{name: "user's store to a supervisor's page", user: true, code: store, entry: pteP | pteW, vec: excPF, err: pfPresent | pfUser | pfWrite},
 		{name: "fetch with NX", code: jump, entry: all | pteNX, vec: excPF, err: pfPresent | pfFetch, setup: nx},
@@ -103,7 +105,7 @@ func TestPagesOf1GiB(t *testing.T) {
 				m.c.setMode()
 			}
 			entry := m.word(at)
-			m.c.r[rAX] = 0x11223344
+			m.c.r[x86.RAX] = 0x11223344
 			if got := m.run(); got != tt.vec {
 				t.Errorf("%s, %s: vector %d, want %d", tt.name, name, got, tt.vec)
 				continue
@@ -113,7 +115,7 @@ func TestPagesOf1GiB(t *testing.T) {
 			}
 			switch tt.vec {
 			case excPF:
-				if got := m.word(m.c.r[rSP]); got != tt.err {
+				if got := m.word(m.c.r[x86.RSP]); got != tt.err {
 					t.Errorf("%s, %s: error code %#x, want %#x", tt.name, name, got, tt.err)
 				}
 			default:
@@ -135,7 +137,7 @@ func TestPageOf1GiBTranslates(t *testing.T) {
 	for _, off := range []uint64{0, 0x1000, 0x1ff008, 0x200008, 0x3ffffff8} {
 		m.start(testCode)
 		m.put(testCode, 0x8b, 0x00, 0xf4) // mov eax, [rax]
-		m.c.r[rAX] = hugeBase + off
+		m.c.r[x86.RAX] = hugeBase + off
 		read = nil
 		m.stubs()
 		m.run()
@@ -146,7 +148,7 @@ func TestPageOf1GiBTranslates(t *testing.T) {
 	m.stubs()
 	for _, beyond := range []uint64{hugeBase - 4, hugeBase + hugeSize} {
 		m.start(testCode)
-		m.c.r[rAX] = beyond
+		m.c.r[x86.RAX] = beyond
 		if got := m.run(); got != excPF || m.c.cr2 != beyond {
 			t.Errorf("a load at %#x, beside the page, ends in vector %d with cr2 %#x, want a page fault", beyond, got, m.c.cr2)
 		}
@@ -160,10 +162,10 @@ func TestFlushPageOf1GiB(t *testing.T) {
 	const next = hugeBase + hugeSize
 	m.mapHuge(hugeBase, hugePA, pteP|pteW|pteU)
 	m.mapHuge(next, hugePA, pteP|pteW|pteU)
-	inside := []uint64{hugeBase + testData, hugeBase + testData + 8*pageSize, hugeBase + testCode}
-	outside := []uint64{testData + 16*pageSize, next + testData + 24*pageSize}
+	inside := []uint64{hugeBase + testData, hugeBase + testData + 8*x86.PageSize, hugeBase + testCode}
+	outside := []uint64{testData + 16*x86.PageSize, next + testData + 24*x86.PageSize}
 	held := func(va uint64) bool {
-		return m.c.tlbs[0].meta[va>>pageShift&(tlbSize-1)].vtag == va&^pageMask
+		return m.c.tlbs[0].meta[va>>x86.PageShift&(abi.TLBSize-1)].vtag == va&^x86.PageMask
 	}
 	for _, kept := range []bool{false, true} {
 		for _, va := range append(inside, outside...) {

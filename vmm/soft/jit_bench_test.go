@@ -8,6 +8,7 @@ import (
 
 	"nvlab/vmm"
 	"nvlab/vmm/boot"
+	"nvlab/vmm/soft/x86"
 )
 
 // bothEngines runs a benchmark interpreted and compiled.
@@ -67,8 +68,8 @@ func BenchmarkBoot(b *testing.B) {
 			}
 			insns += w.p.Stats().Instructions
 			if n := w.p.cache.native; n != nil {
-				b.ReportMetric(float64(n.stats().entries), "entries")
-				b.ReportMetric(float64(n.stats().blocks), "blocks")
+				b.ReportMetric(float64(n.Stats().Entries), "entries")
+				b.ReportMetric(float64(n.Stats().Blocks), "blocks")
 			}
 			m.Close()
 		}
@@ -120,7 +121,7 @@ func BenchmarkLoops(b *testing.B) {
 			bothEngines(b, func(b *testing.B, e Engine) {
 				m := newTestMachineWith(b, e)
 				m.put(testCode, l.code...)
-				m.c.r[rBX] = 1 << 60
+				m.c.r[x86.RBX] = 1 << 60
 				for b.Loop() {
 					if _, err := m.p.Run(context.Background(), m.p.Clock()+time.Millisecond); err != nil {
 						b.Fatal(err)

@@ -3,13 +3,15 @@ package soft
 import (
 	"math/rand/v2"
 	"testing"
+
+	"nvlab/vmm/soft/x86"
 )
 
 // upperCode is random instructions of r11 to r15, with little else, that
 // ends in a loop.
 func upperCode(r *rand.Rand) []byte {
 	code := []byte{0xbb, 0, 0, 0, 0, 0xb9, byte(3 + r.IntN(60)), 0, 0, 0} // mov ebx, testData; mov ecx, n
-	putLE(code[1:], 4, testData+uint64(r.IntN(2))*(pageSize-64))
+	x86.PutLE(code[1:], 4, testData+uint64(r.IntN(2))*(x86.PageSize-64))
 	start := len(code)
 	upper := func() byte { return byte(3 + r.IntN(5)) } // r11 to r15, with a bit of REX
 	if pair := byte(3 + r.IntN(4)); r.IntN(2) == 0 {

@@ -43,7 +43,7 @@ func TestCompiledBranches(t *testing.T) {
 	for seed := range uint64(10) {
 		agree(t, pair, vectors, seed)
 	}
-	if c.count.edgeStubs < uint64(n)*2/5 {
-		t.Errorf("%d edge stubs in %d programs, want two in five at least", c.count.edgeStubs, n)
+	if c.Count.EdgeStubs < uint64(n)*2/5 {
+		t.Errorf("%d edge stubs in %d programs, want two in five at least", c.Count.EdgeStubs, n)
 	}
 }

@@ -2,7 +2,11 @@ package soft
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
+
+	"nvlab/vmm/soft/ir"
+	"nvlab/vmm/soft/x86"
 )
 
 // TestGroupedAccesses runs programs that read and write at many distances from
@@ -18,14 +22,14 @@ func TestGroupedAccesses(t *testing.T) {
 	r := rand.New(rand.NewPCG(29, 30))
 	second := []func(m *testMachine){
 		func(*testMachine) {},
-		func(m *testMachine) { m.mapPage(testData+pageSize, testData+pageSize, pteP) },
-		func(m *testMachine) { m.mapPage(testData+pageSize, 0, 0) },
-		func(m *testMachine) { m.mapPage(testData+pageSize, testCode, pteP|pteW) },
+		func(m *testMachine) { m.mapPage(testData+x86.PageSize, testData+x86.PageSize, pteP) },
+		func(m *testMachine) { m.mapPage(testData+x86.PageSize, 0, 0) },
+		func(m *testMachine) { m.mapPage(testData+x86.PageSize, testCode, pteP|pteW) },
 	}
 	for range n {
-		agree(t, pair, nearCode(r, 30+r.IntN(100), testData+pageSize), r.Uint64(), second[r.IntN(len(second))])
+		agree(t, pair, nearCode(r, 30+r.IntN(100), testData+x86.PageSize), r.Uint64(), second[r.IntN(len(second))])
 	}
-	if pair[1].p.cache.native.stats().clones == 0 {
+	if pair[1].p.cache.native.Stats().Clones == 0 {
 		t.Error("no block got a clone, want some: the programs' groups straddle pages")
 	}
 }
@@ -46,8 +50,8 @@ func TestGroupedInstructions(t *testing.T) {
 			for try := 0; try < 400 && code == nil; try++ {
 				b, in := e.instance(r)
 				switch {
-				case in.len == 0 || in.asize != 8 || in.seg != segDS || in.op == 0xf4:
-				case in.mod == 1 && in.base == rSI && in.index == slotZero, !e.modrm && try > 20:
+				case in.Len == 0 || in.AddressSize != 8 || in.Seg != x86.SegDS || in.Op == 0xf4:
+				case in.Mod == 1 && in.Base == x86.RSI && in.Index == x86.SlotZero, !e.modrm && try > 20:
 					code = b
 				case !e.mem && e.modrm:
 					try = 400
@@ -57,8 +61,8 @@ func TestGroupedInstructions(t *testing.T) {
 				break
 			}
 			done++
-			program := le32([]byte{0xbe}, testData+uint32(r.IntN(pageSize-300))+150) // mov esi, imm
-			program = append(program, 0x48, 0x8b, 0x16, 0x6a, 0x05, 0x39, 0xd8)      // mov rdx, [rsi]; push 5; cmp eax, ebx
+			program := le32([]byte{0xbe}, testData+uint32(r.IntN(x86.PageSize-300))+150) // mov esi, imm
+			program = append(program, 0x48, 0x8b, 0x16, 0x6a, 0x05, 0x39, 0xd8)          // mov rdx, [rsi]; push 5; cmp eax, ebx
 			program = append(program, code...)
 			switch r.IntN(4) {
 			case 0:
@@ -86,23 +90,24 @@ func TestCompilerWrites(t *testing.T) {
 	for _, e := range usualEncodings() {
 		for range 8 {
 			code, in := e.instance(r)
-			if in.len == 0 {
+			if in.Len == 0 {
 				continue
 			}
 			m.put(testCode, append(code, 0xeb, 0xfe)...)
 			m.p.dropCode()
-			tr := n.begin(c.lookup(testCode))
-			tr.values.forget()
-			tr.analyse()
-			tr.flags = inWord
-			told := map[uint8]bool{}
-			known := true
-			for i := range tr.ops {
-				if tr.ops[i].pc != 0 {
+			header := c.lookup(testCode)
+			ops := m.p.cache.Ops[header+1:]
+			for i := range ops {
+				if ops[i].PC != 0 {
+					ops = ops[:i]
 					break
 				}
-				known = known && tr.op(i, &tr.ops[i])
-				for _, s := range tr.writes {
+			}
+			told := map[uint8]bool{}
+			known := true
+			for _, p := range n.Probe(c.mode, append(slices.Clone(ops), ir.Op{Code: ir.OpJMP, N: 1})...)[:len(ops)] {
+				known = known && p.Known
+				for _, s := range p.Writes {
 					told[s] = true
 				}
 			}
@@ -112,7 +117,7 @@ func TestCompilerWrites(t *testing.T) {
 			for i := range 16 {
 				c.r[i] = testData + 8*r.Uint64N(300)
 			}
-			c.r[rCX] &= 0xff
+			c.r[x86.RCX] &= 0xff
 			c.rip, c.attn = testCode, false
 			before, events := c.r, c.delivered
 			c.execute(&in)
@@ -138,7 +143,7 @@ func TestCompilerWrites(t *testing.T) {
 func TestCloneBranches(t *testing.T) {
 	m := newCompiled(t)
 	m.stubs()
-	code := le32([]byte{0xbe}, testData+pageSize-8)                   // mov esi, imm
+	code := le32([]byte{0xbe}, testData+x86.PageSize-8)               // mov esi, imm
 	code = le32(append(code, 0xb9), 20000)                            // mov ecx, imm
 	code = append(code, 0x48, 0x8b, 6)                                // L: mov rax, [rsi]
 	code = append(code, 0x48, 0x8b, 0x56, 8)                          // mov rdx, [rsi+8]
@@ -148,12 +153,12 @@ func TestCloneBranches(t *testing.T) {
 	code = append(code, 0xf4)                                         // hlt
 	m.put(testCode, append(code, 0x83, 0xe9, 1, 0x75, 0xe6, 0xf4)...) // M: sub ecx, 1; jne L; hlt
 	m.run()
-	s := m.p.cache.native.stats()
-	if s.clones != 1 || s.entries > 1000 {
-		t.Errorf("there are %d clones, and code was entered %d times, want 1, and 1000 at most", s.clones, s.entries)
+	s := m.p.cache.native.Stats()
+	if s.Clones != 1 || s.Entries > 1000 {
+		t.Errorf("there are %d clones, and code was entered %d times, want 1, and 1000 at most", s.Clones, s.Entries)
 	}
-	if m.c.r[rCX] != 0 {
-		t.Errorf("rcx = %d, want 0", m.c.r[rCX])
+	if m.c.r[x86.RCX] != 0 {
+		t.Errorf("rcx = %d, want 0", m.c.r[x86.RCX])
 	}
 }
 
@@ -166,14 +171,14 @@ func TestCompiledMiss(t *testing.T) {
 	m.put(testCode, 0xb9, 100, 0, 0, 0, 0x0f, 0x01, 0x7c, 0x24, 0xf8, 0xf2, 0x0f, 0x58, 0xc1, 0x49, 0x83, 0xc4, 0x03,
 		0xff, 0xd7, 0xf2, 0x0f, 0x58, 0xd1, 0x83, 0xe9, 0x01, 0x75, 0xe8, 0xf4)
 	m.put(testCode+0x80, 0x48, 0x83, 0xc3, 0x01, 0xc3) // add rbx, 1; ret
-	m.c.r[rDI] = testCode + 0x80
+	m.c.r[x86.RDI] = testCode + 0x80
 	m.c.fpu.xmm[1][0] = 0x3ff0000000000000
 	m.run()
 	const hundred = 0x4059000000000000
-	if x := &m.c.fpu.xmm; m.c.r[rBX] != 100 || m.c.r[12] != 300 || x[0][0] != hundred || x[2][0] != hundred {
-		t.Errorf("100 calls: rbx = %d, r12 = %d, xmm0 = %#x, xmm2 = %#x, want 100, 300, %#x, %#x", m.c.r[rBX], m.c.r[12], x[0][0], x[2][0], uint64(hundred), uint64(hundred))
+	if x := &m.c.fpu.xmm; m.c.r[x86.RBX] != 100 || m.c.r[12] != 300 || x[0][0] != hundred || x[2][0] != hundred {
+		t.Errorf("100 calls: rbx = %d, r12 = %d, xmm0 = %#x, xmm2 = %#x, want 100, 300, %#x, %#x", m.c.r[x86.RBX], m.c.r[12], x[0][0], x[2][0], uint64(hundred), uint64(hundred))
 	}
-	if n := m.p.cache.native.stats().refills; n < 90 {
+	if n := m.p.cache.native.Stats().Refills; n < 90 {
 		t.Errorf("code went on after %d misses, want 90 at least", n)
 	}
 }

@@ -4,9 +4,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"testing"
+
+	"nvlab/vmm/soft/ir"
+	"nvlab/vmm/soft/x86"
 )
 
-// A branch jumps to the address in rAX, and comes back behind.
+// A branch jumps to the address in x86.RAX, and comes back behind.
 type branch struct {
 	name string
 	code []byte
@@ -30,15 +33,15 @@ func TestCompiledRemapped(t *testing.T) {
 		for _, wraps := range []bool{false, true} {
 			m := newCompiled(t)
 			m.stubs()
-			m.put(testData+0x800, 0x83, 0xc3, 0x01, 0xc3)          // add ebx, 1; ret
-			m.put(testData+pageSize+0x800, 0x83, 0xc3, 0x10, 0xc3) // add ebx, 16; ret
-			m.mapPage(at&^pageMask, testData, pteP|pteW)
+			m.put(testData+0x800, 0x83, 0xc3, 0x01, 0xc3)              // add ebx, 1; ret
+			m.put(testData+x86.PageSize+0x800, 0x83, 0xc3, 0x10, 0xc3) // add ebx, 16; ret
+			m.mapPage(at&^x86.PageMask, testData, pteP|pteW)
 			pte := uint64(testTables)
 			for level := 3; level > 0; level-- {
 				pte = m.word(pte+at>>(12+9*level)&511*8) & pteAddr
 			}
 			pte += at >> 12 & 511 * 8
-			for p := uint64(testTables); p < m.pt; p += pageSize {
+			for p := uint64(testTables); p < m.pt; p += x86.PageSize {
 				m.mapPage(p, p, pteP|pteW)
 			}
 			code := append([]byte{0xb8, 0, 8, 0, 0x50, 0xbd, 100, 0, 0, 0}, b.code...) // mov eax, at; mov ebp, 100; L:
@@ -46,15 +49,15 @@ func TestCompiledRemapped(t *testing.T) {
 			code = append(code, 0, 0x10, 0, 0, 0x0f, 0x01, 0x38, 0x83, 0xed, 0x01) // xor qword [pte], 0x1000; invlpg [rax]; sub ebp, 1
 			m.put(testCode, append(code, 0x75, byte(10-len(code)-2), 0xf4)...)     // jne L; hlt
 			if wraps {
-				m.p.cache.lastGen = noGen - 40
+				m.p.cache.lastGen = ir.NoGen - 40
 			}
 			m.run()
 			want := uint64(50 * 17)
 			if b.name == both.name {
 				want *= 2
 			}
-			if m.c.r[rBX] != want {
-				t.Errorf("%s, wraps=%v: functions added up to %d, want %d", b.name, wraps, m.c.r[rBX], want)
+			if m.c.r[x86.RBX] != want {
+				t.Errorf("%s, wraps=%v: functions added up to %d, want %d", b.name, wraps, m.c.r[x86.RBX], want)
 			}
 		}
 	}

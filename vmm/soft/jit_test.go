@@ -13,6 +13,7 @@ import (
 
 	"nvlab/internal/require"
 	"nvlab/vmm/soft/internal/native"
+	"nvlab/vmm/soft/x86"
 )
 
 // newCompiled is a test machine that compiles blocks the first time.
@@ -50,17 +51,17 @@ func agree(t *testing.T, pair *[2]*testMachine, code []byte, seed uint64, setup 
 		m.c.apic.startTimer()
 		r := rand.New(rand.NewPCG(seed, 9))
 		for i := range 16 {
-			if i != rSP {
+			if i != x86.RSP {
 				m.c.r[i] = interesting(r)
 				if r.IntN(2) == 0 {
-					m.c.r[i] = testData + uint64(r.IntN(2*pageSize))
+					m.c.r[i] = testData + uint64(r.IntN(2*x86.PageSize))
 				}
 			}
 		}
 		for i := range 16 {
 			m.c.fpu.xmm[i] = interestingVec(r)
 		}
-		mxcsr := mxcsrReset | uint32(r.IntN(4))<<13
+		mxcsr := x86.MXCSRReset | uint32(r.IntN(4))<<13
 		switch r.IntN(6) {
 		case 0:
 			mxcsr |= 0x8040 // FZ, DAZ
@@ -68,7 +69,7 @@ func agree(t *testing.T, pair *[2]*testMachine, code []byte, seed uint64, setup 
 			mxcsr &^= uint32(r.IntN(64)) << 7
 		}
 		m.c.setMXCSR(mxcsr)
-		m.c.setRFLAGS(r.Uint64()&flagsArith | flagIF)
+		m.c.setRFLAGS(r.Uint64()&x86.FlagsArith | x86.FlagIF)
 		for _, f := range setup {
 			f(m)
 		}
@@ -151,8 +152,8 @@ func TestCompiledLockstep(t *testing.T) {
 	pair := interpretedAndCompiled(t)
 	r := rand.New(rand.NewPCG(17, 18))
 	agreeOnEncodings(t, pair, r, n, randomCode)
-	if s := pair[1].p.cache.native.stats(); s.blocks == 0 || s.entries == 0 {
-		t.Errorf("%d blocks were compiled and %d times entered, want more than 0", s.blocks, s.entries)
+	if s := pair[1].p.cache.native.Stats(); s.Blocks == 0 || s.Entries == 0 {
+		t.Errorf("%d blocks were compiled and %d times entered, want more than 0", s.Blocks, s.Entries)
 	}
 }
 
@@ -188,8 +189,8 @@ func TestCompiledSelfModifying(t *testing.T) {
 		m.put(testCode, code...)
 		m.put(f, 0xb0, 0, 0x0f, 0xb6, 0xc0, 0x48, 0x01, 0xc3, 0xc3) // mov al, imm; movzx eax, al; add rbx, rax; ret
 		m.run()
-		if want := uint64(200 * 201 / 2); m.c.r[rBX] != want {
-			t.Errorf("far=%v: the sum of what the function returned is %d, want %d", far, m.c.r[rBX], want)
+		if want := uint64(200 * 201 / 2); m.c.r[x86.RBX] != want {
+			t.Errorf("far=%v: the sum of what the function returned is %d, want %d", far, m.c.r[x86.RBX], want)
 		}
 	}
 }
@@ -248,7 +249,7 @@ func TestCompiledStress(t *testing.T) {
 					return
 				}
 				n := until / 5
-				if rax, rcx := m.c.r[rAX], m.c.r[rCX]; rax != 3*n || rcx != 3*(n/2*(n+1)) {
+				if rax, rcx := m.c.r[x86.RAX], m.c.r[x86.RCX]; rax != 3*n || rcx != 3*(n/2*(n+1)) {
 					t.Errorf("after %d turns rax = %d, rcx = %d, want %d and %d", n, rax, rcx, 3*n, 3*(n/2*(n+1)))
 					return
 				}

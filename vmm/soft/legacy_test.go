@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"testing"
+
+	"nvlab/vmm/soft/x86"
 )
 
 // TestWayThroughLegacy goes from 64-bit code to protected mode without paging
@@ -46,24 +48,24 @@ func TestWayThroughLegacy(t *testing.T) {
 		0xa3, 0x24, 0x00, 0x29, 0x00, // mov [testData+0x24], eax
 		0xea, 0x00, 0x01, 0x20, 0x00, 0x10, 0x00) // jmp 0x10:testCode+0x100
 	m.put(testCode+0x100, 0x48, 0xff, 0xc3, 0xf4) // 64-bit: inc rbx; hlt
-	binary.LittleEndian.PutUint32(m.ram[testData+0x10:], cr4PAE|cr4OSFXSR)
+	binary.LittleEndian.PutUint32(m.ram[testData+0x10:], x86.CR4PAE|x86.CR4OSFXSR)
 	m.mapPage(testStack, testData, pteP|pteW) // seen with paging alone
-	m.c.r[rBX] = 0xffff_ffff_ffff_fffe
+	m.c.r[x86.RBX] = 0xffff_ffff_ffff_fffe
 	m.run()
 	c := m.c
 	if c.rip != testCode+0x104 || !c.long {
 		t.Fatalf("ended at %#x, in 64-bit code: %v; want %#x, true", c.rip, c.long, testCode+0x104)
 	}
-	if c.r[rBX] != 0xffff_ffff {
-		t.Errorf("rbx = %#x, want 0xffffffff: the upper halves are gone", c.r[rBX])
+	if c.r[x86.RBX] != 0xffff_ffff {
+		t.Errorf("rbx = %#x, want 0xffffffff: the upper halves are gone", c.r[x86.RBX])
 	}
-	if c.r[rSP] != 0x1244 || m.word(testData) != 8 {
-		t.Errorf("rsp = %#x, bts made %#x; want 0x1244 and 8", c.r[rSP], m.word(testData))
+	if c.r[x86.RSP] != 0x1244 || m.word(testData) != 8 {
+		t.Errorf("rsp = %#x, bts made %#x; want 0x1244 and 8", c.r[x86.RSP], m.word(testData))
 	}
-	if off, on := uint32(m.word(testData+0x20)), uint32(m.word(testData+0x20)>>32); off != eferLME || on != eferLME|eferLMA {
-		t.Errorf("EFER = %#x without paging and %#x with it, want %#x and %#x", off, on, eferLME, eferLME|eferLMA)
+	if off, on := uint32(m.word(testData+0x20)), uint32(m.word(testData+0x20)>>32); off != x86.EFERLME || on != x86.EFERLME|x86.EFERLMA {
+		t.Errorf("EFER = %#x without paging and %#x with it, want %#x and %#x", off, on, x86.EFERLME, x86.EFERLME|x86.EFERLMA)
 	}
-	if c.cr4 != cr4PAE|cr4OSFXSR || c.cr3 != testTables {
+	if c.cr4 != x86.CR4PAE|x86.CR4OSFXSR || c.cr3 != testTables {
 		t.Errorf("cr4 = %#x, cr3 = %#x", c.cr4, c.cr3)
 	}
 }
@@ -174,10 +176,10 @@ func FuzzProgram32(f *testing.F) {
 		r := rand.New(rand.NewPCG(seed, 23))
 		for i := range 16 {
 			if m.c.r[i] = interesting(r); r.IntN(2) == 0 {
-				m.c.r[i] = testData + uint64(r.IntN(pageSize))
+				m.c.r[i] = testData + uint64(r.IntN(x86.PageSize))
 			}
 		}
-		m.c.r[rSP] = testStack
+		m.c.r[x86.RSP] = testStack
 		if _, err := m.p.Run(context.Background(), 2000); err != nil {
 			t.Fatalf("Run() of % x: %v", code, err)
 		}
@@ -238,7 +240,7 @@ func TestProgram32(t *testing.T) {
 			t.Errorf("%s: vector %d, want %d", tt.name, got, tt.vec)
 			continue
 		}
-		sp := m.c.r[rSP]
+		sp := m.c.r[x86.RSP]
 		if tt.err >= 0 {
 			if got := m.word(sp); got != uint64(tt.err) {
 				t.Errorf("%s: error code %#x, want %#x", tt.name, got, tt.err)
@@ -263,7 +265,7 @@ func TestSegments32(t *testing.T) {
 		"\x60\x61"+ // pusha; popa
 		"\x9a\x40\x00\x22\x00\x2b\x00"+ // call 0x2b:testUser+0x40
 		"\xcd\x80")
-	m.c.r[rBX], m.c.r[rSI] = 0xffff, 0x10
+	m.c.r[x86.RBX], m.c.r[x86.RSI] = 0xffff, 0x10
 	m.put(testUser+0x40, 0x49, 0xff, 0xc0, 0xcb) // inc r8; retf
 	if got := m.run(); got != 0x80 {
 		t.Fatalf("vector %d, want 128", got)
@@ -271,10 +273,10 @@ func TestSegments32(t *testing.T) {
 	if got := uint32(m.word(testData + 4)); got != 0x12345678 {
 		t.Errorf("gs:[4] is %#x, want 0x12345678", got)
 	}
-	if m.c.r[rAX] != 0x11 || m.c.r[8] != 1 {
-		t.Errorf("eax = %#x, r8 = %d, want 0x11 and 1", m.c.r[rAX], m.c.r[8])
+	if m.c.r[x86.RAX] != 0x11 || m.c.r[8] != 1 {
+		t.Errorf("eax = %#x, r8 = %d, want 0x11 and 1", m.c.r[x86.RAX], m.c.r[8])
 	}
-	if sp := m.c.r[rSP]; m.word(sp+24) != testStack || m.word(sp+8) != selCode32 {
+	if sp := m.c.r[x86.RSP]; m.word(sp+24) != testStack || m.word(sp+8) != selCode32 {
 		t.Errorf("esp = %#x and cs = %#x at the end, want %#x and %#x", m.word(sp+24), m.word(sp+8), testStack, selCode32)
 	}
 }
@@ -282,19 +284,19 @@ func TestSegments32(t *testing.T) {
 // TestSyscall32 is SYSCALL in a 32-bit program, and the return.
 func TestSyscall32(t *testing.T) {
 	m := user32(t, "\x41\x0f\x05\x40\xcd\x80") // inc ecx; syscall; inc eax; int 0x80
-	m.c.efer |= eferSCE
+	m.c.efer |= x86.EFERSCE
 	m.c.msr.star = 0x10<<32 | (selCode32&^3)<<48
 	m.c.msr.lstar, m.c.msr.cstar = testStubs, testCode+0x200
-	m.c.msr.fmask = flagIF
+	m.c.msr.fmask = x86.FlagIF
 	m.put(testCode+0x200, 0x48, 0x89, 0xcb, 0x0f, 0x07) // mov rbx, rcx; sysretl
 	// SYSRET's stack segment is the descriptor after the code segment's.
 	if got := m.run(); got != 0x80 {
 		t.Fatalf("vector %d at %#x, want 128", got, m.c.rip)
 	}
-	if m.c.r[rBX] != testUser+3 || m.c.r[rAX] != 1 {
-		t.Errorf("the kernel saw rcx = %#x, and eax = %d at the end; want %#x and 1", m.c.r[rBX], m.c.r[rAX], testUser+3)
+	if m.c.r[x86.RBX] != testUser+3 || m.c.r[x86.RAX] != 1 {
+		t.Errorf("the kernel saw rcx = %#x, and eax = %d at the end; want %#x and 1", m.c.r[x86.RBX], m.c.r[x86.RAX], testUser+3)
 	}
-	if sp := m.c.r[rSP]; m.word(sp+8) != selCode32 || m.word(sp+32) != selSmall {
+	if sp := m.c.r[x86.RSP]; m.word(sp+8) != selCode32 || m.word(sp+32) != selSmall {
 		t.Errorf("cs = %#x, ss = %#x at the end, want %#x and %#x", m.word(sp+8), m.word(sp+32), selCode32, selSmall)
 	}
 }

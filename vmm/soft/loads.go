@@ -1,6 +1,9 @@
 package soft
 
-import "nvlab/vmm/observe"
+import (
+	"nvlab/vmm/observe"
+	"nvlab/vmm/soft/x86"
+)
 
 var _ observe.LoadWatcher = (*processors)(nil)
 
@@ -42,7 +45,7 @@ func (c *cpu) observeMove(va, n uint64, size uint8) {
 		return
 	}
 	off := pa - r.base
-	if c.flags&flagDF != 0 {
+	if c.flags&x86.FlagDF != 0 {
 		off -= n - uint64(size)
 	}
 	c.observeLoad(r, off, n, 0)
@@ -55,6 +58,6 @@ func (c *cpu) observeFetches(pa uint64) {
 		return
 	}
 	if r := c.p.mem.find(pa); r != nil {
-		c.observeLoad(r, pa&^pageMask-r.base, pageSize, observe.Fetch)
+		c.observeLoad(r, pa&^x86.PageMask-r.base, x86.PageSize, observe.Fetch)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"nvlab/vmm"
 	"nvlab/vmm/observe"
+	"nvlab/vmm/soft/x86"
 )
 
 // Where an observed region is, of four pages.
@@ -69,12 +70,12 @@ func TestLoadsAreTold(t *testing.T) {
 					if m.p.cache.native != nil {
 						m.p.cache.heat = 2
 					}
-					region := make([]byte, 4*pageSize)
+					region := make([]byte, 4*x86.PageSize)
 					if err := m.p.Map(vmm.Region{Base: watched, Mem: region, Observed: true}); err != nil {
 						t.Fatal(err)
 					}
 					for page := uint64(0); page < 4; page++ {
-						m.mapPage(watched+page*pageSize, watched+page*pageSize, pteP|pteW|pteU)
+						m.mapPage(watched+page*x86.PageSize, watched+page*x86.PageSize, pteP|pteW|pteU)
 					}
 					m.start(testCode)
 					m.stubs()
@@ -90,7 +91,7 @@ func TestLoadsAreTold(t *testing.T) {
 					o := &told{done: done}
 					if i == 1 {
 						w := &observe.Watch{}
-						for at := uint64(watched); at < watched+pageSize; at += 64 {
+						for at := uint64(watched); at < watched+x86.PageSize; at += 64 {
 							w.Add(at)
 						}
 						if err := m.p.WatchLoads(w, o); err != nil {
@@ -125,7 +126,7 @@ func TestLoadsAreTold(t *testing.T) {
 func TestFetchesAndWalksAreTold(t *testing.T) {
 	const shown = 0x10000000 + testData // by a table that is watched
 	m := newCompiled(t)
-	region := make([]byte, 2*pageSize)
+	region := make([]byte, 2*x86.PageSize)
 	if err := m.p.Map(vmm.Region{Base: watched, Mem: region, Observed: true}); err != nil {
 		t.Fatal(err)
 	}
@@ -133,10 +134,10 @@ func TestFetchesAndWalksAreTold(t *testing.T) {
 	m.start(testCode)
 	m.stubs()
 	// Its page is below a table in the second page.
-	binary.LittleEndian.PutUint64(region[pageSize+8*(shown>>12&511):], testData|pteP|pteW)
+	binary.LittleEndian.PutUint64(region[x86.PageSize+8*(shown>>12&511):], testData|pteP|pteW)
 	low := binary.LittleEndian.Uint64(m.ram[testTables:]) & pteAddr
 	directory := binary.LittleEndian.Uint64(m.ram[low:]) & pteAddr
-	binary.LittleEndian.PutUint64(m.ram[directory+shown>>21*8:], (watched+pageSize)|pteP|pteW)
+	binary.LittleEndian.PutUint64(m.ram[directory+shown>>21*8:], (watched+x86.PageSize)|pteP|pteW)
 	copy(region[0x80:], []byte{0xc3})                                // ret
 	code := append(le32([]byte{0xb8}, watched+0x80), 0xff, 0xd0)     // mov eax, watched+0x80; call rax
 	code = append(le32(append(code, 0x8b, 0x04, 0x25), shown), 0xf4) // mov eax, [shown]; hlt
@@ -144,15 +145,15 @@ func TestFetchesAndWalksAreTold(t *testing.T) {
 	w, o := &observe.Watch{}, &told{}
 	w.Add(watched + 0x80)
 	w.Add(watched + 0x1c0)
-	w.Add(watched + pageSize + 8*(shown>>12&511))
-	w.Add(watched + pageSize + 0xfc0)
+	w.Add(watched + x86.PageSize + 8*(shown>>12&511))
+	w.Add(watched + x86.PageSize + 0xfc0)
 	if err := m.p.WatchLoads(w, o); err != nil {
 		t.Fatal(err)
 	}
 	m.run()
 	slices.Sort(o.lines)
 	// Of a page with code that runs all lines are told.
-	want := []uint64{watched + 0x80, watched + 0x1c0, watched + pageSize + 8*(shown>>12&511)&^63}
+	want := []uint64{watched + 0x80, watched + 0x1c0, watched + x86.PageSize + 8*(shown>>12&511)&^63}
 	if !slices.Equal(o.lines, want) {
 		t.Errorf("reads of the lines %#x are told, want %#x", o.lines, want)
 	}

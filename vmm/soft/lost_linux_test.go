@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nvlab/vmm"
+	"nvlab/vmm/soft/x86"
 )
 
 // TestLostMemory truncates the file below memory that the guest uses.
@@ -27,26 +28,26 @@ func TestLostMemory(t *testing.T) {
 	} {
 		for _, observed := range []bool{false, true} {
 			path := filepath.Join(t.TempDir(), "memory")
-			if err := os.WriteFile(path, make([]byte, 2*pageSize), 0o600); err != nil {
+			if err := os.WriteFile(path, make([]byte, 2*x86.PageSize), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			f, err := os.OpenFile(path, os.O_RDWR, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
-			mem, err := unix.Mmap(int(f.Fd()), 0, 2*pageSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+			mem, err := unix.Mmap(int(f.Fd()), 0, 2*x86.PageSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 			if err != nil {
 				t.Fatal(err)
 			}
 			m := withRegion(t, vmm.Region{Mem: mem, Revocable: true, Observed: observed})
 			m.put(testCode, tt.code...)
-			if err := f.Truncate(pageSize); err != nil {
+			if err := f.Truncate(x86.PageSize); err != nil {
 				t.Fatal(err)
 			}
 			_, err = m.p.Run(context.Background(), time.Millisecond)
 			var lost *vmm.LostMemoryError
-			if !errors.As(err, &lost) || lost.Base != extraPhys || lost.Offset&^7 != pageSize+8 {
-				t.Errorf("%s, observed=%v: Run() = %v, want lost memory at %#x, offset %#x", tt.name, observed, err, extraPhys, pageSize+8)
+			if !errors.As(err, &lost) || lost.Base != extraPhys || lost.Offset&^7 != x86.PageSize+8 {
+				t.Errorf("%s, observed=%v: Run() = %v, want lost memory at %#x, offset %#x", tt.name, observed, err, extraPhys, x86.PageSize+8)
 			}
 			f.Close()
 			unix.Munmap(mem)

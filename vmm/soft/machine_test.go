@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"nvlab/vmm"
+	"nvlab/vmm/soft/x86"
 )
 
 // fakeBus records accesses and answers with what the test says.
@@ -99,8 +100,8 @@ func (m *testMachine) reset(t testing.TB) {
 	m.t = t
 	*m.bus = fakeBus{}
 	clear(m.ram)
-	m.pt = testTables + pageSize
-	for va := uint64(testRAM); va < testEnd; va += pageSize {
+	m.pt = testTables + x86.PageSize
+	for va := uint64(testRAM); va < testEnd; va += x86.PageSize {
 		m.mapPage(va, va, pteP|pteW|pteU)
 	}
 	m.start(testCode)
@@ -114,7 +115,7 @@ func (m *testMachine) start(rip uint64) {
 	if err := m.p.Start(entry); err != nil {
 		m.t.Fatal(err)
 	}
-	m.c.cr4 |= cr4OSFXSR | cr4OSXMMEXCPT
+	m.c.cr4 |= x86.CR4OSFXSR | x86.CR4OSXMMEXCPT
 	m.c.setMode()
 	m.c.idt = table{base: testIDT, limit: 0xfff}
 	m.c.tr = segment{sel: 0x30, base: testTSS, limit: 0x67, attr: attrTSS}
@@ -140,7 +141,7 @@ func (m *testMachine) entryAt(va uint64) []byte {
 		v := binary.LittleEndian.Uint64(e)
 		if v == 0 {
 			v = m.pt | pteP | pteW | pteU
-			m.pt += pageSize
+			m.pt += x86.PageSize
 			binary.LittleEndian.PutUint64(e, v)
 		}
 		base = v & pteAddr

@@ -1,18 +1,12 @@
 package soft
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"nvlab/internal/pages"
 	"nvlab/vmm"
 	"nvlab/vmm/observe"
-)
-
-const (
-	pageShift = 12
-	pageSize  = 1 << pageShift
-	pageMask  = pageSize - 1
+	"nvlab/vmm/soft/x86"
 )
 
 // region is memory at a guest-physical range, with what the block cache knows
@@ -47,7 +41,7 @@ func (r *region) direct() bool { return !r.readOnly && !r.watched }
 // mark is that of the page at an offset.
 func (r *region) mark(off uint64) mark {
 	if p := r.marks[off>>21]; p != nil {
-		return p[off>>pageShift&511]
+		return p[off>>x86.PageShift&511]
 	}
 	return mark{}
 }
@@ -62,13 +56,13 @@ func (r *region) setMark(off uint64) *mark {
 		p = new([512]mark)
 		r.marks[off>>21] = p
 	}
-	return &p[off>>pageShift&511]
+	return &p[off>>x86.PageShift&511]
 }
 
 // touch notes that the page at an offset is stored to.
 func (r *region) touch(off uint64) {
 	if r.dirty != nil {
-		r.dirty.Add(off >> pageShift)
+		r.dirty.Add(off >> x86.PageShift)
 	}
 }
 
@@ -78,7 +72,7 @@ func (m *memory) page(pa uint64) []byte {
 	if r == nil {
 		return nil
 	}
-	return r.mem[pa&^pageMask-r.base:][:pageSize]
+	return r.mem[pa&^x86.PageMask-r.base:][:x86.PageSize]
 }
 
 // memory is the guest-physical address space.
@@ -105,7 +99,7 @@ func (m *memory) find(pa uint64) *region {
 func (m *memory) add(g vmm.Region) error {
 	n := uint64(len(g.Mem))
 	switch {
-	case g.Base&pageMask != 0 || n&pageMask != 0 || n == 0:
+	case g.Base&x86.PageMask != 0 || n&x86.PageMask != 0 || n == 0:
 		return fmt.Errorf("memory at %#x of %d bytes: base and size must be multiples of 4 KiB, and size not 0", g.Base, n)
 	case g.Base >= m.limit || n > m.limit-g.Base:
 		return fmt.Errorf("memory at %#x of %#x bytes: must lie below %#x", g.Base, n, m.limit)
@@ -134,58 +128,21 @@ func (m *memory) remove(base uint64) (*region, error) {
 	return nil, fmt.Errorf("no memory starts at %#x", base)
 }
 
-// getLE reads n little-endian bytes, 1 to 8.
-func getLE(b []byte, n uint8) uint64 {
-	switch n {
-	case 1:
-		return uint64(b[0])
-	case 2:
-		return uint64(binary.LittleEndian.Uint16(b))
-	case 4:
-		return uint64(binary.LittleEndian.Uint32(b))
-	case 8:
-		return binary.LittleEndian.Uint64(b)
-	}
-	var v uint64
-	for i := uint8(0); i < n; i++ {
-		v |= uint64(b[i]) << (8 * i)
-	}
-	return v
-}
-
-// putLE writes n little-endian bytes, 1 to 8.
-func putLE(b []byte, n uint8, v uint64) {
-	switch n {
-	case 1:
-		b[0] = byte(v)
-	case 2:
-		binary.LittleEndian.PutUint16(b, uint16(v))
-	case 4:
-		binary.LittleEndian.PutUint32(b, uint32(v))
-	case 8:
-		binary.LittleEndian.PutUint64(b, v)
-	default:
-		for i := uint8(0); i < n; i++ {
-			b[i] = byte(v >> (8 * i))
-		}
-	}
-}
-
 // readPhys reads n bytes, 1 to 8, that lie in one page.
 func (c *cpu) readPhys(pa uint64, n uint8) uint64 {
-	if pa&^pageMask == c.apic.base&^pageMask && c.apic.enabled() {
+	if pa&^x86.PageMask == c.apic.base&^x86.PageMask && c.apic.enabled() {
 		c.order(observe.Uncached)
-		return c.apic.readMMIO(pa&pageMask, n)
+		return c.apic.readMMIO(pa&x86.PageMask, n)
 	}
 	if r := c.p.mem.find(pa); r != nil {
 		if c.p.watch != nil {
 			c.observeLoad(r, pa-r.base, uint64(n), 0)
 		}
-		return getLE(r.mem[pa-r.base:], n)
+		return x86.GetLE(r.mem[pa-r.base:], n)
 	}
 	c.orderNow(observe.Uncached)
 	if n&(n-1) == 0 {
-		return c.p.bus.MMIORead(pa, int(n)) & sizeMask(n)
+		return c.p.bus.MMIORead(pa, int(n)) & x86.SizeMask(n)
 	}
 	var v uint64
 	for i := uint8(0); i < n; i++ {
@@ -196,9 +153,9 @@ func (c *cpu) readPhys(pa uint64, n uint8) uint64 {
 
 // writePhys writes n bytes, 1 to 8, that lie in one page.
 func (c *cpu) writePhys(pa uint64, n uint8, v uint64) {
-	if pa&^pageMask == c.apic.base&^pageMask && c.apic.enabled() {
+	if pa&^x86.PageMask == c.apic.base&^x86.PageMask && c.apic.enabled() {
 		c.order(observe.Uncached)
-		c.apic.writeMMIO(pa&pageMask, n, v)
+		c.apic.writeMMIO(pa&x86.PageMask, n, v)
 		return
 	}
 	if r := c.p.mem.find(pa); r != nil {
@@ -207,7 +164,7 @@ func (c *cpu) writePhys(pa uint64, n uint8, v uint64) {
 	}
 	c.orderNow(observe.Uncached)
 	if n&(n-1) == 0 {
-		c.p.bus.MMIOWrite(pa, int(n), v&sizeMask(n))
+		c.p.bus.MMIOWrite(pa, int(n), v&x86.SizeMask(n))
 		return
 	}
 	for i := uint8(0); i < n; i++ {
@@ -228,7 +185,7 @@ func (c *cpu) writeRegion(r *region, off uint64, n uint8, v uint64) {
 	if r.watched {
 		c.observeStore(r, off, n, v)
 	}
-	putLE(r.mem[off:], n, v)
+	x86.PutLE(r.mem[off:], n, v)
 }
 
 // stored is told of every store of n bytes to a page that has a mark, before

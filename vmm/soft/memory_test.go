@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"nvlab/vmm"
+	"nvlab/vmm/soft/abi"
+	"nvlab/vmm/soft/x86"
 )
 
 const (
@@ -23,13 +25,13 @@ func withRegion(t *testing.T, r vmm.Region) *testMachine {
 	if err := m.p.Map(r); err != nil {
 		t.Fatal(err)
 	}
-	for off := uint64(0); off < uint64(len(r.Mem)); off += pageSize {
+	for off := uint64(0); off < uint64(len(r.Mem)); off += x86.PageSize {
 		m.mapPage(extraVirt+off, extraPhys+off, pteP|pteW)
 	}
 	m.stubs()
 	m.start(testCode)
-	m.c.r[rDI], m.c.r[rSI] = extraVirt, extraVirt
-	m.c.r[rAX], m.c.r[rCX] = 0x1122334455667788, 16
+	m.c.r[x86.RDI], m.c.r[x86.RSI] = extraVirt, extraVirt
+	m.c.r[x86.RAX], m.c.r[x86.RCX] = 0x1122334455667788, 16
 	return m
 }
 
@@ -57,7 +59,7 @@ var storeKinds = []struct {
 func TestStoreKinds(t *testing.T) {
 	for _, kind := range []vmm.Region{{}, {ReadOnly: true}, {Observed: true}, {Revocable: true}} {
 		for _, s := range storeKinds {
-			kind.Mem = make([]byte, 2*pageSize)
+			kind.Mem = make([]byte, 2*x86.PageSize)
 			m := withRegion(t, kind)
 			kind.Mem[0] = 1
 			if kind.Observed {
@@ -73,8 +75,8 @@ func TestStoreKinds(t *testing.T) {
 			if kind.Mem[0] != want {
 				t.Errorf("%s to memory with ReadOnly %v, Observed %v: %#x, want %#x", s.name, kind.ReadOnly, kind.Observed, kind.Mem[0], want)
 			}
-			e := m.c.tlb[extraVirt>>pageShift&(tlbSize-1)]
-			if (kind.ReadOnly || kind.Observed) && e.wtag == extraVirt {
+			e := m.c.tlb[extraVirt>>x86.PageShift&(abi.TLBSize-1)]
+			if (kind.ReadOnly || kind.Observed) && e.WTag == extraVirt {
 				t.Errorf("%s: the fast path may store to memory with ReadOnly %v, Observed %v", s.name, kind.ReadOnly, kind.Observed)
 			}
 		}
@@ -93,11 +95,11 @@ func TestMMIO(t *testing.T) {
 	var reads, writes []event
 	m.bus.read = func(a uint64, n int) uint64 { reads = append(reads, event{a, n, 0}); return 0xfedcba9876543210 }
 	m.bus.write = func(a uint64, n int, v uint64) { writes = append(writes, event{a, n, v}) }
-	m.c.r[rDI] = extraVirt
+	m.c.r[x86.RDI] = extraVirt
 	m.put(testCode, 0x8b, 0x07, 0x66, 0x89, 0x47, 0x04, 0x48, 0x8b, 0x5f, 0x08, 0xf4) // mov eax, [rdi]; mov [rdi+4], ax; mov rbx, [rdi+8]
 	m.run()
-	if m.c.r[rAX] != 0x76543210 || m.c.r[rBX] != 0xfedcba9876543210 {
-		t.Errorf("rax = %#x, rbx = %#x after reads of a device, want 0x76543210 and 0xfedcba9876543210", m.c.r[rAX], m.c.r[rBX])
+	if m.c.r[x86.RAX] != 0x76543210 || m.c.r[x86.RBX] != 0xfedcba9876543210 {
+		t.Errorf("rax = %#x, rbx = %#x after reads of a device, want 0x76543210 and 0xfedcba9876543210", m.c.r[x86.RAX], m.c.r[x86.RBX])
 	}
 	if len(reads) != 2 || reads[0] != (event{0x70000000, 4, 0}) || reads[1] != (event{0x70000008, 8, 0}) {
 		t.Errorf("reads that the bus saw: %x", reads)
@@ -109,7 +111,7 @@ func TestMMIO(t *testing.T) {
 
 // TestUnmap takes memory away that the fast path has a pointer to.
 func TestUnmap(t *testing.T) {
-	mem := make([]byte, pageSize)
+	mem := make([]byte, x86.PageSize)
 	m := withRegion(t, vmm.Region{Mem: mem})
 	// mov [rdi], rax; out 0x80, al; mov [rdi], rax; hlt
 	m.put(testCode, 0x48, 0x89, 0x07, 0xe6, 0x80, 0x48, 0x89, 0x07, 0xf4)
@@ -136,11 +138,11 @@ func TestMapErrors(t *testing.T) {
 	m := newTestMachine(t)
 	for _, r := range []vmm.Region{
 		{Base: 0x10000000, Mem: make([]byte, 100)},
-		{Base: 0x10000001, Mem: make([]byte, pageSize)},
+		{Base: 0x10000001, Mem: make([]byte, x86.PageSize)},
 		{Base: 0x10000000},
-		{Base: testData, Mem: make([]byte, pageSize)},
-		{Base: 1 << vmm.DefaultPhysBits, Mem: make([]byte, pageSize)},
-		{Base: 1<<vmm.DefaultPhysBits - pageSize, Mem: make([]byte, 2*pageSize)},
+		{Base: testData, Mem: make([]byte, x86.PageSize)},
+		{Base: 1 << vmm.DefaultPhysBits, Mem: make([]byte, x86.PageSize)},
+		{Base: 1<<vmm.DefaultPhysBits - x86.PageSize, Mem: make([]byte, 2*x86.PageSize)},
 	} {
 		if err := m.p.Map(r); err == nil {
 			t.Errorf("Map() of %d bytes at %#x = nil, want an error", len(r.Mem), r.Base)
@@ -166,8 +168,8 @@ func TestWrote(t *testing.T) {
 	m.put(testCode, 0xb3, 0x07, 0xf4)
 	m.p.Wrote(testCode+1, 2)
 	m.run()
-	if m.c.r[rBX] != 7 {
-		t.Errorf("bl = %d after the code changed, want 7", m.c.r[rBX])
+	if m.c.r[x86.RBX] != 7 {
+		t.Errorf("bl = %d after the code changed, want 7", m.c.r[x86.RBX])
 	}
 }
 

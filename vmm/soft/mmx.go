@@ -1,6 +1,9 @@
 package soft
 
-import "nvlab/vmm/soft/fp"
+import (
+	"nvlab/vmm/soft/fp"
+	"nvlab/vmm/soft/x86"
+)
 
 func registerMMX() {
 	register(execEMMS, 0x177)
@@ -10,9 +13,9 @@ func registerMMX() {
 // registers MMX registers.
 func (c *cpu) mmxReady() bool {
 	switch {
-	case c.cr0&cr0EM != 0:
+	case c.cr0&x86.CR0EM != 0:
 		return c.ud()
-	case c.cr0&cr0TS != 0:
+	case c.cr0&x86.CR0TS != 0:
 		return c.raise(excNM)
 	case c.fpu.x87.Pending():
 		return c.raise(excMF)
@@ -20,8 +23,8 @@ func (c *cpu) mmxReady() bool {
 	return true
 }
 
-func execEMMS(c *cpu, in *inst) bool {
-	if in.prefix() != 0 {
+func execEMMS(c *cpu, in *x86.Inst) bool {
+	if in.Prefix() != 0 {
 		return c.ud()
 	}
 	if !c.mmxReady() {
@@ -40,91 +43,91 @@ func (c *cpu) setMM(i uint8, v uint64) {
 }
 
 // mmOrMem is a source of size bytes.
-func (c *cpu) mmOrMem(in *inst, size uint8) (uint64, bool) {
-	if in.mod == 3 {
-		return c.mm(in.rm), true
+func (c *cpu) mmOrMem(in *x86.Inst, size uint8) (uint64, bool) {
+	if in.Mod == 3 {
+		return c.mm(in.RM), true
 	}
-	return c.load(in.seg, c.operandAddr(in), size)
+	return c.load(in.Seg, c.operandAddr(in), size)
 }
 
 // execMMX executes what the 0F map has without a mandatory prefix.
-func execMMX(c *cpu, in *inst) bool {
-	op := fp.LookupMMX(in.opcode, in.modrm>>3&7)
-	group := in.opcode >= 0x71 && in.opcode <= 0x73
+func execMMX(c *cpu, in *x86.Inst) bool {
+	op := fp.LookupMMX(in.Opcode, in.ModRM>>3&7)
+	group := in.Opcode >= 0x71 && in.Opcode <= 0x73
 	known := op != nil
-	switch in.opcode {
+	switch in.Opcode {
 	case 0x6e, 0x7e, 0x6f, 0x7f, 0xc4:
 		known = true
 	case 0xc5, 0xd7, 0xf7:
-		known = in.mod == 3
+		known = in.Mod == 3
 	case 0xe7:
-		known = in.mod != 3
+		known = in.Mod != 3
 	}
-	if !known || group && in.mod != 3 {
+	if !known || group && in.Mod != 3 {
 		return c.ud()
 	}
 	if !c.mmxReady() {
 		return false
 	}
-	switch in.opcode {
+	switch in.Opcode {
 	case 0x6e: // MOVD
-		v, ok := c.readRM(in, in.wide())
+		v, ok := c.readRM(in, in.Wide())
 		if ok {
-			c.setMM(in.reg, v)
+			c.setMM(in.Reg, v)
 		}
 		return ok
 	case 0x7e:
-		if !c.writeRM(in, in.wide(), c.mm(in.reg)) {
+		if !c.writeRM(in, in.Wide(), c.mm(in.Reg)) {
 			return false
 		}
 	case 0x6f: // MOVQ
 		v, ok := c.mmOrMem(in, 8)
 		if ok {
-			c.setMM(in.reg, v)
+			c.setMM(in.Reg, v)
 		}
 		return ok
 	case 0x7f:
-		if in.mod == 3 {
-			c.setMM(in.rm, c.mm(in.reg))
+		if in.Mod == 3 {
+			c.setMM(in.RM, c.mm(in.Reg))
 			return true
 		}
-		if !c.store(in.seg, c.operandAddr(in), 8, c.mm(in.reg)) {
+		if !c.store(in.Seg, c.operandAddr(in), 8, c.mm(in.Reg)) {
 			return false
 		}
 	case 0xe7: // MOVNTQ
-		if !c.store(in.seg, c.operandAddr(in), 8, c.mm(in.reg)) {
+		if !c.store(in.Seg, c.operandAddr(in), 8, c.mm(in.Reg)) {
 			return false
 		}
 	case 0xc4: // PINSRW
 		v, ok := c.readRM(in, 2)
 		if ok {
-			w := c.mm(in.reg)
-			insertWord(&w, uint(in.imm)&3, v)
-			c.setMM(in.reg, w)
+			w := c.mm(in.Reg)
+			insertWord(&w, uint(in.Imm)&3, v)
+			c.setMM(in.Reg, w)
 		}
 		return ok
 	case 0xc5: // PEXTRW
-		c.r[in.reg] = c.mm(in.rm) >> (16 * (in.imm & 3)) & 0xffff
+		c.r[in.Reg] = c.mm(in.RM) >> (16 * (in.Imm & 3)) & 0xffff
 	case 0xd7: // PMOVMSKB
-		c.r[in.reg] = signBits(c.mm(in.rm))
+		c.r[in.Reg] = signBits(c.mm(in.RM))
 	case 0xf7: // MASKMOVQ
-		if !c.storeMasked(in, []uint64{c.mm(in.reg)}, []uint64{c.mm(in.rm)}) {
+		if !c.storeMasked(in, []uint64{c.mm(in.Reg)}, []uint64{c.mm(in.RM)}) {
 			return false
 		}
 	default:
 		if group {
-			v := c.mm(in.rm)
-			op.Fn(&v, &v, uint8(in.imm))
-			c.setMM(in.rm, v)
+			v := c.mm(in.RM)
+			op.Fn(&v, &v, uint8(in.Imm))
+			c.setMM(in.RM, v)
 			return true
 		}
 		src, ok := c.mmOrMem(in, op.Mem)
 		if !ok {
 			return false
 		}
-		v := c.mm(in.reg)
-		op.Fn(&v, &src, uint8(in.imm))
-		c.setMM(in.reg, v)
+		v := c.mm(in.Reg)
+		op.Fn(&v, &src, uint8(in.Imm))
+		c.setMM(in.Reg, v)
 		return true
 	}
 	c.fpu.x87.EnterMMX()
@@ -133,9 +136,9 @@ func execMMX(c *cpu, in *inst) bool {
 
 // execCVTPI2 is CVTPI2PS and CVTPI2PD. With a source in memory they leave the
 // x87 state alone.
-func execCVTPI2(c *cpu, in *inst) bool {
-	double := in.flags&inst66 != 0
-	if in.mod == 3 && !c.mmxReady() {
+func execCVTPI2(c *cpu, in *x86.Inst) bool {
+	double := in.Flags&x86.Prefix66 != 0
+	if in.Mod == 3 && !c.mmxReady() {
 		return false
 	}
 	src, ok := c.mmOrMem(in, 8)
@@ -143,26 +146,26 @@ func execCVTPI2(c *cpu, in *inst) bool {
 		return false
 	}
 	if double {
-		fp.CvtPI2PD(&c.fpu.xmm[in.reg], src)
-	} else if !fp.CvtPI2PS(&c.fpu.xmm[in.reg], src, &c.fpu.mxcsr) {
+		fp.CvtPI2PD(&c.fpu.xmm[in.Reg], src)
+	} else if !fp.CvtPI2PS(&c.fpu.xmm[in.Reg], src, &c.fpu.mxcsr) {
 		return c.simdFault()
 	}
-	if in.mod == 3 {
+	if in.Mod == 3 {
 		c.fpu.x87.EnterMMX()
 	}
 	return true
 }
 
 // execCVT2PI is CVTPS2PI, CVTPD2PI and their truncating forms.
-func execCVT2PI(c *cpu, in *inst) bool {
+func execCVT2PI(c *cpu, in *x86.Inst) bool {
 	if !c.mmxReady() {
 		return false
 	}
-	trunc := in.opcode == 0x2c
-	if in.flags&inst66 != 0 {
+	trunc := in.Opcode == 0x2c
+	if in.Flags&x86.Prefix66 != 0 {
 		var src fp.Vec
-		if in.mod == 3 {
-			src = c.fpu.xmm[in.rm]
+		if in.Mod == 3 {
+			src = c.fpu.xmm[in.RM]
 		} else if !c.loadVec(in, 16, true, &src) {
 			return false
 		}
@@ -170,7 +173,7 @@ func execCVT2PI(c *cpu, in *inst) bool {
 		if !ok {
 			return c.simdFault()
 		}
-		c.setMM(in.reg, v)
+		c.setMM(in.Reg, v)
 		return true
 	}
 	src, ok := c.xmmOrMem(in, 8)
@@ -181,29 +184,29 @@ func execCVT2PI(c *cpu, in *inst) bool {
 	if !ok {
 		return c.simdFault()
 	}
-	c.setMM(in.reg, v)
+	c.setMM(in.Reg, v)
 	return true
 }
 
-func execMOVQ2DQ(c *cpu, in *inst) bool {
-	if in.mod != 3 {
+func execMOVQ2DQ(c *cpu, in *x86.Inst) bool {
+	if in.Mod != 3 {
 		return c.ud()
 	}
 	if !c.mmxReady() {
 		return false
 	}
-	c.fpu.xmm[in.reg] = fp.Vec{c.mm(in.rm), 0}
+	c.fpu.xmm[in.Reg] = fp.Vec{c.mm(in.RM), 0}
 	c.fpu.x87.EnterMMX()
 	return true
 }
 
-func execMOVDQ2Q(c *cpu, in *inst) bool {
-	if in.mod != 3 {
+func execMOVDQ2Q(c *cpu, in *x86.Inst) bool {
+	if in.Mod != 3 {
 		return c.ud()
 	}
 	if !c.mmxReady() {
 		return false
 	}
-	c.setMM(in.reg, c.fpu.xmm[in.rm][0])
+	c.setMM(in.Reg, c.fpu.xmm[in.RM][0])
 	return true
 }

@@ -1,5 +1,7 @@
 package soft
 
+import "nvlab/vmm/soft/x86"
+
 // msrs are the model-specific registers that only hold a value.
 type msrs struct {
 	star, lstar, cstar, fmask uint64
@@ -70,23 +72,23 @@ func fixedMTRR(n uint32) int {
 	return -1
 }
 
-func execRDMSR(c *cpu, _ *inst) bool {
+func execRDMSR(c *cpu, _ *x86.Inst) bool {
 	if c.cpl != 0 {
 		return c.gp(0)
 	}
-	v, ok := c.readMSR(uint32(c.r[rCX]))
+	v, ok := c.readMSR(uint32(c.r[x86.RCX]))
 	if !ok {
 		return c.gp(0)
 	}
-	c.r[rAX], c.r[rDX] = uint64(uint32(v)), v>>32
+	c.r[x86.RAX], c.r[x86.RDX] = uint64(uint32(v)), v>>32
 	return true
 }
 
-func execWRMSR(c *cpu, _ *inst) bool {
+func execWRMSR(c *cpu, _ *x86.Inst) bool {
 	if c.cpl != 0 {
 		return c.gp(0)
 	}
-	if !c.writeMSR(uint32(c.r[rCX]), c.r[rDX]<<32|uint64(uint32(c.r[rAX]))) {
+	if !c.writeMSR(uint32(c.r[x86.RCX]), c.r[x86.RDX]<<32|uint64(uint32(c.r[x86.RAX]))) {
 		return c.gp(0)
 	}
 	c.attn = true
@@ -128,9 +130,9 @@ func (c *cpu) readMSR(n uint32) (uint64, bool) {
 	case msrFMASK:
 		return c.msr.fmask, true
 	case msrFSBase:
-		return c.r[slotFS], true
+		return c.r[x86.SlotFS], true
 	case msrGSBase:
-		return c.r[slotGS], true
+		return c.r[x86.SlotGS], true
 	case msrKernelGS:
 		return c.msr.kernelGS, true
 	case msrTSCAux:
@@ -179,13 +181,13 @@ func (c *cpu) writeMSR(n uint32, v uint64) bool {
 	case msrTSCDeadline:
 		c.apic.setDeadline(v)
 	case msrEFER:
-		const known = eferSCE | eferLME | eferLMA | eferNXE
-		if v&^known != 0 || (c.efer^v)&eferLME != 0 {
+		const known = x86.EFERSCE | x86.EFERLME | x86.EFERLMA | x86.EFERNXE
+		if v&^known != 0 || (c.efer^v)&x86.EFERLME != 0 {
 			return false
 		}
 		old := c.efer
-		c.efer = v&^eferLMA | old&eferLMA
-		if (old^v)&eferNXE != 0 {
+		c.efer = v&^x86.EFERLMA | old&x86.EFERLMA
+		if (old^v)&x86.EFERNXE != 0 {
 			c.flushTLB(false)
 		}
 	case msrSTAR:
@@ -197,9 +199,9 @@ func (c *cpu) writeMSR(n uint32, v uint64) bool {
 	case msrFMASK:
 		c.msr.fmask = uint64(uint32(v))
 	case msrFSBase:
-		return setCanonical(&c.r[slotFS], v)
+		return setCanonical(&c.r[x86.SlotFS], v)
 	case msrGSBase:
-		return setCanonical(&c.r[slotGS], v)
+		return setCanonical(&c.r[x86.SlotGS], v)
 	case msrKernelGS:
 		return setCanonical(&c.msr.kernelGS, v)
 	case msrTSCAux:
@@ -230,7 +232,7 @@ func (c *cpu) writeMSR(n uint32, v uint64) bool {
 }
 
 func setCanonical(to *uint64, v uint64) bool {
-	if !canonical(v) {
+	if !x86.Canonical(v) {
 		return false
 	}
 	*to = v

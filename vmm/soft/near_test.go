@@ -1,13 +1,17 @@
 package soft
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
+
+	"nvlab/vmm/soft/x86"
+)
 
 // nearCode is instructions, some of them loops, whose memory is near an
 // address, the end of a page.
 func nearCode(r *rand.Rand, n int, end uint32) (code []byte) {
-	bases := []uint8{rBX, rBP, rSI, 10, 12, 13}
+	bases := []uint8{x86.RBX, x86.RBP, x86.RSI, 10, 12, 13}
 	base := func() uint8 { return bases[r.IntN(len(bases))] }
-	other := func() uint8 { return []uint8{rAX, rCX, rDX, 8, 11, 15}[r.IntN(6)] }
+	other := func() uint8 { return []uint8{x86.RAX, x86.RCX, x86.RDX, 8, 11, 15}[r.IntN(6)] }
 	rex := func(w, reg, x, b uint8) byte { return 0x40 | w<<3 | reg>>3<<2 | x>>3<<1 | b>>3 }
 	for _, b := range bases {
 		if r.IntN(4) != 0 { // mov r, imm32
@@ -25,8 +29,8 @@ func nearCode(r *rand.Rand, n int, end uint32) (code []byte) {
 		}
 		code = append(code, prefix...)
 		if r.IntN(5) == 0 {
-			code = append(code, rex(w, reg, rDI, b))
-			code = append(append(code, opcode...), 0x44|reg&7<<3, byte(r.IntN(3))<<6|rDI<<3|b&7, disp)
+			code = append(code, rex(w, reg, x86.RDI, b))
+			code = append(append(code, opcode...), 0x44|reg&7<<3, byte(r.IntN(3))<<6|x86.RDI<<3|b&7, disp)
 			return
 		}
 		code = append(code, rex(w, reg, 0, b))

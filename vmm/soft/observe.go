@@ -1,6 +1,11 @@
 package soft
 
-import "nvlab/vmm/observe"
+import (
+	"nvlab/vmm/observe"
+	"nvlab/vmm/soft/internal/reserve"
+	"nvlab/vmm/soft/ir"
+	"nvlab/vmm/soft/x86"
+)
 
 // Observe tells o of every store and flush to observed memory, and of every
 // fence. Nil tells nobody. It must not be called within Run.
@@ -15,9 +20,6 @@ func (p *processors) Observe(o observe.Observer) {
 	}
 	p.resetTranslations()
 }
-
-// orderLock is what the fast path notes of an instruction with LOCK.
-const orderLock = observe.Lock
 
 // kindsOfStores has the instructions whose stores are not ordinary ones.
 var kindsOfStores = [512]observe.Kind{
@@ -44,21 +46,21 @@ var orders = [512]observe.Order{
 }
 
 // ordersOf is what a completed instruction orders.
-func (c *cpu) ordersOf(in *inst) observe.Order {
-	o := orders[in.op]
+func (c *cpu) ordersOf(in *x86.Inst) observe.Order {
+	o := orders[in.Op]
 	switch {
 	case c.kind == observe.Locked:
 		return observe.Lock
-	case o == 0, in.op == 0x130 && !serializingMSR(uint32(c.r[rCX])):
+	case o == 0, in.Op == 0x130 && !serializingMSR(uint32(c.r[x86.RCX])):
 		return 0
 	}
-	op := in.modrm >> 3 & 7
-	switch in.op {
+	op := in.ModRM >> 3 & 7
+	switch in.Op {
 	case 0x1ae:
 		switch {
-		case in.mod == 3 && op == 6:
+		case in.Mod == 3 && op == 6:
 			return observe.MFENCE
-		case in.mod == 3 && op == 7:
+		case in.Mod == 3 && op == 7:
 			return observe.SFENCE
 		}
 		return 0
@@ -67,11 +69,11 @@ func (c *cpu) ordersOf(in *inst) observe.Order {
 			return 0
 		}
 	case 0x101:
-		if in.mod == 3 || op != 2 && op != 3 && op != 7 {
+		if in.Mod == 3 || op != 2 && op != 3 && op != 7 {
 			return 0
 		}
 	case 0x122:
-		if in.reg == 8 {
+		if in.Reg == 8 {
 			return 0
 		}
 	}
@@ -80,18 +82,18 @@ func (c *cpu) ordersOf(in *inst) observe.Order {
 
 // redo executes the instruction of op i in its place. Stores to observed
 // memory all come here, so what was decoded is kept.
-func (c *cpu) redo(code opcode, i uintptr) {
-	if !c.observing || code == opSLOW {
+func (c *cpu) redo(code ir.Opcode, i uintptr) {
+	if !c.observing || code == ir.OpSLOW {
 		c.stepOne()
 		return
 	}
 	b := c.p.cache
 	if b.redone == nil {
-		b.redone = reserve[uint32](maxOps)
+		b.redone = reserve.Slice[uint32](ir.MaxOps)
 	}
 	n := b.redone[i]
 	if n == 0 {
-		if len(b.insts)+maxBlock >= maxInsts {
+		if len(b.Insts)+ir.MaxBlock >= ir.MaxInsts {
 			c.stepOne()
 			return
 		}
@@ -100,17 +102,17 @@ func (c *cpu) redo(code opcode, i uintptr) {
 			c.deliver()
 			return
 		}
-		n = uint32(len(b.insts))
-		b.insts = append(b.insts, c.step)
+		n = uint32(len(b.Insts))
+		b.Insts = append(b.Insts, c.step)
 		b.redone[i] = n
 	}
-	c.execute(&b.insts[n])
+	c.execute(&b.Insts[n])
 }
 
 // executeObserved is execute with an observer.
-func (c *cpu) executeObserved(in *inst) {
+func (c *cpu) executeObserved(in *x86.Inst) {
 	c.begin(in)
-	done := execTable[in.op](c, in)
+	done := execTable[in.Op](c, in)
 	if done {
 		if o := c.ordersOf(in); o&observe.Explicit != 0 {
 			c.orderNow(o)
@@ -122,14 +124,14 @@ func (c *cpu) executeObserved(in *inst) {
 }
 
 // begin notes what the stores of in are.
-func (c *cpu) begin(in *inst) {
-	k := kindsOfStores[in.op]
+func (c *cpu) begin(in *x86.Inst) {
+	k := kindsOfStores[in.Op]
 	switch {
-	case in.mod == 3 && k == observe.Locked:
+	case in.Mod == 3 && k == observe.Locked:
 		k = 0 // XCHG of registers
-	case in.flags&instLock != 0:
+	case in.Flags&x86.PrefixLock != 0:
 		k = observe.Locked
-	case in.rep != 0 && (in.op|1 == 0xa5 || in.op|1 == 0xab):
+	case in.Rep != 0 && (in.Op|1 == 0xa5 || in.Op|1 == 0xab):
 		k = observe.String
 	}
 	c.kind, c.lockDue = k, k == observe.Locked
@@ -224,16 +226,16 @@ func (c *cpu) observeStore(r *region, off uint64, n uint8, v uint64) {
 	}
 	e := &c.events.store
 	e.Seq, e.PC, e.CR3, e.VCPU, e.CPL = c.others+c.now-c.idle, c.rip, c.cr3, c.id, c.cpl // field by field: this is hot
-	e.Base, e.Offset, e.Value = r.base, off, v&sizeMask(n)
+	e.Base, e.Offset, e.Value = r.base, off, v&x86.SizeMask(n)
 	e.Size, e.Kind, e.Group = n, kind, c.group
 	if kind&observe.ToUncached != 0 && c.kind&observe.String != 0 {
 		e.Group = c.now | uint64(c.id)<<56 // its iterations are in order
 	}
 	if first := 8 - uint8(off&7); n > first {
-		e.Size, e.Value = first, v&sizeMask(first)
+		e.Size, e.Value = first, v&x86.SizeMask(first)
 		c.p.observer.Store(e)
 		n -= first
-		e.Offset, e.Size, e.Value = off+uint64(first), n, v>>(8*first)&sizeMask(n)
+		e.Offset, e.Size, e.Value = off+uint64(first), n, v>>(8*first)&x86.SizeMask(n)
 	}
 	c.p.observer.Store(e)
 }

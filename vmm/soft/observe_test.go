@@ -12,6 +12,7 @@ import (
 
 	"nvlab/vmm"
 	"nvlab/vmm/observe"
+	"nvlab/vmm/soft/x86"
 )
 
 // pmBase is where the observed region of these tests is.
@@ -53,16 +54,16 @@ func (r *recorder) Fence(e *observe.Fence) { r.add(&e.At, "", "%v", e.Order) }
 func observed(t testing.TB, o observe.Observer, code ...byte) (*testMachine, []byte) {
 	m := newTestMachine(t)
 	m.stubs()
-	pm := make([]byte, 2*pageSize)
+	pm := make([]byte, 2*x86.PageSize)
 	if err := m.p.Map(vmm.Region{Base: pmBase, Mem: pm, Observed: true}); err != nil {
 		t.Fatal(err)
 	}
-	for off := uint64(0); off < uint64(len(pm)); off += pageSize {
+	for off := uint64(0); off < uint64(len(pm)); off += x86.PageSize {
 		m.mapPage(pmBase+off, pmBase+off, pteP|pteW|pteU)
 	}
 	m.put(testCode, append(code, 0xf4)...)
-	m.c.r[rDI], m.c.r[rAX], m.c.r[rDX] = pmBase, 0x1122334455667788, 0xd0d1d2d3d4d5d6d7
-	m.c.r[rSI] = testData
+	m.c.r[x86.RDI], m.c.r[x86.RAX], m.c.r[x86.RDX] = pmBase, 0x1122334455667788, 0xd0d1d2d3d4d5d6d7
+	m.c.r[x86.RSI] = testData
 	m.c.fpu.xmm[0] = [2]uint64{0xa0a1a2a3a4a5a6a7, 0xa8a9aaabacadaeaf}
 	m.p.Observe(o)
 	return m, pm
@@ -211,9 +212,9 @@ func TestObservePageWalk(t *testing.T) {
 	for level := 3; level > 1; level-- {
 		dir = le.Uint64(m.ram[dir+far>>(12+9*level)&511*8:]) & pteAddr
 	}
-	le.PutUint64(m.ram[dir+far>>21&511*8:], pmBase+pageSize|pteP|pteW|pteU)
-	le.PutUint64(pm[pageSize+far>>12&511*8:], testData|pteP|pteW|pteU)
-	m.c.r[rSI] = far
+	le.PutUint64(m.ram[dir+far>>21&511*8:], pmBase+x86.PageSize|pteP|pteW|pteU)
+	le.PutUint64(pm[x86.PageSize+far>>12&511*8:], testData|pteP|pteW|pteU)
+	m.c.r[x86.RSI] = far
 	m.run()
 	var got []string
 	groups := map[uint64]bool{}
@@ -261,7 +262,7 @@ type late struct {
 func (l *late) Streams() bool { return true }
 
 func (l *late) Store(e *observe.Store) {
-	putLE(l.was[e.Offset:], e.Size, e.Value)
+	x86.PutLE(l.was[e.Offset:], e.Size, e.Value)
 	l.keeper.Store(e)
 }
 
@@ -328,27 +329,27 @@ func TestObserveTiers(t *testing.T) {
 		}
 		code = append(code, 0xe9)
 		code = le32(code, uint32(-len(code)-4))
-		rdi, seed := uint64(pmBase+r.IntN(pageSize)), r.Uint64()
+		rdi, seed := uint64(pmBase+r.IntN(x86.PageSize)), r.Uint64()
 		if r.IntN(2) == 0 {
 			rdi &^= 7
 		}
-		l.was = make([]byte, 2*pageSize)
+		l.was = make([]byte, 2*x86.PageSize)
 		for i, m := range machines {
 			m.reset(t)
 			m.stubs()
 			m.p.exact = i == 0
 			clear(memory[i])
-			for off := uint64(0); off < 2*pageSize; off += pageSize {
+			for off := uint64(0); off < 2*x86.PageSize; off += x86.PageSize {
 				m.mapPage(pmBase+off, pmBase+off, pteP|pteW|pteU)
 			}
 			m.put(testCode, code...)
 			g := rand.New(rand.NewPCG(seed, 1))
 			for n := range 16 {
-				if n != rSP {
+				if n != x86.RSP {
 					m.c.r[n] = interesting(g)
 				}
 			}
-			m.c.r[rDI], m.c.r[rSI] = rdi, testData
+			m.c.r[x86.RDI], m.c.r[x86.RSI] = rdi, testData
 			m.p.Observe(observers[i])
 			o[i].events = nil
 			if _, err := m.p.Run(t.Context(), 2000); err != nil {
@@ -436,7 +437,7 @@ func BenchmarkObservedStore(b *testing.B) {
 			m, _ := observed(b, c, code...)
 			m.compileAll()
 			if !on {
-				m.c.r[rDI] = testData
+				m.c.r[x86.RDI] = testData
 			}
 			b.ReportAllocs()
 			b.ResetTimer()

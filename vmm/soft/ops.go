@@ -4,13 +4,15 @@ package soft
 
 import "math/bits"
 
+//go:generate go run ./genfast
+
 // The files ops*.go hold what ops do, a Go function each, from which genfast
-// makes the cases of the fast path and the rows of opInfo. A directive says
+// makes the cases of the fast path and the rows of ir.OpInfo. A directive says
 // which ops a function is of:
 //
 //	//op:KIND NAME FORM:WIDTHS... [based] [aligned]
 //
-// KIND is the compiler's: opInfo.kind. An op is made for each form (see form)
+// KIND is the compiler's: ir.OpInfo.kind. An op is made for each form (see form)
 // and width in bits, and T is the type of that width. The opcode is NAME with
 // the form, unless a dot is before it, and the width, unless it comes after =.
 // "cc" makes an op for each condition. Of an op that is "based" there is a variant for addresses

@@ -2,7 +2,11 @@ package soft
 
 //lint:file-ignore U1000 genfast inlines what is here
 
-import "math/bits"
+import (
+	"math/bits"
+
+	"nvlab/vmm/soft/x86"
+)
 
 //op:alu ADD RR:8,16,32,64 RI:8,16,32,64 RM:8,16,32,64 MR:8,16,32,64 MI:8,16,32,64
 func add[T word](c *cpu, a, b T) T {
@@ -190,16 +194,16 @@ func flagsSignedProduct32(c *cpu, r int64) {
 
 //op:mul MUL .S:64
 func mul64(c *cpu, b uint64) {
-	hi, lo := bits.Mul64(c.r[rAX], b)
+	hi, lo := bits.Mul64(c.r[x86.RAX], b)
 	flagsProduct(c, lo, hi != 0)
-	c.r[rAX], c.r[rDX] = lo, hi
+	c.r[x86.RAX], c.r[x86.RDX] = lo, hi
 }
 
 //op:mul MUL .S:32
 func mul32(c *cpu, b uint32) {
-	r := uint64(uint32(c.r[rAX])) * uint64(b)
+	r := uint64(uint32(c.r[x86.RAX])) * uint64(b)
 	flagsProduct(c, uint64(int32(r)), r>>32 != 0)
-	c.r[rAX], c.r[rDX] = uint64(uint32(r)), r>>32
+	c.r[x86.RAX], c.r[x86.RDX] = uint64(uint32(r)), r>>32
 }
 
 // flagsProduct sets CF and OF if the upper half counts.
@@ -212,26 +216,26 @@ func flagsProduct(c *cpu, lo uint64, overflow bool) {
 
 //op:div DIV .S:64
 func div64(c *cpu, b uint64) exit {
-	hi := c.r[rDX]
+	hi := c.r[x86.RDX]
 	if hi >= b {
 		return exitBail
 	}
 	if hi == 0 {
-		a := c.r[rAX]
-		c.r[rAX], c.r[rDX] = a/b, a%b
+		a := c.r[x86.RAX]
+		c.r[x86.RAX], c.r[x86.RDX] = a/b, a%b
 	} else {
-		c.r[rAX], c.r[rDX] = bits.Div64(hi, c.r[rAX], b)
+		c.r[x86.RAX], c.r[x86.RDX] = bits.Div64(hi, c.r[x86.RAX], b)
 	}
 	return exitNext
 }
 
 //op:div DIV .S:32
 func div32(c *cpu, b uint32) exit {
-	d, hi := uint64(b), uint64(uint32(c.r[rDX]))
+	d, hi := uint64(b), uint64(uint32(c.r[x86.RDX]))
 	if hi >= d {
 		return exitBail
 	}
-	a := hi<<32 | uint64(uint32(c.r[rAX]))
-	c.r[rAX], c.r[rDX] = a/d, a%d
+	a := hi<<32 | uint64(uint32(c.r[x86.RAX]))
+	c.r[x86.RAX], c.r[x86.RDX] = a/d, a%d
 	return exitNext
 }

@@ -2,7 +2,11 @@ package soft
 
 //lint:file-ignore U1000 genfast inlines what is here
 
-import "math/bits"
+import (
+	"math/bits"
+
+	"nvlab/vmm/soft/ir"
+)
 
 // Shifts and rotates: by an immediate, which lowering has masked and which is
 // not 0, or by CL, of which 0 keeps the flags. OF is as after a shift by one
@@ -124,16 +128,16 @@ func flagsROR[T word](c *cpu, r T) {
 // shrd has its count in scale.
 //
 //op:doubleShift SHRD .RR:32,64
-func shrd[T word](c *cpu, o *op, a, b T) T {
-	n := o.scale
+func shrd[T word](c *cpu, o *ir.Op, a, b T) T {
+	n := o.Scale
 	r := a>>n | b<<(uint8(size[T]())-n)
 	flagsShifted(c, r, a>>(n-1), uint64((a^r)>>(size[T]()-1)))
 	return r
 }
 
 //op:doubleShift SHLD .RR:32,64
-func shld[T word](c *cpu, o *op, a, b T) T {
-	n := o.scale
+func shld[T word](c *cpu, o *ir.Op, a, b T) T {
+	n := o.Scale
 	r := a<<n | b>>(uint8(size[T]())-n)
 	flagsShifted(c, r, a>>(uint8(size[T]())-n), uint64((a^r)>>(size[T]()-1)))
 	return r
@@ -161,18 +165,18 @@ func btr[T word](c *cpu, a T, n uint8) T {
 // bsf keeps its destination if the source is 0.
 //
 //op:bitScan BSF .RR:32,64
-func bsf[T word](c *cpu, o *op, b T) {
+func bsf[T word](c *cpu, o *ir.Op, b T) {
 	flagsZF(c, uint64(b))
 	if b != 0 {
-		c.r[o.dst] = uint64(bits.TrailingZeros64(uint64(b)))
+		c.r[o.Dst] = uint64(bits.TrailingZeros64(uint64(b)))
 	}
 }
 
 //op:bitScan BSR .RR:32,64
-func bsr[T word](c *cpu, o *op, b T) {
+func bsr[T word](c *cpu, o *ir.Op, b T) {
 	flagsZF(c, uint64(b))
 	if b != 0 {
-		c.r[o.dst] = uint64(bits.Len64(uint64(b)) - 1)
+		c.r[o.Dst] = uint64(bits.Len64(uint64(b)) - 1)
 	}
 }
 

@@ -2,7 +2,12 @@ package soft
 
 //lint:file-ignore U1000 genfast inlines what is here
 
-import "math/bits"
+import (
+	"math/bits"
+
+	"nvlab/vmm/soft/ir"
+	"nvlab/vmm/soft/x86"
+)
 
 //op:mov MOV RR:8,16,32,64 RI:8,16,32,64 RM:8,16,32,64 MR:8,16,32,64 MI:8,16,32,64 based
 func mov[T word](b T) T { return b }
@@ -13,7 +18,7 @@ func movzx[T word](b T) uint64 { return uint64(b) }
 // movzxHigh is MOVZX of AH to BH.
 //
 //op:movzxHigh MOVZXRH
-func movzxHigh(c *cpu, o *op) { c.r[o.dst] = c.r[o.src] >> 8 & 0xff }
+func movzxHigh(c *cpu, o *ir.Op) { c.r[o.Dst] = c.r[o.Src] >> 8 & 0xff }
 
 //op:movsx MOVSX RR:8,16,32 RM:8,16,32 based
 func movsx[T word](b T) uint64 { return uint64(signed(b)) }
@@ -43,46 +48,46 @@ func cmov[T word](cond bool, a, b T) T {
 }
 
 //op:xchg XCHG RR:32,64
-func xchgRegisters[T word](c *cpu, o *op, a, b T) {
-	put(&c.r[o.dst], b)
-	put(&c.r[o.src], a)
+func xchgRegisters[T word](c *cpu, o *ir.Op, a, b T) {
+	put(&c.r[o.Dst], b)
+	put(&c.r[o.Src], a)
 }
 
 //op:xchg XCHG MR:32,64
-func xchg[T word](c *cpu, o *op, m *T, b T) {
+func xchg[T word](c *cpu, o *ir.Op, m *T, b T) {
 	v := *m
 	*m = b
-	put(&c.r[o.src], v)
+	put(&c.r[o.Src], v)
 }
 
 //op:xadd XADD MR:32,64
-func xadd[T word](c *cpu, o *op, m *T, b T) {
+func xadd[T word](c *cpu, o *ir.Op, m *T, b T) {
 	a := *m
 	r := a + b
 	flagsSum(c, a, b, r)
-	put(&c.r[o.src], a)
+	put(&c.r[o.Src], a)
 	*m = r
 }
 
 //op:cmpxchg CMPXCHG MR:32,64
 func cmpxchg[T word](c *cpu, m *T, b T) {
-	a, v := T(c.r[rAX]), *m
+	a, v := T(c.r[x86.RAX]), *m
 	r := a - v
 	flagsDifference(c, a, v, r)
 	if r == 0 {
 		*m = b
 	} else {
-		put(&c.r[rAX], v)
+		put(&c.r[x86.RAX], v)
 	}
 }
 
 //op:cmpxchg16b CMPXCHG16B .M=128 aligned
 func cmpxchg16b(c *cpu, m *[2]uint64) {
-	equal := m[0] == c.r[rAX] && m[1] == c.r[rDX]
+	equal := m[0] == c.r[x86.RAX] && m[1] == c.r[x86.RDX]
 	if equal {
-		m[0], m[1] = c.r[rBX], c.r[rCX]
+		m[0], m[1] = c.r[x86.RBX], c.r[x86.RCX]
 	} else {
-		c.r[rAX], c.r[rDX] = m[0], m[1]
+		c.r[x86.RAX], c.r[x86.RDX] = m[0], m[1]
 	}
 	flagsEqual(c, equal)
 }
@@ -102,13 +107,13 @@ func bswap64(a uint64) uint64 { return bits.ReverseBytes64(a) }
 func bswap32(a uint32) uint32 { return bits.ReverseBytes32(a) }
 
 //op:cdqe CDQE
-func cdqe(c *cpu) { c.r[rAX] = uint64(int32(c.r[rAX])) }
+func cdqe(c *cpu) { c.r[x86.RAX] = uint64(int32(c.r[x86.RAX])) }
 
 //op:cwde CWDE
-func cwde(c *cpu) { c.r[rAX] = uint64(uint32(int16(c.r[rAX]))) }
+func cwde(c *cpu) { c.r[x86.RAX] = uint64(uint32(int16(c.r[x86.RAX]))) }
 
 //op:cqo CQO
-func cqo(c *cpu) { c.r[rDX] = uint64(int64(c.r[rAX]) >> 63) }
+func cqo(c *cpu) { c.r[x86.RDX] = uint64(int64(c.r[x86.RAX]) >> 63) }
 
 //op:cdq CDQ
-func cdq(c *cpu) { c.r[rDX] = uint64(uint32(int32(c.r[rAX]) >> 31)) }
+func cdq(c *cpu) { c.r[x86.RDX] = uint64(uint32(int32(c.r[x86.RAX]) >> 31)) }

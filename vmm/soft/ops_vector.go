@@ -2,7 +2,10 @@ package soft
 
 //lint:file-ignore U1000 genfast inlines what is here
 
-import "nvlab/vmm/soft/fp"
+import (
+	"nvlab/vmm/soft/fp"
+	"nvlab/vmm/soft/ir"
+)
 
 // Vectors are copied by halves: a load of 16 bytes waits for two stores of 8 to
 // retire.
@@ -67,11 +70,11 @@ func pmovmskb(s *fp.Vec) uint64 { return topBits(s[0]) | topBits(s[1])<<8 }
 
 func topBits(v uint64) uint64 { return v >> 7 & 0x0101010101010101 * 0x0102040810204080 >> 56 }
 
-// arithmetic is what package fp does, by the number in fpOps.
+// arithmetic is what package fp does, by the number in ir.FPOps.
 //
 //op:fp FP .XX=128
-func arithmetic(c *cpu, o *op, d, s *fp.Vec) exit {
-	ok := fpOps[o.disp](d, s, uint8(o.imm), &c.fpu.mxcsr)
+func arithmetic(c *cpu, o *ir.Op, d, s *fp.Vec) exit {
+	ok := ir.FPOps[o.Disp](d, s, uint8(o.Imm), &c.fpu.mxcsr)
 	if !ok {
 		return exitBail
 	}

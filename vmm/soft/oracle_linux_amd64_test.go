@@ -13,6 +13,7 @@ import (
 	"nvlab/internal/require"
 	"nvlab/vmm"
 	"nvlab/vmm/soft/internal/native"
+	"nvlab/vmm/soft/x86"
 )
 
 // The oracle: random instructions of every encoding run on the host's
@@ -78,7 +79,7 @@ func newOracle(t *testing.T) *oracle {
 		t.Fatal(err)
 	}
 	o := &oracle{t: t, runner: runner, data: data, amd: bytes.Contains(info, []byte("AuthenticAMD")),
-		guest: make([]byte, oracleSize), code: make([]byte, pageSize), mem: make([]byte, oracleSize)}
+		guest: make([]byte, oracleSize), code: make([]byte, x86.PageSize), mem: make([]byte, oracleSize)}
 	interpreter := newTestMachineWith(t, Engine{Interpreter: true})
 	o.machines = [oracleWays]*testMachine{interpreter, interpreter, newCompiled(t)}
 	for _, m := range o.machines[1:] {
@@ -97,10 +98,10 @@ func newOracle(t *testing.T) *oracle {
 			}
 			m.gate(uint8(v), testStubs+16*uint64(v), dpl, 1)
 		}
-		putLE(m.ram[testTSS+36:], 8, oracleTop)
-		m.c.cr4 |= cr4DE // both as Linux has them
-		m.c.efer |= eferNXE
-		m.c.cr0 |= cr0AM
+		x86.PutLE(m.ram[testTSS+36:], 8, oracleTop)
+		m.c.cr4 |= x86.CR4DE // both as Linux has them
+		m.c.efer |= x86.EFERNXE
+		m.c.cr0 |= x86.CR0AM
 		m.p.takeCache() // as Run does
 	}
 	if x := (trial{code: []byte{0x90}}); !o.enters(&x) {
@@ -112,7 +113,7 @@ func newOracle(t *testing.T) *oracle {
 // load puts a trial's state into the processor, with Linux's selectors.
 func (o *oracle) load(c *cpu, s *native.State, x *trial) {
 	copy(c.r[:16], s.R[:])
-	c.r[slotGS] = oracleGS
+	c.r[x86.SlotGS] = oracleGS
 	c.setRFLAGS(s.Flags)
 	switch x.kind &^ native.In32 {
 	case native.WithXMM:
@@ -130,10 +131,10 @@ func (o *oracle) load(c *cpu, s *native.State, x *trial) {
 	if x.cpl == 3 {
 		code.sel, data.sel = 0x33, 0x2b
 	}
-	c.seg = [6]segment{segCS: code, segSS: data}
+	c.seg = [6]segment{x86.SegCS: code, x86.SegSS: data}
 	if x.e.in32 {
 		code.sel, code.attr = 0x23, attrCode32|3<<5
-		c.seg = [6]segment{segES: data, segCS: code, segSS: data, segDS: data}
+		c.seg = [6]segment{x86.SegES: data, x86.SegCS: code, x86.SegSS: data, x86.SegDS: data}
 	}
 	c.long = !x.e.in32
 	c.setCPL(x.cpl)
@@ -159,7 +160,7 @@ func (o *oracle) run(way int) native.Fault {
 		return native.Fault{Vector: -2, RIP: c.rip}
 	}
 	f := native.Fault{Vector: int(c.rip-testStubs) / 16, Addr: c.cr2}
-	sp := c.r[rSP]
+	sp := c.r[x86.RSP]
 	switch f.Vector {
 	case 8, excTS, excNP, excSS, excGP, excPF, excAC:
 		f.Error = m.word(sp)
@@ -167,8 +168,8 @@ func (o *oracle) run(way int) native.Fault {
 	}
 	f.RIP = m.word(sp)
 	c.setArith(m.word(sp + 16))
-	c.flags = m.word(sp+16)&flagDF | flagIF
-	c.r[rSP] = m.word(sp + 24)
+	c.flags = m.word(sp+16)&x86.FlagDF | x86.FlagIF
+	c.r[x86.RSP] = m.word(sp + 24)
 	return f
 }
 
@@ -176,7 +177,7 @@ func (o *oracle) run(way int) native.Fault {
 type trial struct {
 	e    *encoding
 	code []byte
-	in   inst
+	in   x86.Inst
 	kind native.Kind
 	cpl  uint8
 	s    native.State
@@ -188,16 +189,16 @@ func (o *oracle) compare(c *cpu, x *trial, want *native.State, fault, wantFault 
 	if wantFault.Vector == excPF && x.cpl == 0 {
 		wantFault.Error &^= pfUser
 	}
-	if wantFault.Vector == excPF && wantFault.Addr >= 1<<47-pageSize {
+	if wantFault.Vector == excPF && wantFault.Addr >= 1<<47-x86.PageSize {
 		wantFault.Error &^= pfPresent // the host's kernel
 	}
 	if wantFault.Vector != excPF {
 		fault.Addr, wantFault.Addr = 0, 0
 	}
-	switch x.in.op {
+	switch x.in.Op {
 	case 0xa6, 0xa7, 0xd9, 0xdd, 0x1ae: // in which order they access memory
 		fault.Addr, wantFault.Addr = 0, 0
-		if x.in.op|1 == 0xa7 && fault.Vector != excBP {
+		if x.in.Op|1 == 0xa7 && fault.Vector != excBP {
 			fault.Vector, fault.Error = wantFault.Vector, wantFault.Error
 		}
 	}
@@ -208,23 +209,23 @@ func (o *oracle) compare(c *cpu, x *trial, want *native.State, fault, wantFault 
 		return fmt.Sprintf("exception %+v, the host has %+v", fault, wantFault)
 	}
 	for i := range want.R {
-		if x.in.rep != 0 && x.in.asize == 4 && !o.amd && uint32(c.r[i]) == uint32(want.R[i]) {
+		if x.in.Rep != 0 && x.in.AddressSize == 4 && !o.amd && uint32(c.r[i]) == uint32(want.R[i]) {
 			continue // Intel's processors clear the upper halves also where nothing was repeated
 		}
 		if c.r[i] != want.R[i] {
 			return fmt.Sprintf("register %d = %#x, the host has %#x", i, c.r[i], want.R[i])
 		}
 	}
-	const all = flagsArith | flagDF
+	const all = x86.FlagsArith | x86.FlagDF
 	undef := uint64(0)
 	if fault.Vector == excBP {
-		undef = undefinedFlags(&x.in, x.s.R[rCX])
+		undef = undefinedFlags(&x.in, x.s.R[x86.RCX])
 	}
 	if repeatedCompare(&x.in) && fault.Vector != excBP && !o.amd {
-		undef = flagsArith // Intel's processors have them of an earlier turn
+		undef = x86.FlagsArith // Intel's processors have them of an earlier turn
 	}
 	if x.kind&^native.In32 == native.WithFPU && invalidPending(want) {
-		undef = flagCF | flagPF | flagZF
+		undef = x86.FlagCF | x86.FlagPF | x86.FlagZF
 	}
 	if got := c.rflags(); (got^want.Flags)&all&^undef != 0 {
 		return fmt.Sprintf("flags = %#x, the host has %#x (undefined: %#x)", got&all, want.Flags&all, undef)
@@ -244,30 +245,30 @@ func (o *oracle) compare(c *cpu, x *trial, want *native.State, fault, wantFault 
 func (o *oracle) mayDiffer(x *trial, at uint64, fault bool) bool {
 	off := oracleData + at - x.at
 	switch {
-	case x.in.op == 0x1ae && x.e.ext == 0:
+	case x.in.Op == 0x1ae && x.e.ext == 0:
 		if fault {
 			return true
 		}
 		pointers, mask := off >= 6 && off < 24, off >= fxMask && off < fxMask+4
 		return pointers || mask || off >= fxUsed
-	case (x.in.op == 0xd9 || x.in.op == 0xdd) && x.e.mem && x.e.ext == 6:
-		if x.in.size == 2 {
+	case (x.in.Op == 0xd9 || x.in.Op == 0xdd) && x.e.mem && x.e.ext == 6:
+		if x.in.Size == 2 {
 			return fault || off >= 6 && off < 14
 		}
 		return fault || off >= 12 && off < 28
-	case isX87(x.in.op) && x.e.mem && fault:
+	case isX87(x.in.Op) && x.e.mem && fault:
 		return !o.amd // Intel's processors store in two parts
-	case x.in.op == 0xff && x.e.ext == 2 && fault:
+	case x.in.Op == 0xff && x.e.ext == 2 && fault:
 		return !o.amd // Intel's processors push the return address before they find where they cannot go
-	case x.e.in32 && pushesSegment(x.in.op):
+	case x.e.in32 && pushesSegment(x.in.Op):
 		// Intel's processors store 16 of the 32 bits (SDM volume 2, PUSH).
-		return !o.amd && x.s.R[rSP]-oracleData-at <= 2
+		return !o.amd && x.s.R[x86.RSP]-oracleData-at <= 2
 	}
 	return false
 }
 
-func repeatedCompare(in *inst) bool {
-	return in.rep != 0 && slices.Contains([]uint16{0xa6, 0xa7, 0xae, 0xaf}, in.op)
+func repeatedCompare(in *x86.Inst) bool {
+	return in.Rep != 0 && slices.Contains([]uint16{0xa6, 0xa7, 0xae, 0xaf}, in.Op)
 }
 
 func pushesSegment(op uint16) bool {
@@ -289,7 +290,7 @@ func (o *oracle) compareFPU(c *cpu, x *trial, want *native.State, fault bool) st
 			return fmt.Sprintf("mxcsr = %#x, the host has %#x", c.fpu.mxcsr, want.MXCSR)
 		}
 	case native.WithFPU:
-		switch x.in.op {
+		switch x.in.Op {
 		case 0x12a, 0x12c, 0x12d, 0x1f7:
 			if fault {
 				return "" // some enter MMX before they find the fault
@@ -313,7 +314,7 @@ func (o *oracle) compareFPU(c *cpu, x *trial, want *native.State, fault bool) st
 			copy(host[2:5], got[2:])
 			copy(host[32:fxXMM], got[32:])
 		}
-		if x.e.modrm && x.in.mod == 3 && (x.in.op == 0xdb || x.in.op == 0xdf) && x.in.modrm >= 0xe8 {
+		if x.e.modrm && x.in.Mod == 3 && (x.in.Op == 0xdb || x.in.Op == 0xdf) && x.in.ModRM >= 0xe8 {
 			// C1 after FCOMI: one maker clears it, the other keeps it.
 			host[3] = host[3]&^2 | got[3]&2
 		}
@@ -378,8 +379,8 @@ func (o *oracle) instance(r *rand.Rand, e *encoding, states int) (done, refused 
 	for {
 		x.code, x.in = e.instance(r)
 		switch {
-		case e.op == 0xff && x.in.rm == rSP && !e.mem: // the stack pointer, a branch's target
-		case e.op == 0x1f7 && x.in.asize == 2: // what a mask hides is out of the sandbox
+		case e.op == 0xff && x.in.RM == x86.RSP && !e.mem: // the stack pointer, a branch's target
+		case e.op == 0x1f7 && x.in.AddressSize == 2: // what a mask hides is out of the sandbox
 		case !o.amd && e.op == 0x90 && e.mandatory() == 0xf3 && x.code[len(x.code)-2]&0xf1 == 0x41: // Intel's PAUSE has no REX.B
 		default:
 			goto chosen
@@ -387,7 +388,7 @@ func (o *oracle) instance(r *rand.Rand, e *encoding, states int) (done, refused 
 	}
 chosen:
 	x.cpl = uint8(r.IntN(2)) * 3
-	if e.privileged() || x.in.len == 0 || e.in32 {
+	if e.privileged() || x.in.Len == 0 || e.in32 {
 		x.cpl = 3
 	}
 	copy(o.code, o.runner.Prepare(x.code, x.kind))
@@ -395,17 +396,17 @@ chosen:
 		o.code[i] = 0xcc
 	}
 	for _, m := range o.machines[1:] {
-		m.p.Wrote(oracleCode, pageSize)
+		m.p.Wrote(oracleCode, x86.PageSize)
 	}
 	trap := true // to see where the first ends
 	for n := range states {
 		if n%16 == 0 {
 			for i := 0; i < len(o.mem); i += 8 {
-				putLE(o.mem[i:], 8, interesting(r))
+				x86.PutLE(o.mem[i:], 8, interesting(r))
 			}
 		}
 		o.state(r, &x)
-		if undefinedResult(&x.in, x.s.R[rCX]) {
+		if undefinedResult(&x.in, x.s.R[x86.RCX]) {
 			continue
 		}
 		vector, ok := o.trial(&x, trap)
@@ -508,8 +509,8 @@ func TestOracle(t *testing.T) {
 	}
 	t.Logf("%d forms, %d with all prefixes: %d instructions and %d exceptions compared in %d ways each",
 		s.forms, s.encodings, s.total, s.exceptions, oracleWays)
-	if c := o.machines[compiled].p.cache.native.stats(); c.entries < uint64(s.total) {
-		t.Errorf("%d times into compiled code with %d instructions", c.entries, s.total)
+	if c := o.machines[compiled].p.cache.native.Stats(); c.Entries < uint64(s.total) {
+		t.Errorf("%d times into compiled code with %d instructions", c.Entries, s.total)
 	}
 	if want := 3000; s.forms < want {
 		t.Errorf("%d forms, want at least %d", s.forms, want)
@@ -543,7 +544,7 @@ func TestOracle32(t *testing.T) {
 // enters says whether the host gets to run the trial.
 func (o *oracle) enters(x *trial) bool {
 	o.runner.Prepare(x.code, x.kind)
-	x.s.R[rSP] = oracleData + 64
-	x.s.Flags = flagOne
+	x.s.R[x86.RSP] = oracleData + 64
+	x.s.Flags = x86.FlagOne
 	return o.runner.Run(&x.s, true).Vector == excBP
 }

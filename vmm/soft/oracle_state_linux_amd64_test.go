@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 
 	"nvlab/vmm/soft/internal/native"
+	"nvlab/vmm/soft/x86"
 )
 
 // exempt says that the host's processor is not to be asked: it would do
@@ -113,13 +114,13 @@ func (o *oracle) state(r *rand.Rand, x *trial) {
 			s.R[i] = uint64(uint32(s.R[i]))
 		}
 	}
-	s.R[rSP] = oracleData + 2048 + uint64(r.IntN(64))*8
-	s.Flags = flagOne | flagIF | r.Uint64()&(flagsArith|flagDF)
+	s.R[x86.RSP] = oracleData + 2048 + uint64(r.IntN(64))*8
+	s.Flags = x86.FlagOne | x86.FlagIF | r.Uint64()&(x86.FlagsArith|x86.FlagDF)
 	// FXSAVE may raise #AC or #GP; masked stores differ, too.
-	if o.amd && x.cpl == 3 && in.op != 0x1ae && in.op != 0x1f7 && r.IntN(16) == 0 {
-		s.Flags |= flagAC
+	if o.amd && x.cpl == 3 && in.Op != 0x1ae && in.Op != 0x1f7 && r.IntN(16) == 0 {
+		s.Flags |= x86.FlagAC
 	}
-	s.MXCSR = mxcsrReset | uint32(r.IntN(4))<<13
+	s.MXCSR = x86.MXCSRReset | uint32(r.IntN(4))<<13
 	if r.IntN(4) == 0 {
 		s.MXCSR |= uint32(r.IntN(2))<<15 | uint32(r.IntN(2))<<6
 	}
@@ -135,7 +136,7 @@ func (o *oracle) state(r *rand.Rand, x *trial) {
 		randomFPU(r, s)
 	}
 	o.operands(r, x)
-	if in.mod != 3 && x.e.modrm && in.len != 0 {
+	if in.Mod != 3 && x.e.modrm && in.Len != 0 {
 		o.address(r, x)
 	}
 	if x.e.in32 {
@@ -194,7 +195,7 @@ func randomFPU(r *rand.Rand, s *native.State) {
 // poke sets memory of the sandbox.
 func (o *oracle) poke(at uint64, size uint8, v uint64) {
 	if off := at - oracleData; off <= oracleSize-uint64(size) {
-		putLE(o.mem[off:], size, v)
+		x86.PutLE(o.mem[off:], size, v)
 	}
 }
 
@@ -214,61 +215,61 @@ func (o *oracle) operands(r *rand.Rand, x *trial) {
 		if r.IntN(64) == 0 {
 			a = oracleData + oracleSize - uint64(r.IntN(40))
 		}
-		if in.asize == 4 && !x.e.in32 {
+		if in.AddressSize == 4 && !x.e.in32 {
 			a |= r.Uint64() << 32
 		}
 		return a
 	}
-	switch op := in.op; {
+	switch op := in.Op; {
 	case op >= 0xa4 && op <= 0xaf && op != 0xa8 && op != 0xa9, op >= 0x6c && op <= 0x6f: // string instructions
-		s.R[rSI], s.R[rDI] = inSandbox(), inSandbox()
-		if in.rep != 0 {
-			s.R[rCX] = uint64(r.IntN(20))
-			if in.asize == 4 {
-				s.R[rCX] |= r.Uint64() << 32
+		s.R[x86.RSI], s.R[x86.RDI] = inSandbox(), inSandbox()
+		if in.Rep != 0 {
+			s.R[x86.RCX] = uint64(r.IntN(20))
+			if in.AddressSize == 4 {
+				s.R[x86.RCX] |= r.Uint64() << 32
 			}
 		}
-		if in.seg == segGS {
-			s.R[rSI] -= oracleGS
+		if in.Seg == x86.SegGS {
+			s.R[x86.RSI] -= oracleGS
 		}
 		if r.IntN(2) == 0 { // runs of equal elements
-			from, to := s.R[rSI]&0xfff&^7, s.R[rDI]&0xfff&^7
+			from, to := s.R[x86.RSI]&0xfff&^7, s.R[x86.RDI]&0xfff&^7
 			for i := uint64(0); i < 64; i += 8 {
-				o.poke(oracleData+from+i, 8, s.R[rAX])
-				o.poke(oracleData+to+i, 8, s.R[rAX])
+				o.poke(oracleData+from+i, 8, s.R[x86.RAX])
+				o.poke(oracleData+to+i, 8, s.R[x86.RAX])
 			}
 		}
 	case op == 0x1f7: // MASKMOVQ, MASKMOVDQU
 		// Not across the border: what bytes that are masked do there depends on
 		// the implementation.
-		s.R[rDI] = oracleData + 1024 + uint64(r.IntN(1024))
+		s.R[x86.RDI] = oracleData + 1024 + uint64(r.IntN(1024))
 	case op == 0xd7: // XLAT
-		s.R[rBX] = inSandbox()
-		if in.seg == segGS {
-			s.R[rBX] -= oracleGS
+		s.R[x86.RBX] = inSandbox()
+		if in.Seg == x86.SegGS {
+			s.R[x86.RBX] -= oracleGS
 		}
 	case op == 0xc8, op == 0xc9: // ENTER, LEAVE
-		s.R[rBP] = oracleData + 1024 + uint64(r.IntN(1024))
+		s.R[x86.RBP] = oracleData + 1024 + uint64(r.IntN(1024))
 	case op >= 0xe0 && op <= 0xe3: // LOOP, JRCXZ
-		s.R[rCX] = uint64(r.IntN(3))
+		s.R[x86.RCX] = uint64(r.IntN(3))
 		if r.IntN(4) == 0 {
-			s.R[rCX] |= r.Uint64() << 32
+			s.R[x86.RCX] |= r.Uint64() << 32
 		}
 	case op == 0xc2, op == 0xc3:
-		o.poke(s.R[rSP], 8, somewhere(r, x.e))
+		o.poke(s.R[x86.RSP], 8, somewhere(r, x.e))
 	case op == 0x9d: // POPF: no trap, no alignment check, no nested task
-		o.poke(s.R[rSP], 8, r.Uint64()&(flagsArith|flagDF|flagIF|flagOne|0x28|1<<15))
-	case op == 0xff && in.mod == 3 && (x.e.ext == 2 || x.e.ext == 4):
-		s.R[in.rm] = somewhere(r, x.e)
+		o.poke(s.R[x86.RSP], 8, r.Uint64()&(x86.FlagsArith|x86.FlagDF|x86.FlagIF|x86.FlagOne|0x28|1<<15))
+	case op == 0xff && in.Mod == 3 && (x.e.ext == 2 || x.e.ext == 4):
+		s.R[in.RM] = somewhere(r, x.e)
 	case op == 0xf6 || op == 0xf7:
 		if x.e.ext > 5 && r.IntN(4) != 0 { // a quotient that fits
-			s.R[rDX] = uint64(int64(r.IntN(3) - 1))
-			s.R[rAX] &^= 0xff00
+			s.R[x86.RDX] = uint64(int64(r.IntN(3) - 1))
+			s.R[x86.RAX] &^= 0xff00
 		}
 	case bitString(in):
-		s.R[in.reg] = uint64(int64(r.IntN(4000) - 2000))
-	case (op == 0x1b0 || op == 0x1b1) && in.mod == 3 && r.IntN(2) == 0:
-		s.R[in.rm] = s.R[rAX]
+		s.R[in.Reg] = uint64(int64(r.IntN(4000) - 2000))
+	case (op == 0x1b0 || op == 0x1b1) && in.Mod == 3 && r.IntN(2) == 0:
+		s.R[in.RM] = s.R[x86.RAX]
 	}
 }
 
@@ -276,8 +277,8 @@ func (o *oracle) operands(r *rand.Rand, x *trial) {
 // is there the instruction.
 func (o *oracle) address(r *rand.Rand, x *trial) {
 	s, in := &x.s, &x.in
-	if in.index != slotZero && (in.index != rSP || in.base == slotZero) {
-		s.R[in.index] = uint64(r.IntN(8)) << 4
+	if in.Index != x86.SlotZero && (in.Index != x86.RSP || in.Base == x86.SlotZero) {
+		s.R[in.Index] = uint64(r.IntN(8)) << 4
 	}
 	to := oracleData + 1024 + uint64(r.IntN(64))<<4
 	switch r.IntN(64) {
@@ -286,7 +287,7 @@ func (o *oracle) address(r *rand.Rand, x *trial) {
 	case 1, 2, 3, 4, 5, 6, 7, 8:
 		to += uint64(r.IntN(16))
 	case 9:
-		if in.asize <= 4 {
+		if in.AddressSize <= 4 {
 			break // a large operand may wrap
 		}
 		to = 1 << 47 >> r.IntN(2) * uint64(r.IntN(4))
@@ -295,29 +296,29 @@ func (o *oracle) address(r *rand.Rand, x *trial) {
 	o.load(c, s, x)
 	at := func() uint64 {
 		c.rip = o.runner.Addr()
-		c.next = c.rip + uint64(in.len)
+		c.next = c.rip + uint64(in.Len)
 		copy(c.r[:16], s.R[:])
-		c.r[slotGS] = oracleGS
+		c.r[x86.SlotGS] = oracleGS
 		return c.operandAddr(in)
 	}
-	if in.base != slotZero && in.flags&instRIP == 0 {
-		s.R[in.base] += to - at()
-		if in.asize == 4 && !x.e.in32 {
-			s.R[in.base] |= r.Uint64() << 32
+	if in.Base != x86.SlotZero && in.Flags&x86.RIPRelative == 0 {
+		s.R[in.Base] += to - at()
+		if in.AddressSize == 4 && !x.e.in32 {
+			s.R[in.Base] |= r.Uint64() << 32
 		}
 	}
 	x.at = at()
-	switch op := in.op; {
+	switch op := in.Op; {
 	case op == 0xff && (x.e.ext == 2 || x.e.ext == 4):
 		o.poke(x.at, 8, somewhere(r, x.e))
 	case op == 0x1b0 || op == 0x1b1:
 		if r.IntN(2) == 0 {
-			o.poke(x.at, in.size, s.R[rAX])
+			o.poke(x.at, in.Size, s.R[x86.RAX])
 		}
 	case op == 0x1c7:
 		if r.IntN(2) == 0 {
-			o.poke(x.at, max(in.size, 4), s.R[rAX])
-			o.poke(x.at+uint64(max(in.size, 4)), max(in.size, 4), s.R[rDX])
+			o.poke(x.at, max(in.Size, 4), s.R[x86.RAX])
+			o.poke(x.at+uint64(max(in.Size, 4)), max(in.Size, 4), s.R[x86.RDX])
 		}
 	case op == 0x1ae && x.e.ext == 1: // FXRSTOR
 		off := x.at - oracleData

@@ -3,6 +3,8 @@ package soft
 import (
 	"nvlab/vmm"
 	"nvlab/vmm/observe"
+	"nvlab/vmm/soft/abi"
+	"nvlab/vmm/soft/x86"
 )
 
 // Bits of paging-structure entries (SDM 3A, 4.5.4).
@@ -19,7 +21,7 @@ const (
 	// The address, for as many bits as a processor may have. What of them this
 	// one has not is reserved, see processors.reserved.
 	maxPhysBits = vmm.MaxPhysBits
-	pteAddr     = (1<<maxPhysBits - 1) &^ pageMask
+	pteAddr     = (1<<maxPhysBits - 1) &^ x86.PageMask
 )
 
 // leafReserved has the bits below the address of a page that are reserved in an
@@ -52,7 +54,7 @@ func (c *cpu) pageFault(va uint64, set int, kind access, bits uint32) bool {
 		bits |= pfWrite
 	case accessFetch:
 		// Reported only where instruction fetches can be refused.
-		if c.efer&eferNXE != 0 || c.cr4&cr4SMEP != 0 {
+		if c.efer&x86.EFERNXE != 0 || c.cr4&x86.CR4SMEP != 0 {
 			bits |= pfFetch
 		}
 	}
@@ -66,15 +68,15 @@ func (c *cpu) pageFault(va uint64, set int, kind access, bits uint32) bool {
 // translate returns the physical address of va for an access by privilege set
 // (0 supervisor, 1 user), or raises #PF. va is canonical.
 func (c *cpu) translate(va uint64, set int, kind access) (uint64, bool) {
-	m := &c.tlbs[set].meta[va>>pageShift&(tlbSize-1)]
-	if m.vtag == va&^pageMask && (m.pa&tlbUser == 0 || kind == accessFetch || !c.guarded()) {
+	m := &c.tlbs[set].meta[va>>x86.PageShift&(abi.TLBSize-1)]
+	if m.vtag == va&^x86.PageMask && (m.pa&tlbUser == 0 || kind == accessFetch || !c.guarded()) {
 		switch {
 		case kind == accessWrite && m.pa&tlbWritable != 0:
 			c.memType = uint8(m.pa >> tlbTypeShift & tlbTypeMask)
-			return m.pa&^pageMask | va&pageMask, true
+			return m.pa&^x86.PageMask | va&x86.PageMask, true
 		case kind == accessRead,
 			kind == accessFetch && m.pa&tlbExec != 0:
-			return m.pa&^pageMask | va&pageMask, true
+			return m.pa&^x86.PageMask | va&x86.PageMask, true
 		}
 	}
 	return c.walk(va, set, kind)
@@ -83,7 +85,7 @@ func (c *cpu) translate(va uint64, set int, kind access) (uint64, bool) {
 // walk reads the paging structures, sets accessed and dirty bits, and fills
 // the TLB (SDM 3A, 4.5, 4.6, 4.8). See tables.go for what it fills it with.
 func (c *cpu) walk(va uint64, set int, kind access) (uint64, bool) {
-	if c.cr0&cr0PG == 0 {
+	if c.cr0&x86.CR0PG == 0 {
 		c.memType = 0
 		return va, true
 	}
@@ -100,7 +102,7 @@ func (c *cpu) walk(va uint64, set int, kind access) (uint64, bool) {
 		pageLevel  int
 		flags, off uint64
 	)
-	if c.efer&eferNXE == 0 {
+	if c.efer&x86.EFERNXE == 0 {
 		rsvd = pteNX
 	}
 	for ; ; level-- {
@@ -141,11 +143,11 @@ func (c *cpu) walk(va uint64, set int, kind access) (uint64, bool) {
 	pageLevel = level
 	user := all&pteU != 0
 	writable := all&pteW != 0
-	if set == 0 && c.cr0&cr0WP == 0 {
+	if set == 0 && c.cr0&x86.CR0WP == 0 {
 		writable = true
 	}
 	exec := nx == 0
-	if set == 0 && user && c.cr4&cr4SMEP != 0 {
+	if set == 0 && user && c.cr4&x86.CR4SMEP != 0 {
 		exec = false
 	}
 	if set == 1 && !user || kind == accessWrite && !writable || kind == accessFetch && !exec ||
@@ -176,7 +178,7 @@ func (c *cpu) walk(va uint64, set int, kind access) (uint64, bool) {
 	if entry&pteG != 0 {
 		flags |= tlbGlobal
 	}
-	if set == 0 && user && c.cr4&cr4SMAP != 0 {
+	if set == 0 && user && c.cr4&x86.CR4SMAP != 0 {
 		flags |= tlbUser
 	}
 	if t := c.pageType(entry, pageLevel > 0, base|off); t != 0 {

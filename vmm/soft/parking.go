@@ -1,6 +1,9 @@
 package soft
 
-import "nvlab/vmm"
+import (
+	"nvlab/vmm"
+	"nvlab/vmm/soft/x86"
+)
 
 // The mailbox of the multiprocessor wakeup structure (ACPI 6.5, 5.2.12.19).
 const (
@@ -18,7 +21,7 @@ const (
 func (c *cpu) park() {
 	at := &c.p.parking
 	c.enter(vmm.Entry{CR3: at.CR3, GDT: at.GDT, GDTLimit: at.GDTLimit})
-	c.efer |= eferNXE // Linux loads page tables with NX before it turns that on
+	c.efer |= x86.EFERNXE // Linux loads page tables with NX before it turns that on
 	c.parked, c.halted = true, true
 }
 
@@ -29,7 +32,7 @@ func (c *cpu) park() {
 func (p *processors) unpark() {
 	at := p.parking.Mailbox
 	for _, c := range p.cpus {
-		if at == 0 || !c.parked && (c.id == 0 || !c.halted || c.flags&flagIF != 0) {
+		if at == 0 || !c.parked && (c.id == 0 || !c.halted || c.flags&x86.FlagIF != 0) {
 			continue
 		}
 		command := c.readPhys(at+mailboxCommand, 2)

@@ -1,6 +1,9 @@
 package soft
 
-import "nvlab/vmm/observe"
+import (
+	"nvlab/vmm/observe"
+	"nvlab/vmm/soft/x86"
+)
 
 var _ observe.Poisoner = (*processors)(nil)
 
@@ -98,11 +101,11 @@ func (c *cpu) intact(va, n uint64, size uint8) uint64 {
 	if lines == 0 {
 		return n
 	}
-	if c.flags&flagDF != 0 {
+	if c.flags&x86.FlagDF != 0 {
 		step = -step
 	}
 	for i := range n {
-		at := (pa + i*step) & pageMask
+		at := (pa + i*step) & x86.PageMask
 		if (lines>>(at>>6)|lines>>((at+uint64(size)-1)>>6))&1 != 0 {
 			return i
 		}
@@ -113,10 +116,10 @@ func (c *cpu) intact(va, n uint64, size uint8) uint64 {
 // fetchable says that the bytes of an instruction can be read, or raises #MC: it
 // is at pa, and what of it is in the next page at pb. One that is invalid, or
 // was not decoded, may have all that were looked at.
-func (c *cpu) fetchable(pa, pb uint64, in *inst, status decodeStatus) bool {
-	n, left := uint64(maxInst), pageSize-pa&pageMask
-	if status == decodeOK {
-		n = uint64(in.len)
+func (c *cpu) fetchable(pa, pb uint64, in *x86.Inst, status x86.Status) bool {
+	n, left := uint64(x86.MaxLength), x86.PageSize-pa&x86.PageMask
+	if status == x86.OK {
+		n = uint64(in.Len)
 	}
 	return c.readable(pa, min(n, left)) && (n <= left || pb == pa || c.readable(pb, n-left))
 }
@@ -124,7 +127,7 @@ func (c *cpu) fetchable(pa, pb uint64, in *inst, status decodeStatus) bool {
 // report fills the bank for the machine check of a load at an address, and says
 // that the processor can raise it: if not, it shuts down (AMD64 APM 2, 9.3.1).
 func (c *cpu) report(addr uint64) bool {
-	ok := c.cr4&cr4MCE != 0 && c.msr.mcgStatus&mcgMCIP == 0
+	ok := c.cr4&x86.CR4MCE != 0 && c.msr.mcgStatus&mcgMCIP == 0
 	if ok {
 		b := &c.msr.mcBanks[mcNorthbridge]
 		over := b.status & mcVAL >> 1

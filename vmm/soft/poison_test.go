@@ -10,6 +10,7 @@ import (
 
 	"nvlab/vmm"
 	"nvlab/vmm/observe"
+	"nvlab/vmm/soft/x86"
 )
 
 // poisoned is a Watch of lines.
@@ -23,7 +24,7 @@ func poisoned(lines ...uint64) *observe.Watch {
 
 // checked readies a machine for the next machine check.
 func checked(c *cpu) {
-	c.cr4 |= cr4MCE
+	c.cr4 |= x86.CR4MCE
 	c.msr.mcgStatus = 0
 	for i := range c.msr.mcBanks {
 		c.msr.mcBanks[i].status = 0
@@ -43,8 +44,8 @@ func TestPoisonRestart(t *testing.T) {
 		for v := range 256 {
 			s.m.gate(uint8(v), testStubs+16*uint64(v), 0, 1)
 		}
-		putLE(s.m.ram[testTSS+36:], 8, testStack-0x4000)
-		s.m.c.cr0 |= cr0WP
+		x86.PutLE(s.m.ram[testTSS+36:], 8, testStack-0x4000)
+		s.m.c.cr0 |= x86.CR0WP
 		s.m.p.mem.find(faultSecond).observed = true
 	}
 	const present = pteP | pteW | pteU | pteA | pteD
@@ -56,7 +57,7 @@ func TestPoisonRestart(t *testing.T) {
 		}
 		for n := range 12 {
 			code, in := e.instance(r)
-			if in.len == 0 || e.mem && in.base == slotZero || in.seg == segGS {
+			if in.Len == 0 || e.mem && in.Base == x86.SlotZero || in.Seg == x86.SegGS {
 				continue
 			}
 			to := faultTarget(r, &e, uint64(n))
@@ -65,8 +66,8 @@ func TestPoisonRestart(t *testing.T) {
 				to, border = to+128, border+128
 			}
 			line := border - 64*uint64(r.IntN(2))
-			if in.op >= 0xa0 && in.op <= 0xa3 {
-				putLE(code[int(in.len)-int(in.asize):], in.asize, to)
+			if in.Op >= 0xa0 && in.Op <= 0xa3 {
+				x86.PutLE(code[int(in.Len)-int(in.AddressSize):], in.AddressSize, to)
 			}
 			for _, s := range stages[1:] {
 				clear(s.m.ram[testCode : testCode+64])
@@ -138,7 +139,7 @@ func TestPoisonRestart(t *testing.T) {
 // bad line, and stops with its registers at the first that is in it, in kernel
 // and in user mode.
 func TestPoisonInStrings(t *testing.T) {
-	const src, dst = testData, testData + 4*pageSize
+	const src, dst = testData, testData + 4*x86.PageSize
 	for _, tt := range []struct {
 		name string
 		code []byte
@@ -147,7 +148,7 @@ func TestPoisonInStrings(t *testing.T) {
 	}{
 		{"rep movsb", []byte{0xf3, 0xa4}, src + 192, 192},
 		{"rep movsb, the first byte", []byte{0xf3, 0xa4}, src, 0},
-		{"rep movsb, in the next page", []byte{0xf3, 0xa4}, src + pageSize + 64, pageSize + 64},
+		{"rep movsb, in the next page", []byte{0xf3, 0xa4}, src + x86.PageSize + 64, x86.PageSize + 64},
 		{"rep movsq", []byte{0xf3, 0x48, 0xa5}, src + 192, 24},
 		{"rep movsd", []byte{0xf3, 0xa5}, src + 192, 48},
 		{"rep movsb, down", []byte{0xfd, 0xf3, 0xa4}, src - 128, 65},
@@ -167,27 +168,27 @@ func TestPoisonInStrings(t *testing.T) {
 				m.stubs()
 				checked(m.c)
 				m.put(testCode, append(tt.code, 0xf4)...)
-				m.c.r[rCX], m.c.r[rSI], m.c.r[rDI] = 6000, src, dst
-				for i := range uint64(3 * pageSize) {
+				m.c.r[x86.RCX], m.c.r[x86.RSI], m.c.r[x86.RDI] = 6000, src, dst
+				for i := range uint64(3 * x86.PageSize) {
 					m.ram[src+i] = byte(i * 7)
 				}
 				if tt.code[len(tt.code)-1] == 0xa6 { // equal operands
-					copy(m.ram[dst:dst+3*pageSize], m.ram[src:])
+					copy(m.ram[dst:dst+3*x86.PageSize], m.ram[src:])
 				}
 				if tt.code[len(tt.code)-1] == 0xae {
-					clear(m.ram[dst : dst+3*pageSize])
+					clear(m.ram[dst : dst+3*x86.PageSize])
 				}
 				if user {
-					m.c.seg[segCS] = segment{sel: 0x2b, attr: attrCode64 | 0x60, limit: ^uint32(0)}
-					m.c.seg[segSS] = segment{sel: 0x23, attr: attrData | 0x60, limit: ^uint32(0)}
+					m.c.seg[x86.SegCS] = segment{sel: 0x2b, attr: attrCode64 | 0x60, limit: ^uint32(0)}
+					m.c.seg[x86.SegSS] = segment{sel: 0x23, attr: attrData | 0x60, limit: ^uint32(0)}
 					m.c.setCPL(3)
 				}
 				m.p.Poison(poisoned(tt.line), nil)
 				where := fmt.Sprintf("%s by the %s, user %v", tt.name, tier, user)
 				vec := m.run()
 				if tt.n == 6000 {
-					if want := map[bool]int{false: -1, true: excGP}[user]; vec != want || m.c.r[rCX] != 0 {
-						t.Errorf("%s: vector %d, %d elements are left, want all done", where, vec, m.c.r[rCX])
+					if want := map[bool]int{false: -1, true: excGP}[user]; vec != want || m.c.r[x86.RCX] != 0 {
+						t.Errorf("%s: vector %d, %d elements are left, want all done", where, vec, m.c.r[x86.RCX])
 					}
 					continue
 				}
@@ -199,8 +200,8 @@ func TestPoisonInStrings(t *testing.T) {
 				if tt.code[0] == 0xfd {
 					rip++
 				}
-				if got := m.c.r[rCX]; got != 6000-tt.n || m.word(m.c.r[rSP]) != rip {
-					t.Errorf("%s: %d elements were done and the saved rip is %#x, want %d and %#x", where, 6000-got, m.word(m.c.r[rSP]), tt.n, rip)
+				if got := m.c.r[x86.RCX]; got != 6000-tt.n || m.word(m.c.r[x86.RSP]) != rip {
+					t.Errorf("%s: %d elements were done and the saved rip is %#x, want %d and %#x", where, 6000-got, m.word(m.c.r[x86.RSP]), tt.n, rip)
 				}
 				if tt.name == "rep movsb" && (string(m.ram[dst:dst+192]) != string(m.ram[src:src+192]) || m.ram[dst+192] != 0) {
 					t.Errorf("%s: the destination is not the source's first 192 bytes", where)
@@ -230,23 +231,23 @@ func TestPoisonedCode(t *testing.T) {
 				m.ram[testCode+64-at+i] = 0x90
 			}
 			m.put(testCode+64, 0x48, 0xff, 0xc3, 0xf4) // inc rbx; hlt
-			m.c.r[rBX] = 0
+			m.c.r[x86.RBX] = 0
 			m.c.rip = start
-			if vec := m.run(); vec >= 0 || m.c.r[rBX] != 1 {
-				t.Fatalf("%s: vector %d, rbx %d", tier, vec, m.c.r[rBX])
+			if vec := m.run(); vec >= 0 || m.c.r[x86.RBX] != 1 {
+				t.Fatalf("%s: vector %d, rbx %d", tier, vec, m.c.r[x86.RBX])
 			}
 			for round := range 2 {
 				m.p.Poison(poisoned(testCode+64), nil)
-				m.c.rip, m.c.halted, m.c.r[rSP] = start, false, testStack
+				m.c.rip, m.c.halted, m.c.r[x86.RSP] = start, false, testStack
 				m.p.stopping = false
 				checked(m.c)
-				if vec := m.run(); vec != excMC || m.c.r[rBX] != uint64(1+round) || m.c.r[rCX] != 0 || m.word(m.c.r[rSP]) != testCode+64 {
-					t.Errorf("%s, %d before, round %d: vector %d with rbx %d and rip %#x, want %d, %d and %#x", tier, at, round, vec, m.c.r[rBX], m.word(m.c.r[rSP]), excMC, 1+round, testCode+64)
+				if vec := m.run(); vec != excMC || m.c.r[x86.RBX] != uint64(1+round) || m.c.r[x86.RCX] != 0 || m.word(m.c.r[x86.RSP]) != testCode+64 {
+					t.Errorf("%s, %d before, round %d: vector %d with rbx %d and rip %#x, want %d, %d and %#x", tier, at, round, vec, m.c.r[x86.RBX], m.word(m.c.r[x86.RSP]), excMC, 1+round, testCode+64)
 				}
 				m.p.Poison(nil, nil)
-				m.c.rip, m.c.halted, m.c.r[rSP] = start, false, testStack
-				if vec := m.run(); vec >= 0 || m.c.r[rBX] != uint64(2+round) {
-					t.Errorf("%s: once the line is well: vector %d, rbx %d", tier, vec, m.c.r[rBX])
+				m.c.rip, m.c.halted, m.c.r[x86.RSP] = start, false, testStack
+				if vec := m.run(); vec >= 0 || m.c.r[x86.RBX] != uint64(2+round) {
+					t.Errorf("%s: once the line is well: vector %d, rbx %d", tier, vec, m.c.r[x86.RBX])
 				}
 			}
 			m.p.Close()
@@ -357,7 +358,7 @@ func TestMachineCheckRegisters(t *testing.T) {
 		name string
 		set  func(*cpu)
 	}{
-		{"machine checks are off", func(c *cpu) { c.cr4 &^= cr4MCE }},
+		{"machine checks are off", func(c *cpu) { c.cr4 &^= x86.CR4MCE }},
 		{"one is being handled", func(c *cpu) { c.msr.mcgStatus = mcgMCIP }},
 	} {
 		m := newTestMachine(t)

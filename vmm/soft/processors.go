@@ -11,6 +11,7 @@ import (
 
 	"nvlab/vmm"
 	"nvlab/vmm/observe"
+	"nvlab/vmm/soft/x86"
 )
 
 // processors implements vmm.Processors. Everything in it but kick is used by
@@ -94,7 +95,7 @@ func (p *processors) resetTranslations() {
 // Start resets the first processor to the state of a 64-bit boot, and parks
 // the others.
 func (p *processors) Start(e vmm.Entry) error {
-	if !canonical(e.RIP) {
+	if !x86.Canonical(e.RIP) {
 		return fmt.Errorf("entry at %#x: not a canonical address", e.RIP)
 	}
 	for _, c := range p.cpus {
@@ -121,14 +122,14 @@ func (c *cpu) enter(e vmm.Entry) {
 	c.apic.reset()
 	c.fpu.reset()
 	c.rip = e.RIP
-	c.r[rSI], c.r[rSP] = e.RSI, e.RSP
-	c.cr0 = cr0PE | cr0ET | cr0NE | cr0WP | cr0PG
+	c.r[x86.RSI], c.r[x86.RSP] = e.RSI, e.RSP
+	c.cr0 = x86.CR0PE | x86.CR0ET | x86.CR0NE | x86.CR0WP | x86.CR0PG
 	c.cr3 = e.CR3
-	c.cr4 = cr4PAE
-	c.efer = eferLME | eferLMA
+	c.cr4 = x86.CR4PAE
+	c.efer = x86.EFERLME | x86.EFERLMA
 	c.gdt = table{base: e.GDT, limit: e.GDTLimit}
-	c.seg[segCS] = segment{sel: 0x10, attr: attrCode64, limit: ^uint32(0)}
-	for _, n := range []int{segES, segSS, segDS, segFS, segGS} {
+	c.seg[x86.SegCS] = segment{sel: 0x10, attr: attrCode64, limit: ^uint32(0)}
+	for _, n := range []int{x86.SegES, x86.SegSS, x86.SegDS, x86.SegFS, x86.SegGS} {
 		c.seg[n] = segment{sel: 0x18, attr: attrData, limit: ^uint32(0)}
 	}
 	c.tr.attr = attrTSS
@@ -231,14 +232,14 @@ func (c *cpu) peek() (b []byte) {
 	defer func() { _ = recover() }()
 	saved := c.exc
 	defer func() { c.exc = saved }()
-	if !canonical(c.rip) {
+	if !x86.Canonical(c.rip) {
 		return nil
 	}
 	pa, ok := c.translate(c.rip, c.privilege(), accessFetch)
 	if !ok {
 		return nil
 	}
-	b = make([]byte, min(maxInst, pageSize-c.rip&pageMask))
+	b = make([]byte, min(x86.MaxLength, x86.PageSize-c.rip&x86.PageMask))
 	c.readCode(pa, b)
 	return b
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"nvlab/vmm"
+	"nvlab/vmm/soft/x86"
 )
 
 // run executes until something ends it; no clock passes deadline.
@@ -81,7 +82,7 @@ func (c *cpu) turn(end, deadline uint64) (vmm.Exit, bool) {
 // by a trap, holds interrupts or traps off, checks its alignment, or is not
 // 64-bit code.
 func (c *cpu) mustSingleStep() bool {
-	return !c.long || c.shadow || c.flags&(flagTF|flagRF) != 0 || c.breakpoints() || c.aligned()
+	return !c.long || c.shadow || c.flags&(x86.FlagTF|x86.FlagRF) != 0 || c.breakpoints() || c.aligned()
 }
 
 // asleep says whether no processor has anything to do.
@@ -105,7 +106,7 @@ func (p *processors) sleep(deadline uint64) (vmm.Exit, bool) {
 	}
 	dead, to := true, deadline
 	for _, c := range p.cpus {
-		if c.flags&flagIF != 0 {
+		if c.flags&x86.FlagIF != 0 {
 			dead, to = false, min(to, c.alarm())
 		}
 	}
@@ -120,7 +121,7 @@ func (p *processors) sleep(deadline uint64) (vmm.Exit, bool) {
 
 // alarm is when a halted processor's own timer may wake it.
 func (c *cpu) alarm() uint64 {
-	if c.flags&flagIF == 0 {
+	if c.flags&x86.FlagIF == 0 {
 		return never
 	}
 	return c.apic.timerEnd
@@ -143,7 +144,7 @@ func (c *cpu) due() int {
 	if c.nmi && !c.nmiMasked {
 		return excNMI
 	}
-	if c.flags&flagIF == 0 {
+	if c.flags&x86.FlagIF == 0 {
 		return -1
 	}
 	return c.apic.pending()

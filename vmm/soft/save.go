@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"nvlab/vmm"
+	"nvlab/vmm/soft/abi"
+	"nvlab/vmm/soft/x86"
 )
 
 var _ vmm.Saver = (*processors)(nil)
@@ -27,8 +29,8 @@ type savedProcessor struct {
 // ran last left its own scratch.
 func (c *cpu) saved() *savedProcessor {
 	s := &savedProcessor{c.cpuState, c.apic.apicState}
-	clear(s.r[slotZero:])
-	s.r[slotFS], s.r[slotGS] = c.r[slotFS], c.r[slotGS]
+	clear(s.r[x86.SlotZero:])
+	s.r[x86.SlotFS], s.r[x86.SlotGS] = c.r[x86.SlotFS], c.r[x86.SlotGS]
 	clear(s.fpu.xmm[16:])
 	s.setArith(c.arith())
 	if s.stringNext+1 < s.now { // no later piece is of the same group
@@ -90,7 +92,7 @@ func (c *cpu) become(s *savedProcessor) {
 	case c.cr3 != cr3:
 		c.flushTLB(c.sameGlobals(cr3&pteAddr, c.cr3&pteAddr))
 	}
-	c.setAC(c.flags&flagAC != 0)
+	c.setAC(c.flags&x86.FlagAC != 0)
 }
 
 // paging is what translations depend on, but for memory and CR3.
@@ -103,7 +105,7 @@ type paging struct {
 
 func (c *cpu) paging() paging {
 	m := &c.msr
-	return paging{c.cr0 & (cr0PG | cr0WP), c.cr4, c.efer, c.apic.base, m.pat, m.mtrrDefType, m.mtrrVar, m.mtrrFixed}
+	return paging{c.cr0 & (x86.CR0PG | x86.CR0WP), c.cr4, c.efer, c.apic.base, m.pat, m.mtrrDefType, m.mtrrVar, m.mtrrFixed}
 }
 
 // Cleaned has the first store to each page told to its region's set of dirty
@@ -126,7 +128,7 @@ func (s *tlbSet) protect(mem *memory) {
 		if m := &s.meta[i]; m.pa&tlbWritable != 0 {
 			if r := mem.find(m.pa); r != nil && r.dirty != nil {
 				m.pa &^= tlbWritable
-				s.fast[i].wtag = noTag
+				s.fast[i].WTag = abi.NoTag
 			}
 		}
 	}

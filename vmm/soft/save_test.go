@@ -10,6 +10,7 @@ import (
 
 	"nvlab/internal/pages"
 	"nvlab/vmm"
+	"nvlab/vmm/soft/x86"
 )
 
 // What of these structs is not saved, and why. The rest is: by being part of
@@ -138,13 +139,13 @@ func TestRestoredInPlace(t *testing.T) {
 					ahead--
 				case ahead == 1:
 					ahead = 0
-					for at := 0; at < len(ram); at += pageSize {
-						if now, was := m.ram[at:at+pageSize], ram[at:at+pageSize]; !bytes.Equal(now, was) {
-							if !dirty.Has(uint64(at) >> pageShift) {
+					for at := 0; at < len(ram); at += x86.PageSize {
+						if now, was := m.ram[at:at+x86.PageSize], ram[at:at+x86.PageSize]; !bytes.Equal(now, was) {
+							if !dirty.Has(uint64(at) >> x86.PageShift) {
 								t.Fatalf("seed %d: the page at %#x changed and is not dirty", seed, at)
 							}
 							copy(now, was)
-							m.p.Wrote(uint64(at), pageSize)
+							m.p.Wrote(uint64(at), x86.PageSize)
 						}
 					}
 					dirty.Clear()

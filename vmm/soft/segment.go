@@ -1,5 +1,7 @@
 package soft
 
+import "nvlab/vmm/soft/x86"
+
 // Attributes as segment.attr holds them: type, S, DPL, P in bits 0 to 7;
 // AVL, L, D, G in bits 12 to 15.
 const (
@@ -73,7 +75,7 @@ func (c *cpu) setAccessed(sel uint16, d uint64) bool {
 func (c *cpu) loadSeg(n uint8, sel uint16) bool {
 	rpl := uint8(sel & 3)
 	if sel&^3 == 0 {
-		if n == segSS && (c.cpl == 3 || rpl != c.cpl) {
+		if n == x86.SegSS && (c.cpl == 3 || rpl != c.cpl) {
 			return c.gp(0)
 		}
 		c.seg[n] = segment{sel: sel}
@@ -86,7 +88,7 @@ func (c *cpu) loadSeg(n uint8, sel uint16) bool {
 	}
 	err := uint32(sel &^ 3)
 	typ, dpl := d>>40&0x1f, uint8(d>>45&3)
-	if n == segSS {
+	if n == x86.SegSS {
 		if rpl != c.cpl || dpl != c.cpl || typ&0x1a != 0x12 {
 			return c.gp(err)
 		}
@@ -112,35 +114,35 @@ func (c *cpu) loadSeg(n uint8, sel uint16) bool {
 
 func (c *cpu) setSegBase(n uint8, base uint64) {
 	switch n {
-	case segFS:
-		c.r[slotFS] = base
-	case segGS:
-		c.r[slotGS] = base
+	case x86.SegFS:
+		c.r[x86.SlotFS] = base
+	case x86.SegGS:
+		c.r[x86.SlotGS] = base
 	}
 }
 
-func execMovFromSeg(c *cpu, in *inst) bool {
-	n := in.modrm >> 3 & 7
-	if n > segGS {
+func execMovFromSeg(c *cpu, in *x86.Inst) bool {
+	n := in.ModRM >> 3 & 7
+	if n > x86.SegGS {
 		return c.ud()
 	}
-	if in.mod == 3 {
-		c.setReg(in, in.rm, in.size, uint64(c.seg[n].sel))
+	if in.Mod == 3 {
+		c.setReg(in, in.RM, in.Size, uint64(c.seg[n].sel))
 		return true
 	}
 	return c.writeRM(in, 2, uint64(c.seg[n].sel))
 }
 
-func execMovToSeg(c *cpu, in *inst) bool {
-	n := in.modrm >> 3 & 7
-	if n > segGS || n == segCS {
+func execMovToSeg(c *cpu, in *x86.Inst) bool {
+	n := in.ModRM >> 3 & 7
+	if n > x86.SegGS || n == x86.SegCS {
 		return c.ud()
 	}
 	v, ok := c.readRM(in, 2)
 	if !ok || !c.loadSeg(n, uint16(v)) {
 		return false
 	}
-	if n == segSS {
+	if n == x86.SegSS {
 		c.inhibit()
 		c.movSS = true
 	}
@@ -153,22 +155,22 @@ func (c *cpu) inhibit() {
 	c.attn = true
 }
 
-func pushedSeg(in *inst) uint8 {
-	switch op := in.opcode; {
+func pushedSeg(in *x86.Inst) uint8 {
+	switch op := in.Opcode; {
 	case op < 0x20: // ES to DS, of 32-bit code
 		return op >> 3
 	case op >= 0xa8:
-		return segGS
+		return x86.SegGS
 	}
-	return segFS
+	return x86.SegFS
 }
 
-func execPushSeg(c *cpu, in *inst) bool {
-	return c.push(in.size, uint64(c.seg[pushedSeg(in)].sel))
+func execPushSeg(c *cpu, in *x86.Inst) bool {
+	return c.push(in.Size, uint64(c.seg[pushedSeg(in)].sel))
 }
 
-func execPopSeg(c *cpu, in *inst) bool {
-	v, ok := c.load(segSS, c.stack(0), in.size)
+func execPopSeg(c *cpu, in *x86.Inst) bool {
+	v, ok := c.load(x86.SegSS, c.stack(0), in.Size)
 	if !ok {
 		return false
 	}
@@ -177,8 +179,8 @@ func execPopSeg(c *cpu, in *inst) bool {
 	if !c.loadSeg(n, uint16(v)) {
 		return false
 	}
-	c.r[rSP] = c.r[rSP]&^mask | (c.r[rSP]+uint64(in.size))&mask
-	if n == segSS {
+	c.r[x86.RSP] = c.r[x86.RSP]&^mask | (c.r[x86.RSP]+uint64(in.Size))&mask
+	if n == x86.SegSS {
 		c.inhibit()
 		c.movSS = true
 	}
@@ -186,28 +188,28 @@ func execPopSeg(c *cpu, in *inst) bool {
 }
 
 // execLoadFar is LSS, LFS and LGS.
-func execLoadFar(c *cpu, in *inst) bool {
-	if in.mod == 3 {
+func execLoadFar(c *cpu, in *x86.Inst) bool {
+	if in.Mod == 3 {
 		return c.ud()
 	}
 	sel, off, ok := c.loadFar(in)
-	n := uint8(segSS)
-	switch in.op {
+	n := uint8(x86.SegSS)
+	switch in.Op {
 	case 0xc4, 0xc5: // of 32-bit code
-		n = segES + (in.opcode-0xc4)*segDS
+		n = x86.SegES + (in.Opcode-0xc4)*x86.SegDS
 	case 0x1b4, 0x1b5:
-		n = in.opcode - 0xb4 + segFS
+		n = in.Opcode - 0xb4 + x86.SegFS
 	}
 	if !ok || !c.loadSeg(n, sel) {
 		return false
 	}
-	c.setReg(in, in.reg, in.size, off)
+	c.setReg(in, in.Reg, in.Size, off)
 	return true
 }
 
 // execGroup6 is SLDT, STR, LLDT, LTR, VERR, VERW.
-func execGroup6(c *cpu, in *inst) bool {
-	op := in.modrm >> 3 & 7
+func execGroup6(c *cpu, in *x86.Inst) bool {
+	op := in.ModRM >> 3 & 7
 	switch op {
 	case 0, 1:
 		if c.umip() {
@@ -217,8 +219,8 @@ func execGroup6(c *cpu, in *inst) bool {
 		if op == 1 {
 			v = c.tr.sel
 		}
-		if in.mod == 3 {
-			c.setReg(in, in.rm, in.size, uint64(v))
+		if in.Mod == 3 {
+			c.setReg(in, in.RM, in.Size, uint64(v))
 			return true
 		}
 		return c.writeRM(in, 2, uint64(v))
@@ -257,9 +259,9 @@ func execGroup6(c *cpu, in *inst) bool {
 }
 
 func (c *cpu) setZF(v bool) {
-	f := c.arith() &^ flagZF
+	f := c.arith() &^ x86.FlagZF
 	if v {
-		f |= flagZF
+		f |= x86.FlagZF
 	}
 	c.setArith(f)
 }
@@ -285,7 +287,7 @@ func (c *cpu) probe(sel uint16) (d uint64, ok, fault bool) {
 }
 
 // execLAR is LAR and LSL.
-func execLAR(c *cpu, in *inst) bool {
+func execLAR(c *cpu, in *x86.Inst) bool {
 	v, ok := c.readRM(in, 2)
 	if !ok {
 		return false
@@ -298,7 +300,7 @@ func execLAR(c *cpu, in *inst) bool {
 	switch typ {
 	case 2, 9, 0xb: // LDT, TSS
 	case 0xc: // call gate
-		ok = ok && in.opcode == 2
+		ok = ok && in.Opcode == 2
 	default:
 		ok = ok && typ&0x10 != 0
 	}
@@ -306,11 +308,11 @@ func execLAR(c *cpu, in *inst) bool {
 	if !ok {
 		return true
 	}
-	if in.opcode == 2 {
-		c.setReg(in, in.reg, in.size, d>>32&0xf0ff00)
+	if in.Opcode == 2 {
+		c.setReg(in, in.Reg, in.Size, d>>32&0xf0ff00)
 	} else {
 		s := makeSegment(0, d)
-		c.setReg(in, in.reg, in.size, uint64(s.limit))
+		c.setReg(in, in.Reg, in.Size, uint64(s.limit))
 	}
 	return true
 }
@@ -331,7 +333,7 @@ func (c *cpu) systemDescriptor(sel uint16) (d uint64, s segment, ok bool) {
 	}
 	s = makeSegment(sel, d)
 	s.base |= hi << 32
-	if hi>>40&0x1f != 0 || !canonical(s.base) {
+	if hi>>40&0x1f != 0 || !x86.Canonical(s.base) {
 		return 0, s, c.gp(uint32(sel &^ 3))
 	}
 	return d, s, true
@@ -379,7 +381,7 @@ func (c *cpu) ltr(sel uint16) bool {
 	return true
 }
 
-func (c *cpu) umip() bool { return c.cr4&cr4UMIP != 0 && c.cpl == 3 }
+func (c *cpu) umip() bool { return c.cr4&x86.CR4UMIP != 0 && c.cpl == 3 }
 
 // codeSegment checks a selector for CS of a far transfer that keeps the
 // privilege, or for a return to cpl.
@@ -421,42 +423,42 @@ func (c *cpu) farBranch(sel uint16, off uint64, call bool, size uint8) bool {
 		return c.gp(0)
 	}
 	if call {
-		sp := c.r[rSP]
-		if !c.push(size, uint64(c.seg[segCS].sel)) {
+		sp := c.r[x86.RSP]
+		if !c.push(size, uint64(c.seg[x86.SegCS].sel)) {
 			return false
 		}
 		if !c.push(size, c.next) {
-			c.r[rSP] = sp
+			c.r[x86.RSP] = sp
 			return false
 		}
 	}
-	c.seg[segCS] = s
+	c.seg[x86.SegCS] = s
 	c.next = off
 	c.setLong()
 	return true
 }
 
-func execRETF(c *cpu, in *inst) bool {
-	sp := c.r[rSP]
-	n := uint64(in.size)
-	off, ok := c.load(segSS, c.stackAt(sp), in.size)
+func execRETF(c *cpu, in *x86.Inst) bool {
+	sp := c.r[x86.RSP]
+	n := uint64(in.Size)
+	off, ok := c.load(x86.SegSS, c.stackAt(sp), in.Size)
 	if !ok {
 		return false
 	}
-	sel, ok := c.load(segSS, c.stackAt(sp+n), in.size)
+	sel, ok := c.load(x86.SegSS, c.stackAt(sp+n), in.Size)
 	if !ok {
 		return false
 	}
-	sp += 2*n + in.imm
+	sp += 2*n + in.Imm
 	if uint8(sel&3) == c.cpl {
 		return c.innerReturn(uint16(sel), off, sp)
 	}
-	newSP, ok := c.load(segSS, c.stackAt(sp), in.size)
+	newSP, ok := c.load(x86.SegSS, c.stackAt(sp), in.Size)
 	if !ok {
 		return false
 	}
-	ss, ok := c.load(segSS, c.stackAt(sp+n), in.size)
-	return ok && c.outerReturn(uint16(sel), off, uint16(ss), newSP+in.imm)
+	ss, ok := c.load(x86.SegSS, c.stackAt(sp+n), in.Size)
+	return ok && c.outerReturn(uint16(sel), off, uint16(ss), newSP+in.Imm)
 }
 
 // holds says whether the segment has code at an offset.
@@ -464,7 +466,7 @@ func (s *segment) holds(off uint64) bool {
 	if s.attr&attrL == 0 {
 		return off>>32 == 0
 	}
-	return canonical(off)
+	return x86.Canonical(off)
 }
 
 // innerReturn keeps the privilege.
@@ -478,7 +480,7 @@ func (c *cpu) innerReturn(sel uint16, rip, sp uint64) bool {
 	}
 	c.setSP(sp)
 	c.next = rip
-	c.seg[segCS] = s
+	c.seg[x86.SegCS] = s
 	c.setLong()
 	return true
 }
@@ -501,8 +503,8 @@ func (c *cpu) outerReturn(sel uint16, rip uint64, ss uint16, sp uint64) bool {
 		return c.gp(0)
 	}
 	c.next = rip
-	c.seg[segCS], c.seg[segSS] = code, stack
-	c.r[rSP] = sp
+	c.seg[x86.SegCS], c.seg[x86.SegSS] = code, stack
+	c.r[x86.RSP] = sp
 	c.setLong()
 	if cpl != c.cpl {
 		c.dropSegments(cpl)
@@ -538,7 +540,7 @@ func (c *cpu) stackSegment(ss uint16, cpl uint8, long bool) (s segment, ok bool)
 
 // dropSegments clears data segments that the new privilege may not hold.
 func (c *cpu) dropSegments(cpl uint8) {
-	for _, n := range []uint8{segES, segDS, segFS, segGS} {
+	for _, n := range []uint8{x86.SegES, x86.SegDS, x86.SegFS, x86.SegGS} {
 		s := &c.seg[n]
 		dpl := uint8(s.attr >> 5 & 3)
 		if s.sel&^3 != 0 && dpl < cpl && s.attr&0xc != 0xc {
@@ -549,15 +551,15 @@ func (c *cpu) dropSegments(cpl uint8) {
 }
 
 // execIRET: SDM 2, "IRET", in 64-bit mode.
-func execIRET(c *cpu, in *inst) bool {
-	if c.flags&flagNT != 0 {
+func execIRET(c *cpu, in *x86.Inst) bool {
+	if c.flags&x86.FlagNT != 0 {
 		return c.gp(0)
 	}
 	var f [5]uint64
-	n := uint64(in.size)
+	n := uint64(in.Size)
 	words := 5
 	for i := 0; i < words; i++ {
-		v, ok := c.load(segSS, c.stack(uint64(i)*n), in.size)
+		v, ok := c.load(x86.SegSS, c.stack(uint64(i)*n), in.Size)
 		if !ok {
 			return false
 		}
@@ -569,21 +571,21 @@ func execIRET(c *cpu, in *inst) bool {
 	cpl := c.cpl
 	flags := c.rflags()
 	if words == 3 {
-		if !c.innerReturn(uint16(f[1]), f[0], c.r[rSP]+3*n) {
+		if !c.innerReturn(uint16(f[1]), f[0], c.r[x86.RSP]+3*n) {
 			return false
 		}
 	} else if !c.outerReturn(uint16(f[1]), f[0], uint16(f[4]), f[3]) {
 		return false
 	}
 	// What the old privilege could not change stays.
-	m := uint64(flagsArith | flagTF | flagDF | flagNT | flagRF | flagAC | flagID)
+	m := uint64(x86.FlagsArith | x86.FlagTF | x86.FlagDF | x86.FlagNT | x86.FlagRF | x86.FlagAC | x86.FlagID)
 	if cpl <= uint8(flags>>12&3) {
-		m |= flagIF
+		m |= x86.FlagIF
 	}
 	if cpl == 0 {
-		m |= flagIOPL | flagVIF | flagVIP
+		m |= x86.FlagIOPL | x86.FlagVIF | x86.FlagVIP
 	}
-	if in.size == 2 {
+	if in.Size == 2 {
 		m &= 0xffff
 	}
 	c.setRFLAGS(flags&^m | f[2]&m)

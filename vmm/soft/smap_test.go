@@ -3,6 +3,8 @@ package soft
 import (
 	"fmt"
 	"testing"
+
+	"nvlab/vmm/soft/x86"
 )
 
 // TestSMAP has supervisor accesses to a user's page, at testData. All else is
@@ -32,9 +34,9 @@ func TestSMAP(t *testing.T) {
 		{name: "load after popf that sets AC", code: "\x68\x02\x00\x04\x00\x9d" + load + "\xf4", vec: none},
 		{name: "load after popf that clears AC", code: stac + load + "\x6a\x02\x9d" + load, vec: excPF, err: pfPresent, off: 13},
 		{name: "rep stosb", code: "\xf3\xaa", vec: excPF, err: pfPresent | pfWrite,
-			setup: func(m *testMachine) { m.c.r[rDI], m.c.r[rCX] = testData, 100 }},
+			setup: func(m *testMachine) { m.c.r[x86.RDI], m.c.r[x86.RCX] = testData, 100 }},
 		{name: "rep stosb after stac", code: stac + "\xf3\xaa\xf4", vec: none,
-			setup: func(m *testMachine) { m.c.r[rDI], m.c.r[rCX] = testData, 100 }},
+			setup: func(m *testMachine) { m.c.r[x86.RDI], m.c.r[x86.RCX] = testData, 100 }},
 		{name: "fxsave", code: "\x0f\xae\x04\x25\x00\x00\x29\x00", vec: excPF, err: pfPresent | pfWrite},
 		{name: "push", code: "\xbc\x08\x00\x29\x00\x50", vec: excPF, err: pfPresent | pfWrite, off: 5,
 			setup: func(m *testMachine) { m.gate(excPF, testStubs+16*excPF, 0, 1) }},
@@ -63,14 +65,14 @@ func TestSMAP(t *testing.T) {
 			m.p.exact = name == "executor"
 			m.stubs()
 			m.mapPage(testTables, testTables, pteP|pteW)
-			for va := uint64(testRAM); va < testEnd; va += pageSize {
+			for va := uint64(testRAM); va < testEnd; va += x86.PageSize {
 				if va != testData {
 					m.mapPage(va, va, pteP|pteW)
 				}
 			}
-			m.c.cr4 |= cr4SMAP
+			m.c.cr4 |= x86.CR4SMAP
 			m.c.flushTLB(false)
-			putLE(m.ram[testTSS+36:], 8, testStack-0x1000)
+			x86.PutLE(m.ram[testTSS+36:], 8, testStack-0x1000)
 			m.put(testCode, []byte(tt.code)...)
 			if tt.setup != nil {
 				tt.setup(m)
@@ -82,14 +84,14 @@ func TestSMAP(t *testing.T) {
 			if tt.vec != excPF {
 				continue
 			}
-			sp := m.c.r[rSP]
+			sp := m.c.r[x86.RSP]
 			if got := m.word(sp); got != tt.err {
 				t.Errorf("%s, %s: error code %#x, want %#x", tt.name, name, got, tt.err)
 			}
 			if got := m.word(sp + 8); got != testCode+tt.off {
 				t.Errorf("%s, %s: saved rip is %#x, want %#x", tt.name, name, got, testCode+tt.off)
 			}
-			if m.c.cr2>>pageShift != testData>>pageShift {
+			if m.c.cr2>>x86.PageShift != testData>>x86.PageShift {
 				t.Errorf("%s, %s: cr2 is %#x, want an address of the page at %#x", tt.name, name, m.c.cr2, testData)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 
 	"nvlab/vmm"
 	"nvlab/vmm/observe"
+	"nvlab/vmm/soft/x86"
 )
 
 // Where programs for two processors are.
@@ -28,7 +29,7 @@ func newTestPair(t testing.TB, e Engine, seed uint64) *testMachine {
 	second := m.p.cpus[1]
 	second.idt = m.c.idt
 	second.tr = m.c.tr
-	second.r[rSP] = testStack - 0x4000
+	second.r[x86.RSP] = testStack - 0x4000
 	return m
 }
 
@@ -178,7 +179,7 @@ func TestCodeChangedByTheOther(t *testing.T) {
 			0x75, 0xf4, // jne calls
 			0xfa, 0xf4, // cli; hlt
 		})
-		if calls := m.p.cpus[1].r[rBX]; calls < 1000 {
+		if calls := m.p.cpus[1].r[x86.RBX]; calls < 1000 {
 			t.Errorf("the second processor saw the change after %d calls: it should have called the old code first", calls)
 		}
 		m.p.Close()
@@ -194,7 +195,7 @@ func TestOwnMappings(t *testing.T) {
 		m.put(called, 0xb8, 0x01, 0x00, 0x00, 0x00, 0xc3) // mov eax, 1; ret
 		m.put(testData+0x4000, 0xb8, 0x02, 0, 0, 0, 0xc3) // mov eax, 2; ret
 		copyTables := m.pt                                // a second set of tables, in which called is elsewhere
-		table := func(at uint64) []byte { return m.ram[at:][:pageSize] }
+		table := func(at uint64) []byte { return m.ram[at:][:x86.PageSize] }
 		var from, to uint64 = testTables, copyTables
 		for level := range 4 {
 			copy(table(to), table(from))
@@ -204,8 +205,8 @@ func TestOwnMappings(t *testing.T) {
 				break
 			}
 			from = binary.LittleEndian.Uint64(table(to)[i:]) & pteAddr
-			binary.LittleEndian.PutUint64(table(to)[i:], (to+pageSize)|pteP|pteW|pteU)
-			to += pageSize
+			binary.LittleEndian.PutUint64(table(to)[i:], (to+x86.PageSize)|pteP|pteW|pteU)
+			to += x86.PageSize
 		}
 		m.p.cpus[1].cr3 = copyTables
 		jump := []byte{0xe9, 0, 0, 0, 0} // jmp testCode+0x2000
@@ -223,7 +224,7 @@ func TestOwnMappings(t *testing.T) {
 			0x75, 0xf4, // jne calls
 			0xfa, 0xf4) // cli; hlt
 		m.runPair(at(testCode+uint64(len(wakeSecond))), at(testSecond))
-		if a, b := m.p.cpus[0].r[rBX], m.p.cpus[1].r[rBX]; a != 5000 || b != 10000 {
+		if a, b := m.p.cpus[0].r[x86.RBX], m.p.cpus[1].r[x86.RBX]; a != 5000 || b != 10000 {
 			t.Errorf("%+v: the processors' sums are %d and %d, want 5000 and 10000", e, a, b)
 		}
 		m.p.Close()
@@ -345,11 +346,11 @@ func TestNMI(t *testing.T) {
 		t.Fatalf("Run() = %v, %v, want %v", exit, err, vmm.ExitDead)
 	}
 	// The one that was sent in the third handler waits for ever.
-	if m.c.r[rBX] != 3 || m.c.r[rCX] != 3 || !m.c.nmi {
-		t.Errorf("%d NMIs, %d of them done, one pending: %v; want 3, 3, true", m.c.r[rBX], m.c.r[rCX], m.c.nmi)
+	if m.c.r[x86.RBX] != 3 || m.c.r[x86.RCX] != 3 || !m.c.nmi {
+		t.Errorf("%d NMIs, %d of them done, one pending: %v; want 3, 3, true", m.c.r[x86.RBX], m.c.r[x86.RCX], m.c.nmi)
 	}
-	if m.c.r[rDX] > 1 {
-		t.Errorf("%d instructions between two NMIs, want none", m.c.r[rDX])
+	if m.c.r[x86.RDX] > 1 {
+		t.Errorf("%d instructions between two NMIs, want none", m.c.r[x86.RDX])
 	}
 }
 
@@ -413,7 +414,7 @@ func BenchmarkTwoProcessors(b *testing.B) {
 				m.put(testCode, l.code...)
 				for i, c := range m.p.cpus {
 					c.rip = testCode
-					c.r[rSI], c.r[rDI] = testData, testData+pageSize
+					c.r[x86.RSI], c.r[x86.RDI] = testData, testData+x86.PageSize
 					c.parked, c.halted = i >= n, i >= n
 				}
 				reportMIPS(b, m.p)
@@ -453,7 +454,7 @@ func TestObserveTwo(t *testing.T) {
 	m := newTestPair(t, Engine{}, 1)
 	defer m.p.Close()
 	o := &order{groups: map[uint64]bool{}}
-	if err := m.p.Map(vmm.Region{Base: 0x10000000, Mem: make([]byte, pageSize), Observed: true}); err != nil {
+	if err := m.p.Map(vmm.Region{Base: 0x10000000, Mem: make([]byte, x86.PageSize), Observed: true}); err != nil {
 		t.Fatal(err)
 	}
 	m.mapPage(0x10000000, 0x10000000, pteP|pteW)

@@ -3,6 +3,7 @@ package soft
 import (
 	"nvlab/vmm/observe"
 	"nvlab/vmm/soft/fp"
+	"nvlab/vmm/soft/x86"
 )
 
 // fpuState is the x87, MMX and SSE state.
@@ -12,22 +13,14 @@ type fpuState struct {
 	x87   fp.X87
 }
 
-const (
-	mxcsrReset = 0x1f80
-	mxcsrMask  = 0xffff
-
-	mxcsrFlags = 0x3f // (SDM 1, 10.2.3)
-	mxcsrMasks = 0x1f80
-)
-
 func (s *fpuState) reset() {
-	*s = fpuState{mxcsr: mxcsrReset}
+	*s = fpuState{mxcsr: x86.MXCSRReset}
 	s.x87.Reset()
 }
 
 // setMXCSR loads MXCSR, whose masks compiled code depends on.
 func (c *cpu) setMXCSR(v uint32) {
-	changed := (c.fpu.mxcsr^v)&mxcsrMasks != 0
+	changed := (c.fpu.mxcsr^v)&x86.MXCSRMasks != 0
 	c.fpu.mxcsr = v
 	if changed {
 		c.setMode()
@@ -38,9 +31,9 @@ func (c *cpu) setMXCSR(v uint32) {
 // not made them ready (SDM 3A, table 13-1).
 func (c *cpu) sseReady() bool {
 	switch {
-	case c.cr0&cr0EM != 0, c.cr4&cr4OSFXSR == 0:
+	case c.cr0&x86.CR0EM != 0, c.cr4&x86.CR4OSFXSR == 0:
 		return c.ud()
-	case c.cr0&cr0TS != 0:
+	case c.cr0&x86.CR0TS != 0:
 		return c.raise(excNM)
 	}
 	return true
@@ -48,34 +41,10 @@ func (c *cpu) sseReady() bool {
 
 // simdFault is what an unmasked SSE exception raises.
 func (c *cpu) simdFault() bool {
-	if c.cr4&cr4OSXMMEXCPT == 0 {
+	if c.cr4&x86.CR4OSXMMEXCPT == 0 {
 		return c.ud()
 	}
 	return c.raise(excXM)
-}
-
-// prefix is the mandatory prefix: F2 and F3 win over 66.
-func (in *inst) prefix() uint8 {
-	if in.rep != 0 {
-		return in.rep
-	}
-	if in.flags&inst66 != 0 {
-		return 0x66
-	}
-	return 0
-}
-
-// prefixColumn numbers the prefixes 0, 66, F3, F2.
-func prefixColumn(p uint8) int {
-	switch p {
-	case 0x66:
-		return 1
-	case 0xf3:
-		return 2
-	case 0xf2:
-		return 3
-	}
-	return 0
 }
 
 // sseTable has the moves and the forms with general registers; arithmetic is
@@ -137,14 +106,14 @@ func registerSSE() {
 	set(execMASKMOVDQU, 0xf7, p66)
 }
 
-func execSSE(c *cpu, in *inst) bool {
-	p := in.prefix()
-	if f := sseTable[prefixColumn(p)][in.opcode]; f != nil {
+func execSSE(c *cpu, in *x86.Inst) bool {
+	p := in.Prefix()
+	if f := sseTable[x86.PrefixColumn(p)][in.Opcode]; f != nil {
 		return c.sseReady() && f(c, in)
 	}
-	group := in.opcode >= 0x71 && in.opcode <= 0x73
-	op := fp.Lookup(p, in.opcode, in.modrm>>3&7)
-	if op == nil || group && in.mod != 3 {
+	group := in.Opcode >= 0x71 && in.Opcode <= 0x73
+	op := fp.Lookup(p, in.Opcode, in.ModRM>>3&7)
+	if op == nil || group && in.Mod != 3 {
 		if p == 0 {
 			return execMMX(c, in)
 		}
@@ -154,30 +123,30 @@ func execSSE(c *cpu, in *inst) bool {
 		return false
 	}
 	if group {
-		dst := &c.fpu.xmm[in.rm]
-		op.Fn(dst, dst, uint8(in.imm), &c.fpu.mxcsr)
+		dst := &c.fpu.xmm[in.RM]
+		op.Fn(dst, dst, uint8(in.Imm), &c.fpu.mxcsr)
 		return true
 	}
 	var m fp.Vec
 	src := &m
-	if in.mod == 3 {
-		src = &c.fpu.xmm[in.rm]
+	if in.Mod == 3 {
+		src = &c.fpu.xmm[in.RM]
 	} else if !c.loadVec(in, op.Mem, op.Aligned, &m) {
 		return false
 	}
-	if !op.Fn(&c.fpu.xmm[in.reg], src, uint8(in.imm), &c.fpu.mxcsr) {
+	if !op.Fn(&c.fpu.xmm[in.Reg], src, uint8(in.Imm), &c.fpu.mxcsr) {
 		return c.simdFault()
 	}
 	return true
 }
 
 // loadVec loads size bytes of memory, zero-extended.
-func (c *cpu) loadVec(in *inst, size uint8, aligned bool, v *fp.Vec) bool {
+func (c *cpu) loadVec(in *x86.Inst, size uint8, aligned bool, v *fp.Vec) bool {
 	va := c.operandAddr(in)
 	if size == 16 && aligned && va&15 != 0 {
 		return c.gp(0)
 	}
-	s, ok := c.span(in.seg, va, size, accessRead)
+	s, ok := c.span(in.Seg, va, size, accessRead)
 	if !ok || !c.canRead(&s) {
 		return false
 	}
@@ -189,12 +158,12 @@ func (c *cpu) loadVec(in *inst, size uint8, aligned bool, v *fp.Vec) bool {
 	return true
 }
 
-func (c *cpu) storeVec(in *inst, aligned bool, v fp.Vec) bool {
+func (c *cpu) storeVec(in *x86.Inst, aligned bool, v fp.Vec) bool {
 	va := c.operandAddr(in)
 	if aligned && va&15 != 0 {
 		return c.gp(0)
 	}
-	s, ok := c.span(in.seg, va, 16, accessWrite)
+	s, ok := c.span(in.Seg, va, 16, accessWrite)
 	if ok {
 		c.kind |= observe.Vector
 		c.write128(&s, v)
@@ -203,245 +172,238 @@ func (c *cpu) storeVec(in *inst, aligned bool, v fp.Vec) bool {
 }
 
 func sseLoad(size uint8, aligned bool) execFn {
-	return func(c *cpu, in *inst) bool {
-		if in.mod == 3 {
-			c.fpu.xmm[in.reg] = c.fpu.xmm[in.rm]
+	return func(c *cpu, in *x86.Inst) bool {
+		if in.Mod == 3 {
+			c.fpu.xmm[in.Reg] = c.fpu.xmm[in.RM]
 			return true
 		}
 		var v fp.Vec
 		if !c.loadVec(in, size, aligned, &v) {
 			return false
 		}
-		c.fpu.xmm[in.reg] = v
+		c.fpu.xmm[in.Reg] = v
 		return true
 	}
 }
 
 func sseStore(_ uint8, aligned bool) execFn {
-	return func(c *cpu, in *inst) bool {
-		if in.mod == 3 {
-			c.fpu.xmm[in.rm] = c.fpu.xmm[in.reg]
+	return func(c *cpu, in *x86.Inst) bool {
+		if in.Mod == 3 {
+			c.fpu.xmm[in.RM] = c.fpu.xmm[in.Reg]
 			return true
 		}
-		return c.storeVec(in, aligned, c.fpu.xmm[in.reg])
+		return c.storeVec(in, aligned, c.fpu.xmm[in.Reg])
 	}
 }
 
 // mergeLow replaces the low size bytes, 4 or 8.
 func mergeLow(dst *fp.Vec, v uint64, size uint8) {
-	m := sizeMask(size)
+	m := x86.SizeMask(size)
 	dst[0] = dst[0]&^m | v&m
 }
 
 // sseLoadScalar clears the rest of the register on a load from memory only.
 func sseLoadScalar(size uint8) execFn {
-	return func(c *cpu, in *inst) bool {
-		if in.mod == 3 {
-			mergeLow(&c.fpu.xmm[in.reg], c.fpu.xmm[in.rm][0], size)
+	return func(c *cpu, in *x86.Inst) bool {
+		if in.Mod == 3 {
+			mergeLow(&c.fpu.xmm[in.Reg], c.fpu.xmm[in.RM][0], size)
 			return true
 		}
-		v, ok := c.load(in.seg, c.operandAddr(in), size)
+		v, ok := c.load(in.Seg, c.operandAddr(in), size)
 		if ok {
-			c.fpu.xmm[in.reg] = fp.Vec{v, 0}
+			c.fpu.xmm[in.Reg] = fp.Vec{v, 0}
 		}
 		return ok
 	}
 }
 
 func sseStoreScalar(size uint8) execFn {
-	return func(c *cpu, in *inst) bool {
-		v := c.fpu.xmm[in.reg][0]
-		if in.mod == 3 {
-			mergeLow(&c.fpu.xmm[in.rm], v, size)
+	return func(c *cpu, in *x86.Inst) bool {
+		v := c.fpu.xmm[in.Reg][0]
+		if in.Mod == 3 {
+			mergeLow(&c.fpu.xmm[in.RM], v, size)
 			return true
 		}
-		return c.store(in.seg, c.operandAddr(in), size, v)
+		return c.store(in.Seg, c.operandAddr(in), size, v)
 	}
 }
 
 func sseLoadHalf(half int) execFn {
-	return func(c *cpu, in *inst) bool {
-		if in.mod == 3 {
+	return func(c *cpu, in *x86.Inst) bool {
+		if in.Mod == 3 {
 			return c.ud()
 		}
-		v, ok := c.load(in.seg, c.operandAddr(in), 8)
+		v, ok := c.load(in.Seg, c.operandAddr(in), 8)
 		if ok {
-			c.fpu.xmm[in.reg][half] = v
+			c.fpu.xmm[in.Reg][half] = v
 		}
 		return ok
 	}
 }
 
 func sseStoreHalf(half int) execFn {
-	return func(c *cpu, in *inst) bool {
-		if in.mod == 3 {
+	return func(c *cpu, in *x86.Inst) bool {
+		if in.Mod == 3 {
 			return c.ud()
 		}
-		return c.store(in.seg, c.operandAddr(in), 8, c.fpu.xmm[in.reg][half])
+		return c.store(in.Seg, c.operandAddr(in), 8, c.fpu.xmm[in.Reg][half])
 	}
 }
 
 // execMOVLPS with a register source is MOVHLPS.
-func execMOVLPS(c *cpu, in *inst) bool {
-	if in.mod == 3 {
-		c.fpu.xmm[in.reg][0] = c.fpu.xmm[in.rm][1]
+func execMOVLPS(c *cpu, in *x86.Inst) bool {
+	if in.Mod == 3 {
+		c.fpu.xmm[in.Reg][0] = c.fpu.xmm[in.RM][1]
 		return true
 	}
 	return sseTable[1][0x12](c, in)
 }
 
 // execMOVHPS with a register source is MOVLHPS.
-func execMOVHPS(c *cpu, in *inst) bool {
-	if in.mod == 3 {
-		c.fpu.xmm[in.reg][1] = c.fpu.xmm[in.rm][0]
+func execMOVHPS(c *cpu, in *x86.Inst) bool {
+	if in.Mod == 3 {
+		c.fpu.xmm[in.Reg][1] = c.fpu.xmm[in.RM][0]
 		return true
 	}
 	return sseTable[1][0x16](c, in)
 }
 
 // execMOVNTPS is MOVNTPS, MOVNTPD and MOVNTDQ.
-func execMOVNTPS(c *cpu, in *inst) bool {
-	if in.mod == 3 {
+func execMOVNTPS(c *cpu, in *x86.Inst) bool {
+	if in.Mod == 3 {
 		return c.ud()
 	}
-	return c.storeVec(in, true, c.fpu.xmm[in.reg])
+	return c.storeVec(in, true, c.fpu.xmm[in.Reg])
 }
 
-func execCVTSI2(c *cpu, in *inst) bool {
-	size := max(in.size, 4)
+func execCVTSI2(c *cpu, in *x86.Inst) bool {
+	size := max(in.Size, 4)
 	v, ok := c.readRM(in, size)
 	if !ok {
 		return false
 	}
-	if !fp.CvtFromInt(in.rep, &c.fpu.xmm[in.reg], v, int(size), &c.fpu.mxcsr) {
+	if !fp.CvtFromInt(in.Rep, &c.fpu.xmm[in.Reg], v, int(size), &c.fpu.mxcsr) {
 		return c.simdFault()
 	}
 	return true
 }
 
 // xmmOrMem is a source of size bytes that need not be aligned.
-func (c *cpu) xmmOrMem(in *inst, size uint8) (v fp.Vec, ok bool) {
-	if in.mod == 3 {
-		return c.fpu.xmm[in.rm], true
+func (c *cpu) xmmOrMem(in *x86.Inst, size uint8) (v fp.Vec, ok bool) {
+	if in.Mod == 3 {
+		return c.fpu.xmm[in.RM], true
 	}
 	ok = c.loadVec(in, size, false, &v)
 	return v, ok
 }
 
-func execCVT2SI(c *cpu, in *inst) bool {
+func execCVT2SI(c *cpu, in *x86.Inst) bool {
 	n := uint8(8)
-	if in.rep == 0xf3 {
+	if in.Rep == 0xf3 {
 		n = 4
 	}
 	src, ok := c.xmmOrMem(in, n)
 	if !ok {
 		return false
 	}
-	size := max(in.size, 4)
-	v, ok := fp.CvtToInt(in.rep, in.opcode == 0x2c, &src, int(size), &c.fpu.mxcsr)
+	size := max(in.Size, 4)
+	v, ok := fp.CvtToInt(in.Rep, in.Opcode == 0x2c, &src, int(size), &c.fpu.mxcsr)
 	if !ok {
 		return c.simdFault()
 	}
-	c.setReg(in, in.reg, size, v)
+	c.setReg(in, in.Reg, size, v)
 	return true
 }
 
-func execCOMI(c *cpu, in *inst) bool {
+func execCOMI(c *cpu, in *x86.Inst) bool {
 	n := uint8(4)
-	if in.flags&inst66 != 0 {
+	if in.Flags&x86.Prefix66 != 0 {
 		n = 8
 	}
 	src, ok := c.xmmOrMem(in, n)
 	if !ok {
 		return false
 	}
-	zf, pf, cf, ok := fp.Comi(in.prefix(), in.opcode, &c.fpu.xmm[in.reg], &src, &c.fpu.mxcsr)
+	zf, pf, cf, ok := fp.Comi(in.Prefix(), in.Opcode, &c.fpu.xmm[in.Reg], &src, &c.fpu.mxcsr)
 	if !ok {
 		return c.simdFault()
 	}
 	var f uint64
 	if zf {
-		f |= flagZF
+		f |= x86.FlagZF
 	}
 	if pf {
-		f |= flagPF
+		f |= x86.FlagPF
 	}
 	if cf {
-		f |= flagCF
+		f |= x86.FlagCF
 	}
 	c.setArith(f)
 	return true
 }
 
-func execMOVMSK(c *cpu, in *inst) bool {
-	if in.mod != 3 {
+func execMOVMSK(c *cpu, in *x86.Inst) bool {
+	if in.Mod != 3 {
 		return c.ud()
 	}
-	v := c.fpu.xmm[in.rm]
+	v := c.fpu.xmm[in.RM]
 	m := v[0]>>63 | v[1]>>63<<1
-	if in.flags&inst66 == 0 {
+	if in.Flags&x86.Prefix66 == 0 {
 		m = v[0]>>31&1 | v[0]>>63<<1 | v[1]>>31&1<<2 | v[1]>>63<<3
 	}
-	c.r[in.reg] = m
+	c.r[in.Reg] = m
 	return true
 }
 
-func execMOVDToXMM(c *cpu, in *inst) bool {
-	v, ok := c.readRM(in, max(in.size, 4))
+func execMOVDToXMM(c *cpu, in *x86.Inst) bool {
+	v, ok := c.readRM(in, max(in.Size, 4))
 	if !ok {
 		return false
 	}
-	c.fpu.xmm[in.reg] = fp.Vec{v, 0}
+	c.fpu.xmm[in.Reg] = fp.Vec{v, 0}
 	return true
 }
 
-func execMOVDFromXMM(c *cpu, in *inst) bool {
-	return c.writeRM(in, max(in.size, 4), c.fpu.xmm[in.reg][0])
+func execMOVDFromXMM(c *cpu, in *x86.Inst) bool {
+	return c.writeRM(in, max(in.Size, 4), c.fpu.xmm[in.Reg][0])
 }
 
-func (in *inst) wide() uint8 {
-	if in.rex&8 != 0 {
-		return 8
-	}
-	return 4
-}
-
-func execMOVQToXMM(c *cpu, in *inst) bool {
+func execMOVQToXMM(c *cpu, in *x86.Inst) bool {
 	v, ok := c.xmmOrMem(in, 8)
 	if ok {
-		c.fpu.xmm[in.reg] = fp.Vec{v[0], 0}
+		c.fpu.xmm[in.Reg] = fp.Vec{v[0], 0}
 	}
 	return ok
 }
 
-func execMOVQFromXMM(c *cpu, in *inst) bool {
-	v := c.fpu.xmm[in.reg][0]
-	if in.mod == 3 {
-		c.fpu.xmm[in.rm] = fp.Vec{v, 0}
+func execMOVQFromXMM(c *cpu, in *x86.Inst) bool {
+	v := c.fpu.xmm[in.Reg][0]
+	if in.Mod == 3 {
+		c.fpu.xmm[in.RM] = fp.Vec{v, 0}
 		return true
 	}
-	return c.store(in.seg, c.operandAddr(in), 8, v)
+	return c.store(in.Seg, c.operandAddr(in), 8, v)
 }
 
 func insertWord(w *uint64, i uint, v uint64) {
 	*w = *w&^(0xffff<<(16*i)) | v&0xffff<<(16*i)
 }
 
-func execPINSRW(c *cpu, in *inst) bool {
+func execPINSRW(c *cpu, in *x86.Inst) bool {
 	v, ok := c.readRM(in, 2)
 	if ok {
-		i := uint(in.imm) & 7
-		insertWord(&c.fpu.xmm[in.reg][i>>2], i&3, v)
+		i := uint(in.Imm) & 7
+		insertWord(&c.fpu.xmm[in.Reg][i>>2], i&3, v)
 	}
 	return ok
 }
 
-func execPEXTRW(c *cpu, in *inst) bool {
-	if in.mod != 3 {
+func execPEXTRW(c *cpu, in *x86.Inst) bool {
+	if in.Mod != 3 {
 		return c.ud()
 	}
-	i := uint(in.imm) & 7
-	c.r[in.reg] = c.fpu.xmm[in.rm][i>>2] >> (16 * (i & 3)) & 0xffff
+	i := uint(in.Imm) & 7
+	c.r[in.Reg] = c.fpu.xmm[in.RM][i>>2] >> (16 * (i & 3)) & 0xffff
 	return true
 }
 
@@ -450,35 +412,35 @@ func signBits(v uint64) uint64 {
 	return v >> 7 & 0x0101010101010101 * 0x0102040810204080 >> 56
 }
 
-func execPMOVMSKB(c *cpu, in *inst) bool {
-	if in.mod != 3 {
+func execPMOVMSKB(c *cpu, in *x86.Inst) bool {
+	if in.Mod != 3 {
 		return c.ud()
 	}
-	v := c.fpu.xmm[in.rm]
-	c.r[in.reg] = signBits(v[0]) | signBits(v[1])<<8
+	v := c.fpu.xmm[in.RM]
+	c.r[in.Reg] = signBits(v[0]) | signBits(v[1])<<8
 	return true
 }
 
-// execMASKMOVDQU stores the bytes that the mask selects at DS:rDI.
-func execMASKMOVDQU(c *cpu, in *inst) bool {
-	if in.mod != 3 {
+// execMASKMOVDQU stores the bytes that the mask selects at DS:x86.RDI.
+func execMASKMOVDQU(c *cpu, in *x86.Inst) bool {
+	if in.Mod != 3 {
 		return c.ud()
 	}
-	v, m := c.fpu.xmm[in.reg], c.fpu.xmm[in.rm]
+	v, m := c.fpu.xmm[in.Reg], c.fpu.xmm[in.RM]
 	return c.storeMasked(in, v[:], m[:])
 }
 
 // storeMasked checks all selected bytes before it stores any.
-func (c *cpu) storeMasked(in *inst, v, m []uint64) bool {
+func (c *cpu) storeMasked(in *x86.Inst, v, m []uint64) bool {
 	a := *in
-	a.base, a.index, a.disp = rDI, slotZero, 0
+	a.Base, a.Index, a.Disp = x86.RDI, x86.SlotZero, 0
 	va := c.operandAddr(&a)
 	for _, write := range []bool{false, true} {
 		for i := 0; i < 8*len(v); i++ {
 			if m[i>>3]>>(8*(i&7)+7)&1 == 0 {
 				continue
 			}
-			s, ok := c.span(a.seg, va+uint64(i), 1, accessWrite)
+			s, ok := c.span(a.Seg, va+uint64(i), 1, accessWrite)
 			if !ok {
 				return false
 			}

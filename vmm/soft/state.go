@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"nvlab/vmm/soft/fp"
+	"nvlab/vmm/soft/x86"
 )
 
 // State is a processor as its guest can see it, with its clock. States are
@@ -51,7 +52,7 @@ func (c *cpu) state() State {
 	s := State{
 		R: [16]uint64(c.r[:]), RIP: c.rip, RFLAGS: c.rflags(),
 		CR0: c.cr0, CR2: c.cr2, CR3: c.cr3, CR4: c.cr4, EFER: c.efer, DR: c.dr,
-		FSBase: c.r[slotFS], GSBase: c.r[slotGS], CPL: c.cpl,
+		FSBase: c.r[x86.SlotFS], GSBase: c.r[x86.SlotGS], CPL: c.cpl,
 		Clock: c.now, Retired: c.now - c.idle, Delivered: c.delivered,
 		Halted: c.halted, Parked: c.parked, Shadow: c.shadow, MOVSS: c.movSS, NMI: c.nmi, NMIMasked: c.nmiMasked,
 		Segment: c.seg, LDTR: c.ldtr, TR: c.tr, GDTR: c.gdt, IDT: c.idt,

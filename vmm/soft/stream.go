@@ -1,6 +1,11 @@
 package soft
 
-import "nvlab/vmm/observe"
+import (
+	"nvlab/vmm/observe"
+	"nvlab/vmm/soft/abi"
+	"nvlab/vmm/soft/ir"
+	"nvlab/vmm/soft/x86"
+)
 
 // maxStream is how many stores are told at once.
 const maxStream = 512
@@ -27,14 +32,14 @@ func (c *cpu) tellStream() {
 // They are told before the next event.
 func (c *cpu) streamStores() bool {
 	x := &c.native
-	ops := c.p.cache.ops
-	k := &ops[x.op]
-	if c.p.streams == nil || !k.streams() {
+	ops := c.p.cache.Ops
+	k := &ops[x.Op]
+	if c.p.streams == nil || !streams(k) {
 		return false
 	}
-	va := k.address(c)
-	page := va &^ pageMask
-	m := &c.tlbs[c.privilege()].meta[va>>pageShift&(tlbSize-1)]
+	va := c.address(k)
+	page := va &^ x86.PageMask
+	m := &c.tlbs[c.privilege()].meta[va>>x86.PageShift&(abi.TLBSize-1)]
 	if page != m.vtag || m.pa&tlbWritable == 0 || m.pa>>tlbTypeShift&tlbTypeMask != 0 || va&7 != 0 {
 		return false
 	}
@@ -42,7 +47,7 @@ func (c *cpu) streamStores() bool {
 	if r == nil || !r.watched || r.readOnly {
 		return false
 	}
-	at := m.pa&^pageMask - r.base
+	at := m.pa&^x86.PageMask - r.base
 	if r.marked(at) {
 		return false
 	}
@@ -54,40 +59,40 @@ func (c *cpu) streamStores() bool {
 	if s.Base != r.base || s.CR3 != c.cr3 || s.CPL != c.cpl {
 		c.tellStream()
 	}
-	mem := r.mem[at:][:pageSize]
-	code, clock, id := c.nativePage(), x.limit-x.left, uint64(c.id)<<56
+	mem := r.mem[at:][:x86.PageSize]
+	code, clock, id := c.nativePage(), x.Limit-x.Left, uint64(c.id)<<56
 	seq := c.others + clock - c.idle
-	for n := x.op; k.streams(); n, k = n+1, &ops[n+1] {
-		off := k.address(c) - page
-		if off >= pageSize || off&7 != 0 {
+	for n := x.Op; streams(k); n, k = n+1, &ops[n+1] {
+		off := c.address(k) - page
+		if off >= x86.PageSize || off&7 != 0 {
 			break
 		}
 		if len(s.Stores) == maxStream {
 			c.tellStream()
 		}
-		after, pc := uint64(k.n), code+uint64(k.pc)
+		after, pc := uint64(k.N), code+uint64(k.PC)
 		if len(s.Stores) == 0 {
 			s.At = observe.At{Seq: seq + after, PC: pc, CR3: c.cr3, VCPU: c.id, CPL: c.cpl}
 			s.Base, s.Kind = r.base, observe.NonTemporal
 		}
 		p := mem[off : off+8]
-		v, old := c.r[k.src], le.Uint64(p)
+		v, old := c.r[k.Src], le.Uint64(p)
 		le.PutUint64(p, v)
 		s.Stores = append(s.Stores, observe.Streamed{Seq: seq + after, PC: pc, Offset: at + off, Value: v, Old: old, Group: (clock + after) | id})
-		x.op = n
+		x.Op = n
 	}
-	k = &ops[x.op]
-	c.rip, c.now = code+uint64(k.pc), clock+uint64(k.n)
+	k = &ops[x.Op]
+	c.rip, c.now = code+uint64(k.PC), clock+uint64(k.N)
 	return true
 }
 
 // streams says that the op is a non-temporal store of 8 bytes, after which code
 // can go on.
-func (k *op) streams() bool {
-	return (k.code == opMOVMR64 || k.code == opMOVMR64B) && k.sel == uint8(observe.NonTemporal) && k.link != 0
+func streams(k *ir.Op) bool {
+	return (k.Code == ir.OpMOVMR64 || k.Code == ir.OpMOVMR64B) && k.Sel == uint8(observe.NonTemporal) && k.Link != 0
 }
 
 // address is that of the op's memory operand.
-func (k *op) address(c *cpu) uint64 {
-	return c.r[k.base] + c.r[k.index]<<(k.scale&63) + uint64(int64(k.disp))
+func (c *cpu) address(k *ir.Op) uint64 {
+	return c.r[k.Base] + c.r[k.Index]<<(k.Scale&63) + uint64(int64(k.Disp))
 }

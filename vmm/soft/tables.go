@@ -1,6 +1,11 @@
 package soft
 
-import "math/bits"
+import (
+	"math/bits"
+
+	"nvlab/vmm/soft/ir"
+	"nvlab/vmm/soft/x86"
+)
 
 // A processor may use a translation until the guest flushes it, whatever the
 // paging structures say by then, and may forget it at any time (SDM 3A,
@@ -47,7 +52,7 @@ func (p *processors) tableAt(r *region, off uint64, level int, va uint64) {
 		p.protectPage(r.base + off)
 		p.cpu.attn = true // code that runs may have found already that it may store there
 	}
-	t := pageTable{pa: r.base + off&^pageMask, base: base, level: uint8(level)}
+	t := pageTable{pa: r.base + off&^x86.PageMask, base: base, level: uint8(level)}
 	if n := len(p.freeTables); n > 0 {
 		m.table = p.freeTables[n-1]
 		p.freeTables = p.freeTables[:n-1]
@@ -64,7 +69,7 @@ func (c *cpu) storedToTable(r *region, off, n uint64) {
 	p := c.p
 	i := r.mark(off).table
 	t := &p.tables[i]
-	if t.stores++; t.stores == maxTableStores || n == pageSize {
+	if t.stores++; t.stores == maxTableStores || n == x86.PageSize {
 		p.forgetTable(i)
 		return
 	}
@@ -77,7 +82,7 @@ func (c *cpu) storedToTable(r *region, off, n uint64) {
 			return
 		}
 		shift := 12 + 9*t.level
-		va := t.base | e&pageMask>>3<<shift
+		va := t.base | e&x86.PageMask>>3<<shift
 		p.forgetRange(uint64(int64(va<<16)>>16), shift)
 	}
 }
@@ -113,12 +118,12 @@ func (p *processors) forgetRange(va uint64, shift uint8) {
 			c.tlbs[s].dropRange(va, shift)
 		}
 		switch shift {
-		case pageShift:
+		case x86.PageShift:
 			c.forgetPage(va)
 		case 21:
 			c.forgetLarge(va)
 		default:
-			c.newGen(genLower + int(va>>63))
+			c.newGen(ir.GenLower + int(va>>63))
 		}
 		c.attn = true
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"nvlab/vmm"
+	"nvlab/vmm/soft/x86"
 )
 
 // Programs that change what maps a window of memory, with and without
@@ -36,12 +37,12 @@ type remapping struct {
 
 func newRemapping(t testing.TB, e Engine, seed uint64) *remapping {
 	m := &remapping{testMachine: newTestMachineWith(t, e), r: rand.New(rand.NewPCG(seed, 2))}
-	for pa := uint64(testTables); pa < testRAM; pa += pageSize {
+	for pa := uint64(testTables); pa < testRAM; pa += x86.PageSize {
 		m.mapPage(pa, pa, pteP|pteW)
 	}
 	m.start(testCode)
-	next := uint64(testRAM - 16*pageSize)
-	page := func() uint64 { next += pageSize; return next }
+	next := uint64(testRAM - 16*x86.PageSize)
+	page := func() uint64 { next += x86.PageSize; return next }
 	m.tops = [2]uint64{testTables, page()}
 	m.pointers = [2]uint64{page(), page()}
 	m.directory, m.leaf = [2]uint64{page(), page()}, [2]uint64{page(), page()}
@@ -51,7 +52,7 @@ func newRemapping(t testing.TB, e Engine, seed uint64) *remapping {
 	const all = pteP | pteW
 	for i, top := range m.tops {
 		set(top, 0, m.pointers[i]|all)
-		copy(m.ram[m.pointers[i]:], m.ram[first:first+pageSize])
+		copy(m.ram[m.pointers[i]:], m.ram[first:first+x86.PageSize])
 		set(m.pointers[i], window>>30, m.directory[i]|all)
 		set(m.directory[i], window>>21&511, m.leaf[i]|all)
 	}
@@ -61,9 +62,9 @@ func newRemapping(t testing.TB, e Engine, seed uint64) *remapping {
 		}
 	}
 	for i := range uint64(windowPages) {
-		m.put(dataPage+i*pageSize+functionAt, 0x49, 0x81, 0xc7, byte(i), 1, 2, 3, 0xc3)
+		m.put(dataPage+i*x86.PageSize+functionAt, 0x49, 0x81, 0xc7, byte(i), 1, 2, 3, 0xc3)
 	}
-	m.c.cr4 |= cr4PGE
+	m.c.cr4 |= x86.CR4PGE
 	m.stubs()
 	m.gate(excPF, testCode+slotCount*slotSize+0x100, 0, 0)
 	m.put(testCode+slotCount*slotSize+0x100,
@@ -95,7 +96,7 @@ func newRemapping(t testing.TB, e Engine, seed uint64) *remapping {
 
 // entry is an entry of a table of level 0 for the window.
 func (m *remapping) entry() uint64 {
-	e := dataPage + m.r.Uint64N(windowPages)*pageSize
+	e := dataPage + m.r.Uint64N(windowPages)*x86.PageSize
 	for _, bit := range []struct{ bit, of uint64 }{{pteP, 8}, {pteW, 4}, {pteG, 2}, {pteA, 3}, {pteD, 3}} {
 		if m.r.Uint64N(bit.of) > 0 {
 			e |= bit.bit
@@ -108,7 +109,7 @@ func (m *remapping) entry() uint64 {
 func (m *remapping) slot(next uint64) []byte {
 	code := le32([]byte{0xbc}, testStack)                                             // mov esp, testStack
 	code = le32(append(code, 0x41, 0xbc), uint32(next))                               // mov r12d, next
-	at := uint32(window + m.r.IntN(windowPages)*pageSize)                             // a page of the window
+	at := uint32(window + m.r.IntN(windowPages)*x86.PageSize)                         // a page of the window
 	data := at + uint32(m.r.IntN(functionAt/8-2))*8                                   // a word there
 	leaf := uint32(m.leaf[m.r.IntN(2)]) + at>>12&511*8                                // an entry for it
 	directory := uint32(m.directory[m.r.IntN(2)] + window>>21&511*8)                  //
@@ -162,7 +163,7 @@ func (m *remapping) slot(next uint64) []byte {
 		code = append(le32(append(code, 0xbb), leaf), 0x48, 0xb8)                            // mov ebx, leaf
 		code = append(append(code, le64(m.entry())...), 0x48, 0x89, 0x03)                    // mov rax, entry; mov [rbx], rax
 		code = append(le32(append(code, 0x4c, 0x03, 0x3c, 0x25), data), 0x48, 0x89, 0x43, 8) // add r15, [data]; mov [rbx+8], rax
-		code = le32(append(code, 0x4c, 0x03, 0x3c, 0x25), data+pageSize)                     // add r15, [data+pageSize]
+		code = le32(append(code, 0x4c, 0x03, 0x3c, 0x25), data+x86.PageSize)                 // add r15, [data+x86.PageSize]
 	default:
 		code = le32(append(code, 0x0f, 0x01, 0x3c, 0x25), data) // invlpg [data]
 	}

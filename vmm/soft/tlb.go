@@ -1,20 +1,9 @@
 package soft
 
-const (
-	tlbBits = 12
-	tlbSize = 1 << tlbBits
+import (
+	"nvlab/vmm/soft/abi"
+	"nvlab/vmm/soft/x86"
 )
-
-// tlbEntry is what the fast path looks at. A tag is the virtual page, or
-// noTag. Adding addend to a virtual address gives the host's.
-type tlbEntry struct {
-	rtag, wtag uint64
-	addend     uint64
-	native     uint64 // rtag, but for memory that can go away, at which compiled code must not look
-}
-
-// noTag is no page's address.
-const noTag = 1
 
 // Bits of tlbMeta.pa below the page number.
 const (
@@ -40,12 +29,12 @@ type tlbMeta struct {
 
 // tlbSet holds the translations of one privilege: 0 supervisor, 1 user.
 type tlbSet struct {
-	fast   [tlbSize]tlbEntry
-	meta   [tlbSize]tlbMeta
+	fast   [abi.TLBSize]abi.TLBEntry
+	meta   [abi.TLBSize]tlbMeta
 	filled []uint16 // indexes that may hold something
 	users  []uint16 // indexes that may hold what SMAP guards
 	locals []uint16 // indexes that may hold what is not global
-	listed [tlbSize]uint8
+	listed [abi.TLBSize]uint8
 	large  uint64 // a bit per 2 MiB of address space mod 64: tlbLarge there
 	huge   uint64 // and per 1 GiB: tlbHuge there
 }
@@ -58,14 +47,14 @@ const (
 
 func (s *tlbSet) drop(i uint16) {
 	e := &s.fast[i]
-	e.rtag, e.wtag, e.native = noTag, noTag, noTag
-	s.meta[i].vtag = noTag
+	e.RTag, e.WTag, e.Native = abi.NoTag, abi.NoTag, abi.NoTag
+	s.meta[i].vtag = abi.NoTag
 }
 
 // dropRange drops what translates the 1<<shift bytes at va, a multiple of that.
 func (s *tlbSet) dropRange(va uint64, shift uint8) {
-	if n := uint64(1) << (shift - pageShift); n < tlbSize {
-		first := va >> pageShift & (tlbSize - 1)
+	if n := uint64(1) << (shift - x86.PageShift); n < abi.TLBSize {
+		first := va >> x86.PageShift & (abi.TLBSize - 1)
 		for i := first; i < first+n; i++ {
 			if s.meta[i].vtag>>shift == va>>shift {
 				s.drop(uint16(i))
@@ -108,7 +97,7 @@ func (s *tlbSet) flush(keepGlobal bool) {
 	s.large, s.huge = 0, 0
 	for _, i := range s.filled {
 		m := &s.meta[i]
-		if m.vtag == noTag {
+		if m.vtag == abi.NoTag {
 			s.listed[i] = 0
 			continue
 		}
@@ -136,8 +125,8 @@ func (s *tlbSet) sized(va, flags uint64) {
 
 // flushPage forgets what translates the page of va, of whatever size that is.
 func (s *tlbSet) flushPage(va uint64) {
-	i := uint16(va >> pageShift & (tlbSize - 1))
-	if s.meta[i].vtag == va&^pageMask {
+	i := uint16(va >> x86.PageShift & (abi.TLBSize - 1))
+	if s.meta[i].vtag == va&^x86.PageMask {
 		s.drop(i)
 	}
 	if s.large>>(va>>21&63)&1 == 0 && s.huge>>(va>>30&63)&1 == 0 {
@@ -159,11 +148,11 @@ func (c *cpu) fill(set int, va, pa, flags uint64, kind access) {
 		switch off := pa - r.base; {
 		case kind == accessWrite:
 			r.touch(off)
-		case !r.dirty.Has(off >> pageShift):
+		case !r.dirty.Has(off >> x86.PageShift):
 			flags &^= tlbWritable
 		}
 	}
-	i := uint16(va >> pageShift & (tlbSize - 1))
+	i := uint16(va >> x86.PageShift & (abi.TLBSize - 1))
 	e, m := &s.fast[i], &s.meta[i]
 	if s.listed[i]&inFilled == 0 {
 		s.listed[i] |= inFilled
@@ -174,50 +163,50 @@ func (c *cpu) fill(set int, va, pa, flags uint64, kind access) {
 		s.locals = append(s.locals, i)
 	}
 	if flags&tlbUser != 0 {
-		if len(s.users) == tlbSize {
+		if len(s.users) == abi.TLBSize {
 			s.dropUsers()
 		}
 		s.users = append(s.users, i)
 	}
-	page := va &^ pageMask
+	page := va &^ x86.PageMask
 	m.vtag = page
 	if flags&tlbGlobal != 0 {
 		c.globals[va>>45&7] |= 1 << (va >> 39 & 63)
 	}
-	m.pa = pa&^pageMask | flags
+	m.pa = pa&^x86.PageMask | flags
 	s.sized(va, flags)
-	e.rtag, e.wtag, e.native = noTag, noTag, noTag
+	e.RTag, e.WTag, e.Native = abi.NoTag, abi.NoTag, abi.NoTag
 	if flags&tlbUser != 0 && c.guarded() {
 		return // a fetch
 	}
-	if pa&^pageMask == c.apic.base&^pageMask && c.apic.enabled() {
+	if pa&^x86.PageMask == c.apic.base&^x86.PageMask && c.apic.enabled() {
 		return
 	}
 	if r == nil || c.p.slowLoads(r, pa) {
 		return
 	}
-	off := pa&^pageMask - r.base
-	e.addend = hostAddr(r.mem, off) - page
-	e.rtag = page
+	off := pa&^x86.PageMask - r.base
+	e.Addend = hostAddr(r.mem, off) - page
+	e.RTag = page
 	if r.revocable {
 		return
 	}
-	e.native = page
+	e.Native = page
 	if flags&tlbWritable != 0 && r.direct() && !r.marked(off) {
-		e.wtag = page
+		e.WTag = page
 	}
 }
 
 // unprotected gives the fast path its right to store to the page of va back, if
 // the executor may store there without a walk and the page has no mark any more.
 func (c *cpu) unprotected(set int, va uint64) bool {
-	i := va >> pageShift & (tlbSize - 1)
+	i := va >> x86.PageShift & (abi.TLBSize - 1)
 	e, m := &c.tlbs[set].fast[i], &c.tlbs[set].meta[i]
-	if e.native != va&^pageMask || m.pa&tlbWritable == 0 {
+	if e.Native != va&^x86.PageMask || m.pa&tlbWritable == 0 {
 		return false
 	}
-	if r := c.p.mem.find(m.pa); r.direct() && !r.marked(m.pa&^pageMask-r.base) {
-		e.wtag = e.native
+	if r := c.p.mem.find(m.pa); r.direct() && !r.marked(m.pa&^x86.PageMask-r.base) {
+		e.WTag = e.Native
 		return true
 	}
 	return false
@@ -225,7 +214,7 @@ func (c *cpu) unprotected(set int, va uint64) bool {
 
 // flushTLB forgets every translation, or all but the global ones.
 func (c *cpu) flushTLB(keepGlobal bool) {
-	keepGlobal = keepGlobal && c.cr4&cr4PGE != 0
+	keepGlobal = keepGlobal && c.cr4&x86.CR4PGE != 0
 	if !keepGlobal {
 		c.globals = [8]uint64{}
 	}
@@ -248,7 +237,7 @@ func (c *cpu) flushPage(va uint64) {
 // protectPage takes the fast path's right to store away from a physical page
 // that gets its first mark.
 func (p *processors) protectPage(pa uint64) {
-	p.eachOf(pa, func(t *tlbSet, i uint16) { t.fast[i].wtag = noTag })
+	p.eachOf(pa, func(t *tlbSet, i uint16) { t.fast[i].WTag = abi.NoTag })
 }
 
 // eachOf finds the translations to a physical page, of all processors.
@@ -257,7 +246,7 @@ func (p *processors) eachOf(pa uint64, found func(t *tlbSet, i uint16)) {
 		for s := range c.tlbs {
 			t := &c.tlbs[s]
 			for _, i := range t.filled {
-				if t.meta[i].pa>>pageShift == pa>>pageShift {
+				if t.meta[i].pa>>x86.PageShift == pa>>x86.PageShift {
 					found(t, i)
 				}
 			}

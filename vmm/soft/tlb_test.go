@@ -4,12 +4,15 @@ import (
 	"encoding/binary"
 	"testing"
 	"time"
+
+	"nvlab/vmm/soft/abi"
+	"nvlab/vmm/soft/x86"
 )
 
 // TestTwoPagesOneEntry has instructions read one page and write another whose
 // translations share an entry of the TLB, so that each evicts the other's.
 func TestTwoPagesOneEntry(t *testing.T) {
-	const there = testData + tlbSize*pageSize
+	const there = testData + abi.TLBSize*x86.PageSize
 	tests := []struct {
 		name string
 		code []byte
@@ -26,12 +29,12 @@ func TestTwoPagesOneEntry(t *testing.T) {
 			m := newTestMachine(t)
 			m.put(testCode, test.code...)
 			m.put(testCode+0x100, 0xf4)
-			m.mapPage(there, testData+pageSize, pteP|pteW)
+			m.mapPage(there, testData+x86.PageSize, pteP|pteW)
 			binary.LittleEndian.PutUint64(m.ram[testData:], testCode+0x100)
-			binary.LittleEndian.PutUint64(m.ram[testData+pageSize+0x800:], 0x1122334455667788)
+			binary.LittleEndian.PutUint64(m.ram[testData+x86.PageSize+0x800:], 0x1122334455667788)
 			for range 200 { // often enough to be compiled
 				m.start(testCode)
-				m.c.r[rDX], m.c.r[rSI], m.c.r[rDI], m.c.r[rSP] = testData, testData, there, there+0x800
+				m.c.r[x86.RDX], m.c.r[x86.RSI], m.c.r[x86.RDI], m.c.r[x86.RSP] = testData, testData, there, there+0x800
 				m.run()
 			}
 			if rip := m.c.rip; rip != testCode+uint64(len(test.code)) && rip != testCode+0x101 {

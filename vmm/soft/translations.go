@@ -5,6 +5,9 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+
+	"nvlab/vmm/soft/abi"
+	"nvlab/vmm/soft/ir"
 )
 
 // Translations keep blocks and compiled code for machines that share them, one
@@ -96,21 +99,19 @@ func (p *processors) takeCache() {
 	p.cache = p.translations.take(p)
 	p.running = true
 	if n := p.cache.native; n != nil {
-		n.settle()
+		n.Settle()
 	}
 	if p.cache.user != p {
 		p.cache.user = p
-		if n := p.cache.native; n != nil {
-			n.unfollow()
-		}
+		p.cache.unlinked = 0
 		for _, c := range p.cpus {
-			c.jcs = [2][jcSize]jumpEntry{}
+			c.jcs = [2][abi.JumpCacheSize]abi.JumpEntry{}
 		}
 		p.forgetCode()
 	}
 	for _, c := range p.cpus {
-		for i := genLower; i <= genUpper; i++ {
-			if c.gens[i] == noGen {
+		for i := ir.GenLower; i <= ir.GenUpper; i++ {
+			if c.gens[i] == ir.NoGen {
 				c.newGen(i)
 			}
 		}

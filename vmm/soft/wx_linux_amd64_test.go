@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"nvlab/vmm/soft/x86"
 )
 
 // TestCodeIsNeverWritable looks at the process's memory while compiled code
@@ -15,7 +17,7 @@ func TestCodeIsNeverWritable(t *testing.T) {
 	m := newCompiled(t)
 	m.stubs()
 	m.put(testCode, loops[0].code...)
-	m.c.r[rBX] = 1 << 60
+	m.c.r[x86.RBX] = 1 << 60
 	stop := make(chan bool)
 	ended := make(chan error)
 	go func() {
@@ -45,7 +47,7 @@ func TestCodeIsNeverWritable(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
-	if s := m.p.cache.native.stats(); s.entries == 0 {
+	if s := m.p.cache.native.Stats(); s.Entries == 0 {
 		t.Error("no compiled code ran meanwhile")
 	}
 	if !views["rw-s"] || !views["r-xs"] || len(views) != 2 {

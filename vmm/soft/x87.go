@@ -3,6 +3,7 @@ package soft
 import (
 	"nvlab/vmm/observe"
 	"nvlab/vmm/soft/fp"
+	"nvlab/vmm/soft/x86"
 )
 
 func registerX87() {
@@ -12,15 +13,15 @@ func registerX87() {
 
 // x87Ready raises #NM if the FPU is off or another task's.
 func (c *cpu) x87Ready() bool {
-	if c.cr0&(cr0EM|cr0TS) != 0 {
+	if c.cr0&(x86.CR0EM|x86.CR0TS) != 0 {
 		return c.raise(excNM)
 	}
 	return true
 }
 
 // execFWAIT: SDM 2, "WAIT/FWAIT".
-func execFWAIT(c *cpu, _ *inst) bool {
-	if c.cr0&(cr0MP|cr0TS) == cr0MP|cr0TS {
+func execFWAIT(c *cpu, _ *x86.Inst) bool {
+	if c.cr0&(x86.CR0MP|x86.CR0TS) == x86.CR0MP|x86.CR0TS {
 		return c.raise(excNM)
 	}
 	if c.fpu.x87.Pending() {
@@ -36,33 +37,33 @@ func (c *cpu) x87Fault(f fp.Fault) bool {
 	return c.ud()
 }
 
-func execX87(c *cpu, in *inst) bool {
+func execX87(c *cpu, in *x86.Inst) bool {
 	if !c.x87Ready() {
 		return false
 	}
 	x := &c.fpu.x87
-	op, reg := in.opcode, in.modrm>>3&7
-	if in.mod == 3 {
+	op, reg := in.Opcode, in.ModRM>>3&7
+	if in.Mod == 3 {
 		f := c.arith()
-		fl := fp.Flags{CF: f&flagCF != 0, PF: f&flagPF != 0, ZF: f&flagZF != 0}
-		ax := uint16(c.r[rAX])
-		if fault := x.Reg(op, in.modrm, &fl, &ax); fault != fp.None {
+		fl := fp.Flags{CF: f&x86.FlagCF != 0, PF: f&x86.FlagPF != 0, ZF: f&x86.FlagZF != 0}
+		ax := uint16(c.r[x86.RAX])
+		if fault := x.Reg(op, in.ModRM, &fl, &ax); fault != fp.None {
 			return c.x87Fault(fault)
 		}
 		if comparesToFlags(in) {
 			f = 0
 			if fl.CF {
-				f |= flagCF
+				f |= x86.FlagCF
 			}
 			if fl.PF {
-				f |= flagPF
+				f |= x86.FlagPF
 			}
 			if fl.ZF {
-				f |= flagZF
+				f |= x86.FlagZF
 			}
 			c.setArith(f)
 		}
-		c.r[rAX] = c.r[rAX]&^0xffff | uint64(ax)
+		c.r[x86.RAX] = c.r[x86.RAX]&^0xffff | uint64(ax)
 		c.noteX87(in, false, 0)
 		return true
 	}
@@ -79,14 +80,14 @@ func execX87(c *cpu, in *inst) bool {
 	piece := 8
 	words := false
 	if size > 16 { // an environment
-		piece = min(int(in.size), 4)
+		piece = min(int(in.Size), 4)
 		if words = piece == 2; words {
 			size -= x87Env / 2
 		}
 	}
 	if store {
 		for off := 0; off < size; off += piece {
-			if _, ok := c.span(in.seg, va+uint64(off), uint8(min(size-off, piece)), accessWrite); !ok {
+			if _, ok := c.span(in.Seg, va+uint64(off), uint8(min(size-off, piece)), accessWrite); !ok {
 				return false
 			}
 		}
@@ -95,7 +96,7 @@ func execX87(c *cpu, in *inst) bool {
 			if words {
 				data = narrowEnv(data)
 			}
-			if !c.storeBytes(in.seg, va, data, piece) {
+			if !c.storeBytes(in.Seg, va, data, piece) {
 				return false
 			}
 		case fp.NoStore:
@@ -103,7 +104,7 @@ func execX87(c *cpu, in *inst) bool {
 			return c.x87Fault(fault)
 		}
 	} else {
-		if !c.loadBytes(in.seg, va, data[len(data)-size:], piece) {
+		if !c.loadBytes(in.Seg, va, data[len(data)-size:], piece) {
 			return false
 		}
 		if words {
@@ -140,28 +141,28 @@ func widenEnv(data []byte) {
 
 // comparesToFlags says whether the instruction is FCOMI, FUCOMI or one that
 // pops.
-func comparesToFlags(in *inst) bool {
-	r := in.modrm >> 3 & 7
-	return (in.opcode == 0xdb || in.opcode == 0xdf) && (r == 5 || r == 6)
+func comparesToFlags(in *x86.Inst) bool {
+	r := in.ModRM >> 3 & 7
+	return (in.Opcode == 0xdb || in.Opcode == 0xdf) && (r == 5 || r == 6)
 }
 
 // control says whether the instruction is a control instruction. Those that
 // store do not wait for pending exceptions.
-func control(in *inst, mem bool) bool {
-	r := in.modrm >> 3 & 7
-	return mem && in.opcode == 0xd9 && r >= 4 || // FLDENV, FLDCW, FNSTENV, FNSTCW
-		mem && in.opcode == 0xdd && (r == 4 || r >= 6) || // FRSTOR, FNSAVE, FNSTSW
-		!mem && in.opcode == 0xdb && r == 4 || // FNCLEX, FNINIT
-		!mem && in.opcode == 0xdf && r == 4 // FNSTSW AX
+func control(in *x86.Inst, mem bool) bool {
+	r := in.ModRM >> 3 & 7
+	return mem && in.Opcode == 0xd9 && r >= 4 || // FLDENV, FLDCW, FNSTENV, FNSTCW
+		mem && in.Opcode == 0xdd && (r == 4 || r >= 6) || // FRSTOR, FNSAVE, FNSTSW
+		!mem && in.Opcode == 0xdb && r == 4 || // FNCLEX, FNINIT
+		!mem && in.Opcode == 0xdf && r == 4 // FNSTSW AX
 }
 
 // noteX87 records the last instruction that was no control instruction.
-func (c *cpu) noteX87(in *inst, mem bool, va uint64) {
+func (c *cpu) noteX87(in *x86.Inst, mem bool, va uint64) {
 	if control(in, mem) {
 		return
 	}
 	x := &c.fpu.x87
-	x.FOP = uint16(in.opcode&7)<<8 | uint16(in.modrm)
+	x.FOP = uint16(in.Opcode&7)<<8 | uint16(in.ModRM)
 	x.FIP = c.rip
 	if mem {
 		x.FDP = va
@@ -170,19 +171,19 @@ func (c *cpu) noteX87(in *inst, mem bool, va uint64) {
 
 // execGroup15 is FXSAVE, FXRSTOR, LDMXCSR, STMXCSR, the fences and the cache
 // line flushes.
-func execGroup15(c *cpu, in *inst) bool {
-	op := in.modrm >> 3 & 7
-	if in.mod == 3 {
-		if op >= 5 && in.prefix() == 0 { // LFENCE, MFENCE, SFENCE
+func execGroup15(c *cpu, in *x86.Inst) bool {
+	op := in.ModRM >> 3 & 7
+	if in.Mod == 3 {
+		if op >= 5 && in.Prefix() == 0 { // LFENCE, MFENCE, SFENCE
 			return true
 		}
 		return c.ud()
 	}
 	switch {
-	case op == 7 && in.rep == 0, // CLFLUSH, CLFLUSHOPT
-		op == 6 && in.prefix() == 0x66: // CLWB
+	case op == 7 && in.Rep == 0, // CLFLUSH, CLFLUSHOPT
+		op == 6 && in.Prefix() == 0x66: // CLWB
 		return c.flushLine(in)
-	case in.prefix() != 0:
+	case in.Prefix() != 0:
 		return c.ud()
 	case op == 0:
 		return c.fxsave(in)
@@ -191,21 +192,21 @@ func execGroup15(c *cpu, in *inst) bool {
 	case op == 2:
 		return c.ldmxcsr(in)
 	case op == 3:
-		return c.sseReady() && c.store(in.seg, c.operandAddr(in), 4, uint64(c.fpu.mxcsr))
+		return c.sseReady() && c.store(in.Seg, c.operandAddr(in), 4, uint64(c.fpu.mxcsr))
 	}
 	return c.ud()
 }
 
 // flushLine is CLFLUSH, CLFLUSHOPT and CLWB: a load, as far as faults go.
-func (c *cpu) flushLine(in *inst) bool {
-	s, ok := c.span(in.seg, c.operandAddr(in), 1, accessRead)
+func (c *cpu) flushLine(in *x86.Inst) bool {
+	s, ok := c.span(in.Seg, c.operandAddr(in), 1, accessRead)
 	if !ok {
 		return false
 	}
-	switch op := in.modrm >> 3 & 7; {
+	switch op := in.ModRM >> 3 & 7; {
 	case op == 6:
 		c.observeFlush(s.pa, observe.CLWB)
-	case in.prefix() == 0x66:
+	case in.Prefix() == 0x66:
 		c.observeFlush(s.pa, observe.CLFLUSHOPT)
 	default:
 		c.observeFlush(s.pa, observe.CLFLUSH)
@@ -213,15 +214,15 @@ func (c *cpu) flushLine(in *inst) bool {
 	return true
 }
 
-func (c *cpu) ldmxcsr(in *inst) bool {
+func (c *cpu) ldmxcsr(in *x86.Inst) bool {
 	if !c.sseReady() {
 		return false
 	}
-	v, ok := c.load(in.seg, c.operandAddr(in), 4)
+	v, ok := c.load(in.Seg, c.operandAddr(in), 4)
 	if !ok {
 		return false
 	}
-	if v&^mxcsrMask != 0 {
+	if v&^x86.MXCSRMask != 0 {
 		return c.gp(0)
 	}
 	c.setMXCSR(uint32(v))
@@ -245,7 +246,7 @@ func (c *cpu) xmmCount() int {
 	return 8
 }
 
-func (c *cpu) fxsave(in *inst) bool {
+func (c *cpu) fxsave(in *x86.Inst) bool {
 	if !c.x87Ready() {
 		return false
 	}
@@ -255,14 +256,14 @@ func (c *cpu) fxsave(in *inst) bool {
 	}
 	var b [fxLength]byte
 	c.fpu.x87.Fxsave(&b)
-	if in.size != 8 { // FXSAVE without REX.W has selectors in the pointers
+	if in.Size != 8 { // FXSAVE without REX.W has selectors in the pointers
 		le.PutUint32(b[12:], uint32(c.fpu.x87.FCS))
 		le.PutUint32(b[20:], uint32(c.fpu.x87.FDS))
 	}
 	le.PutUint32(b[fxMXCSR:], c.fpu.mxcsr)
-	le.PutUint32(b[fxMask:], mxcsrMask)
+	le.PutUint32(b[fxMask:], x86.MXCSRMask)
 	n := fxXMM
-	if c.cr4&cr4OSFXSR != 0 {
+	if c.cr4&x86.CR4OSFXSR != 0 {
 		for i, v := range c.fpu.xmm[:c.xmmCount()] {
 			le.PutUint64(b[fxXMM+16*i:], v[0])
 			le.PutUint64(b[fxXMM+16*i+8:], v[1])
@@ -272,10 +273,10 @@ func (c *cpu) fxsave(in *inst) bool {
 			n = fxUsed
 		}
 	}
-	return c.storeBytes(in.seg, va, b[:n], 8)
+	return c.storeBytes(in.Seg, va, b[:n], 8)
 }
 
-func (c *cpu) fxrstor(in *inst) bool {
+func (c *cpu) fxrstor(in *x86.Inst) bool {
 	if !c.x87Ready() {
 		return false
 	}
@@ -284,20 +285,20 @@ func (c *cpu) fxrstor(in *inst) bool {
 		return c.gp(0)
 	}
 	var b [fxLength]byte
-	if !c.loadBytes(in.seg, va, b[:], 8) {
+	if !c.loadBytes(in.Seg, va, b[:], 8) {
 		return false
 	}
 	mxcsr := le.Uint32(b[fxMXCSR:])
-	if mxcsr&^mxcsrMask != 0 {
+	if mxcsr&^x86.MXCSRMask != 0 {
 		return c.gp(0)
 	}
 	c.fpu.x87.Fxrstor(&b)
-	if in.size != 8 {
+	if in.Size != 8 {
 		x := &c.fpu.x87
 		x.FCS, x.FDS = uint16(x.FIP>>32), uint16(x.FDP>>32)
 		x.FIP, x.FDP = uint64(uint32(x.FIP)), uint64(uint32(x.FDP))
 	}
-	if c.cr4&cr4OSFXSR != 0 {
+	if c.cr4&x86.CR4OSFXSR != 0 {
 		c.setMXCSR(mxcsr)
 		for i := range c.fpu.xmm[:c.xmmCount()] {
 			c.fpu.xmm[i] = fp.Vec{le.Uint64(b[fxXMM+16*i:]), le.Uint64(b[fxXMM+16*i+8:])}

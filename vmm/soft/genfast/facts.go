@@ -51,8 +51,8 @@ func read(name, text string) *reader {
 	}
 	body := file.Decls[0].(*ast.FuncDecl).Body.List[0].(*ast.SwitchStmt).Body.List[0].(*ast.CaseClause).Body
 	r := &reader{assigned: map[string]bool{}}
-	r.loads = strings.Contains(text, "e.rtag")
-	r.stores = strings.Contains(text, "e.wtag")
+	r.loads = strings.Contains(text, "e.RTag")
+	r.stores = strings.Contains(text, "e.WTag")
 	r.vectors = strings.Contains(text, "c.fpu.xmm")
 	r.statements(body, true)
 	if len(body) > 0 {
@@ -105,10 +105,10 @@ func (r *reader) assign(e ast.Expr, surely bool) {
 	case "c.fz", "c.fs", "c.fc":
 		r.setsFlags = true
 		r.assigned[s] = r.assigned[s] || surely
-	case "c.r[o.dst]":
+	case "c.r[o.Dst]":
 		r.writesDst, r.changesRegisters = true, true
 		r.readsDst = r.readsDst || !surely
-	case "c.r[o.src]":
+	case "c.r[o.Src]":
 		r.writesSrc, r.changesRegisters = true, true
 		r.readsSrc = r.readsSrc || !surely
 	default:
@@ -132,11 +132,11 @@ func (r *reader) expression(e ast.Expr) {
 			r.usesOld = true
 		case "c.execute":
 			r.usesOld = true
-		case "c.r[o.dst]":
+		case "c.r[o.Dst]":
 			r.readsDst = true
-		case "c.r[o.src]":
+		case "c.r[o.Src]":
 			r.readsSrc = true
-		case "c.r[o.base]", "c.r[o.index]":
+		case "c.r[o.Base]", "c.r[o.Index]":
 			r.address = true
 		}
 		return true

@@ -15,26 +15,26 @@ type form struct {
 
 var forms = map[string]form{
 	"":      {doc: "none of these"},
-	"RR":    {a: "dst", b: "src", out: "dst", n: "c.r[o.src]", doc: "dst, src"},
-	"RI":    {a: "dst", b: "imm", out: "dst", n: "o.src", doc: "dst, imm; of bit tests the number is src"},
+	"RR":    {a: "dst", b: "src", out: "dst", n: "c.r[o.Src]", doc: "dst, src"},
+	"RI":    {a: "dst", b: "imm", out: "dst", n: "o.Src", doc: "dst, imm; of bit tests the number is src"},
 	"RM":    {a: "dst", b: "mem", out: "dst", doc: "dst, memory"},
 	"MR":    {a: "mem", b: "src", out: "mem", doc: "memory, src"},
-	"MI":    {a: "mem", b: "imm", out: "mem", n: "o.src", doc: "memory, imm; of bit tests the number is src"},
+	"MI":    {a: "mem", b: "imm", out: "mem", n: "o.Src", doc: "memory, imm; of bit tests the number is src"},
 	"R":     {a: "dst", out: "dst", doc: "dst"},
 	"M":     {a: "mem", out: "mem", doc: "memory"},
 	"S":     {b: "src", doc: "src, and rAX and rDX"},
 	"RRI":   {a: "src", b: "imm", out: "dst", doc: "dst made of src and imm"},
-	"I":     {a: "dst", out: "dst", n: "o.src", doc: "dst, by a count that is src"},
-	"CL":    {a: "dst", out: "dst", n: "c.r[rCX]", doc: "dst, by a count that is CL"},
+	"I":     {a: "dst", out: "dst", n: "o.Src", doc: "dst, by a count that is src"},
+	"CL":    {a: "dst", out: "dst", n: "c.r[x86.RCX]", doc: "dst, by a count that is CL"},
 	"A":     {out: "dst", doc: "dst made of the address of a memory operand"},
 	"XX":    {d: "dst", s: "src", doc: "vectors dst, src"},
 	"XM":    {d: "dst", s: "mem", b: "mem", doc: "vector dst, memory"},
 	"MX":    {d: "mem", s: "src", out: "mem", doc: "memory, vector src"},
 	"XR":    {d: "dst", b: "src", doc: "vector dst, src"},
 	"RX":    {s: "src", out: "dst", doc: "dst, vector src"},
-	"Push":  {at: "c.r[rSP] - %d", doc: "memory below the stack pointer"},
-	"Pop":   {at: "c.r[rSP]", doc: "memory at the stack pointer"},
-	"Frame": {at: "c.r[rBP]", doc: "memory at rBP"},
+	"Push":  {at: "c.r[x86.RSP] - %d", doc: "memory below the stack pointer"},
+	"Pop":   {at: "c.r[x86.RSP]", doc: "memory at the stack pointer"},
+	"Frame": {at: "c.r[x86.RBP]", doc: "memory at rBP"},
 }
 
 // formOrder is the order in which they are declared.
@@ -48,17 +48,20 @@ func word(width int) string {
 	return fmt.Sprintf("uint%d", width)
 }
 
+// fieldOf is the field of an op that has a place's slot.
+func fieldOf(place string) string { return title(place) }
+
 // operand reads a place as a value of a width.
 func operand(place string, width int, fused bool) string {
 	switch {
 	case place == "mem":
 		return "*m"
 	case place == "imm" && fused && width == 64: // the upper half has the target
-		return "uint64(int32(o.imm))"
+		return "uint64(int32(o.Imm))"
 	case place == "imm":
-		return word(width) + "(o.imm)"
+		return word(width) + "(o.Imm)"
 	}
-	return word(width) + "(c.r[o." + place + "])"
+	return word(width) + "(c.r[o." + fieldOf(place) + "])"
 }
 
 // store writes v, a value of a width, to a slot.
@@ -70,15 +73,15 @@ func store(slot, v string, width int) string {
 }
 
 const (
-	ownAddress = "c.r[o.base] + c.r[o.index]<<(o.scale&63) + uint64(int64(o.disp))"
-	ownBased   = "c.r[o.base] + uint64(int64(o.disp))"
+	ownAddress = "c.r[o.Base] + c.r[o.Index]<<(o.Scale&63) + uint64(int64(o.Disp))"
+	ownBased   = "c.r[o.Base] + uint64(int64(o.Disp))"
 )
 
 // locate looks memory up, and leaves if it is not there. It makes va and m.
 func locate(address string, width int, write, aligned bool) string {
-	tag, miss := "rtag", "missRead"
+	tag, miss := "RTag", "missRead"
 	if write {
-		tag, miss = "wtag", "missWrite"
+		tag, miss = "WTag", "missWrite"
 	}
 	last := "va"
 	if width > 8 && !aligned {
@@ -88,5 +91,5 @@ func locate(address string, width int, write, aligned bool) string {
 	if aligned {
 		s += "if va&15 != 0 { goto bail }\n"
 	}
-	return s + fmt.Sprintf("e := (*tlbEntry)(unsafe.Add(tlb, va>>(pageShift-tlbShift)&tlbIndex))\nif e.%s != %s&^pageMask { goto %s }\nm := (*%s)(unsafe.Add(null, va+e.addend))\n", tag, last, miss, word(width))
+	return s + fmt.Sprintf("e := (*abi.TLBEntry)(unsafe.Add(tlb, va>>(x86.PageShift-abi.TLBShift)&abi.TLBIndex))\nif e.%s != %s&^x86.PageMask { goto %s }\nm := (*%s)(unsafe.Add(null, va+e.Addend))\n", tag, last, miss, word(width))
 }

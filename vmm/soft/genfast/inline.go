@@ -137,7 +137,7 @@ func (w *writer) saved(s string) string {
 		return s
 	}
 	w.called = false
-	return "c.at = uintptr(unsafe.Pointer(o)) - uintptr(ops)\n" + s + "\no = (*op)(unsafe.Add(ops, c.at))"
+	return "c.at = uintptr(unsafe.Pointer(o)) - uintptr(ops)\n" + s + "\no = (*ir.Op)(unsafe.Add(ops, c.at))"
 }
 
 // call is the text of a call within an expression.
@@ -151,8 +151,8 @@ func (w *writer) call(n *ast.CallExpr) (string, bool) {
 			name = id.Name
 		}
 	case *ast.SelectorExpr:
-		if id, ok := fun.X.(*ast.Ident); ok && id.Name == "bits" {
-			name = "bits"
+		if id, ok := fun.X.(*ast.Ident); ok && (id.Name == "bits" || id.Name == "x86") {
+			name = "bits" // pure
 		}
 	}
 	switch name {
@@ -164,7 +164,7 @@ func (w *writer) call(n *ast.CallExpr) (string, bool) {
 		return fmt.Sprintf("int64(int%d(%s))", w.width, w.text(n.Args[0])), true
 	case "rotate":
 		return fmt.Sprintf("bits.RotateLeft%d(%s, %s)", w.width, w.text(n.Args[0]), w.text(n.Args[1])), true
-	case "T", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "int", "bits", "canonical":
+	case "T", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "int", "bits":
 		return "", false
 	}
 	if f := w.functions[name]; f != nil {

@@ -75,7 +75,7 @@ func (x *opFunction) ops(several bool) []*op {
 	o := &op{kind: x.d.kind, form: x.v.form, size: x.v.width / 8, cond: max(x.cond, 0)}
 	o.name = x.name()
 	if several {
-		o.sub = x.d.kind + x.d.name
+		o.sub = title(x.d.kind) + x.d.name
 	}
 	o.body = x.expand(condition, ownAddress)
 	x.quiet = true
@@ -215,7 +215,7 @@ func (x *opFunction) vector(place string) string {
 	if place == "mem" {
 		return "m"
 	}
-	return "&c.fpu.xmm[o." + place + "&31]"
+	return "&c.fpu.xmm[o." + fieldOf(place) + "&31]"
 }
 
 // returned is what a return statement becomes.
@@ -230,7 +230,7 @@ func (x *opFunction) returned(results []string, typ string) string {
 				fatalf("%s: a result is no %s", x.f.name, typ)
 			}
 		}
-		return store("c.r[o."+x.form.out+"]", results[0], width)
+		return store("c.r[o."+fieldOf(x.form.out)+"]", results[0], width)
 	}
 	if len(results) == 0 {
 		return ""
@@ -246,23 +246,31 @@ func (x *opFunction) returned(results []string, typ string) string {
 	return "goto " + strings.ToLower(label)
 }
 
+// numbered is the package of the op's number, if it has one of its encoding.
+func (o *op) numbered() string {
+	if slices.Contains(numbered, o.kind) {
+		return "x86."
+	}
+	return ""
+}
+
 // info is the op's row of the table.
 func (o *op) info() string {
 	var s []string
 	field := func(name, v string) { s = append(s, name+": "+v) }
-	field("name", fmt.Sprintf("%q", o.name))
-	field("kind", "kind"+title(o.kind))
+	field("Name", fmt.Sprintf("%q", o.name))
+	field("Kind", "Kind"+title(o.kind))
 	if o.form != "" {
-		field("form", "form"+o.form)
+		field("Form", "Form"+o.form)
 	}
 	if o.size != 0 {
-		field("size", fmt.Sprint(o.size))
+		field("Size", fmt.Sprint(o.size))
 	}
 	if o.sub != "" {
-		field("sub", o.sub)
+		field("Sub", o.numbered()+o.sub)
 	}
 	if o.cond > 0 {
-		field("sub", fmt.Sprint(o.cond))
+		field("Sub", fmt.Sprint(o.cond))
 	}
 	set := func(name string, bits []string) {
 		if bits = slices.DeleteFunc(bits, func(b string) bool { return b == "" }); len(bits) > 0 {
@@ -275,19 +283,19 @@ func (o *op) info() string {
 		}
 		return ""
 	}
-	set("effect", []string{pick(o.readsFlags, "effReads"), pick(o.setsAll, "effSets"), pick(o.leaves, "effLeaves"), pick(o.branches, "effEdge")})
-	set("reads", []string{pick(o.readsDst, "fieldDst"), pick(o.readsSrc, "fieldSrc"), pick(o.address, "fieldAddress")})
-	set("writes", []string{pick(o.writesDst, "fieldDst"), pick(o.writesSrc, "fieldSrc")})
-	set("mem", []string{pick(o.loads, "memLoads"), pick(o.stores, "memStores")})
+	set("Effect", []string{pick(o.readsFlags, "EffReads"), pick(o.setsAll, "EffSets"), pick(o.leaves, "EffLeaves"), pick(o.branches, "EffEdge")})
+	set("Reads", []string{pick(o.readsDst, "FieldDst"), pick(o.readsSrc, "FieldSrc"), pick(o.address, "FieldAddress")})
+	set("Writes", []string{pick(o.writesDst, "FieldDst"), pick(o.writesSrc, "FieldSrc")})
+	set("Mem", []string{pick(o.loads, "MemLoads"), pick(o.stores, "MemStores")})
 	if o.vectors {
-		field("vectors", "true")
+		field("Vectors", "true")
 	}
 	if o.ends {
-		field("ends", "true")
+		field("Ends", "true")
 	}
-	for _, v := range []struct{ name, of string }{{"quiet", o.quiet}, {"based", o.based}, {"full", o.full}} {
+	for _, v := range []struct{ name, of string }{{"Quiet", o.quiet}, {"Based", o.based}, {"Full", o.full}} {
 		if v.of != "" {
-			field(v.name, "op"+v.of)
+			field(v.name, "Op"+v.of)
 		}
 	}
 	return strings.Join(s, ", ")

@@ -1,0 +1,65 @@
+package abi
+
+import "math/bits"
+
+// JumpEntry maps a virtual address to a block's header, as long as the
+// generation of the address' half is Gen.
+type JumpEntry struct {
+	RIP  uint64
+	Gen  uint32
+	Link uint32
+}
+
+// JumpCacheSize is the number of entries of a jump cache, and JumpShift the binary
+// logarithm of an entry's size.
+const (
+	JumpCacheSize = 4096
+	JumpShift     = 4
+)
+
+// JumpHash is the number of an address' entry.
+func JumpHash(rip uint64) uint64 { return (rip ^ rip>>11) & (JumpCacheSize - 1) }
+
+// How many landings there are, and how many of them one bit of Filled stands for.
+const (
+	landingCount = 4096
+	landingGroup = 16
+
+	// LandingMask is what of an address, times 8, is the offset of its entry. Two
+	// calls return to addresses that differ by 2 at least.
+	LandingMask = 2 * (landingCount - 1)
+)
+
+// A Landing is the address of the code of the block at rip.
+type Landing struct {
+	RIP, Code uint64
+}
+
+// noLanding is an address that never has the first entry; 0 has.
+const noLanding = 2
+
+// Landings is where compiled code jumps to. Nothing but the address is compared:
+// an entry is of what the jump cache has, and goes when the
+// generation does that guards it there.
+type Landings struct {
+	Entries [landingCount]Landing
+	Filled  [2][landingCount / landingGroup / 64]uint64 // groups that may hold addresses of the lower, the upper half
+}
+
+// Put makes the entry of an address.
+func (l *Landings) Put(rip, code uint64) {
+	i := rip & LandingMask / 2
+	l.Entries[i] = Landing{rip, code}
+	l.Filled[rip>>63][i/landingGroup/64] |= 1 << (i / landingGroup % 64)
+}
+
+// Forget drops the entries of one half of the address space, 0 or 1.
+func (l *Landings) Forget(half int) {
+	for i, w := range l.Filled[half] {
+		for ; w != 0; w &= w - 1 {
+			clear(l.Entries[(64*i+bits.TrailingZeros64(w))*landingGroup:][:landingGroup])
+		}
+		l.Filled[half][i] = 0
+	}
+	l.Entries[0].RIP = noLanding
+}

@@ -1,0 +1,81 @@
+package ir
+
+import "nvlab/vmm/soft/x86"
+
+// An Op is one pre-decoded operation: an instruction, a part of one, or a compare
+// fused with the branch after it. It holds no pointer. Link and Gen change while
+// code runs, nothing else.
+type Op struct {
+	Code  Opcode
+	N     uint8 // instructions of the block up to and with this one
+	Dst   uint8 // slots
+	Src   uint8
+	Base  uint8
+	Index uint8
+	Scale uint8
+	Disp  int32
+	PC    uint16 // offset in the page of the instruction's first byte
+	Sel   uint8  // of branches: the generation that guards Link; of stores: their observe.Kind
+	More  uint8  // instructions that it stands for beyond the first
+	Imm   int64  // of branches: the target's distance from the page in the upper half
+	Link  uint32 // of branches: the header of the target's block; of others: where compiled code goes on after them, or 0
+	Gen   uint32 // of branches: Link is good while the generation that Sel names has this value
+}
+
+// A Header comes before the first op of a block. Branches lead to it: whoever
+// enters the block counts its instructions there, and its executions.
+type Header struct {
+	Page   uint64 // virtual
+	Code   uint32 // where its compiled code is, or 0
+	Heat   int32  // executions before it is compiled
+	PC     uint16 // offset in the page of its first byte
+	N      uint8  // instructions
+	Mode   uint8
+	Guards uint8 // of accesses that failed: see jit
+}
+
+// Opcode selects a case of the fast path.
+type Opcode uint16
+
+// NoPC is never the offset of an instruction.
+const NoPC = ^uint16(0)
+
+// NoGen is never the value of a generation.
+const NoGen = ^uint32(0)
+
+// The generations that guard links: none within a page, else that of the
+// mappings of the lower or the upper half of the address space.
+const (
+	GenSame = iota
+	GenLower
+	GenUpper
+)
+
+// Slots beyond those of package x86.
+const (
+	SlotTmp  = 19 // an address in the making
+	SlotKept = 20 // what compiled code needs for the flags
+)
+
+// MaxBlock bounds the instructions of a block.
+const MaxBlock = 64
+
+// How many ops and instructions an arena is for.
+const (
+	MaxOps   = 1 << 19
+	MaxInsts = 1 << 17
+)
+
+// An Arena is where the ops of blocks are, a header before each block's first,
+// and the instructions that have no op. Index 0 of both is unused.
+type Arena struct {
+	Ops   []Op
+	Insts []x86.Inst // of generic ops
+}
+
+// Executions of a block before it is compiled, and a count that is never
+// reached.
+const (
+	Hot  = 64
+	Cold = 1<<31 - 1
+)

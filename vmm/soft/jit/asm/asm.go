@@ -1,0 +1,2 @@
+// Package asm writes host instructions, on amd64.
+package asm

@@ -1,0 +1,195 @@
+package jit
+
+import (
+	"encoding/binary"
+
+	"nvlab/vmm/soft/abi"
+	"nvlab/vmm/soft/ir"
+	"nvlab/vmm/soft/jit/asm"
+	"nvlab/vmm/soft/x86"
+)
+
+// landing is an entry's field, whose offset in it is off. The entry's number
+// is in hB: see find.
+func (t *translator) landing(off uintptr) asm.Arg {
+	return asm.Arg{Mem: true, Reg: hCPU, Index: hB, Scale: 3, Disp: int32(t.landings() + off)}
+}
+
+// find looks the address in hA up, and returns the branch of what is not found.
+// An address that is found is canonical.
+func (t *translator) find() (miss int) {
+	a := &t.asm
+	t.toLanding()
+	a.Alu(x86.AluCMP, 8, hA, t.landing(offLandingRIP))
+	return a.Jcc(5)
+}
+
+// toLanding makes hB, of the address in hA, the number of its entry.
+func (t *translator) toLanding() {
+	a := &t.asm
+	a.Load(4, hB, asm.Reg(hA))
+	a.AluImm(x86.AluAND, 4, asm.Reg(hB), abi.LandingMask)
+}
+
+// jump takes the indirect branch of op i, to the address in hA.
+func (t *translator) jump(i int) {
+	t.writeBack()
+	t.orJumpMiss(i, t.find())
+	t.retire(i)
+	t.asm.Insn(0xff, 4, 4, t.landing(offLandingCode))
+}
+
+// retire counts the block's instructions, and does what else op i does before it
+// jumps.
+func (t *translator) retire(i int) {
+	a := &t.asm
+	o := &t.ops[i]
+	if o.Code == ir.OpRET {
+		a.Lea(hSP, asm.Mem(hSP, 8+int32(o.Imm)))
+	}
+	a.AluImm(x86.AluSUB, 8, asm.Reg(hLeft), int64(o.N))
+}
+
+// callTo calls the address in hA, that of op i. It looks it up first: nothing
+// may be stored for an address that is not canonical.
+func (t *translator) callTo(i int) {
+	a := &t.asm
+	t.writeBack()
+	t.orJumpMiss(i, t.find())
+	a.Load(8, hA, t.landing(offLandingCode))
+	t.jumpMisses[len(t.jumpMisses)-1].back = a.Pos
+	a.Store(8, hA, t.crossing(offSpill))
+	t.push(i, t.ops[i].Imm)
+	t.retire(i)
+	a.Insn(0xff, 4, 4, t.crossing(offSpill))
+}
+
+// orJumpMiss says that the branch at site is taken when op i's address is not found.
+func (t *translator) orJumpMiss(i, site int) {
+	t.jumpMisses = append(t.jumpMisses, stub{site: site, op: i, flags: t.flags, cached: t.cached})
+}
+
+// jumpMiss is what follows then: an exit before the op for an address that is not canonical, else
+// the jump cache.
+func (t *translator) jumpMiss(s stub) {
+	a := &t.asm
+	a.Here(s.site)
+	t.flags, t.cached = s.flags, s.cached
+	t.canonical(s.op)
+	if s.back != 0 {
+		a.Store(8, hA, t.crossing(offExitRIP))
+		a.Lea(hA, asm.InCode(t.n.offCall[t.set]))
+		a.JmpTo(s.back)
+		return
+	}
+	t.retire(s.op)
+	a.JmpTo(t.n.offJump[t.set])
+}
+
+// canonical leaves before op i if hA is no canonical address. It needs hB.
+func (t *translator) canonical(i int) {
+	a := &t.asm
+	a.Load(8, hB, asm.Reg(hA))
+	a.ShiftImm(4, 8, hB, 16)
+	a.ShiftImm(7, 8, hB, 16)
+	a.Alu(x86.AluCMP, 8, hB, asm.Reg(hA))
+	t.bail(i, a.Jcc(5))
+}
+
+// lookUpJump looks rip, in hA, up in the jump cache. It makes hB the offset of
+// the entry and hA its generation, and returns branches for an address that is not there.
+func (t *translator) lookUpJump() (misses [2]int) {
+	a := &t.asm
+	a.Load(8, hB, asm.Reg(hA))
+	a.ShiftImm(5, 8, hB, 11)
+	a.Alu(x86.AluXOR, 8, hB, asm.Reg(hA))
+	a.AluImm(x86.AluAND, 4, asm.Reg(hB), abi.JumpCacheSize-1)
+	a.ShiftImm(4, 4, hB, abi.JumpShift)
+	a.Alu(x86.AluCMP, 8, hA, t.jumpEntry(offJumpRIP))
+	misses[0] = a.Jcc(5)
+	a.ShiftImm(5, 8, hA, 63)
+	a.Load(4, hA, asm.Arg{Mem: true, Reg: hCPU, Index: hA, Scale: 2, Disp: int32(t.cpu.Gens + 4*ir.GenLower)})
+	a.Alu(x86.AluCMP, 4, hA, t.jumpEntry(offJumpGen))
+	misses[1] = a.Jcc(5)
+	return misses
+}
+
+func (t *translator) jumpEntry(off uintptr) asm.Arg {
+	return asm.Arg{Mem: true, Reg: hCPU, Index: hB, Disp: int32(t.cpu.Jumps + uintptr(t.set)*t.cpu.JumpsStride + off)}
+}
+
+// codeOf makes hA, a header's number, the address of its code, and returns the
+// branch of a block that has none.
+func (t *translator) codeOf() (none int) {
+	a := &t.asm
+	a.ShiftImm(4, 8, hA, ir.OpShift)
+	a.Alu(x86.AluADD, 8, hA, t.crossing(offOps))
+	a.Load(4, hA, asm.Mem(hA, offHeaderCode))
+	a.Insn(0x85, 4, hA, asm.Reg(hA))
+	none = a.Jcc(4)
+	a.Alu(x86.AluADD, 8, hA, t.crossing(offCode))
+	return none
+}
+
+// linkOf is where op k's link is: none yet, the first time.
+func (n *Compiler) linkOf(k uint32) int {
+	if n.across[k] == 0 {
+		at := codeSize + n.links
+		n.links += linkStep
+		binary.LittleEndian.PutUint32(n.write[at:], ir.NoGen)
+		n.across[k] = int32(at)
+	}
+	return int(n.across[k])
+}
+
+// commonJumps writes the code of jumps to what has no landing yet.
+func (t *translator) commonJumps() {
+	n := t.n
+	a := &t.asm
+	n.offCall[t.set] = a.Pos
+	a.Load(8, hA, t.crossing(offExitRIP))
+	n.offJump[t.set] = a.Pos
+	a.Store(8, hA, t.crossing(offExitRIP))
+	misses := t.lookUpJump()
+	a.Load(4, hA, t.jumpEntry(offJumpLink))
+	none := t.codeOf()
+	a.Store(8, hA, t.crossing(offSpill))
+	a.Load(8, hA, t.crossing(offExitRIP))
+	t.toLanding()
+	a.Store(8, hA, t.landing(offLandingRIP))
+	a.ShiftImm(5, 8, hA, 63)
+	a.ShiftImm(4, 4, hA, 8)
+	a.ShiftImm(5, 4, hB, 5)
+	a.Alu(x86.AluOR, 4, hA, asm.Reg(hB))
+	a.Insn(0x0fab, 4, hA, inCPU(t.landings()+offFilled)) // bts, anywhere in filled
+	a.Load(8, hA, t.crossing(offExitRIP))
+	t.toLanding()
+	a.Load(8, hA, t.crossing(offSpill))
+	a.Store(8, hA, t.landing(offLandingCode))
+	a.Insn(0xff, 4, 4, asm.Reg(hA))
+	a.Here(misses[0])
+	a.Here(misses[1])
+	a.Here(none)
+	a.JmpTo(n.offFnd)
+
+	// The same for a direct branch, the exit's op, whose link is at spill.
+	n.offLink[t.set] = a.Pos
+	misses = t.lookUpJump()
+	a.Store(8, hA, t.crossing(offExitRIP))
+	a.Load(4, hA, t.jumpEntry(offJumpLink))
+	none = t.codeOf()
+	a.Load(8, hB, t.crossing(offSpill))
+	a.Store(8, hA, asm.Mem(hB, 8))
+	a.Load(8, hA, t.crossing(offExitRIP))
+	a.Store(4, hA, asm.Mem(hB, 0))
+	a.Load(4, hA, t.crossing(offExitOp))
+	a.ShiftImm(4, 8, hA, ir.OpShift)
+	a.Alu(x86.AluADD, 8, hA, t.crossing(offOps))
+	a.Insn(0x0fb6, 4, hA, asm.Mem(hA, offOpN))
+	a.Alu(x86.AluSUB, 8, hLeft, asm.Reg(hA))
+	a.Insn(0xff, 4, 4, asm.Mem(hB, 8))
+	a.Here(misses[0])
+	a.Here(misses[1])
+	a.Here(none)
+	a.JmpTo(n.offTaken)
+}
