@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"nvlab/vmm"
+	"nvlab/vmm/soft/apic"
 	"nvlab/vmm/soft/x86"
 )
 
@@ -16,8 +17,8 @@ func TestDeadline(t *testing.T) {
 		m := newTestMachine(t)
 		m.stubs()
 		m.p.exact = exact
-		m.c.apic.svr |= svrEnable
-		m.c.apic.lvt[lvtTimer] = timerDeadline | 0x40
+		m.c.apic.SVR |= apic.SVREnable
+		m.c.apic.LVT[apic.LVTTimer] = apic.TimerDeadline | 0x40
 		m.put(testCode,
 			0xb9, 0xe0, 0x06, 0, 0, // mov ecx, TSC_DEADLINE
 			0xb8, 0xe8, 0x03, 0, 0, // mov eax, 1000
@@ -43,12 +44,12 @@ func TestDeadline(t *testing.T) {
 func TestHaltSkips(t *testing.T) {
 	m := newTestMachine(t)
 	m.stubs()
-	m.c.apic.svr |= svrEnable
-	m.c.apic.lvt[lvtTimer] = 0x41
+	m.c.apic.SVR |= apic.SVREnable
+	m.c.apic.LVT[apic.LVTTimer] = 0x41
 	m.put(testCode, 0xfb, 0xf4) // sti; hlt
-	m.c.apic.timerDiv = 0xb
-	m.c.apic.timerInit = 50_000
-	m.c.apic.startTimer()
+	m.c.apic.TimerDiv = 0xb
+	m.c.apic.TimerInit = 50_000
+	m.c.apic.StartTimer()
 	if got := m.run(); got != 0x41 {
 		t.Fatalf("vector %#x, want 0x41", got)
 	}
@@ -65,7 +66,7 @@ func TestHaltSkips(t *testing.T) {
 func TestSTIShadow(t *testing.T) {
 	m := newTestMachine(t)
 	m.stubs()
-	m.c.apic.svr |= svrEnable
+	m.c.apic.SVR |= apic.SVREnable
 	m.p.Interrupt(vmm.Interrupt{Vector: 0x50})
 	m.put(testCode, 0x90, 0xfb, 0xb3, 0x01, 0xb3, 0x02) // nop; sti; mov bl, 1; mov bl, 2
 	if got := m.run(); got != 0x50 {
@@ -79,32 +80,32 @@ func TestSTIShadow(t *testing.T) {
 func TestPriorities(t *testing.T) {
 	m := newTestMachine(t)
 	a := &m.c.apic
-	a.svr |= svrEnable
-	a.accept(0x31, false)
-	a.accept(0x52, true)
-	if got := a.pending(); got != 0x52 {
+	a.SVR |= apic.SVREnable
+	a.Accept(0x31, false)
+	a.Accept(0x52, true)
+	if got := a.Pending(); got != 0x52 {
 		t.Fatalf("pending() = %#x, want 0x52", got)
 	}
-	a.acknowledge(0x52)
-	if got := a.pending(); got != -1 {
+	a.Acknowledge(0x52)
+	if got := a.Pending(); got != -1 {
 		t.Errorf("pending() = %#x while 0x52 is served, want none", got)
 	}
-	a.accept(0x61, false)
-	if got := a.pending(); got != 0x61 {
+	a.Accept(0x61, false)
+	if got := a.Pending(); got != 0x61 {
 		t.Errorf("pending() = %#x, want 0x61: a higher class", got)
 	}
-	a.writeReg(0x0b, 0)
+	a.WriteReg(0x0b, 0)
 	if len(m.bus.eoi) != 1 || m.bus.eoi[0] != 0x52 {
 		t.Errorf("ends of interrupts that the bus saw = %#x, want [0x52]", m.bus.eoi)
 	}
-	a.setTPR(0x60)
-	if got := a.pending(); got != -1 {
+	a.SetTPR(0x60)
+	if got := a.Pending(); got != -1 {
 		t.Errorf("pending() = %#x with the task priority at 0x60, want none", got)
 	}
-	a.setTPR(0)
-	a.acknowledge(0x61)
-	a.writeReg(0x0b, 0)
-	if got := a.pending(); got != 0x31 {
+	a.SetTPR(0)
+	a.Acknowledge(0x61)
+	a.WriteReg(0x0b, 0)
+	if got := a.Pending(); got != 0x31 {
 		t.Errorf("pending() = %#x, want 0x31", got)
 	}
 	if len(m.bus.eoi) != 1 {
@@ -113,18 +114,18 @@ func TestPriorities(t *testing.T) {
 }
 
 func TestLogicalDestination(t *testing.T) {
-	a := &lapic{apicState: apicState{id: 3, dfr: ^uint32(0), ldr: 0x04000000}}
+	a := &apic.APIC{State: apic.State{ID: 3, DFR: ^uint32(0), LDR: 0x04000000}}
 	for _, tt := range []struct {
 		dest    uint8
 		logical bool
 		want    bool
 	}{{3, false, true}, {2, false, false}, {0xff, false, true}, {4, true, true}, {6, true, true}, {2, true, false}} {
-		if got := a.addressed(tt.dest, tt.logical); got != tt.want {
+		if got := a.Addressed(tt.dest, tt.logical); got != tt.want {
 			t.Errorf("addressed(%#x, logical %v) = %v, want %v", tt.dest, tt.logical, got, tt.want)
 		}
 	}
-	a.dfr, a.ldr = 0x0fffffff, 0x21000000
-	if !a.addressed(0x23, true) || a.addressed(0x33, true) || a.addressed(0x22, true) {
+	a.DFR, a.LDR = 0x0fffffff, 0x21000000
+	if !a.Addressed(0x23, true) || a.Addressed(0x33, true) || a.Addressed(0x22, true) {
 		t.Error("addressed() in the cluster model: want 0x23 yes, 0x33 and 0x22 no")
 	}
 }
@@ -149,12 +150,12 @@ func TestSlices(t *testing.T) {
 	program := func() *testMachine {
 		m := newTestMachine(t)
 		m.gate(0x40, testCode+0x100, 0, 0)
-		m.c.apic.svr |= svrEnable
-		m.c.apic.lvt[lvtTimer] = timerPeriodic | 0x40
-		m.c.apic.timerDiv = 0xb
-		m.c.apic.timerInit = 777
-		m.c.apic.startTimer()
-		m.mapPage(apicDefault, apicDefault, pteP|pteW)
+		m.c.apic.SVR |= apic.SVREnable
+		m.c.apic.LVT[apic.LVTTimer] = apic.TimerPeriodic | 0x40
+		m.c.apic.TimerDiv = 0xb
+		m.c.apic.TimerInit = 777
+		m.c.apic.StartTimer()
+		m.mapPage(apic.DefaultBase, apic.DefaultBase, pteP|pteW)
 		m.put(testCode, 0xfb, 0x48, 0x8d, 0x1c, 0x5b, 0x48, 0xff, 0xc3, 0x53, 0x58, 0xf3, 0x90, // sti; rbx = 3*rbx+1; push, pop; pause
 			0x48, 0x01, 0x04, 0x25, 0, 0, 0x29, 0, 0xeb, 0xeb) // add [testData], rax; jmp
 		m.put(testCode+0x100, 0x41, 0xff, 0xc0, 0x4d, 0x89, 0xd9, 0x49, 0x31, 0xd9, 0x50, // inc r8d; mov r9, r11; xor r9, rbx; push rax

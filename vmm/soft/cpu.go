@@ -3,6 +3,7 @@ package soft
 import (
 	"nvlab/vmm/observe"
 	"nvlab/vmm/soft/abi"
+	"nvlab/vmm/soft/apic"
 	"nvlab/vmm/soft/ir"
 	"nvlab/vmm/soft/x86"
 )
@@ -112,7 +113,7 @@ type cpu struct {
 
 	native abi.Crossing
 
-	apic lapic
+	apic apic.APIC
 
 	fetched [2]fetched // by half of the address space
 	globals [8]uint64  // entries of the top table that global translations are below
@@ -128,7 +129,7 @@ type cpu struct {
 
 func newCPU(p *processors, id uint8) *cpu {
 	c := &cpu{p: p, id: id}
-	c.apic.cpu = c
+	c.apic.Assemble((*interrupts)(c), id)
 	c.tlbs[0].reset()
 	c.tlbs[1].reset()
 	c.setMode()

@@ -289,7 +289,7 @@ func execMovFromCR(c *cpu, in *x86.Inst) bool {
 	case 4:
 		v = c.cr4
 	case 8:
-		v = uint64(c.apic.tpr >> 4)
+		v = uint64(c.apic.TPR >> 4)
 	}
 	c.r[in.RMOf3()] = v
 	return true
@@ -316,7 +316,7 @@ func execMovToCR(c *cpu, in *x86.Inst) bool {
 		if v>>4 != 0 {
 			return c.gp(0)
 		}
-		c.apic.setTPR(uint32(v) << 4)
+		c.apic.SetTPR(uint32(v) << 4)
 	}
 	return true
 }
@@ -431,7 +431,7 @@ func execRDPMC(c *cpu, _ *x86.Inst) bool { return c.gp(0) }
 func execCPUID(c *cpu, _ *x86.Inst) bool {
 	r := c.p.cpuid.Lookup(uint32(c.r[x86.RAX]), uint32(c.r[x86.RCX]))
 	if uint32(c.r[x86.RAX]) == 1 {
-		r.EBX |= uint32(c.apic.id) << 24
+		r.EBX |= uint32(c.apic.ID) << 24
 	}
 	c.r[x86.RAX], c.r[x86.RBX] = uint64(r.EAX), uint64(r.EBX)
 	c.r[x86.RCX], c.r[x86.RDX] = uint64(r.ECX), uint64(r.EDX)

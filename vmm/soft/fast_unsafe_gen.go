@@ -10092,7 +10092,7 @@ again:
 			}
 			if v&x86.FlagIF&^c.flags != 0 {
 				c.at = uintptr(unsafe.Pointer(o)) - uintptr(ops)
-				irq := c.apic.pending()
+				irq := c.apic.Pending()
 				o = (*ir.Op)(unsafe.Add(ops, c.at))
 				if irq >= 0 {
 					goto bail
@@ -10119,7 +10119,7 @@ again:
 			}
 			if v&x86.FlagIF&^c.flags != 0 {
 				c.at = uintptr(unsafe.Pointer(o)) - uintptr(ops)
-				irq := c.apic.pending()
+				irq := c.apic.Pending()
 				o = (*ir.Op)(unsafe.Add(ops, c.at))
 				if irq >= 0 {
 					goto bail
@@ -11264,7 +11264,7 @@ again:
 		case ir.OpSTI:
 			if c.flags&x86.FlagIF == 0 {
 				c.at = uintptr(unsafe.Pointer(o)) - uintptr(ops)
-				irq := c.apic.pending()
+				irq := c.apic.Pending()
 				o = (*ir.Op)(unsafe.Add(ops, c.at))
 				if irq >= 0 {
 					goto bail

@@ -130,9 +130,9 @@ func (m *memory) remove(base uint64) (*region, error) {
 
 // readPhys reads n bytes, 1 to 8, that lie in one page.
 func (c *cpu) readPhys(pa uint64, n uint8) uint64 {
-	if pa&^x86.PageMask == c.apic.base&^x86.PageMask && c.apic.enabled() {
+	if c.apic.At(pa) {
 		c.order(observe.Uncached)
-		return c.apic.readMMIO(pa&x86.PageMask, n)
+		return c.apic.Read(pa&x86.PageMask, n)
 	}
 	if r := c.p.mem.find(pa); r != nil {
 		if c.p.watch != nil {
@@ -153,9 +153,9 @@ func (c *cpu) readPhys(pa uint64, n uint8) uint64 {
 
 // writePhys writes n bytes, 1 to 8, that lie in one page.
 func (c *cpu) writePhys(pa uint64, n uint8, v uint64) {
-	if pa&^x86.PageMask == c.apic.base&^x86.PageMask && c.apic.enabled() {
+	if c.apic.At(pa) {
 		c.order(observe.Uncached)
-		c.apic.writeMMIO(pa&x86.PageMask, n, v)
+		c.apic.Write(pa&x86.PageMask, n, v)
 		return
 	}
 	if r := c.p.mem.find(pa); r != nil {

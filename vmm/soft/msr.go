@@ -52,11 +52,9 @@ const (
 )
 
 const (
-	patReset   = 0x0007040600070406
-	mtrrCap    = 1<<10 | 1<<8 | 8 // WC, fixed ranges, 8 variable ranges
-	mtrrDefWB  = 1<<11 | 6        // enabled, write-back
-	apicEnable = 1 << 11
-	apicBSP    = 1 << 8
+	patReset  = 0x0007040600070406
+	mtrrCap   = 1<<10 | 1<<8 | 8 // WC, fixed ranges, 8 variable ranges
+	mtrrDefWB = 1<<11 | 6        // enabled, write-back
 )
 
 // fixedMTRR is the index of a fixed-range MTRR, or -1.
@@ -104,7 +102,7 @@ func (c *cpu) readMSR(n uint32) (uint64, bool) {
 	case msrTSC:
 		return c.tsc(), true
 	case msrAPICBase:
-		return c.apic.base, true
+		return c.apic.Base, true
 	case msrUcodeRev, msrSYSCFG:
 		return 0, true
 	case msrMTRRCap:
@@ -118,7 +116,7 @@ func (c *cpu) readMSR(n uint32) (uint64, bool) {
 	case msrMTRRDef:
 		return c.msr.mtrrDefType, true
 	case msrTSCDeadline:
-		return c.apic.deadline, true
+		return c.apic.Deadline, true
 	case msrEFER:
 		return c.efer, true
 	case msrSTAR:
@@ -156,9 +154,9 @@ func (c *cpu) writeMSR(n uint32, v uint64) bool {
 	switch n {
 	case msrTSC:
 		c.tscOffset += v - c.tsc()
-		c.apic.rearm()
+		c.apic.Rearm()
 	case msrAPICBase:
-		return c.apic.setBase(v, c.p.reserved)
+		return c.apic.SetBase(v, pteAddr&^c.p.reserved)
 	case msrUcodeRev:
 	case msrMiscEnable:
 		c.msr.miscEnable = v
@@ -179,7 +177,7 @@ func (c *cpu) writeMSR(n uint32, v uint64) bool {
 		c.msr.mtrrDefType = v
 		c.flushTLB(false)
 	case msrTSCDeadline:
-		c.apic.setDeadline(v)
+		c.apic.SetDeadline(v)
 	case msrEFER:
 		const known = x86.EFERSCE | x86.EFERLME | x86.EFERLMA | x86.EFERNXE
 		if v&^known != 0 || (c.efer^v)&x86.EFERLME != 0 {

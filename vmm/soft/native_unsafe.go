@@ -4,6 +4,7 @@ import (
 	"unsafe"
 
 	"nvlab/vmm/soft/abi"
+	"nvlab/vmm/soft/apic"
 	"nvlab/vmm/soft/ir"
 	"nvlab/vmm/soft/jit"
 )
@@ -17,7 +18,7 @@ var codeLayout = abi.Layout{
 	TSC:     unsafe.Offsetof(cpu{}.tscOffset),
 	XMM:     unsafe.Offsetof(cpu{}.fpu) + unsafe.Offsetof(fpuState{}.xmm),
 	MXCSR:   unsafe.Offsetof(cpu{}.fpu) + unsafe.Offsetof(fpuState{}.mxcsr),
-	IRR:     unsafe.Offsetof(cpu{}.apic) + unsafe.Offsetof(lapic{}.irr),
+	IRR:     unsafe.Offsetof(cpu{}.apic) + unsafe.Offsetof(apic.APIC{}.IRR),
 
 	TLB:            unsafe.Offsetof(cpu{}.tlbs) + unsafe.Offsetof(tlbSet{}.fast),
 	TLBStride:      unsafe.Sizeof(tlbSet{}),

@@ -67,7 +67,7 @@ func popf(c *cpu, m *uint64) exit {
 		return exitBail
 	}
 	if v&x86.FlagIF&^c.flags != 0 {
-		irq := c.apic.pending()
+		irq := c.apic.Pending()
 		if irq >= 0 {
 			return exitBail
 		}

@@ -14,7 +14,7 @@ func cli(c *cpu) { c.flags &^= x86.FlagIF }
 //op:sti STI
 func sti(c *cpu) exit {
 	if c.flags&x86.FlagIF == 0 {
-		irq := c.apic.pending()
+		irq := c.apic.Pending()
 		if irq >= 0 {
 			return exitBail
 		}

@@ -117,9 +117,7 @@ func (c *cpu) enter(e vmm.Entry) {
 	p := c.p
 	*c = cpu{cpuState: cpuState{now: c.now, idle: c.idle, rng: c.rng},
 		p: p, id: c.id, others: c.others, gens: c.gens, observing: p.observer != nil, events: c.events}
-	c.apic.cpu = c
-	c.apic.id = c.id
-	c.apic.reset()
+	c.apic.Assemble((*interrupts)(c), c.id)
 	c.fpu.reset()
 	c.rip = e.RIP
 	c.r[x86.RSI], c.r[x86.RSP] = e.RSI, e.RSP

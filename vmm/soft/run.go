@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"nvlab/vmm"
+	"nvlab/vmm/soft/apic"
 	"nvlab/vmm/soft/x86"
 )
 
@@ -56,7 +57,7 @@ func (c *cpu) turn(end, deadline uint64) (vmm.Exit, bool) {
 		if exit, ended := c.ending(deadline); ended {
 			return exit, true
 		}
-		c.apic.tick()
+		c.apic.Tick(c.now)
 		c.attn = false
 		if v := c.due(); v >= 0 {
 			c.take(uint8(v))
@@ -73,7 +74,7 @@ func (c *cpu) turn(end, deadline uint64) (vmm.Exit, bool) {
 			c.stepOne()
 			continue
 		}
-		c.fast(min(end, deadline, c.apic.timerEnd))
+		c.fast(min(end, deadline, c.apic.TimerEnd))
 	}
 	return 0, false
 }
@@ -91,7 +92,7 @@ func (p *processors) asleep() bool {
 		if !c.halted {
 			return false
 		}
-		c.apic.tick()
+		c.apic.Tick(c.now)
 		if c.due() >= 0 {
 			return false
 		}
@@ -122,9 +123,9 @@ func (p *processors) sleep(deadline uint64) (vmm.Exit, bool) {
 // alarm is when a halted processor's own timer may wake it.
 func (c *cpu) alarm() uint64 {
 	if c.flags&x86.FlagIF == 0 {
-		return never
+		return apic.Never
 	}
-	return c.apic.timerEnd
+	return c.apic.TimerEnd
 }
 
 // skip moves the clock of a halted processor.
@@ -147,7 +148,7 @@ func (c *cpu) due() int {
 	if c.flags&x86.FlagIF == 0 {
 		return -1
 	}
-	return c.apic.pending()
+	return c.apic.Pending()
 }
 
 // take delivers an interrupt that is due.
@@ -155,7 +156,7 @@ func (c *cpu) take(vec uint8) {
 	if vec == excNMI {
 		c.nmi, c.nmiMasked = false, true
 	} else {
-		c.apic.acknowledge(int(vec))
+		c.apic.Acknowledge(int(vec))
 	}
 	c.halted = false
 	c.exc = exception{vec: vec, external: true}

@@ -6,6 +6,7 @@ import (
 
 	"nvlab/vmm"
 	"nvlab/vmm/soft/abi"
+	"nvlab/vmm/soft/apic"
 	"nvlab/vmm/soft/x86"
 )
 
@@ -22,13 +23,13 @@ type savedProcessors struct {
 // savedProcessor is what one of them is.
 type savedProcessor struct {
 	cpuState
-	apicState
+	apic.State
 }
 
 // saved is a processor in the one form that all equal ones have: whatever tier
 // ran last left its own scratch.
 func (c *cpu) saved() *savedProcessor {
-	s := &savedProcessor{c.cpuState, c.apic.apicState}
+	s := &savedProcessor{c.cpuState, c.apic.State}
 	clear(s.r[x86.SlotZero:])
 	s.r[x86.SlotFS], s.r[x86.SlotGS] = c.r[x86.SlotFS], c.r[x86.SlotGS]
 	clear(s.fpu.xmm[16:])
@@ -83,7 +84,7 @@ func (p *processors) Load(b []byte) error {
 // become makes one processor what was saved.
 func (c *cpu) become(s *savedProcessor) {
 	paging, cr3 := c.paging(), c.cr3
-	c.cpuState, c.apic.apicState = s.cpuState, s.apicState
+	c.cpuState, c.apic.State = s.cpuState, s.State
 	c.exc, c.ordered = exception{}, 0
 	c.setMode()
 	switch {
@@ -105,7 +106,7 @@ type paging struct {
 
 func (c *cpu) paging() paging {
 	m := &c.msr
-	return paging{c.cr0 & (x86.CR0PG | x86.CR0WP), c.cr4, c.efer, c.apic.base, m.pat, m.mtrrDefType, m.mtrrVar, m.mtrrFixed}
+	return paging{c.cr0 & (x86.CR0PG | x86.CR0WP), c.cr4, c.efer, c.apic.Base, m.pat, m.mtrrDefType, m.mtrrVar, m.mtrrFixed}
 }
 
 // Cleaned has the first store to each page told to its region's set of dirty

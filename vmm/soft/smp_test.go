@@ -9,6 +9,7 @@ import (
 
 	"nvlab/vmm"
 	"nvlab/vmm/observe"
+	"nvlab/vmm/soft/apic"
 	"nvlab/vmm/soft/x86"
 )
 
@@ -24,7 +25,7 @@ func newTestPair(t testing.TB, e Engine, seed uint64) *testMachine {
 	spec := vmm.ProcessorSpec{Count: 2, Seed: seed, Parking: vmm.Parking{
 		Mailbox: testMailbox, CR3: testTables, GDT: testGDT, GDTLimit: 63}}
 	m := newTestMachineOf(t, e, spec)
-	m.mapPage(apicDefault, apicDefault, pteP|pteW)
+	m.mapPage(apic.DefaultBase, apic.DefaultBase, pteP|pteW)
 	m.stubs()
 	second := m.p.cpus[1]
 	second.idt = m.c.idt
@@ -259,11 +260,11 @@ func TestClocksAgree(t *testing.T) {
 func TestHaltedOther(t *testing.T) {
 	m := newTestPair(t, Engine{}, 1)
 	defer m.p.Close()
-	m.p.cpus[1].apic.svr |= svrEnable
-	m.p.cpus[1].apic.timerDiv = 0xb
-	m.p.cpus[1].apic.lvt[lvtTimer] = 0x41
-	m.p.cpus[1].apic.timerInit = 1_000_000
-	m.p.cpus[1].apic.startTimer()
+	m.p.cpus[1].apic.SVR |= apic.SVREnable
+	m.p.cpus[1].apic.TimerDiv = 0xb
+	m.p.cpus[1].apic.LVT[apic.LVTTimer] = 0x41
+	m.p.cpus[1].apic.TimerInit = 1_000_000
+	m.p.cpus[1].apic.StartTimer()
 	m.runPair([]byte{
 		0xb9, 0x50, 0xc3, 0x00, 0x00, // mov ecx, 50000
 		0xff, 0xc9, // delay: dec ecx
@@ -282,8 +283,8 @@ func TestMessages(t *testing.T) {
 	fresh := func() *testMachine {
 		m := newTestPair(t, Engine{}, 1)
 		for _, c := range m.p.cpus {
-			c.apic.svr |= svrEnable
-			c.apic.ldr = 1 << (24 + c.id)
+			c.apic.SVR |= apic.SVREnable
+			c.apic.LDR = 1 << (24 + c.id)
 		}
 		return m
 	}
@@ -305,11 +306,11 @@ func TestMessages(t *testing.T) {
 		{"to all others", 3<<18 | vec, [2]bool{false, true}},
 	} {
 		m := fresh()
-		m.c.apic.setTPR(0x20)
-		m.c.apic.writeReg(0x31, uint32(tt.icr>>32))
-		m.c.apic.writeReg(0x30, uint32(tt.icr))
+		m.c.apic.SetTPR(0x20)
+		m.c.apic.WriteReg(0x31, uint32(tt.icr>>32))
+		m.c.apic.WriteReg(0x30, uint32(tt.icr))
 		for i, c := range m.p.cpus {
-			if got := c.apic.pending() == vec; got != tt.want[i] {
+			if got := c.apic.Pending() == vec; got != tt.want[i] {
 				t.Errorf("%s: pending on %d is %v, want %v", tt.name, i, got, tt.want[i])
 			}
 		}
@@ -317,8 +318,8 @@ func TestMessages(t *testing.T) {
 	m := fresh()
 	m.p.Interrupt(vmm.Interrupt{Vector: vec, Dest: 1, Level: true})
 	second := m.p.cpus[1]
-	second.apic.acknowledge(vec)
-	second.apic.writeReg(0x0b, 0)
+	second.apic.Acknowledge(vec)
+	second.apic.WriteReg(0x0b, 0)
 	if len(m.bus.eoi) != 1 || m.bus.eoi[0] != vec {
 		t.Errorf("ends of interrupts that the bus saw = %#x, want [%#x]: the second processor ended it", m.bus.eoi, vec)
 	}

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 
+	"nvlab/vmm/soft/apic"
 	"nvlab/vmm/soft/fp"
 	"nvlab/vmm/soft/x86"
 )
@@ -36,7 +37,7 @@ type State struct {
 	MSR       msrs
 	TSCOffset uint64
 	RNG       uint64
-	APIC      apicState
+	APIC      apic.State
 }
 
 // States are those of all processors, by number. It is called between Runs.
@@ -57,7 +58,7 @@ func (c *cpu) state() State {
 		Halted: c.halted, Parked: c.parked, Shadow: c.shadow, MOVSS: c.movSS, NMI: c.nmi, NMIMasked: c.nmiMasked,
 		Segment: c.seg, LDTR: c.ldtr, TR: c.tr, GDTR: c.gdt, IDT: c.idt,
 		XMM: [16]fp.Vec(c.fpu.xmm[:]), MXCSR: c.fpu.mxcsr, X87: c.fpu.x87,
-		MSR: c.msr, TSCOffset: c.tscOffset, RNG: c.rng, APIC: c.apic.apicState,
+		MSR: c.msr, TSCOffset: c.tscOffset, RNG: c.rng, APIC: c.apic.State,
 	}
 	return s
 }

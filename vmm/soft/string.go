@@ -98,7 +98,7 @@ func (c *cpu) plainPage(va uint64, kind access) (page []byte, ok bool) {
 	if !ok {
 		return nil, false
 	}
-	if pa&^x86.PageMask == c.apic.base&^x86.PageMask && c.apic.enabled() {
+	if c.apic.At(pa) {
 		return nil, false
 	}
 	r := c.p.mem.find(pa)

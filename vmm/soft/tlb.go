@@ -179,7 +179,7 @@ func (c *cpu) fill(set int, va, pa, flags uint64, kind access) {
 	if flags&tlbUser != 0 && c.guarded() {
 		return // a fetch
 	}
-	if pa&^x86.PageMask == c.apic.base&^x86.PageMask && c.apic.enabled() {
+	if c.apic.At(pa) {
 		return
 	}
 	if r == nil || c.p.slowLoads(r, pa) {
