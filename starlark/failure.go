@@ -262,14 +262,21 @@ func (s *sources) located(at syntax.Position, class Class, msg string) string {
 		shown, col := around(line, int(at.Col))
 		fmt.Fprintf(&b, "\n    %s\n    %s^", shown, indentTo(shown, col))
 	}
-	hint := loadHint(msg, line)
-	if src := s.files[at.Filename()]; hint == "" && src != nil && indentError.MatchString(msg) && src.mixes() {
-		hint = "tabs and spaces are mixed in this file, and a tab reaches to the next multiple of 8 columns: indent with spaces only"
-	}
+	hint := s.files[at.Filename()].hint(msg, line)
 	if hint != "" {
 		fmt.Fprintf(&b, "\nhint: %s", hint)
 	}
 	return b.String()
+}
+
+// hint is what may help with an error of a file that cannot be loaded, "" if
+// nothing is known. The file may be unknown, nil.
+func (src *source) hint(msg, line string) string {
+	hint := loadHint(msg, line)
+	if hint == "" && src != nil && indentError.MatchString(msg) && src.mixes() {
+		hint = "tabs and spaces are mixed in this file, and a tab reaches to the next multiple of 8 columns: indent with spaces only"
+	}
+	return hint
 }
 
 // indentTo is white space as wide as the line before a column.

@@ -157,22 +157,9 @@ func (l *Loader) execute(ctx context.Context, m *module, path string, chain []st
 	}
 	text = bytes.TrimPrefix(text, []byte("\ufeff"))
 	src := l.sources.add(path, text)
-	file, err := fileOptions.Parse(path, text, 0)
+	file, err := src.examine(path, text)
 	if err != nil {
 		return err
-	}
-	if err := guard.Tree(file); err != nil {
-		return err
-	}
-	src.index(file)
-	if errs := src.mixedIndent(file); errs != nil { // before anything is said of blocks that are others than they seem
-		return errs
-	}
-	if err := resolve.File(file, universe().Has, starlark.Universe.Has); err != nil {
-		return err
-	}
-	if errs := silent(file); errs != nil {
-		return errs
 	}
 	guard.Guard(file)
 	hintIndexes(file)

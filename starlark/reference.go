@@ -6,7 +6,10 @@ import (
 	"slices"
 	"strings"
 
+	"go.starlark.net/starlark"
+
 	"nvlab/internal/spell"
+	"nvlab/starlark/guard"
 )
 
 // A Topic is what the documentation says of one name: a type, a module, one
@@ -35,6 +38,23 @@ func (t Topic) Gives() (kind, of string) {
 		return m[1], strings.TrimSuffix(m[2], "s")
 	}
 	return m[2], ""
+}
+
+// Params are the parameters of what can be called. more says that it takes any
+// others by keyword, or any number without.
+func (t Topic) Params() (names []string, more bool) {
+	if t.Sig == "" {
+		return nil, true
+	}
+	sig := parseSignature(t.Sig)
+	return sig.names(), sig.rest != "" || sig.named != ""
+}
+
+// Names are those that a scenario has without a definition or load.
+func Names() []string {
+	names := append(universe().Keys(), starlark.Universe.Keys()...)
+	slices.Sort(names)
+	return slices.DeleteFunc(slices.Compact(names), guard.Hidden)
 }
 
 func (k *class[H]) topic() Topic {

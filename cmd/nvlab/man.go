@@ -16,7 +16,10 @@ func manual(w io.Writer) {
 		if i > 0 {
 			fmt.Fprint(w, ".br\n")
 		}
-		fmt.Fprintf(w, ".B nvlab %s\n%s\n", c.name, roff(c.args))
+		fmt.Fprintf(w, ".B nvlab %s\n", c.name)
+		if c.args != "" {
+			fmt.Fprintln(w, roff(c.args))
+		}
 	}
 	fmt.Fprint(w, ".SH DESCRIPTION\n"+roff(`A scenario is a short Starlark text. nvlab turns it into a real machine with real NVDIMMs,
 runs a stock kernel's own driver and ndctl on it, and judges the answers and the bytes.
