@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -58,6 +59,110 @@ func TestFirmwareDocument(t *testing.T) {
 		if !strings.Contains(string(text), "(../scenarios/"+file+")") {
 			t.Errorf("docs/firmware.md does not tell of %s", file)
 		}
+	}
+}
+
+// commandRow is a row of the table of ndctl's commands: command, options,
+// fields, scenarios.
+var (
+	commandRow = regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\|([^|]*)\\|([^|]*)\\|([^|]*)\\|$")
+	codeWord   = regexp.MustCompile("`([^`]+)`")
+	optionRow  = regexp.MustCompile(`(?m)^    "([a-z-]+)": "([a-z -]+)",$`)
+)
+
+// TestFirmwareCommands: the table of docs/firmware.md has each command and option
+// that commands.star asks ndctl for, and each of them, and each field, is in a
+// scenario that the row names.
+func TestFirmwareCommands(t *testing.T) {
+	text, err := os.ReadFile("../docs/firmware.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "## What ndctl takes and prints\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	_, left, _ := strings.Cut(table, "Left out are ")
+	words := func(cell string) (list []string) {
+		for _, m := range codeWord.FindAllStringSubmatch(cell, -1) {
+			list = append(list, m[1])
+		}
+		return list
+	}
+	options := map[string]bool{} // "command --option"
+	for _, row := range commandRow.FindAllStringSubmatch(table, -1) {
+		source := ""
+		for _, name := range words(row[4]) {
+			p, err := os.ReadFile("firmware/" + name + ".star")
+			if err != nil {
+				t.Errorf("docs/firmware.md, %s: %v", row[1], err)
+			}
+			_, code, ok := strings.Cut(string(p), "_FOREIGN = ") // behind the list of all options
+			if !ok {
+				code = string(p)
+			}
+			source += code
+		}
+		options[row[1]] = true
+		for _, word := range words(row[2]) {
+			options[row[1]+" "+word] = true
+			if !strings.Contains(source, word) {
+				t.Errorf("docs/firmware.md: no scenario of %s, which are%s, uses %s", row[1], row[4], word)
+			}
+		}
+		for _, word := range words(row[3]) {
+			if !strings.Contains(source, word) {
+				t.Errorf("docs/firmware.md: no scenario of %s, which are%s, has %s", row[1], row[4], word)
+			}
+		}
+	}
+	source, err := os.ReadFile("firmware/commands.star")
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands := optionRow.FindAllStringSubmatch(string(source), -1)
+	if len(commands) == 0 {
+		t.Error("commands.star lists no options")
+	}
+	for _, m := range commands {
+		if !options[m[1]] {
+			t.Errorf("docs/firmware.md does not tell of %s", m[1])
+		}
+		for _, name := range strings.Fields(m[2]) {
+			switch name {
+			case "bus", "verbose", "human": // said once
+			default:
+				if !options[m[1]+" --"+name] && !slices.Contains(words(left), "--"+name) {
+					t.Errorf("docs/firmware.md does not tell of %s --%s", m[1], name)
+				}
+			}
+		}
+	}
+}
+
+// TestFirmwareFeatures: the table beside nfit_test has the features that
+// beside.star has subtests of.
+func TestFirmwareFeatures(t *testing.T) {
+	text, err := os.ReadFile("../docs/firmware.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "| feature | nfit_test | here | shown too by |\n|---|---|---|---|\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	var told []string
+	for line := range strings.Lines(table) {
+		told = append(told, strings.Fields(line)[1])
+	}
+	source, err := os.ReadFile("firmware/beside.star")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(source), "_ROWS = [")
+	list, _, _ = strings.Cut(list, "\n]")
+	var shown []string
+	for _, m := range regexp.MustCompile(`\("(\w+)",`).FindAllStringSubmatch(list, -1) {
+		shown = append(shown, m[1])
+	}
+	if len(shown) == 0 || !slices.Equal(told, shown) {
+		t.Errorf("docs/firmware.md tells of %q beside nfit_test, beside.star shows %q", told, shown)
 	}
 }
 
