@@ -31,12 +31,16 @@ func (r PoisonedRange) like(o PoisonedRange) bool {
 	return r.Latent == o.Latent && r.Injected == o.Injected && r.Stuck == o.Stuck
 }
 
+// wholeLines are the lines that a range lies in, even in part.
+func wholeLines(offset, length uint64) (uint64, uint64) {
+	from := offset / LineSize * LineSize
+	return from, (offset+length+LineSize-1)/LineSize*LineSize - from
+}
+
 // Add poisons a range, in whole lines. What was poisoned there is poisoned as
 // said now, but what is known stays known.
 func (p Poison) Add(r PoisonedRange) (Poison, error) {
-	end := (r.end() + LineSize - 1) / LineSize * LineSize
-	r.Offset = r.Offset / LineSize * LineSize
-	r.Length = end - r.Offset
+	r.Offset, r.Length = wholeLines(r.Offset, r.Length)
 	list, old := p.without(r.Offset, r.Length, nil)
 	if !r.Latent {
 		return list.with(r)
@@ -108,20 +112,21 @@ func (p Poison) Within(offset, length uint64) Poison {
 // Heal repairs a range, whatever is wrong with it: the lines that lie in it
 // even in part.
 func (p Poison) Heal(offset, length uint64) Poison {
-	end := (offset + length + LineSize - 1) / LineSize * LineSize
-	offset = offset / LineSize * LineSize
-	rest, _ := p.without(offset, end-offset, nil)
+	offset, length = wholeLines(offset, length)
+	rest, _ := p.without(offset, length, nil)
 	return rest
 }
 
-// Uninject takes back what was injected in a range.
+// Uninject takes back what was injected in the lines of a range.
 func (p Poison) Uninject(offset, length uint64) Poison {
+	offset, length = wholeLines(offset, length)
 	rest, _ := p.without(offset, length, func(r PoisonedRange) bool { return r.Injected })
 	return rest
 }
 
-// Discover makes what is latent in a range known.
+// Discover makes what is latent in the lines of a range known.
 func (p Poison) Discover(offset, length uint64) Poison {
+	offset, length = wholeLines(offset, length)
 	latent := func(r PoisonedRange) bool { return r.Latent }
 	if !slices.ContainsFunc(p, latent) {
 		return p

@@ -44,7 +44,6 @@ func FuzzPoison(f *testing.F) {
 					change(&want[i])
 				}
 			}
-			whole := func() (uint64, uint64) { return uint64(first) * LineSize, uint64(last-first+1) * LineSize }
 			switch script[0] {
 			case 'a', 'l':
 				r := PoisonedRange{offset, length, script[0] == 'l', script[3]&1 != 0, script[3]&2 != 0}
@@ -65,10 +64,10 @@ func FuzzPoison(f *testing.F) {
 				p = p.Heal(offset, length)
 				each(func(l *line) { *l = line{} })
 			case 'd':
-				p = p.Discover(whole())
+				p = p.Discover(offset, length)
 				each(func(l *line) { l.latent = false })
 			case 'u':
-				p = p.Uninject(whole())
+				p = p.Uninject(offset, length)
 				each(func(l *line) {
 					if l.injected {
 						*l = line{}
