@@ -92,6 +92,7 @@ type exploring struct {
 	x        *trace
 	c        *call
 	recover  starlark.Callable
+	share    bool                      // with other shards
 	legal    starlark.Value            // a list, a function or None
 	values   map[string]starlark.Value // answers, by their text
 	failed   map[string]string         // why recoveries failed, by the text of the answer
@@ -105,7 +106,7 @@ type exploring struct {
 // exploreTrace is trace.explore.
 func exploreTrace(c *call, x *trace) (starlark.Value, error) {
 	at, s := c.search()
-	e := &exploring{x: x, c: c, recover: c.function("recover"), legal: c.value("legal"), values: map[string]starlark.Value{},
+	e := &exploring{x: x, c: c, recover: c.function("recover"), share: c.truth("share"), legal: c.value("legal"), values: map[string]starlark.Value{},
 		failed: map[string]string{}, answers: map[string]string{}, said: map[string][]string{}, verdicts: map[string]string{}}
 	o := lab.ExploreOptions{Search: s, Depth: int(c.number("depth", 0, math.MaxInt32)), Limit: s.Limit, NoPrune: !c.truth("prune"),
 		Verify: int(c.number("verify", 0, math.MaxInt32))}
@@ -142,7 +143,10 @@ func exploreTrace(c *call, x *trace) (starlark.Value, error) {
 	if t.env.State != "" {
 		return e.one(o)
 	}
-	o.Shard, o.Ran, o.Bad = t.env.Shard, e.ran, func(answer string) bool { return e.verdict(answer) != "" }
+	if e.share {
+		o.Shard = t.env.Shard
+	}
+	o.Ran, o.Bad = e.ran, func(answer string) bool { return e.verdict(answer) != "" }
 	if show := t.env.Exploring; show != nil {
 		o.Progress = func(p explore.Progress) { show(Exploring{Test: t.name, Progress: p, Findings: e.findings}) }
 		defer show(Exploring{Test: t.name, Over: true})
@@ -151,7 +155,7 @@ func exploreTrace(c *call, x *trace) (starlark.Value, error) {
 	if err = errors.Join(e.err, err); err != nil {
 		return nil, err
 	}
-	return e.result(at, result)
+	return e.result(at, o.Shard, result)
 }
 
 // run runs the recovery in a VM, and gives its answer as text.
@@ -289,9 +293,9 @@ func (e *exploring) finding(at, minimal *state, answer, why string) starlark.Val
 	return record(starlark.StringDict{"state": at, "answer": e.values[answer], "why": text(why), "minimal": minimal, "explanation": text(e.x.t.Explain(minimal.s))})
 }
 
-func (e *exploring) result(at string, r *lab.Exploration) (starlark.Value, error) {
+func (e *exploring) result(at string, shard explore.Shard, r *lab.Exploration) (starlark.Value, error) {
 	t := activityOf(e.c.thread).t
-	told := Explored{Test: t.name, Shard: t.env.Shard, At: at, Booted: r.Booted, Checked: r.Checked, Ended: r.Ended, Result: r.Result}
+	told := Explored{Test: t.name, Shard: shard, At: at, Booted: r.Booted, Checked: r.Checked, Ended: r.Ended, Result: r.Result}
 	var report strings.Builder
 	var answers, findings []starlark.Value
 	for _, a := range r.Answers() {

@@ -1,6 +1,10 @@
 package nvstar
 
-import "go.starlark.net/syntax"
+import (
+	"slices"
+
+	"go.starlark.net/syntax"
+)
 
 // explorers are the names of a file that stand for what explores: functions with
 // a call of .explore, those that name such a function, and what is loaded of that
@@ -44,19 +48,33 @@ func explorers(file *syntax.File, loads map[string]*module) map[string]bool {
 	return found
 }
 
-// mentioned are the names in a part of a file, and ".explore" for that attribute.
+// mentioned are the names in a part of a file, and ".explore" for that attribute,
+// unless it is called with share = False.
 func mentioned(n syntax.Node) map[string]bool {
-	names := map[string]bool{}
+	names, whole := map[string]bool{}, map[syntax.Expr]bool{}
 	syntax.Walk(n, func(n syntax.Node) bool {
 		switch n := n.(type) {
+		case *syntax.CallExpr:
+			whole[n.Fn] = slices.ContainsFunc(n.Args, isUnshared)
 		case *syntax.Ident:
 			names[n.Name] = true
 		case *syntax.DotExpr:
-			if n.Name.Name == "explore" {
+			if n.Name.Name == "explore" && !whole[n] {
 				names[".explore"] = true
 			}
 		}
 		return true
 	})
 	return names
+}
+
+// isUnshared says that an argument is share = False.
+func isUnshared(arg syntax.Expr) bool {
+	named, ok := arg.(*syntax.BinaryExpr)
+	if !ok || named.Op != syntax.EQ {
+		return false
+	}
+	name, ok1 := named.X.(*syntax.Ident)
+	value, ok2 := named.Y.(*syntax.Ident)
+	return ok1 && ok2 && name.Name == "share" && value.Name == "False"
 }
