@@ -15,7 +15,7 @@ import (
 // Explain says in a sentence what a crash state lost that would otherwise have
 // been there: which structure it is of, who stored it, and what it needed.
 func (t *Trace) Explain(s *persist.State) string {
-	when := t.when(s)
+	when := t.When(s)
 	if s.Torn >= 0 {
 		return fmt.Sprintf("The power fails within a label write, after %d bytes.", s.Torn)
 	}

@@ -17,9 +17,9 @@ func (t *Trace) Describe(s *persist.State) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "crash state %s: the power failed ", s.ID)
 	if s.At == persist.AtEnd {
-		fmt.Fprintln(&b, t.when(s))
+		fmt.Fprintln(&b, t.When(s))
 	} else {
-		fmt.Fprintf(&b, "during %s, %s, instruction %d\n", t.command, t.when(s), s.Seq)
+		fmt.Fprintf(&b, "during %s, %s, instruction %d\n", t.command, t.When(s), s.Seq)
 	}
 	if s.Torn >= 0 {
 		fmt.Fprintf(&b, "  torn: the label write, after %d bytes\n", s.Torn)
@@ -29,8 +29,8 @@ func (t *Trace) Describe(s *persist.State) string {
 	return b.String()
 }
 
-// when says when the power of a state fails.
-func (t *Trace) when(s *persist.State) string {
+// When says when the power of a state fails.
+func (t *Trace) When(s *persist.State) string {
 	switch s.At {
 	case persist.AtEnd:
 		return "at the end of " + t.command

@@ -35,6 +35,8 @@ type Explored struct {
 	Ended   string `json:",omitempty"`
 	Result  *explore.Result
 	Bad     []string `json:",omitempty"` // answers with which something is wrong
+
+	Detail *ExploredDetail `json:"-"` // nil if nobody wants to know
 }
 
 func (x *Explored) coverage() string {
@@ -329,6 +331,12 @@ func (e *exploring) result(at string, shard explore.Shard, r *lab.Exploration) (
 		report.WriteString("\n  " + strings.ReplaceAll(minimal.explained(t), "\n", "\n  "))
 	}
 	told.Line = told.coverage() + told.counts()
+	if t.env.Detailed {
+		var err error
+		if told.Detail, err = e.detail(r.Result); err != nil {
+			return nil, err
+		}
+	}
 	if t.env.Explored != nil {
 		t.env.Explored(told)
 	}

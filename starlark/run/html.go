@@ -2,14 +2,18 @@ package run
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/big"
 	"slices"
 	"strings"
 	"time"
 
+	"nvlab/nvdimm/explore"
 	nvstar "nvlab/starlark"
 )
 
@@ -71,16 +75,51 @@ type htmlCall struct {
 type htmlExploration struct {
 	Line    string       `json:"line"`
 	Answers []htmlAnswer `json:"answers"`
+	Events  []htmlEvent  `json:"events"`
+	Repeat  string       `json:"repeat"` // the command that goes to the state whose id stands for statePlace
 }
 
 type htmlAnswer struct {
-	Text       string `json:"text"`
-	Executions int    `json:"executions"`
-	States     string `json:"states"` // a number that may be large
-	State      string `json:"state"`  // the plainest
-	Finding    bool   `json:"finding,omitempty"`
-	Repeat     string `json:"repeat,omitempty"` // the command that goes there
+	Text       string     `json:"text"`
+	Executions int        `json:"executions"`
+	States     string     `json:"states"` // a number that may be large
+	State      string     `json:"state"`  // the plainest
+	Finding    bool       `json:"finding,omitempty"`
+	Told       string     `json:"told,omitempty"` // of the plainest: when power failed, and what was undecided
+	Lines      []htmlLine `json:"lines,omitempty"`
+	More       int        `json:"more,omitempty"` // lines, besides
 }
+
+// A htmlLine is a line of an NVDIMM as a state left it, and as it would be if all
+// stores had survived.
+type htmlLine struct {
+	NVDIMM string `json:"nvdimm"`
+	Offset uint64 `json:"offset"`
+	Of     string `json:"of"` // the structure
+	Left   string `json:"left"`
+	All    string `json:"all"`
+}
+
+// A htmlEvent is when power failed, with the executions there.
+type htmlEvent struct {
+	When    string          `json:"when"`
+	States  string          `json:"states"`  // that the executions speak for
+	Answers []int           `json:"answers"` // numbers of the exploration's
+	Runs    []htmlExecution `json:"runs"`
+	More    int             `json:"more,omitempty"` // runs, besides
+}
+
+type htmlExecution struct {
+	State  string `json:"state"`
+	Kept   string `json:"kept"`    // "nothing" or "everything", but for
+	Lines  int    `json:"changed"` // so many lines,
+	Torn   int    `json:"torn,omitempty"`
+	States string `json:"states"`
+	Answer int    `json:"answer"` // its number
+}
+
+// executionBudget bounds how many executions of an exploration the page has.
+const executionBudget = 5000
 
 // consoleBudget bounds what the page has of consoles of tests that passed, in
 // bytes. Those of tests that failed are always there.
@@ -162,23 +201,83 @@ func machinesOf(n *node, left *int) (list []htmlMachine) {
 	return list
 }
 
+// statePlace stands for a state's id in a command.
+const statePlace = "STATE"
+
 func (r *runner) exploration(f *fileRun, e nvstar.Explored) htmlExploration {
-	h := htmlExploration{Line: e.Line, Answers: []htmlAnswer{}}
-	for _, a := range e.Result.Answers() {
-		answer := htmlAnswer{Text: a.Text, Executions: a.Executions, States: a.States.String(), State: a.Plainest.ID}
-		if answer.Finding = slices.Contains(e.Bad, a.Text); answer.Finding {
-			answer.Repeat = r.o.repeat(f.path, e.Test, r.engine, a.Plainest.ID)
-		}
-		h.Answers = append(h.Answers, answer)
+	h := htmlExploration{Line: e.Line, Answers: []htmlAnswer{}, Events: []htmlEvent{}, Repeat: r.o.repeat(f.path, e.Test, r.engine, statePlace)}
+	answers := e.Result.Answers()
+	order := make([]int, len(answers)) // findings first
+	for i := range order {
+		order[i] = i
 	}
-	slices.SortStableFunc(h.Answers, func(a, b htmlAnswer) int {
+	bad := func(i int) bool { return slices.Contains(e.Bad, answers[i].Text) }
+	slices.SortStableFunc(order, func(a, b int) int {
 		switch {
-		case a.Finding == b.Finding:
+		case bad(a) == bad(b):
 			return 0
-		case a.Finding:
+		case bad(a):
 			return -1
 		}
 		return 1
 	})
+	number := map[string]int{}
+	for n, i := range order {
+		a := answers[i]
+		number[a.Text] = n
+		answer := htmlAnswer{Text: a.Text, Executions: a.Executions, States: a.States.String(), State: a.Plainest.ID, Finding: bad(i)}
+		if e.Detail != nil && i < len(e.Detail.Answers) {
+			answer.show(&e.Detail.Answers[i])
+		}
+		h.Answers = append(h.Answers, answer)
+	}
+	h.Events = events(&e, number)
 	return h
+}
+
+func (a *htmlAnswer) show(s *nvstar.ShownState) {
+	a.Told, a.More = s.Told, s.More
+	for _, l := range s.Lines {
+		a.Lines = append(a.Lines, htmlLine{l.NVDIMM, l.Offset, l.What, hex.EncodeToString(l.Left[:]), hex.EncodeToString(l.All[:])})
+	}
+}
+
+// events are an exploration's executions by when power failed.
+func events(e *nvstar.Explored, number map[string]int) []htmlEvent {
+	list := []htmlEvent{}
+	leaves := slices.Clone(e.Result.Leaves) // the plainest first
+	slices.SortStableFunc(leaves, func(a, b explore.Leaf) int { return cmp.Compare(a.Point, b.Point) })
+	left := executionBudget
+	for len(leaves) > 0 {
+		point := leaves[0].Point
+		n := slices.IndexFunc(leaves, func(l explore.Leaf) bool { return l.Point != point })
+		if n < 0 {
+			n = len(leaves)
+		}
+		there := htmlEvent{When: fmt.Sprintf("event %d", point), Runs: []htmlExecution{}}
+		if e.Detail != nil && e.Detail.Events[point] != "" {
+			there.When = e.Detail.Events[point]
+		}
+		states := new(big.Int)
+		for _, l := range leaves[:n] {
+			states.Add(states, l.States)
+			answer := number[l.Answer]
+			if !slices.Contains(there.Answers, answer) {
+				there.Answers = append(there.Answers, answer)
+			}
+			if left--; left < 0 {
+				there.More++
+				continue
+			}
+			kept := "nothing"
+			if l.All {
+				kept = "everything"
+			}
+			there.Runs = append(there.Runs, htmlExecution{l.ID, kept, l.Lines, l.Torn, l.States.String(), answer})
+		}
+		slices.Sort(there.Answers) // findings first
+		there.States = states.String()
+		list, leaves = append(list, there), leaves[n:]
+	}
+	return list
 }

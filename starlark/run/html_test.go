@@ -110,7 +110,7 @@ func TestReportPage(t *testing.T) {
 			if !bytes.Contains(doc, []byte("`"+name+"`")) {
 				t.Errorf("docs/report.md does not name %s of %s", name, typ)
 			}
-			if f.Type.Kind() == reflect.Slice {
+			if f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Struct {
 				walk(f.Type.Elem())
 			}
 		}
@@ -189,9 +189,9 @@ func TestLargePageInBrowser(t *testing.T) {
 }
 
 // openPage is the page as it is when its scripts ran.
-func openPage(t *testing.T, browser, path string) string {
+func openPage(t *testing.T, browser, path string, flags ...string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), browser, "--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir="+t.TempDir(), "--virtual-time-budget=5000", "--dump-dom", "file://"+path)
+	cmd := exec.CommandContext(t.Context(), browser, append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir=" + t.TempDir(), "--virtual-time-budget=5000", "--dump-dom"}, append(flags, "file://"+path)...)...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {

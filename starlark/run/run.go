@@ -522,7 +522,7 @@ func (r *runner) test(ctx context.Context, it *item) {
 	env := nvstar.Env{Lab: r.lab, Watcher: w, Verbose: r.o.Verbose, Steps: r.o.Steps, State: r.o.State, Reached: r.o.Reached, Place: &it.at, Shard: shard, Exploring: r.exploring.show, Explored: it.report.note,
 		Repeat: func(test, state string) string { return r.o.repeat(it.file.path, test, r.engine, state) }}
 	if r.o.HTML != "" {
-		env.Called = it.report.called
+		env.Called, env.Detailed = it.report.called, true
 	}
 	outcome := r.runOrRecall(ctx, it, w, env)
 	r.end(it, *outcome, func() {})
