@@ -2,6 +2,7 @@ package persist_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -69,6 +70,36 @@ func TestCrowdedLines(t *testing.T) {
 		}
 		if all != want {
 			t.Errorf("%s: %s states, want %s", tt.name, all, want)
+		}
+	}
+}
+
+// TestStoresOfWhatIsThere compares what a line may hold with what the rules allow, for random stores of few values to few bytes: many of them
+// change nothing, and many sets of them leave the same.
+func TestStoresOfWhatIsThere(t *testing.T) {
+	for seed := range uint64(300) {
+		rng := rand.New(rand.NewPCG(seed, 7))
+		var c collector
+		group := uint64(0)
+		for n := 6 + rng.IntN(7); n > 0; {
+			group++
+			e := observe.Store{Base: dimmAt, Group: group, Kind: []observe.Kind{0, observe.NonTemporal, observe.NonTemporal, observe.String}[rng.IntN(4)]}
+			parts := 1
+			if e.Kind == observe.String {
+				parts += rng.IntN(4)
+			}
+			e.Size = 1 << rng.IntN(3)
+			for ; parts > 0 && n > 0; parts, n = parts-1, n-1 {
+				e.Offset = uint64(rng.IntN(4)) / uint64(e.Size) * uint64(e.Size)
+				e.Value = uint64(rng.IntN(3)) * 0x01010101 & (1<<(8*e.Size) - 1)
+				c.Store(&e)
+			}
+		}
+		want := rules{platform: adr}.legal(c.steps, dimmSize)
+		_, j, media, _ := feed(c.events, len(c.events), persist.ADR, persist.Config{}, true)
+		watch := []int{0, 1, 2, 3}
+		if got := found(t, j, media, persist.Search{At: persist.AtEnd}); !slices.Equal(got, want) {
+			t.Fatalf("program %d of %d stores: states %q, want by the rules %q", seed, len(c.events), show(got, watch), show(want, watch))
 		}
 	}
 }
