@@ -19,6 +19,7 @@ type Called struct {
 	Took     time.Duration // of wall time
 	Printed  string        // on the VM's console meanwhile
 	Err      string        // "" if the call succeeded
+	Labels   []LabelChange // what it made of label areas
 }
 
 // machineOf is the VM that a handle has to do with, nil for none.
@@ -50,9 +51,10 @@ func telling(c *call, h handle) func(error) {
 	}
 	v := m.v
 	k := Called{Test: a.t.name, Owner: m.t.name, VM: v.Number(), What: c.written(), At: callSite(c.thread), From: v.Clock()}
-	printed, began := v.Printed(), time.Now()
+	printed, areas, began := v.Printed(), labelAreas(v), time.Now()
 	return func(err error) {
 		k.To, k.Took, k.Guest, k.Printed = v.Clock(), time.Since(began), v.Guest(), v.PrintedSince(printed)
+		k.Labels = labelChanges(v, areas)
 		if err != nil {
 			k.Err = err.Error()
 		}

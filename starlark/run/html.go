@@ -70,6 +70,29 @@ type htmlCall struct {
 	Seconds float64 `json:"seconds"`
 	Console string  `json:"console,omitempty"`
 	Error   string  `json:"error,omitempty"`
+
+	Labels []htmlLabels `json:"labels,omitempty"`
+}
+
+// htmlLabels is what a call made of the labels of an NVDIMM.
+type htmlLabels struct {
+	NVDIMM string      `json:"nvdimm"`
+	Size   uint64      `json:"size"` // bytes of memory
+	Before []htmlLabel `json:"before"`
+	After  []htmlLabel `json:"after"`
+}
+
+type htmlLabel struct {
+	Slot     int    `json:"slot"`
+	UUID     string `json:"uuid"`
+	Name     string `json:"name"`
+	Claims   string `json:"claims"`
+	DPA      uint64 `json:"dpa"`
+	Size     uint64 `json:"size"`
+	Position uint16 `json:"position"`
+	Of       uint16 `json:"of"`
+	Updating bool   `json:"updating,omitempty"`
+	Holds    string `json:"holds,omitempty"` // structures of the namespace
 }
 
 type htmlExploration struct {
@@ -196,7 +219,23 @@ func machinesOf(n *node, left *int) (list []htmlMachine) {
 				c.Printed = ""
 			}
 		}
-		m.Calls = append(m.Calls, htmlCall{c.What, c.At, c.From.Seconds(), c.To.Seconds(), c.Took.Seconds(), printable(c.Printed), c.Err})
+		call := htmlCall{What: c.What, At: c.At, From: c.From.Seconds(), To: c.To.Seconds(), Seconds: c.Took.Seconds(), Console: printable(c.Printed), Error: c.Err}
+		for _, l := range c.Labels {
+			call.Labels = append(call.Labels, htmlLabels{l.NVDIMM, l.Size, labels(l.Before), labels(l.After)})
+		}
+		m.Calls = append(m.Calls, call)
+	}
+	return list
+}
+
+func labels(slots []nvstar.LabelSlot) []htmlLabel {
+	list := []htmlLabel{}
+	for _, s := range slots {
+		var holds []string
+		for _, h := range s.Holds {
+			holds = append(holds, fmt.Sprintf("%s at %#x", h.Name, h.Offset))
+		}
+		list = append(list, htmlLabel{s.Slot, s.UUID, s.Name, s.Claims, s.DPA, s.Size, s.Position, s.Of, s.Updating, strings.Join(holds, ", ")})
 	}
 	return list
 }

@@ -14,6 +14,7 @@ import (
 	"nvlab/internal/require"
 	"nvlab/lab"
 	"nvlab/nvdimm/explore"
+	"nvlab/nvdimm/infoblock"
 	nvstar "nvlab/starlark"
 )
 
@@ -38,6 +39,12 @@ func wholeRun() *runner {
 		call(1, "vm.boot()", strings.Repeat("[    0.1] nd_pmem namespace0.0\n", 20), 0, time.Second), call(2, "vm.boot()", "", 0, time.Second),
 		call(1, "vm.power_cut()", "", time.Second, 0), call(2, `vm.run(command = "false")`, "", time.Second, 2*time.Second)}}
 	failed.calls[3].Err = "exit status 1"
+	first := nvstar.LabelSlot{Slot: 0, UUID: "8aed63a2-29a2-4c66-8b12-f05d15d3922a", Claims: "pfn", Size: 16 << 20, Of: 1, Holds: []infoblock.Span{{Name: "pfn.info", Offset: 4096, Length: 4096}}}
+	renamed, second := first, first
+	renamed.Name = "renamed"
+	second.Slot, second.DPA, second.Size = 3, 32<<20, 8<<20
+	failed.calls[0].Labels = []nvstar.LabelChange{{NVDIMM: "nvdimm1", Size: 64 << 20, After: []nvstar.LabelSlot{first}}}
+	failed.calls[2].Labels = []nvstar.LabelChange{{NVDIMM: "nvdimm1", Size: 64 << 20, Before: []nvstar.LabelSlot{first}, After: []nvstar.LabelSlot{renamed, second}}}
 	f := &fileRun{path: "scenarios/x.star", began: time.Unix(1e9, 0), ended: time.Unix(1e9+3, 0)}
 	for _, n := range []*node{
 		failed,

@@ -44,9 +44,15 @@
     bar.lastElementChild.click();
     check(bar.parentElement.querySelector("tr.marked"), "a click on a timeline marks no call");
   }
-  for (const text of ["It is enough", "finding: ", "By when the power failed", "if all had survived", "--state 1.n2", "index[0]", "before a fence"])
+  for (const text of ["It is enough", "finding: ", "By when the power failed", "if all had survived", "--state 1.n2", "index[0]", "before a fence", "labels of nvdimm1: 1 before, 2 after", "pfn.info at 0x1000", "nvdimm1, 64 MiB, given out at the end:"])
     check(document.body.innerText.includes(text), `the page does not show ${JSON.stringify(text)}`);
-  check(visible("mark").length == 8, `${visible("mark").length} bytes are marked as other, want 2 on each side, of a test that is there twice`);
+  const marks = where => all(document, where + " mark").filter(e => e.checkVisibility()).length; // tests that failed are there twice
+  check(marks(".hex") == 2 * 4, `${marks(".hex")} bytes are marked as other, want 2 on each side`);
+  check(marks(".labels") == 2 * (5 + 1 + 5), `${marks(".labels")} parts of labels are marked as other, want 5 of the new ones each, and a name`);
+  const map = visible(".map")[0];
+  check(map.getAttribute("aria-label") == "slot 0: 16 MiB at 0x0, 16 MiB free, slot 3: 8 MiB at 0x2000000, 24 MiB free", `the map says ${map.getAttribute("aria-label")}`);
+  const widths = [...map.children].map(e => e.getBoundingClientRect().width);
+  check(Math.abs(widths[0] - 2 * widths[2]) < 6 && Math.abs(widths[3] - 3 * widths[2]) < 6, `the parts of the map are ${widths} px wide, which are 16, 16, 8 and 24 MiB`);
 
   // Names, headings and tables.
   const name = e => (e.getAttribute("aria-label") || e.innerText || e.getAttribute("title") || "").trim();
