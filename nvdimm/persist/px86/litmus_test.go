@@ -155,6 +155,8 @@ var litmus = []struct {
 		"mov8 a+5", one.on(EADR), true, "{} {a+8=1} {a+5=1} {a+5=1 a+8=1}"},
 	{"two CPUs' write-combining buffers drain in any order",
 		"movnti4 a; 1:movnti8 a; sfence; 1:sfence", one, false, "{a=1 a+4=2} {a=2 a+4=2}"},
+	{"what was visible before an uncached store is not over a non-temporal one that came after that",
+		"movnti8 a; 1:mov4 a+4; 1:uc4 a", one, false, "{a=1 a+4=1} {a=3} {a=3 a+4=1} {a=3 a+4=2}"},
 	{"what a device stored is not in the caches that WBINVD writes back",
 		"dma8 a; wbinvd", one, false, "{} {a=1}"},
 	{"a line to which another CPU stored last is not, whoever stored to it before",
