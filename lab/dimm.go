@@ -34,6 +34,7 @@ type NVDIMM struct {
 	backend    *Backend
 	replaces   *Backend // of a fork's: the backend that this one is a copy of
 	hotPlugged bool     // since the latest power-on
+	hidden     bool     // the machine has not its memory, as it is locked
 }
 
 // Backend is the memory behind the DIMM.
@@ -151,14 +152,15 @@ func (v *VM) showMemory(d *NVDIMM) error {
 	if err != nil {
 		return &Error{Class: ClassHost, Err: err}
 	}
-	for i, p := range d.Pieces(mem) {
+	for i, p := range d.Shown(mem) {
 		if err := v.m.AddMemory(v.region(d, p)); err != nil {
-			for _, p := range d.Pieces(mem)[:i] {
+			for _, p := range d.Shown(mem)[:i] {
 				v.m.RemoveMemory(p.Addr)
 			}
 			return fmt.Errorf("nvdimm %q: %w", d.ID(), err)
 		}
 	}
+	d.hidden = d.Management().Security.Locked
 	return nil
 }
 

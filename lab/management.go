@@ -33,7 +33,42 @@ func (d *NVDIMM) Manage(change func(*firmware.State) error, families ...*firmwar
 		return err
 	}
 	*s = next
-	return nil
+	return d.vm.relock()
+}
+
+// misplaced are the DIMMs whose memory the guest reaches though they are
+// locked, and those that it does not though they are not.
+func (v *VM) misplaced() (list []*NVDIMM) {
+	for _, d := range v.dimms {
+		if v.m != nil && d.hidden != d.Management().Security.Locked {
+			list = append(list, d)
+		}
+	}
+	return list
+}
+
+// relock has the guest reach the memory of the DIMMs that are not locked.
+func (v *VM) relock() error {
+	for _, d := range v.misplaced() {
+		v.poison = nil // its lines count as such only while they are there
+		if d.hidden {
+			if err := v.showMemory(d); err != nil {
+				return err
+			}
+			continue
+		}
+		mem, err := d.Map()
+		if err != nil {
+			return &Error{Class: ClassHost, Err: err}
+		}
+		for _, p := range d.Pieces(mem) {
+			if err := v.m.RemoveMemory(p.Addr); err != nil {
+				return fmt.Errorf("nvdimm %q: %w", d.ID(), err)
+			}
+		}
+		d.hidden = true
+	}
+	return v.armPoison()
 }
 
 // NotifyHealth makes the guest look at the DIMM's health, if it runs.

@@ -197,7 +197,7 @@ func (v *VM) become(s *VMSnapshot, backends backendsOf) {
 	v.dimms = nil
 	for i, d := range v.root.DIMMs() {
 		h := backends.handles[d.Slot()]
-		h.DIMM, h.hotPlugged = d, s.dimms[i].hotPlugged
+		h.DIMM, h.hotPlugged, h.hidden = d, s.dimms[i].hotPlugged, d.Management().Security.Locked
 		v.dimms = append(v.dimms, h)
 		v.x.spreadCopy(h.backend)
 	}
@@ -360,7 +360,7 @@ func (v *VM) regions() (list []regionOf) {
 			continue // it is not mapped: the power is off
 		}
 		offset := uint64(0)
-		for _, p := range d.Pieces(mem) {
+		for _, p := range d.Shown(mem) {
 			list = append(list, regionOf{v.region(d, p), d.Slot(), offset})
 			offset += uint64(len(p.Mem))
 		}

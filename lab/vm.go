@@ -128,6 +128,9 @@ func (x *Experiment) newVM(s vmState, engine vmm.Engine) (*VM, error) {
 		if err := v.armPoison(); err != nil {
 			v.lose(err)
 		}
+		if len(v.misplaced()) > 0 {
+			v.m.Later(v.relock)
+		}
 	}
 	x.vms = append(x.vms, v)
 	return v, nil

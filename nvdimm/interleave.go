@@ -119,6 +119,15 @@ func (d *DIMM) Pieces(mem []byte) []Piece {
 	return list
 }
 
+// Shown are the Pieces that the guest can reach: none of a DIMM that is locked.
+// What is there in their place reads as ones and takes no stores.
+func (d *DIMM) Shown(mem []byte) []Piece {
+	if d.management.Security.Locked {
+		return nil
+	}
+	return d.Pieces(mem)
+}
+
 // Locate finds the DIMM at a guest-physical address, and the offset in its
 // backend.
 func (r *Root) Locate(addr uint64) (d *DIMM, offset uint64, ok bool) {

@@ -87,7 +87,7 @@ func TestFamilies(t *testing.T) {
 }
 
 // TestLockedLabels: of a locked DIMM the size of the labels says so, by which
-// Linux keeps its namespaces away, and the labels are there.
+// Linux keeps its namespaces away, and the labels are there. Its memory is not.
 func TestLockedLabels(t *testing.T) {
 	m := newManaged(t, testARS)
 	m.send(t, 1, 2, 20, append(make([]byte, 32), bytes.Repeat([]byte{7}, 32)...))
@@ -101,6 +101,18 @@ func TestLockedLabels(t *testing.T) {
 		}
 		if got, _ := m.send(t, 1, 1, FuncGetLabel, words(0, 8)); got != 0 {
 			t.Errorf("reading labels = %#x, want 0", got)
+		}
+	}
+	d := m.dimms[0]
+	mem, err := d.Map()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, locked := range []bool{true, false} {
+		d.management.Security.Locked = locked
+		d.management.Poison = firmware.Poison{{Offset: 64, Length: 64}}
+		if shown, bad := len(d.Shown(mem)), len(slices.Collect(m.Poisoned())); (shown == 0) != locked || (bad == 0) != locked || len(d.Pieces(mem)) != 1 {
+			t.Errorf("locked %v: the guest reaches %d pieces of memory, and %d bad lines", locked, shown, bad)
 		}
 	}
 }

@@ -117,6 +117,9 @@ func (r *Root) lowest(size, align uint64, taken []Span) (uint64, error) {
 func (r *Root) Poisoned() iter.Seq[uint64] {
 	return func(yield func(uint64) bool) {
 		for _, d := range r.dimms {
+			if d.management.Security.Locked {
+				continue // nobody reads it
+			}
 			for _, p := range d.management.Poison {
 				for offset := p.Offset; offset < p.Offset+p.Length; offset += firmware.LineSize {
 					if !yield(d.address(offset)) {

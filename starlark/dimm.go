@@ -75,7 +75,7 @@ delay: the reply comes that much later, in guest time; short: it ends after so m
 		doc:  `The security state → struct(state, frozen, master). state is "disabled", "unlocked", "locked", "frozen" or "overwrite"; master: whether there is a master passphrase.`,
 		call: dimmSecurity},
 	{name: "lock", sig: `()`,
-		doc:  `Locks an NVDIMM that has a passphrase, as a power cycle does. The guest's driver sees that at its next look.`,
+		doc:  `Locks an NVDIMM that has a passphrase, as a power cycle does. Its memory is not there until it is unlocked: it reads as ones. The guest's driver sees that at its next look.`,
 		call: dimmLock},
 	{name: "firmware", sig: `(*, running=None, staged=None, image=None, fault=None)`,
 		doc:  `The NVDIMM's own firmware → struct(running, staged, state, received, fault). What is given is set first: the versions that run and wait, ints; image, the version of the image that the guest sends next, one more than the running one if never given; and what goes wrong: "busy" (no update is started), "bad_image" (it fails its check), "activation" (the new firmware does not start), "need_reset" (it starts at a power-on only), or "none". state is "idle", "receiving", "verifying", "staged", "armed" or "activating"; received: bytes of the image.`,

@@ -187,6 +187,48 @@ func TestMemory(t *testing.T) {
 	})
 }
 
+// mapper is a device at whose first write memory appears, or an error.
+type mapper struct {
+	recorder
+	later func(func() error)
+	do    func() error
+}
+
+func (m *mapper) Out(port uint16, size int, v uint32) {
+	if m.do != nil {
+		m.later(m.do)
+		m.do = nil
+	}
+}
+
+// TestLater: memory that a device asks for is there at the next instruction.
+func TestLater(t *testing.T) {
+	eachEngine(t, func(t *testing.T, e vmm.Engine) {
+		p := newPC(t, e, "d")
+		mem := make([]byte, 4096)
+		d := &mapper{later: p.Later, do: func() error { return p.AddMemory(vmm.Region{Base: 0xd900_0000, Mem: mem}) }}
+		if err := p.AddPort(0x5000, 8, d); err != nil {
+			t.Fatal(err)
+		}
+		p.run(t, vmm.StopPowerOff)
+		if got := binary.LittleEndian.Uint64(mem[0x40:]); mem[0x10] != 0x88 || got != 0x1122334455667788 {
+			t.Errorf("the memory has %#x and %#x, want what the guest stored, 0x88 and 0x1122334455667788", mem[0x10], got)
+		}
+		if got, want := p.console.String(), lines("00000000cafef00d", "0000000000000000"); got != want {
+			t.Errorf("the guest read\n%s, want\n%s", got, want)
+		}
+
+		p = newPC(t, e, "d")
+		broken := errors.New("broken")
+		if err := p.AddPort(0x5000, 8, &mapper{later: p.Later, do: func() error { return broken }}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Run(t.Context(), time.Second, nil); !errors.Is(err, broken) && !errors.As(err, new(*kvm.EmulationError)) {
+			t.Errorf("Run ends with %v, want what was to be done later: broken", err)
+		}
+	})
+}
+
 func TestConsoleInput(t *testing.T) {
 	eachEngine(t, func(t *testing.T, e vmm.Engine) {
 		p := newPC(t, e, "e")

@@ -67,7 +67,7 @@ type Event struct {
 // A Machine is one power-on of a computer: [Assemble] makes it, memory and
 // devices of others are added, [Machine.Boot] gives it something to execute,
 // and [Machine.Run] lets it. One goroutine at a time uses it; a PortDevice or
-// MMIODevice, which runs within Run, may call Memory, Notify and Attention.
+// MMIODevice, which runs within Run, may call Memory, Notify, Attention and Later.
 type Machine struct {
 	layout Layout
 	cpus   int
@@ -94,6 +94,7 @@ type Machine struct {
 	devices devices
 	console console
 	state   State
+	later   []func() error // to be done between two Runs of the processors
 
 	expected []Range // memory of others, to be there before the next Run
 	failed   error   // what every further Run returns

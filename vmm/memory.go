@@ -23,6 +23,14 @@ func (m *Machine) AddMemory(r Region) error {
 	return nil
 }
 
+// HasMemory says that memory of others starts at base.
+func (m *Machine) HasMemory(base uint64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, ok := m.memory[base]
+	return ok
+}
+
 // Wrote says that somebody wrote memory that is not RAM, behind the back of the
 // processors, between Runs.
 func (m *Machine) Wrote(base, size uint64) { m.ram.tell(base, size) }

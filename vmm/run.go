@@ -78,6 +78,9 @@ func (m *Machine) Run(ctx context.Context, until time.Duration, done func() bool
 		if err == nil {
 			err = m.takeOut()
 		}
+		if failed := m.doLater(); err == nil {
+			err = failed
+		}
 		if err != nil {
 			m.flushConsole()
 			return 0, err
@@ -106,6 +109,27 @@ func (s State) stop() Stop {
 
 // Attention makes Run look at its conditions after the current instruction.
 func (m *Machine) Attention() { m.procs.Stop() }
+
+// Later has f done after the current instruction, between two Runs of the
+// processors: within one the memory map cannot change. It is for devices, which
+// hold the lock.
+func (m *Machine) Later(f func() error) {
+	m.later = append(m.later, f)
+	m.Attention()
+}
+
+func (m *Machine) doLater() error {
+	m.mu.Lock()
+	list := m.later
+	m.later = nil
+	m.mu.Unlock()
+	for _, f := range list {
+		if err := f(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // setState is for devices, which hold the lock.
 func (m *Machine) setState(s State) {
