@@ -23,6 +23,8 @@ type activity struct {
 	latest *result // of a command of any VM
 
 	recovers bool // it is a recovery of an exploration
+	catching int  // functions under way whose errors check.fails takes
+	paused   bool // somebody looked at its failure, or looks by it
 }
 
 // errOutside is of a recovery that uses what is not at the crash state.

@@ -212,7 +212,10 @@ func checkFails(c *call, _ checkModule) (starlark.Value, error) {
 	if c.err != nil {
 		return nil, c.err
 	}
+	a := activityOf(c.thread)
+	a.catching++
 	v, err := c.callBack(fn)
+	a.catching--
 	switch {
 	case err == nil:
 		e := &checkError{head: "no error was raised"}

@@ -111,6 +111,7 @@ func (k *class[H]) attr(h H, name string) (starlark.Value, error) {
 		}
 		over(err)
 		if err != nil {
+			activityOf(thread).pause(thread, err)
 			return nil, err
 		}
 		if v == nil {

@@ -35,6 +35,9 @@ type Env struct {
 	Exploring func(Exploring)
 	// Explored is told what they came to, before the test's output is.
 	Explored func(Explored)
+	// Pause is called where a test fails, if a call does, before anything of it ends;
+	// nil if nobody wants to look.
+	Pause    func(*Paused)
 	Detailed bool // what a report shows of explorations is made
 	// Called is told of calls that have to do with a VM, but for those of
 	// recoveries; nil if nobody wants to know.

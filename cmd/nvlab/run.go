@@ -57,6 +57,7 @@ func init() {
 		fs.StringVar(&o.KTAP, "ktap", "", "write the kernel's KTAP to `FILE`")
 		fs.StringVar(&o.HTML, "html", "", "write a report to `FILE`, a page that needs nothing else")
 		watch := fs.Bool("watch", false, "run the tests again each time that a scenario changes, until Ctrl-C")
+		pause := fs.Bool("pause", false, "where a test fails stop, with its machines as they are, and give a prompt of the language; tests run one at a time, without a time limit")
 		fs.BoolVar(&o.Keep, "keep", false, "keep the tests' directories")
 		fs.StringVar(&o.Artifacts, "artifacts", os.Getenv("TEST_UNDECLARED_OUTPUTS_DIR"), "keep what failed tests leave in `DIR`, instead of a new one in the temporary folder")
 		fs.StringVar(&o.Reuse, "reuse", reuseDefault(), "`on|off`: take boots that were computed before, and tests that passed, from the states that are kept beside the guests")
@@ -75,6 +76,8 @@ func init() {
 			return c.misused("-reuse %s: want on or off", o.Reuse)
 		case o.Timeout < 0:
 			return c.misused("-timeout %v: want 0 or more", o.Timeout)
+		case *pause && o.JSON:
+			return c.misused("-pause: the prompt and the events of -json would be mixed")
 		}
 		if err := checkRun(&o); err != nil {
 			return c.misused("%v", err)
@@ -92,6 +95,9 @@ func init() {
 			defer done()
 		}
 		o.Cached = !isGiven(fs, "count")
+		if *pause {
+			o.Pause = pausePrompt
+		}
 		if *watch {
 			return nvrun.Watch(ctx, o)
 		}

@@ -63,6 +63,10 @@ type Options struct {
 	Texts   map[string]string    // of scenarios that are in no file, by their paths: these are all
 	Command []string             // a command of nvlab, with its arguments, that a report names to repeat a test; nil is nvlab run
 
+	// Pause lets somebody look at a test where it fails, and says whether the run ends
+	// then; nil for nobody. Tests run one at a time then, without a time limit.
+	Pause func(*nvstar.Paused) (quit bool)
+
 	Stdout, Stderr io.Writer
 	Progress       guest.Progress
 	Terminal       bool // Stderr is one

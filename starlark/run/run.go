@@ -36,6 +36,7 @@ type runner struct {
 	dir       string // of the tests' directories
 	artifacts artifacts
 	exploring *exploring
+	quit      context.CancelCauseFunc // ends the run, with Options.Pause
 	files     []*fileRun
 	planned   []plannedFile
 	seq       sequence
@@ -123,6 +124,12 @@ func (r *runner) run(ctx context.Context) error {
 	if err != nil {
 		r.worst(ExitUsage)
 		return err
+	}
+	if r.o.Pause != nil {
+		var quit context.CancelCauseFunc
+		ctx, quit = context.WithCancelCause(ctx)
+		defer quit(nil)
+		r.quit, r.o.Timeout, r.o.Parallel = quit, 0, 1
 	}
 	if r.o.Timeout > 0 {
 		var cancel context.CancelFunc
@@ -523,6 +530,13 @@ func (r *runner) test(ctx context.Context, it *item) {
 		Repeat: func(test, state string) string { return r.o.repeat(it.file.path, test, r.engine, state) }}
 	if r.o.HTML != "" {
 		env.Called, env.Detailed = it.report.called, true
+	}
+	if r.o.Pause != nil {
+		env.Pause = func(p *nvstar.Paused) {
+			if r.o.Pause(p) {
+				r.quit(nvstar.ErrInterrupted)
+			}
+		}
 	}
 	outcome := r.runOrRecall(ctx, it, w, env)
 	r.end(it, *outcome, func() {})

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+
+	nvstar "nvlab/starlark"
+)
+
+const promptHelp = `  EXPRESSION, STATEMENT   of the language; names of the test and its file count
+  !COMMAND                runs in the guest of the test's VM
+  help NAME               explains a name of the language: help vm.run
+  vars                    the test's variables
+  continue, Ctrl-D        the test ends as a failure, and the run goes on
+  quit                    the run ends`
+
+// pausePrompt is what nvlab run -pause does where a test fails.
+func pausePrompt(p *nvstar.Paused) (quit bool) {
+	in, done, err := openPrompt(p)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "nvlab run: -pause: %v\n", err)
+		return false
+	}
+	defer done()
+	fmt.Fprintf(in, "%s failed\n%s\nit stands where it failed; help lists what can be typed\n", p.Test, p.Why)
+	for {
+		line, err := in.ReadLine()
+		if err != nil {
+			return !errors.Is(err, io.EOF)
+		}
+		word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		var shown string
+		switch {
+		case word == "":
+		case word == "continue":
+			return false
+		case word == "quit":
+			return true
+		case word == "help" && rest == "":
+			shown = promptHelp
+		case word == "help":
+			shown, err = nvstar.Doc(strings.TrimSpace(rest))
+		case word == "vars":
+			shown = strings.Join(p.Variables(), " ")
+		case strings.HasPrefix(word, "!"):
+			shown, err = p.Guest(strings.TrimPrefix(strings.TrimSpace(line), "!"), in.print)
+		default:
+			if line, err = in.block(line); err == nil {
+				shown, err = p.Eval(line+"\n", in.print)
+			}
+		}
+		if err != nil {
+			shown = err.Error()
+		}
+		if shown = strings.TrimRight(shown, "\n"); shown != "" {
+			in.print(shown)
+		}
+	}
+}
+
+// A prompt reads lines: with an editor, a history and completion on a terminal.
+type prompt struct {
+	io.Writer
+	ReadLine func() (string, error)
+	say      func(prompt string)
+}
+
+func (p *prompt) print(text string) { fmt.Fprintln(p, text) }
+
+const (
+	promptSign   = "nvlab> "
+	continueSign = "  ...> "
+)
+
+// block is a statement that goes on over lines, up to an empty one, if the first
+// says that it does.
+func (p *prompt) block(line string) (string, error) {
+	if !strings.HasSuffix(strings.TrimSpace(line), ":") {
+		return line, nil
+	}
+	p.say(continueSign)
+	defer p.say(promptSign)
+	for {
+		next, err := p.ReadLine()
+		if err != nil || strings.TrimSpace(next) == "" {
+			return line, err
+		}
+		line += "\n" + next
+	}
+}
+
+// openPrompt takes the terminal until done is called.
+func openPrompt(p *nvstar.Paused) (in *prompt, done func(), err error) {
+	fd := int(os.Stdin.Fd())
+	if !term.IsTerminal(fd) {
+		lines := bufio.NewScanner(os.Stdin)
+		sign := promptSign
+		in = &prompt{Writer: os.Stdout, say: func(s string) { sign = s }}
+		in.ReadLine = func() (string, error) {
+			fmt.Fprint(os.Stdout, sign)
+			if !lines.Scan() {
+				fmt.Fprintln(os.Stdout)
+				if err := lines.Err(); err != nil {
+					return "", err
+				}
+				return "", io.EOF
+			}
+			return lines.Text(), nil
+		}
+		return in, func() {}, nil
+	}
+	before, err := term.MakeRaw(fd)
+	if err != nil {
+		return nil, nil, err
+	}
+	t := term.NewTerminal(struct {
+		io.Reader
+		io.Writer
+	}{os.Stdin, os.Stdout}, promptSign)
+	if cols, rows, err := term.GetSize(fd); err == nil && cols > 0 {
+		t.SetSize(cols, rows)
+	}
+	t.AutoCompleteCallback = func(line string, pos int, key rune) (string, int, bool) {
+		if key != '\t' {
+			return "", 0, false
+		}
+		return completeLine(p, t, line, pos)
+	}
+	in = &prompt{Writer: t, ReadLine: t.ReadLine, say: t.SetPrompt}
+	return in, func() { term.Restore(fd, before) }, nil
+}
+
+// completeLine goes on with the word before the cursor as far as it is clear, and
+// lists what it may be otherwise.
+func completeLine(p *nvstar.Paused, w io.Writer, line string, pos int) (string, int, bool) {
+	start := strings.LastIndexFunc(line[:pos], func(r rune) bool {
+		return r != '.' && r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	}) + 1
+	word := line[start:pos]
+	found := p.Complete(word)
+	if len(found) == 0 {
+		return line, pos, true
+	}
+	common := found[0]
+	for _, name := range found[1:] {
+		for !strings.HasPrefix(name, common) {
+			common = common[:len(common)-1]
+		}
+	}
+	if common == word && len(found) > 1 {
+		fmt.Fprintln(w, strings.Join(found, "  "))
+	}
+	return line[:start] + common + line[pos:], start + len(common), true
+}

@@ -1,0 +1,211 @@
+package nvstar
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"go.starlark.net/resolve"
+	"go.starlark.net/starlark"
+	"go.starlark.net/syntax"
+
+	"nvlab/starlark/guard"
+)
+
+// A Paused is a test that failed and stands where it did, its VMs as they are.
+type Paused struct {
+	Test string
+	Why  string // it failed
+	t    *T
+
+	names starlark.StringDict // its variables, those of its file, and what is predeclared
+	own   []string            // its variables
+}
+
+// pause lets somebody look at a test that fails, at the call that fails. An error
+// that something catches, or that was paused for already, is none.
+func (a *activity) pause(thread *starlark.Thread, why error) {
+	if a == nil || a.t == nil || a.t.env.Pause == nil || a.recovers || a.catching > 0 || a.paused || uncatchable(thread, why) {
+		return
+	}
+	if a.t.expected() != "" {
+		return
+	}
+	a.paused = true
+	p := &Paused{Test: a.t.name, Why: fmt.Sprintf("%s: %s", callSite(thread), why), t: a.t, names: maps.Clone(universe())}
+	var frames []starlark.DebugFrame
+	for i := range thread.CallStackDepth() {
+		frames = append(frames, thread.DebugFrame(i))
+	}
+	for _, frame := range slices.Backward(frames) { // the innermost last, whose names count
+		if fn, ok := frame.Callable().(*starlark.Function); ok {
+			p.take(frame, fn)
+		}
+	}
+	p.own = slices.Compact(slices.Sorted(slices.Values(p.own)))
+	a.t.env.Pause(p)
+}
+
+// take adds the variables that a function has.
+func (p *Paused) take(frame starlark.DebugFrame, fn *starlark.Function) {
+	for name, v := range fn.Globals() {
+		if v != nil {
+			p.names[name] = v
+		}
+	}
+	add := func(name string, v starlark.Value) {
+		if v != nil && v.Type() == "cell" {
+			v = captured(v)
+		}
+		if v != nil && !guard.Hidden(name) {
+			p.names[name] = v
+			p.own = append(p.own, name)
+		}
+	}
+	for i := range fn.NumFreeVars() {
+		b, v := fn.FreeVar(i)
+		add(b.Name, v)
+	}
+	for i := range frame.NumLocals() {
+		b, v := frame.Local(i)
+		add(b.Name, v)
+	}
+}
+
+// Variables are the names of the test's own variables.
+func (p *Paused) Variables() []string { return p.own }
+
+// Eval runs statements, or evaluates an expression, with the test's names, and
+// returns what there is to show. Names that it binds stay.
+func (p *Paused) Eval(text string, print func(string)) (shown string, err error) {
+	defer recoverBug(&err)
+	file, err := (&syntax.FileOptions{Set: true, TopLevelControl: true, GlobalReassign: true}).Parse("prompt", text, 0)
+	if err != nil {
+		return "", plainError(err)
+	}
+	if err := guard.Tree(file); err != nil {
+		return "", err
+	}
+	const result = "_result" // the name that an expression's value gets
+	if len(file.Stmts) == 1 {
+		if s, ok := file.Stmts[0].(*syntax.ExprStmt); ok {
+			start, _ := s.Span()
+			file.Stmts[0] = &syntax.AssignStmt{OpPos: start, Op: syntax.EQ, LHS: &syntax.Ident{NamePos: start, Name: result}, RHS: s.X}
+		}
+	}
+	if err := resolve.File(file, p.names.Has, starlark.Universe.Has); err != nil {
+		return "", plainError(err)
+	}
+	guard.Guard(file)
+	hintIndexes(file)
+	program, err := starlark.FileProgram(file, p.names.Has)
+	if err != nil {
+		return "", err
+	}
+	a := newActivity(p.t.ctx, p.t.env.Steps)
+	defer a.stop(nil)
+	a.t, a.paused = p.t, true
+	a.print = func(_ *starlark.Thread, text string) { print(text) }
+	globals, err := program.Init(a.newThread("prompt"), p.names)
+	maps.Copy(p.names, globals)
+	delete(p.names, result)
+	if err = a.ended(err); err != nil {
+		var ev *starlark.EvalError
+		if errors.As(err, &ev) {
+			return "", errors.New(named(raiser(ev), message(ev)))
+		}
+		return "", err
+	}
+	if v := globals[result]; v != nil && v != starlark.None {
+		return abridged(v, promptLimit), nil
+	}
+	return "", nil
+}
+
+// promptLimit is how many bytes of a value the prompt shows.
+const promptLimit = 16 << 10
+
+// plainError is an error of the syntax without the prompt's name as a file.
+func plainError(err error) error {
+	switch e := err.(type) {
+	case syntax.Error:
+		return errors.New(e.Msg)
+	case resolve.ErrorList:
+		return errors.New(e[0].Msg)
+	}
+	return err
+}
+
+// Guest runs a command in the guest of the variable vm, or of the only VM that the
+// test's variables hold.
+func (p *Paused) Guest(command string, print func(string)) (string, error) {
+	name := ""
+	if _, ok := p.names["vm"].(*vm); ok {
+		name = "vm"
+	} else {
+		for _, n := range p.own {
+			if _, ok := p.names[n].(*vm); ok {
+				if name != "" {
+					return "", fmt.Errorf("%s and %s are VMs: write %[1]s.run(%q, check = False)", name, n, command)
+				}
+				name = n
+			}
+		}
+	}
+	if name == "" {
+		return "", errors.New("no variable of the test is a VM")
+	}
+	ran := fmt.Sprintf("_ran = %s.run(%s, check = False)", name, starlark.String(command))
+	if _, err := p.Eval(ran, print); err != nil {
+		return "", err
+	}
+	r, ok := p.names["_ran"].(*result)
+	delete(p.names, "_ran")
+	if !ok {
+		return "", nil
+	}
+	text := ""
+	for _, attr := range []string{"stdout", "stderr"} {
+		if v, err := r.Attr(attr); err == nil {
+			s, _ := starlark.AsString(v)
+			text += s
+		}
+	}
+	if v, err := r.Attr("exit_code"); err == nil && v.String() != "0" {
+		text = strings.TrimRight(text, "\n") + fmt.Sprintf("\n(exit status %s)", v)
+	}
+	return strings.Trim(text, "\n"), nil
+}
+
+// Complete are the names that a word of names and dots may go on to, whole.
+func (p *Paused) Complete(word string) (found []string) {
+	parts := strings.Split(word, ".")
+	names := p.names.Keys()
+	prefix := ""
+	if n := len(parts) - 1; n > 0 {
+		v := p.names[parts[0]]
+		for _, attr := range parts[1:n] {
+			h, ok := v.(starlark.HasAttrs)
+			if !ok {
+				return nil
+			}
+			if v, _ = h.Attr(attr); v == nil {
+				return nil
+			}
+		}
+		h, ok := v.(starlark.HasAttrs)
+		if !ok {
+			return nil
+		}
+		names, prefix = h.AttrNames(), strings.Join(parts[:n], ".")+"."
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, parts[len(parts)-1]) && !guard.Hidden(name) {
+			found = append(found, prefix+name)
+		}
+	}
+	slices.Sort(found)
+	return found
+}
