@@ -14,10 +14,10 @@ import (
 	"nvlab/starlark/guard"
 )
 
-// A Paused is a test that failed and stands where it did, its VMs as they are.
+// A Paused is a test that stands where it failed, or asked to, its VMs as they are.
 type Paused struct {
 	Test string
-	Why  string // it failed
+	Why  string // it failed; "" if it stands where it called t.pause
 	t    *T
 
 	names starlark.StringDict // its variables, those of its file, and what is predeclared
@@ -34,7 +34,12 @@ func (a *activity) pause(thread *starlark.Thread, why error) {
 		return
 	}
 	a.paused = true
-	p := &Paused{Test: a.t.name, Why: fmt.Sprintf("%s: %s", callSite(thread), why), t: a.t, names: maps.Clone(universe())}
+	a.stand(thread, fmt.Sprintf("%s: %s", callSite(thread), why))
+}
+
+// stand lets somebody look at the test.
+func (a *activity) stand(thread *starlark.Thread, why string) {
+	p := &Paused{Test: a.t.name, Why: why, t: a.t, names: maps.Clone(universe())}
 	var frames []starlark.DebugFrame
 	for i := range thread.CallStackDepth() {
 		frames = append(frames, thread.DebugFrame(i))
@@ -138,24 +143,31 @@ func plainError(err error) error {
 	return err
 }
 
-// Guest runs a command in the guest of the variable vm, or of the only VM that the
-// test's variables hold.
-func (p *Paused) Guest(command string, print func(string)) (string, error) {
-	name := ""
+// VM is the variable vm, if it is a VM, or the only one of the test's that is.
+func (p *Paused) VM() (name string, err error) {
 	if _, ok := p.names["vm"].(*vm); ok {
-		name = "vm"
-	} else {
-		for _, n := range p.own {
-			if _, ok := p.names[n].(*vm); ok {
-				if name != "" {
-					return "", fmt.Errorf("%s and %s are VMs: write %[1]s.run(%q, check = False)", name, n, command)
-				}
-				name = n
-			}
+		return "vm", nil
+	}
+	for _, n := range slices.Sorted(maps.Keys(p.names)) {
+		if _, ok := p.names[n].(*vm); !ok {
+			continue
 		}
+		if name != "" {
+			return "", fmt.Errorf("%s and %s are VMs: call run of one of them", name, n)
+		}
+		name = n
 	}
 	if name == "" {
 		return "", errors.New("no variable of the test is a VM")
+	}
+	return name, nil
+}
+
+// Guest runs a command in the guest of VM, and returns what it printed.
+func (p *Paused) Guest(command string, print func(string)) (string, error) {
+	name, err := p.VM()
+	if err != nil {
+		return "", err
 	}
 	ran := fmt.Sprintf("_ran = %s.run(%s, check = False)", name, starlark.String(command))
 	if _, err := p.Eval(ran, print); err != nil {

@@ -136,6 +136,14 @@ With the name of a kernel's package, kernel="linux-image-6.1.0-53-cloud-amd64" o
 			}
 			return nil, t.later(fn)
 		}},
+	{name: "pause", sig: `()`,
+		doc: `Stops here and gives a prompt of the language, if the run has -pause, with the VMs as they are. Without, it does nothing.`,
+		call: func(c *call, t *T) (starlark.Value, error) {
+			if a := activityOf(c.thread); t.env.Pause != nil && !a.recovers {
+				a.stand(c.thread, "")
+			}
+			return nil, nil
+		}},
 	{name: "run", sig: `(name, fn)`,
 		doc:  `Runs fn(t) as a subtest with a t of its own, and returns whether it did not fail. A subtest that fails fails its test, which goes on. The consoles, kernel logs and backends that it used are kept with it, those of machines of its test as well.`,
 		call: runSub},

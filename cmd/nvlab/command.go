@@ -41,7 +41,7 @@ type command struct {
 }
 
 func commands() []*command {
-	return []*command{initCommand, runCommand, pmemCommand, bundleCommand, mergeCommand, guestCommand, cacheCommand, labelCommand, acpiCommand, shellCommand, doctorCommand, docCommand, fmtCommand, lspCommand, completionCommand, versionCommand}
+	return []*command{initCommand, runCommand, pmemCommand, bundleCommand, mergeCommand, guestCommand, cacheCommand, labelCommand, acpiCommand, shellCommand, replCommand, doctorCommand, docCommand, fmtCommand, lspCommand, completionCommand, versionCommand}
 }
 
 // run runs nvlab with its arguments and returns the exit status.

@@ -20,15 +20,24 @@ const promptHelp = `  EXPRESSION, STATEMENT   of the language; names of the test
   continue, Ctrl-D        the test ends as a failure, and the run goes on
   quit                    the run ends`
 
-// pausePrompt is what nvlab run -pause does where a test fails.
+// pausePrompt is what nvlab run -pause does where a test fails, or asks for it.
 func pausePrompt(p *nvstar.Paused) (quit bool) {
+	said := p.Test + " pauses; help lists what can be typed\n"
+	if p.Why != "" {
+		said = fmt.Sprintf("%s failed\n%s\nit stands where it failed; help lists what can be typed\n", p.Test, p.Why)
+	}
+	return talk(p, said, new(session))
+}
+
+// talk reads what is typed and answers, until the test is to go on.
+func talk(p *nvstar.Paused, said string, s *session) (quit bool) {
 	in, done, err := openPrompt(p)
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "nvlab run: -pause: %v\n", err)
+		fmt.Fprintf(os.Stderr, "nvlab: no prompt: %v\n", err)
 		return false
 	}
 	defer done()
-	fmt.Fprintf(in, "%s failed\n%s\nit stands where it failed; help lists what can be typed\n", p.Test, p.Why)
+	fmt.Fprint(in, said)
 	for {
 		line, err := in.ReadLine()
 		if err != nil {
@@ -44,15 +53,26 @@ func pausePrompt(p *nvstar.Paused) (quit bool) {
 			return true
 		case word == "help" && rest == "":
 			shown = promptHelp
+			if s.saves {
+				shown = replHelp
+			}
 		case word == "help":
 			shown, err = nvstar.Doc(strings.TrimSpace(rest))
 		case word == "vars":
 			shown = strings.Join(p.Variables(), " ")
+		case word == "save" && s.saves:
+			shown, err = s.save(strings.TrimSpace(rest))
 		case strings.HasPrefix(word, "!"):
-			shown, err = p.Guest(strings.TrimPrefix(strings.TrimSpace(line), "!"), in.print)
+			command := strings.TrimPrefix(strings.TrimSpace(line), "!")
+			if shown, err = p.Guest(command, in.print); err == nil {
+				s.ranInGuest(p, command)
+			}
 		default:
 			if line, err = in.block(line); err == nil {
 				shown, err = p.Eval(line+"\n", in.print)
+			}
+			if err == nil {
+				s.ran(line, shown != "")
 			}
 		}
 		if err != nil {

@@ -129,7 +129,7 @@ func (r *runner) run(ctx context.Context) error {
 		var quit context.CancelCauseFunc
 		ctx, quit = context.WithCancelCause(ctx)
 		defer quit(nil)
-		r.quit, r.o.Timeout, r.o.Parallel = quit, 0, 1
+		r.quit, r.o.Timeout, r.o.Parallel, r.o.Cached = quit, 0, 1, false
 	}
 	if r.o.Timeout > 0 {
 		var cancel context.CancelFunc
