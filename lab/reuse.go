@@ -153,10 +153,8 @@ func (v *VM) take(image *image, s *bootState, images []*cow.Image) error {
 	if err := v.power.Load(power, m.Observe); err != nil {
 		return err
 	}
-	for _, r := range v.regions() {
-		if err := m.AddMemory(r.Region); err != nil {
-			return err
-		}
+	if err := v.showAll(); err != nil {
+		return err
 	}
 	if err := v.addDevices(); err != nil {
 		return err

@@ -174,10 +174,8 @@ func (v *VM) load(ctx context.Context, s *VMSnapshot, backends backendsOf, seed 
 		return fmt.Errorf("fork: %w", err)
 	}
 	v.become(s, backends)
-	for _, r := range v.regions() {
-		if err := m.AddMemory(r.Region); err != nil {
-			return err
-		}
+	if err := v.showAll(); err != nil {
+		return err
 	}
 	if err := v.addDevices(); err != nil {
 		return err
@@ -197,7 +195,7 @@ func (v *VM) become(s *VMSnapshot, backends backendsOf) {
 	v.dimms = nil
 	for i, d := range v.root.DIMMs() {
 		h := backends.handles[d.Slot()]
-		h.DIMM, h.hotPlugged, h.hidden = d, s.dimms[i].hotPlugged, d.Management().Security.Locked
+		h.DIMM, h.hotPlugged = d, s.dimms[i].hotPlugged
 		v.dimms = append(v.dimms, h)
 		v.x.spreadCopy(h.backend)
 	}
@@ -368,6 +366,25 @@ func (v *VM) regions() (list []regionOf) {
 	return list
 }
 
+// showAll shows the guest of a machine that goes on from a state the NVDIMMs'
+// memory.
+func (v *VM) showAll() error {
+	for _, r := range v.regions() {
+		if err := v.m.AddMemory(r.Region); err != nil {
+			return err
+		}
+	}
+	v.hide()
+	return nil
+}
+
+// hide notes which DIMMs' memory regions leaves out.
+func (v *VM) hide() {
+	for _, d := range v.dimms {
+		d.hidden = d.Management().Security.Locked
+	}
+}
+
 // remap has a machine that stays show the NVDIMMs' memory as it is now.
 func (v *VM) remap(were []regionOf, restored map[int]backend.Restored) error {
 	now := v.regions()
@@ -395,5 +412,6 @@ func (v *VM) remap(were []regionOf, restored map[int]backend.Restored) error {
 			}
 		}
 	}
+	v.hide()
 	return nil
 }
