@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -92,5 +93,73 @@ func TestMachineCheckIsRefused(t *testing.T) {
 	err = v.Boot(t.Context(), 0)
 	if want := "CONFIG_X86_MCE: it has no handler for machine checks"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("booting the cloud kernel of 6.1 = %v, want one with %q", err, want)
+	}
+}
+
+// TestLockedMemory: the memory of a locked DIMM is not there after a boot, one
+// that a state was kept of and a fork alike, and is there once it is unlocked.
+func TestLockedMemory(t *testing.T) {
+	l := reusing(t)
+	for _, recalled := range []bool{false, true} {
+		x := l.Experiment(t.Name(), t.TempDir())
+		b, err := x.FileBackend(FileBackendOptions{Path: "pmem0.img", Size: 16<<20 + 128<<10, Share: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Write(0, []byte("secret..")); err != nil {
+			t.Fatal(err)
+		}
+		v, err := x.VM(VMOptions{Slots: 1, MaxMem: 4 << 30, Engine: "soft"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := v.Plug(PlugOptions{Backend: b, Family: "intel", LabelSize: 128 << 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		enable := func(s *firmware.State) error { s.Security.Enabled, s.Security.User[0] = true, 1; return nil }
+		if err := d.Manage(enable); err != nil {
+			t.Fatal(err)
+		}
+		mustBoot(t, v)
+		if v.recalled != recalled {
+			t.Errorf("the boot is from a kept state: %v, want %v", v.recalled, recalled)
+		}
+		s, err := v.Snapshot()
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := s.Fork(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range []*VM{v, f} {
+			word := func() string { return mustRun(t, v, fmt.Sprintf("busybox devmem %#x 64", d.Addr())) }
+			lock := func(locked bool) {
+				t.Helper()
+				if err := v.NVDIMMs()[0].Manage(func(s *firmware.State) error { s.Security.Locked = locked; return nil }); err != nil {
+					t.Fatal(err)
+				}
+			}
+			const ones, secret = "0xFFFFFFFFFFFFFFFF\n", "0x2E2E746572636573\n"
+			if got := word(); got != ones {
+				t.Errorf("a guest reads %q of a locked DIMM, want ones", got)
+			}
+			lock(false)
+			if got := word(); got != secret {
+				t.Errorf("after that it is unlocked, it reads %q, want %q", got, secret)
+			}
+			lock(true)
+			if got := word(); got != ones {
+				t.Errorf("locked again, it reads %q, want ones", got)
+			}
+		}
+		if err := v.Restore(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Manage(func(s *firmware.State) error { s.Security.Locked = false; return nil }); err != nil {
+			t.Errorf("unlocking after a restore: %v", err)
+		}
+		x.Close()
 	}
 }
