@@ -77,7 +77,7 @@ var backendClass = newClass("backend", "What stores an NVDIMM's bytes: a file or
 			return &snapshot{b, s}, nil
 		}},
 	{name: "diff", sig: `(snapshot)`,
-		doc: `What changed since a snapshot: a list of struct(offset, length, before, after, what), where what names the structure hit: "label[3]", "index[1]", "btt.map", "data".`,
+		doc: `What changed since a snapshot → list of struct(offset, length, before, after, what), where what names the structure hit: "label[3]", "index[1]", "btt.map", "data".`,
 		call: func(c *call, b *backend) (starlark.Value, error) {
 			s := handleArg[*snapshot](c, "snapshot", "snapshot")
 			if c.err == nil && s.of != b {
@@ -93,7 +93,7 @@ var backendClass = newClass("backend", "What stores an NVDIMM's bytes: a file or
 			return listOf(changes, func(c lab.Change) starlark.Value { return record(fieldsOf(c)) }), nil
 		}},
 	{name: "labels", sig: `(*, label_size=None)`,
-		doc: `The label area at the backend's end, read on the host: struct(version, current, index, active, slots, errors).
+		doc: `The label area at the backend's end, read on the host → struct(version, current, index, active, slots, errors).
 
 label_size is known once the backend is plugged. version is "1.1" or "1.2", None if no index block is valid; current is the number of the index block in force, or None. index has both blocks: seq, nslot, labelsize, valid, why, free (the number of free slots). active has the labels that the current index marks used, slots every slot. A label has slot, uuid, name, flags, nlabel, position, isetcookie, lbasize, dpa, rawsize, type_guid, abstraction_guid and valid; what version 1.1 lacks is None. errors says what is wrong.`,
 		call: func(c *call, b *backend) (starlark.Value, error) {

@@ -40,6 +40,17 @@ func (t Topic) Gives() (kind, of string) {
 	return m[2], ""
 }
 
+var structFields = regexp.MustCompile(arrow + `[^.;]*?\bstruct\(([\w, ]+)\)`)
+
+// Fields are the attributes of the struct that a call gives, or of the structs of
+// its list, as far as its text names them.
+func (t Topic) Fields() []string {
+	if m := structFields.FindStringSubmatch(t.Doc); m != nil {
+		return strings.Split(m[1], ", ")
+	}
+	return nil
+}
+
 // Params are the parameters of what can be called. more says that it takes any
 // others by keyword, or any number without.
 func (t Topic) Params() (names []string, more bool) {

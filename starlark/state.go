@@ -32,7 +32,7 @@ func (s *state) ops(list []persist.Op) starlark.Value {
 var stateClass = newClass("state", "What a power failure may leave, after trace.crash_states.", []member[*state]{
 	{name: "id", doc: "Names it: trace.crash_state(id) is the same state in another run.",
 		get: func(s *state) (starlark.Value, error) { return text(s.s.ID), nil }},
-	{name: "at", doc: `The operation before which power failed: struct(op, seq, pc, symbol, process), None where not known; op is "end" at the command's end, and a label write has no pc.`,
+	{name: "at", doc: `The operation before which power failed → struct(op, seq, pc, symbol, process), None where not known; op is "end" at the command's end, and a label write has no pc.`,
 		get: func(s *state) (starlark.Value, error) {
 			return record(starlark.StringDict{
 				"op": text(s.s.At.String()), "seq": unsigned(s.s.Seq), "pc": pcOrNone(s.s.PC), "symbol": textOrNone(s.x.t.Place(s.s.PC, s.s.Process)),

@@ -239,7 +239,7 @@ A shell's exit status is that of its last command: "false; echo x" and "false | 
 			return listOf(structures, nfitStructure), nil
 		}},
 	{name: "memory_devices", sig: `()`,
-		doc: `What is plugged, as QEMU's query-memory-devices tells it: a list of struct(id, addr, slot, node, size, hotplugged) by slot: NVDIMMs, RAM in slots, and virtio-pmem devices, whose slot is -1. size is without the label area.`,
+		doc: `What is plugged, as QEMU's query-memory-devices tells it → list of struct(id, addr, slot, node, size, hotplugged) by slot: NVDIMMs, RAM in slots, and virtio-pmem devices, whose slot is -1. size is without the label area.`,
 		call: func(c *call, v *vm) (starlark.Value, error) {
 			return listOf(v.v.MemoryDevices(), func(d lab.MemoryDevice) starlark.Value {
 				return record(starlark.StringDict{

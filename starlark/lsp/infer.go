@@ -16,12 +16,16 @@ import (
 // or "iterable" of one, or "tuple". The zero kind is unknown.
 type kind struct {
 	name     string
-	of       string // of a list's elements
-	elements []kind // of a tuple
-	sure     bool   // it follows from the text, and not from a name
+	of       string   // of a list's elements
+	elements []kind   // of a tuple
+	fields   []string // of a struct, or of a list's structs
+	sure     bool     // it follows from the text, and not from a name
 }
 
 func (k kind) same(other kind) bool { return k.name == other.name && k.of == other.of }
+
+// element is what a list or an iterable holds.
+func (k kind) element() kind { return kind{name: k.of, sure: k.sure, fields: k.fields} }
 
 // guesses are what parameters of these names mostly are.
 var guesses = map[string]string{"dimm": "nvdimm", "disk": "backend", "base": "snapshot"}
@@ -126,7 +130,7 @@ func (in *inference) infer(x syntax.Expr, fns []function) kind {
 		return k
 	case *syntax.IndexExpr:
 		if k := in.infer(x.X, fns); k.name == "list" {
-			return kind{name: k.of, sure: k.sure}
+			return k.element()
 		}
 	case *syntax.DotExpr:
 		if t := in.topic(x, fns); t != nil && t.Sig == "" {
@@ -151,7 +155,7 @@ func (in *inference) infer(x syntax.Expr, fns []function) kind {
 
 func (in *inference) gives(t *nvstar.Topic, sure bool) kind {
 	name, of := t.Gives()
-	return kind{name: name, of: of, sure: sure}
+	return kind{name: name, of: of, sure: sure, fields: t.Fields()}
 }
 
 // topic is the documentation of what an expression names, nil if there is none.
@@ -245,7 +249,7 @@ func (in *inference) assigned(name string, block []syntax.Stmt, fns []function) 
 	loop := func(vars, x syntax.Expr) {
 		bind(vars, func() kind {
 			if k := in.infer(x, fns); k.name == "list" || k.name == "iterable" {
-				return kind{name: k.of, sure: k.sure}
+				return k.element()
 			}
 			return kind{}
 		})

@@ -46,7 +46,13 @@ func (q *query) completions() (any, error) {
 		if x == nil {
 			return list, nil
 		}
-		if t := topicOf(in.infer(x, fns).name); t != nil {
+		k := in.infer(x, fns)
+		for _, field := range k.fields {
+			if k.name == "struct" {
+				list = append(list, completion{Label: field, Kind: kindField})
+			}
+		}
+		if t := topicOf(k.name); t != nil {
 			for _, s := range t.Subs {
 				list = append(list, attributeCompletion(&s))
 			}
