@@ -17,7 +17,7 @@ const promptHelp = `  EXPRESSION, STATEMENT   of the language; names of the test
   !COMMAND                runs in the guest of the test's VM
   help NAME               explains a name of the language: help vm.run
   vars                    the test's variables
-  continue, Ctrl-D        the test ends as a failure, and the run goes on
+  continue, Ctrl-D        the test goes on to its end, and the run to the next (Ctrl-C, too)
   quit                    the run ends`
 
 // pausePrompt is what nvlab run -pause does where a test fails, or asks for it.
