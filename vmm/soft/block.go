@@ -48,6 +48,7 @@ type blockCache struct {
 	compiles bool
 	user     *processors // the latest; nil if that is closed
 	lastGen  uint32      // see cpu.gens
+	era      uint64      // how often lastGen began anew
 	unlinked uint32      // op whose branch left compiled code last, to a block that it has no link to; or 0
 
 	// redone has, per op, the instruction in insts that the executor did in
@@ -266,6 +267,7 @@ func (c *cpu) newGen(i int) {
 func (p *processors) restartGens() {
 	b := p.cache
 	b.lastGen = 0
+	b.era++
 	for _, c := range p.cpus {
 		c.jcs = [2][abi.JumpCacheSize]abi.JumpEntry{}
 		c.attn = true

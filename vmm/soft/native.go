@@ -50,8 +50,8 @@ func (c *cpu) runNative() {
 		if x.Why == abi.LeftMissed {
 			at = c.missed()
 		}
-		if at == 0 && c.observing {
-			at = c.storesObserved()
+		if at == 0 {
+			at = c.toldStores()
 		}
 		if at == 0 && x.Why == abi.LeftOp {
 			c.takeFlags()
@@ -100,6 +100,14 @@ func (c *cpu) between(k *ir.Op) uint32 {
 		return 0
 	}
 	return resume
+}
+
+// leaveAfter leaves compiled code after a plain store that was done in Go.
+func (c *cpu) leaveAfter(op uint32) {
+	x := &c.native
+	k := &c.p.cache.Ops[op]
+	c.rip, c.now = c.nativePage()+uint64(k.Gen), x.Limit-x.Left+uint64(k.N)
+	x.Why = abi.LeftRun
 }
 
 // nativePage is the page of the block that was left.

@@ -16,7 +16,7 @@ func (c *cpu) storeObserved(k *ir.Op) bool {
 	}
 	x := &ir.OpTable[k.Code]
 	n := x.Size
-	va := c.r[k.Base] + c.r[k.Index]<<(k.Scale&63) + uint64(int64(k.Disp))
+	va := c.address(k)
 	m := &c.tlbs[c.privilege()].meta[va>>x86.PageShift&(abi.TLBSize-1)]
 	if (va+uint64(n)-1)&^x86.PageMask != m.vtag || va&^x86.PageMask != m.vtag || m.pa&tlbWritable == 0 || x.Kind == ir.KindCopyAligned && va&15 != 0 {
 		return false
@@ -36,15 +36,7 @@ func (c *cpu) storeObserved(k *ir.Op) bool {
 	c.kind = observe.Kind(k.Sel)
 	c.memType = uint8(m.pa >> tlbTypeShift & tlbTypeMask)
 	c.group = c.now | uint64(c.id)<<56
-	v := c.r[k.Src]
-	switch {
-	case x.Form == ir.FormMI:
-		v = uint64(k.Imm)
-	case x.Kind == ir.KindMovh:
-		v = c.fpu.xmm[k.Src&31][1]
-	case x.Vectors:
-		v = c.fpu.xmm[k.Src&31][0]
-	}
+	v := c.storedValue(k)
 	if n == 16 {
 		c.kind |= observe.Vector
 		c.observeStore(r, off, 8, v)
@@ -58,6 +50,30 @@ func (c *cpu) storeObserved(k *ir.Op) bool {
 		x86.PutLE(r.mem[off:], n, v)
 	}
 	return true
+}
+
+// storedValue is what a plain store stores, but for the upper half of 16 bytes.
+func (c *cpu) storedValue(k *ir.Op) uint64 {
+	switch x := &ir.OpTable[k.Code]; {
+	case x.Form == ir.FormMI:
+		return uint64(k.Imm)
+	case x.Kind == ir.KindMovh:
+		return c.fpu.xmm[k.Src&31][1]
+	case x.Vectors:
+		return c.fpu.xmm[k.Src&31][0]
+	}
+	return c.r[k.Src]
+}
+
+// toldStores does the op at which code was left, if it is a plain store that
+// somebody is told of. It returns where code goes on, or 0.
+func (c *cpu) toldStores() uint32 {
+	if c.observing {
+		if at := c.storesObserved(); at != 0 || c.native.Why != abi.LeftOp {
+			return at
+		}
+	}
+	return c.storeMarked()
 }
 
 // storesObserved does the op at which code was left, and those right after it,
@@ -74,7 +90,6 @@ func (c *cpu) storesObserved() uint32 {
 			return ops[x.Op-1].Link
 		}
 	}
-	c.rip = c.nativePage() + uint64(ops[x.Op+1].PC)
-	x.Why = abi.LeftRun
+	c.leaveAfter(x.Op)
 	return 0
 }

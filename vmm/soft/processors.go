@@ -17,18 +17,19 @@ import (
 // processors implements vmm.Processors. Everything in it but kick is used by
 // one goroutine at a time.
 type processors struct {
-	bus      vmm.Bus
-	seed     uint64
-	parking  vmm.Parking
-	cpuid    vmm.CPUIDTable
-	reserved uint64 // address bits of paging-structure entries that must be 0
-	mem      memory
-	cpus     []*cpu
-	cpu      *cpu // whose turn it is
-	rounds   rounds
-	cache    *blockCache // within Run
-	running  bool        // within Run
-	epoch    uint64      // changes when links to blocks go
+	bus         vmm.Bus
+	seed        uint64
+	parking     vmm.Parking
+	cpuid       vmm.CPUIDTable
+	reserved    uint64 // address bits of paging-structure entries that must be 0
+	mem         memory
+	cpus        []*cpu
+	cpu         *cpu // whose turn it is
+	rounds      rounds
+	cache       *blockCache // within Run
+	running     bool        // within Run
+	generations generations // those that jump caches hold
+	epoch       uint64      // changes when links to blocks go
 
 	translations *Translations // where the cache is from
 	compiles     bool          // hot blocks

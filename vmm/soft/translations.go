@@ -104,8 +104,10 @@ func (p *processors) takeCache() {
 	if p.cache.user != p {
 		p.cache.user = p
 		p.cache.unlinked = 0
-		for _, c := range p.cpus {
-			c.jcs = [2][abi.JumpCacheSize]abi.JumpEntry{}
+		if g := p.generations; g.cache != nil && g != (generations{p.cache, p.cache.era}) {
+			for _, c := range p.cpus {
+				c.jcs = [2][abi.JumpCacheSize]abi.JumpEntry{}
+			}
 		}
 		p.forgetCode()
 	}
@@ -118,12 +120,20 @@ func (p *processors) takeCache() {
 	}
 }
 
+// generations are numbers of a cache between two times that it began to count
+// anew: among them each is one processor's, and was no other's.
+type generations struct {
+	cache *blockCache
+	era   uint64
+}
+
 // giveCache ends a Run. After one that failed nothing is believed.
 func (p *processors) giveCache() {
 	if p.dead != nil {
 		p.cache.reset()
 	}
 	p.running = false
+	p.generations = generations{p.cache, p.cache.era}
 	p.translations.give(p.cache)
 }
 

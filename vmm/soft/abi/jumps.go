@@ -13,21 +13,28 @@ type JumpEntry struct {
 // JumpCacheSize is the number of entries of a jump cache, and JumpShift the binary
 // logarithm of an entry's size.
 const (
-	JumpCacheSize = 4096
+	JumpCacheSize = 1 << 14
 	JumpShift     = 4
 )
 
 // JumpHash is the number of an address' entry.
 func JumpHash(rip uint64) uint64 { return (rip ^ rip>>11) & (JumpCacheSize - 1) }
 
-// How many landings there are, and how many of them one bit of Filled stands for.
 const (
-	landingCount = 4096
-	landingGroup = 16
+	landingBits  = 14
+	landingCount = 1 << landingBits
+	groupBits    = 4
+	landingGroup = 1 << groupBits // how many of them one bit of Filled stands for
 
 	// LandingMask is what of an address, times 8, is the offset of its entry. Two
 	// calls return to addresses that differ by 2 at least.
 	LandingMask = 2 * (landingCount - 1)
+
+	// GroupShift is by how much such a part of an address is to be shifted for the
+	// number of its group, and HalfShift the binary logarithm of how many groups
+	// there are.
+	GroupShift = 1 + groupBits
+	HalfShift  = landingBits - groupBits
 )
 
 // A Landing is the address of the code of the block at rip.

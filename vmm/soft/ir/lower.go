@@ -76,12 +76,18 @@ func (t *lowering) block(code []byte, pc uint16) {
 		}
 		t.n++
 		end := pc + uint16(in.Len)
+		from := len(t.code.Ops)
 		locked := t.watch && (in.Flags&x86.PrefixLock != 0 || in.Op|1 == 0x87 && in.Mod != 3)
 		switch {
 		case !t.single && fusable(&in) && x86.Decode(code[end:], &after, true) == x86.OK && isJcc(&after) && t.fuse(&in, &after):
 			end += uint16(after.Len)
 		case !t.lower(&in):
 			t.generic(&in)
+		}
+		for i := from; i < len(t.code.Ops); i++ {
+			if o := &t.code.Ops[i]; PlainStore(o.Code) {
+				o.Gen = uint32(end)
+			}
 		}
 		if locked {
 			t.emit(Op{Code: OpORDER}) // not if it faults

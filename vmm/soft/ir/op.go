@@ -19,7 +19,7 @@ type Op struct {
 	More  uint8  // instructions that it stands for beyond the first
 	Imm   int64  // of branches: the target's distance from the page in the upper half
 	Link  uint32 // of branches: the header of the target's block; of others: where compiled code goes on after them, or 0
-	Gen   uint32 // of branches: Link is good while the generation that Sel names has this value
+	Gen   uint32 // of branches: Link is good while the generation that Sel names has this value; of plain stores: offset in the page of what follows the instruction
 }
 
 // A Header comes before the first op of a block. Branches lead to it: whoever

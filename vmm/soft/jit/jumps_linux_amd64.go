@@ -158,8 +158,8 @@ func (t *translator) commonJumps() {
 	t.toLanding()
 	a.Store(8, hA, t.landing(offLandingRIP))
 	a.ShiftImm(5, 8, hA, 63)
-	a.ShiftImm(4, 4, hA, 8)
-	a.ShiftImm(5, 4, hB, 5)
+	a.ShiftImm(4, 4, hA, abi.HalfShift)
+	a.ShiftImm(5, 4, hB, abi.GroupShift)
 	a.Alu(x86.AluOR, 4, hA, asm.Reg(hB))
 	a.Insn(0x0fab, 4, hA, inCPU(t.landings()+offFilled)) // bts, anywhere in filled
 	a.Load(8, hA, t.crossing(offExitRIP))

@@ -51,7 +51,8 @@ type stub struct {
 	op      int
 	edge    bool // a taken branch; else the op is left to the interpreter
 	miss    miss
-	back    int // of a jumpMiss: where to go on, or 0
+	back    int   // of a jumpMiss: where to go on, or 0
+	held    int16 // of a place to go on: the group whose find hB is to have, or 0
 	flags   flagState
 	cached  cachedSlot
 	vectors bool
@@ -230,18 +231,27 @@ func (t *translator) notEntered() {
 	t.asm.JmpTo(t.n.offEnter)
 }
 
-// resume makes a place to go on at after op i was done in Go. There is none if
-// later ops rely on what code found for it.
+// resume makes a place to go on at after op i was done in Go: instructions of the
+// executor, and stores that somebody is told of, which are those to observed
+// memory and to paging structures. There is none if later ops rely on what code
+// found for it.
 func (t *translator) resume(i int, o *ir.Op) {
-	if o.Code != ir.OpGENERIC && (!t.watch || !ir.PlainStore(o.Code)) {
+	told := ir.PlainStore(o.Code) && (t.watch || t.set == 0)
+	if o.Code != ir.OpGENERIC && !told {
 		return
 	}
 	if t.leads(i) != nil || t.certain[i] {
 		t.n.code.Ops[t.first+uint32(i)].Link = 0
 		return
 	}
-	t.resumes = append(t.resumes, stub{site: t.asm.Pos, op: i, flags: t.flags, cached: t.cached, vectors: t.vectors})
-	t.held = 0
+	s := stub{site: t.asm.Pos, op: i, flags: t.flags, cached: t.cached, vectors: t.vectors}
+	switch {
+	case t.watch || !told:
+		t.held = 0
+	case !t.asm.Touched:
+		s.held = t.held // the TLB is as it was, or code is not entered there
+	}
+	t.resumes = append(t.resumes, s)
 }
 
 // edges writes what taken branches of the block lead to.
@@ -300,6 +310,9 @@ func (t *translator) leaving() {
 		t.reload()
 		if !s.flags.word && s.flags.host != 0 {
 			t.restore()
+		}
+		if s.held != 0 {
+			a.Load(8, hB, t.crossing(t.groups[s.held-1].spill))
 		}
 		a.JmpTo(s.site)
 	}
