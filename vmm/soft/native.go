@@ -86,7 +86,14 @@ func (c *cpu) takeFlags() {
 // between does op k, at which code was left, if it is for the executor, and
 // returns where code goes on after it, or 0.
 func (c *cpu) between(k *ir.Op) uint32 {
-	if k.Code != ir.OpGENERIC {
+	switch k.Code {
+	case ir.OpGENERIC:
+	case ir.OpCLAC:
+		if k.Link != 0 {
+			c.setAC(false)
+		}
+		return k.Link
+	default:
 		return 0
 	}
 	x := &c.native

@@ -11,14 +11,16 @@ import (
 
 // codeLayout is where compiled code finds what of a processor.
 var codeLayout = abi.Layout{
-	R:       unsafe.Offsetof(cpu{}.r),
-	Flags:   unsafe.Offsetof(cpu{}.flags),
-	Ordered: unsafe.Offsetof(cpu{}.ordered),
-	Gens:    unsafe.Offsetof(cpu{}.gens),
-	TSC:     unsafe.Offsetof(cpu{}.tscOffset),
-	XMM:     unsafe.Offsetof(cpu{}.fpu) + unsafe.Offsetof(fpuState{}.xmm),
-	MXCSR:   unsafe.Offsetof(cpu{}.fpu) + unsafe.Offsetof(fpuState{}.mxcsr),
-	IRR:     unsafe.Offsetof(cpu{}.apic) + unsafe.Offsetof(apic.APIC{}.IRR),
+	R:        unsafe.Offsetof(cpu{}.r),
+	Flags:    unsafe.Offsetof(cpu{}.flags),
+	Ordered:  unsafe.Offsetof(cpu{}.ordered),
+	Gens:     unsafe.Offsetof(cpu{}.gens),
+	TSC:      unsafe.Offsetof(cpu{}.tscOffset),
+	XMM:      unsafe.Offsetof(cpu{}.fpu) + unsafe.Offsetof(fpuState{}.xmm),
+	MXCSR:    unsafe.Offsetof(cpu{}.fpu) + unsafe.Offsetof(fpuState{}.mxcsr),
+	KernelGS: unsafe.Offsetof(cpu{}.msr) + unsafe.Offsetof(msrs{}.kernelGS),
+	Users:    unsafe.Offsetof(cpu{}.tlbs) + unsafe.Offsetof(tlbSet{}.users) + unsafe.Sizeof(uintptr(0)), // the length
+	IRR:      unsafe.Offsetof(cpu{}.apic) + unsafe.Offsetof(apic.APIC{}.IRR),
 
 	TLB:            unsafe.Offsetof(cpu{}.tlbs) + unsafe.Offsetof(tlbSet{}.fast),
 	TLBStride:      unsafe.Sizeof(tlbSet{}),

@@ -26,6 +26,27 @@ func sti(c *cpu) exit {
 //op:cld CLD
 func cld(c *cpu) { c.flags &^= x86.FlagDF }
 
+//op:swapgs SWAPGS
+func swapgs(c *cpu, o *ir.Op) {
+	v := c.r[o.Dst]
+	c.r[o.Dst] = c.msr.kernelGS
+	c.msr.kernelGS = v
+}
+
+//op:stac STAC
+func stac(c *cpu) { c.flags |= x86.FlagAC }
+
+// clac leaves it to the executor to forget users' pages.
+//
+//op:clac CLAC
+func clac(c *cpu) exit {
+	if len(c.tlbs[0].users) > 0 {
+		return exitBail
+	}
+	c.flags &^= x86.FlagAC
+	return exitNext
+}
+
 //op:clc CLC
 func clc(c *cpu) { flagsCF(c, 0) }
 

@@ -98,6 +98,42 @@ func TestSMAP(t *testing.T) {
 	}
 }
 
+// TestKernelEntries swaps the bases of GS and accesses a user's page, as a kernel
+// does at every system call: all tiers come to the same, and compiled code goes on
+// by itself.
+func TestKernelEntries(t *testing.T) {
+	const turns = 1000
+	for name, m := range map[string]*testMachine{"executor": newTestMachine(t), "interpreter": newTestMachineWith(t, Engine{Interpreter: true}), "compiled code": newCompiled(t)} {
+		m.p.exact = name == "executor"
+		m.stubs()
+		m.mapPage(testTables, testTables, pteP|pteW)
+		for va := uint64(testRAM); va < testEnd; va += x86.PageSize {
+			if va != testData {
+				m.mapPage(va, va, pteP|pteW)
+			}
+		}
+		m.c.cr4 |= x86.CR4SMAP
+		m.c.flushTLB(false)
+		m.c.r[x86.SlotGS], m.c.msr.kernelGS = testData+x86.PageSize, testData+x86.PageSize+8
+		m.put(testData, le64(3)...)
+		m.put(testData+x86.PageSize, append(le64(5), le64(7)...)...)
+		m.put(testCode, 0xb9, turns&0xff, turns>>8, 0, 0, // mov ecx, turns
+			0x0f, 0x01, 0xf8, // L: swapgs
+			0x65, 0x48, 0x03, 0x04, 0x25, 0, 0, 0, 0, // add rax, gs:[0]
+			0x0f, 0x01, 0xcb, // stac
+			0x48, 0x03, 0x1c, 0x25, 0, 0, 0x29, 0, // add rbx, [testData]
+			0x0f, 0x01, 0xca, // clac
+			0x83, 0xe9, 0x01, 0x75, 0xe1, 0xf4) // sub ecx, 1; jne L; hlt
+		m.run()
+		if m.c.r[x86.RAX] != turns/2*(5+7) || m.c.r[x86.RBX] != turns*3 || m.c.rip != testCode+37 {
+			t.Errorf("%s: the sums are %d and %d at %#x, want %d and %d at %#x", name, m.c.r[x86.RAX], m.c.r[x86.RBX], m.c.rip, turns/2*(5+7), turns*3, testCode+37)
+		}
+		if n := m.p.cache.native; n != nil && n.Stats().Entries > 10 {
+			t.Errorf("code was entered %d times, want 10 at most", n.Stats().Entries)
+		}
+	}
+}
+
 // setKernelGDT is for tests whose GDT is short of the handlers' code segment:
 // the IDT then names one of the LDT.
 func (m *testMachine) setKernelGDT() {

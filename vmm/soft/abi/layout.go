@@ -3,14 +3,16 @@ package abi
 // A Layout says where compiled code finds what in a processor: offsets, in
 // bytes, from its start. What is kept for each privilege lies a stride apart.
 type Layout struct {
-	R       uintptr // slots, 8 bytes each
-	Flags   uintptr // RFLAGS without the arithmetic ones
-	Ordered uintptr // OrderLock is noted there, in a byte
-	Gens    uintptr // generations, 4 bytes each
-	TSC     uintptr // what the time stamp is ahead of the clock
-	XMM     uintptr
-	MXCSR   uintptr
-	IRR     uintptr // the local APIC's requests, of 256 bits
+	R        uintptr // slots, 8 bytes each
+	Flags    uintptr // RFLAGS without the arithmetic ones
+	Ordered  uintptr // OrderLock is noted there, in a byte
+	Gens     uintptr // generations, 4 bytes each
+	TSC      uintptr // what the time stamp is ahead of the clock
+	XMM      uintptr
+	MXCSR    uintptr
+	KernelGS uintptr // of SWAPGS
+	Users    uintptr // how many pages of users' the supervisor's TLB may hold
+	IRR      uintptr // the local APIC's requests, of 256 bits
 
 	TLB, TLBStride           uintptr // TLBEntry each
 	Jumps, JumpsStride       uintptr // JumpEntry each

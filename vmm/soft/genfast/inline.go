@@ -164,7 +164,7 @@ func (w *writer) call(n *ast.CallExpr) (string, bool) {
 		return fmt.Sprintf("int64(int%d(%s))", w.width, w.text(n.Args[0])), true
 	case "rotate":
 		return fmt.Sprintf("bits.RotateLeft%d(%s, %s)", w.width, w.text(n.Args[0]), w.text(n.Args[1])), true
-	case "T", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "int", "bits":
+	case "T", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "int", "len", "bits":
 		return "", false
 	}
 	if f := w.functions[name]; f != nil {

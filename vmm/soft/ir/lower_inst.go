@@ -147,6 +147,18 @@ func (t *lowering) lower0F(in *x86.Inst) bool {
 		code := [...]Opcode{pick(in, OpBTRR32, OpBTRR64), pick(in, OpBTSRR32, OpBTSRR64), pick(in, OpBTRRR32, OpBTRRR64)}[b>>3&3]
 		t.emit(Op{Code: code, Dst: in.RM, Src: in.Reg})
 		return true
+	case 0x01:
+		switch {
+		case t.user:
+			return false
+		case in.ModRM == 0xf8:
+			return t.emitIf(true, Op{Code: OpSWAPGS, Dst: x86.SlotGS})
+		case in.ModRM == 0xcb && in.Prefix() == 0:
+			return t.emitIf(true, Op{Code: OpSTAC})
+		case in.ModRM == 0xca && in.Prefix() == 0:
+			return t.emitIf(true, Op{Code: OpCLAC})
+		}
+		return false
 	case 0xba:
 		return t.lowerBitImm(in)
 	case 0xa4, 0xac:

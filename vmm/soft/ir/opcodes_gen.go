@@ -771,6 +771,9 @@ const (
 	OpCLI
 	OpSTI
 	OpCLD
+	OpSWAPGS
+	OpSTAC
+	OpCLAC
 	OpCLC
 	OpSTC
 	OpORDER
@@ -865,6 +868,9 @@ const (
 	KindCli
 	KindSti
 	KindCld
+	KindSwapgs
+	KindStac
+	KindClac
 	KindClc
 	KindStc
 	KindOrder
@@ -1699,6 +1705,9 @@ var OpTable = [OpCount]OpInfo{
 	OpCLI:          {Name: "CLI", Kind: KindCli},
 	OpSTI:          {Name: "STI", Kind: KindSti, Effect: EffLeaves},
 	OpCLD:          {Name: "CLD", Kind: KindCld},
+	OpSWAPGS:       {Name: "SWAPGS", Kind: KindSwapgs, Reads: FieldDst, Writes: FieldDst},
+	OpSTAC:         {Name: "STAC", Kind: KindStac},
+	OpCLAC:         {Name: "CLAC", Kind: KindClac, Effect: EffLeaves},
 	OpCLC:          {Name: "CLC", Kind: KindClc},
 	OpSTC:          {Name: "STC", Kind: KindStc},
 	OpORDER:        {Name: "ORDER", Kind: KindOrder},

@@ -143,6 +143,24 @@ func (t *translator) system(i int, o *ir.Op, x *ir.OpInfo) bool {
 		t.prepare(i, true)
 		t.noInterrupt(i)
 		a.AluImm(x86.AluOR, 4, inCPU(t.cpu.Flags), x86.FlagIF)
+	case ir.KindStac:
+		t.prepare(i, true)
+		a.AluImm(x86.AluOR, 4, inCPU(t.cpu.Flags), x86.FlagAC)
+	case ir.KindClac:
+		t.prepare(i, true)
+		a.AluImm(x86.AluCMP, 8, inCPU(t.cpu.Users), 0)
+		t.bail(i, a.Jcc(5))
+		a.AluImm(x86.AluAND, 4, inCPU(t.cpu.Flags), ^x86.FlagAC)
+		t.values.forget() // if the executor does it, it changes the TLB
+		t.held = 0
+	case ir.KindSwapgs:
+		t.prepare(i, false, o.Dst)
+		gs := t.slot(o.Dst)
+		a.Load(8, hB, gs)
+		a.Load(8, hA, inCPU(t.cpu.KernelGS))
+		a.Store(8, hB, inCPU(t.cpu.KernelGS))
+		a.Store(8, hA, gs)
+		t.wrote(o.Dst)
 	}
 	return true
 }

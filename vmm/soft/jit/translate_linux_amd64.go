@@ -237,7 +237,7 @@ func (t *translator) notEntered() {
 // found for it.
 func (t *translator) resume(i int, o *ir.Op) {
 	told := ir.PlainStore(o.Code) && (t.watch || t.set == 0)
-	if o.Code != ir.OpGENERIC && !told {
+	if o.Code != ir.OpGENERIC && o.Code != ir.OpCLAC && !told {
 		return
 	}
 	if t.leads(i) != nil || t.certain[i] {
