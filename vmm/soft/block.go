@@ -42,7 +42,8 @@ type blockCache struct {
 	blocks   []block
 	hash     []uint32
 	contents map[[sha256.Size]byte]content
-	heat     int32 // executions before a block is compiled
+	mappings map[mapping]uint32 // their generations
+	heat     int32              // executions before a block is compiled
 	native   *jit.Compiler
 	noNative error // why there is none
 	compiles bool
@@ -62,6 +63,7 @@ func (b *blockCache) init() {
 	b.blocks = reserve.Slice[block](maxBlocks)[:1]
 	b.hash = reserve.Slice[uint32](hashSize)
 	b.contents = map[[sha256.Size]byte]content{}
+	b.mappings = map[mapping]uint32{}
 	b.heat = ir.Cold
 	if b.compiles {
 		b.compile()
@@ -106,10 +108,11 @@ func (b *blockCache) reset() {
 	b.Insts = b.Insts[:1]
 	b.blocks = b.blocks[:1]
 	clear(b.contents)
+	clear(b.mappings)
 }
 
 func (b *blockCache) full() bool {
-	return len(b.Ops)+4*ir.MaxBlock+8 > ir.MaxOps || len(b.Insts)+ir.MaxBlock > ir.MaxInsts || len(b.blocks)+1 > maxBlocks || len(b.contents)+2 > maxBlocks
+	return len(b.Ops)+4*ir.MaxBlock+8 > ir.MaxOps || len(b.Insts)+ir.MaxBlock > ir.MaxInsts || len(b.blocks)+1 > maxBlocks || len(b.contents)+2 > maxBlocks || len(b.mappings) > maxBlocks
 }
 
 // contentOf is the number of a page's bytes.
@@ -248,19 +251,45 @@ func (c *cpu) forgetLarge(va uint64) {
 // another machine's: the next Run begins with a new one.
 func (c *cpu) newGen(i int) {
 	c.fetched[i-ir.GenLower] = fetched{}
-	if !c.p.running {
-		c.gens[i] = ir.NoGen
-		c.forgetLandings(i)
-		return
-	}
-	b := c.p.cache
-	b.lastGen++
-	if b.lastGen == ir.NoGen { // after four thousand million address spaces
-		c.p.restartGens()
-		return
-	}
-	c.gens[i] = b.lastGen
 	c.forgetLandings(i)
+	if i == ir.GenLower {
+		clear(c.gens[ir.GenPages:]) // 0 is no generation, and no link has it
+	}
+	c.gens[i] = ir.NoGen
+	switch {
+	case !c.p.running:
+	case c.p.cache.lastGen >= lastGen:
+		c.p.restartGens()
+	default:
+		c.gens[i] = c.p.cache.nextGen()
+	}
+}
+
+// A mapping is a page of the lower half of an address space, with what it holds.
+type mapping struct {
+	page uint64
+	code content
+	mode uint8
+}
+
+// mapped is the generation of a mapping. It is the same for all processors.
+func (b *blockCache) mapped(m mapping) uint32 {
+	gen, ok := b.mappings[m]
+	if !ok {
+		gen = b.nextGen()
+		b.mappings[m] = gen
+	}
+	return gen
+}
+
+// lastGen is how far generations are counted: some four thousand million. A lookup
+// takes one, and there may be another before the next.
+const lastGen = ir.NoGen - 8
+
+// nextGen is a generation that there was not yet.
+func (b *blockCache) nextGen() uint32 {
+	b.lastGen++
+	return b.lastGen
 }
 
 // restartGens begins to count anew, when there is no link any more.
@@ -309,8 +338,11 @@ func (c *cpu) lookup(rip uint64) uint32 {
 	}
 	c.observeFetches(pa)
 	b := c.p.cache
-	if b.full() {
+	switch {
+	case b.full():
 		c.p.dropCode()
+	case b.lastGen >= lastGen:
+		c.p.restartGens()
 	}
 	code := c.contentAt(pa)
 	k := b.find(code, rip, anyContent, c.mode)
@@ -334,7 +366,11 @@ func (c *cpu) lookup(rip uint64) uint32 {
 	if k.second != 0 {
 		c.fetchedFrom(rip + x86.PageSize)
 	}
-	c.jc[abi.JumpHash(rip)] = abi.JumpEntry{RIP: rip, Gen: c.gens[ir.GenLower+rip>>63], Link: k.header}
+	guard := ir.GuardOf(rip)
+	if guard >= ir.GenPages {
+		c.gens[guard] = b.mapped(mapping{page: rip &^ x86.PageMask, code: code, mode: c.mode})
+	}
+	c.jc[abi.JumpHash(rip)] = abi.JumpEntry{RIP: rip, Gen: c.gens[guard], Link: k.header | uint32(guard)<<abi.GuardShift}
 	return k.header
 }
 

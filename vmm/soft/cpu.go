@@ -90,8 +90,8 @@ type cpu struct {
 	tlb *[abi.TLBSize]abi.TLBEntry        // of the current privilege
 	jc  *[abi.JumpCacheSize]abi.JumpEntry // of the current privilege
 
-	gens [3]uint32 // see ir.Op.Gen
-	at   uintptr   // offset of an op over a call: see genfast
+	gens [ir.GenCount]uint32 // see ir.Op.Gen
+	at   uintptr             // offset of an op over a call: see genfast
 
 	next     uint64 // of the instruction after the one that executes
 	attn     bool   // the run loop must look at events
@@ -130,6 +130,7 @@ type cpu struct {
 func newCPU(p *processors, id uint8) *cpu {
 	c := &cpu{p: p, id: id}
 	c.apic.Assemble((*interrupts)(c), id)
+	c.gens[ir.GenNone] = ir.NoGen
 	c.tlbs[0].reset()
 	c.tlbs[1].reset()
 	c.setMode()

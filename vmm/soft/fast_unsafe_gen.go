@@ -42,8 +42,8 @@ jump:
 
 find:
 	j = &c.jc[abi.JumpHash(rip)]
-	if j.RIP == rip && j.Gen == c.gens[ir.GenLower+rip>>63] {
-		o = (*ir.Op)(unsafe.Add(ops, uintptr(j.Link)*ir.OpSize))
+	if j.RIP == rip && j.Gen == c.gens[j.Guard()] {
+		o = (*ir.Op)(unsafe.Add(ops, uintptr(j.Header())*ir.OpSize))
 		goto enter
 	}
 	c.rip = rip
@@ -11610,7 +11610,7 @@ again:
 	// A direct branch.
 taken:
 	left -= int64(o.N)
-	if o.Gen == c.gens[o.Sel&3] {
+	if o.Gen == c.gens[o.Sel] {
 		o = (*ir.Op)(unsafe.Add(ops, uintptr(o.Link)*ir.OpSize))
 		goto enter
 	}
@@ -11713,14 +11713,14 @@ func (c *cpu) refill(va uint64, kind access) bool {
 func (c *cpu) target(o *ir.Op, rip uint64) uint32 {
 	epoch := c.p.epoch
 	j := &c.jc[abi.JumpHash(rip)]
-	link := j.Link
-	if j.RIP != rip || j.Gen != c.gens[ir.GenLower+rip>>63] {
+	link := j.Header()
+	if j.RIP != rip || j.Gen != c.gens[j.Guard()] {
 		if link = c.lookup(rip); link == 0 {
 			return 0
 		}
 	}
 	if c.p.epoch == epoch {
-		o.Link, o.Gen = link, c.gens[o.Sel&3]
+		o.Link, o.Gen = link, c.gens[o.Sel]
 	}
 	return link
 }

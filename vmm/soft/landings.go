@@ -9,8 +9,7 @@ import (
 func (c *cpu) landAt(header uint32, code uint64) {
 	h := c.p.cache.Header(header)
 	rip := h.Page + uint64(h.PC)
-	half := rip >> 63
-	if j := &c.jc[abi.JumpHash(rip)]; j.RIP != rip || j.Link != header || j.Gen != c.gens[ir.GenLower+half] {
+	if j := &c.jc[abi.JumpHash(rip)]; j.RIP != rip || j.Header() != header || j.Gen != c.gens[j.Guard()] {
 		return
 	}
 	c.landings[c.privilege()].Put(rip, code)

@@ -33,7 +33,7 @@ func (c *cpu) runNative() {
 	}
 	h.Heat = 0
 	if b.unlinked != 0 {
-		if f := &b.Ops[b.unlinked]; f.Link == header && f.Gen == c.gens[f.Sel&3] {
+		if f := &b.Ops[b.unlinked]; f.Link == header && f.Gen == c.gens[f.Sel] {
 			n.Link(b.unlinked, header)
 		}
 		b.unlinked = 0

@@ -3,12 +3,21 @@ package abi
 import "math/bits"
 
 // JumpEntry maps a virtual address to a block's header, as long as the
-// generation of the address' half is Gen.
+// generation that guards the address is Gen.
 type JumpEntry struct {
 	RIP  uint64
 	Gen  uint32
-	Link uint32
+	Link uint32 // the header, and from bit GuardShift on which generation that is
 }
+
+// GuardShift is above all headers of an arena.
+const GuardShift = 24
+
+// Header is the header.
+func (j *JumpEntry) Header() uint32 { return j.Link & (1<<GuardShift - 1) }
+
+// Guard is the number of the generation.
+func (j *JumpEntry) Guard() uint8 { return uint8(j.Link >> GuardShift) }
 
 // JumpCacheSize is the number of entries of a jump cache, and JumpShift the binary
 // logarithm of an entry's size.

@@ -14,13 +14,9 @@ func (t *lowering) branch(o *Op, target uint64) bool {
 	}
 	o.Imm = o.Imm&0xffffffff | d<<32
 	o.Gen = NoGen
-	switch {
-	case target&^x86.PageMask == t.page && target&x86.PageMask <= x86.PageSize-x86.MaxLength:
+	o.Sel = GuardOf(target)
+	if target&^x86.PageMask == t.page && target&x86.PageMask <= x86.PageSize-x86.MaxLength {
 		o.Sel = GenSame
-	case target>>63 != 0:
-		o.Sel = GenUpper
-	default:
-		o.Sel = GenLower
 	}
 	return true
 }

@@ -40,16 +40,34 @@ type Opcode uint16
 // NoPC is never the offset of an instruction.
 const NoPC = ^uint16(0)
 
-// NoGen is never the value of a generation.
+// NoGen is what links have that lead nowhere: never the value of a generation.
 const NoGen = ^uint32(0)
 
-// The generations that guard links: none within a page, else that of the
-// mappings of the lower or the upper half of the address space.
+// The generations that guard links, of which a processor has GenCount: none within a
+// page, else that of the mappings of the lower or the upper half of the address
+// space, or from GenPages on that of one page of the lower half, by the low bits of
+// its number. What is mapped there changes with every task, and comes back: the
+// generation of a page is a number for what it holds and where it is.
 const (
-	GenSame = iota
-	GenLower
-	GenUpper
+	GenNone  = 0 // of an empty entry of a jump cache: never valid
+	GenSame  = 1 // always is
+	GenLower = 2
+	GenUpper = 3
+	GenPages = 128
+	GenCount = 256
 )
+
+// GuardOf is the generation that guards links to an address in another page. An
+// instruction that may reach into the next page depends on that one as well.
+func GuardOf(target uint64) uint8 {
+	switch {
+	case target>>63 != 0:
+		return GenUpper
+	case target&x86.PageMask > x86.PageSize-x86.MaxLength:
+		return GenLower
+	}
+	return uint8(GenPages | target>>x86.PageShift&(GenCount-GenPages-1))
+}
 
 // Slots beyond those of package x86.
 const (

@@ -107,8 +107,8 @@ func (t *translator) lookUpJump() (misses [2]int) {
 	a.ShiftImm(4, 4, hB, abi.JumpShift)
 	a.Alu(x86.AluCMP, 8, hA, t.jumpEntry(offJumpRIP))
 	misses[0] = a.Jcc(5)
-	a.ShiftImm(5, 8, hA, 63)
-	a.Load(4, hA, asm.Arg{Mem: true, Reg: hCPU, Index: hA, Scale: 2, Disp: int32(t.cpu.Gens + 4*ir.GenLower)})
+	a.Insn(0x0fb6, 4, hA, t.jumpEntry(offJumpLink+abi.GuardShift/8)) // movzx
+	a.Load(4, hA, asm.Arg{Mem: true, Reg: hCPU, Index: hA, Scale: 2, Disp: int32(t.cpu.Gens)})
 	a.Alu(x86.AluCMP, 4, hA, t.jumpEntry(offJumpGen))
 	misses[1] = a.Jcc(5)
 	return misses
@@ -152,6 +152,7 @@ func (t *translator) commonJumps() {
 	a.Store(8, hA, t.crossing(offExitRIP))
 	misses := t.lookUpJump()
 	a.Load(4, hA, t.jumpEntry(offJumpLink))
+	a.AluImm(x86.AluAND, 4, asm.Reg(hA), 1<<abi.GuardShift-1)
 	none := t.codeOf()
 	a.Store(8, hA, t.crossing(offSpill))
 	a.Load(8, hA, t.crossing(offExitRIP))
@@ -177,6 +178,7 @@ func (t *translator) commonJumps() {
 	misses = t.lookUpJump()
 	a.Store(8, hA, t.crossing(offExitRIP))
 	a.Load(4, hA, t.jumpEntry(offJumpLink))
+	a.AluImm(x86.AluAND, 4, asm.Reg(hA), 1<<abi.GuardShift-1)
 	none = t.codeOf()
 	a.Load(8, hB, t.crossing(offSpill))
 	a.Store(8, hA, asm.Mem(hB, 8))
