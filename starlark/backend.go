@@ -30,7 +30,7 @@ var backendClass = newClass("backend", "What stores an NVDIMM's bytes: a file or
 		get: func(b *backend) (starlark.Value, error) { return starlark.Bool(b.b.Share()), nil }},
 	{name: "readonly", doc: `Whether it was opened read-only.`,
 		get: func(b *backend) (starlark.Value, error) { return starlark.Bool(b.b.ReadOnly()), nil }},
-	{name: "durability", doc: `What it can guarantee for guest writes: "device-dax" (a device-DAX device: they survive a crash of the host), "map-sync" (a file on a file system with DAX, pmem=True: the same), "page-cache" (any other file: they survive the VM, and the host once it wrote them back; label writes are written back at once) or "volatile" (memory, or share=False: they end with the VM's power). For the last two the document suggests unarmed=True.`,
+	{name: "durability", doc: `What it can guarantee for guest writes: "device-dax" (a device-DAX device: they survive a crash of the host), "map-sync" (a file on a file system with DAX, pmem=True: the same), "page-cache" (any other file: they survive the VM, and the host once it wrote them back; label writes are written back at once) or "volatile" (memory, or share=False: they end with the VM's power; in a fork and after a restore: a copy in memory, which ends with the test). For the last two the document suggests unarmed=True.`,
 		get: func(b *backend) (starlark.Value, error) { return text(b.b.Durability().String()), nil }},
 	{name: "bytes", sig: `(offset, length)`,
 		doc: `The bytes at an offset → bytes.`,
