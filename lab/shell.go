@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -27,7 +28,9 @@ type Terminal struct {
 
 // Interact switches the machine on with a shell on its serial console, and
 // connects that to the terminal until the shell ends, In says Ctrl-A X, or In
-// ends. Nothing is shown before the shell begins. The guest's clock is held to
+// fails, as a terminal does that hangs up. At the end of In, such as a pipe's, the
+// shell gets a Ctrl-D. Nothing is shown before the shell begins, and what is
+// typed before is kept for it. The guest's clock is held to
 // the wall's, so that an idle guest costs nothing. It leaves the machine off.
 func (v *VM) Interact(ctx context.Context, term Terminal) error {
 	if v.state != Off {
@@ -75,8 +78,12 @@ func (v *VM) Interact(ctx context.Context, term Terminal) error {
 		case stop != vmm.StopDeadline:
 			return v.guestError(stop, "the shell was running", 0)
 		}
+		heard := typed
+		if v.console.echo == nil {
+			heard = nil // the shell would not see it
+		}
 		select {
-		case p, ok := <-typed:
+		case p, ok := <-heard:
 			if !ok {
 				return nil
 			}
@@ -111,25 +118,35 @@ const frame = 10 * time.Millisecond
 // itself.
 const escape = 1
 
-// keyboard reads what is typed. The channel is closed at the end of in and at
-// Ctrl-A X.
+// endOfInput is Ctrl-D.
+const endOfInput = 4
+
+// keyboard reads what is typed, and Ctrl-D at the end of in. The channel is closed
+// at Ctrl-A X, and if in fails.
 func keyboard(in io.Reader, quit <-chan struct{}) <-chan []byte {
 	typed := make(chan []byte)
 	go func() {
-		defer close(typed)
 		var keys escapes
 		buf := make([]byte, 256)
 		for {
 			n, err := in.Read(buf)
 			p, leave := keys.filter(buf[:n])
+			end := err == io.EOF && !leave
+			if end {
+				p = append(p, endOfInput)
+			}
 			if len(p) > 0 {
 				select {
-				case typed <- p:
+				case typed <- bytes.Clone(p):
 				case <-quit:
 					return
 				}
 			}
-			if leave || err != nil {
+			switch {
+			case end:
+				return
+			case leave || err != nil:
+				close(typed)
 				return
 			}
 		}

@@ -27,6 +27,22 @@ func (s *screen) shows(want string) bool {
 	return strings.Contains(s.text.String(), want)
 }
 
+// TestPipedShell: what is there before the shell is kept for it, and the shell ends
+// with its input.
+func TestPipedShell(t *testing.T) {
+	v, err := vmExperiment(t).VM(VMOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := &screen{}
+	if err := v.Interact(t.Context(), Terminal{In: strings.NewReader("echo the sum is $((40+2))\n"), Out: out}); err != nil {
+		t.Fatal(err)
+	}
+	if !out.shows("the sum is 42") {
+		t.Errorf("the terminal showed %q, want what the command in the pipe prints", out.text.String())
+	}
+}
+
 // TestShellKnowsItsWindow: its size, and that it changed; and nothing comes
 // before the prompt.
 func TestShellKnowsItsWindow(t *testing.T) {

@@ -24,7 +24,8 @@ var shellCommand = &command{
 	args:  "[flags] [--state ID FILE...]",
 	short: "boot a machine and give a shell in its guest",
 	long: `Boots a machine and gives a shell in its guest. exit, Ctrl-D and Ctrl-A X leave it,
-Ctrl-A Ctrl-A sends a Ctrl-A. The flags are the options of t.vm and vm.plug, for example:
+Ctrl-A Ctrl-A sends a Ctrl-A. Commands may come from a pipe, at whose end the shell ends.
+The flags are the options of t.vm and vm.plug, for example:
 
   nvlab shell --slots 1 --maxmem 4G --nvdimm path=pmem0.img,size=64M,label-size=128K
 
