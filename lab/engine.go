@@ -70,10 +70,11 @@ func newEngine(name string, shared *soft.Translations) (vmm.Engine, error) {
 	return nil, fmt.Errorf(`engine=%q: want "auto", "soft" or "kvm"`, name)
 }
 
-// engineReason is why newEngine took what it took, and that the software
-// engine is slower than it could be, where it is.
-func engineReason(name string, taken vmm.Engine) string {
-	why := "asked for"
+// engineReason is why newEngine took what it took, for the name and the reason
+// that it was given, and that the software engine is slower than it could be,
+// where it is.
+func engineReason(name, given string, taken vmm.Engine) string {
+	why := cmp.Or(given, "asked for")
 	if name == "auto" {
 		why = cmp.Or(kvm.Probe().Why(), "hardware virtualisation")
 	}

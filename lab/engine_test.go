@@ -2,6 +2,7 @@ package lab
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"nvlab/vmm/kvm"
@@ -24,6 +25,19 @@ func TestProbeOfKVM(t *testing.T) {
 		c.want.Engine = "kvm"
 		if got := ofKVM(c.report); got != c.want {
 			t.Errorf("%s: the doctor says %+v, want %+v", c.name, got, c.want)
+		}
+	}
+}
+
+// TestEngineReason: nobody is said to have asked for what a command decided.
+func TestEngineReason(t *testing.T) {
+	for given, want := range map[string]string{"": "asked for", "it has to be": "it has to be"} {
+		l, err := New(Options{Engine: "soft", EngineReason: given})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name, why := l.Engine(); name != "soft" || !strings.HasPrefix(why, want) {
+			t.Errorf("with the reason %q the engine is %s (%s), want %s", given, name, why, want)
 		}
 	}
 }

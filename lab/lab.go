@@ -32,19 +32,20 @@ import (
 
 // Options are what a run fixes for all its experiments.
 type Options struct {
-	Cache      string   // folder of guest images; "" is the user's
-	Engine     string   // "auto", "soft" or "kvm"; "" is "auto"
-	Kernel     string   // name of the guest; "" is the installed default
-	Release    string   // of Debian, that guests are made of; "" is the default guest's
-	Agent      string   // static linux/amd64 binary that is pid 1; "" is nvlab's own
-	Seed       uint64   // all randomness derives from it
-	Cmdline    string   // words for every kernel, before the VM's own
-	AllowPaths []string // folders beside the experiment's own that backends may lie in
-	Reuse      bool     // boots are taken from the states that earlier runs kept
-	Verify     bool     // with Reuse: boots are computed all the same, and compared with the states
-	States     string   // folder of these states; "" is the one beside the guests
-	Progress   guest.Progress
-	Parallel   int // processors that an experiment may use at a time; 0 for all
+	Cache        string   // folder of guest images; "" is the user's
+	Engine       string   // "auto", "soft" or "kvm"; "" is "auto"
+	EngineReason string   // why Engine is what it is; "" is that it was asked for
+	Kernel       string   // name of the guest; "" is the installed default
+	Release      string   // of Debian, that guests are made of; "" is the default guest's
+	Agent        string   // static linux/amd64 binary that is pid 1; "" is nvlab's own
+	Seed         uint64   // all randomness derives from it
+	Cmdline      string   // words for every kernel, before the VM's own
+	AllowPaths   []string // folders beside the experiment's own that backends may lie in
+	Reuse        bool     // boots are taken from the states that earlier runs kept
+	Verify       bool     // with Reuse: boots are computed all the same, and compared with the states
+	States       string   // folder of these states; "" is the one beside the guests
+	Progress     guest.Progress
+	Parallel     int // processors that an experiment may use at a time; 0 for all
 }
 
 // A Lab is shared by the experiments of one run, which may run in parallel.
@@ -81,7 +82,7 @@ func New(opts Options) (*Lab, error) {
 
 // Engine is the engine in use unless a VM names its own, and why it was taken.
 func (l *Lab) Engine() (name, why string) {
-	return l.engine.Name(), engineReason(l.opts.Engine, l.engine)
+	return l.engine.Name(), engineReason(l.opts.Engine, l.opts.EngineReason, l.engine)
 }
 
 // Prepare makes the default guest's image, showing progress. Boot would do it

@@ -42,10 +42,10 @@ func init() {
 		b := &nvrun.Bundle{Version: version(), Options: nvrun.BundleOptions{
 			Engine: o.Engine, Kernel: o.Kernel, Release: o.Release, Cmdline: o.Cmdline, Seed: o.Seed, Steps: o.Steps,
 		}}
-		o.Paths, o.Bundle = files, b
+		o.Name, o.Paths, o.Bundle = "nvlab bundle", files, b
 		o.Reached = func(_ context.Context, at *nvstar.Reached) error { b.Reach(at); return nil }
-		if status := nvrun.Run(ctx, o); status != exitOK {
-			return status
+		if status := nvrun.Run(ctx, o); b.State == "" {
+			return notReached(&o, status)
 		}
 		path := *out
 		if path == "" {
@@ -66,9 +66,22 @@ func init() {
 	}
 }
 
+// notReached says that there is no bundle after a run that ended with a status.
+func notReached(o *nvrun.Options, status int) int {
+	hint := ""
+	if status == exitFail && o.Run == "" {
+		hint = ": a test failed before one came there; -run RE takes the state's own test, as the report's line repeat: does"
+	}
+	fmt.Fprintf(o.Stderr, "nvlab bundle: no file was written, the run did not come to crash state %s%s\n", o.State, hint)
+	if status == exitOK {
+		return exitFail
+	}
+	return status
+}
+
 // unbundle has a run be that of a bundle. What it unpacks is in a new folder,
-// which done removes.
-func unbundle(o *nvrun.Options, path string) (done func(), err error) {
+// which done removes; args, those of the command, repeat it.
+func unbundle(o *nvrun.Options, path string, args []string) (done func(), err error) {
 	b, err := nvrun.OpenBundle(path)
 	if err != nil {
 		return nil, err
@@ -85,6 +98,7 @@ func unbundle(o *nvrun.Options, path string) (done func(), err error) {
 	}
 	fmt.Fprintf(o.Stderr, "%s: made by nvlab %s with the guest %s (this is nvlab %s)\n%s", path, b.Version, b.Guest, version(), b.Description)
 	o.Paths, o.State, o.Run = []string{scenario}, b.State, b.Pattern()
+	o.Command = append([]string{"nvlab", "run"}, args...)
 	o.Engine, o.Kernel, o.Release, o.Cmdline, o.Seed, o.Steps = b.Options.Engine, b.Options.Kernel, b.Options.Release, b.Options.Cmdline, b.Options.Seed, b.Options.Steps
 	return done, checkMachine(o.Engine, o.Kernel, o.Release)
 }

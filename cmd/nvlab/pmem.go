@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"nvlab/internal/spell"
+	"nvlab/internal/units"
 	nvstar "nvlab/starlark"
 	nvrun "nvlab/starlark/run"
 )
@@ -73,7 +74,7 @@ func init() {
 		fs := c.flags()
 		fs.StringVar(&p.on, "on", "fsdax", "`fsdax|devdax|pool`: what the persistent memory is")
 		fs.StringVar(&p.layout, "layout", "", "`NAME` of the layout of --on pool")
-		fs.StringVar(&p.size, "size", "64MiB", "`SIZE` of the NVDIMM")
+		fs.StringVar(&p.size, "size", "64MiB", "`SIZE` of the NVDIMM, a multiple of 16 MiB")
 		fs.StringVar(&p.memory, "memory", "512MiB", "`SIZE` of the guest's RAM")
 		fs.StringVar(&p.platform, "platform", "adr", "`adr|eadr`: what the platform saves when the power fails; with eadr also the caches")
 		fs.StringVar(&p.policy, "policy", "arch", "`arch|explicit`: with explicit only fences by name count, and only the program's own")
@@ -113,7 +114,9 @@ func init() {
 		if o.Engine == "kvm" {
 			return c.misused("--engine kvm: single stores are seen on the software engine only")
 		}
-		o.Engine = "soft"
+		if o.Engine != "soft" {
+			o.Engine, o.EngineReason = "soft", "single stores are seen on no other"
+		}
 		if err := p.complete(ctx); err != nil {
 			return c.misused("%v", err)
 		}
@@ -125,9 +128,12 @@ func init() {
 			fmt.Fprint(stdout, text)
 			return exitOK
 		}
+		if note := fileHere(p.program[0]); note != "" {
+			fmt.Fprintf(os.Stderr, "nvlab pmem: %s\n", note)
+		}
 		path := pmemPath(text)
 		o.Paths, o.Texts = []string{path}, map[string]string{path: text}
-		o.Command = append([]string{"nvlab", "pmem"}, args...)
+		o.Name, o.Command = "nvlab pmem", append([]string{"nvlab", "pmem"}, args...)
 		return nvrun.Run(ctx, o)
 	}
 }
@@ -162,10 +168,11 @@ func (p *pmemOptions) complete(ctx context.Context) error {
 			return err
 		}
 	}
-	for flag, size := range map[string]string{"size": p.size, "memory": p.memory} {
-		if _, err := nvstar.ParseSize(size); err != nil {
-			return fmt.Errorf("--%s %w", flag, err)
-		}
+	if _, err := nvstar.ParseSize(p.memory); err != nil {
+		return fmt.Errorf("--memory %w", err)
+	}
+	if err := checkNVDIMM(p.size); err != nil {
+		return err
 	}
 	switch {
 	case len(p.program) == 0:
@@ -198,6 +205,9 @@ func (p *pmemOptions) complete(ctx context.Context) error {
 		}
 	}
 	if strings.Contains(p.program[0], "/") {
+		if err := executable(p.program[0]); err != nil {
+			return err
+		}
 		guest, err := p.delivery.program(ctx, p.program[0], p.libraries == "host")
 		if err != nil {
 			return err
@@ -212,6 +222,23 @@ func (p *pmemOptions) complete(ctx context.Context) error {
 	return p.printable()
 }
 
+// regionAlign is what Linux aligns regions of persistent memory to on x86
+// (MEMREMAP_COMPAT_ALIGN_MAX), and the least that ndctl makes a namespace of.
+const regionAlign = 16 << 20
+
+// checkNVDIMM looks at the size of the NVDIMM.
+func checkNVDIMM(text string) error {
+	size, err := nvstar.ParseSize(text)
+	if err != nil {
+		return fmt.Errorf("--size %w", err)
+	}
+	if size == 0 || size%regionAlign != 0 {
+		near := max(regionAlign, size/regionAlign*regionAlign)
+		return fmt.Errorf("--size %s: the guest makes namespaces of multiples of 16 MiB only; the nearest are %s and %s", text, units.Size(near), units.Size(near+regionAlign))
+	}
+	return nil
+}
+
 // printable refuses what a scenario cannot hold.
 func (p *pmemOptions) printable() error {
 	texts := append(append(append([]string{p.check}, p.program...), p.setup...), p.ignore...)
@@ -224,6 +251,28 @@ func (p *pmemOptions) printable() error {
 		}
 	}
 	return nil
+}
+
+// executable says that a file of the host cannot be the program. Whether there is
+// one is not its business.
+func executable(path string) error {
+	info, err := os.Stat(path)
+	if err == nil && info.Mode().IsRegular() && info.Mode()&0o111 == 0 {
+		return fmt.Errorf("%s: it is not executable (%v): want a program, or chmod +x if it is one", path, info.Mode())
+	}
+	return nil
+}
+
+// fileHere says that a program of the guest has the name of a file of the host,
+// which may be what is meant; "" if it does not.
+func fileHere(program string) string {
+	if strings.Contains(program, "/") {
+		return ""
+	}
+	if info, err := os.Stat(program); err != nil || !info.Mode().IsRegular() {
+		return ""
+	}
+	return fmt.Sprintf("%s is taken for a command of the guest, though there is a file %[1]s here: did you mean ./%[1]s?", program)
 }
 
 func oneOf(flag, value string, values []string) error {

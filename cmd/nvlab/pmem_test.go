@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -55,4 +56,18 @@ func TestPmemPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	testscript.Run(t, nvlabtest.Params(dir))
+}
+
+// TestFileHere: a name without a slash is the guest's, and what was meant may be
+// a file here.
+func TestFileHere(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := errors.Join(os.WriteFile("store", nil, 0o755), os.Mkdir("folder", 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	for program, want := range map[string]string{"store": "did you mean ./store?", "./store": "", "folder": "", "none": ""} {
+		if got := fileHere(program); !strings.HasSuffix(got, want) || (got == "") != (want == "") {
+			t.Errorf("of the program %s nvlab pmem says %q, want %q", program, got, want)
+		}
+	}
 }

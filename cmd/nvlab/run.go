@@ -88,7 +88,7 @@ func init() {
 		}
 		o.Paths = files
 		if len(files) == 1 && filepath.Ext(files[0]) == nvrun.BundleExt {
-			done, err := unbundle(&o, files[0])
+			done, err := unbundle(&o, files[0], args)
 			if err != nil {
 				return c.misused("%v", err)
 			}

@@ -53,6 +53,7 @@ type Options struct {
 	Artifacts string // folder for what failed tests leave; "" is one in the temporary folder
 
 	Engine, Kernel, Release, Cache, Agent string // see lab.Options
+	EngineReason                          string // likewise
 	Reuse                                 string // "on" or "verify": see lab.Options; all else is off
 	Cached                                bool   // with Reuse: a test that passed is not run while its inputs are as they were
 	Seed                                  uint64
@@ -61,6 +62,7 @@ type Options struct {
 
 	Loaded  func(paths []string) // is told of the files that were read so far; nil if nobody wants to know
 	Texts   map[string]string    // of scenarios that are in no file, by their paths: these are all
+	Name    string               // of the command, in errors; "" is nvlab run
 	Command []string             // a command of nvlab, with its arguments, that a report names to repeat a test; nil is nvlab run
 
 	// Pause lets somebody look at a test where it fails, and says whether the run ends
@@ -78,7 +80,7 @@ type Options struct {
 
 func (o *Options) lab() lab.Options {
 	return lab.Options{
-		Cache: o.Cache, Engine: o.Engine, Kernel: o.Kernel, Release: o.Release, Agent: o.Agent,
+		Cache: o.Cache, Engine: o.Engine, EngineReason: o.EngineReason, Kernel: o.Kernel, Release: o.Release, Agent: o.Agent,
 		Seed: o.Seed, Cmdline: o.Cmdline, AllowPaths: o.AllowPaths, Progress: o.Progress, Parallel: o.Parallel,
 		Reuse: o.Reuse == "on" || o.Reuse == "verify", Verify: o.Reuse == "verify",
 	}

@@ -8,11 +8,11 @@ import (
 )
 
 // repeat is the command that runs one test again as it ran, with one crash
-// state if that failed.
+// state if that failed. A Command that was given a state has it in its arguments.
 func (o *Options) repeat(path, test, engine, state string) string {
 	if len(o.Command) > 1 {
 		args := slices.Clone(o.Command)
-		if state != "" {
+		if state != "" && state != o.State {
 			args = slices.Insert(args, 2, "--state", state)
 		}
 		return CommandLine(args)

@@ -104,7 +104,7 @@ func Run(ctx context.Context, o Options) int {
 		err = errors.Join(err, fmt.Errorf("cannot write the report: %w", lost))
 	}
 	if err != nil {
-		fmt.Fprintf(o.Stderr, "nvlab run: %v\n", err)
+		fmt.Fprintf(o.Stderr, "%s: %v\n", cmp.Or(o.Name, "nvlab run"), err)
 	}
 	return int(r.exit.Load())
 }

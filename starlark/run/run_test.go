@@ -152,6 +152,15 @@ func TestRepeat(t *testing.T) {
 	if got := o.repeat("dir/x.star", "test_x/a.b", "soft", "7.r3.s1-0badcafe"); got != want {
 		t.Errorf("repeat = %s\nwant     %s", got, want)
 	}
+
+	o = Options{Command: []string{"nvlab", "pmem", "--atomic", "./store"}}
+	if got, want := o.repeat("x", "test_x", "soft", "1.n-0badcafe"), "nvlab pmem --state 1.n-0badcafe --atomic ./store"; got != want {
+		t.Errorf("a command's repeat = %s\nwant                %s", got, want)
+	}
+	o = Options{State: "1.n-0badcafe", Command: []string{"nvlab", "pmem", "--state", "1.n-0badcafe", "./store"}}
+	if got, want := o.repeat("x", "test_x", "soft", o.State), "nvlab pmem --state 1.n-0badcafe ./store"; got != want {
+		t.Errorf("the repeat of a command with a state = %s\nwant                                 %s", got, want)
+	}
 }
 
 func TestFileNames(t *testing.T) {
