@@ -114,7 +114,14 @@ func (x *Experiment) path(p string) (string, error) {
 			return abs, nil
 		}
 	}
-	return "", fmt.Errorf("path=%q lies outside the test's folder: allow it with nvlab run --allow-path=%s", p, filepath.Dir(abs))
+	allow := filepath.Dir(abs)
+	switch {
+	case !filepath.IsAbs(p):
+		return "", fmt.Errorf("path=%q lies outside the test's folder, %s: want a name in it, or an absolute path that nvlab run --allow-path allows", p, x.dir)
+	case allow == "/":
+		allow = abs
+	}
+	return "", fmt.Errorf("path=%q lies outside the test's folder: allow it with nvlab run --allow-path=%s", p, allow)
 }
 
 // realPath resolves symbolic links in the part of p that exists.

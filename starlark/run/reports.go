@@ -25,8 +25,13 @@ func (o *Options) reportFiles() []reportFile {
 // checkReports refuses files that cannot be written, before anything runs.
 func (o *Options) checkReports() error {
 	for _, f := range o.reportFiles() {
-		if f.path == "" {
+		switch {
+		case f.path == "":
 			continue
+		case f.path == "-":
+			return fmt.Errorf("%s -: want the name of a file; the standard output has the run's own text", f.flag)
+		case filepath.Ext(f.path) == ".star":
+			return fmt.Errorf("%s %s: that is the name of a scenario, which the report would replace: want FILE and then the scenarios", f.flag, f.path)
 		}
 		folder := filepath.Dir(f.path)
 		if info, err := os.Stat(folder); err != nil || !info.IsDir() {

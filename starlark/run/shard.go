@@ -1,7 +1,6 @@
 package run
 
 import (
-	"cmp"
 	"fmt"
 	"os"
 	"slices"
@@ -35,8 +34,11 @@ func ParseShard(text string, given bool, getenv func(string) (string, bool)) (ex
 		i, n, _ := strings.Cut(text, "/")
 		index, err1 := strconv.Atoi(i)
 		of, err2 := strconv.Atoi(n)
-		if err := cmp.Or(err1, err2); err != nil || index < 1 || index > of {
-			return explore.Shard{}, fmt.Errorf("--shard %q: want I/N, with I from 1 to N: is a variable not set?", text)
+		switch {
+		case err1 != nil || err2 != nil:
+			return explore.Shard{}, fmt.Errorf("--shard %q: want I/N, two numbers: is a variable not set?", text)
+		case index < 1 || index > of:
+			return explore.Shard{}, fmt.Errorf("--shard %q: want I/N, with I from 1 to N", text)
 		}
 		return explore.Shard{Index: index, Of: of}, nil
 	}

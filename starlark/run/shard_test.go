@@ -28,7 +28,7 @@ func TestParseShard(t *testing.T) {
 		{"3/", nil, "is a variable not set?"},
 		{"3", nil, "want I/N"},
 		{"0/8", nil, "want I/N"},
-		{"9/8", nil, "want I/N"},
+		{"9/8", nil, "from 1 to N"},
 		{"1/2/3", nil, "want I/N"},
 		{"2/8", env{"TEST_SHARD_INDEX": ""}, "2/8"},
 		{"-", env{"TEST_SHARD_INDEX": "0", "TEST_TOTAL_SHARDS": "4"}, "1/4"},
