@@ -82,18 +82,27 @@ func (s *Store) ready(spec Spec) (*Image, error) {
 	return s.sound(im)
 }
 
-// instead names the guests that are there, for somebody who asked for another.
+// instead names the latest of the guests that are there without packages, for
+// somebody who asked for another.
 func (s *Store) instead(spec Spec) string {
 	var names []string
 	if list, err := s.List(); err == nil && spec.Kernel != "" {
 		for _, im := range list {
-			names = append(names, im.Name)
+			if name, _, more := strings.Cut(im.Name, "+"); !more {
+				names = append(names, name)
+			}
 		}
 	}
 	if names == nil {
 		return ""
 	}
-	return "; built are " + strings.Join(names, ", ")
+	const most = 6
+	more := ""
+	if len(names) > most {
+		more = fmt.Sprintf(" and %d more, see nvlab guest list", len(names)-most)
+		names = names[len(names)-most:]
+	}
+	return "; built are " + strings.Join(names, ", ") + more
 }
 
 // lock waits for other builds.

@@ -100,8 +100,8 @@ func (l *Loader) Load(ctx context.Context, path string) (*File, *Failure) {
 		if !ok || !strings.HasPrefix(name, "test_") {
 			continue
 		}
-		if !takesT(fn) {
-			err := syntax.Error{Pos: fn.Position(), Msg: fmt.Sprintf("a test takes one parameter: def %s(t)", name)}
+		if wrong := notATest(fn); wrong != "" {
+			err := syntax.Error{Pos: fn.Position(), Msg: fmt.Sprintf(wrong, name)}
 			return nil, l.sources.failureOf(Syntax, err)
 		}
 		test := &Test{Name: name, Doc: fn.Doc(), File: file, Pos: fn.Position(), Explores: m.explore[name], fn: fn}
@@ -114,20 +114,26 @@ func (l *Loader) Load(ctx context.Context, path string) (*File, *Failure) {
 	return file, nil
 }
 
-// takesT says whether a function can be called with t alone.
-func takesT(fn *starlark.Function) bool {
+// notATest says what keeps a function from being a test, with a %s for its name; "" if
+// nothing does.
+func notATest(fn *starlark.Function) string {
 	named := fn.NumParams()
 	for _, rest := range []bool{fn.HasVarargs(), fn.HasKwargs()} { // *rest and **others come last
 		if rest {
 			named--
 		}
 	}
+	if named <= fn.NumKwonlyParams() {
+		return "a test takes one parameter: def %s(t)"
+	}
 	for i := 1; i < named; i++ {
 		if fn.ParamDefault(i) == nil {
-			return false
+			first, _ := fn.Param(0)
+			other, _ := fn.Param(i)
+			return fmt.Sprintf("a test takes one parameter, and others if they have cases or a default: def %%s(%s, %s = cases(...))", first, other)
 		}
 	}
-	return named > fn.NumKwonlyParams()
+	return ""
 }
 
 // module loads a file once. chain is the files that load it, outermost first.
