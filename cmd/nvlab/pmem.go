@@ -29,7 +29,8 @@ var pmemCommand = &command{
 durable before it ended: the function and line, how many, and what they lack. With
 --check it then takes the power away at every moment that matters, and runs the
 check in a guest at each state that may be left: a check that does not end with
-status 0 is a finding, with the fewest stores that have to be lost for it.
+status 0 is a finding, with the fewest stores that have to be lost for it. One that
+fails where nothing is lost, before the program or after it, is an error.
 
 A PROGRAM with a slash in its name is one of the host, which comes to the guest's
 /tmp with its libraries; without, it is one of the guest's, or of --package. Flags
