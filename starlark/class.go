@@ -111,7 +111,7 @@ func (k *class[H]) attr(h H, name string) (starlark.Value, error) {
 		}
 		over(err)
 		if err != nil {
-			activityOf(thread).pause(thread, err)
+			activityOf(thread).pause(thread, b.Name(), err)
 			return nil, err
 		}
 		if v == nil {

@@ -1,6 +1,7 @@
 package nvstar
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -24,9 +25,9 @@ type Paused struct {
 	own   []string            // its variables
 }
 
-// pause lets somebody look at a test that fails, at the call that fails. An error
-// that something catches, or that was paused for already, is none.
-func (a *activity) pause(thread *starlark.Thread, why error) {
+// pause lets somebody look at a test that fails, at the call of name that fails. An
+// error that something catches, or that was paused for already, is none.
+func (a *activity) pause(thread *starlark.Thread, name string, why error) {
 	if a == nil || a.t == nil || a.t.env.Pause == nil || a.recovers || a.catching > 0 || a.paused || uncatchable(thread, why) {
 		return
 	}
@@ -34,7 +35,7 @@ func (a *activity) pause(thread *starlark.Thread, why error) {
 		return
 	}
 	a.paused = true
-	a.stand(thread, fmt.Sprintf("%s: %s", callSite(thread), why))
+	a.stand(thread, fmt.Sprintf("%s: %s", callSite(thread), withHint(named(name, strings.TrimPrefix(why.Error(), name+": ")), hintOf(why))))
 }
 
 // stand lets somebody look at the test.
@@ -49,7 +50,6 @@ func (a *activity) stand(thread *starlark.Thread, why string) {
 			p.take(frame, fn)
 		}
 	}
-	p.own = slices.Compact(slices.Sorted(slices.Values(p.own)))
 	a.t.env.Pause(p)
 }
 
@@ -66,7 +66,7 @@ func (p *Paused) take(frame starlark.DebugFrame, fn *starlark.Function) {
 		}
 		if v != nil && !guard.Hidden(name) {
 			p.names[name] = v
-			p.own = append(p.own, name)
+			p.list(name)
 		}
 	}
 	for i := range fn.NumFreeVars() {
@@ -79,54 +79,82 @@ func (p *Paused) take(frame starlark.DebugFrame, fn *starlark.Function) {
 	}
 }
 
-// Variables are the names of the test's own variables.
+// list adds a variable to those that are listed, but for _, the name of what nobody
+// looks at.
+func (p *Paused) list(name string) {
+	if i, found := slices.BinarySearch(p.own, name); !found && name != "_" {
+		p.own = slices.Insert(p.own, i, name)
+	}
+}
+
+// Variables are the names of the test's own variables, and of those that the prompt
+// bound.
 func (p *Paused) Variables() []string { return p.own }
+
+// resultName is the name that the value of an expression gets.
+const resultName = "_result"
 
 // Eval runs statements, or evaluates an expression, with the test's names, and
 // returns what there is to show. Names that it binds stay.
 func (p *Paused) Eval(text string, print func(string)) (shown string, err error) {
+	bound, err := p.run(text, print)
+	for name, v := range bound {
+		if name != resultName {
+			p.names[name] = v
+			p.list(name)
+		}
+	}
+	if v := bound[resultName]; err == nil && v != nil && v != starlark.None {
+		return abridged(v, promptLimit), nil
+	}
+	return "", err
+}
+
+// run is Eval that returns what names it bound.
+func (p *Paused) run(text string, print func(string)) (bound starlark.StringDict, err error) {
 	defer recoverBug(&err)
-	file, err := (&syntax.FileOptions{Set: true, TopLevelControl: true, GlobalReassign: true}).Parse("prompt", text, 0)
+	file, err := promptOptions.Parse("prompt", text, 0)
 	if err != nil {
-		return "", plainError(err)
+		return nil, plainError(err)
 	}
 	if err := guard.Tree(file); err != nil {
-		return "", err
+		return nil, err
 	}
-	const result = "_result" // the name that an expression's value gets
 	if len(file.Stmts) == 1 {
 		if s, ok := file.Stmts[0].(*syntax.ExprStmt); ok {
 			start, _ := s.Span()
-			file.Stmts[0] = &syntax.AssignStmt{OpPos: start, Op: syntax.EQ, LHS: &syntax.Ident{NamePos: start, Name: result}, RHS: s.X}
+			file.Stmts[0] = &syntax.AssignStmt{OpPos: start, Op: syntax.EQ, LHS: &syntax.Ident{NamePos: start, Name: resultName}, RHS: s.X}
 		}
 	}
 	if err := resolve.File(file, p.names.Has, starlark.Universe.Has); err != nil {
-		return "", plainError(err)
+		return nil, plainError(err)
 	}
 	guard.Guard(file)
 	hintIndexes(file)
 	program, err := starlark.FileProgram(file, p.names.Has)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	a := newActivity(p.t.ctx, p.t.env.Steps)
 	defer a.stop(nil)
 	a.t, a.paused = p.t, true
 	a.print = func(_ *starlark.Thread, text string) { print(text) }
-	globals, err := program.Init(a.newThread("prompt"), p.names)
-	maps.Copy(p.names, globals)
-	delete(p.names, result)
+	bound, err = program.Init(a.newThread("prompt"), p.names)
 	if err = a.ended(err); err != nil {
 		var ev *starlark.EvalError
 		if errors.As(err, &ev) {
-			return "", errors.New(named(raiser(ev), message(ev)))
+			err = errors.New(withHint(named(raiser(ev), message(ev)), hintOf(ev)))
 		}
-		return "", err
 	}
-	if v := globals[result]; v != nil && v != starlark.None {
-		return abridged(v, promptLimit), nil
+	return bound, err
+}
+
+// withHint is a message and what may help with it, if that is known.
+func withHint(msg, hint string) string {
+	if hint = cmp.Or(hint, runHint(msg)); hint == "" {
+		return msg
 	}
-	return "", nil
+	return strings.TrimRight(msg, "\n") + "\nhint: " + hint
 }
 
 // promptLimit is how many bytes of a value the prompt shows.
@@ -169,12 +197,11 @@ func (p *Paused) Guest(command string, print func(string)) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	ran := fmt.Sprintf("_ran = %s.run(%s, check = False)", name, starlark.String(command))
-	if _, err := p.Eval(ran, print); err != nil {
+	bound, err := p.run(fmt.Sprintf("%s.run(%s, check = False)", name, starlark.String(command)), print)
+	if err != nil {
 		return "", err
 	}
-	r, ok := p.names["_ran"].(*result)
-	delete(p.names, "_ran")
+	r, ok := bound[resultName].(*result)
 	if !ok {
 		return "", nil
 	}

@@ -199,7 +199,7 @@ func (t *T) body(thread *starlark.Thread, fn starlark.Callable) {
 		return
 	}
 	a := activityOf(thread)
-	defer func(outer *T) { a.t = outer }(a.t)
+	defer func(outer *T, paused bool) { a.t, a.paused = outer, paused }(a.t, a.paused)
 	a.t = t
 	t.fail(a.ended(callFunction(thread, fn, starlark.Tuple{t}, nil)))
 }

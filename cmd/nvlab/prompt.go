@@ -13,25 +13,34 @@ import (
 	nvstar "nvlab/starlark"
 )
 
-const promptHelp = `  EXPRESSION, STATEMENT   of the language; names of the test and its file count
+const promptHelp = `  EXPRESSION, STATEMENT   of the language; names of the test and its file count;
+                          an open bracket goes on over lines, a block up to an empty one
   !COMMAND                runs in the guest of the test's VM
   help NAME               explains a name of the language: help vm.run
   vars                    the test's variables
   continue, Ctrl-D        the test goes on to its end, and the run to the next (Ctrl-C, too)
-  quit                    the run ends`
+  quit                    the run ends with this test`
 
-// pausePrompt is what nvlab run -pause does where a test fails, or asks for it.
-func pausePrompt(p *nvstar.Paused) (quit bool) {
+// A terminal is what is typed in a run, read by one reader: what is typed ahead of one
+// prompt is for the next.
+type terminal struct {
+	in     *prompt
+	raw    *term.Terminal // nil if it is none
+	paused *nvstar.Paused // whose prompt it is
+}
+
+// pause is what nvlab run -pause does where a test fails, or asks for it.
+func (t *terminal) pause(p *nvstar.Paused) (quit bool) {
 	said := p.Test + " pauses; help lists what can be typed\n"
 	if p.Why != "" {
 		said = fmt.Sprintf("%s failed\n%s\nit stands where it failed; help lists what can be typed\n", p.Test, p.Why)
 	}
-	return talk(p, said, new(session))
+	return t.talk(p, said, new(session))
 }
 
 // talk reads what is typed and answers, until the test is to go on.
-func talk(p *nvstar.Paused, said string, s *session) (quit bool) {
-	in, done, err := openPrompt(p)
+func (t *terminal) talk(p *nvstar.Paused, said string, s *session) (quit bool) {
+	in, done, err := t.open(p)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "nvlab: no prompt: %v\n", err)
 		return false
@@ -98,62 +107,79 @@ const (
 	continueSign = "  ...> "
 )
 
-// block is a statement that goes on over lines, up to an empty one, if the first
-// says that it does.
+// errDropped is of a statement whose end was not typed.
+var errDropped = errors.New("the statement has no end, and was not run")
+
+// block is a whole statement, which begins with line.
 func (p *prompt) block(line string) (string, error) {
-	if !strings.HasSuffix(strings.TrimSpace(line), ":") {
+	if !nvstar.Unfinished(line) {
 		return line, nil
 	}
 	p.say(continueSign)
 	defer p.say(promptSign)
-	for {
+	for nvstar.Unfinished(line) {
 		next, err := p.ReadLine()
-		if err != nil || strings.TrimSpace(next) == "" {
+		if errors.Is(err, io.EOF) {
+			return line, errDropped
+		}
+		if err != nil {
 			return line, err
 		}
 		line += "\n" + next
 	}
+	return strings.TrimRight(line, " \t\n"), nil
 }
 
-// openPrompt takes the terminal until done is called.
-func openPrompt(p *nvstar.Paused) (in *prompt, done func(), err error) {
+// open takes the terminal until done is called.
+func (t *terminal) open(p *nvstar.Paused) (in *prompt, done func(), err error) {
+	t.paused = p
 	fd := int(os.Stdin.Fd())
 	if !term.IsTerminal(fd) {
-		lines := bufio.NewScanner(os.Stdin)
-		sign := promptSign
-		in = &prompt{Writer: os.Stdout, say: func(s string) { sign = s }}
-		in.ReadLine = func() (string, error) {
-			fmt.Fprint(os.Stdout, sign)
-			if !lines.Scan() {
-				fmt.Fprintln(os.Stdout)
-				if err := lines.Err(); err != nil {
-					return "", err
-				}
-				return "", io.EOF
-			}
-			return lines.Text(), nil
+		if t.in == nil {
+			t.in = linesPrompt(os.Stdin, os.Stdout)
 		}
-		return in, func() {}, nil
+		return t.in, func() {}, nil
 	}
 	before, err := term.MakeRaw(fd)
 	if err != nil {
 		return nil, nil, err
 	}
-	t := term.NewTerminal(struct {
-		io.Reader
-		io.Writer
-	}{os.Stdin, os.Stdout}, promptSign)
-	if cols, rows, err := term.GetSize(fd); err == nil && cols > 0 {
-		t.SetSize(cols, rows)
-	}
-	t.AutoCompleteCallback = func(line string, pos int, key rune) (string, int, bool) {
-		if key != '\t' {
-			return "", 0, false
+	if t.raw == nil {
+		t.raw = term.NewTerminal(struct {
+			io.Reader
+			io.Writer
+		}{os.Stdin, os.Stdout}, promptSign)
+		t.raw.AutoCompleteCallback = func(line string, pos int, key rune) (string, int, bool) {
+			if key != '\t' {
+				return "", 0, false
+			}
+			return completeLine(t.paused, t.raw, line, pos)
 		}
-		return completeLine(p, t, line, pos)
+		t.in = &prompt{Writer: t.raw, ReadLine: t.raw.ReadLine, say: t.raw.SetPrompt}
 	}
-	in = &prompt{Writer: t, ReadLine: t.ReadLine, say: t.SetPrompt}
-	return in, func() { term.Restore(fd, before) }, nil
+	if cols, rows, err := term.GetSize(fd); err == nil && cols > 0 {
+		t.raw.SetSize(cols, rows)
+	}
+	return t.in, func() { term.Restore(fd, before) }, nil
+}
+
+// linesPrompt reads lines of what is no terminal.
+func linesPrompt(r io.Reader, w io.Writer) *prompt {
+	lines := bufio.NewScanner(r)
+	sign := promptSign
+	p := &prompt{Writer: w, say: func(s string) { sign = s }}
+	p.ReadLine = func() (string, error) {
+		fmt.Fprint(w, sign)
+		if !lines.Scan() {
+			fmt.Fprintln(w)
+			if err := lines.Err(); err != nil {
+				return "", err
+			}
+			return "", io.EOF
+		}
+		return lines.Text(), nil
+	}
+	return p
 }
 
 // completeLine goes on with the word before the cursor as far as it is clear, and

@@ -19,15 +19,22 @@ var replCommand = &command{
 	name:  "repl",
 	args:  "[flags]",
 	short: "a prompt of the scenario language",
-	long: `Gives a prompt of the language in a test of its own, t: vm = t.vm(slots = 1) makes a
-machine, !COMMAND runs in its guest, and save FILE writes what was typed as a
-scenario. The machines end with the session.`,
+	long: `Gives a prompt of the language in a test of its own, t:
+
+  ` + firstLine + `
+
+makes a machine, vm.boot() boots it, !COMMAND runs in its guest, and save FILE writes
+what was typed as a scenario. The machines end with the session.`,
 }
 
-const replHelp = `  EXPRESSION, STATEMENT   of the language: vm = t.vm(slots = 1), vm.boot()
+// firstLine makes a machine that takes an NVDIMM.
+const firstLine = `vm = t.vm(slots = 1, maxmem = "2GiB")`
+
+const replHelp = `  EXPRESSION, STATEMENT   of the language: ` + firstLine + `, vm.boot()
+                          an open bracket goes on over lines, a block up to an empty one
   !COMMAND                runs in the guest of the VM
   help NAME               explains a name of the language: help vm.run
-  vars                    what t and the like are called
+  vars                    the names that were bound, and t
   save FILE               writes what was typed as a scenario
   quit, Ctrl-D            ends the session`
 
@@ -56,17 +63,20 @@ func init() {
 		const path = "repl.star"
 		o.Paths, o.Texts = []string{path}, map[string]string{path: replScenario}
 		o.Pause = func(p *nvstar.Paused) bool {
-			talk(p, "t is the test; help lists what can be typed\n", &session{saves: true})
+			new(terminal).talk(p, "t is the test; help lists what can be typed\n", &session{saves: true})
 			return false
 		}
 		return nvrun.Run(ctx, o)
 	}
 }
 
+// sessionIndent is the margin of what was typed within its test.
+const sessionIndent = "    "
+
 // A session is what was typed at a prompt, as statements of a scenario.
 type session struct {
-	saves bool
-	lines []string
+	saves      bool
+	statements []string
 }
 
 // ran notes a statement, or an expression whose value was shown.
@@ -74,7 +84,7 @@ func (s *session) ran(line string, shown bool) {
 	if shown && !strings.Contains(line, "\n") {
 		line = "t.log(" + strings.TrimSpace(line) + ")"
 	}
-	s.lines = append(s.lines, strings.Split(line, "\n")...)
+	s.statements = append(s.statements, nvstar.IndentStatements(line, sessionIndent))
 }
 
 func (s *session) ranInGuest(p *nvstar.Paused, command string) {
@@ -88,7 +98,7 @@ func (s *session) save(path string) (said string, err error) {
 	switch {
 	case filepath.Ext(path) != ".star":
 		return "", errors.New("save FILE: the name of a scenario ends in .star")
-	case len(s.lines) == 0:
+	case len(s.statements) == 0:
 		return "", errors.New("nothing was typed yet that could be saved")
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
@@ -98,7 +108,7 @@ func (s *session) save(path string) (said string, err error) {
 	if err != nil {
 		return "", err
 	}
-	_, err = fmt.Fprintf(f, "def test_session(t):\n    %s\n", strings.Join(s.lines, "\n    "))
+	_, err = fmt.Fprintf(f, "def test_session(t):\n%s\n", strings.Join(s.statements, "\n"))
 	if closed := f.Close(); err == nil {
 		err = closed
 	}

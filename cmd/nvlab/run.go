@@ -96,7 +96,7 @@ func init() {
 		}
 		o.Cached = !isGiven(fs, "count")
 		if *pause {
-			o.Pause = pausePrompt
+			o.Pause = new(terminal).pause
 		}
 		if *watch {
 			return nvrun.Watch(ctx, o)

@@ -37,6 +37,7 @@ type runner struct {
 	artifacts artifacts
 	exploring *exploring
 	quit      context.CancelCauseFunc // ends the run, with Options.Pause
+	last      string                  // the test that the run ends with, as Options.Pause said; "" if it goes on
 	files     []*fileRun
 	planned   []plannedFile
 	seq       sequence
@@ -532,14 +533,21 @@ func (r *runner) test(ctx context.Context, it *item) {
 		env.Called, env.Detailed = it.report.called, true
 	}
 	if r.o.Pause != nil {
-		env.Pause = func(p *nvstar.Paused) {
-			if r.o.Pause(p) {
-				r.quit(nvstar.ErrInterrupted)
-			}
-		}
+		env.Pause = r.pause
 	}
 	outcome := r.runOrRecall(ctx, it, w, env)
 	r.end(it, *outcome, func() {})
+}
+
+// pause lets somebody look at a test. A test that failed ends as it would, with what
+// it leaves, before the run does.
+func (r *runner) pause(p *nvstar.Paused) {
+	if r.last != "" || !r.o.Pause(p) {
+		return
+	}
+	if r.last = p.Test; p.Why == "" {
+		r.quit(nvstar.ErrInterrupted)
+	}
 }
 
 // end notes how an item ended, once, and tells of it.
@@ -746,6 +754,9 @@ func (w *watcher) End(name, dir string, o *nvstar.Outcome) {
 	}
 	if dir != "" && !w.r.o.Keep {
 		os.RemoveAll(dir)
+	}
+	if w.r.last == name {
+		w.r.quit(nvstar.ErrInterrupted)
 	}
 }
 
