@@ -36,9 +36,13 @@ func Unfinished(text string) bool {
 	return err != nil && strings.HasSuffix(strings.TrimSpace(lines[0]), ":") && strings.TrimSpace(lines[len(lines)-1]) != ""
 }
 
+// newlines are what the parser takes for one.
+var newlines = strings.NewReplacer("\r\n", "\n", "\r", "\n")
+
 // IndentStatements puts a margin before each line of statements, but for those that
 // begin within a string, whose text it would change.
 func IndentStatements(text, margin string) string {
+	text = newlines.Replace(text)
 	lines := strings.Split(text, "\n")
 	within := make([]bool, len(lines))
 	if file, err := promptOptions.Parse("prompt", text+"\n", 0); err == nil {

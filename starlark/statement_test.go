@@ -50,6 +50,7 @@ func TestIndentStatements(t *testing.T) {
 		{"x = 1", "  x = 1"},
 		{"for i in s:\n  f(i)", "  for i in s:\n    f(i)"},
 		{"f(\"\"\"a\nb\n\"\"\",\nc)\nd", "  f(\"\"\"a\nb\n\"\"\",\n  c)\n  d"},
+		{"a\r\rf(\"\"\"\n\"\"\")", "  a\n\n  f(\"\"\"\n\"\"\")"},
 		{"a = r\"\"\"\n\"\"\"; b = b'''\n'''", "  a = r\"\"\"\n\"\"\"; b = b'''\n'''"},
 	} {
 		if got := IndentStatements(test.text, "  "); got != test.want {
