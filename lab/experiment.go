@@ -92,36 +92,58 @@ func (x *Experiment) add(b *Backend) *Backend {
 // path resolves a scenario's path and keeps it within the experiment's folder
 // and those that the run allows.
 func (x *Experiment) path(p string) (string, error) {
+	abs, outside, err := x.resolve(p)
+	if err == nil && outside {
+		x.inputs.file(abs)
+		x.inputs.use(abs, false)
+	}
+	return abs, err
+}
+
+// source resolves the path of what is pushed, as path does, but for what the Lab
+// carries.
+func (x *Experiment) source(p string) (string, error) {
+	if at, ok := x.lab.opts.Carried[filepath.Clean(p)]; ok {
+		x.inputs.file(at)
+		return at, nil
+	}
+	abs, outside, err := x.resolve(p)
+	if err == nil && outside {
+		x.inputs.file(abs)
+		x.inputs.use(abs, filepath.IsAbs(p)) // another run has a folder of another name
+	}
+	return abs, err
+}
+
+// resolve is path, and says whether it is outside the experiment's folder.
+func (x *Experiment) resolve(p string) (abs string, outside bool, err error) {
 	if p == "" {
-		return "", errors.New(`path="": want the name of a file`)
+		return "", false, errors.New(`path="": want the name of a file`)
 	}
 	if strings.ContainsRune(p, 0) {
-		return "", fmt.Errorf("path=%q: a path cannot hold the byte 0", p)
+		return "", false, fmt.Errorf("path=%q: a path cannot hold the byte 0", p)
 	}
-	abs := filepath.Clean(p)
+	abs = filepath.Clean(p)
 	if !filepath.IsAbs(abs) {
 		abs = filepath.Join(x.dir, abs)
 	}
 	real, err := realPath(abs)
 	if err != nil {
-		return "", fmt.Errorf("path=%q: %w", p, err)
+		return "", false, fmt.Errorf("path=%q: %w", p, err)
 	}
 	for i, dir := range append([]string{x.dir}, x.lab.opts.AllowPaths...) {
 		if root, err := realPath(dir); err == nil && within(root, real) {
-			if i > 0 {
-				x.inputs.file(abs)
-			}
-			return abs, nil
+			return abs, i > 0, nil
 		}
 	}
 	allow := filepath.Dir(abs)
 	switch {
 	case !filepath.IsAbs(p):
-		return "", fmt.Errorf("path=%q lies outside the test's folder, %s: want a name in it, or an absolute path that nvlab run --allow-path allows", p, x.dir)
+		return "", false, fmt.Errorf("path=%q lies outside the test's folder, %s: want a name in it, or an absolute path that nvlab run --allow-path allows", p, x.dir)
 	case allow == "/":
 		allow = abs
 	}
-	return "", fmt.Errorf("path=%q lies outside the test's folder: allow it with nvlab run --allow-path=%s", p, allow)
+	return "", false, fmt.Errorf("path=%q lies outside the test's folder: allow it with nvlab run --allow-path=%s", p, allow)
 }
 
 // realPath resolves symbolic links in the part of p that exists.

@@ -27,7 +27,7 @@ const (
 // that ends in / is the folder that it goes to. Devices, sockets and pipes in
 // a tree are left out.
 func (v *VM) Push(ctx context.Context, host, guest string, timeout time.Duration) error {
-	abs, err := v.x.path(host)
+	abs, err := v.x.source(host)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"nvlab/guest"
@@ -25,6 +26,7 @@ type Inputs struct {
 	mu     sync.Mutex
 	guests map[string]string     // contents by spec
 	files  map[string]states.Sum // by path; the zero Sum of what is not there
+	used   map[string]bool       // paths outside, and whether all that is done there is to push them by that name
 	other  error                 // why the same inputs may lead elsewhere
 }
 
@@ -78,6 +80,36 @@ func (in *Inputs) file(path string) {
 		in.files = map[string]states.Sum{}
 	}
 	in.files[path] = sum
+}
+
+// use notes that a path of the host was used, to push it by that name or for
+// something else.
+func (in *Inputs) use(path string, push bool) {
+	if in == nil {
+		return
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.used == nil {
+		in.used = map[string]bool{}
+	}
+	was, ok := in.used[path]
+	in.used[path] = push && (was || !ok)
+}
+
+// Used returns the absolute paths outside the experiments' folders that were used,
+// sorted: those that were only pushed, and the others.
+func (in *Inputs) Used() (pushed, others []string) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, path := range slices.Sorted(maps.Keys(in.used)) {
+		if in.used[path] {
+			pushed = append(pushed, path)
+		} else {
+			others = append(others, path)
+		}
+	}
+	return pushed, others
 }
 
 // SavedInputs are Inputs that are kept.

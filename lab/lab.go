@@ -41,11 +41,14 @@ type Options struct {
 	Seed         uint64   // all randomness derives from it
 	Cmdline      string   // words for every kernel, before the VM's own
 	AllowPaths   []string // folders beside the experiment's own that backends may lie in
-	Reuse        bool     // boots are taken from the states that earlier runs kept
-	Verify       bool     // with Reuse: boots are computed all the same, and compared with the states
-	States       string   // folder of these states; "" is the one beside the guests
-	Progress     guest.Progress
-	Parallel     int // processors that an experiment may use at a time; 0 for all
+	// Carried has files of the host that pushes name, by their absolute paths there,
+	// and where they are instead.
+	Carried  map[string]string
+	Reuse    bool   // boots are taken from the states that earlier runs kept
+	Verify   bool   // with Reuse: boots are computed all the same, and compared with the states
+	States   string // folder of these states; "" is the one beside the guests
+	Progress guest.Progress
+	Parallel int // processors that an experiment may use at a time; 0 for all
 }
 
 // A Lab is shared by the experiments of one run, which may run in parallel.

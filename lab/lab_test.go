@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -75,6 +76,37 @@ func TestPathsStayInTheExperiment(t *testing.T) {
 	x.lab.opts.AllowPaths = []string{outside}
 	if _, err := x.path("link/pmem0.img"); err != nil {
 		t.Errorf("path(link/pmem0.img) with its target allowed = %v, want none", err)
+	}
+}
+
+// TestSource: what a Lab carries is pushed in the place of what has its name, and
+// nothing else comes from there.
+func TestSource(t *testing.T) {
+	x := newExperiment(t)
+	in := &Inputs{}
+	x.Record(in)
+	here, carried := t.TempDir(), filepath.Join(t.TempDir(), "0")
+	x.lab.opts.AllowPaths, x.lab.opts.Carried = []string{here}, map[string]string{"/home/a/store": carried}
+	if at, err := x.source("/home/a/../a/store"); at != carried || err != nil {
+		t.Errorf("what is carried is pushed from %q, %v; want %q", at, err, carried)
+	}
+	if at, err := x.path("/home/a/store"); err == nil {
+		t.Errorf("a backend lies in what is carried: %q", at)
+	}
+	own, both, disk := filepath.Join(here, "own"), filepath.Join(here, "both"), filepath.Join(here, "disk")
+	for _, resolve := range []func() (string, error){
+		func() (string, error) { return x.source("made.txt") },
+		func() (string, error) { return x.source(own) },
+		func() (string, error) { return x.source(both) },
+		func() (string, error) { return x.path(both) },
+		func() (string, error) { return x.path(disk) },
+	} {
+		if _, err := resolve(); err != nil {
+			t.Error(err)
+		}
+	}
+	if pushed, others := in.Used(); !slices.Equal(pushed, []string{own}) || !slices.Equal(others, []string{both, disk}) {
+		t.Errorf("only pushed are %q, and used otherwise %q", pushed, others)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 
 	nvstar "nvlab/starlark"
 	nvrun "nvlab/starlark/run"
@@ -14,8 +15,8 @@ var bundleCommand = &command{
 	args:  "--state ID [-o FILE] [flags] FILE",
 	short: "put a crash state and its scenario into one file",
 	long: `Runs the test of a scenario up to a crash state, and writes a file that nvlab run
-takes somewhere else: the scenario with the files that it loads, the options that
-decide what its machines do, and, to compare, the version of nvlab, the guest's name,
+takes somewhere else: the scenario with the files that it loads and those that it
+pushes, up to the state, by their absolute paths, the options that decide what its machines do, and, to compare, the version of nvlab, the guest's name,
 the state in words and what it differs in from the NVDIMMs before the command.`,
 }
 
@@ -62,6 +63,9 @@ func init() {
 			return c.failed(ctx, exitHost, err)
 		}
 		fmt.Fprintf(stdout, "%s: crash state %s of %s; nvlab run %[1]s shows it\n", path, b.State, b.Test)
+		if len(b.Lacks) > 0 {
+			fmt.Fprintf(os.Stderr, "nvlab bundle: these are not in it; they have to be there where it runs, with --allow-path: %s\n", strings.Join(b.Lacks, ", "))
+		}
 		return exitOK
 	}
 }
@@ -91,13 +95,14 @@ func unbundle(o *nvrun.Options, path string, args []string) (done func(), err er
 		return nil, err
 	}
 	done = func() { os.RemoveAll(dir) }
-	scenario, err := b.Unpack(dir)
+	scenario, carried, err := b.Unpack(dir)
 	if err != nil {
 		done()
 		return nil, err
 	}
 	fmt.Fprintf(o.Stderr, "%s: made by nvlab %s with the guest %s (this is nvlab %s)\n%s", path, b.Version, b.Guest, version(), b.Description)
 	o.Paths, o.State, o.Run = []string{scenario}, b.State, b.Pattern()
+	o.Carried = carried
 	o.Command = append([]string{"nvlab", "run"}, args...)
 	o.Engine, o.Kernel, o.Release, o.Cmdline, o.Seed, o.Steps = b.Options.Engine, b.Options.Kernel, b.Options.Release, b.Options.Cmdline, b.Options.Seed, b.Options.Steps
 	return done, checkMachine(o.Engine, o.Kernel, o.Release)

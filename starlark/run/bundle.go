@@ -3,15 +3,18 @@ package run
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"nvlab/internal/hostfile"
@@ -32,10 +35,19 @@ type Bundle struct {
 	State    string
 	Scenario string // its path among the files
 	Options  BundleOptions
+	Carried  []CarriedFile
+	Lacks    []string `json:",omitempty"` // paths of the host that it needs besides
 
 	Files       map[string][]byte `json:"-"` // by path, with slashes
 	Description string            `json:"-"` // the state in words
 	Image       []byte            `json:"-"` // what it differs in from the NVDIMMs before the command, a line of text for 64 bytes
+}
+
+// A CarriedFile is a file of the host that the scenario pushes, up to the state.
+type CarriedFile struct {
+	Path string      // absolute, where it was
+	Mode fs.FileMode // permissions
+	Text []byte      `json:"-"`
 }
 
 // BundleOptions are the run's, as far as they decide what its machines do.
@@ -49,10 +61,15 @@ const (
 	bundleDescription = "state.txt"
 	bundleImage       = "image.txt"
 	bundleFiles       = "files/"
+	bundleCarried     = "carried/" // and the number
+
+	// carriedFolder is none of a scenario, whose files end in .star, nor below one.
+	carriedFolder = "carried files"
 
 	// A bundle's files are small; its image may be that of a large write.
 	maxBundleFiles = 1 << 10
 	maxBundle      = 1 << 28
+	maxCarried     = 1 << 27 // bytes of carried files
 )
 
 // Write writes the bundle.
@@ -75,6 +92,9 @@ func (b *Bundle) Write(to io.Writer) error {
 	for _, name := range slices.Sorted(maps.Keys(b.Files)) {
 		add(bundleFiles+name, b.Files[name])
 	}
+	for i, f := range b.Carried {
+		add(bundleCarried+strconv.Itoa(i), f.Text)
+	}
 	return errors.Join(err, w.Close(), z.Close())
 }
 
@@ -88,12 +108,13 @@ func ReadBundle(from io.Reader) (*Bundle, error) {
 	left := &io.LimitedReader{R: z, N: maxBundle}
 	r := tar.NewReader(left)
 	var head []byte
+	carried := map[string][]byte{}
 	for {
 		h, err := r.Next()
 		if err == io.EOF {
 			break
 		}
-		if err == nil && len(b.Files) > maxBundleFiles {
+		if err == nil && len(b.Files)+len(carried) > maxBundleFiles {
 			err = fmt.Errorf("more than %d files", maxBundleFiles)
 		}
 		var text []byte
@@ -111,6 +132,8 @@ func ReadBundle(from io.Reader) (*Bundle, error) {
 			return nil, fmt.Errorf("it is no bundle: the name %q, or its %d bytes, are no scenario's", name, len(text))
 		case isFile:
 			b.Files[name] = text
+		case strings.HasPrefix(h.Name, bundleCarried):
+			carried[h.Name] = text
 		case h.Name == bundleHead:
 			head = text
 		case h.Name == bundleDescription:
@@ -125,26 +148,44 @@ func ReadBundle(from io.Reader) (*Bundle, error) {
 	if b.Files[b.Scenario] == nil {
 		return nil, fmt.Errorf("it is no bundle: the scenario %q is not in it", b.Scenario)
 	}
+	for i := range b.Carried {
+		f, ok := &b.Carried[i], false
+		if f.Text, ok = carried[bundleCarried+strconv.Itoa(i)]; !ok || !filepath.IsAbs(f.Path) || f.Mode&^fs.ModePerm != 0 {
+			return nil, fmt.Errorf("it is no bundle: the file %q, of mode %v, is not in it, or is no plain one with an absolute path", f.Path, f.Mode)
+		}
+	}
 	return b, nil
 }
 
-// Unpack writes the files to a folder, and returns the scenario's path.
-func (b *Bundle) Unpack(dir string) (string, error) {
+// Unpack writes the files to a folder, and returns the scenario's path, and where
+// what it carries is, by the paths that the scenario has for it.
+func (b *Bundle) Unpack(dir string) (scenario string, carried map[string]string, err error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	defer root.Close()
+	if err := root.Mkdir(carriedFolder, 0o755); err != nil {
+		return "", nil, err
+	}
+	carried = map[string]string{}
+	for i, f := range b.Carried {
+		name := filepath.Join(carriedFolder, strconv.Itoa(i))
+		if err := errors.Join(root.WriteFile(name, f.Text, 0o600), root.Chmod(name, f.Mode|0o400)); err != nil {
+			return "", nil, err
+		}
+		carried[filepath.Clean(f.Path)] = filepath.Join(dir, name)
+	}
 	for name, text := range b.Files {
 		name = filepath.FromSlash(name)
 		if err := root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-			return "", err
+			return "", nil, err
 		}
 		if err := root.WriteFile(name, text, 0o644); err != nil {
-			return "", err
+			return "", nil, err
 		}
 	}
-	return filepath.Join(dir, filepath.FromSlash(b.Scenario)), nil
+	return filepath.Join(dir, filepath.FromSlash(b.Scenario)), carried, nil
 }
 
 // OpenBundle reads a bundle's file.
@@ -194,6 +235,30 @@ func (b *Bundle) pack(scenario string, files []string) error {
 	}
 	return nil
 }
+
+// carry reads the files that the scenario pushed into the bundle, and notes what
+// it cannot take: folders, what is too large, and what is used otherwise.
+func (b *Bundle) carry(pushed, others []string) {
+	b.Carried, b.Lacks = nil, others
+	left := int64(maxCarried)
+	for _, path := range pushed {
+		info, err := os.Stat(path)
+		var text []byte
+		if err == nil && info.Mode()&^fs.ModePerm == 0 && len(b.Files)+len(b.Carried) < maxBundleFiles {
+			text, err = hostfile.Read(path, left)
+		} else {
+			err = cmp.Or(err, errNotCarried)
+		}
+		if err != nil {
+			b.Lacks = append(b.Lacks, path)
+			continue
+		}
+		left -= int64(len(text))
+		b.Carried = append(b.Carried, CarriedFile{path, info.Mode(), text})
+	}
+}
+
+var errNotCarried = errors.New("no plain file")
 
 // within says that a path is below a folder.
 func within(dir, path string) bool {

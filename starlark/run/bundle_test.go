@@ -2,6 +2,7 @@ package run
 
 import (
 	"bytes"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -13,7 +14,8 @@ import (
 func aBundle(t testing.TB) (*Bundle, []byte) {
 	t.Helper()
 	b := &Bundle{Version: "1", Guest: "g", Test: "test_x/a b", State: "1.n-0badcafe", Scenario: "s/x.star", Options: BundleOptions{Engine: "soft", Seed: 7},
-		Files: map[string][]byte{"s/x.star": []byte("x = 1\n"), "lib.star": []byte("y = 2\n")}, Description: "said", Image: []byte("nvdimm1 0x0 00\n")}
+		Files:   map[string][]byte{"s/x.star": []byte("x = 1\n"), "lib.star": []byte("y = 2\n")},
+		Carried: []CarriedFile{{"/home/a/store", 0o751, []byte("program")}}, Description: "said", Image: []byte("nvdimm1 0x0 00\n")}
 	var out bytes.Buffer
 	if err := b.Write(&out); err != nil {
 		t.Fatal(err)
@@ -34,9 +36,43 @@ func TestBundle(t *testing.T) {
 		t.Errorf("its test is taken by %q", p)
 	}
 	dir := t.TempDir()
-	path, err := got.Unpack(dir)
+	path, carried, err := got.Unpack(dir)
 	if text, readErr := os.ReadFile(path); err != nil || readErr != nil || string(text) != "x = 1\n" || path != filepath.Join(dir, "s", "x.star") {
 		t.Errorf("it is unpacked to %s, %q, %v, %v", path, text, err, readErr)
+	}
+	at := carried["/home/a/store"]
+	info, err := os.Stat(at)
+	if text, readErr := os.ReadFile(at); err != nil || readErr != nil || string(text) != "program" || info.Mode() != 0o751 {
+		t.Errorf("the file that it carries is %q at %q, of %v, %v, %v", text, at, info, err, readErr)
+	}
+}
+
+// TestBundleCarries: what is pushed comes along, and what cannot is named.
+func TestBundleCarries(t *testing.T) {
+	dir := t.TempDir()
+	store := filepath.Join(dir, "store")
+	if err := os.WriteFile(store, []byte("program"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b := new(Bundle)
+	b.carry([]string{dir, store, "/none"}, []string{"/disk.img"})
+	if len(b.Carried) != 1 || b.Carried[0].Path != store || string(b.Carried[0].Text) != "program" || !slices.Equal(b.Lacks, []string{"/disk.img", dir, "/none"}) {
+		t.Errorf("a bundle of a folder, a file and none carries %v and lacks %q", b.Carried, b.Lacks)
+	}
+}
+
+// TestBundleCarriesPlainFiles: a bundle from elsewhere says nothing else of a file.
+func TestBundleCarriesPlainFiles(t *testing.T) {
+	for _, f := range []CarriedFile{{Path: "store", Mode: 0o755}, {Path: "/store", Mode: fs.ModeSetuid | 0o755}, {Path: "/store", Mode: fs.ModeDir | 0o755}} {
+		b, _ := aBundle(t)
+		b.Carried = []CarriedFile{f}
+		var out bytes.Buffer
+		if err := b.Write(&out); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadBundle(&out); err == nil || !strings.Contains(err.Error(), "it is no bundle") {
+			t.Errorf("a bundle with the file %q of mode %v: %v, want an error", f.Path, f.Mode, err)
+		}
 	}
 }
 

@@ -59,6 +59,7 @@ type Options struct {
 	Seed                                  uint64
 	Cmdline                               string
 	AllowPaths                            []string
+	Carried                               map[string]string // likewise
 
 	Loaded  func(paths []string) // is told of the files that were read so far; nil if nobody wants to know
 	Texts   map[string]string    // of scenarios that are in no file, by their paths: these are all
@@ -81,7 +82,7 @@ type Options struct {
 func (o *Options) lab() lab.Options {
 	return lab.Options{
 		Cache: o.Cache, Engine: o.Engine, EngineReason: o.EngineReason, Kernel: o.Kernel, Release: o.Release, Agent: o.Agent,
-		Seed: o.Seed, Cmdline: o.Cmdline, AllowPaths: o.AllowPaths, Progress: o.Progress, Parallel: o.Parallel,
+		Seed: o.Seed, Cmdline: o.Cmdline, AllowPaths: o.AllowPaths, Carried: o.Carried, Progress: o.Progress, Parallel: o.Parallel,
 		Reuse: o.Reuse == "on" || o.Reuse == "verify", Verify: o.Reuse == "verify",
 	}
 }

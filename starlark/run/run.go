@@ -529,6 +529,13 @@ func (r *runner) test(ctx context.Context, it *item) {
 	w := &watcher{r: r, it: it}
 	env := nvstar.Env{Lab: r.lab, Watcher: w, Verbose: r.o.Verbose, Steps: r.o.Steps, State: r.o.State, Reached: r.o.Reached, Place: &it.at, Shard: shard, Exploring: r.exploring.show, Explored: it.report.note,
 		Repeat: func(test, state string) string { return r.o.repeat(it.file.path, test, r.engine, state) }}
+	if b := r.o.Bundle; b != nil {
+		env.Inputs = &lab.Inputs{}
+		env.Reached = func(ctx context.Context, at *nvstar.Reached) error {
+			b.carry(env.Inputs.Used())
+			return r.o.Reached(ctx, at)
+		}
+	}
 	if r.o.HTML != "" {
 		env.Called, env.Detailed = it.report.called, true
 	}
