@@ -102,7 +102,7 @@ func unbundle(o *nvrun.Options, path string, args []string) (done func(), err er
 	}
 	fmt.Fprintf(o.Stderr, "%s: made by nvlab %s with the guest %s (this is nvlab %s)\n%s", path, b.Version, b.Guest, version(), b.Description)
 	o.Paths, o.State, o.Run = []string{scenario}, b.State, b.Pattern()
-	o.Carried = carried
+	o.Carried, o.EngineReason = carried, "the bundle's"
 	o.Command = append([]string{"nvlab", "run"}, args...)
 	o.Engine, o.Kernel, o.Release, o.Cmdline, o.Seed, o.Steps = b.Options.Engine, b.Options.Kernel, b.Options.Release, b.Options.Cmdline, b.Options.Seed, b.Options.Steps
 	return done, checkMachine(o.Engine, o.Kernel, o.Release)
