@@ -180,6 +180,15 @@ func (v *VM) oops() error {
 	return v.unreported
 }
 
+// KernelFault is the first line of what the guest's kernel said when it failed in
+// this boot, "" if it did not.
+func (v *VM) KernelFault() string {
+	if fault := v.fault(); fault != nil {
+		return fault.line
+	}
+	return ""
+}
+
 func (v *VM) faultError(fault *kernelFault) error {
 	return &Error{Class: ClassGuest, Err: fmt.Errorf("the guest's kernel failed: %s", fault.line), Console: v.lastMessages()}
 }

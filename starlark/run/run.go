@@ -782,7 +782,7 @@ func (w *watcher) evidence(ctx context.Context, b io.Writer, name string, o *nvs
 		if calm {
 			console, lines = v.ConsoleSinceBoot(), calmConsoleLines
 		}
-		if tail := lastLines(console, lines); tail != "" {
+		if tail := ending(console, lines, v.KernelFault()); tail != "" {
 			fmt.Fprintf(b, "console of VM %s:\n%s", machineName(v.Number(), v.Test, name), indent(tail, "  | "))
 		}
 	}
@@ -835,6 +835,18 @@ func (w *watcher) Opened(ctx context.Context, path string) error {
 		w.was[path] = p
 	}
 	return err
+}
+
+// ending is the last n lines of a console, after the line where the kernel's fault
+// begins if that is further up.
+func ending(console string, n int, fault string) string {
+	tail := lastLines(console, n)
+	at := strings.LastIndex(console, fault)
+	if fault == "" || at < 0 || strings.Contains(tail, fault) {
+		return tail
+	}
+	first, _, _ := strings.Cut(console[strings.LastIndex(console[:at], "\n")+1:], "\n")
+	return strings.TrimRight(first, "\r") + "\n...\n" + tail
 }
 
 func lastLines(text string, n int) string {
