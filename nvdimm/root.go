@@ -90,8 +90,8 @@ func (c Config) checkMemory() error {
 	switch {
 	case c.Slots < 0 || c.Slots > maxSlots:
 		return fmt.Errorf("unsupported amount of memory slots: %d: slots is 0 to %d", c.Slots, maxSlots)
-	case c.MaxMem == 0 && c.Slots > 0:
-		return fmt.Errorf("slots specified but no maxmem: slots=%d needs maxmem, at least memory and all memory devices together", c.Slots)
+	case c.MaxMem == 0 && c.Slots > 0: // "max-size" is what QEMU calls it
+		return fmt.Errorf("slots specified but no max-size: slots=%d needs maxmem, at least memory and all memory devices together", c.Slots)
 	case c.MaxMem == 0:
 		return nil
 	case c.MaxMem%backend.PageSize != 0:

@@ -45,7 +45,7 @@ func TestNewRootRefuses(t *testing.T) {
 		config Config
 		want   string
 	}{
-		{Config{Memory: 256 * mib, Slots: 2}, "slots specified but no maxmem: slots=2 needs maxmem, at least memory and all memory devices together"},
+		{Config{Memory: 256 * mib, Slots: 2}, "slots specified but no max-size: slots=2 needs maxmem, at least memory and all memory devices together"},
 		{Config{Memory: 256 * mib, Slots: 257, MaxMem: gib}, "unsupported amount of memory slots: 257: slots is 0 to 256"},
 		{Config{Memory: 256 * mib, Slots: -1, MaxMem: gib}, "unsupported amount of memory slots: -1: slots is 0 to 256"},
 		{Config{Memory: 256 * mib, Slots: 1, MaxMem: 128 * mib}, "invalid value of maxmem: maximum memory size (0x8000000) must be at least the initial memory size (0x10000000)"},

@@ -78,7 +78,7 @@ var runHints = []hint{
 	{regexp.MustCompile(`^NoneType value is not iterable|^unhandled index operation NoneType|^got NoneType, want iterable`), nil, noneHint},
 	{regexp.MustCompile(`^got (string|int|bytes) in sequence assignment`), nil,
 		`each element is one value; keys and values of a dict are in d.items(), numbers and elements of a list in enumerate(l)`},
-	{regexp.MustCompile(`no slots where allocated|slots specified but no maxmem|maximum memory size .* is equal to the initial`), nil,
+	{regexp.MustCompile(`no slots where allocated|slots specified but no max-size|maximum memory size .* is equal to the initial`), nil,
 		`t.vm(slots = 1, maxmem = "4GiB") has room for one NVDIMM: maxmem holds the memory and all NVDIMMs`},
 	{regexp.MustCompile(`called recursively`), nil,
 		`Starlark has no recursion: write a loop over a list of what is left to do`},
