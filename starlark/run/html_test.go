@@ -2,6 +2,7 @@ package run
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -9,7 +10,9 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"nvlab/internal/require"
 )
@@ -188,13 +191,30 @@ func TestLargePageInBrowser(t *testing.T) {
 	}
 }
 
-// openPage is the page as it is when its scripts ran.
+// openPage is the page as it is when its scripts ran. A browser that does not answer,
+// as Chromium now and then on a busy host, is ended with its processes, and another
+// one asked.
 func openPage(t *testing.T, browser, path string, flags ...string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), browser, append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir=" + t.TempDir(), "--virtual-time-budget=5000", "--dump-dom"}, append(flags, "file://"+path)...)...)
 	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil {
+	open := func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, browser, append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir=" + t.TempDir(), "--virtual-time-budget=5000", "--dump-dom"}, append(flags, "file://"+path)...)...)
+		out.Reset()
+		errs.Reset()
+		cmd.Stdout, cmd.Stderr = &out, &errs
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+		cmd.WaitDelay = 10 * time.Second
+		return cmd.Run()
+	}
+	err := open()
+	if err != nil {
+		t.Logf("%s: %v\n%s", browser, err, errs.Bytes())
+		err = open()
+	}
+	if err != nil {
 		t.Fatalf("%s: %v\n%s", browser, err, errs.Bytes())
 	}
 	return out.String()
