@@ -172,6 +172,20 @@ func mustBoot(t testing.TB, v *VM) {
 	}
 }
 
+// mustFork takes a snapshot of v, and makes a VM of it.
+func mustFork(t testing.TB, v *VM) (*VMSnapshot, *VM) {
+	t.Helper()
+	s, err := v.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := s.Fork(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, f
+}
+
 func mustRun(t testing.TB, v *VM, command string) string {
 	t.Helper()
 	r, err := v.Run(t.Context(), Command{Shell: command, Timeout: DefaultTimeout, Check: true})

@@ -37,14 +37,7 @@ func TestForksKnowTheirFirmware(t *testing.T) {
 	}
 	poison(d, 0x1000, true)
 	mustBoot(t, v) // which starts a scrub
-	s, err := v.Snapshot()
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := s.Fork(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s, f := mustFork(t, v)
 	if got := bad(f); got != "8 1\n" {
 		t.Errorf("the scrub of the fork finds %q, want block 8", got)
 	}
@@ -125,14 +118,7 @@ func TestLockedMemory(t *testing.T) {
 		if v.recalled != recalled {
 			t.Errorf("the boot is from a kept state: %v, want %v", v.recalled, recalled)
 		}
-		s, err := v.Snapshot()
-		if err != nil {
-			t.Fatal(err)
-		}
-		f, err := s.Fork(t.Context(), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		s, f := mustFork(t, v)
 		for _, v := range []*VM{v, f} {
 			word := func() string { return mustRun(t, v, fmt.Sprintf("busybox devmem %#x 64", d.Addr())) }
 			lock := func(locked bool) {

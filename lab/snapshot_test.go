@@ -277,14 +277,7 @@ func BenchmarkReset(b *testing.B) {
 func BenchmarkMountInForks(b *testing.B) {
 	_, v := exploredVM(b)
 	mustRun(b, v, "umount /mnt")
-	s, err := v.Snapshot()
-	if err != nil {
-		b.Fatal(err)
-	}
-	f, err := s.Fork(b.Context(), nil)
-	if err != nil {
-		b.Fatal(err)
-	}
+	s, f := mustFork(b, v)
 	cpu := processTime(b)
 	for b.Loop() {
 		if out := mustRun(b, f, "mount -t ext4 -o dax /dev/pmem0 /mnt && ls /mnt && umount /mnt"); !strings.Contains(out, "a") {

@@ -7,6 +7,19 @@ import (
 	"nvlab/vmm/soft/x86"
 )
 
+// guardData makes the page at testData a user's, all else the supervisor's, and has
+// SMAP guard it.
+func (m *testMachine) guardData() {
+	m.mapPage(testTables, testTables, pteP|pteW)
+	for va := uint64(testRAM); va < testEnd; va += x86.PageSize {
+		if va != testData {
+			m.mapPage(va, va, pteP|pteW)
+		}
+	}
+	m.c.cr4 |= x86.CR4SMAP
+	m.c.flushTLB(false)
+}
+
 // TestSMAP has supervisor accesses to a user's page, at testData. All else is
 // the supervisor's.
 func TestSMAP(t *testing.T) {
@@ -64,14 +77,7 @@ func TestSMAP(t *testing.T) {
 		for name, m := range map[string]*testMachine{"executor": newTestMachine(t), "fast path": newTestMachineWith(t, Engine{Interpreter: true}), "compiled code": newCompiled(t)} {
 			m.p.exact = name == "executor"
 			m.stubs()
-			m.mapPage(testTables, testTables, pteP|pteW)
-			for va := uint64(testRAM); va < testEnd; va += x86.PageSize {
-				if va != testData {
-					m.mapPage(va, va, pteP|pteW)
-				}
-			}
-			m.c.cr4 |= x86.CR4SMAP
-			m.c.flushTLB(false)
+			m.guardData()
 			x86.PutLE(m.ram[testTSS+36:], 8, testStack-0x1000)
 			m.put(testCode, []byte(tt.code)...)
 			if tt.setup != nil {
@@ -106,14 +112,7 @@ func TestKernelEntries(t *testing.T) {
 	for name, m := range map[string]*testMachine{"executor": newTestMachine(t), "interpreter": newTestMachineWith(t, Engine{Interpreter: true}), "compiled code": newCompiled(t)} {
 		m.p.exact = name == "executor"
 		m.stubs()
-		m.mapPage(testTables, testTables, pteP|pteW)
-		for va := uint64(testRAM); va < testEnd; va += x86.PageSize {
-			if va != testData {
-				m.mapPage(va, va, pteP|pteW)
-			}
-		}
-		m.c.cr4 |= x86.CR4SMAP
-		m.c.flushTLB(false)
+		m.guardData()
 		m.c.r[x86.SlotGS], m.c.msr.kernelGS = testData+x86.PageSize, testData+x86.PageSize+8
 		m.put(testData, le64(3)...)
 		m.put(testData+x86.PageSize, append(le64(5), le64(7)...)...)

@@ -30,6 +30,7 @@ type lowering struct {
 	code    *Arena
 	page    uint64
 	pc      uint16 // of the instruction at hand
+	next    uint16 // what follows it
 	n       uint8  // instructions so far, with it
 	sse     bool   // SSE instructions do not fault
 	user    bool   // CPL 3
@@ -76,18 +77,13 @@ func (t *lowering) block(code []byte, pc uint16) {
 		}
 		t.n++
 		end := pc + uint16(in.Len)
-		from := len(t.code.Ops)
+		t.next = end
 		locked := t.watch && (in.Flags&x86.PrefixLock != 0 || in.Op|1 == 0x87 && in.Mod != 3)
 		switch {
 		case !t.single && fusable(&in) && x86.Decode(code[end:], &after, true) == x86.OK && isJcc(&after) && t.fuse(&in, &after):
 			end += uint16(after.Len)
 		case !t.lower(&in):
 			t.generic(&in)
-		}
-		for i := from; i < len(t.code.Ops); i++ {
-			if o := &t.code.Ops[i]; PlainStore(o.Code) {
-				o.Gen = uint32(end)
-			}
 		}
 		if locked {
 			t.emit(Op{Code: OpORDER}) // not if it faults
@@ -110,6 +106,9 @@ func (t *lowering) block(code []byte, pc uint16) {
 // emit appends an op for the instruction at hand.
 func (t *lowering) emit(o Op) {
 	o.N, o.PC = t.n, t.pc
+	if PlainStore(o.Code) {
+		o.Gen = uint32(t.next)
+	}
 	if b := OpTable[o.Code].Based; b != 0 && o.Index == x86.SlotZero {
 		o.Code = b
 	}

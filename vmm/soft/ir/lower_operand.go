@@ -19,13 +19,7 @@ func (t *lowering) mem(in *x86.Inst, o *Op) bool {
 		t.emit(Op{Code: OpMOVRI64, Dst: SlotTmp, Imm: int64(disp)})
 		o.Base, disp = SlotTmp, 0
 	}
-	seg := uint8(x86.SlotZero)
-	switch in.Seg {
-	case x86.SegFS:
-		seg = x86.SlotFS
-	case x86.SegGS:
-		seg = x86.SlotGS
-	}
+	seg := in.SegBase()
 	switch {
 	case seg == x86.SlotZero:
 	case o.Base == x86.SlotZero:

@@ -453,10 +453,7 @@ func (t *translator) cmov(i int, o *ir.Op, x *ir.OpInfo) bool {
 	a := &t.asm
 	t.prepare(i, false, o.Dst)
 	cc := t.cond(x.Sub)
-	d := t.target(hA, o.Dst)
-	if d == hA {
-		a.Load(8, hA, t.slot(o.Dst))
-	}
+	d := t.modified(hA, o.Dst)
 	a.Insn(0x0f40|uint32(cc), x.Size, d, t.slot(o.Src))
 	t.finish(d, o.Dst)
 	t.wrote(o.Dst)

@@ -123,13 +123,7 @@ func (t *translator) memory(i int, in *x86.Inst) ir.Op {
 		disp += t.page + uint64(int64(o.Disp))
 	}
 	a := &t.asm
-	seg := uint8(x86.SlotZero)
-	switch in.Seg {
-	case x86.SegFS:
-		seg = x86.SlotFS
-	case x86.SegGS:
-		seg = x86.SlotGS
-	}
+	seg := in.SegBase()
 	if disp == uint64(int32(disp)) {
 		m.Disp = int32(disp)
 		switch {

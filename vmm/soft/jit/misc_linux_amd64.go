@@ -82,10 +82,7 @@ func (t *translator) compareExchange16(i int, o *ir.Op, _ *ir.OpInfo) bool {
 func (t *translator) byteSwap(i int, o *ir.Op, x *ir.OpInfo) bool {
 	a := &t.asm
 	t.prepare(i, false, o.Dst)
-	d := t.target(hA, o.Dst)
-	if d == hA {
-		a.Load(8, hA, t.slot(o.Dst))
-	}
+	d := t.modified(hA, o.Dst)
 	a.Bytes(0x40|x.Size&8|d>>3, 0x0f, 0xc8|d&7)
 	t.finish(d, o.Dst)
 	t.wrote(o.Dst)

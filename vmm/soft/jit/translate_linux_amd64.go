@@ -99,6 +99,15 @@ func (t *translator) target(r, s uint8) uint8 {
 	return r
 }
 
+// modified is target for a value that is made of the slot's own, which is there.
+func (t *translator) modified(r, s uint8) uint8 {
+	d := t.target(r, s)
+	if d == r {
+		t.asm.Load(8, r, t.slot(s))
+	}
+	return d
+}
+
 func (t *translator) finish(r, s uint8) {
 	if x := t.slot(s); x.Mem {
 		t.asm.Store(8, r, x)

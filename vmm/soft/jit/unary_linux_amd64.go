@@ -203,10 +203,7 @@ func (t *translator) incDec(i int, o *ir.Op, x *ir.OpInfo) bool {
 	}
 	t.keepCarry(i)
 	t.writes = append(t.writes, o.Dst)
-	d := t.target(hA, o.Dst)
-	if d == hA {
-		a.Load(8, hA, t.slot(o.Dst))
-	}
+	d := t.modified(hA, o.Dst)
 	a.Insn(0xff, x.Size, dec, asm.Reg(d))
 	t.finish(d, o.Dst)
 	t.defineCount(i, dec, x.Size, o.Dst)
@@ -216,10 +213,7 @@ func (t *translator) incDec(i int, o *ir.Op, x *ir.OpInfo) bool {
 func (t *translator) negNot(i int, o *ir.Op, x *ir.OpInfo) bool {
 	a := &t.asm
 	t.prepare(i, false, o.Dst)
-	d := t.target(hA, o.Dst)
-	if d == hA {
-		a.Load(8, hA, t.slot(o.Dst))
-	}
+	d := t.modified(hA, o.Dst)
 	if x.Kind == ir.KindNot {
 		a.Insn(0xf7, x.Size, 2, asm.Reg(d))
 		t.finish(d, o.Dst)
@@ -312,10 +306,7 @@ func (t *translator) bitTest(i int, o *ir.Op, x *ir.OpInfo) bool {
 	if t.live[i] {
 		t.toWord()
 	}
-	d := t.target(hA, o.Dst)
-	if d == hA {
-		a.Load(8, hA, t.slot(o.Dst))
-	}
+	d := t.modified(hA, o.Dst)
 	if x.Form == ir.FormRI {
 		a.Insn(0x0fba, size, 4|n, asm.Reg(d))
 		a.Byte(o.Src & (8*size - 1))

@@ -93,3 +93,15 @@ func (in *Inst) RMOf3() uint8 { return in.ModRM&7 | in.REX&1<<3 }
 
 // RMIsLow says that the r/m operand is in memory or the low part of a slot.
 func (in *Inst) RMIsLow() bool { return in.Mod != 3 || in.RegRM(in.Size) }
+
+// SegBase is the slot of what the operand's segment adds to its address in 64-bit
+// code: FS and GS alone have a base there (SDM 1, 3.4.2.1).
+func (in *Inst) SegBase() uint8 {
+	switch in.Seg {
+	case SegFS:
+		return SlotFS
+	case SegGS:
+		return SlotGS
+	}
+	return SlotZero
+}
