@@ -159,6 +159,9 @@ func (v *VM) guestError(stop vmm.Stop, doing string, timeout time.Duration) erro
 	default:
 		why = v.endedBy("the guest's machine ended in: " + stop.String())
 	}
+	if stopped := v.m.Stopped(); stopped != nil {
+		why += ": " + stopped.Error()
+	}
 	v.reported = true
 	err := &Error{Class: ClassGuest, Err: fmt.Errorf("%s: %s", doing, why), Console: v.lastMessages()}
 	if stop != vmm.StopDeadline {

@@ -111,7 +111,7 @@ func (v *VM) readSymbols(ctx context.Context) error {
 	}
 	v.symbols, v.modules = introspect.ParseSymbols(text), loaded
 	if v.tasks == nil {
-		v.tasks = introspect.NewTasks(v.m.Memory(), v.image.layout(), v.symbols)
+		v.tasks = introspect.NewTasks(v.m.Physical(), v.image.layout(), v.symbols)
 	}
 	return nil
 }

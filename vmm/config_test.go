@@ -201,7 +201,7 @@ func TestRAM(t *testing.T) {
 	if _, err := ram.ReadAt(b, int64(p.Layout().Reserved.Base)); err != nil || string(b) != "mailbox" {
 		t.Errorf("read %q, %v, want %q", b, err, "mailbox")
 	}
-	// Devices reach RAM alone: what others add, such as an NVDIMM, they do not.
+	// Memory is RAM alone, without what others add.
 	if err := p.AddMemory(vmm.Region{Base: 5 << 30, Mem: make([]byte, 4096)}); err != nil {
 		t.Fatal(err)
 	}

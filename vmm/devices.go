@@ -3,6 +3,8 @@ package vmm
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"slices"
 
 	vconsole "nvlab/vmm/device/console"
@@ -33,7 +35,7 @@ type devices struct {
 
 // addDevices makes the machine's devices.
 func (m *Machine) addDevices(cfg Config) {
-	d := &m.devices
+	d, memory := &m.devices, dma{m}
 	d.ioapic = ioapic.New(func(msg ioapic.Message) { m.procs.Interrupt(Interrupt(msg)) })
 	d.serial = serial.New(m.consoleByte, m.line(pinSerial))
 	d.ged = ged.New(m.line(pinEvents))
@@ -45,11 +47,11 @@ func (m *Machine) addDevices(cfg Config) {
 	m.ownPorts(portSleepControl, 3, powerPorts{m.setState})
 	m.ownPorts(portTimer, 1, noTimer{})
 
-	d.channel, d.transports[0] = vconsole.New(channelName, m.ram, m.line(pinVirtio), m.Attention)
-	d.entropy, d.transports[1] = entropy.New([32]byte(derive(cfg.Seed, "entropy")), m.ram, m.line(pinVirtio+1))
+	d.channel, d.transports[0] = vconsole.New(channelName, memory, m.line(pinVirtio), m.Attention)
+	d.entropy, d.transports[1] = entropy.New([32]byte(derive(cfg.Seed, "entropy")), memory, m.line(pinVirtio+1))
 	for i, at := range cfg.PMEM {
 		flush := func() bool { return cfg.FlushPMEM(i) }
-		d.pmem = append(d.pmem, pmem.New(at.Base, at.Size, flush, m.ram, m.line(virtioPin(virtioDevices+i))))
+		d.pmem = append(d.pmem, pmem.New(at.Base, at.Size, flush, memory, m.line(virtioPin(virtioDevices+i))))
 	}
 	m.pmem = slices.Clone(cfg.PMEM)
 	for i, dev := range append(d.transports[:], d.pmem...) {
@@ -62,6 +64,25 @@ func (m *Machine) addDevices(cfg Config) {
 	if cfg.PCI {
 		m.addPCI()
 	}
+}
+
+// Stopped says which virtio devices ask for a reset and why, after a mistake of
+// their drivers or memory that could not be read; nil if none does.
+func (m *Machine) Stopped() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	names := []string{"console", "entropy device"}
+	var errs []error
+	for i, dev := range append(m.devices.transports[:], m.devices.pmem...) {
+		name := fmt.Sprintf("persistent memory %d", i-virtioDevices)
+		if i < len(names) {
+			name = names[i]
+		}
+		if err := dev.Stopped(); err != nil {
+			errs = append(errs, fmt.Errorf("the virtio %s stopped: %w", name, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (m *Machine) ownPorts(base, n uint64, dev PortDevice) {

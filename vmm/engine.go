@@ -118,6 +118,9 @@ type Region struct {
 	DirtyLater bool
 }
 
+// at is where the memory is.
+func (r *Region) at() Range { return Range{r.Base, uint64(len(r.Mem))} }
+
 // Entry is the state of the first CPU at a 64-bit boot: long mode, flat
 // segments, interrupts off (Linux, Documentation/arch/x86/boot.rst, "64-bit
 // Boot Protocol").

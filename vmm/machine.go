@@ -13,6 +13,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"nvlab/vmm/observe"
 )
 
 // Config describes the hardware of a machine.
@@ -90,11 +92,18 @@ type Machine struct {
 	mu      sync.Mutex
 	ports   space[PortDevice]
 	mmio    space[MMIODevice]
-	memory  map[uint64]Range
+	memory  map[uint64]Region
 	devices devices
 	console console
 	state   State
 	later   []func() error // to be done between two Runs of the processors
+
+	// As Observe, WatchLoads and Poison said last, for what devices do.
+	observer observe.Observer
+	watch    *observe.Watch
+	loads    observe.LoadObserver
+	poison   *observe.Watch
+	consumed func(addr uint64, reported bool)
 
 	expected []Range // memory of others, to be there before the next Run
 	failed   error   // what every further Run returns
@@ -166,7 +175,7 @@ func assemble(cfg Config, ram *RAM) (_ *Machine, err error) {
 		events:  cfg.Events,
 		mail:    cfg.CPUs > 1 && startsByMailbox(cfg.Engine),
 		ram:     ram,
-		memory:  map[uint64]Range{},
+		memory:  map[uint64]Region{},
 		console: console{w: cfg.Console},
 	}
 	defer func() {

@@ -11,15 +11,15 @@ func (m *Machine) AddMemory(r Region) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, o := range m.memory {
-		if at.Base < o.End() && o.Base < at.End() {
+	for _, r := range m.memory {
+		if o := r.at(); at.Base < o.End() && o.Base < at.End() {
 			return fmt.Errorf("memory at %v: %v is taken", at, o)
 		}
 	}
 	if err := m.procs.Map(r); err != nil {
 		return fmt.Errorf("memory at %v: %w", at, err)
 	}
-	m.memory[at.Base] = at
+	m.memory[at.Base] = r
 	return nil
 }
 

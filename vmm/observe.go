@@ -22,16 +22,18 @@ func (m *Machine) Observe(o observe.Observer) error {
 		return fmt.Errorf("the %s engine runs the guest's instructions on the host's processor, which does not show single stores, flushes and fences", m.engine)
 	}
 	p.Observe(o)
+	m.observer = o
 	return nil
 }
 
-// Poison says which lines of memory the processors cannot read, and report: see
-// observe.Poisoner. The error says that the engine cannot.
+// Poison says which lines of memory processors and devices cannot read, and
+// report: see observe.Poisoner. The error says that the engine cannot.
 func (m *Machine) Poison(w *observe.Watch, consumed func(addr uint64, reported bool)) error {
 	p, ok := m.procs.(observe.Poisoner)
 	if !ok {
 		return fmt.Errorf("the %s engine cannot raise a machine check right at the load", m.engine)
 	}
+	m.poison, m.consumed = w, consumed
 	return p.Poison(w, consumed)
 }
 
@@ -42,5 +44,6 @@ func (m *Machine) WatchLoads(w *observe.Watch, o observe.LoadObserver) error {
 	if !ok {
 		return fmt.Errorf("the %s engine runs the guest's instructions on the host's processor, which does not show single loads", m.engine)
 	}
+	m.watch, m.loads = w, o
 	return p.WatchLoads(w, o)
 }

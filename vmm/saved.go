@@ -164,7 +164,8 @@ func (s *Saved) of(engine string, memory uint64, cpus, slots int, layout Layout,
 // others is the memory that is not RAM, by address.
 func (m *Machine) others() []Range {
 	var list []Range
-	for _, r := range m.memory {
+	for _, region := range m.memory {
+		r := region.at()
 		if mem, _ := m.ram.slice(r.Base, r.Size); mem == nil {
 			list = append(list, r)
 		}
@@ -177,7 +178,7 @@ func (m *Machine) others() []Range {
 // machine's state was saved.
 func (m *Machine) complete() error {
 	for _, r := range m.expected {
-		if m.memory[r.Base] != r {
+		if o := m.memory[r.Base]; o.at() != r {
 			return fmt.Errorf("the snapshot is of a machine with other memory at %v: add it before the machine runs", r)
 		}
 	}

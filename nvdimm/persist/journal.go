@@ -144,7 +144,10 @@ func (j *Journal) Store(e *observe.Store) {
 	if d == nil {
 		return
 	}
-	process := j.processOf(&e.At)
+	process := uint32(0) // a device's store is no process's
+	if e.Kind&observe.Device == 0 {
+		process = j.processOf(&e.At)
+	}
 	if j.full() {
 		return
 	}

@@ -62,6 +62,11 @@
 //	R19  A flush request of virtio-pmem makes durable all that was visible
 //	     before it, flushed or not; nothing else does (Virtual I/O Device
 //	     specification 1.2, 5.19.6).
+//	R20  A device's store may go to a cache, from where a flush of its line
+//	     writes it back, and in no order with others: posted writes are in order
+//	     on the bus (PCI Express, 2.4.1), not on their way from a cache. That is
+//	     the weaker of two platforms: with Intel's Data Direct I/O devices write
+//	     to the last-level cache, without it to the memory controller.
 package persist
 
 import "fmt"

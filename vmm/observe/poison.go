@@ -12,7 +12,8 @@ import "iter"
 //
 // Consumed gets the guest-physical address of the first such byte that an
 // instruction reads, and whether the processor could report it: where machine
-// checks are off, or one is being handled, it shuts down. An engine that cannot
+// checks are off, or one is being handled, it shuts down. It gets one that a
+// device reads as well, which is the device's error. An engine that cannot
 // stop a load gives an error.
 type Poisoner interface {
 	Poison(w *Watch, consumed func(addr uint64, reported bool)) error

@@ -48,7 +48,7 @@ func (d *Device) Pop(queue int) (Chain, bool) {
 	}
 	c, ok, err := d.pop(&d.Queues[queue])
 	if err != nil {
-		d.Fail()
+		d.Fail(err)
 		return Chain{}, false
 	}
 	return c, ok
@@ -111,13 +111,13 @@ func (d *Device) Gather(b []byte, c Chain, limit int) ([]byte, bool) {
 	start := len(b)
 	for _, s := range c.Out {
 		if uint64(len(b)-start)+uint64(s.Len) > uint64(limit) {
-			d.Fail()
+			d.Fail(errGuest("more than %d bytes in a buffer", limit))
 			return b[:start], false
 		}
 		at := len(b)
 		b = append(b, make([]byte, s.Len)...)
 		if _, err := d.mem.ReadAt(b[at:], int64(s.Addr)); err != nil {
-			d.Fail()
+			d.Fail(err)
 			return b[:start], false
 		}
 	}
@@ -136,7 +136,7 @@ func (d *Device) Scatter(c Chain, p []byte) (n int, ok bool) {
 			break
 		}
 		if _, err := d.mem.WriteAt(part, int64(s.Addr)); err != nil {
-			d.Fail()
+			d.Fail(err)
 			return n, false
 		}
 		n += len(part)
@@ -152,7 +152,7 @@ func (d *Device) Push(queue int, c Chain, n int) {
 	binary.LittleEndian.PutUint32(e[:], uint32(c.Head))
 	binary.LittleEndian.PutUint32(e[4:], uint32(n))
 	if _, err := d.mem.WriteAt(e[:], int64(q.Used+4+8*uint64(q.NextUsed%q.Size))); err != nil {
-		d.Fail()
+		d.Fail(err)
 		return
 	}
 	q.NextUsed++
@@ -167,7 +167,7 @@ func (d *Device) Interrupt(queue int) {
 	}
 	flags, err := d.read16(d.Queues[queue].Avail, 0)
 	if err != nil {
-		d.Fail()
+		d.Fail(err)
 		return
 	}
 	if flags&availNoInterrupt == 0 {
@@ -196,6 +196,6 @@ func (d *Device) read16(base, offset uint64) (uint16, error) {
 
 func (d *Device) write16(base, offset uint64, v uint16) {
 	if _, err := d.mem.WriteAt(binary.LittleEndian.AppendUint16(nil, v), int64(base+offset)); err != nil {
-		d.Fail()
+		d.Fail(err)
 	}
 }

@@ -7,6 +7,8 @@
 package virtio
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -89,6 +91,7 @@ type Device struct {
 	backend Backend
 	mem     Memory
 	line    func(bool)
+	stopped error // why the device asks for a reset, if it was it that found out
 }
 
 // State is what the transport remembers.
@@ -122,7 +125,7 @@ func (d *Device) Running() bool {
 // reset is what a status of zero does (2.4).
 func (d *Device) reset() {
 	clear(d.Queues)
-	d.State = State{Queues: d.Queues}
+	d.State, d.stopped = State{Queues: d.Queues}, nil
 	d.line(false)
 	d.backend.Reset()
 }
@@ -135,10 +138,22 @@ func (d *Device) interrupt(bits uint32) {
 
 // Fail stops the device: it asks the driver for a reset and touches no queue
 // until then.
-func (d *Device) Fail() {
+func (d *Device) Fail(why error) {
 	d.Status |= StatusNeedsReset
+	d.stopped = why
 	d.interrupt(interruptConfig)
 }
+
+// Stopped is why the device asks for a reset, nil if it does not. It is no part
+// of the State, so that a device which was saved since only knows that it does.
+func (d *Device) Stopped() error {
+	if d.Status&StatusNeedsReset == 0 {
+		return nil
+	}
+	return cmp.Or(d.stopped, errNeedsReset)
+}
+
+var errNeedsReset = errors.New("it asks for a reset")
 
 func (d *Device) features() uint64 { return d.backend.Features() | FeatureVersion1 }
 
