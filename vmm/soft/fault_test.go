@@ -15,6 +15,18 @@ type faultStage struct {
 	m     *testMachine
 	exact bool
 	name  string
+	user  bool // the instruction is a program's: the HLT behind it raises #GP
+}
+
+// setMode has the processor be a program's, or the kernel's.
+func (s *faultStage) setMode() {
+	c, level := s.m.c, uint16(0)
+	if s.user {
+		level = 3
+	}
+	c.seg[x86.SegCS] = segment{sel: 0x28 | level, attr: attrCode64 | level<<5, limit: ^uint32(0)}
+	c.seg[x86.SegSS] = segment{sel: 0x20 | level, attr: attrData | level<<5, limit: ^uint32(0)}
+	c.setCPL(uint8(level))
 }
 
 // faultState is what an instruction that did not complete must not change.
@@ -76,6 +88,7 @@ func (s *faultStage) run(st *faultState, flags uint64) int {
 	c.rip, c.halted, c.shadow = testCode, false, false
 	m.p.tripleFault, m.p.stopping = false, false
 	c.cr2 = 0
+	s.setMode()
 	m.p.exact = s.exact
 	vec := m.run()
 	if vec >= 0 { // what the handler saw
@@ -86,6 +99,9 @@ func (s *faultStage) run(st *faultState, flags uint64) int {
 		c.setRFLAGS(m.word(sp+16) &^ x86.FlagRF)
 		c.r[x86.RSP] = m.word(sp + 24)
 		c.rip = m.word(sp)
+		if s.user && vec == excGP && c.rip != testCode {
+			vec = -1 // the HLT
+		}
 	}
 	return vec
 }

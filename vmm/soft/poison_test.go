@@ -32,8 +32,8 @@ func checked(c *cpu) {
 }
 
 // TestPoisonRestart has every encoding that accesses memory access a poisoned
-// line, within it, across to it and across a page: by the executor, the fast
-// path and compiled. Those that load from the line, as is told where it is
+// line, within it, across to it and across a page, as a program and as a kernel:
+// by the executor, the fast path and compiled. Those that load from the line, as is told where it is
 // watched and not poisoned, raise a machine check that leaves no trace, and once
 // the line is well do what they do without; the others do that at once.
 func TestPoisonRestart(t *testing.T) {
@@ -50,7 +50,7 @@ func TestPoisonRestart(t *testing.T) {
 	}
 	const present = pteP | pteW | pteU | pteA | pteD
 	r := rand.New(rand.NewPCG(5, 6))
-	bitten, whole, borders := 0, 0, [2]int{}
+	bitten, whole, borders, levels := 0, 0, [2]int{}, [2]int{}
 	for _, e := range allEncodings() {
 		if !e.reachesMemory() || !e.survives() {
 			continue
@@ -76,6 +76,10 @@ func TestPoisonRestart(t *testing.T) {
 				s.m.p.Wrote(testCode, 64)
 			}
 			st := faultBefore(r, interpreter.c, &e, &in, uint64(n), to)
+			level := r.IntN(2)
+			for _, s := range stages {
+				s.user = level == 1
+			}
 			o := &told{}
 			if err := stages[0].m.p.WatchLoads(poisoned(line), o); err != nil {
 				t.Fatal(err)
@@ -112,6 +116,7 @@ func TestPoisonRestart(t *testing.T) {
 				}
 				bitten++
 				borders[n>>2&1]++
+				levels[level]++
 				if d := got.differ(&st); d != "" {
 					t.Fatalf("%s: after the machine check %s", where, d)
 				}
@@ -129,9 +134,9 @@ func TestPoisonRestart(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d machine checks, %d of them across lines, %d instructions that did not load", bitten, borders[1], whole)
-	if borders[0] < 5000 || borders[1] < 2000 || whole < 2000 {
-		t.Errorf("%v machine checks at page and line borders and %d instructions that did not load: too few to tell", borders, whole)
+	t.Logf("%d machine checks, %d of them across lines, %d in programs, %d instructions that did not load", bitten, borders[1], levels[1], whole)
+	if borders[0] < 5000 || borders[1] < 2000 || levels[0] < 5000 || levels[1] < 5000 || whole < 2000 {
+		t.Errorf("%v machine checks at page and line borders, %v in kernel and programs, and %d instructions that did not load: too few to tell", borders, levels, whole)
 	}
 }
 
