@@ -12,7 +12,7 @@ import (
 // heard is what the guests' kernels say where a test provokes it.
 var heard = consoles.Table{
 	Provoked: map[string][]string{
-		"beside.star/test_nfit_test":             {`Error found in NVDIMM nmem3 flags: save_fail restore_fail flush_fail not_armed map_fail`, `Error found in NVDIMM nmem[0-2] flags: flush_fail`, `nmem2: is locked, failing probe`},
+		"beside.star/test_nfit_test":             {`Error found in NVDIMM nmem3 flags: save_fail restore_fail flush_fail not_armed map_fail`, `Error found in NVDIMM nmem[0-2] flags: flush_fail`, `nmem2: is locked, failing probe`, `region0: ARS: range 2 ARS failed`},
 		"families.star/test_not_saved":           {`Error found in NVDIMM nmem0 flags: flush_fail`, `Error found in NVDIMM nmem1 flags: flush_fail`},
 		"metadata.star/test_btt":                 {`nd_pmem btt0.0: io error in READ sector 5`},
 		"security.star/test_passphrase":          {`nmem0: is locked, failing probe`},
