@@ -182,7 +182,7 @@ func (v *VM) config() vmm.Config {
 		Seed:    bootSeed(v.x.lab.opts.Seed, v.opts.Seed, v.place, v.boots),
 		Date:    Epoch,
 		Console: &v.console,
-		PCI:     v.hasPCIe(), PhysBits: v.opts.PhysBits, Slots: v.opts.Slots,
+		PCI:     v.hasPCIe(), Cores: v.opts.cores(), PhysBits: v.opts.PhysBits, Slots: v.opts.Slots,
 		PMEM: v.pmem(), FlushPMEM: v.flushPMEM,
 
 		MachineCheck: v.opts.MachineCheck,

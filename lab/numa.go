@@ -106,6 +106,31 @@ func (o *VMOptions) checkNode(i int) error {
 	return nil
 }
 
+// cores is how many CPUs are in a package, 0 for all: the most with which no package
+// is on two nodes, which Linux warns of (arch/x86/kernel/smpboot.c,
+// topology_sane).
+func (o *VMOptions) cores() int {
+	node := make([]int, o.CPUs)
+	for i, n := range o.NUMA {
+		for _, cpu := range n.CPUs {
+			node[cpu] = i
+		}
+	}
+	cores := 0
+	for n := 1; n < o.CPUs; n *= 2 {
+		for cpu := range node {
+			if node[cpu] != node[cpu&^(n-1)] {
+				return cores
+			}
+		}
+		cores = n
+	}
+	if len(slices.Compact(node)) <= 1 {
+		return 0
+	}
+	return cores
+}
+
 // initiators are the nodes with CPUs.
 func (o *VMOptions) initiators() (list []uint32) {
 	for i, n := range o.NUMA {

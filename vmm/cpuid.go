@@ -157,7 +157,9 @@ func (t CPUIDTable) WithMachineCheck() CPUIDTable {
 	return t
 }
 
-// WithCores is the model as one package of n cores, whose APIC ids start at 0.
+// WithCores is the model in packages of n cores each, the first with APIC ids from
+// 0 on. Of more than one package n is a power of two: the APIC id divided by it
+// is the package.
 func (t CPUIDTable) WithCores(n int) CPUIDTable {
 	if n == 1 {
 		return t

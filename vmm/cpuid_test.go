@@ -30,6 +30,18 @@ func TestCPUIDLookup(t *testing.T) {
 	}
 }
 
+// TestCPUIDCores: the package of a CPU is its APIC id without as many bits as leaf
+// 80000008h says (AMD64 APM 3, E.4.7).
+func TestCPUIDCores(t *testing.T) {
+	for _, tt := range []struct{ cores, bits uint32 }{{1, 0}, {2, 1}, {3, 2}, {4, 2}, {8, 3}} {
+		table := CPUIDModel().WithCores(int(tt.cores))
+		size, features := table.Lookup(0x80000008, 0).ECX, table.Lookup(1, 0)
+		if size>>12&15 != tt.bits || size&0xff != tt.cores-1 || features.EBX>>16&0xff != tt.cores || features.EDX&cpuidHTT != 0 != (tt.cores > 1) {
+			t.Errorf("packages of %d cores: leaf 80000008h has ECX %#x, leaf 1 EBX %#x and EDX %#x", tt.cores, size, features.EBX, features.EDX)
+		}
+	}
+}
+
 // TestCPUIDBaseline checks for what x86-64-v1 takes (x86-64 psABI, table 3.1).
 func TestCPUIDBaseline(t *testing.T) {
 	e := CPUIDModel().Lookup(1, 0)

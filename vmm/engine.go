@@ -22,6 +22,7 @@ type Engine interface {
 // ProcessorSpec is what a machine asks of an engine.
 type ProcessorSpec struct {
 	Count   int       // virtual CPUs, at least 1
+	Cores   int       // in a package; 0 is all
 	Seed    uint64    // of RDRAND and of the interleaving of CPUs
 	Date    time.Time // of the wall clock at power-on, for engines that tell guests
 	Parking Parking   // of the CPUs beyond the first, if they start by a mailbox
@@ -35,6 +36,9 @@ type ProcessorSpec struct {
 
 // PhysicalBits is how many bits a physical address has.
 func (s ProcessorSpec) PhysicalBits() int { return cmp.Or(s.PhysBits, DefaultPhysBits) }
+
+// PackageCores is how many CPUs are in a package.
+func (s ProcessorSpec) PackageCores() int { return cmp.Or(s.Cores, s.Count) }
 
 // Parking is how CPUs beyond the first wait for their start, as firmware with
 // ACPI's multiprocessor wakeup structure has them: halted, until the mailbox

@@ -40,6 +40,9 @@ type Config struct {
 	PMEM      []Range
 	FlushPMEM func(i int) bool
 
+	// Cores is how many CPUs are in a package: all if it is 0, else a power of two.
+	Cores int
+
 	// PhysBits is how many bits a physical address has, 36 to 52; 0 means 40.
 	PhysBits int
 
@@ -150,6 +153,9 @@ func (cfg *Config) check() error {
 	if cfg.CPUs < 0 || cfg.CPUs > maxCPUs {
 		return fmt.Errorf("%d CPUs: want 1 to %d", cfg.CPUs, maxCPUs)
 	}
+	if cfg.Cores < 0 || cfg.Cores&(cfg.Cores-1) != 0 {
+		return fmt.Errorf("packages of %d CPUs: want a power of two, or 0 for one package", cfg.Cores)
+	}
 	if len(cfg.PMEM) > MaxPMEM || len(cfg.PMEM) > 0 && cfg.FlushPMEM == nil {
 		return fmt.Errorf("%d virtio-pmem devices: at most %d, and what flushes them", len(cfg.PMEM), MaxPMEM)
 	}
@@ -184,7 +190,7 @@ func assemble(cfg Config, ram *RAM) (_ *Machine, err error) {
 		}
 	}()
 	m.addDevices(cfg)
-	spec := ProcessorSpec{Count: m.cpus, Seed: processorSeed(cfg.Seed), Date: cfg.Date, Parking: m.parking(), PhysBits: cfg.PhysBits, MachineCheck: cfg.MachineCheck}
+	spec := ProcessorSpec{Count: m.cpus, Cores: cfg.Cores, Seed: processorSeed(cfg.Seed), Date: cfg.Date, Parking: m.parking(), PhysBits: cfg.PhysBits, MachineCheck: cfg.MachineCheck}
 	if m.procs, err = cfg.Engine.New(spec, bus{m}); err != nil {
 		return nil, err
 	}

@@ -38,7 +38,7 @@ func (e Engine) New(spec vmm.ProcessorSpec, bus vmm.Bus) (_ vmm.Processors, err 
 	}
 	p.clock.offered = offersClock(dev, host)
 	p.clock.date = spec.Date
-	p.model = processorModel(host, spec.Count, spec.PhysicalBits(), p.clock.offered)
+	p.model = processorModel(host, spec.PackageCores(), spec.PhysicalBits(), p.clock.offered)
 	return p, p.assemble()
 }
 

@@ -64,7 +64,7 @@ func (e Engine) New(spec vmm.ProcessorSpec, bus vmm.Bus) (vmm.Processors, error)
 	addressable := uint64(1) << spec.PhysicalBits()
 	p := &processors{
 		bus: bus, seed: spec.Seed, parking: spec.Parking, tables: make([]pageTable, 1),
-		cpuid:        vmm.CPUIDModel().WithCores(spec.Count).WithPhysBits(spec.PhysicalBits()),
+		cpuid:        vmm.CPUIDModel().WithCores(spec.PackageCores()).WithPhysBits(spec.PhysicalBits()),
 		reserved:     1<<vmm.MaxPhysBits - addressable,
 		mem:          memory{limit: addressable},
 		translations: e.Translations,
