@@ -25,6 +25,9 @@ func (v *VM) Boot(ctx context.Context, timeout time.Duration) error {
 		return &StateError{State: Running, Next: StepEnd}
 	}
 	v.off()
+	if err := v.x.lab.opts.GDB.learn(ctx, v); err != nil {
+		return err
+	}
 	image, err := v.prepare(ctx)
 	if err != nil {
 		v.off()
@@ -134,6 +137,7 @@ func (v *VM) start(image *image, tables [][]byte) error {
 	}
 	v.m, v.client, v.lost = m, &proto.Client{Files: image.kept.Open}, nil
 	v.image = image
+	v.x.lab.opts.GDB.attend(v)
 	v.symbols, v.tasks, v.pushed = nil, nil, nil
 	v.power.PowerOn(m.Observe)
 	for _, d := range v.dimms {
@@ -189,6 +193,9 @@ func (v *VM) config() vmm.Config {
 	}
 	if !v.opts.NoNVDIMM && v.opts.Slots > 0 {
 		config.Events = events
+	}
+	if g := v.x.lab.opts.GDB; g != nil && !v.quiet {
+		config.Debugger = g
 	}
 	return config
 }
@@ -250,6 +257,7 @@ func (v *VM) stop() {
 	}
 	v.readLog() // it is gone with the memory
 	v.clock, v.stats = v.m.Clock(), v.m.Stats()
+	v.x.lab.opts.GDB.leave(v)
 	v.client.Close()
 	v.m.Close()
 	v.m = nil

@@ -47,6 +47,7 @@ type Options struct {
 	Reuse    bool   // boots are taken from the states that earlier runs kept
 	Verify   bool   // with Reuse: boots are computed all the same, and compared with the states
 	States   string // folder of these states; "" is the one beside the guests
+	GDB      *GDB   // looks at its machines; nil for nobody. Nothing is reused then
 	Progress guest.Progress
 	Parallel int // processors that an experiment may use at a time; 0 for all
 }
@@ -72,7 +73,7 @@ func New(opts Options) (*Lab, error) {
 		return nil, err
 	}
 	l := &Lab{opts: opts, engine: engine, translations: shared, memory: newMemoryGate()}
-	if opts.Reuse {
+	if opts.Reuse && opts.GDB == nil {
 		if l.states, err = States(opts.Cache); err != nil {
 			return nil, &Error{Class: ClassHost, Err: err}
 		}

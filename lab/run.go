@@ -25,8 +25,11 @@ var errGuard = errors.New("wall-clock guard")
 func (v *VM) run(ctx context.Context, timeout time.Duration, done func() bool) (vmm.Stop, error) {
 	timeout = cmp.Or(timeout, DefaultTimeout)
 	guard := wallGuard(timeout)
-	ctx, cancel := context.WithTimeoutCause(ctx, guard, errGuard)
-	defer cancel()
+	if v.x.lab.opts.GDB == nil { // which may take its time
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, guard, errGuard)
+		defer cancel()
+	}
 	until := v.m.Clock() + timeout
 	if until < v.m.Clock() {
 		return 0, fmt.Errorf("a timeout of %v is too long", timeout)

@@ -170,6 +170,7 @@ func (v *VM) load(ctx context.Context, s *VMSnapshot, backends backendsOf, seed 
 		return &Error{Class: ClassHost, Err: err}
 	}
 	v.m, v.client = m, &proto.Client{}
+	v.x.lab.opts.GDB.attend(v)
 	if _, err := v.power.Restore(s.nvdimms, backends.own, m.Observe); err != nil {
 		return fmt.Errorf("fork: %w", err)
 	}

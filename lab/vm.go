@@ -41,6 +41,7 @@ type VM struct {
 	answered int         // calls whose answers were taken from the states
 	turn     sync.Locker // held by who uses the experiment, if several goroutines do: not while the guest runs
 	lost     error       // of the storage behind a DIMM
+	quiet    bool        // gdb does not see it
 	reserved int64       // bytes of the memory gate
 
 	poison map[int]firmware.Poison // that the processors know, by slot; nil if they know nothing

@@ -56,6 +56,10 @@ type Config struct {
 	// Console takes what the guest writes to its serial port, a line or less
 	// at a time. It must not call the machine.
 	Console io.Writer
+
+	// Debugger, if not nil, is asked before processors run, which have to be
+	// Debugged.
+	Debugger Debugger
 }
 
 // An Event is an ACPI notification: what the guest's kernel is told when
@@ -84,6 +88,8 @@ type Machine struct {
 	pmem   []Range
 	tables [][]byte
 	ram    *RAM
+
+	debugger Debugger // nil if there is none
 
 	final struct { // kept by Close
 		clock time.Duration
@@ -183,6 +189,8 @@ func assemble(cfg Config, ram *RAM) (_ *Machine, err error) {
 		ram:     ram,
 		memory:  map[uint64]Region{},
 		console: console{w: cfg.Console},
+
+		debugger: cfg.Debugger,
 	}
 	defer func() {
 		if err != nil {
@@ -193,6 +201,11 @@ func assemble(cfg Config, ram *RAM) (_ *Machine, err error) {
 	spec := ProcessorSpec{Count: m.cpus, Cores: cfg.Cores, Seed: processorSeed(cfg.Seed), Date: cfg.Date, Parking: m.parking(), PhysBits: cfg.PhysBits, MachineCheck: cfg.MachineCheck}
 	if m.procs, err = cfg.Engine.New(spec, bus{m}); err != nil {
 		return nil, err
+	}
+	if cfg.Debugger != nil {
+		if _, err := debugged(m.procs, cfg.Engine); err != nil {
+			return nil, err
+		}
 	}
 	if w, ok := m.procs.(interface{ Wrote(base, size uint64) }); ok {
 		m.ram.wrote = w.Wrote

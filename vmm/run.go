@@ -46,6 +46,10 @@ func (s Stop) String() string {
 // a defect of the engine.
 func (m *Machine) Run(ctx context.Context, until time.Duration, done func() bool) (Stop, error) {
 	for {
+		if err := m.debug(ctx); err != nil {
+			m.flushConsole()
+			return 0, err
+		}
 		m.mu.Lock()
 		state := m.state
 		if state != Running {

@@ -25,7 +25,7 @@ var runCommand = &command{
 says which engine runs the machines, and why. What a failed test leaves (console,
 kernel log, backends) is kept in a folder that is named, with the command that
 repeats the test. Of a bundle (nvlab bundle) the one crash state is shown, with the
-options that are in it.
+options that are in it. With -gdb gdb looks at the guests: docs/gdb.md.
 
 exit status:
     0  all tests passed
@@ -58,6 +58,7 @@ func init() {
 		fs.StringVar(&o.HTML, "html", "", "write a report to `FILE`, a page that needs nothing else")
 		watch := fs.Bool("watch", false, "run the tests again each time that a scenario changes, until Ctrl-C")
 		pause := fs.Bool("pause", false, "where a test fails stop, with its machines as they are, and give a prompt of the language; tests run one at a time, without a time limit")
+		fs.StringVar(&o.GDB, "gdb", "", "wait for gdb at `ADDR`, such as localhost:1234, before the first machine runs; tests run one at a time on the software engine, without a time limit")
 		fs.BoolVar(&o.Keep, "keep", false, "keep the tests' directories")
 		fs.StringVar(&o.Artifacts, "artifacts", os.Getenv("TEST_UNDECLARED_OUTPUTS_DIR"), "keep what failed tests leave in `DIR`, instead of a new one in the temporary folder")
 		fs.StringVar(&o.Reuse, "reuse", reuseDefault(), "`on|off`: take boots that were computed before, and tests that passed, from the states that are kept beside the guests")
@@ -76,6 +77,8 @@ func init() {
 			return c.misused("-reuse %s: want on or off", o.Reuse)
 		case o.Timeout < 0:
 			return c.misused("-timeout %v: want 0 or more", o.Timeout)
+		case o.GDB != "" && o.Engine == "kvm":
+			return c.misused("-gdb: KVM's processors cannot be looked at: want --engine=soft")
 		case *pause && o.JSON:
 			return c.misused("-pause: the prompt and the events of -json would be mixed")
 		}

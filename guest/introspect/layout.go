@@ -14,6 +14,7 @@ type Layout struct {
 	PID  uint64 // task_struct.tgid
 
 	Mappings *MappingLayout `json:",omitempty"` // nil if it is not known
+	Modules  *ModuleLayout  `json:",omitempty"` // likewise
 }
 
 // A MappingLayout is where a kernel keeps what a process has mapped: a tree of
@@ -75,6 +76,7 @@ func ReadLayout(vmlinux string) (*Layout, error) {
 		return nil, err
 	}
 	l.Mappings = readMappings(types)
+	l.Modules = readModules(types)
 	return l, nil
 }
 

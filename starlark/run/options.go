@@ -70,6 +70,10 @@ type Options struct {
 	// then; nil for nobody. Tests run one at a time then, without a time limit.
 	Pause func(*nvstar.Paused) (quit bool)
 
+	// GDB is the address where gdb is waited for, "" for nobody. Then tests run one at a
+	// time, without a time limit, and nothing is reused.
+	GDB string
+
 	Stdout, Stderr io.Writer
 	Progress       guest.Progress
 	Terminal       bool // Stderr is one

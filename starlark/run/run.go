@@ -126,7 +126,7 @@ func (r *runner) run(ctx context.Context) error {
 		r.worst(ExitUsage)
 		return err
 	}
-	if r.o.Pause != nil {
+	if r.o.Pause != nil || r.o.GDB != "" {
 		var quit context.CancelCauseFunc
 		ctx, quit = context.WithCancelCause(ctx)
 		defer quit(nil)
@@ -160,7 +160,16 @@ func (r *runner) run(ctx context.Context) error {
 		r.worst(ExitNoTests)
 		return r.noTests()
 	}
-	r.lab, err = lab.New(r.o.lab())
+	options := r.o.lab()
+	if r.o.GDB != "" {
+		if options.GDB, err = r.listenGDB(); err != nil {
+			r.worst(ExitUsage)
+			return err
+		}
+		defer options.GDB.Close()
+		options.Engine, options.EngineReason = "soft", "for gdb"
+	}
+	r.lab, err = lab.New(options)
 	if err != nil {
 		r.worst(ExitHost)
 		return err

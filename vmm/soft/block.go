@@ -345,6 +345,9 @@ func (c *cpu) lookup(rip uint64) uint32 {
 		c.p.restartGens()
 	}
 	code := c.contentAt(pa)
+	if c.p.debugger != nil && c.p.debugger.pages[rip>>x86.PageShift] {
+		code = 0 // for the executor, which looks for breakpoints
+	}
 	k := b.find(code, rip, anyContent, c.mode)
 	if k == nil || k.second != 0 {
 		next, ok := c.secondPage(rip, pa)

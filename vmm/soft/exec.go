@@ -69,6 +69,9 @@ func (c *cpu) complete(done bool) {
 
 // stepOne fetches, decodes and executes the instruction at c.rip.
 func (c *cpu) stepOne() {
+	if c.p.debugger != nil && c.breaks() {
+		return
+	}
 	step := c.flags&x86.FlagTF != 0
 	inhibited := c.movSS
 	c.shadow, c.movSS = false, false

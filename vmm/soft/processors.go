@@ -53,6 +53,8 @@ type processors struct {
 	dead        error // what every further Run returns
 	kick        atomic.Bool
 	exact       bool // tests: no fast path
+
+	debugger *debugger // nil if there is none
 }
 
 func (p *processors) Map(r vmm.Region) error {
@@ -169,7 +171,11 @@ func (p *processors) Run(ctx context.Context, deadline time.Duration) (exit vmm.
 	p.takeCache()
 	defer p.giveCache()
 	p.beginStreams()
-	defer func() { p.cpu.tellOrder() }()
+	defer func() {
+		if !p.held() {
+			p.cpu.tellOrder()
+		}
+	}()
 	return p.run(ctx, uint64(max(deadline, 0)))
 }
 

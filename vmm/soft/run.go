@@ -15,6 +15,7 @@ func (p *processors) run(ctx context.Context, deadline uint64) (vmm.Exit, error)
 			return 0, err
 		}
 		if p.kick.Swap(false) {
+			p.hold()
 			return vmm.ExitStopped, nil
 		}
 		if p.roundOver() {
@@ -72,6 +73,11 @@ func (c *cpu) turn(end, deadline uint64) (vmm.Exit, bool) {
 		}
 		if p.exact || c.mustSingleStep() {
 			c.stepOne()
+			continue
+		}
+		if p.debugger != nil && p.debugger.step == int(c.id) {
+			c.stepOne()
+			p.stepped(c)
 			continue
 		}
 		c.fast(min(end, deadline, c.apic.TimerEnd))

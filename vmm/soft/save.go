@@ -72,6 +72,7 @@ func (p *processors) Load(b []byte) error {
 	p.rounds, p.cpu, p.started, p.tripleFault = s.rounds, p.cpus[s.turn], s.started, s.triple
 	p.stopping, p.dead = false, nil
 	p.kick.Store(false)
+	p.forgetBreak()
 	for _, c := range p.cpus {
 		var s savedProcessor
 		b = s.take(b)

@@ -41,7 +41,7 @@ var notSaved = map[reflect.Type]map[string]string{
 		"machineChecks": "of the ProcessorSpec", "poison": "the machine's: it is told of it anew", "consumed": "wiring",
 		"cache": "derived of memory", "generations": "derived: of the jump cache", "running": "over a Run only", "epoch": "derived: of the jump cache", "translations": "wiring", "compiles": "of the Engine", "tables": "derived: of the TLB", "freeTables": "derived: of the TLB",
 		"tracking": "the machine's: set by Cleaned", "stopping": "false between Runs", "kick": "of the host", "dead": "not saved then", "exact": "of tests",
-		"tripleFault": "saved as savedProcessors.triple",
+		"tripleFault": "saved as savedProcessors.triple", "debugger": "of the host: a load forgets what it has of the processors",
 	},
 }
 
