@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	maxBlocks = 1 << 17
+	maxBlocks = 1 << 18
 	hashSize  = 1 << hashBits
-	hashBits  = 17
+	hashBits  = 18
 )
 
 // block is a run of instructions in one page, entered at its start only, or one

@@ -78,10 +78,13 @@ const (
 // MaxBlock bounds the instructions of a block.
 const MaxBlock = 64
 
-// How many ops and instructions an arena is for.
+// How many ops and instructions an arena is for. A boot makes 65,000 blocks of 18
+// ops each, and a program that address space randomisation puts elsewhere is made
+// of new ones. In an arena that is too small for a boot and a few programs, the
+// kernel's code is translated again and again.
 const (
-	MaxOps   = 1 << 19
-	MaxInsts = 1 << 17
+	MaxOps   = 1 << 21
+	MaxInsts = 1 << 19
 )
 
 // An Arena is where the ops of blocks are, a header before each block's first,
