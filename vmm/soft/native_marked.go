@@ -20,16 +20,11 @@ func (c *cpu) storeMarked() uint32 {
 	}
 	n := uint64(ir.OpTable[k.Code].Size)
 	va := c.address(k)
-	m := &c.tlbs[c.privilege()].meta[va>>x86.PageShift&(abi.TLBSize-1)]
-	if n > 8 || va&^x86.PageMask != m.vtag || (va+n-1)&^x86.PageMask != m.vtag || m.pa&tlbWritable == 0 {
+	p, ok := c.storePage(va)
+	if !ok || n > 8 || va&x86.PageMask > x86.PageSize-n || !p.r.direct() || !p.r.marked(p.off) {
 		return 0
 	}
-	pa := m.pa&^x86.PageMask | va&x86.PageMask
-	r := c.p.mem.find(pa)
-	if r == nil || !r.direct() || !r.marked(pa-r.base) {
-		return 0
-	}
-	off := pa - r.base
+	r, off := p.r, p.off+va&x86.PageMask
 	c.rip, c.now = c.nativePage()+uint64(k.PC), x.Limit-x.Left+uint64(k.N)
 	r.touch(off)
 	c.stored(r, off, n)

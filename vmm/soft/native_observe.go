@@ -7,34 +7,70 @@ import (
 	"nvlab/vmm/soft/x86"
 )
 
+// A storePage is a page of memory that plain stores go to.
+type storePage struct {
+	va      uint64 // of the page
+	r       *region
+	off     uint64 // of the page in r
+	memType uint8
+}
+
+// storePage finds the page of va for a store, if that needs no walk. What it says
+// holds until attention is due.
+func (c *cpu) storePage(va uint64) (p storePage, ok bool) {
+	m := &c.tlbs[c.privilege()].meta[va>>x86.PageShift&(abi.TLBSize-1)]
+	p.va = va &^ x86.PageMask
+	if p.va != m.vtag || m.pa&tlbWritable == 0 {
+		return p, false
+	}
+	p.r = c.p.mem.find(m.pa)
+	if p.r == nil || p.r.readOnly {
+		return p, false
+	}
+	p.off = m.pa&^x86.PageMask - p.r.base
+	p.memType = uint8(m.pa >> tlbTypeShift & tlbTypeMask)
+	return p, true
+}
+
+// observedPage is storePage for memory that is observed, and may be stored to
+// without telling anybody else.
+func (c *cpu) observedPage(va uint64) (p storePage, ok bool) {
+	if p, ok = c.storePage(va); !ok || !p.r.watched || p.r.marked(p.off) {
+		return p, false
+	}
+	p.r.touch(p.off)
+	return p, true
+}
+
 // storeObserved does op k, at which code was left, if it is a plain store to
 // observed memory, and tells of it. Where it can, this spares decoding and
 // looking the instruction up again; what it says is what the executor would.
-func (c *cpu) storeObserved(k *ir.Op) bool {
+// P is the page of the op before, and becomes that of this one; the code is of the
+// page at code, and its block began when the clock was clock.
+func (c *cpu) storeObserved(k *ir.Op, p *storePage, code, clock uint64) bool {
 	if !ir.PlainStore(k.Code) || k.Link == 0 {
 		return false
 	}
 	x := &ir.OpTable[k.Code]
 	n := x.Size
 	va := c.address(k)
-	m := &c.tlbs[c.privilege()].meta[va>>x86.PageShift&(abi.TLBSize-1)]
-	if (va+uint64(n)-1)&^x86.PageMask != m.vtag || va&^x86.PageMask != m.vtag || m.pa&tlbWritable == 0 || x.Kind == ir.KindCopyAligned && va&15 != 0 {
+	at := va - p.va
+	if p.r == nil || at > x86.PageSize-uint64(n) {
+		var ok bool
+		if *p, ok = c.observedPage(va); !ok {
+			return false
+		}
+		if at = va & x86.PageMask; at > x86.PageSize-uint64(n) {
+			return false
+		}
+	}
+	if x.Kind == ir.KindCopyAligned && va&15 != 0 {
 		return false
 	}
-	pa := m.pa&^x86.PageMask | va&x86.PageMask
-	r := c.p.mem.find(pa)
-	if r == nil || !r.watched || r.readOnly {
-		return false
-	}
-	off := pa - r.base
-	if r.marked(off) {
-		return false
-	}
-	r.touch(off)
-	c.rip = c.nativePage() + uint64(k.PC)
-	c.now = c.native.Limit - c.native.Left + uint64(k.N)
+	r, off := p.r, p.off+at
+	c.rip, c.now = code+uint64(k.PC), clock+uint64(k.N)
 	c.kind = observe.Kind(k.Sel)
-	c.memType = uint8(m.pa >> tlbTypeShift & tlbTypeMask)
+	c.memType = p.memType
 	c.group = c.now | uint64(c.id)<<56
 	v := c.storedValue(k)
 	if n == 16 {
@@ -81,15 +117,23 @@ func (c *cpu) toldStores() uint32 {
 // goes on, or 0.
 func (c *cpu) storesObserved() uint32 {
 	x := &c.native
-	ops := c.p.cache.Ops
-	if x.Why != abi.LeftOp || !c.streamStores() && !c.storeObserved(&ops[x.Op]) {
+	if x.Why != abi.LeftOp {
 		return 0
 	}
-	for !c.attn {
-		if x.Op++; !c.streamStores() && !c.storeObserved(&ops[x.Op]) {
+	var p storePage
+	ops := c.p.cache.Ops
+	code, clock := c.nativePage(), x.Limit-x.Left
+	for first := x.Op; ; x.Op++ {
+		k := &ops[x.Op]
+		if !(c.p.streams != nil && streams(k) && c.streamStores()) && !c.storeObserved(k, &p, code, clock) {
+			if x.Op == first {
+				return 0
+			}
 			return ops[x.Op-1].Link
 		}
+		if c.attn {
+			c.leaveAfter(x.Op)
+			return 0
+		}
 	}
-	c.leaveAfter(x.Op)
-	return 0
 }

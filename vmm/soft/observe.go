@@ -217,11 +217,11 @@ func (c *cpu) observeStore(r *region, off uint64, n uint8, v uint64) {
 	if c.memType != 0 {
 		kind = c.kindOf(kind)
 	}
-	if c.lockDue && kind&observe.Locked != 0 {
-		c.lockDue = false
-		c.ordered |= observe.Lock // what came before
-	}
-	if c.ordered != 0 || len(c.events.stream.Stores) > 0 {
+	if c.lockDue || c.ordered != 0 || len(c.events.stream.Stores) > 0 {
+		if c.lockDue && kind&observe.Locked != 0 {
+			c.lockDue = false
+			c.ordered |= observe.Lock // what came before
+		}
 		c.tellOrder()
 	}
 	e := &c.events.store

@@ -2,7 +2,6 @@ package soft
 
 import (
 	"nvlab/vmm/observe"
-	"nvlab/vmm/soft/abi"
 	"nvlab/vmm/soft/ir"
 	"nvlab/vmm/soft/x86"
 )
@@ -27,31 +26,19 @@ func (c *cpu) tellStream() {
 	}
 }
 
-// streamStores does the op at which code was left, and those right after it, as
-// storeObserved does, if they are non-temporal stores of 8 bytes to one page.
-// They are told before the next event.
+// streamStores does the op at which code was left, which streams, and those right
+// after it that do and store to the same page, as storeObserved does. They are told
+// before the next event.
 func (c *cpu) streamStores() bool {
 	x := &c.native
 	ops := c.p.cache.Ops
 	k := &ops[x.Op]
-	if c.p.streams == nil || !streams(k) {
-		return false
-	}
 	va := c.address(k)
-	page := va &^ x86.PageMask
-	m := &c.tlbs[c.privilege()].meta[va>>x86.PageShift&(abi.TLBSize-1)]
-	if page != m.vtag || m.pa&tlbWritable == 0 || m.pa>>tlbTypeShift&tlbTypeMask != 0 || va&7 != 0 {
+	p, ok := c.observedPage(va)
+	if !ok || p.memType != 0 || va&7 != 0 {
 		return false
 	}
-	r := c.p.mem.find(m.pa)
-	if r == nil || !r.watched || r.readOnly {
-		return false
-	}
-	at := m.pa&^x86.PageMask - r.base
-	if r.marked(at) {
-		return false
-	}
-	r.touch(at)
+	r, at, page := p.r, p.off, p.va
 	if c.ordered != 0 {
 		c.tellOrder()
 	}
@@ -75,9 +62,9 @@ func (c *cpu) streamStores() bool {
 			s.At = observe.At{Seq: seq + after, PC: pc, CR3: c.cr3, VCPU: c.id, CPL: c.cpl}
 			s.Base, s.Kind = r.base, observe.NonTemporal
 		}
-		p := mem[off : off+8]
-		v, old := c.r[k.Src], le.Uint64(p)
-		le.PutUint64(p, v)
+		was := mem[off : off+8]
+		v, old := c.r[k.Src], le.Uint64(was)
+		le.PutUint64(was, v)
 		s.Stores = append(s.Stores, observe.Streamed{Seq: seq + after, PC: pc, Offset: at + off, Value: v, Old: old, Group: (clock + after) | id})
 		x.Op = n
 	}

@@ -67,16 +67,19 @@ func (e FlagEffect) liveBefore(after bool) bool {
 	return e&(EffLeaves|EffReads) != 0 || after && e&EffSets == 0
 }
 
-// PlainStore says whether an op stores and does nothing else.
-func PlainStore(c Opcode) bool {
-	switch x := &OpTable[c]; x.Kind {
-	case KindMov:
-		return x.Mem == MemStores
-	case KindCopyVector, KindCopyAligned, KindMovd, KindMovh:
-		return x.Mem == MemStores
+// PlainStore says whether an op stores and does nothing else. The engine asks at
+// each store that it tells of.
+func PlainStore(c Opcode) bool { return plainStores[c] }
+
+var plainStores = func() (is [len(OpTable)]bool) {
+	for c := range OpTable {
+		switch x := &OpTable[c]; x.Kind {
+		case KindMov, KindCopyVector, KindCopyAligned, KindMovd, KindMovh:
+			is[c] = x.Mem == MemStores
+		}
 	}
-	return false
-}
+	return is
+}()
 
 // opKey is what tells ops apart that are no variants.
 type opKey struct {
