@@ -167,15 +167,31 @@ func (p *Past) Store(m *Model, e *observe.Store) { p.store(pastStore, m, e) }
 func (p *Past) Abandon(m *Model, e *observe.Store) { p.store(pastAbandoned, m, e) }
 
 func (p *Past) store(what pastWhat, m *Model, e *observe.Store) {
-	s := [1]observe.Streamed{{Seq: e.Seq, PC: e.PC, Value: e.Value, Group: e.Group}}
+	s := observe.Streamed{Seq: e.Seq, PC: e.PC, Value: e.Value, Group: e.Group}
 	medium := -1
 	if d, n := m.find(e.Base, e.Offset); d != nil {
 		medium = d.index
-		s[0].Offset = n*LineSize + e.Offset%LineSize
+		s.Offset = n*LineSize + e.Offset%LineSize
 		word := binary.LittleEndian.Uint64(d.mem.Line(n)[e.Offset%LineSize&^7:])
-		s[0].Old = word >> (e.Offset % 8 * 8) & (^uint64(0) >> (64 - 8*e.Size))
+		s.Old = word >> (e.Offset % 8 * 8) & (^uint64(0) >> (64 - 8*e.Size))
 	}
-	p.addStores(pastEvent{what: what, size: e.Size, kind: e.Kind, medium: medium, by: ofRun(&e.At)}, s[:], 0)
+	if part := &p.newer; what == pastStore && part.n < pastPart && part.continues(e, medium) {
+		part.stores = append(part.stores, s)
+		part.n++
+		return
+	}
+	p.addStores(pastEvent{what: what, size: e.Size, kind: e.Kind, medium: medium, by: ofRun(&e.At)}, []observe.Streamed{s}, 0)
+}
+
+// continues says whether a store to a medium is one more of the last event. Most
+// are.
+func (p *pastEvents) continues(e *observe.Store, medium int) bool {
+	if len(p.events) == 0 || len(p.events) >= maxPastEvents {
+		return false
+	}
+	last := &p.events[len(p.events)-1]
+	return last.what == pastStore && last.medium == medium && last.size == e.Size && last.kind == e.Kind &&
+		last.by.CR3 == e.CR3 && last.by.VCPU == e.VCPU && last.by.CPL == e.CPL
 }
 
 // Stream notes stores that were made already.
