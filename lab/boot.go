@@ -187,7 +187,7 @@ func (v *VM) config() vmm.Config {
 		Date:    Epoch,
 		Console: &v.console,
 		PCI:     v.hasPCIe(), Cores: v.opts.cores(), PhysBits: v.opts.PhysBits, Slots: v.opts.Slots,
-		PMEM: v.pmem(), FlushPMEM: v.flushPMEM,
+		PMEM: v.pmem(), FlushPMEM: v.flushPMEM, PlugPMEM: v.opts.MaxMem > v.opts.Memory,
 
 		MachineCheck: v.opts.MachineCheck,
 	}

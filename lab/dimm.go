@@ -2,7 +2,6 @@ package lab
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -50,8 +49,6 @@ func (v *VM) Plug(o PlugOptions) (*NVDIMM, error) {
 		return nil, fmt.Errorf("the backend belongs to another test")
 	case v.state == Crashed:
 		return nil, &StateError{State: Crashed, Next: StepKill}
-	case o.Virtio && v.state == Running:
-		return nil, errors.New("a virtio-pmem device cannot be hot-plugged yet: plug it before boot")
 	}
 	var family *firmware.Family
 	if o.Family != "" {
@@ -133,6 +130,13 @@ func (v *VM) has(d *NVDIMM) error {
 // guest read _FIT when it runs on.
 func (v *VM) hotPlug(d *NVDIMM) error {
 	if err := v.addMemory(d); err != nil {
+		return err
+	}
+	if d.Virtio() {
+		err := v.m.PlugPMEM(vmm.Range{Base: d.Addr(), Size: d.Size()})
+		if err != nil {
+			v.m.RemoveMemory(d.Addr())
+		}
 		return err
 	}
 	return v.m.Notify(fitEvent)

@@ -42,7 +42,7 @@ family: whose _DSM the DIMM speaks, "intel", "msft", "hyperv" or "hpe1"; None is
 size: a multiple of 2 MiB. slot: the lowest free one if None. node: its NUMA node; one that the guest did not boot with cannot be hot-plugged. addr: its guest-physical address, a multiple of 2 MiB.`,
 		call: plugMemory},
 	{name: "plug_virtio_pmem", sig: `(*, backend, id=None, addr=None)`,
-		doc: `Plugs a virtio-pmem device before boot (-device virtio-pmem) → nvdimm. It takes no slot and has no label, but counts towards maxmem. What the guest stored is durable once it asked for a flush, as fsync does, and whether or not it flushed its caches; without, nothing of it is sure. That request is the event "flush_hint" of power cuts and traces.
+		doc: `Plugs a virtio-pmem device (-device virtio-pmem) → nvdimm. Before boot the guest finds it as it boots, after it at once: one that booted without any has no driver loaded (modprobe virtio_pmem). It takes no slot and has no label, but counts towards maxmem. What the guest stored is durable once it asked for a flush, as fsync does, and whether or not it flushed its caches; without, nothing of it is sure. That request is the event "flush_hint" of power cuts and traces.
 
 addr: its guest-physical address, a multiple of the backend's align.`,
 		call: plugVirtio},

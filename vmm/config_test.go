@@ -62,13 +62,13 @@ func TestConfigErrors(t *testing.T) {
 		{"no engine", func(c *vmm.Config, p *vmm.Payload) { c.Engine = nil }, "a machine needs an engine"},
 		{"no CPUs", func(c *vmm.Config, p *vmm.Payload) { c.CPUs = -1 }, "-1 CPUs: want 1 to 254"},
 		{"many CPUs", func(c *vmm.Config, p *vmm.Payload) { c.CPUs = 255 }, "255 CPUs: want 1 to 254"},
-		{"many events", func(c *vmm.Config, p *vmm.Payload) { c.Events = make([]vmm.Event, 32) }, "32 ACPI events: at most 31"},
+		{"many events", func(c *vmm.Config, p *vmm.Payload) { c.Events = make([]vmm.Event, 32) }, "32 ACPI events: at most 30"},
 		{"many slots", func(c *vmm.Config, p *vmm.Payload) { c.Slots = 257 }, "257 memory slots: want 0 to 256"},
 		{"bad path", func(c *vmm.Config, p *vmm.Payload) { c.Events = []vmm.Event{{Path: "not a path"}} }, "DSDT: "},
 		{"bad table", func(c *vmm.Config, p *vmm.Payload) { p.Tables = [][]byte{[]byte("SSDT")} }, "ACPI tables: "},
 		{"large tables", func(c *vmm.Config, p *vmm.Payload) {
 			p.Tables = [][]byte{acpi.Header{}.Table("SSDT", 2, make([]byte, 1<<20))}
-		}, "at most 1048576 fit"},
+		}, "at most 1043968 fit"},
 		{"large initramfs", func(c *vmm.Config, p *vmm.Payload) { p.Initrd, p.InitrdSize = bytes.NewReader(nil), 1<<30 },
 			"the initramfs does not fit in memory: it has 1024 MiB, and behind the kernel 14 MiB are free of 30 MiB usable"},
 		{"long command line", func(c *vmm.Config, p *vmm.Payload) { p.Cmdline = strings.Repeat("x", 3000) }, "the kernel command line has 3000 bytes"},

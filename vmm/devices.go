@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 
 	vconsole "nvlab/vmm/device/console"
 	"nvlab/vmm/device/entropy"
@@ -13,7 +12,6 @@ import (
 	"nvlab/vmm/device/ioapic"
 	"nvlab/vmm/device/memhp"
 	"nvlab/vmm/device/pci"
-	"nvlab/vmm/device/pmem"
 	"nvlab/vmm/device/rtc"
 	"nvlab/vmm/device/serial"
 	"nvlab/vmm/device/virtio"
@@ -49,11 +47,10 @@ func (m *Machine) addDevices(cfg Config) {
 
 	d.channel, d.transports[0] = vconsole.New(channelName, memory, m.line(pinVirtio), m.Attention)
 	d.entropy, d.transports[1] = entropy.New([32]byte(derive(cfg.Seed, "entropy")), memory, m.line(pinVirtio+1))
-	for i, at := range cfg.PMEM {
-		flush := func() bool { return cfg.FlushPMEM(i) }
-		d.pmem = append(d.pmem, pmem.New(at.Base, at.Size, flush, memory, m.line(virtioPin(virtioDevices+i))))
+	m.plugPMEM, m.flushPMEM = cfg.PlugPMEM, cfg.FlushPMEM
+	for _, at := range cfg.PMEM {
+		m.addPMEM(at)
 	}
-	m.pmem = slices.Clone(cfg.PMEM)
 	for i, dev := range append(d.transports[:], d.pmem...) {
 		m.ownMMIO(virtioBase+uint64(i)*virtioStep, virtioStep, dev)
 	}

@@ -1,17 +1,14 @@
 package vmm
 
-import (
-	"fmt"
-
-	"nvlab/acpi/aml"
-)
+import "nvlab/acpi/aml"
 
 // maxEvents is what the GED's event register has bits for, one each of
-// Config.Events, and one of the memory slots.
-const maxEvents = 31
+// Config.Events, one of the memory slots and one of tables that come later.
+const maxEvents = 30
 
 // dsdt describes the machine's devices.
-func dsdt(virtio int, events []Event, slots int, pci bool) ([]byte, error) {
+// HotTables is where tables of devices that come later are, 0 if none can.
+func dsdt(virtio int, events []Event, slots int, pci bool, hotTables uint64) ([]byte, error) {
 	devices := []aml.Term{
 		aml.Device("COM1",
 			aml.Name("_HID", aml.EISAID("PNP0501")),
@@ -21,17 +18,10 @@ func dsdt(virtio int, events []Event, slots int, pci bool) ([]byte, error) {
 				aml.Interrupt{Consumer: true, Edge: true, Numbers: []uint32{pinSerial}},
 			)),
 		),
-		generalEvents(events, slots > 0),
+		generalEvents(events, slots > 0, hotTables),
 	}
 	for i := range virtio {
-		devices = append(devices, aml.Device(fmt.Sprintf("VIO%X", i),
-			aml.Name("_HID", aml.String("LNRO0005")),
-			aml.Name("_UID", aml.Int(i)),
-			aml.Name("_CRS", aml.ResourceTemplate(
-				aml.Memory32Fixed{ReadWrite: true, Base: uint32(virtioBase + i*virtioStep), Length: virtioStep},
-				aml.Interrupt{Consumer: true, Numbers: []uint32{uint32(virtioPin(i))}},
-			)),
-		))
+		devices = append(devices, virtioNode(i))
 	}
 	if pci {
 		devices = append(devices, pciDevices()...)
@@ -56,7 +46,7 @@ func dsdt(virtio int, events []Event, slots int, pci bool) ([]byte, error) {
 
 // generalEvents is the Generic Event Device (ACPI 6.5, 5.6.9): reading its
 // register takes the events that wait.
-func generalEvents(events []Event, slots bool) aml.Term {
+func generalEvents(events []Event, slots bool, hotTables uint64) aml.Term {
 	when := func(bit int, e Event) aml.Term {
 		action := aml.Notify(aml.Path(e.Path), aml.Int(e.Value))
 		if e.Method {
@@ -70,15 +60,22 @@ func generalEvents(events []Event, slots bool) aml.Term {
 	for i, e := range events {
 		body = append(body, when(i, e))
 	}
+	bit := len(events)
 	if slots {
-		body = append(body, when(len(events), Event{Path: slotsScan, Method: true}))
+		body = append(body, when(bit, Event{Path: slotsScan, Method: true}))
+		bit++
 	}
-	return aml.Device("GED",
+	var loader []aml.Term
+	if hotTables != 0 {
+		body = append(body, when(bit, Event{Path: "VLDS", Method: true}))
+		loader = hotTableLoader(hotTables)
+	}
+	return aml.Device("GED", append([]aml.Term{
 		aml.Name("_HID", aml.String("ACPI0013")),
 		aml.Name("_UID", aml.Zero),
 		aml.Name("_CRS", aml.ResourceTemplate(aml.Interrupt{Consumer: true, Numbers: []uint32{pinEvents}})),
 		aml.OperationRegion("EVRG", aml.SystemIO, aml.Int(portEvents), aml.Int(4)),
 		aml.Field("EVRG", aml.DWordAcc, aml.NoLock, aml.WriteAsZeros, aml.Unit("EVTS", 32)),
 		aml.Method("_EVT", 1, aml.Serialized, body...),
-	)
+	}, loader...)...)
 }

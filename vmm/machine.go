@@ -28,7 +28,7 @@ type Config struct {
 	// January 2025, so that two runs have the same.
 	Date time.Time
 
-	Events []Event // what Notify can raise, at most 31
+	Events []Event // what Notify can raise, at most 30
 
 	// Slots is how many slots for RAM there are, 0 to 256, see PlugRAM.
 	Slots int
@@ -39,6 +39,9 @@ type Config struct {
 	// only.
 	PMEM      []Range
 	FlushPMEM func(i int) bool
+
+	// PlugPMEM gives the machine a way to have more of them while it runs.
+	PlugPMEM bool
 
 	// Cores is how many CPUs are in a package: all if it is 0, else a power of two.
 	Cores int
@@ -86,6 +89,10 @@ type Machine struct {
 	procs  Processors
 	events []Event
 	pmem   []Range
+
+	plugPMEM  bool
+	flushPMEM func(i int) bool
+
 	tables [][]byte
 	ram    *RAM
 
@@ -162,7 +169,7 @@ func (cfg *Config) check() error {
 	if cfg.Cores < 0 || cfg.Cores&(cfg.Cores-1) != 0 {
 		return fmt.Errorf("packages of %d CPUs: want a power of two, or 0 for one package", cfg.Cores)
 	}
-	if len(cfg.PMEM) > MaxPMEM || len(cfg.PMEM) > 0 && cfg.FlushPMEM == nil {
+	if len(cfg.PMEM) > MaxPMEM || (len(cfg.PMEM) > 0 || cfg.PlugPMEM) && cfg.FlushPMEM == nil {
 		return fmt.Errorf("%d virtio-pmem devices: at most %d, and what flushes them", len(cfg.PMEM), MaxPMEM)
 	}
 	if cfg.Slots < 0 || cfg.Slots > MaxSlots {

@@ -13,7 +13,11 @@ var oem = acpi.Header{OEMID: "NVLAB", OEMTableID: "NVLAB", OEMRevision: 1, Creat
 // placeTables writes the machine's own ACPI tables and others, and returns the
 // address of the RSDP.
 func (m *Machine) placeTables(others [][]byte) (rsdp uint64, err error) {
-	code, err := dsdt(virtioDevices+len(m.pmem), m.events, m.slots(), m.devices.pci != nil)
+	hot := uint64(0)
+	if m.plugPMEM {
+		hot = m.layout.hotTablesAt()
+	}
+	code, err := dsdt(virtioDevices+len(m.pmem), m.events, m.slots(), m.devices.pci != nil, hot)
 	if err != nil {
 		return 0, fmt.Errorf("DSDT: %w", err)
 	}
@@ -27,8 +31,8 @@ func (m *Machine) placeTables(others [][]byte) (rsdp uint64, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("ACPI tables: %w", err)
 	}
-	if uint64(len(area)) > m.layout.ACPI.Size {
-		return 0, fmt.Errorf("the ACPI tables have %d bytes, and at most %d fit", len(area), m.layout.ACPI.Size)
+	if most := m.layout.ACPI.Size - hotTables; uint64(len(area)) > most {
+		return 0, fmt.Errorf("the ACPI tables have %d bytes, and at most %d fit", len(area), most)
 	}
 	if _, err := m.ram.WriteAt(area, int64(base)); err != nil {
 		return 0, err

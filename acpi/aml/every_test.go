@@ -66,6 +66,7 @@ func every(tb testing.TB) []byte {
 			aml.Return(l)),
 		aml.Method("FLOW", 1, aml.Serialized,
 			aml.If(aml.CondRefOf(aml.Path(`\_SB.DEV0`), l), aml.Notify(aml.Path(`\_SB.DEV0`), aml.Int(0x80))),
+			aml.Load("REGN", l),
 			aml.If(aml.LEqual(a, aml.One), aml.Store(aml.One, l)).
 				ElseIf(aml.LEqual(a, aml.Int(2)), aml.Store(aml.Int(2), l)).
 				ElseIf(aml.LEqual(a, aml.Int(3)), aml.If(a, aml.Noop).Else(aml.Stall(aml.One))).

@@ -88,6 +88,16 @@ func Call(method string, args ...Term) Term {
 // Notify sends an event of a device to the operating system.
 func Notify(object, value Term) Term { return op2(opNotify, object, value) }
 
+// Load loads the definition block that is in an operation region, and stores
+// whether that worked in a target (ACPI 6.5, 19.6.76).
+func Load(region string, target Term) Term {
+	return funcTerm(func(e *encoder) {
+		e.op(opLoad)
+		e.name(region)
+		e.term(target)
+	})
+}
+
 // Acquire takes a mutex, waiting up to timeout ms (0xFFFF: for ever). Its value
 // is true if the time ran out.
 func Acquire(mutex Term, timeout uint16) Term {
