@@ -28,8 +28,15 @@ func init() {
 	}
 }
 
-// version is what the build says of itself: a module version, or a revision.
+// release is the version of a release: the linker puts it here.
+var release string
+
+// version is what the build says of itself: a release's or a module's version, or
+// a revision.
 func version() string {
+	if release != "" {
+		return release
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
