@@ -27,6 +27,7 @@ type ExploreOptions struct {
 	Base *VMSnapshot
 
 	Depth   int  // lines that differ from "nothing more survived" or from "everything did"
+	Alike   int  // of the values missing behind an execution, how many of one shape are run; 0 for all
 	Limit   int  // executions; 0 for no limit
 	NoPrune bool // run each state
 	Shard   explore.Shard
@@ -91,7 +92,7 @@ func (t *Trace) Explore(ctx context.Context, o ExploreOptions, recovery Recovery
 	running, cancel := budgeted(ctx, o.Budget, left)
 	defer cancel()
 	r, err := explore.Explore(running, x.space.Space, x.run, explore.Options{
-		Depth: o.Depth, Torn: -1, NoPrune: o.NoPrune, Limit: o.Limit, Workers: cmp.Or(o.Workers, t.vm.workers()), Shard: o.Shard,
+		Depth: o.Depth, Torn: -1, NoPrune: o.NoPrune, Alike: o.Alike, Limit: o.Limit, Workers: cmp.Or(o.Workers, t.vm.workers()), Shard: o.Shard,
 		Ran: o.Ran, Progress: o.Progress,
 	})
 	if r == nil {
@@ -201,13 +202,15 @@ type explorer struct {
 // explorer lists the states of the trace, as far as it gets until ctx is done.
 func (t *Trace) explorer(ctx context.Context, s persist.Search, recovery Recovery) *explorer {
 	s.Stop = func() bool { return ctx.Err() != nil }
-	x := &explorer{trace: t, recovery: recovery, space: explore.OfJournal(t.Journal, s, nil), media: map[int]*persist.Medium{}, areas: map[int]int{}}
+	x := &explorer{trace: t, recovery: recovery, space: explore.OfJournal(t.Journal, s), media: map[int]*persist.Medium{}, areas: map[int]int{}}
 	for m, d := range t.names {
 		x.media[d.Slot()] = m
 	}
 	for i, d := range t.areas {
 		x.areas[d.Slot()] = i
 	}
+	known := sync.OnceValue(func() []uint64 { return kinds(t, x.space) })
+	x.space.Kind = func(line int) uint64 { return known()[line] }
 	return x
 }
 

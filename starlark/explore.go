@@ -112,6 +112,9 @@ func exploreTrace(c *call, x *trace) (starlark.Value, error) {
 		failed: map[string]string{}, answers: map[string]string{}, said: map[string][]string{}, verdicts: map[string]string{}}
 	o := lab.ExploreOptions{Search: s, Depth: int(c.number("depth", 0, math.MaxInt32)), Limit: s.Limit, NoPrune: !c.truth("prune"),
 		Verify: int(c.number("verify", 0, math.MaxInt32))}
+	if c.given("alike") {
+		o.Alike = int(c.number("alike", 1, math.MaxInt32))
+	}
 	if c.given("budget") {
 		o.Budget = c.duration("budget")
 	}

@@ -12,7 +12,7 @@ import (
 // guest's journal, when it reads 100 lines, most of them decided.
 func BenchmarkExplore(b *testing.B) {
 	j := recordedJournal(b)
-	tr := OfJournal(j, persist.Search{At: persist.AtFence}, nil)
+	tr := OfJournal(j, persist.Search{At: persist.AtFence})
 	run := func(_ context.Context, s *State) (Execution, error) {
 		var e Execution
 		sum := byte(0)

@@ -50,7 +50,7 @@ func TestListingIsEnded(t *testing.T) {
 		asked, points int // the first question is at the journal's beginning
 	}{{0, 0}, {1, 0}, {8, 7}, {1000, 21}} {
 		left := tt.asked
-		tr := OfJournal(j, persist.Search{At: persist.AtFence, Stop: func() bool { left--; return left < 0 }}, nil)
+		tr := OfJournal(j, persist.Search{At: persist.AtFence, Stop: func() bool { left--; return left < 0 }})
 		all := tt.points == 21
 		if tr.Points() != tt.points || tr.AtLeast == all || tr.Search.Ended == all {
 			t.Errorf("a search that may ask %d times lists the states of %d points, and is ended: %v; want %d, and %v", tt.asked, tr.Points(), tr.Search.Ended, tt.points, !all)
@@ -70,7 +70,7 @@ func TestListingIsEnded(t *testing.T) {
 
 // TestCrowdedLineIsSaid: where a line may hold more than is listed, no result is exhaustive.
 func TestCrowdedLineIsSaid(t *testing.T) {
-	tr := OfJournal(dirty(t, 2, true), persist.Search{At: persist.AtFence}, nil)
+	tr := OfJournal(dirty(t, 2, true), persist.Search{At: persist.AtFence})
 	r, err := Explore(context.Background(), tr.Space, readsAll(tr), Options{Depth: -1, Torn: -1})
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +82,7 @@ func TestCrowdedLineIsSaid(t *testing.T) {
 
 // TestExploreIsEnded: an exploration whose context is done while it looks for what is missing says so.
 func TestExploreIsEnded(t *testing.T) {
-	tr := OfJournal(dirty(t, 20, false), persist.Search{At: persist.AtFence}, nil)
+	tr := OfJournal(dirty(t, 20, false), persist.Search{At: persist.AtFence})
 	for _, n := range []int{0, 1, 5} {
 		ctx, cancel := context.WithCancel(context.Background())
 		ran := 0

@@ -47,6 +47,15 @@
 // cost, and so decides all states up to that cost, and many more. Of one cost,
 // the first lines of each shape come first.
 //
+// Where a recovery reads all lines of a block to check its sum, each of them
+// makes a leaf, and each two of them another, though it does the same with all:
+// but that it does is known only of those that were run. With Options.Alike
+// representatives are run: of the values that are missing behind one execution,
+// so many for each shape that their plainest states have. The shape of a state
+// is which instructions wrote the lines that differ, what kind of structure they
+// are of and whether they are torn. The result then speaks for what was run, as
+// before, and says how many executions it is short of.
+//
 // The set of leaves does not depend on the order in which they were found, nor
 // does the plainest state of a leaf, which is the state that is run. So the
 // union of what shards find is what one process finds.
@@ -100,6 +109,7 @@ type Options struct {
 	Depth   int  // lines that differ from either extreme, at most; less than 0 for any number
 	Torn    int  // of these, how many may be torn; less than 0 for all
 	NoPrune bool // take each execution for one that read all lines
+	Alike   int  // of what is missing behind an execution, how many of one shape are run; 0 for all
 	Limit   int  // executions, 0 for no limit
 	Workers int  // executions at once, 0 for as many as the host has processors
 	Shard   Shard
@@ -136,8 +146,8 @@ func Explore(ctx context.Context, space *Space, run Runner, o Options) (*Result,
 	}
 	x := &exploration{
 		space: space, run: run, o: o,
-		result: &Result{Legal: space.Legal(), AtLeast: space.AtLeast, Depth: o.Depth, Torn: o.Torn, States: new(big.Int), tree: newTree(space)},
-		shapes: map[shapeKey]int{},
+		result: &Result{Legal: space.Legal(), AtLeast: space.AtLeast, Depth: o.Depth, Torn: o.Torn, Alike: o.Alike, States: new(big.Int), tree: newTree(space)},
+		shapes: map[shapeKey]int{}, alike: map[alikeKey]int{},
 	}
 	x.tree = x.result.tree
 	err := x.explore(ctx)
@@ -152,9 +162,10 @@ type exploration struct {
 	tree     *tree
 	result   *Result
 	frontier frontier
-	more     bool // the frontier had no room for all
+	more     bool // the frontier had no room: there are chains that were not scanned
 	above    int  // the next level on which something is missing, -1 for none
 	shapes   map[shapeKey]int
+	alike    map[alikeKey]int // that were run or are to be
 	seq      int
 	done     int // executions
 }
@@ -181,8 +192,33 @@ func (x *exploration) explore(ctx context.Context) error {
 			}
 		}
 	}
-	x.result.Complete = true
+	if x.o.Alike > 0 {
+		x.result.Represented, x.result.Pending = true, x.leftOut(ctx)
+	}
+	x.result.Complete = x.result.Pending == 0 && ctx.Err() == nil
 	return nil
+}
+
+// leftOut is how many values are missing within what is asked for.
+func (x *exploration) leftOut(ctx context.Context) (n int) {
+	for _, c := range x.tree.chains {
+		path := x.tree.pathTo(c)
+		for i := path.from; i < len(c.steps) && ctx.Err() == nil && x.within(path.least); i++ {
+			for _, missing := range path.missing(c, i) {
+				if x.within(missing.cost) && x.mine(path.least, missing.cost, func() *State { return path.state(missing.entry, step{c.steps[i].by, missing.class}) }) {
+					n++
+				}
+			}
+			path.follow(c.steps[i])
+		}
+	}
+	return n
+}
+
+// mine says that the shard is to run a state which leaves a path that costs so
+// much. Others run all that makes no first difference.
+func (x *exploration) mine(path, own cost, state func() *State) bool {
+	return path > 0 || own == 0 || x.o.Shard.Of <= 1 || x.o.Shard.owns(state().ID())
 }
 
 // step runs the first of the frontier.
@@ -296,41 +332,67 @@ func (x *exploration) scanAll(ctx context.Context, level int) {
 	}
 }
 
-// maxFrontier bounds the states that wait to be run. Others are looked for
-// again when these are done.
+// maxFrontier bounds the states that wait to be run, but for those behind one
+// execution. Others are looked for when these are done.
 const maxFrontier = 1 << 18
 
 // scan looks for values that reads of a new chain may have and of which
-// nothing is known, until ctx is done.
+// nothing is known, until ctx is done. What an earlier scan of the chain looked at
+// is run, left out or another shard's.
 func (x *exploration) scan(ctx context.Context, c *chain, level int) {
+	if x.frontier.Len() >= maxFrontier {
+		x.more = true
+		return
+	}
 	path := x.tree.pathTo(c)
 	for i := path.from; i < len(c.steps) && ctx.Err() == nil; i++ {
 		if !x.within(path.least) {
-			return
+			break
 		}
 		for _, missing := range path.missing(c, i) {
 			if !x.within(missing.cost) {
 				continue
 			}
-			if l := missing.cost.level(); l > level {
+			l := missing.cost.level()
+			if l > level {
 				if x.above < 0 || l < x.above {
 					x.above = l
 				}
 				continue
 			}
-			if x.frontier.Len() >= maxFrontier {
-				x.more = true
-				return
+			if l < c.scanned {
+				continue
 			}
 			e := &edge{chain: c, at: i, class: missing.class, cost: missing.cost}
 			e.state = path.state(missing.entry, step{c.steps[i].by, missing.class})
-			if path.least == 0 && e.cost > 0 && !x.o.Shard.owns(e.state.ID()) {
+			if x.represented(e) || !x.mine(path.least, e.cost, func() *State { return e.state }) {
 				continue
 			}
 			x.push(e)
 		}
 		path.follow(c.steps[i])
 	}
+	c.scanned = level + 1
+}
+
+// alikeKey is what is alike behind an execution.
+type alikeKey struct {
+	behind *chain
+	shape  shapeKey
+}
+
+// represented says that enough of an edge's shape is run behind its chain. All
+// shards find the same, as it does not depend on what is theirs.
+func (x *exploration) represented(e *edge) bool {
+	if x.o.Alike <= 0 || e.cost == 0 {
+		return false
+	}
+	k := alikeKey{e.chain, e.state.shape()}
+	if x.alike[k] >= x.o.Alike {
+		return true
+	}
+	x.alike[k]++
+	return false
 }
 
 // within says that what costs so much is asked for.

@@ -37,11 +37,14 @@ type Result struct {
 	AtLeast bool     // there are more
 	Depth   int      // that was asked for, as Torn
 	Torn    int
+	Alike   int
 
 	Leaves   []Leaf   // the plainest first
 	States   *big.Int // that these speak for
 	Complete bool     // they speak for all states of the space within Depth and Torn
 	Pending  int      // executions that are known to be missing, if not
+
+	Represented bool // nothing is missing but what Alike leaves out
 
 	tree *tree
 }
@@ -108,6 +111,8 @@ func (r *Result) Coverage() string {
 		fmt.Fprintf(&b, "; of those that are listed that is all %s, and more are legal", r.bounds())
 	case r.Complete:
 		fmt.Fprintf(&b, "; that is all %s", r.bounds())
+	case r.Represented:
+		fmt.Fprintf(&b, "; not all %s, but behind each execution %d of each shape: at least %s missing", r.bounds(), r.Alike, units.Count(r.Pending, "execution"))
 	default:
 		fmt.Fprintf(&b, "; not all %s: at least %s missing", r.bounds(), units.Count(r.Pending, "execution"))
 	}

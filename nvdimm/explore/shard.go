@@ -53,10 +53,10 @@ func Merge(shards []*Result) (*Result, error) {
 		}
 	}
 	first := shards[0]
-	m := &Result{Legal: first.Legal, AtLeast: first.AtLeast, Depth: first.Depth, Torn: first.Torn, Complete: true, States: new(big.Int)}
+	m := &Result{Legal: first.Legal, AtLeast: first.AtLeast, Depth: first.Depth, Torn: first.Torn, Alike: first.Alike, Complete: true, Represented: true, States: new(big.Int)}
 	seen := map[string]bool{}
 	for i, r := range shards {
-		if r.Legal.Cmp(m.Legal) != 0 || r.AtLeast != m.AtLeast || r.Depth != m.Depth || r.Torn != m.Torn {
+		if r.Legal.Cmp(m.Legal) != 0 || r.AtLeast != m.AtLeast || r.Depth != m.Depth || r.Torn != m.Torn || r.Alike != m.Alike {
 			return nil, fmt.Errorf("%w: the first explores %s %s, number %d %s %s", ErrMerge, units.Large(m.Legal), m.bounds(), i+1, units.Large(r.Legal), r.bounds())
 		}
 		for _, l := range r.Leaves {
@@ -66,7 +66,7 @@ func Merge(shards []*Result) (*Result, error) {
 			seen[l.ID] = true
 			m.add(l)
 		}
-		m.Complete = m.Complete && r.Complete
+		m.Complete, m.Represented = m.Complete && r.Complete, m.Represented && r.Represented
 		m.Pending += r.Pending
 	}
 	if m.States.Cmp(m.Legal) > 0 {

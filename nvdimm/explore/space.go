@@ -23,6 +23,8 @@ type Space struct {
 	// Name, if set, names states. Without it an id is the point and the
 	// changes.
 	Name func(*State) string
+	// Kind, if set, is the same for lines of one structure: see Set.
+	Kind func(line int) uint64
 
 	lines  []line
 	points []*big.Int // how many states each has
@@ -54,7 +56,8 @@ func (s *Space) Line() int {
 
 // Set says what a line may hold at the next point, and at those after it
 // until it is set again: nothing more than is guaranteed first, everything
-// last. Lines of equal shapes have the same writers and are of the same kind.
+// last. Lines of equal shapes have the same writers; they are alike if they are
+// of one kind, too.
 func (s *Space) Set(n int, contents []Content, shape uint64) {
 	if s.total == nil {
 		s.total = big.NewInt(1)
@@ -257,6 +260,10 @@ func (s *State) shape() shapeKey {
 	for _, c := range s.changes {
 		at := s.space.lines[c.Line].at(s.Point)
 		h := at.shape*0x9e3779b97f4a7c15 + 1
+		if s.space.Kind != nil {
+			h = (h ^ s.space.Kind(c.Line)) * 0x94d049bb133111eb
+			h ^= h >> 32
+		}
 		if c.Content != 0 && c.Content != len(at.legal)-1 {
 			h = ^h
 		}

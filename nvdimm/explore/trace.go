@@ -27,10 +27,9 @@ type place struct {
 	n      uint64
 }
 
-// OfJournal makes the space of the points and the reading of a search. Kind, if
-// set, tells lines of different structures apart: see Space.Set. Where the search
-// is stopped, the space has the points before.
-func OfJournal(j *persist.Journal, s persist.Search, kind func(d *persist.Medium, n uint64) uint64) *Trace {
+// OfJournal makes the space of the points and the reading of a search. Where the
+// search is stopped, the space has the points before.
+func OfJournal(j *persist.Journal, s persist.Search) *Trace {
 	t := &Trace{Space: &Space{}, Search: &s, journal: j, index: map[place]int{}}
 	t.Space.Name = t.id
 	for _, l := range j.Lines() {
@@ -67,9 +66,6 @@ func OfJournal(j *persist.Journal, s persist.Search, kind func(d *persist.Medium
 			list := make([]Content, len(contents))
 			for k := range contents {
 				list[k] = contents[k]
-			}
-			if kind != nil {
-				writers = writers*31 + kind(d, n)
 			}
 			t.Set(i, list, writers)
 			set[i] = true

@@ -121,7 +121,7 @@ func TestOfJournal(t *testing.T) {
 			p := persist.Platform(r.IntN(4))
 			search.Platform = &p
 		}
-		tr := OfJournal(j, search, nil)
+		tr := OfJournal(j, search)
 		want := map[string]bool{}
 		for s := range search.States(j) {
 			want[image(s.Image())] = true
@@ -216,7 +216,7 @@ func recordedJournal(t testing.TB) *persist.Journal {
 // by what it read what it reads next.
 func TestRecorded(t *testing.T) {
 	j := recordedJournal(t)
-	tr := OfJournal(j, persist.Search{At: persist.AtFence}, nil)
+	tr := OfJournal(j, persist.Search{At: persist.AtFence})
 	watched := 0
 	for range tr.Watched() {
 		watched++

@@ -21,6 +21,7 @@ type chain struct {
 	steps    []step // the first is that step with its own value, unless it is the root
 	branches map[int][]*chain
 	answer   string
+	scanned  int // levels of which is known what is missing
 }
 
 // tree is what is known of a recovery.
