@@ -41,6 +41,7 @@ func (v *VM) armReads() error {
 	case v.reads == nil:
 		return v.m.WatchLoads(nil, nil)
 	}
+	v.reads.reads.ReadCopies() // in the memory of a machine that is reset
 	w, regions := &observe.Watch{}, v.regions()
 	for m, n := range v.reads.space.Watched() {
 		offset := n * persist.LineSize
@@ -60,11 +61,16 @@ func (w *readWatch) line(base, offset uint64) (int, bool) {
 	if !ok {
 		return 0, false
 	}
-	return w.space.LineOf(w.media[at.Slot()], in/persist.LineSize)
+	i, ok := w.space.LineOf(w.media[at.Slot()], in/persist.LineSize)
+	return i, ok && w.space.Varies(i)
 }
 
 // Load is a load of the guest.
 func (w *readWatch) Load(e *observe.Load) (done bool) { return w.reads.Load(e) }
+
+// Copy is a copy that the guest makes, and Overwritten a store to one.
+func (w *readWatch) Copy(e *observe.Copy) (lines uint64)       { return w.reads.Copy(e) }
+func (w *readWatch) Overwritten(addr, n uint64) (lines uint64) { return w.reads.Overwritten(addr, n) }
 
 // Store is a store of the guest.
 func (w *readWatch) Store(e *observe.Store) { w.reads.Store(e) }
@@ -91,6 +97,7 @@ func (w *readWatch) host(d *NVDIMM, offset, n uint64) {
 	if n == 0 {
 		return
 	}
+	w.reads.ReadCopies() // whoever looks may have forked the machine
 	medium := w.media[d.Slot()]
 	for m, l := range w.space.Watched() {
 		if m == medium && l*persist.LineSize < offset+n && offset < (l+1)*persist.LineSize {

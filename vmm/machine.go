@@ -217,6 +217,9 @@ func assemble(cfg Config, ram *RAM) (_ *Machine, err error) {
 	if w, ok := m.procs.(interface{ Wrote(base, size uint64) }); ok {
 		m.ram.wrote = w.Wrote
 	}
+	if r, ok := m.procs.(interface{ ReadByHost(base, size uint64) }); ok {
+		m.ram.reads = r.ReadByHost
+	}
 	for _, p := range ram.parts {
 		if err := m.AddMemory(Region{Base: p.base, Mem: p.mem.Bytes(), Dirty: p.mem.Dirty(), DirtyLater: !p.mem.Frozen()}); err != nil {
 			return nil, err
@@ -235,7 +238,7 @@ func (m *Machine) Close() error {
 		m.procs = nil
 	}
 	if m.ram != nil {
-		m.ram.wrote = nil // the processors, of whom somebody may still hold the memory
+		m.ram.wrote, m.ram.reads = nil, nil // the processors, of whom somebody may still hold the memory
 		err = errors.Join(err, m.ram.close())
 	}
 	return err

@@ -15,6 +15,7 @@ import (
 type RAM struct {
 	parts []ramPart // those of Layout first
 	wrote func(base, size uint64)
+	reads func(base, size uint64) // nil if nobody wants to know
 }
 
 type ramPart struct {
@@ -90,6 +91,9 @@ func (r *RAM) ReadAt(p []byte, addr int64) (int, error) {
 	m, _ := r.slice(uint64(addr), uint64(len(p)))
 	if addr < 0 || m == nil {
 		return 0, notRAM(len(p), addr)
+	}
+	if r.reads != nil {
+		r.reads(uint64(addr), uint64(len(p)))
 	}
 	return copy(p, m), nil
 }

@@ -1,6 +1,11 @@
 package explore
 
-import "nvlab/vmm/observe"
+import (
+	"maps"
+	"slices"
+
+	"nvlab/vmm/observe"
+)
 
 // Reads notes what an execution reads of a space's lines before it overwrites
 // it. It is the observer of a recovery's stores and loads.
@@ -10,10 +15,23 @@ import "nvlab/vmm/observe"
 // store does not write stays as it was, so that a line that is overwritten in
 // part, and then read where it was not, is read. A store that no Load came
 // before reads nothing.
+//
+// A copy in ordinary memory reads nothing either: whoever loads from it reads the
+// bytes that it is of, as they were at first, whatever became of these since. So a block
+// that is read ahead, or of which but the stamps are looked at, tells no more than
+// what is looked at.
 type Reads struct {
-	line func(base, offset uint64) (int, bool)
-	used map[int]*use
-	list []Read
+	line   func(base, offset uint64) (int, bool)
+	used   map[int]*use
+	list   []Read
+	copies map[uint64]*copied // by line of guest-physical memory
+}
+
+// copied is what bytes of a line are copies of: a line of the space, plus 1, and
+// a byte of it; 0 of what is no copy.
+type copied [LineSize]struct {
+	line int32
+	at   uint8
 }
 
 // use is what an execution did to a line.
@@ -22,7 +40,7 @@ type use struct{ read, stored uint64 }
 // NewReads makes one for an execution. Line is the number of the line at an
 // offset of an observed region, if it is one of the space's.
 func NewReads(line func(base, offset uint64) (int, bool)) *Reads {
-	return &Reads{line: line, used: map[int]*use{}}
+	return &Reads{line: line, used: map[int]*use{}, copies: map[uint64]*copied{}}
 }
 
 // List is what was read, in the order of the first reads.
@@ -53,11 +71,127 @@ func (r *Reads) Overwrite(line int, bytes uint64) { r.use(line).stored |= bytes 
 
 // Load is a load about to happen.
 func (r *Reads) Load(e *observe.Load) (done bool) {
+	at := e.Base + e.Offset
+	if c := r.copies[at/LineSize]; c != nil {
+		r.readCopy(at/LineSize, c, bytesAt(at, e.Size))
+		return r.copies[at/LineSize] == nil
+	}
 	n, ok := r.line(e.Base, e.Offset)
 	if !ok {
 		return true
 	}
 	return r.Read(n, bytesAt(e.Offset, e.Size))
+}
+
+// Copy is a copy about to happen, from lines of the space or from copies of them.
+func (r *Reads) Copy(e *observe.Copy) (lines uint64) {
+	for i := uint64(0); i < e.Size; {
+		from, to := e.Base+e.Offset+i, e.To+i
+		n := min(e.Size-i, LineSize-from%LineSize, LineSize-to%LineSize)
+		r.overwrite(to, n)
+		source := r.copies[from/LineSize]
+		line, ok := 0, false
+		if source == nil {
+			if line, ok = r.line(e.Base, e.Offset+i); ok {
+				u := r.use(line)
+				ok = bytesAt(from, uint8(n))&^(u.read|u.stored) != 0
+			}
+		}
+		if source != nil || ok {
+			c := r.copies[to/LineSize]
+			if c == nil {
+				c = &copied{}
+			}
+			some := false
+			for b := range n {
+				at := from%LineSize + b
+				one := &c[to%LineSize+b]
+				if source != nil {
+					*one = source[at]
+				} else if u := r.used[line]; (u.read|u.stored)>>at&1 == 0 {
+					one.line, one.at = int32(line)+1, uint8(at)
+				}
+				some = some || one.line != 0
+			}
+			if some {
+				r.copies[to/LineSize] = c
+			}
+		}
+		i += n
+	}
+	return r.page(e.To)
+}
+
+// Overwritten is a store to ordinary memory in which there are copies.
+func (r *Reads) Overwritten(addr, n uint64) (lines uint64) {
+	for end := addr + n; addr < end; {
+		size := min(end-addr, LineSize-addr%LineSize)
+		r.overwrite(addr, size)
+		addr += size
+	}
+	return r.page(addr - 1)
+}
+
+// overwrite forgets copies of n bytes within a line.
+func (r *Reads) overwrite(addr, n uint64) {
+	c := r.copies[addr/LineSize]
+	if c == nil {
+		return
+	}
+	clear(c[addr%LineSize:][:n])
+	r.keep(addr/LineSize, c)
+}
+
+// keep forgets a line that holds no copy any more.
+func (r *Reads) keep(at uint64, c *copied) {
+	if *c == (copied{}) {
+		delete(r.copies, at)
+	}
+}
+
+// readCopy is a read of bytes of a line with copies: of the bytes that they are of,
+// as these were at first.
+func (r *Reads) readCopy(at uint64, c *copied, bytes uint64) {
+	before := len(r.list)
+	for b := range c {
+		one := c[b]
+		if bytes>>b&1 == 0 || one.line == 0 {
+			continue
+		}
+		c[b].line, c[b].at = 0, 0
+		line, bit := int(one.line)-1, uint64(1)<<one.at
+		u := r.use(line)
+		if u.read&bit != 0 {
+			continue
+		}
+		u.read |= bit
+		if k := len(r.list) - 1; k >= before && r.list[k].Line == line {
+			r.list[k].Bytes |= bit
+		} else {
+			r.list = append(r.list, Read{line, bit})
+		}
+	}
+	r.keep(at, c)
+}
+
+// ReadCopies tells that somebody may look at all copies that there are, in their
+// order in memory.
+func (r *Reads) ReadCopies() {
+	for _, at := range slices.Sorted(maps.Keys(r.copies)) {
+		r.readCopy(at, r.copies[at], AllBytes)
+	}
+}
+
+// page is which lines of the page of an address hold copies.
+func (r *Reads) page(addr uint64) (lines uint64) {
+	const perPage = 64
+	first := addr / LineSize / perPage * perPage
+	for i := range uint64(perPage) {
+		if r.copies[first+i] != nil {
+			lines |= 1 << i
+		}
+	}
+	return lines
 }
 
 // Store is a store about to become visible.

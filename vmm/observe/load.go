@@ -29,6 +29,31 @@ type LoadObserver interface {
 	Load(*Load) (done bool)
 }
 
+// A Copy is bytes that a string instruction copies from watched lines of one page
+// to ordinary memory, to one page of it, where they are as they were.
+type Copy struct {
+	At
+	Base   uint64 // guest-physical, of the region that they come from
+	Offset uint64 // in bytes, within it
+	To     uint64 // guest-physical
+	Size   uint64 // in bytes
+}
+
+// A CopyObserver is a LoadObserver that follows copies. It is told of a copy
+// instead of the loads that the copy is made of. The lines of a page that the answer
+// names, bit 0 the first, are watched from then on, instead of those of that
+// page that were, though they are ordinary memory; what is stored over them is
+// told, if it is not too much trouble: a store that is not told only makes states
+// distinct that are one.
+type CopyObserver interface {
+	LoadObserver
+	// Copy is a copy about to happen. The lines are those of the page of e.To.
+	Copy(e *Copy) (lines uint64)
+	// Overwritten is a store of n bytes within a page of ordinary memory with
+	// watched lines.
+	Overwritten(addr, n uint64) (lines uint64)
+}
+
 // A LoadWatcher is an engine, or a machine, that can tell of loads.
 //
 // WatchLoads has it tell of every access that may bring bytes of a watched line
@@ -88,6 +113,20 @@ func (w *Watch) Add(addr uint64) {
 		w.pages = map[uint64]uint64{}
 	}
 	w.pages[addr/watchPage] |= bitOf(addr)
+}
+
+// SetPage has those lines of the page of an address watched and no others. It is
+// not for pages of AddPages.
+func (w *Watch) SetPage(addr, lines uint64) {
+	page := addr / watchPage
+	if lines == 0 {
+		delete(w.pages, page)
+		return
+	}
+	if w.pages == nil {
+		w.pages = map[uint64]uint64{}
+	}
+	w.pages[page] = lines
 }
 
 // Drop takes the line of an address out, and says that none is left in its

@@ -13,14 +13,20 @@ var _ observe.LoadWatcher = (*processors)(nil)
 // Run.
 func (p *processors) WatchLoads(w *observe.Watch, o observe.LoadObserver) error {
 	p.watch, p.loads = w, o
+	p.copies, _ = o.(observe.CopyObserver)
 	p.forgetTranslations()
 	return nil
+}
+
+// watches says that lines of a region may be watched.
+func (p *processors) watches(r *region) bool {
+	return p.watch != nil && (r.observed || p.copies != nil)
 }
 
 // observeLoad tells of the watched lines among n bytes at off of r, within one
 // page.
 func (c *cpu) observeLoad(r *region, off, n uint64, kind observe.LoadKind) {
-	if !r.observed || c.p.watch.Page(r.base+off) == 0 {
+	if !c.p.watches(r) || c.p.watch.Page(r.base+off) == 0 {
 		return
 	}
 	for end := off + n; off < end; {
@@ -49,6 +55,80 @@ func (c *cpu) observeMove(va, n uint64, size uint8) {
 		off -= n - uint64(size)
 	}
 	c.observeLoad(r, off, n, 0)
+}
+
+// observeCopy tells of n bytes that a string instruction copies upwards, within
+// one page each, and says that they are told of: as a copy, or not at all where
+// nothing has to be.
+func (c *cpu) observeCopy(src, dst, n uint64) bool {
+	if c.p.copies == nil || c.flags&x86.FlagDF != 0 {
+		return false
+	}
+	from, ok := c.translate(src, c.privilege(), accessRead)
+	if !ok {
+		return false
+	}
+	to, ok := c.translate(dst, c.privilege(), accessWrite)
+	if !ok || from>>x86.PageShift == to>>x86.PageShift {
+		return false
+	}
+	r, ordinary := c.p.mem.find(from), c.p.mem.find(to)
+	if r == nil || ordinary == nil || ordinary.observed {
+		return false
+	}
+	if !c.watchedIn(from, n) {
+		c.p.overwritten(ordinary, to, n)
+		return true
+	}
+	c.p.follow(to, c.p.copies.Copy(&observe.Copy{At: c.here(), Base: r.base, Offset: from - r.base, To: to, Size: n}))
+	return true
+}
+
+// watchedIn says that one of the lines of n bytes within a page is watched.
+func (c *cpu) watchedIn(pa, n uint64) bool {
+	lines := c.p.watch.Page(pa)
+	if lines == 0 {
+		return false
+	}
+	first, last := pa&x86.PageMask>>6, (pa+n-1)&x86.PageMask>>6
+	return lines>>first<<(63-last+first) != 0
+}
+
+// overwritten is told of stores to ordinary memory that the executor does, and
+// of string instructions' within a page.
+func (p *processors) overwritten(r *region, pa, n uint64) {
+	if p.copies != nil && !r.observed && p.watch.Page(pa) != 0 {
+		p.follow(pa, p.copies.Overwritten(pa, n))
+	}
+}
+
+// follow has lines of a page of ordinary memory watched, and no others.
+func (p *processors) follow(pa, lines uint64) {
+	before := p.watch.Page(pa)
+	p.watch.SetPage(pa, lines)
+	if (before == 0) != (lines == 0) {
+		p.eachOf(pa, (*tlbSet).drop)
+	}
+}
+
+// ReadByHost is told before somebody who is no processor reads RAM: a device, or
+// the host.
+func (p *processors) ReadByHost(base, size uint64) {
+	if p.copies == nil || size == 0 {
+		return
+	}
+	for at := base; at < base+size; at = (at | 63) + 1 {
+		if p.watch.Has(at) {
+			r := p.mem.find(at)
+			if r == nil || r.observed {
+				continue
+			}
+			e := observe.Load{Base: r.base, Offset: at - r.base, Size: uint8(min(base+size, (at|63)+1) - at), Kind: observe.DeviceLoad}
+			if p.loads.Load(&e) && p.watch.Drop(at) {
+				p.eachOf(at, (*tlbSet).drop)
+			}
+		}
+	}
 }
 
 // observeFetches tells of all watched lines of the page that a block is of: what

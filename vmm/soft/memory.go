@@ -185,6 +185,7 @@ func (c *cpu) writeRegion(r *region, off uint64, n uint8, v uint64) {
 	if r.watched {
 		c.observeStore(r, off, n, v)
 	}
+	c.p.overwritten(r, r.base+off, uint64(n))
 	x86.PutLE(r.mem[off:], n, v)
 }
 

@@ -65,7 +65,7 @@ func (p *processors) Poison(w *observe.Watch, consumed func(uint64, bool)) error
 
 // slowLoads says that the fast path may not load from the page of pa.
 func (p *processors) slowLoads(r *region, pa uint64) bool {
-	return p.watch != nil && r.observed && p.watch.Page(pa) != 0 || p.poison != nil && p.poison.Page(pa) != 0
+	return p.watches(r) && p.watch.Page(pa) != 0 || p.poison != nil && p.poison.Page(pa) != 0
 }
 
 // readable says that n bytes at pa, within a page, can be read, or raises #MC.

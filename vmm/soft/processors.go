@@ -41,6 +41,7 @@ type processors struct {
 	streams  observe.StreamObserver // the same, while it may be told of stores late
 	watch    *observe.Watch         // whose loads are told to loads; nil if none
 	loads    observe.LoadObserver
+	copies   observe.CopyObserver // the same, if it follows copies; then ordinary memory may be watched, too
 
 	machineChecks bool           // the processors have them
 	poison        *observe.Watch // lines that cannot be read; nil if there are none

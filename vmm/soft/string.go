@@ -127,10 +127,10 @@ func (c *cpu) moveBytes(seg uint8, src, dst, n uint64, size uint8) uint64 {
 	if !ok {
 		return 0
 	}
-	if c.p.watch != nil {
+	to, ok := c.plainPage(dst, accessWrite)
+	if c.p.watch != nil && !(ok && c.observeCopy(src, dst, n*uint64(size))) {
 		c.observeMove(src, n*uint64(size), size)
 	}
-	to, ok := c.plainPage(dst, accessWrite)
 	if !ok {
 		return c.storeEach(dst, n, size, func(i uint64) uint64 { return x86.GetLE(from[src&x86.PageMask+i:], size) })
 	}
@@ -190,6 +190,11 @@ func (c *cpu) fillBytes(dst, n uint64, size uint8) uint64 {
 	d := dst & x86.PageMask
 	if c.flags&x86.FlagDF != 0 {
 		d -= len - uint64(size)
+	}
+	if c.p.copies != nil {
+		if pa, ok := c.translate(dst&^x86.PageMask, c.privilege(), accessWrite); ok {
+			c.p.overwritten(c.p.mem.find(pa), pa+d, len)
+		}
 	}
 	to = to[d : d+len]
 	v := c.r[x86.RAX] & x86.SizeMask(size)
