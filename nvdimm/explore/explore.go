@@ -66,7 +66,11 @@
 // where the recovery, or who asks for its answer, can tell them from others:
 // operands of instructions, instruction fetches, page walks, reads by devices,
 // firmware calls that return a label area, and a host that looks at the backend
-// (see observe.LoadWatcher, and Reads for what is overwritten before). To report
+// (see observe.LoadWatcher, and Reads for what is overwritten before). A string
+// instruction that copies bytes to ordinary memory brings them nowhere: what it
+// does is the same whatever they are, and the induction goes on with a machine that
+// holds undecided bytes in its memory, too. They are read when anything else loads
+// them from there, a device takes them, or the machine is saved or reset. To report
 // too much costs executions; to report too little makes the result wrong. So
 // Check runs some of the states that were not run. Only lines that have several
 // contents need to be watched (see Trace.Watched).

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"nvlab/vmm/observe"
 )
 
 // randomSpace is a small space whose lines often have the same contents at
@@ -52,13 +54,17 @@ func mix(h, v uint64) uint64 {
 	return h ^ h>>31
 }
 
-// run runs it on a memory of lines, and tells what it did of it.
+// run runs it on a memory of lines, and tells what it did of it. It has ordinary
+// memory besides, to which it copies, and which it copies, stores over and reads.
 func (p recovery) run(lines int, content func(int) Content) Execution {
-	mem := make([]Content, lines)
-	for i := range mem {
-		mem[i] = content(i)
+	const ram, ramLines = 1 << 20, 3
+	mem := make([]byte, lines*LineSize)
+	for i := range lines {
+		c := content(i)
+		copy(mem[i*LineSize:], c[:])
 	}
-	reads := NewReads(nil)
+	ordinary := make([]byte, ramLines*LineSize)
+	reads := NewReads(func(base, offset uint64) (int, bool) { return int(offset / LineSize), base == 0 })
 	h := p.seed
 	for range p.steps {
 		h = mix(h, 1)
@@ -66,23 +72,39 @@ func (p recovery) run(lines int, content func(int) Content) Execution {
 		if h>>40%3 == 0 {
 			from = 0
 		}
-		to := from + 1 + int(h>>24%16)
-		bytes := (uint64(1)<<(to-from) - 1) << from
-		switch h >> 32 % 4 {
+		n := 1 + int(h>>24%16)
+		at, to := line*LineSize+from, int(h>>44%uint64(len(ordinary)-16))
+		switch h >> 32 % 8 {
 		case 0:
-			reads.Overwrite(line, bytes)
-			for i := from; i < to; i++ {
-				mem[line][i] = byte(h >> 48)
+			reads.Store(&observe.Store{Offset: uint64(at), Size: uint8(n)})
+			for i := range n {
+				mem[at+i] = byte(h >> 48)
 			}
 		case 1:
 			if h>>52%8 == 0 {
 				return Execution{fmt.Sprint(mix(h, 7) % p.answers), reads.List()}
 			}
 			fallthrough
+		case 2, 3:
+			reads.Load(&observe.Load{Offset: uint64(at), Size: uint8(n)})
+			for _, b := range mem[at : at+n] {
+				h = mix(h, uint64(b))
+			}
+		case 4, 5:
+			reads.Copy(&observe.Copy{Offset: uint64(at), To: ram + uint64(to), Size: uint64(n)})
+			copy(ordinary[to:to+n], mem[at:])
+		case 6:
+			if further := int(h >> 50 % uint64(len(ordinary)-16)); h>>62 == 0 {
+				reads.Overwritten(ram+uint64(to), uint64(n))
+				clear(ordinary[to : to+n])
+			} else if further/LineSize > (to+n)/LineSize || (further+n)/LineSize < to/LineSize {
+				reads.Copy(&observe.Copy{Base: ram, Offset: uint64(further), To: ram + uint64(to), Size: uint64(n)})
+				copy(ordinary[to:to+n], ordinary[further:further+n])
+			}
 		default:
-			reads.Read(line, bytes)
-			for i := from; i < to; i++ {
-				h = mix(h, uint64(mem[line][i]))
+			for i := range n { // an engine tells of a line at a time
+				reads.Load(&observe.Load{Base: ram, Offset: uint64(to + i), Size: 1})
+				h = mix(h, uint64(ordinary[to+i]))
 			}
 		}
 	}
@@ -146,7 +168,7 @@ func TestAgainstEveryState(t *testing.T) {
 	for seed := range uint64(2000) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		s := randomSpace(r)
-		p := recovery{r.Uint64(), 1 + r.Uint64N(4), 1 + r.IntN(8)}
+		p := recovery{r.Uint64(), 1 + r.Uint64N(4), 1 + r.IntN(14)}
 		o := Options{Depth: r.IntN(5) - 1, Torn: r.IntN(4) - 1, Workers: 1 + r.IntN(3)}
 		got, err := Explore(context.Background(), s, p.runner(s), o)
 		if err != nil {
@@ -287,7 +309,7 @@ func TestShards(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 3))
 		s := randomSpace(r)
 		p := recovery{r.Uint64(), 1 + r.Uint64N(4), 1 + r.IntN(8)}
-		o := Options{Depth: r.IntN(4), Torn: r.IntN(3)}
+		o := Options{Depth: r.IntN(4), Torn: r.IntN(3), Alike: r.IntN(3)}
 		whole, err := Explore(context.Background(), s, p.runner(s), o)
 		if err != nil {
 			t.Fatal(err)
@@ -328,6 +350,54 @@ func TestShards(t *testing.T) {
 		if _, err := Explore(context.Background(), &Space{}, nil, Options{Shard: s}); err == nil {
 			t.Errorf("shard %v: no error", s)
 		}
+	}
+}
+
+// TestAlike: representatives are some of the executions that there would be
+// otherwise, what is missing is said, and with enough of each shape nothing is.
+func TestAlike(t *testing.T) {
+	fewer := 0
+	for seed := range uint64(800) {
+		r := rand.New(rand.NewPCG(seed, 7))
+		s := randomSpace(r)
+		p := recovery{r.Uint64(), 1 + r.Uint64N(4), 1 + r.IntN(8)}
+		o := Options{Depth: 1 + r.IntN(3), Torn: -1}
+		whole, err := Explore(context.Background(), s, p.runner(s), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids := map[string]bool{}
+		for _, l := range whole.Leaves {
+			ids[l.ID] = true
+		}
+		for o.Alike = 1; ; o.Alike *= 2 {
+			some, err := Explore(context.Background(), s, p.runner(s), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, l := range some.Leaves {
+				if !ids[l.ID] {
+					t.Fatalf("seed %d: a representative %s that is no execution of all", seed, l.ID)
+				}
+			}
+			missing := len(whole.Leaves) - len(some.Leaves)
+			if !some.Represented || some.Pending > missing || (some.Pending == 0) != (missing == 0) || some.Complete != (missing == 0) {
+				t.Fatalf("seed %d: %d of %d executions, %d said to be missing, represented: %v, complete: %v", seed, len(some.Leaves), len(whole.Leaves), some.Pending, some.Represented, some.Complete)
+			}
+			if missing == 0 {
+				if some.States.Cmp(whole.States) != 0 {
+					t.Fatalf("seed %d: all executions speak for %v states, want %v", seed, some.States, whole.States)
+				}
+				break
+			}
+			if o.Alike > 1<<10 {
+				t.Fatalf("seed %d: with %d of each shape %d are missing", seed, o.Alike, missing)
+			}
+			fewer++
+		}
+	}
+	if fewer < 50 {
+		t.Errorf("only %d explorations left something out", fewer)
 	}
 }
 

@@ -111,3 +111,57 @@ func TestReadsAreDone(t *testing.T) {
 		t.Errorf("page %#x, want none", w.Page(0x1000))
 	}
 }
+
+// TestCopies: a copy reads nothing, what is loaded from it reads what it is of, and
+// what is stored over is no copy.
+func TestCopies(t *testing.T) {
+	const ram = 0x100000
+	type step func(r *Reads) uint64
+	load := func(at, n uint64) step {
+		return func(r *Reads) uint64 {
+			r.Load(&observe.Load{Offset: at, Size: uint8(n)})
+			return r.page(ram)
+		}
+	}
+	store := func(at, n uint64) step {
+		return func(r *Reads) uint64 {
+			r.Store(&observe.Store{Offset: at, Size: uint8(n)})
+			return r.page(ram)
+		}
+	}
+	move := func(from, to, n uint64) step {
+		return func(r *Reads) uint64 { return r.Copy(&observe.Copy{Offset: from, To: ram + to, Size: n}) }
+	}
+	over := func(at, n uint64) step { return func(r *Reads) uint64 { return r.Overwritten(ram+at, n) } }
+	all := func(r *Reads) uint64 { r.ReadCopies(); return r.page(ram) }
+	for _, tt := range []struct {
+		name  string
+		steps []step
+		want  []Read
+		lines uint64 // with copies, at the end
+	}{
+		{"a copy", []step{move(0, 0, 128)}, nil, 3},
+		{"a byte of a copy", []step{move(0, 0, 128), load(ram+65, 1)}, []Read{{1, 2}}, 3},
+		{"all of a copied line", []step{move(0, 0, 128), load(ram, 64)}, []Read{{0, AllBytes}}, 2},
+		{"a byte twice, here and there", []step{move(0, 0, 64), load(3, 1), load(ram+3, 1)}, []Read{{0, 8}}, 1},
+		{"a copy to another place of a line", []step{move(0, 60, 8), load(ram+60, 4), load(ram+64, 1)}, []Read{{0, 0xf}, {0, 0x10}}, 2},
+		{"a copy across two lines", []step{move(62, 0, 4), load(ram, 4)}, []Read{{0, 3 << 62}, {1, 3}}, 0},
+		{"a copy of a copy", []step{move(0, 0, 64), move(ram, 128, 64), over(0, 64), load(ram+130, 1)}, []Read{{0, 4}}, 4},
+		{"what was stored over a copy", []step{move(0, 0, 64), over(8, 8), load(ram+8, 8), load(ram+7, 1)}, []Read{{0, 0x80}}, 1},
+		{"a copy over a copy", []step{move(0, 0, 64), move(64, 0, 64), load(ram, 1)}, []Read{{1, 1}}, 1},
+		{"a copy of anything else over a copy", []step{move(0, 0, 64), move(0x200000, 0, 64), load(ram, 8)}, nil, 0},
+		{"a copy of what was overwritten before", []step{store(0, 8), move(0, 0, 16), load(ram, 16)}, []Read{{0, 0xff00}}, 0},
+		{"a copy of what was overwritten since", []step{move(0, 0, 16), store(0, 16), load(ram, 1), load(0, 16)}, []Read{{0, 1}}, 1},
+		{"a copy of what was read before", []step{load(0, 64), move(0, 0, 64)}, []Read{{0, AllBytes}}, 0},
+		{"whoever may look at all", []step{move(64, 64, 64), move(0, 0, 8), all}, []Read{{0, 0xff}, {1, AllBytes}}, 0},
+	} {
+		r := NewReads(func(base, offset uint64) (int, bool) { return int(offset / LineSize), base+offset < 4*LineSize })
+		lines := uint64(0)
+		for _, s := range tt.steps {
+			lines = s(r)
+		}
+		if !reflect.DeepEqual(r.List(), tt.want) || lines != tt.lines {
+			t.Errorf("%s: reads %v, and copies are in the lines %#b; want %v and %#b", tt.name, r.List(), lines, tt.want, tt.lines)
+		}
+	}
+}
