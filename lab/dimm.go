@@ -79,13 +79,15 @@ func (v *VM) Plug(o PlugOptions) (*NVDIMM, error) {
 }
 
 // Unplug takes a DIMM out of a machine that is off. A running one keeps it, as
-// in QEMU: Linux has no way to let an NVDIMM go.
+// in QEMU: Linux has no way to let an NVDIMM or a virtio-pmem device go.
 func (v *VM) Unplug(d *NVDIMM) error {
 	switch {
 	case v.x.closed:
 		return ErrClosed
 	case v.has(d) != nil:
 		return v.has(d)
+	case v.state != Off && d.Virtio():
+		return fmt.Errorf("virtio based memory devices cannot be unplugged: power the VM off to take %q out", d.ID())
 	case v.state != Off:
 		return fmt.Errorf("nvdimm device hot unplug is not supported yet: power the VM off to take %q out", d.ID())
 	case d.Interleaved():
