@@ -508,6 +508,7 @@ func TestMissingPackage(t *testing.T) {
 		{Spec{Release: "trixi"}, "did you mean trixie?"},
 		{Spec{Release: "buster"}, "want bullseye, bookworm, trixie, forky, sid"},
 		{Spec{Packages: []string{"no such"}}, "is no name of a Debian package"},
+		{Spec{Packages: []string{"src:"}}, "package \"src:\": of which source? want its name as well, such as src:ndctl"},
 		{Spec{Packages: []string{"ndctl-"}}, "has no package ndctl-"}, // "remove it" to apt
 		{Spec{Packages: []string{"ndctl+"}}, "has no package ndctl+"},
 		{Spec{Packages: []string{"nd..."}}, "has no package nd..."},

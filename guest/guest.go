@@ -102,6 +102,8 @@ func (s Spec) Check() error {
 		case isFile(p), s.isLocal(p):
 		case strings.HasSuffix(p, ".deb"):
 			return fmt.Errorf("package %q: the path of a file holds a slash: ./%s", p, p)
+		case p == sourcePrefix:
+			return fmt.Errorf("package %q: of which source? want its name as well, such as %sndctl", p, sourcePrefix)
 		case !debian.ValidName(strings.TrimPrefix(p, sourcePrefix)):
 			return fmt.Errorf("package %q is no name of a Debian package", p)
 		}

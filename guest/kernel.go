@@ -89,11 +89,11 @@ type localKernel struct {
 func readLocalKernel(path string) (*localKernel, error) {
 	image, err := hostfile.Read(path, maxKernel)
 	if err != nil {
-		return nil, fmt.Errorf("kernel %s is to be a bzImage or vmlinux: %w", path, err)
+		return nil, &localError{fmt.Errorf("kernel %s is to be a bzImage or vmlinux: %w", path, err)}
 	}
 	banner, err := kernelBanner(image)
 	if err != nil {
-		return nil, fmt.Errorf("kernel %s is to be a bzImage or vmlinux, and is %w", path, err)
+		return nil, &localError{fmt.Errorf("kernel %s is to be a bzImage or vmlinux, and is %w", path, err)}
 	}
 	return &localKernel{path: path, image: image, banner: banner}, nil
 }

@@ -22,7 +22,7 @@ type localPackage struct {
 	path string
 }
 
-// A localError says that a file cannot be a guest's package.
+// A localError says that a file cannot be a guest's package or kernel.
 type localError struct{ err error }
 
 func (e *localError) Error() string { return e.err.Error() }

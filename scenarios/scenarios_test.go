@@ -13,6 +13,7 @@ import (
 
 	"nvlab/guest"
 	"nvlab/internal/consoles"
+	"nvlab/starlark/format"
 	"nvlab/starlark/run"
 )
 
@@ -134,5 +135,8 @@ func TestReadmeShowsTheQuickstart(t *testing.T) {
 	_, body, _ := bytes.Cut(scenario, []byte("\n\n"))
 	if !bytes.Contains(readme, bytes.TrimSpace(body)) {
 		t.Error("README.md does not show scenarios/quickstart.star as it is")
+	}
+	if laid, err := format.Source("quickstart.star", scenario); err != nil || !bytes.Equal(laid, scenario) {
+		t.Errorf("scenarios/quickstart.star is not as nvlab fmt lays it out (%v)", err)
 	}
 }

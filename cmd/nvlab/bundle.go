@@ -22,7 +22,7 @@ the state in words and what it differs in from the NVDIMMs before the command.`,
 
 func init() {
 	bundleCommand.run = func(ctx context.Context, c *command, args []string) int {
-		o := nvrun.Options{Parallel: 1, FailFast: true, Stdout: os.Stderr, Stderr: os.Stderr, Progress: progress()}
+		o := nvrun.Options{Parallel: 1, Stdout: os.Stderr, Stderr: os.Stderr, Progress: progress()}
 		fs := c.flags()
 		out := fs.String("o", "", "the `FILE` to write; the state's id with "+nvrun.BundleExt+" if not given")
 		fs.StringVar(&o.State, "state", "", "the crash state `ID`")
@@ -72,11 +72,7 @@ func init() {
 
 // notReached says that there is no bundle after a run that ended with a status.
 func notReached(o *nvrun.Options, status int) int {
-	hint := ""
-	if status == exitFail && o.Run == "" {
-		hint = ": a test failed before one came there; -run RE takes the state's own test, as the report's line repeat: does"
-	}
-	fmt.Fprintf(o.Stderr, "nvlab bundle: no file was written, the run did not come to crash state %s%s\n", o.State, hint)
+	fmt.Fprintf(o.Stderr, "nvlab bundle: no file was written, the run did not come to crash state %s\n", o.State)
 	if status == exitOK {
 		return exitFail
 	}

@@ -98,6 +98,14 @@ func usage(w io.Writer) {
 	fmt.Fprint(w, "\nrun 'nvlab help COMMAND' for its arguments, 'nvlab help -man' for a manual page\n")
 }
 
+const helpHelp = `usage: nvlab help [COMMAND]
+       nvlab help -man
+
+Lists the commands; or says what a command does, its flags and its exit status, as
+nvlab COMMAND -h does. With -man writes the manual page, which has all of them.
+nvlab doc explains the language of scenarios.
+`
+
 func help(args []string) int {
 	switch {
 	case len(args) == 0:
@@ -105,6 +113,10 @@ func help(args []string) int {
 		return exitOK
 	case strings.TrimLeft(args[0], "-") == "man" && args[0] != "man":
 		manual(stdout)
+		return exitOK
+	}
+	if args[0] == helpWords {
+		fmt.Fprint(stdout, helpHelp)
 		return exitOK
 	}
 	c := lookUp(args[0])

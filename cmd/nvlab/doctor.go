@@ -61,6 +61,10 @@ func examine(cache string) []finding {
 	for _, p := range lab.Probe() {
 		findings = append(findings, finding{ok: p.OK, fatal: p.Engine == "soft", what: fmt.Sprintf("engine %s: %s", p.Engine, p.Detail), advice: p.Advice})
 	}
+	if l, err := lab.New(lab.Options{}); err == nil {
+		engine, _ := l.Engine()
+		findings = append(findings, finding{ok: true, what: fmt.Sprintf("scenarios run on engine %s, unless --engine or a test says otherwise", engine)})
+	}
 	return append(findings, examineGuests(cache)...)
 }
 

@@ -246,7 +246,7 @@ func (o *shellOptions) interact(ctx context.Context, dimms []shellDIMM) error {
 // inTest gives a shell in the VM of a test that came to a crash state.
 func (o *shellOptions) inTest(ctx context.Context, files []string) int {
 	return nvrun.Run(ctx, nvrun.Options{
-		Paths: files, Run: o.run, State: o.state, Parallel: 1, FailFast: true,
+		Paths: files, Run: o.run, State: o.state, Parallel: 1,
 		Reached: func(ctx context.Context, at *nvstar.Reached) error {
 			fmt.Fprintf(os.Stderr, "the guest boots from crash state %s; exit, Ctrl-D or Ctrl-A X leaves\n", o.state)
 			return connect(ctx, at.VM)

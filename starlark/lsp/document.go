@@ -1,8 +1,10 @@
 package lsp
 
 import (
+	"errors"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -26,7 +28,42 @@ func newDocument(path, text string, before *document) *document {
 	if d.read = d.tree != nil; !d.read && before != nil {
 		d.tree = before.tree
 	}
+	if d.tree == nil {
+		d.tree = mend(path, d.lines)
+	}
 	return d
+}
+
+// maxMends bounds the lines of a text that mend leaves out.
+const maxMends = 16
+
+// mend is what a text says but for lines that cannot be read; nil if there are too
+// many of them.
+func mend(path string, lines []string) *syntax.File {
+	lines = slices.Clone(lines)
+	left := map[int]bool{}
+	for range maxMends {
+		text := strings.Join(lines, "\n")
+		if len(text) > guard.MaxSource {
+			return nil
+		}
+		_, err := new(syntax.FileOptions).Parse(path, text, 0)
+		var wrong syntax.Error
+		if !errors.As(err, &wrong) {
+			return parse(path, text)
+		}
+		// A line that is not whole is found out where the next one begins.
+		n := min(int(wrong.Pos.Line)-1, len(lines)-1)
+		for n >= 0 && (left[n] || strings.TrimSpace(lines[n]) == "") {
+			n--
+		}
+		if n < 0 {
+			return nil
+		}
+		left[n] = true
+		lines[n] = lines[n][:indent(lines[n])] + "pass"
+	}
+	return nil
 }
 
 // parse is nil for a text that is none of Starlark's, or too deep to walk.

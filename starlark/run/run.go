@@ -42,6 +42,7 @@ type runner struct {
 	planned   []plannedFile
 	seq       sequence
 	failed    atomic.Bool
+	reached   atomic.Bool // what Options.Reached is for; no other test starts
 	exit      atomic.Int32
 
 	mu    sync.Mutex
@@ -272,7 +273,15 @@ func (r *runner) noTests() error {
 	case r.o.Run != "" || r.o.Skip != "":
 		return fmt.Errorf("no test matches%s", r.o.chosen())
 	}
-	return errors.New("no tests: a test is a top-level function whose name starts with test_")
+	var names []string
+	for _, f := range r.files {
+		names = append(names, f.path)
+	}
+	const most = 3
+	if n := len(names) - most; n > 0 {
+		names = append(names[:most], fmt.Sprintf("and %d more", n))
+	}
+	return fmt.Errorf("no tests in %s: a test is a top-level function whose name starts with test_", strings.Join(names, ", "))
 }
 
 // layOut gives every test and every file's last line its place in the output.
@@ -407,7 +416,7 @@ func (r *runner) work(ctx context.Context) {
 		for range r.o.workers() {
 			workers.Go(func() {
 				for it := range queue {
-					if ctx.Err() == nil && !(r.o.FailFast && r.failed.Load()) {
+					if ctx.Err() == nil && !(r.o.FailFast && r.failed.Load()) && !r.reached.Load() {
 						r.test(ctx, it)
 					}
 				}
@@ -445,6 +454,8 @@ func (r *runner) settle(ctx context.Context, why *nvstar.Failure) {
 		why = &nvstar.Failure{Class: nvstar.Interrupted, Message: "interrupted"}
 	case cause != nil:
 		why = &nvstar.Failure{Class: nvstar.Scenario, Message: cause.Error()}
+	case why == nil && r.reached.Load():
+		o = nvstar.Outcome{Status: nvstar.Skipped, NotRun: true, Reason: "not run: the crash state was reached"}
 	case why == nil:
 		o = nvstar.Outcome{Status: nvstar.Skipped, NotRun: true, Reason: "not run: a test failed, and -failfast was given"}
 	}
@@ -536,13 +547,20 @@ func (r *runner) test(ctx context.Context, it *item) {
 		shard = r.o.Shard
 	}
 	w := &watcher{r: r, it: it}
-	env := nvstar.Env{Lab: r.lab, Watcher: w, Verbose: r.o.Verbose, Steps: r.o.Steps, State: r.o.State, Reached: r.o.Reached, Place: &it.at, Shard: shard, Exploring: r.exploring.show, Explored: it.report.note,
+	env := nvstar.Env{Lab: r.lab, Watcher: w, Verbose: r.o.Verbose, Steps: r.o.Steps, State: r.o.State, Place: &it.at, Shard: shard, Exploring: r.exploring.show, Explored: it.report.note,
 		Repeat: func(test, state string) string { return r.o.repeat(it.file.path, test, r.engine, state) }}
+	if r.o.Reached != nil {
+		env.Reached = func(ctx context.Context, at *nvstar.Reached) error {
+			r.reached.Store(true)
+			return r.o.Reached(ctx, at)
+		}
+	}
 	if b := r.o.Bundle; b != nil {
+		reach := env.Reached
 		env.Inputs = &lab.Inputs{}
 		env.Reached = func(ctx context.Context, at *nvstar.Reached) error {
 			b.carry(env.Inputs.Used())
-			return r.o.Reached(ctx, at)
+			return reach(ctx, at)
 		}
 	}
 	if r.o.HTML != "" {

@@ -19,8 +19,9 @@ const watchEvery = 200 * time.Millisecond
 // they load has changed, or there is another one, until ctx is done. It returns
 // the status of an interrupted run.
 func Watch(ctx context.Context, o Options) int {
+	var known []string
 	for ctx.Err() == nil {
-		files := stampsOf(o.Paths, nil)
+		files := stampsOf(o.Paths, known) // also what was there: it may come again
 		o.Loaded = func(paths []string) {
 			for _, path := range paths {
 				if _, known := files[path]; !known {
@@ -32,7 +33,14 @@ func Watch(ctx context.Context, o Options) int {
 		if ctx.Err() != nil {
 			break
 		}
-		fmt.Fprintf(o.Stderr, "watching %s; Ctrl-C ends\n", units.Count(len(files), "file"))
+		there := 0
+		for _, s := range files {
+			if s != (stamp{}) {
+				there++
+			}
+		}
+		known = slices.Collect(maps.Keys(files))
+		fmt.Fprintf(o.Stderr, "watching %s; Ctrl-C ends\n", units.Count(there, "file"))
 		files.wait(ctx, o.Paths)
 	}
 	return nvstar.Interrupted.Exit()
@@ -68,11 +76,15 @@ func stampsOf(paths []string, more []string) stamps {
 	return s
 }
 
-// wait returns when a file is another than it was. Editors take a file away and
-// put another in its place: one that is gone has not changed yet.
+// goneFor is how often in succession a file has to be missing to be gone: editors
+// take a file away and put another in its place.
+const goneFor = 5
+
+// wait returns when a file is another than it was, or is gone.
 func (s stamps) wait(ctx context.Context, paths []string) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
+	missing := 0
 	for {
 		select {
 		case <-ctx.Done():
@@ -80,7 +92,14 @@ func (s stamps) wait(ctx context.Context, paths []string) {
 		case <-tick.C:
 		}
 		now := stampsOf(paths, slices.Collect(maps.Keys(s)))
-		if !maps.Equal(s, now) && !slices.Contains(slices.Collect(maps.Values(now)), stamp{}) {
+		gone := false
+		for path, was := range s {
+			gone = gone || was != stamp{} && now[path] == stamp{}
+		}
+		if missing++; !gone {
+			missing = 0
+		}
+		if missing >= goneFor || !gone && !maps.Equal(s, now) {
 			return
 		}
 	}

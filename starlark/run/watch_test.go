@@ -31,8 +31,8 @@ func (s *syncBuffer) String() string {
 	return s.b.String()
 }
 
-// TestWatch: scenarios run again when one of them, or what it loads, changes or
-// comes, and not before.
+// TestWatch: scenarios run again when one of them, or what it loads, changes, comes
+// or goes, and not before.
 func TestWatch(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
@@ -80,12 +80,18 @@ func TestWatch(t *testing.T) {
 	await(4, "ok    more.star")
 	write("more.star", "def test_more(t:\n")
 	await(5, "cannot load")
+	os.Remove("more.star")
+	await(6, "ok    tests.star")
+	os.Rename("lib/values.star", "lib/other.star")
+	await(7, "lib/values.star")
+	os.Rename("lib/other.star", "lib/values.star")
+	await(8, "ok    tests.star")
 	time.Sleep(4 * watchEvery)
 	cancel(nvstar.ErrInterrupted)
 	if status := <-done; status != 130 {
 		t.Errorf("it ends with %d, want 130", status)
 	}
-	if n := strings.Count(out.String(), "watching "); n != 5 {
-		t.Errorf("there were %d runs, want 5:\n%s", n, out.String())
+	if n := strings.Count(out.String(), "watching "); n != 8 {
+		t.Errorf("there were %d runs, want 8:\n%s", n, out.String())
 	}
 }
