@@ -177,8 +177,8 @@ func (v *VM) region(d *NVDIMM, p nvdimm.Piece) vmm.Region {
 }
 
 // Interleave makes one region of several DIMMs of a machine that is off; line
-// is how many bytes of it each has in turn.
-func (v *VM) Interleave(dimms []*NVDIMM, line uint64) error {
+// is how many bytes of it each has in turn, nil for nvdimm.DefaultLine.
+func (v *VM) Interleave(dimms []*NVDIMM, line *uint64) error {
 	switch {
 	case v.x.closed:
 		return ErrClosed
@@ -189,7 +189,14 @@ func (v *VM) Interleave(dimms []*NVDIMM, line uint64) error {
 	for _, d := range dimms {
 		list = append(list, d.DIMM)
 	}
-	return v.root.Interleave(list, line)
+	size := uint64(0)
+	switch {
+	case line != nil:
+		size = *line
+	case len(list) > 0:
+		size = nvdimm.DefaultLine(list[0].Size())
+	}
+	return v.root.Interleave(list, size)
 }
 
 // pmem is where the virtio-pmem devices have their memory.

@@ -23,6 +23,17 @@ func (s *set) size() uint64 { return uint64(len(s.members)) * s.members[0].size 
 // piece of memory of its own to the machine.
 const MaxLines = 1024
 
+// DefaultLine is the line of a set of DIMMs of a size, in bytes, if none is given: 2
+// MiB, less of DIMMs that it does not divide, and more of large ones, as long as
+// it divides them.
+func DefaultLine(size uint64) uint64 {
+	line := min(2<<20, size&-size)
+	for size/line > MaxLines && size%(2*line) == 0 {
+		line *= 2
+	}
+	return line
+}
+
 // Interleave makes one range of addresses, and so one region, of DIMMs of one
 // size, each of which holds every nth line. The range is where the first of
 // them would be if it came last. Line is in bytes.

@@ -93,6 +93,26 @@ func TestInterleave(t *testing.T) {
 	}
 }
 
+// TestDefaultLine: DIMMs of each size have a line that they can be interleaved by,
+// if they have one at all.
+func TestDefaultLine(t *testing.T) {
+	for _, c := range []struct{ size, want uint64 }{
+		{4 * kib, 4 * kib},
+		{mib, mib},
+		{64 * mib, 2 * mib},
+		{65 * mib, mib},
+		{2 << 30, 2 * mib},
+		{4 << 30, 4 * mib},
+		{6 << 30, 8 * mib},
+		{1600 << 30, 2 << 30},
+		{2<<30 + 4*kib, 4 * kib}, // too many lines: nothing else divides it
+	} {
+		if got := DefaultLine(c.size); got != c.want {
+			t.Errorf("DefaultLine(%#x) = %#x, want %#x", c.size, got, c.want)
+		}
+	}
+}
+
 func TestInterleaveRefuses(t *testing.T) {
 	r := newRoot(t, Config{Slots: 8})
 	a, b := plug(t, r, PlugConfig{Backend: newRAM(t, 8*mib)}), plug(t, r, PlugConfig{Backend: newRAM(t, 8*mib)})

@@ -67,11 +67,13 @@ addr: its guest-physical address, a multiple of the backend's align.`,
 			}
 			return nil, v.v.Unplug(d.d)
 		}},
-	{name: "interleave", sig: `(nvdimms, *, line="2MiB")`,
-		doc: `Makes one interleave set, and so one region, of several NVDIMMs of one size, before boot. Each holds a line of the region's bytes in turn.`,
+	{name: "interleave", sig: `(nvdimms, *, line=None)`,
+		doc: `Makes one interleave set, and so one region, of several NVDIMMs of one size, before boot. Each holds a line of the region's bytes in turn.
+
+line: a power of two from 4 KiB to 2 GiB that divides the size of an NVDIMM's memory into at most 1,024. None is 2 MiB, or less for NVDIMMs that it does not divide, and more for those above 2 GiB.`,
 		call: func(c *call, v *vm) (starlark.Value, error) {
 			dimms := dimmsArg(c, "nvdimms")
-			line := c.size("line")
+			line := c.optionalSize("line")
 			if c.err != nil {
 				return nil, c.err
 			}
