@@ -25,6 +25,7 @@ type block struct {
 	second content // of the page that it reaches into, or 0
 	header uint32  // index of its header op, after which its first op is
 	next   uint32  // in its hash chain
+	gen    uint32  // of its mapping, see blockCache.mapped; 0 in the upper half
 	pc     uint16  // offset in the page of its first byte
 	mode   uint8
 }
@@ -371,7 +372,10 @@ func (c *cpu) lookup(rip uint64) uint32 {
 	}
 	guard := ir.GuardOf(rip)
 	if guard >= ir.GenPages {
-		c.gens[guard] = b.mapped(mapping{page: rip &^ x86.PageMask, code: code, mode: c.mode})
+		if k.gen == 0 {
+			k.gen = b.mapped(mapping{page: k.page, code: code, mode: c.mode})
+		}
+		c.gens[guard] = k.gen
 	}
 	c.jc[abi.JumpHash(rip)] = abi.JumpEntry{RIP: rip, Gen: c.gens[guard], Link: k.header | uint32(guard)<<abi.GuardShift}
 	return k.header
