@@ -94,6 +94,13 @@ func TestExplore(t *testing.T) {
 			t.Errorf("no state lost %s; those that did lost %v", what, kinds)
 		}
 	}
+	for _, a := range one.Answers() {
+		event, hash, _ := strings.Cut(a.Plainest.ID, "-")
+		event, _, _ = strings.Cut(event, ".")
+		if least := one.Minimal[a.Text]; least != a.Plainest.ID && strings.HasPrefix(least, event+".") && strings.HasSuffix(least, "-"+hash) {
+			t.Errorf("one state is told of as %s and as %s", a.Plainest.ID, least)
+		}
+	}
 	if len(one.Minimal) != 1 {
 		t.Errorf("minimal states %v, want one of the answer that is bad", one.Minimal)
 	}

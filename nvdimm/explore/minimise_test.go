@@ -155,3 +155,36 @@ func TestCheck(t *testing.T) {
 		t.Errorf("a read that was not reported: %v", err)
 	}
 }
+
+// TestSame: a state is the same by whichever extreme it is named.
+func TestSame(t *testing.T) {
+	s := &Space{}
+	s.Line()
+	s.Line()
+	s.Set(0, []Content{{0}, {1}}, 0)
+	s.Set(1, []Content{{2}}, 0)
+	s.Point()
+	s.Set(0, []Content{{1}}, 0)
+	s.Point()
+	state := func(point int, all bool, changes ...Change) *State {
+		x, err := s.State(point, all, changes...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return x
+	}
+	nothing := state(0, false)
+	for _, c := range []struct {
+		o    *State
+		want bool
+	}{
+		{state(0, true, Change{Line: 0, Content: 0}), true},
+		{state(0, true), false},
+		{state(0, false, Change{Line: 0, Content: 1}), false},
+		{state(1, false), false},
+	} {
+		if got := nothing.Same(c.o); got != c.want || c.o.Same(nothing) != c.want {
+			t.Errorf("state %s is the same as %s: %v, want %v", nothing.ID(), c.o.ID(), got, c.want)
+		}
+	}
+}

@@ -199,6 +199,21 @@ func (s *Space) State(point int, all bool, changes ...Change) (*State, error) {
 // ID names the state.
 func (s *State) ID() string { return s.id }
 
+// Same says that two states of a space are one: at the same point, and with the same
+// in every line. Their names may differ, as nothing survived and all but one line
+// survived do where that line is all there was.
+func (s *State) Same(o *State) bool {
+	if s.Point != o.Point {
+		return false
+	}
+	for n := range s.space.lines {
+		if s.version(n) != o.version(n) {
+			return false
+		}
+	}
+	return true
+}
+
 // Changes are the lines in which the state differs from the extreme that All
 // says.
 func (s *State) Changes() []Change { return s.changes }
