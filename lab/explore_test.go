@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"errors"
+	"math/big"
 	"reflect"
 	"strings"
 	"testing"
@@ -64,6 +65,12 @@ func TestExplore(t *testing.T) {
 	one := explored("one at a time", ExploreOptions{Depth: 1, Limit: 20, Workers: 1, Bad: bad, Ran: func(id string) { ran = append(ran, id) }})
 	if len(ran) != len(one.Leaves) {
 		t.Errorf("Ran was called %d times, want %d", len(ran), len(one.Leaves))
+	}
+
+	// Twenty speak for most states, however many these are: what the file system
+	// copies and does not look at tells none apart.
+	if most := new(big.Int).Lsh(one.States, 1); most.Cmp(one.Legal) < 0 {
+		t.Errorf("%s: want more than half", one.Coverage())
 	}
 
 	// Three at a time come to the same, in the same order, and each state alone
