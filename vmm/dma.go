@@ -22,7 +22,7 @@ type dma struct{ m *Machine }
 // ReadAt fills p from guest-physical address addr, if it can be read.
 func (d dma) ReadAt(p []byte, addr int64) (int, error) {
 	if mem, _ := d.m.ram.slice(uint64(addr), uint64(len(p))); mem != nil {
-		return copy(p, mem), nil
+		return d.m.ram.ReadAt(p, addr)
 	}
 	pieces, err := d.m.pieces(p, addr)
 	if err != nil {
@@ -132,6 +132,8 @@ func (m *Machine) deviceLoad(x piece) {
 			}
 			off = next
 		}
+	} else {
+		m.ram.told(x.region.Base+x.offset, uint64(len(x.p)))
 	}
 	copy(x.p, x.mem())
 }

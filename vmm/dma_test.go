@@ -193,3 +193,35 @@ func TestDevicePoison(t *testing.T) {
 		t.Errorf("after the line was repaired and the device reset: %v, %d buffers used, want 1", err, le.Uint16(r.Mem[used+2:]))
 	}
 }
+
+// copyObserver notes what is loaded of copies.
+type copyObserver struct{ loads []observe.Load }
+
+func (o *copyObserver) Load(e *observe.Load) bool         { o.loads = append(o.loads, *e); return false }
+func (o *copyObserver) Copy(*observe.Copy) uint64         { return 0 }
+func (o *copyObserver) Overwritten(addr, n uint64) uint64 { return 0 }
+
+// TestReadsOfCopiesAreTold: whoever reads RAM in which there are copies of watched
+// lines is told of, a device as the host.
+func TestReadsOfCopiesAreTold(t *testing.T) {
+	const at = 0x5000
+	for name, read := range map[string]func(p *pc, b []byte, addr int64) (int, error){
+		"a device": func(p *pc, b []byte, addr int64) (int, error) { return p.DMA().ReadAt(b, addr) },
+		"the host": func(p *pc, b []byte, addr int64) (int, error) { return p.Memory().ReadAt(b, addr) },
+	} {
+		p := newPC(t, soft.Engine{}, "p")
+		o, w := &copyObserver{}, &observe.Watch{}
+		w.Add(at)
+		if err := p.WatchLoads(w, o); err != nil {
+			t.Fatal(err)
+		}
+		for _, addr := range []int64{at - 64, at + 64, at + 60} {
+			if _, err := read(p, make([]byte, 64), addr); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(o.loads) != 1 || o.loads[0].Base+o.loads[0].Offset != at+60 || o.loads[0].Size != 4 || o.loads[0].Kind != observe.DeviceLoad {
+			t.Errorf("%s: %+v is told of, want a load of 4 bytes at %#x", name, o.loads, at+60)
+		}
+	}
+}

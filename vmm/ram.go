@@ -92,9 +92,7 @@ func (r *RAM) ReadAt(p []byte, addr int64) (int, error) {
 	if addr < 0 || m == nil {
 		return 0, notRAM(len(p), addr)
 	}
-	if r.reads != nil {
-		r.reads(uint64(addr), uint64(len(p)))
-	}
+	r.told(uint64(addr), uint64(len(p)))
 	return copy(p, m), nil
 }
 
@@ -114,6 +112,13 @@ func (r *RAM) WriteAt(p []byte, addr int64) (int, error) {
 func (r *RAM) tell(base, size uint64) {
 	if r.wrote != nil {
 		r.wrote(base, size)
+	}
+}
+
+// told has the processors know that somebody else reads memory.
+func (r *RAM) told(base, size uint64) {
+	if r.reads != nil {
+		r.reads(base, size)
 	}
 }
 
