@@ -37,7 +37,7 @@ var notSaved = map[reflect.Type]map[string]string{
 	reflect.TypeFor[apic.APIC](): {"processor": "wiring", "first": "wiring"},
 	reflect.TypeFor[processors](): {
 		"bus": "wiring", "seed": "of the ProcessorSpec", "parking": "of the ProcessorSpec", "cpuid": "of the ProcessorSpec",
-		"mem": "the machine's", "cpus": "saved one by one", "cpu": "saved as a number", "streams": "asked of the observer by Run", "observer": "wiring", "watch": "wiring", "loads": "wiring",
+		"mem": "the machine's", "cpus": "saved one by one", "cpu": "saved as a number", "streams": "asked of the observer by Run", "observer": "wiring", "watch": "wiring", "loads": "wiring", "copies": "wiring",
 		"machineChecks": "of the ProcessorSpec", "poison": "the machine's: it is told of it anew", "consumed": "wiring",
 		"cache": "derived of memory", "generations": "derived: of the jump cache", "running": "over a Run only", "epoch": "derived: of the jump cache", "translations": "wiring", "compiles": "of the Engine", "tables": "derived: of the TLB", "freeTables": "derived: of the TLB",
 		"tracking": "the machine's: set by Cleaned", "stopping": "false between Runs", "kick": "of the host", "dead": "not saved then", "exact": "of tests",
