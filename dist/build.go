@@ -32,10 +32,15 @@ func environment(goos, goarch string) []string {
 	return append(env, "CGO_ENABLED=0", "GOOS="+goos, "GOARCH="+goarch, "GOWORK=off")
 }
 
+// program is where build puts one.
+func (b *builder) program(goos, goarch, pkg string) string {
+	return filepath.Join(b.work, fmt.Sprintf("%s-%s-%s", filepath.Base(pkg), goos, goarch))
+}
+
 // build compiles one program, without paths of this host and without the state
 // of its checkout.
 func (b *builder) build(ctx context.Context, goos, goarch, pkg string) ([]byte, error) {
-	out := filepath.Join(b.work, fmt.Sprintf("%s-%s-%s", filepath.Base(pkg), goos, goarch))
+	out := b.program(goos, goarch, pkg)
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -X main.release="+b.version, "-o", out, pkg)
 	cmd.Env = environment(goos, goarch)
 	if text, err := cmd.CombinedOutput(); err != nil {
@@ -56,12 +61,14 @@ var words = map[string][]string{
 	"share/fish/vendor_completions.d/nvlab.fish": {"completion", "fish"},
 }
 
-// texts are what nvlab itself writes. It is built for this host once.
-func (b *builder) texts(ctx context.Context) (list []file, err error) {
+// common are the files that are the same on each platform: what nvlab itself writes,
+// built for this host, the documentation, and the agent, which is a linux/amd64
+// program everywhere, beside nvlab, where nvlab looks for it.
+func (b *builder) common(ctx context.Context) (list []file, err error) {
 	if _, err := b.build(ctx, runtime.GOOS, runtime.GOARCH, "./cmd/nvlab"); err != nil {
 		return nil, err
 	}
-	program := filepath.Join(b.work, fmt.Sprintf("nvlab-%s-%s", runtime.GOOS, runtime.GOARCH))
+	program := b.program(runtime.GOOS, runtime.GOARCH, "./cmd/nvlab")
 	for name, args := range words {
 		text, err := exec.CommandContext(ctx, program, args...).Output()
 		if err != nil {
@@ -74,39 +81,31 @@ func (b *builder) texts(ctx context.Context) (list []file, err error) {
 		}
 		list = append(list, file{name, text, false})
 	}
-	for _, name := range []string{"README.md"} {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			return nil, fmt.Errorf("want nvlab's folder as the working folder: %w", err)
-		}
-		list = append(list, file{"share/doc/nvlab/" + name, text, false})
-	}
 	pages, err := filepath.Glob("docs/*.md")
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range pages {
+	for _, name := range append([]string{"README.md"}, pages...) {
 		text, err := os.ReadFile(name)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("want nvlab's folder as the working folder: %w", err)
 		}
 		list = append(list, file{"share/doc/nvlab/" + filepath.ToSlash(name), text, false})
-	}
-	return list, nil
-}
-
-// files are those of a platform. The agent, which is a linux/amd64 program
-// everywhere, lies beside nvlab, where nvlab looks for it.
-func (b *builder) files(ctx context.Context, p platform, texts []file) ([]file, error) {
-	nvlab, err := b.build(ctx, p.os, p.arch, "./cmd/nvlab")
-	if err != nil {
-		return nil, err
 	}
 	agent, err := b.build(ctx, "linux", "amd64", "./cmd/nvlab-agent")
 	if err != nil {
 		return nil, err
 	}
-	return append(slices.Clone(texts), file{"bin/nvlab", nvlab, true}, file{"bin/nvlab-agent", agent, true}), nil
+	return append(list, file{"bin/nvlab-agent", agent, true}), nil
+}
+
+// files are those of a platform.
+func (b *builder) files(ctx context.Context, p platform, common []file) ([]file, error) {
+	nvlab, err := b.build(ctx, p.os, p.arch, "./cmd/nvlab")
+	if err != nil {
+		return nil, err
+	}
+	return append(slices.Clone(common), file{"bin/nvlab", nvlab, true}), nil
 }
 
 // compress is gzip without name and date.

@@ -69,13 +69,13 @@ func run(ctx context.Context, version, out string) error {
 	}
 	defer os.RemoveAll(work)
 	b := &builder{version: version, work: work}
-	texts, err := b.texts(ctx)
+	common, err := b.common(ctx)
 	if err != nil {
 		return err
 	}
 	var made []string
 	for _, p := range platforms {
-		files, err := b.files(ctx, p, texts)
+		files, err := b.files(ctx, p, common)
 		if err != nil {
 			return err
 		}

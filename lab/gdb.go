@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -246,25 +245,12 @@ func (d *debugged) Libraries() (list []gdb.Library) {
 	return append(list, library(name, introspect.SymbolFile(symbols)))
 }
 
-// physical is guest-physical memory, NVDIMMs' included.
-type physical struct{ vmm.Debugged }
-
-func (p physical) ReadAt(b []byte, addr int64) (int, error) {
-	if !p.ReadPhysical(b, uint64(addr)) {
-		return 0, os.ErrInvalid
-	}
-	return len(b), nil
-}
-
-// translate is introspect.Translate. While a program runs, its own page tables
-// may lack most of the kernel's: those for the kernel are 4 KiB below (Linux
-// Documentation/x86/pti.rst).
+// translate finds a virtual address in the page tables of a processor.
 func (d *debugged) translate(cr3, addr uint64) (uint64, bool) {
-	at, ok := introspect.Translate(physical{d.Debugged}, cr3, addr)
-	if !ok && addr>>63 != 0 {
-		return introspect.Translate(physical{d.Debugged}, cr3&^0x1000, addr)
+	if addr>>63 != 0 {
+		return introspect.TranslateKernel(d.m.Physical(), cr3, addr)
 	}
-	return at, ok
+	return introspect.Translate(d.m.Physical(), cr3, addr)
 }
 
 // pieces calls do for the parts of n bytes at a virtual address that are in one
@@ -286,7 +272,10 @@ func (d *debugged) pieces(cpu int, addr uint64, n int, do func(at uint64, from, 
 
 // ReadMemory fills p from a virtual address, as far as that is mapped.
 func (d *debugged) ReadMemory(cpu int, addr uint64, p []byte) int {
-	return d.pieces(cpu, addr, len(p), func(at uint64, from, to int) bool { return d.ReadPhysical(p[from:to], at) })
+	return d.pieces(cpu, addr, len(p), func(at uint64, from, to int) bool {
+		_, err := d.m.Physical().ReadAt(p[from:to], int64(at))
+		return err == nil
+	})
 }
 
 // WriteMemory writes RAM. What an NVDIMM holds is the guest's to write: whoever

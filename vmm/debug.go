@@ -32,9 +32,6 @@ type Debugged interface {
 	// SetRegisters sets general registers, RIP, arithmetic flags, and the bases
 	// of FS and GS. An address that is not canonical is an error.
 	SetRegisters(cpu int, r *Registers) error
-	// ReadPhysical fills p from guest-physical memory, NVDIMMs' included, and
-	// says whether all of it is memory of one region that can be read.
-	ReadPhysical(p []byte, addr uint64) bool
 }
 
 // Broke is why a Debugged ended its Run.

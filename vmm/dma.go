@@ -171,7 +171,17 @@ func (m *Machine) storeObserved(x piece) {
 
 // touch does what touches a piece's memory. If that went away below, the error is
 // the device's, and Run's.
-func (m *Machine) touch(x piece, f func()) (err error) {
+func (m *Machine) touch(x piece, f func()) error {
+	err := x.unlessLost(f)
+	if err != nil {
+		m.Later(func() error { return err })
+	}
+	return err
+}
+
+// unlessLost calls f, which touches a piece's memory. It returns a LostMemoryError if
+// that went away below.
+func (x piece) unlessLost(f func()) (err error) {
 	if !x.region.Revocable {
 		f()
 		return nil
@@ -182,7 +192,6 @@ func (m *Machine) touch(x piece, f func()) (err error) {
 		case nil:
 		case interface{ Addr() uintptr }:
 			err = &LostMemoryError{Base: x.region.Base, Offset: x.offset}
-			m.Later(func() error { return err })
 		default:
 			panic(fault)
 		}
@@ -207,7 +216,9 @@ func (k peek) ReadAt(p []byte, addr int64) (int, error) {
 		return 0, err
 	}
 	for _, x := range pieces {
-		copy(x.p, x.mem())
+		if err := x.unlessLost(func() { copy(x.p, x.mem()) }); err != nil {
+			return 0, err
+		}
 	}
 	return len(p), nil
 }

@@ -35,6 +35,12 @@ func TestDMALost(t *testing.T) {
 		t.Fatal(err)
 	}
 	var lost *vmm.LostMemoryError
+	if _, err := p.Physical().ReadAt(make([]byte, 1), others+64); !errors.As(err, &lost) || lost.Base != others || lost.Offset != 64 {
+		t.Errorf("Physical().ReadAt of a file that was cut = %v, want a LostMemoryError at offset 64", err)
+	}
+	if _, err := p.Run(context.Background(), p.Clock()+1, nil); err != nil {
+		t.Errorf("Run after that = %v, want nil: who looks from outside is no device", err)
+	}
 	if _, err := p.DMA().WriteAt([]byte{1}, others+64); !errors.As(err, &lost) || lost.Base != others || lost.Offset != 64 {
 		t.Errorf("WriteAt to a file that was cut = %v, want a LostMemoryError at offset 64", err)
 	}

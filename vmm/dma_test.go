@@ -30,6 +30,30 @@ func addMemory(t *testing.T, p *pc, n int, edit func(*vmm.Region)) vmm.Region {
 	return r
 }
 
+// TestPhysical: who looks from outside sees RAM and the memory of others, and nothing
+// of what is not all memory.
+func TestPhysical(t *testing.T) {
+	p := newPC(t, soft.Engine{}, "p")
+	r := addMemory(t, p, 1, nil)
+	text := []byte("what the guest has")
+	copy(r.Mem[100:], text)
+	if _, err := p.Memory().WriteAt(text, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, len(text))
+	for _, at := range []int64{others + 100, 1 << 20} {
+		clear(got)
+		if n, err := p.Physical().ReadAt(got, at); n != len(text) || err != nil || !bytes.Equal(got, text) {
+			t.Errorf("Physical().ReadAt(%#x) = %d, %v, %q, want %q", at, n, err, got, text)
+		}
+	}
+	for _, at := range []int64{others + pages.Size - 4, 1 << 38} {
+		if n, err := p.Physical().ReadAt(got, at); n != 0 || err == nil {
+			t.Errorf("Physical().ReadAt(%#x) = %d, %v, want an error: not all of it is memory", at, n, err)
+		}
+	}
+}
+
 // TestDMA: devices reach memory of others as RAM, also where one Region ends and
 // the next begins, and nothing of an access that is not all memory.
 func TestDMA(t *testing.T) {

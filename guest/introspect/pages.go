@@ -12,11 +12,30 @@ const (
 // Translate finds the physical address of a virtual one in the page tables of
 // four levels at root, a value of CR3. ok is false if nothing is mapped there.
 func Translate(mem Memory, root, addr uint64) (physical uint64, ok bool) {
-	return translate(func(at uint64) (uint64, bool) {
+	return translate(words(mem), root, addr)
+}
+
+// TranslateKernel is Translate for an address of the kernel's. While a program runs,
+// its own page tables may lack most of the kernel's: those for the kernel are 4
+// KiB below (Linux Documentation/x86/pti.rst).
+func TranslateKernel(mem Memory, root, addr uint64) (physical uint64, ok bool) {
+	return translateKernel(words(mem), root, addr)
+}
+
+// words reads memory by words.
+func words(mem Memory) func(physical uint64) (uint64, bool) {
+	return func(at uint64) (uint64, bool) {
 		var b [8]byte
 		n, err := mem.ReadAt(b[:], int64(at))
 		return binary.LittleEndian.Uint64(b[:]), err == nil && n == len(b)
-	}, root, addr)
+	}
+}
+
+func translateKernel(word func(physical uint64) (uint64, bool), root, addr uint64) (uint64, bool) {
+	if at, ok := translate(word, root, addr); ok {
+		return at, true
+	}
+	return translate(word, root&^0x1000, addr)
 }
 
 // translate gets the tables' entries from word.

@@ -136,12 +136,7 @@ func (t *Tasks) half(addr uint64) (uint32, bool) {
 	return binary.LittleEndian.Uint32(t.buf[:4]), ok
 }
 
-// translate finds a kernel address. While a program runs, its own page tables
-// may lack most of the kernel's: those for the kernel are 4 KiB below (Linux
-// Documentation/x86/pti.rst).
+// translate finds a kernel address.
 func (t *Tasks) translate(cr3, addr uint64) (uint64, bool) {
-	if at, ok := translate(t.word, cr3, addr); ok {
-		return at, true
-	}
-	return translate(t.word, cr3&^0x1000, addr)
+	return translateKernel(t.word, cr3, addr)
 }

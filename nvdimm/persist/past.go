@@ -91,20 +91,30 @@ func (p *Past) addStores(e pastEvent, list []observe.Streamed, shift uint64) {
 
 // run makes the last event one of stores like e.
 func (p *Past) run(e pastEvent) {
-	if n := len(p.newer.events); n > 0 && e.what == pastStore {
-		if last := &p.newer.events[n-1]; last.what == pastStore && last.medium == e.medium && last.size == e.size && last.kind == e.kind && last.by == e.by {
-			return
-		}
+	if e.what != pastStore || !p.newer.continues(e.medium, e.size, e.kind, &e.by) {
+		e.first = len(p.newer.stores)
+		p.newer.events = append(p.newer.events, e)
 	}
-	e.first = len(p.newer.stores)
-	p.newer.events = append(p.newer.events, e)
 }
+
+// continues says whether a store is one more of the last event. Most are.
+func (p *pastEvents) continues(medium int, size uint8, kind observe.Kind, by *observe.At) bool {
+	if len(p.events) == 0 {
+		return false
+	}
+	last := &p.events[len(p.events)-1]
+	return last.what == pastStore && last.medium == medium && last.size == size && last.kind == kind &&
+		last.by.CR3 == by.CR3 && last.by.VCPU == by.VCPU && last.by.CPL == by.CPL
+}
+
+// full says that what comes next may be of the next part.
+func (p *pastEvents) full() bool { return p.n >= pastPart || len(p.events) >= maxPastEvents }
 
 // room makes room for an event, a store if next is not nil, and says how many stores
 // fit. A part does not end between the stores of an instruction.
 func (p *Past) room(next *observe.Streamed) int {
 	part := &p.newer
-	if part.n < pastPart && len(part.events) < maxPastEvents {
+	if !part.full() {
 		return pastPart - part.n
 	}
 	if n := len(part.events); next != nil && part.events[n-1].what == pastStore && part.stores[len(part.stores)-1].Group == next.Group {
@@ -175,23 +185,12 @@ func (p *Past) store(what pastWhat, m *Model, e *observe.Store) {
 		word := binary.LittleEndian.Uint64(d.mem.Line(n)[e.Offset%LineSize&^7:])
 		s.Old = word >> (e.Offset % 8 * 8) & (^uint64(0) >> (64 - 8*e.Size))
 	}
-	if part := &p.newer; what == pastStore && part.n < pastPart && part.continues(e, medium) {
+	if part := &p.newer; what == pastStore && !part.full() && part.continues(medium, e.Size, e.Kind, &e.At) {
 		part.stores = append(part.stores, s)
 		part.n++
 		return
 	}
 	p.addStores(pastEvent{what: what, size: e.Size, kind: e.Kind, medium: medium, by: ofRun(&e.At)}, []observe.Streamed{s}, 0)
-}
-
-// continues says whether a store to a medium is one more of the last event. Most
-// are.
-func (p *pastEvents) continues(e *observe.Store, medium int) bool {
-	if len(p.events) == 0 || len(p.events) >= maxPastEvents {
-		return false
-	}
-	last := &p.events[len(p.events)-1]
-	return last.what == pastStore && last.medium == medium && last.size == e.Size && last.kind == e.Kind &&
-		last.by.CR3 == e.CR3 && last.by.VCPU == e.VCPU && last.by.CPL == e.CPL
 }
 
 // Stream notes stores that were made already.

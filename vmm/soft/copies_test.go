@@ -133,13 +133,7 @@ func TestCopiesAreFollowed(t *testing.T) {
 				m.put(testCode, join(le32([]byte{0x41, 0xbb}, 10), loop, []byte{0xf4})...)
 				f := &follower{copies: map[uint64]uint64{}}
 				if i == 1 {
-					w := &observe.Watch{}
-					for at := uint64(watched); at < watched+x86.PageSize; at += 64 {
-						w.Add(at)
-					}
-					if err := m.p.WatchLoads(w, f); err != nil {
-						t.Fatal(err)
-					}
+					watchPage(t, m, f)
 				}
 				if exit, err := m.p.Run(context.Background(), time.Millisecond); err != nil || exit != vmm.ExitDead {
 					t.Fatalf("%s: Run = %v, %v at %#x", tt.name, exit, err, m.c.rip)

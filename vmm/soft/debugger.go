@@ -3,7 +3,6 @@ package soft
 import (
 	"encoding/binary"
 	"fmt"
-	"runtime/debug"
 	"slices"
 
 	"nvlab/vmm"
@@ -177,20 +176,4 @@ func (p *processors) SetRegisters(cpu int, r *vmm.Registers) error {
 	c.setArith(r.RFLAGS)
 	c.r[x86.SlotFS], c.r[x86.SlotGS] = r.FSBase, r.GSBase
 	return nil
-}
-
-// ReadPhysical fills b from memory.
-func (p *processors) ReadPhysical(b []byte, addr uint64) (ok bool) {
-	r := p.mem.find(addr)
-	if r == nil || uint64(len(b)) > r.size-(addr-r.base) {
-		return false
-	}
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if recover() != nil { // the host has lost the page
-			ok = false
-		}
-	}()
-	copy(b, r.mem[addr-r.base:])
-	return true
 }

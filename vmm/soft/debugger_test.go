@@ -148,7 +148,7 @@ func TestBreakpoint(t *testing.T) {
 		}
 	}
 	var counter [8]byte
-	if !m.p.ReadPhysical(counter[:], 0x10000000) || counter != [8]byte{0xf2, 1} {
+	if copy(counter[:], m.p.mem.page(0x10000000)); counter != [8]byte{0xf2, 1} {
 		t.Errorf("the observed memory holds % x, want 498", counter)
 	}
 	m.p.Break(nil)
@@ -164,9 +164,6 @@ func TestBreakpoint(t *testing.T) {
 	r.RIP = 1 << 60
 	if err := m.p.SetRegisters(1, &r); err == nil {
 		t.Error("RIP was set to what is no canonical address")
-	}
-	if m.p.ReadPhysical(counter[:], 0x10000000+x86.PageSize-4) || m.p.ReadPhysical(counter[:], 1<<38) {
-		t.Error("what is no memory was read")
 	}
 	if _, why := run(); why != vmm.NotBroken || m.p.Registers(1).R[x86.RCX] != 0 {
 		t.Errorf("Run ended for %v with RCX = %d, want the end of the loop, whose count was set to 1", why, m.p.Registers(1).R[x86.RCX])

@@ -29,13 +29,17 @@ func (c *cpu) observeLoad(r *region, off, n uint64, kind observe.LoadKind) {
 	if !c.p.watches(r) || c.p.watch.Page(r.base+off) == 0 {
 		return
 	}
+	c.p.tellLoads(c.here(), r, off, n, kind)
+}
+
+// tellLoads tells of the watched lines among n bytes at off of r.
+func (p *processors) tellLoads(at observe.At, r *region, off, n uint64, kind observe.LoadKind) {
 	for end := off + n; off < end; {
 		next := min(end, (off|63)+1)
-		if c.p.watch.Has(r.base + off) {
-			e := observe.Load{At: c.here(), Base: r.base, Offset: off, Size: uint8(next - off), Kind: kind}
-			if c.p.loads.Load(&e) && c.p.watch.Drop(r.base+off) {
-				c.p.eachOf(r.base+off, (*tlbSet).drop) // the fast path may load from the page again
-				return
+		if p.watch.Has(r.base + off) {
+			e := observe.Load{At: at, Base: r.base, Offset: off, Size: uint8(next - off), Kind: kind}
+			if p.loads.Load(&e) && p.watch.Drop(r.base+off) {
+				p.eachOf(r.base+off, (*tlbSet).drop) // the fast path may load from the page again
 			}
 		}
 		off = next
@@ -117,17 +121,8 @@ func (p *processors) ReadByHost(base, size uint64) {
 	if p.copies == nil || size == 0 {
 		return
 	}
-	for at := base; at < base+size; at = (at | 63) + 1 {
-		if p.watch.Has(at) {
-			r := p.mem.find(at)
-			if r == nil || r.observed {
-				continue
-			}
-			e := observe.Load{Base: r.base, Offset: at - r.base, Size: uint8(min(base+size, (at|63)+1) - at), Kind: observe.DeviceLoad}
-			if p.loads.Load(&e) && p.watch.Drop(at) {
-				p.eachOf(at, (*tlbSet).drop)
-			}
-		}
+	if r := p.mem.find(base); r != nil && !r.observed {
+		p.tellLoads(observe.At{}, r, base-r.base, size, observe.DeviceLoad)
 	}
 }
 

@@ -90,13 +90,7 @@ func TestLoadsAreTold(t *testing.T) {
 					m.put(testCode, code...)
 					o := &told{done: done}
 					if i == 1 {
-						w := &observe.Watch{}
-						for at := uint64(watched); at < watched+x86.PageSize; at += 64 {
-							w.Add(at)
-						}
-						if err := m.p.WatchLoads(w, o); err != nil {
-							t.Fatal(err)
-						}
+						watchPage(t, m, o)
 					}
 					if exit, err := m.p.Run(context.Background(), time.Millisecond); err != nil || exit != vmm.ExitDead {
 						t.Fatalf("%s: Run = %v, %v at %#x", tt.name, exit, err, m.c.rip)
@@ -119,6 +113,18 @@ func TestLoadsAreTold(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// watchPage has the loads of the page at watched told.
+func watchPage(t *testing.T, m *testMachine, o observe.LoadObserver) {
+	t.Helper()
+	w := &observe.Watch{}
+	for at := uint64(watched); at < watched+x86.PageSize; at += 64 {
+		w.Add(at)
+	}
+	if err := m.p.WatchLoads(w, o); err != nil {
+		t.Fatal(err)
 	}
 }
 

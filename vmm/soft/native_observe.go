@@ -36,7 +36,7 @@ func (c *cpu) storePage(va uint64) (p storePage, ok bool) {
 // without telling anybody else.
 func (c *cpu) observedPage(va uint64) (p storePage, ok bool) {
 	if p, ok = c.storePage(va); !ok || !p.r.watched || p.r.marked(p.off) {
-		return p, false
+		return storePage{}, false
 	}
 	p.r.touch(p.off)
 	return p, true
@@ -54,18 +54,18 @@ func (c *cpu) storeObserved(k *ir.Op, p *storePage, code, clock uint64) bool {
 	x := &ir.OpTable[k.Code]
 	n := x.Size
 	va := c.address(k)
-	at := va - p.va
-	if p.r == nil || at > x86.PageSize-uint64(n) {
+	if x.Kind == ir.KindCopyAligned && va&15 != 0 {
+		return false
+	}
+	at := va & x86.PageMask
+	if at > x86.PageSize-uint64(n) {
+		return false
+	}
+	if p.r == nil || p.va != va-at {
 		var ok bool
 		if *p, ok = c.observedPage(va); !ok {
 			return false
 		}
-		if at = va & x86.PageMask; at > x86.PageSize-uint64(n) {
-			return false
-		}
-	}
-	if x.Kind == ir.KindCopyAligned && va&15 != 0 {
-		return false
 	}
 	r, off := p.r, p.off+at
 	c.rip, c.now = code+uint64(k.PC), clock+uint64(k.N)
