@@ -146,6 +146,12 @@ func (v *VM) call(ctx context.Context, request proto.Request, doing string, time
 
 // compute sends a request and runs the guest until it is answered.
 func (v *VM) compute(ctx context.Context, request proto.Request, doing string, timeout time.Duration) (*proto.Result, error) {
+	return v.converse(ctx, request, doing, timeout, func(_ uint32, answered func() bool) (vmm.Stop, error) { return v.run(ctx, timeout, answered) })
+}
+
+// converse sends a request and runs the guest as wait does, which gives it timeout at
+// most, until it is answered.
+func (v *VM) converse(ctx context.Context, request proto.Request, doing string, timeout time.Duration, wait func(id uint32, answered func() bool) (vmm.Stop, error)) (*proto.Result, error) {
 	id, send, err := v.client.Start(request)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", doing, err)
@@ -159,7 +165,7 @@ func (v *VM) compute(ctx context.Context, request proto.Request, doing string, t
 		}
 		return ok || v.client.Over(id) != nil
 	}
-	stop, err := v.run(ctx, timeout, answered)
+	stop, err := wait(id, answered)
 	switch {
 	case err != nil:
 		v.crash()

@@ -26,6 +26,14 @@ type Terminal struct {
 	Resized <-chan struct{}
 }
 
+// size is that of the window, 0 if there is none.
+func (t *Terminal) size() (rows, cols int) {
+	if t.Size == nil {
+		return 0, 0
+	}
+	return t.Size()
+}
+
 // Interact switches the machine on with a shell on its serial console, and
 // connects that to the terminal until the shell ends, In says Ctrl-A X, or In
 // fails, as a terminal does that hangs up. At the end of In, such as a pipe's, the
@@ -40,29 +48,22 @@ func (v *VM) Interact(ctx context.Context, term Terminal) error {
 	if terminalName.MatchString(term.Name) {
 		words = append(words, "nvlab.term="+term.Name)
 	}
-	size := func() (rows, cols int) { return 0, 0 }
-	if term.Size != nil {
-		size = term.Size
-	}
-	if rows, cols := size(); rows > 0 && cols > 0 {
+	if rows, cols := term.size(); rows > 0 && cols > 0 {
 		words = append(words, fmt.Sprintf("nvlab.size=%dx%d", rows, cols))
 	}
 	before := v.opts.Cmdline
 	v.opts.Cmdline = strings.Join(append(words, before), " ")
 	defer func() { v.opts.Cmdline = before }()
-	defer func() { v.console.echo = nil }()
 	defer v.off()
 	if err := v.powerOn(ctx); err != nil {
 		return err
 	}
-	quit := make(chan struct{})
-	defer close(quit)
-	typed := keyboard(term.In, quit)
-	start := time.Now()
+	c := v.connect(term)
+	defer c.close()
 	listen := func() bool {
 		v.feed()
 		if _, hello := v.client.Hello(); hello {
-			v.console.echo = term.Out
+			c.open()
 		}
 		return false
 	}
@@ -78,23 +79,104 @@ func (v *VM) Interact(ctx context.Context, term Terminal) error {
 		case stop != vmm.StopDeadline:
 			return v.guestError(stop, "the shell was running", 0)
 		}
-		heard := typed
-		if v.console.echo == nil {
-			heard = nil // the shell would not see it
-		}
-		select {
-		case p, ok := <-heard:
-			if !ok {
-				return nil
-			}
-			v.m.ConsoleInput(p)
-		case <-term.Resized:
-			v.resize(size())
-		case <-time.After(v.m.Clock() - time.Since(start)):
-		case <-ctx.Done():
-			return ctx.Err()
+		if left, err := c.attend(ctx); left || err != nil {
+			return err
 		}
 	}
+}
+
+// Shell connects the terminal to a shell on the serial console of the running guest,
+// whose processes and mounts stay as they are, until that shell ends. Ctrl-A X, and a
+// terminal that hangs up, end it, and what it has in the foreground. Input and clock
+// are as for Interact. The VM goes on afterwards, unless the shell powered it off.
+func (v *VM) Shell(ctx context.Context, term Terminal) error {
+	if err := v.on(); err != nil {
+		return err
+	}
+	v.depart()
+	c := v.connect(term)
+	defer c.close()
+	c.open()
+	_, err := v.converse(ctx, term.shell(), "a shell on the console", cancelTime, func(id uint32, answered func() bool) (vmm.Stop, error) {
+		end := time.Duration(-1) // of the guest's clock, once the user has left
+		for {
+			stop, err := v.run(ctx, frame, answered)
+			if err != nil || stop != vmm.StopDeadline || end >= 0 && v.m.Clock() >= end {
+				return stop, err
+			}
+			left, err := c.attend(ctx)
+			switch {
+			case err != nil:
+				return stop, err
+			case left && end < 0:
+				v.m.Channel().Send(v.client.Cancel(id))
+				end = v.m.Clock() + cancelTime
+			}
+		}
+	})
+	return err
+}
+
+// shell is the request of a shell on the console. It leads a session, and so a
+// terminal that it opens is its own, if that is nobody else's (tty_ioctl(4)).
+func (t *Terminal) shell() *proto.Command {
+	setup := "stty sane"
+	if rows, cols := t.size(); rows > 0 && cols > 0 {
+		setup = fmt.Sprintf("stty sane rows %d cols %d", rows, cols)
+	}
+	name := "vt220"
+	if terminalName.MatchString(t.Name) {
+		name = t.Name
+	}
+	r := proto.Shell("exec <>/dev/ttyS0 >&0 2>&0; " + setup + "; exec sh -i")
+	r.Dir, r.Env = "/root", []string{"TERM=" + name, `PS1=\w # `}
+	return r
+}
+
+// A connection is between a terminal and the serial console of a guest.
+type connection struct {
+	v     *VM
+	term  Terminal
+	typed <-chan []byte
+	quit  chan struct{}
+	began time.Time     // of the wall's clock,
+	from  time.Duration // and of the guest's
+}
+
+// connect begins to read what is typed, and keeps it until the connection is open.
+func (v *VM) connect(term Terminal) *connection {
+	quit := make(chan struct{})
+	return &connection{v: v, term: term, quit: quit, typed: keyboard(term.In, quit), began: time.Now(), from: v.m.Clock()}
+}
+
+func (c *connection) open() { c.v.console.echo = c.term.Out }
+
+func (c *connection) close() {
+	c.v.console.echo = nil
+	close(c.quit)
+}
+
+// attend sends what is typed, or waits until the wall's clock is where the guest's is.
+// left says that the user wants to leave.
+func (c *connection) attend(ctx context.Context) (left bool, err error) {
+	heard := c.typed
+	if c.v.console.echo == nil {
+		heard = nil // the shell would not see it
+	}
+	select {
+	case p, ok := <-heard:
+		if !ok {
+			c.typed = nil
+			return true, nil
+		}
+		c.v.m.ConsoleInput(p)
+	case <-c.term.Resized:
+		c.v.resize(c.term.size())
+	case <-time.After(c.v.m.Clock() - c.from - time.Since(c.began)):
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	return false, nil
 }
 
 // terminalName keeps what is no word of a command line out of it.

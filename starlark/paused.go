@@ -12,6 +12,7 @@ import (
 	"go.starlark.net/starlark"
 	"go.starlark.net/syntax"
 
+	"nvlab/lab"
 	"nvlab/starlark/guard"
 )
 
@@ -181,7 +182,7 @@ func (p *Paused) VM() (name string, err error) {
 			continue
 		}
 		if name != "" {
-			return "", fmt.Errorf("%s and %s are VMs: call run of one of them", name, n)
+			return "", fmt.Errorf("%s and %s are VMs: say which, as in shell %s and %s.run(...)", name, n, name, name)
 		}
 		name = n
 	}
@@ -189,6 +190,25 @@ func (p *Paused) VM() (name string, err error) {
 		return "", errors.New("no variable of the test is a VM")
 	}
 	return name, nil
+}
+
+// Shell connects the terminal to a shell on the console of the VM that a variable is;
+// "" is that of VM.
+func (p *Paused) Shell(name string, term lab.Terminal) (err error) {
+	defer recoverBug(&err)
+	if name == "" {
+		if name, err = p.VM(); err != nil {
+			return err
+		}
+	}
+	v, ok := p.names[name].(*vm)
+	if !ok {
+		return fmt.Errorf("shell %s: want the name of a variable that is a VM", name)
+	}
+	if err := v.v.Shell(p.t.ctx, term); err != nil {
+		return errors.New(named("shell "+name, inWords(err).Error()))
+	}
+	return nil
 }
 
 // Guest runs a command in the guest of VM, and returns what it printed.

@@ -7,15 +7,19 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unicode"
 
 	"golang.org/x/term"
 
+	"nvlab/lab"
 	nvstar "nvlab/starlark"
 )
 
 const promptHelp = `  EXPRESSION, STATEMENT   of the language; names of the test and its file count;
                           an open bracket goes on over lines, a block up to an empty one
   !COMMAND                runs in the guest of the test's VM
+  shell                   gives a shell on the console of that guest, as it is: exit,
+                          Ctrl-D or Ctrl-A X leaves it; shell NAME takes the VM of a variable
   help NAME               explains a name of the language: help vm.run
   vars                    the test's variables
   continue, Ctrl-D        the test goes on to its end, and the run to the next (Ctrl-C, too)
@@ -24,6 +28,7 @@ const promptHelp = `  EXPRESSION, STATEMENT   of the language; names of the test
 // A terminal is what is typed in a run, read by one reader: what is typed ahead of one
 // prompt is for the next.
 type terminal struct {
+	keys   *keyboard
 	in     *prompt
 	raw    *term.Terminal // nil if it is none
 	paused *nvstar.Paused // whose prompt it is
@@ -71,6 +76,8 @@ func (t *terminal) talk(p *nvstar.Paused, said string, s *session) (quit bool) {
 			shown = strings.Join(p.Variables(), " ")
 		case word == "save" && s.saves:
 			shown, err = s.save(strings.TrimSpace(rest))
+		case word == "shell" && (rest == "" || isName(rest)):
+			err = t.shell(p, rest)
 		case strings.HasPrefix(word, "!"):
 			command := strings.TrimPrefix(strings.TrimSpace(line), "!")
 			if shown, err = p.Guest(command, in.print); err == nil {
@@ -133,10 +140,13 @@ func (p *prompt) block(line string) (string, error) {
 // open takes the terminal until done is called.
 func (t *terminal) open(p *nvstar.Paused) (in *prompt, done func(), err error) {
 	t.paused = p
+	if t.keys == nil {
+		t.keys = &keyboard{in: os.Stdin}
+	}
 	fd := int(os.Stdin.Fd())
 	if !term.IsTerminal(fd) {
 		if t.in == nil {
-			t.in = linesPrompt(os.Stdin, os.Stdout)
+			t.in = linesPrompt(t.keys.lines(), os.Stdout)
 		}
 		return t.in, func() {}, nil
 	}
@@ -148,19 +158,52 @@ func (t *terminal) open(p *nvstar.Paused) (in *prompt, done func(), err error) {
 		t.raw = term.NewTerminal(struct {
 			io.Reader
 			io.Writer
-		}{os.Stdin, os.Stdout}, promptSign)
+		}{t.keys.lines(), os.Stdout}, promptSign)
 		t.raw.AutoCompleteCallback = func(line string, pos int, key rune) (string, int, bool) {
 			if key != '\t' {
 				return "", 0, false
 			}
 			return completeLine(t.paused, t.raw, line, pos)
 		}
-		t.in = &prompt{Writer: t.raw, ReadLine: t.raw.ReadLine, say: t.raw.SetPrompt}
-	}
-	if cols, rows, err := term.GetSize(fd); err == nil && cols > 0 {
-		t.raw.SetSize(cols, rows)
+		t.in = &prompt{Writer: t.raw, say: t.raw.SetPrompt, ReadLine: func() (string, error) {
+			if cols, rows, err := term.GetSize(fd); err == nil && cols > 0 {
+				t.raw.SetSize(cols, rows)
+			}
+			return t.raw.ReadLine()
+		}}
 	}
 	return t.in, func() { term.Restore(fd, before) }, nil
+}
+
+// shell connects the terminal to a guest until its shell ends.
+func (t *terminal) shell(p *nvstar.Paused, name string) error {
+	over := make(chan struct{})
+	defer close(over)
+	resized, stop := windowChanges()
+	defer stop()
+	out := &lastByte{w: os.Stdout}
+	err := p.Shell(name, lab.Terminal{In: t.keys.until(over), Out: out, Name: os.Getenv("TERM"), Size: windowSize, Resized: resized})
+	if out.last != 0 && out.last != '\n' {
+		fmt.Fprint(os.Stdout, "\r\n") // the prompt has a line of its own
+	}
+	return err
+}
+
+// A lastByte keeps the last byte that was written, 0 if none was.
+type lastByte struct {
+	w    io.Writer
+	last byte
+}
+
+func (l *lastByte) Write(p []byte) (int, error) {
+	if len(p) > 0 {
+		l.last = p[len(p)-1]
+	}
+	return l.w.Write(p)
+}
+
+func isName(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) }) < 0
 }
 
 // linesPrompt reads lines of what is no terminal.

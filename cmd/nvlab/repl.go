@@ -23,8 +23,9 @@ var replCommand = &command{
 
   ` + firstLine + `
 
-makes a machine, vm.boot() boots it, !COMMAND runs in its guest, and save FILE writes
-what was typed as a scenario. The machines end with the session.`,
+makes a machine, vm.boot() boots it, !COMMAND runs in its guest, shell gives a shell
+there, and save FILE writes what was typed as a scenario. The machines end with the
+session.`,
 }
 
 // firstLine makes a machine that takes an NVDIMM.
@@ -33,6 +34,8 @@ const firstLine = `vm = t.vm(slots = 1, maxmem = "2GiB")`
 const replHelp = `  EXPRESSION, STATEMENT   of the language: ` + firstLine + `, vm.boot()
                           an open bracket goes on over lines, a block up to an empty one
   !COMMAND                runs in the guest of the VM
+  shell                   gives a shell on the console of that guest: exit, Ctrl-D or
+                          Ctrl-A X leaves it; shell NAME takes the VM of a variable
   help NAME               explains a name of the language: help vm.run
   vars                    the names that were bound, and t
   save FILE               writes what was typed as a scenario
