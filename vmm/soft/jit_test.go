@@ -163,6 +163,9 @@ func FuzzCompiled(f *testing.F) {
 	for range 20 {
 		f.Add(randomCode(r, scalarEncodings(), 100), r.Uint64())
 	}
+	for range 5 {
+		f.Add(x87Code(r, 100), r.Uint64())
+	}
 	pair := interpretedAndCompiled(f)
 	f.Fuzz(func(t *testing.T, code []byte, seed uint64) {
 		if len(code) <= 256 {

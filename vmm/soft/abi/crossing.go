@@ -19,6 +19,7 @@ type Crossing struct {
 	Near        [MaxGroups]uint64 // what such groups found
 	MXCSR       uint32            // the host's
 	Vectors     uint32            // not 0: the host's registers have the vectors and MXCSR
+	X87         uint32            // not 0: the host's x87 FPU is empty, without flags, and has the guest's control word
 }
 
 // Why generated code was left.

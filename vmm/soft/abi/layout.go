@@ -10,6 +10,7 @@ type Layout struct {
 	TSC      uintptr // what the time stamp is ahead of the clock
 	XMM      uintptr
 	MXCSR    uintptr
+	X87      X87Layout
 	KernelGS uintptr // of SWAPGS
 	Users    uintptr // how many pages of users' the supervisor's TLB may hold
 	IRR      uintptr // the local APIC's requests, of 256 bits
@@ -18,4 +19,12 @@ type Layout struct {
 	Jumps, JumpsStride       uintptr // JumpEntry each
 	Landings, LandingsStride uintptr // Landings
 	Crossing                 uintptr
+}
+
+// X87Layout is where the x87 FPU's state is: its registers, 16 bytes each, by
+// physical number; the words of control and status; which registers are in use,
+// a bit each; and of the last instruction the opcode, and the addresses of itself
+// and of its operand.
+type X87Layout struct {
+	R, CW, SW, Tag, FOP, FIP, FDP uintptr
 }

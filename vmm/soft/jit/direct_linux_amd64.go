@@ -78,6 +78,8 @@ func (t *translator) direct(o *ir.Op) direct {
 			t.asm.Bytes(0x66, b)
 			t.wrote(r)
 		}}
+	case b >= 0xd8 && b <= 0xdf && t.sse:
+		return t.directX87(in)
 	case (b|1 == 0xa5 || b|1 == 0xab) && in.AddressSize == 8 && in.Seg == x86.SegDS && in.Rep != 0xf2:
 		return direct{effect: ir.EffLeaves, emit: t.directString}
 	}

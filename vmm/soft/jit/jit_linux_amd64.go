@@ -44,7 +44,7 @@ type Compiler struct {
 	dirty       bool                  // code was written since it last ran
 	compiled    []uint32              // headers of blocks that have code
 
-	thunk, serialize, vectors           int
+	thunk, serialize, vectors, x87      int
 	offBail, offTaken, offEnter, offFnd int
 	offMissed                           int
 	offJump, offCall, offLink           [2]int
@@ -133,6 +133,9 @@ func (n *Compiler) common() {
 
 	n.vectors = a.Pos
 	t.getVectors()
+	a.Insn(0xff, 4, 4, asm.Reg(hA))
+	n.x87 = a.Pos
+	t.getX87()
 	a.Insn(0xff, 4, 4, asm.Reg(hA))
 
 	leave := func(why int64) (at int) {

@@ -21,6 +21,7 @@ const (
 	offCode       = unsafe.Offsetof(abi.Crossing{}.Code)
 	offHostMXCSR  = unsafe.Offsetof(abi.Crossing{}.MXCSR)
 	offVectors    = unsafe.Offsetof(abi.Crossing{}.Vectors)
+	offX87        = unsafe.Offsetof(abi.Crossing{}.X87)
 	offSpill      = unsafe.Offsetof(abi.Crossing{}.Spill)
 	offScratch    = unsafe.Offsetof(abi.Crossing{}.Scratch)
 	offMissPage   = unsafe.Offsetof(abi.Crossing{}.MissPage)
