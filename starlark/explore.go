@@ -172,6 +172,9 @@ func (e *exploring) run(ctx context.Context, id string, v *lab.VM) (string, erro
 	a.print = func(thread *starlark.Thread, text string) { e.said[id] = append(e.said[id], located(thread, text)) }
 	thread := a.newThread(t.name)
 	value, err := starlark.Call(thread, e.recover, starlark.Tuple{&vm{t: t, v: v, made: "the recovering VM"}}, nil)
+	if t.env.Recovered != nil {
+		t.env.Recovered(t.name, v.Console())
+	}
 	key := ""
 	if err != nil {
 		if class := classify(err); uncatchable(thread, err) || class == Host || errors.Is(err, errOutside) {

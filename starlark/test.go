@@ -35,6 +35,9 @@ type Env struct {
 	Exploring func(Exploring)
 	// Explored is told what they came to, before the test's output is.
 	Explored func(Explored)
+	// Recovered is told what the console of each recovery's VM had in the end; one at
+	// a time within a test. Nil if nobody wants to know.
+	Recovered func(test, console string)
 	// Pause is called where a test fails, if a call does, before anything of it ends;
 	// nil if nobody wants to look.
 	Pause    func(*Paused)

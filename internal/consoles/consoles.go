@@ -32,25 +32,34 @@ type Table struct {
 	Machines int
 }
 
-// Run runs scenarios, which are to pass and to make so many machines, and
-// checks what their guests' kernels said. What is the folder, for messages.
+// Run runs scenarios, which are to pass and to make so many machines, not counting
+// those of recoveries, and checks what their guests' kernels said. What is the folder, for messages.
 func (table Table) Run(t *testing.T, what string, paths ...string) {
 	t.Helper()
 	var mu sync.Mutex
 	machines := 0
+	recovered := map[string][]string{} // consoles, by test
 	var out bytes.Buffer
 	exit := run.Run(t.Context(), run.Options{
 		Paths: paths, Verbose: true, Engine: "auto", Artifacts: t.ArtifactDir(),
 		Stdout: &out, Stderr: os.Stderr, Progress: guest.NewProgress(os.Stderr, false),
+		Recovered: func(scenario, test, console string) {
+			mu.Lock()
+			defer mu.Unlock()
+			name := filepath.ToSlash(scenario) + "/" + test
+			recovered[name] = append(recovered[name], console)
+		},
 		Ended: func(scenario, test string, x *lab.Experiment) {
 			mu.Lock()
 			defer mu.Unlock()
-			var texts []string
+			name := filepath.ToSlash(scenario) + "/" + test
+			texts := recovered[name]
+			delete(recovered, name)
 			for _, v := range x.VMs() {
 				machines++
 				texts = append(texts, v.Console())
 			}
-			table.Check(t, filepath.ToSlash(scenario)+"/"+test, texts)
+			table.Check(t, name, texts)
 		},
 	})
 	if exit != 0 {

@@ -81,6 +81,9 @@ type Options struct {
 	// Ended, if set, is called at the end of each test, before its machines
 	// go. Tests that run in parallel call it at the same time.
 	Ended func(scenario, test string, x *lab.Experiment)
+	// Recovered, if set, is called before that with the console of each VM in which
+	// an exploration ran a recovery; one at a time within a test.
+	Recovered func(scenario, test, console string)
 }
 
 func (o *Options) lab() lab.Options {

@@ -566,6 +566,9 @@ func (r *runner) test(ctx context.Context, it *item) {
 	if r.o.HTML != "" {
 		env.Called, env.Detailed = it.report.called, true
 	}
+	if heard := r.o.Recovered; heard != nil {
+		env.Recovered = func(test, console string) { heard(it.file.path, test, console) }
+	}
 	if r.o.Pause != nil {
 		env.Pause = r.pause
 	}
