@@ -47,6 +47,7 @@ func (v *VM) awaitAgent(ctx context.Context, timeout time.Duration) error {
 		return nil
 	}
 	if err == nil && stop == vmm.StopDone && v.client.Err() == nil {
+		v.note(KindPower, "the guest answers")
 		v.console.booted = len(v.console.text)
 		return nil
 	}
@@ -63,6 +64,7 @@ func (v *VM) bootError(stop vmm.Stop, timeout time.Duration) error {
 	case v.client.Err() != nil:
 		why = v.client.Err().Error()
 	case fault != nil:
+		v.noteFault(fault)
 		why, v.reported = fault.line, true
 	case stop == vmm.StopDeadline:
 		why = fmt.Sprintf("no answer within %v of guest time", timeout)
@@ -137,6 +139,8 @@ func (v *VM) start(image *image, tables [][]byte) error {
 	}
 	v.m, v.client, v.lost = m, &proto.Client{Files: image.kept.Open}, nil
 	v.image = image
+	v.timeline.scrub, v.timeline.fault = 0, ""
+	v.note(KindPower, fmt.Sprintf("on: boot %d", v.boots))
 	v.x.lab.opts.GDB.attend(v)
 	v.symbols, v.tasks, v.pushed = nil, nil, nil
 	v.power.PowerOn(m.Observe)
@@ -236,6 +240,15 @@ const machineOverhead = 64 << 20
 // off is the end of a power-on, however it came: the machine is gone and what
 // private and anonymous memory held is lost.
 func (v *VM) off() {
+	switch cut := v.power.Struck(); {
+	case v.m == nil:
+	case cut != nil:
+		v.note(KindPower, fmt.Sprintf("fails before %s", cut))
+	case v.power.Failed():
+		v.note(KindPower, "fails")
+	default:
+		v.note(KindPower, "off")
+	}
 	v.stop()
 	v.power.PowerOff()
 	for _, d := range v.dimms {
@@ -266,6 +279,14 @@ func (v *VM) stop() {
 // crash keeps the memory of a machine that stopped by itself, for the scenario
 // to look at; the machine runs no more.
 func (v *VM) crash() {
+	if v.m != nil {
+		v.note(KindPower, "the machine is stopped as it is")
+	}
+	v.crashed()
+}
+
+// crashed is crash of a machine of which that is noted.
+func (v *VM) crashed() {
 	v.stop()
 	v.state = Crashed
 }
@@ -296,6 +317,9 @@ func (v *VM) restart(ctx context.Context) error {
 	image, err := v.x.lab.image(ctx, v.opts.guest())
 	if err != nil {
 		return err
+	}
+	if v.m != nil {
+		v.note(KindPower, "reset")
 	}
 	v.stop()
 	v.boots++

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"nvlab/guest/klog"
 	"nvlab/guest/proto"
@@ -25,12 +26,14 @@ type bootState struct {
 	Conditions []condition
 	Written    []writtenPage
 
-	Machine *vmm.Saved
-	Root    *nvdimm.RootState
-	Power   savedPower
-	Client  proto.ClientState
-	Console []byte // since power-on
-	Log     savedLog
+	Machine  *vmm.Saved
+	Root     *nvdimm.RootState
+	Power    savedPower
+	Client   proto.ClientState
+	Console  []byte          // since power-on
+	Lines    []time.Duration // when its lines ended
+	Happened []Happening     `json:",omitempty"` // since power-on
+	Log      savedLog
 }
 
 // A savedLog is a kernelLog.

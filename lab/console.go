@@ -2,8 +2,11 @@ package lab
 
 import (
 	"bytes"
+	"cmp"
 	"io"
+	"slices"
 	"strings"
+	"time"
 )
 
 // consoleLimit bounds what is kept of a console; a guest that prints for ever
@@ -17,21 +20,33 @@ type console struct {
 	dropped bool
 	booted  int // where the text of the latest boot that succeeded ends
 	watch   faultWatch
+	ends    []lineEnd // of lines, the first ones
+	clock   func() time.Duration
 	echo    io.Writer // where it goes besides, if anywhere
 }
+
+// A lineEnd is the end of a line.
+type lineEnd struct {
+	place int           // in the text, behind it
+	at    time.Duration // the guest's clock
+}
+
+// endsLimit bounds how many lines have times.
+const endsLimit = 200_000
 
 // save returns what the console holds now.
 func (c *console) save() console {
 	s := *c
-	s.echo = nil
+	s.echo, s.clock = nil, nil
 	s.text = c.text[:len(c.text):len(c.text)] // it only grows
+	s.ends = c.ends[:len(c.ends):len(c.ends)]
 	s.watch = c.watch.save()
 	return s
 }
 
 // load makes the console what another was when it was saved.
 func (c *console) load(s console) {
-	s.echo = c.echo
+	s.echo, s.clock = c.echo, c.clock
 	s.watch = s.watch.save()
 	*c = s
 }
@@ -55,7 +70,30 @@ func (c *console) Write(p []byte) (int, error) {
 		}
 		c.watch.line(stripTime(string(bytes.TrimRight(c.text[c.line:c.line+i], "\r"))))
 		c.line += i + 1
+		if c.clock != nil && len(c.ends) < endsLimit {
+			c.ends = append(c.ends, lineEnd{c.line, c.clock()})
+		}
 	}
+}
+
+// replay writes what was printed before, with the times of its lines.
+func (c *console) replay(text []byte, at []time.Duration) {
+	n := len(c.ends)
+	c.Write(text)
+	for i := range c.ends[n:] {
+		if i < len(at) {
+			c.ends[n+i].at = at[i]
+		}
+	}
+}
+
+// endsSince are the times at which the lines ended that end behind a place.
+func (c *console) endsSince(n int) (at []time.Duration) {
+	i, _ := slices.BinarySearchFunc(c.ends, n+1, func(e lineEnd, n int) int { return cmp.Compare(e.place, n) })
+	for _, e := range c.ends[i:] {
+		at = append(at, e.at)
+	}
+	return at
 }
 
 // stripTime takes off printk's "[    0.123456] ".

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"nvlab/internal/units"
 	"nvlab/nvdimm"
 	"nvlab/nvdimm/firmware"
 	"nvlab/vmm"
@@ -75,6 +76,9 @@ func (v *VM) Plug(o PlugOptions) (*NVDIMM, error) {
 		}
 	}
 	v.dimms = append(v.dimms, dimm)
+	if v.m != nil {
+		v.note(KindPlug, fmt.Sprintf("%s is plugged: %s at %#x", d.ID(), units.Size(d.Size()), d.Addr()))
+	}
 	return dimm, nil
 }
 

@@ -24,9 +24,10 @@ func (v *VM) tell(e nvdimm.Event) {
 	if v.m == nil {
 		return
 	}
-	event := healthEvent
+	event, what := healthEvent, "an NVDIMM's health changed"
 	if e == nvdimm.EventErrors {
-		event = errorsEvent
+		event, what = errorsEvent, "there are errors of the media"
 	}
+	v.note(KindNotify, "the guest is told: "+what)
 	v.m.Notify(event) // one that the machine has
 }

@@ -86,6 +86,7 @@ func (v *VM) consumed(addr uint64, reported bool) {
 	if !ok {
 		return
 	}
+	v.note(KindError, fmt.Sprintf("a load reads poison of %s", d.ID()))
 	if s := d.Management(); len(s.Poison) > 0 {
 		s.Poison = s.Poison.Discover(offset/firmware.LineSize*firmware.LineSize, firmware.LineSize)
 	}

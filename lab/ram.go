@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"nvlab/internal/units"
 	"nvlab/nvdimm"
 	"nvlab/vmm"
 )
@@ -42,6 +43,7 @@ func (v *VM) PlugMemory(o MemoryOptions) (nvdimm.Memory, error) {
 			v.root.WithdrawMemory(m.Slot)
 			return nvdimm.Memory{}, err
 		}
+		v.note(KindPlug, fmt.Sprintf("%s is plugged: %s of RAM at %#x", m.ID, units.Size(m.Size), m.Addr))
 	}
 	return m, nil
 }
@@ -84,6 +86,7 @@ func (v *VM) UnplugMemory(ctx context.Context, id string, timeout time.Duration)
 	if err := v.m.AskRemoval(m.Slot); err != nil {
 		return err
 	}
+	v.note(KindNotify, fmt.Sprintf("the guest is asked to let %s go", m.ID))
 	var how vmm.Removal
 	stop, err := v.run(ctx, timeout, func() bool {
 		how = v.m.Removal(m.Slot)
@@ -112,6 +115,7 @@ func (v *VM) settleMemory() {
 	for _, m := range v.root.Memory() {
 		if !slices.ContainsFunc(there, func(d vmm.DIMM) bool { return d.Slot == m.Slot }) {
 			v.root.WithdrawMemory(m.Slot)
+			v.note(KindPlug, fmt.Sprintf("the guest let %s go", m.ID))
 		}
 	}
 }

@@ -53,7 +53,7 @@ func (v *VM) bootOrRecall(ctx context.Context, image *image, timeout time.Durati
 	if v.recalled {
 		return nil
 	}
-	r := rememberer{v: v, name: stateName{name}, root: v.root.Save(), printed: len(v.console.text)}
+	r := rememberer{v: v, name: stateName{name}, root: v.root.Save(), printed: len(v.console.text), happened: v.happened()}
 	if verify {
 		r.expected = v.expected(name)
 		defer r.expected.close()
@@ -169,7 +169,7 @@ func (v *VM) take(image *image, s *bootState, images []*cow.Image) error {
 		return err
 	}
 	// Nothing fails from here on.
-	v.console.Write(s.Console)
+	v.replay(s)
 	v.console.booted = len(v.console.text)
 	v.klog, v.client, v.lost = log, client, nil
 	v.image, v.symbols, v.tasks, v.pushed = image, nil, nil, nil
@@ -177,13 +177,27 @@ func (v *VM) take(image *image, s *bootState, images []*cow.Image) error {
 	return nil
 }
 
+// tell fills in what was printed and what happened since.
+func (s *bootState) tell(v *VM, printed, happened int) {
+	s.Console, s.Lines = v.console.text[printed:], v.console.endsSince(printed)
+	s.Happened = v.happenedSince(happened, printed)
+}
+
+// replay has the VM have said what a state has, and had happen to it.
+func (v *VM) replay(s *bootState) {
+	printed := len(v.console.text)
+	v.console.replay(s.Console, s.Lines)
+	v.happenAgain(s.Happened, printed)
+}
+
 // A rememberer keeps what a boot comes to.
 type rememberer struct {
-	v       *VM
-	name    stateName
-	watch   *pageWatch
-	root    *nvdimm.RootState // before
-	printed int               // bytes on the console, before
+	v        *VM
+	name     stateName
+	watch    *pageWatch
+	root     *nvdimm.RootState // before
+	printed  int               // bytes on the console, before
+	happened int               // likewise
 
 	expected *expected // what the boot is to come to; nil if that is not known
 }
@@ -203,7 +217,7 @@ func (r *rememberer) remember() error {
 	if err := v.describe(s); err != nil || !sameManagement(r.root, s.Root) {
 		return nil // a function of a DIMM may have changed any byte
 	}
-	s.Console = v.console.text[r.printed:]
+	s.tell(v, r.printed, r.happened)
 	m, err := v.m.Freeze()
 	if err != nil {
 		v.crash() // its processors do not know which pages are clean

@@ -41,7 +41,7 @@ func kept(t testing.TB, l *Lab) []string {
 // A seen is all that a scenario can see of a VM.
 type seen struct {
 	id, console, output, disk string
-	clock                     string
+	clock, lines, happened    string
 }
 
 // differs names what two VMs differ in.
@@ -75,6 +75,11 @@ func lookAt(t *testing.T, v *VM, disk *Backend, command string) seen {
 		t.Fatal(err)
 	}
 	s.console, s.clock = v.Console(), fmt.Sprint(v.Clock())
+	text, at := v.PrintedSince(0)
+	if n := strings.Count(text, "\n"); n != len(at) {
+		t.Errorf("%d lines of the console have times, want all %d", len(at), n)
+	}
+	s.lines, s.happened = fmt.Sprint(at), fmt.Sprintf("%+v", v.HappenedSince(0, 0))
 	return s
 }
 
@@ -111,6 +116,15 @@ func TestReuse(t *testing.T) {
 	}
 	if n := len(kept(t, l)); n < 3 || answered > 0 {
 		t.Fatalf("two boots and calls leave %d states, and %d calls are answered by them; want 3 at least, and none", n, answered)
+	}
+	at := 0 // in their order
+	for _, want := range []string{"power What:on: boot 1 ", "What:the guest answers", "label What:nvdimm1: ", "power What:fails ", "power What:on: boot 2 ", "What:the guest answers"} {
+		i := strings.Index(computed[1].happened[at:], want)
+		if i < 0 {
+			t.Errorf("it is told that there happened %s, want %q after its byte %d", computed[1].happened, want, at)
+			break
+		}
+		at += i
 	}
 	cached, boots := scenario(0)
 	if want := []bool{true, true}; !reflect.DeepEqual(boots, want) {

@@ -144,6 +144,7 @@ func (v *VM) guestError(stop vmm.Stop, doing string, timeout time.Duration) erro
 		return err
 	}
 	why := ""
+	v.noteFault(v.fault())
 	switch fault := v.fault(); {
 	case fault != nil && (fault.fatal || stop == vmm.StopReset):
 		why = "the guest's kernel panicked: " + fault.line
@@ -157,7 +158,8 @@ func (v *VM) guestError(stop vmm.Stop, doing string, timeout time.Duration) erro
 		v.off()
 		return &leftError{doing: doing, stop: stop}
 	case stop == vmm.StopReset:
-		v.crash()
+		v.note(KindPower, "reset")
+		v.crashed()
 		return &leftError{doing: doing, stop: stop}
 	default:
 		why = v.endedBy("the guest's machine ended in: " + stop.String())
@@ -180,6 +182,7 @@ func (v *VM) oops() error {
 		return nil
 	}
 	if fault := v.fault(); fault != nil {
+		v.noteFault(fault)
 		v.reported = true
 		return v.faultError(fault)
 	}

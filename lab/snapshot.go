@@ -193,6 +193,7 @@ func (v *VM) become(s *VMSnapshot, backends backendsOf) {
 	v.vmState = s.state.save()
 	v.console.load(s.console)
 	v.klog, v.tasks, v.lost = s.klog.in(nil), nil, nil
+	v.takeScrub()
 	v.dimms = nil
 	for i, d := range v.root.DIMMs() {
 		h := backends.handles[d.Slot()]

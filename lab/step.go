@@ -77,14 +77,15 @@ type callState struct {
 
 // A step is one call of a VM of which it is known how it came to what it is.
 type step struct {
-	v       *VM
-	request proto.Request
-	name    stateName
-	by      states.Sum // when the call is over
-	watch   *pageWatch
-	root    []byte // management of its DIMMs before
-	printed int
-	retired uint64
+	v        *VM
+	request  proto.Request
+	name     stateName
+	by       states.Sum // when the call is over
+	watch    *pageWatch
+	root     []byte // management of its DIMMs before
+	printed  int
+	happened int
+	retired  uint64
 
 	expected *expected // what the call is to come to; nil if that is not known
 }
@@ -186,7 +187,7 @@ func (s *step) recallOne(f *states.Found) (*proto.Result, error) {
 	}
 	client := c.State.Client.Client()
 	client.Files, client.Limit = v.client.Files, v.client.Limit
-	v.console.Write(c.State.Console)
+	v.replay(c.State)
 	v.klog, v.client = log, client
 	v.reached.rest(f.Name(), images)
 	s.advance(f.At())
@@ -229,7 +230,7 @@ func (s *step) begin() {
 	v := s.v
 	s.watch = newPageWatch(v)
 	v.touched = s.watch
-	s.printed, s.retired = len(v.console.text), v.m.Stats().Instructions
+	s.printed, s.happened, s.retired = len(v.console.text), v.happened(), v.m.Stats().Instructions
 	s.root = managementOf(v.root.Save())
 	if err := s.watch.arm(); err != nil {
 		s.watch.err = err
@@ -264,7 +265,7 @@ func (s *step) end(answer *proto.Result, callErr error) error {
 		v.depart()
 		return nil
 	}
-	c.State.Console = v.console.text[s.printed:]
+	c.State.tell(v, s.printed, s.happened)
 	worth := v.m.Stats().Instructions-s.retired >= worthKeeping && v.reached.kept < maxCalls
 	if worth || s.expected != nil {
 		m, err := v.m.Freeze()

@@ -55,6 +55,8 @@ func (e *expected) compare(s *bootState, images []*cow.Image) error {
 		{"the pages of NVDIMMs that it looks at", s.Conditions, e.state.Conditions},
 		{"what it writes to NVDIMMs", s.Written, e.state.Written},
 		{"its console", s.Console, e.state.Console},
+		{"the times of its console's lines", s.Lines, e.state.Lines},
+		{"what happened to it", s.Happened, e.state.Happened},
 		{"its processors or devices", s.Machine, e.state.Machine},
 		{"its NVDIMMs", s.Root, e.state.Root},
 		{"what of its NVDIMMs is durable", s.Power, e.state.Power},

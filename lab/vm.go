@@ -32,6 +32,7 @@ type VM struct {
 	client *proto.Client
 
 	console  console
+	timeline timeline
 	klog     kernelLog
 	tasks    *introspect.Tasks
 	reads    *readWatch  // of an exploration; nil if nobody looks
@@ -124,8 +125,15 @@ func (x *Experiment) newVM(s vmState, engine vmm.Engine) (*VM, error) {
 	}
 	v := &VM{vmState: s, x: x, number: len(x.vms) + 1, engine: engine, root: root}
 	v.power = power.New(root, powerHost{v})
+	v.console.clock = v.Clock
+	decide := root.OnCall
+	root.OnCall = func(c *nvdimm.Call) {
+		decide(c)
+		v.noteCall(c)
+	}
 	root.OnError, root.OnEvent, root.Clock = v.lose, v.tell, v.Clock
 	root.OnPoison = func() {
+		v.noteScrub()
 		if err := v.armPoison(); err != nil {
 			v.lose(err)
 		}
@@ -173,9 +181,13 @@ func (v *VM) ConsoleSinceBoot() string { return v.console.sinceBoot() }
 func (v *VM) Printed() int { return len(v.console.text) }
 
 // PrintedSince is what the guest printed since there were n bytes on the console,
-// "" if a restore took these away.
-func (v *VM) PrintedSince(n int) string {
-	return string(v.console.text[min(n, len(v.console.text)):])
+// "" if a restore took these away; and when each of its lines ended, by the guest's
+// clock, which starts anew with each boot. A line that has not ended has no time, and
+// nor have those that are too many.
+func (v *VM) PrintedSince(n int) (text string, at []time.Duration) {
+	c := &v.console
+	n = min(n, len(c.text))
+	return string(c.text[n:]), c.endsSince(n)
 }
 
 // Dmesg is the kernel's log of the running guest.

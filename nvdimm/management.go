@@ -84,6 +84,9 @@ func (c Config) checkARS() error {
 	return nil
 }
 
+// Scrub is where the address range scrub is, as far as the guest was told.
+func (r *Root) Scrub() firmware.ARS { return r.ars }
+
 // HasARS says that the root device has functions for errors of the media.
 func (r *Root) HasARS() bool { return r.config.ARS != nil }
 

@@ -5,19 +5,23 @@ import (
 	"time"
 
 	"go.starlark.net/starlark"
+
+	"nvlab/lab"
 )
 
 // A Called is a call that has to do with a VM, as a report tells of it.
 type Called struct {
-	Test     string        // that made the call
-	Owner    string        // the test whose VM it is
-	VM       int           // the VM's number there
-	Guest    string        // "" before it was switched on
-	What     string        // "vm.run(command = "ls")"
-	At       string        // "x.star:7"
-	From, To time.Duration // the VM's clock before and after; it starts anew with each boot
-	Took     time.Duration // of wall time
-	Printed  string        // on the VM's console meanwhile
+	Test     string          // that made the call
+	Owner    string          // the test whose VM it is
+	VM       int             // the VM's number there
+	Guest    string          // "" before it was switched on
+	What     string          // "vm.run(command = "ls")"
+	At       string          // "x.star:7"
+	From, To time.Duration   // the VM's clock before and after; it starts anew with each boot
+	Took     time.Duration   // of wall time
+	Printed  string          // on the VM's console meanwhile
+	Lines    []time.Duration // when its lines ended, as far as that is known, by the VM's clock
+	Happened []lab.Happening
 	Err      string        // "" if the call succeeded
 	Labels   []LabelChange // what it made of label areas
 }
@@ -46,19 +50,28 @@ func machineOf(h handle) *vm {
 func telling(c *call, h handle) func(error) {
 	a := activityOf(c.thread)
 	m := machineOf(h)
-	if a.t == nil || a.t.env.Called == nil || a.recovers || m == nil {
+	if a.t == nil || a.recovers || m == nil {
+		return func(error) {}
+	}
+	return a.t.telling(m, callSite(c.thread), c.written)
+}
+
+// telling is for something that is done to a VM of this test's or another's.
+func (t *T) telling(m *vm, at string, what func() string) func(error) {
+	if t.env.Called == nil {
 		return func(error) {}
 	}
 	v := m.v
-	k := Called{Test: a.t.name, Owner: m.t.name, VM: v.Number(), What: c.written(), At: callSite(c.thread), From: v.Clock()}
-	printed, areas, began := v.Printed(), labelAreas(v), time.Now()
+	k := Called{Test: t.name, Owner: m.t.name, VM: v.Number(), What: what(), At: at, From: v.Clock()}
+	printed, happened, areas, began := v.Printed(), v.Happened(), labelAreas(v), time.Now()
 	return func(err error) {
-		k.To, k.Took, k.Guest, k.Printed = v.Clock(), time.Since(began), v.Guest(), v.PrintedSince(printed)
-		k.Labels = labelChanges(v, areas)
+		k.To, k.Took, k.Guest = v.Clock(), time.Since(began), v.Guest()
+		k.Printed, k.Lines = v.PrintedSince(printed)
+		k.Happened, k.Labels = v.HappenedSince(happened, printed), labelChanges(v, areas)
 		if err != nil {
 			k.Err = err.Error()
 		}
-		a.t.env.Called(k)
+		t.env.Called(k)
 	}
 }
 

@@ -205,7 +205,10 @@ func (p *Paused) Shell(name string, term lab.Terminal) (err error) {
 	if !ok {
 		return fmt.Errorf("shell %s: want the name of a variable that is a VM", name)
 	}
-	if err := v.v.Shell(p.t.ctx, term); err != nil {
+	over := p.t.telling(v, "prompt", func() string { return "shell " + name })
+	err = v.v.Shell(p.t.ctx, term)
+	over(err)
+	if err != nil {
 		return errors.New(named("shell "+name, inWords(err).Error()))
 	}
 	return nil

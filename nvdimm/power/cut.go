@@ -62,6 +62,14 @@ func (t *Tracker) Arm(c Cut) { t.armed, t.counted = &c, 0 }
 // none.
 func (t *Tracker) Armed() *Cut { return t.armed }
 
+// Struck is the armed cut if the power failed by it, nil otherwise.
+func (t *Tracker) Struck() *Cut {
+	if t.failure == nil || t.armed == nil || t.counted != t.armed.Nth {
+		return nil
+	}
+	return t.armed
+}
+
 // Missed is the error of an armed cut that has not struck; nil if it has, or none
 // is armed.
 func (t *Tracker) Missed() error {

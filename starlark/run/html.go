@@ -71,7 +71,20 @@ type htmlCall struct {
 	Console string  `json:"console,omitempty"`
 	Error   string  `json:"error,omitempty"`
 
-	Labels []htmlLabels `json:"labels,omitempty"`
+	Times    []float64       `json:"consoleTimes,omitempty"` // guest time at which the console's lines ended, as far as that is known
+	Happened []htmlHappening `json:"happened,omitempty"`
+	More     int             `json:"more,omitempty"` // of these, besides
+	Labels   []htmlLabels    `json:"labels,omitempty"`
+}
+
+// A htmlHappening is what a call brought about while it lasted.
+type htmlHappening struct {
+	At    float64 `json:"at"`             // guest time
+	Last  float64 `json:"last,omitempty"` // of several in a row
+	Times int     `json:"times,omitempty"`
+	Line  int     `json:"line"` // so many lines of the console come before
+	Kind  string  `json:"kind"`
+	What  string  `json:"what"`
 }
 
 // htmlLabels is what a call made of the labels of an NVDIMM.
@@ -216,10 +229,14 @@ func machinesOf(n *node, left *int) (list []htmlMachine) {
 		}
 		if n.outcome.Status != nvstar.Failed {
 			if *left -= len(c.Printed); *left < 0 {
-				c.Printed = ""
+				c.Printed, c.Lines = "", nil
 			}
 		}
 		call := htmlCall{What: c.What, At: c.At, From: c.From.Seconds(), To: c.To.Seconds(), Seconds: c.Took.Seconds(), Console: printable(c.Printed), Error: c.Err}
+		for _, at := range c.Lines {
+			call.Times = append(call.Times, micro(at))
+		}
+		call.happened(&c)
 		for _, l := range c.Labels {
 			call.Labels = append(call.Labels, htmlLabels{l.NVDIMM, l.Size, labels(l.Before), labels(l.After)})
 		}
@@ -227,6 +244,24 @@ func machinesOf(n *node, left *int) (list []htmlMachine) {
 	}
 	return list
 }
+
+// happeningBudget bounds how many happenings of a call the page has.
+const happeningBudget = 1000
+
+// happened fills in what a call brought about, as far as there is room.
+func (h *htmlCall) happened(c *nvstar.Called) {
+	for _, e := range c.Happened[:min(happeningBudget, len(c.Happened))] {
+		one := htmlHappening{At: micro(e.At), Kind: string(e.Kind), What: printable(e.What), Line: strings.Count(c.Printed[:min(e.Printed, len(c.Printed))], "\n")}
+		if e.Times > 1 {
+			one.Last, one.Times = micro(e.Last), e.Times
+		}
+		h.Happened = append(h.Happened, one)
+	}
+	h.More = len(c.Happened) - len(h.Happened)
+}
+
+// micro are the seconds of a time, to the microsecond.
+func micro(d time.Duration) float64 { return float64(d.Microseconds()) / 1e6 }
 
 func labels(slots []nvstar.LabelSlot) []htmlLabel {
 	list := []htmlLabel{}

@@ -2,6 +2,7 @@ package run
 
 import (
 	"bytes"
+	"fmt"
 	"html"
 	"math/big"
 	"os"
@@ -39,6 +40,15 @@ func wholeRun() *runner {
 		call(1, "vm.boot()", strings.Repeat("[    0.1] nd_pmem namespace0.0\n", 20), 0, time.Second), call(2, "vm.boot()", "", 0, time.Second),
 		call(1, "vm.power_cut()", "", time.Second, 0), call(2, `vm.run(command = "false")`, "", time.Second, 2*time.Second)}}
 	failed.calls[3].Err = "exit status 1"
+	boot := &failed.calls[0]
+	for i := range 20 {
+		boot.Lines = append(boot.Lines, time.Duration(i)*time.Millisecond)
+	}
+	boot.Happened = []lab.Happening{{Times: 1, Kind: lab.KindPower, What: "on: boot 1"},
+		{At: 3 * time.Millisecond, Last: 5 * time.Millisecond, Times: 4, Printed: strings.Index(boot.Printed, "\n") + 1, Kind: lab.KindFirmware, What: "ars_status"}}
+	for i := range 10 {
+		boot.Happened = append(boot.Happened, lab.Happening{At: 6 * time.Millisecond, Times: 1, Printed: len(boot.Printed), Kind: lab.KindLabel, What: fmt.Sprintf("nvdimm1: label[%d]", i)})
+	}
 	first := nvstar.LabelSlot{Slot: 0, UUID: "8aed63a2-29a2-4c66-8b12-f05d15d3922a", Claims: "pfn", Size: 16 << 20, Of: 1, Holds: []infoblock.Span{{Name: "pfn.info", Offset: 4096, Length: 4096}}}
 	renamed, second := first, first
 	renamed.Name = "renamed"

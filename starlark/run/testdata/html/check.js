@@ -46,6 +46,10 @@
   }
   for (const text of ["It is enough", "finding: ", "By when the power failed", "if all had survived", "--state 1.n2", "index[0]", "before a fence", "labels of nvdimm1: 1 before, 2 after", "pfn.info at 0x1000", "nvdimm1, 64 MiB, given out at the end:"])
     check(document.body.innerText.includes(text), `the page does not show ${JSON.stringify(text)}`);
+  for (const text of ["0.003000 firmware ars_status, 4 times until 0.005000", "4 events more", "label nvdimm1: label[9]",
+    "   0.000000  power on: boot 1\n   0.000000  [    0.1] nd_pmem namespace0.0\n   0.003000  firmware ars_status, 4 times until 0.005000\n   0.001000  [    0.1]"])
+    check(document.body.innerText.includes(text), `the page does not show ${JSON.stringify(text)}`);
+  check(document.querySelectorAll(".time button span").length == 2 * 12, "the timelines do not mark 12 events, in the test that is there twice");
   const marks = where => all(document, where + " mark").filter(e => e.checkVisibility()).length; // tests that failed are there twice
   check(marks(".hex") == 2 * 4, `${marks(".hex")} bytes are marked as other, want 2 on each side`);
   check(marks(".labels") == 2 * (5 + 1 + 5), `${marks(".labels")} parts of labels are marked as other, want 5 of the new ones each, and a name`);
