@@ -25,6 +25,8 @@ func init() {
 		fs.BoolVar(&o.JSON, "json", false, "write the events of go test -json")
 		fs.StringVar(&o.JUnit, "junit", "", "write a JUnit report to `FILE`")
 		fs.StringVar(&o.KTAP, "ktap", "", "write the kernel's KTAP to `FILE`")
+		fs.StringVar(&o.KCIDB, "kcidb", "", "write a report for the kernel's KCIDB to `FILE`: docs/ci.md")
+		fs.StringVar(&o.Origin, "kcidb-origin", "", "the `NAME` by which KCIDB knows whose report it is")
 		fs.StringVar(&o.HTML, "html", "", "write a report to `FILE`, a page that needs nothing else")
 		files, status, ok := c.parse(fs, args)
 		switch {

@@ -55,6 +55,8 @@ func init() {
 		fs.BoolVar(&o.JSON, "json", false, "write the events of go test -json")
 		fs.StringVar(&o.JUnit, "junit", "", "write a JUnit report to `FILE`")
 		fs.StringVar(&o.KTAP, "ktap", "", "write the kernel's KTAP to `FILE`")
+		fs.StringVar(&o.KCIDB, "kcidb", "", "write a report for the kernel's KCIDB to `FILE`: docs/ci.md")
+		fs.StringVar(&o.Origin, "kcidb-origin", "", "the `NAME` by which KCIDB knows whose report it is")
 		fs.StringVar(&o.HTML, "html", "", "write a report to `FILE`, a page that needs nothing else")
 		watch := fs.Bool("watch", false, "run the tests again each time that a scenario changes, until Ctrl-C")
 		pause := fs.Bool("pause", false, "where a test fails stop, with its machines as they are, and give a prompt of the language; tests run one at a time, without a time limit")

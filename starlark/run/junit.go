@@ -3,6 +3,7 @@ package run
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,9 @@ func (f *fileRun) suite(engine string, seed uint64) junit.Testsuite {
 	s.SetTimestamp(f.began)
 	s.AddProperty("engine", engine)
 	s.AddProperty("seed", fmt.Sprint(seed))
+	for _, kernel := range f.kernels() {
+		s.AddProperty("kernel", kernel)
+	}
 	if f.failure != nil {
 		s.AddTestcase(junit.Testcase{Name: "load", Classname: f.path, Time: seconds(0), Error: junitResult(f.failure)})
 	}
@@ -26,6 +30,17 @@ func (f *fileRun) suite(engine string, seed uint64) junit.Testsuite {
 		}
 	}
 	return s
+}
+
+// kernels are those that the scenario's tests used.
+func (f *fileRun) kernels() (list []string) {
+	for _, item := range f.items {
+		for _, n := range item.report.ended() {
+			list = append(list, n.kernels()...)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 func (n *node) testcase(path string) junit.Testcase {

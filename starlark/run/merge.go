@@ -25,7 +25,7 @@ type shardStream struct {
 
 // Merge reports what the shards of a run came to, whose -json streams the files
 // are, as the whole run would: of the options it goes by JSON, JUnit, KTAP,
-// Verbose, Stdout and Stderr. It returns the exit status that the run would have, and
+// HTML, KCIDB, Origin, Verbose, Stdout and Stderr. It returns the exit status that the run would have, and
 // ExitUsage if the shards are not all there, each once and to its end.
 func Merge(paths []string, o Options) int {
 	out := &checkedWriter{w: o.Stdout}
@@ -43,6 +43,10 @@ func Merge(paths []string, o Options) int {
 }
 
 func (r *runner) merge(paths []string) error {
+	if err := r.o.checkReports(); err != nil {
+		r.worst(ExitUsage)
+		return err
+	}
 	var shards []*shardStream
 	for _, path := range paths {
 		f, err := os.Open(path)

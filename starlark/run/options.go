@@ -1,5 +1,5 @@
 // Package run finds the tests of scenarios, runs them and reports how they
-// ended: as text, as the stream of go test -json, as JUnit XML, as KTAP and as a page of HTML.
+// ended: as text, as the stream of go test -json, as JUnit XML, as KTAP, as a report for KCIDB and as a page of HTML.
 package run
 
 import (
@@ -49,6 +49,8 @@ type Options struct {
 	JUnit     string // file to write, or ""
 	KTAP      string // likewise
 	HTML      string // likewise
+	KCIDB     string // likewise
+	Origin    string // whose report it is, for KCIDB
 	Keep      bool   // the tests' directories
 	Artifacts string // folder for what failed tests leave; "" is one in the temporary folder
 

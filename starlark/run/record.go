@@ -65,6 +65,7 @@ type nodeRecord struct {
 	NotRun    bool              `json:",omitempty"`
 	Unchecked bool              `json:",omitempty"`
 	Elapsed   time.Duration
+	Guests    []string `json:",omitempty"` // that it used
 }
 
 // A fileRecord is what a file came to.
@@ -78,7 +79,7 @@ func (r *testReport) recorded() *testRecord {
 	t := &testRecord{Explored: r.explored}
 	for _, n := range r.order {
 		if o := n.outcome; o != nil {
-			t.Nodes = append(t.Nodes, nodeRecord{n.name, n.logs, n.text, o.Status, o.Reason, o.Failures, o.NotRun, o.Unchecked, o.Elapsed})
+			t.Nodes = append(t.Nodes, nodeRecord{n.name, n.logs, n.text, o.Status, o.Reason, o.Failures, o.NotRun, o.Unchecked, o.Elapsed, n.kernels()})
 		}
 	}
 	return t
@@ -86,7 +87,7 @@ func (r *testReport) recorded() *testRecord {
 
 // node is what was recorded.
 func (n *nodeRecord) node() *node {
-	return &node{name: n.Name, logs: n.Logs, text: n.Text, outcome: &nvstar.Outcome{
+	return &node{name: n.Name, logs: n.Logs, text: n.Text, guests: n.Guests, outcome: &nvstar.Outcome{
 		Status: n.Status, Reason: n.Reason, Failures: n.Failures, NotRun: n.NotRun, Unchecked: n.Unchecked, Elapsed: n.Elapsed,
 	}}
 }

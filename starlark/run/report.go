@@ -91,6 +91,22 @@ type node struct {
 	text    string   // why it did not pass
 	calls   []nvstar.Called
 	outcome *nvstar.Outcome
+	guests  []string // that it used, of one that ended elsewhere
+}
+
+// kernels are the guests that the test used, by their names in the store, which are
+// those of their kernels. A test whose outcome was known used none.
+func (n *node) kernels() []string {
+	list := slices.Clone(n.guests)
+	if n.outcome != nil {
+		for _, v := range n.outcome.Evidence.VMs {
+			if name := v.Guest(); name != "" {
+				list = append(list, name)
+			}
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 func (r *testReport) start(name string) {

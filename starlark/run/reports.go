@@ -19,11 +19,15 @@ func (o *Options) reportFiles() []reportFile {
 		{"-junit", o.JUnit, (*runner).junit},
 		{"-ktap", o.KTAP, (*runner).ktap},
 		{"-html", o.HTML, (*runner).html},
+		{"-kcidb", o.KCIDB, (*runner).kcidb},
 	}
 }
 
 // checkReports refuses files that cannot be written, before anything runs.
 func (o *Options) checkReports() error {
+	if err := o.checkOrigin(); err != nil {
+		return err
+	}
 	for _, f := range o.reportFiles() {
 		switch {
 		case f.path == "":
