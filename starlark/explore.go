@@ -36,7 +36,7 @@ type Explored struct {
 	Result  *explore.Result
 	Bad     []string `json:",omitempty"` // answers with which something is wrong
 
-	Detail *ExploredDetail `json:"-"` // nil if nobody wants to know
+	Detail *ExploredDetail `json:",omitempty"` // nil if nobody wants to know
 }
 
 func (x *Explored) coverage() string {
@@ -67,15 +67,14 @@ func (x *Explored) counts() string {
 	return fmt.Sprintf("; %s, %s", units.Count(len(answers), "answer"), units.Count(findings, "finding"))
 }
 
-// JoinExplored is the line that would tell of an exploration whose shards these
-// are.
-func JoinExplored(shards []Explored) (string, error) {
+// JoinExplored is what an exploration came to whose shards these are.
+func JoinExplored(shards []Explored) (*Explored, error) {
 	joined := shards[0]
 	joined.Shard = explore.Shard{}
 	var results []*explore.Result
 	for _, x := range shards {
 		if x.Result == nil || x.At != joined.At {
-			return "", fmt.Errorf("%w: shard %d/%d explored at %q, shard %d/%d at %q", explore.ErrMerge, joined.Shard.Index, joined.Shard.Of, joined.At, x.Shard.Index, x.Shard.Of, x.At)
+			return nil, fmt.Errorf("%w: shard %d/%d explored at %q, shard %d/%d at %q", explore.ErrMerge, joined.Shard.Index, joined.Shard.Of, joined.At, x.Shard.Index, x.Shard.Of, x.At)
 		}
 		results = append(results, x.Result)
 		joined.Bad = append(joined.Bad, x.Bad...)
@@ -83,9 +82,11 @@ func JoinExplored(shards []Explored) (string, error) {
 	}
 	var err error
 	if joined.Result, err = explore.Merge(results); err != nil {
-		return "", err
+		return nil, err
 	}
-	return joined.coverage() + joined.counts(), nil
+	joined.Line = joined.coverage() + joined.counts()
+	joined.Detail = joinDetail(joined.Result, shards)
+	return &joined, nil
 }
 
 // An exploring is trace.explore under way. Its recoveries run on threads of

@@ -2,6 +2,7 @@ package nvstar
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"nvlab/lab"
@@ -26,6 +27,38 @@ type ShownState struct {
 	Told  string // when power fails, and the stores that were undecided then
 	Lines []lab.LostLine
 	More  int // lines, besides
+}
+
+// joinDetail is what a report shows of a result whose shards these are, as far as they
+// tell: nil if none does. The plainest state of an answer is that of a shard.
+func joinDetail(r *explore.Result, shards []Explored) *ExploredDetail {
+	var d *ExploredDetail
+	shown := map[string]ShownState{} // by the state's id
+	for i := range shards {
+		s := &shards[i]
+		if s.Detail == nil {
+			continue
+		}
+		if d == nil {
+			d = &ExploredDetail{Events: map[int]string{}}
+		}
+		maps.Copy(d.Events, s.Detail.Events)
+		for n, a := range s.Result.Answers() {
+			if n < len(s.Detail.Answers) {
+				shown[a.Plainest.ID] = s.Detail.Answers[n]
+			}
+		}
+	}
+	if d == nil {
+		return nil
+	}
+	for i, a := range r.Answers() {
+		if i == shownAnswers {
+			break
+		}
+		d.Answers = append(d.Answers, shown[a.Plainest.ID])
+	}
+	return d
 }
 
 // detail makes what a report shows.

@@ -251,7 +251,7 @@ const happeningBudget = 1000
 // happened fills in what a call brought about, as far as there is room.
 func (h *htmlCall) happened(c *nvstar.Called) {
 	for _, e := range c.Happened[:min(happeningBudget, len(c.Happened))] {
-		one := htmlHappening{At: micro(e.At), Kind: string(e.Kind), What: printable(e.What), Line: strings.Count(c.Printed[:min(e.Printed, len(c.Printed))], "\n")}
+		one := htmlHappening{At: micro(e.At), Kind: string(e.Kind), What: printable(e.What), Line: strings.Count(c.Printed[:max(0, min(e.Printed, len(c.Printed)))], "\n")}
 		if e.Times > 1 {
 			one.Last, one.Times = micro(e.Last), e.Times
 		}

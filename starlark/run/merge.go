@@ -193,13 +193,18 @@ func (r *runner) join(shards []*shardStream) error {
 	r.engine, r.o.Seed, r.o.Run, r.o.Skip = first.Engine, first.Seed, first.Run, first.Skip
 	var joined [][]event
 	for _, p := range first.Files {
-		f := &fileRun{path: p.Path, began: time.Unix(0, 0).UTC()}
-		f.ended = f.began
+		f := &fileRun{path: p.Path, began: shards[0].files[p.Path].Began}
 		r.files = append(r.files, f)
+		var took time.Duration
 		for _, s := range shards {
-			f.failure = cmp.Or(f.failure, s.files[p.Path].Failure)
-			f.ended = f.ended.Add(s.files[p.Path].Elapsed)
+			part := s.files[p.Path]
+			f.failure = cmp.Or(f.failure, part.Failure)
+			took += part.Elapsed
+			if part.Began.Before(f.began) {
+				f.began = part.Began
+			}
 		}
+		f.ended = f.began.Add(took)
 		for _, t := range p.Tests {
 			it := &item{file: f, number: t.Number}
 			test, events, err := joinTest(t, shards)
@@ -209,6 +214,7 @@ func (r *runner) join(shards []*shardStream) error {
 			for i := range test.Nodes {
 				it.report.order = append(it.report.order, test.Nodes[i].node())
 			}
+			it.report.explored = test.Explored
 			f.items, joined = append(f.items, it), append(joined, events)
 		}
 	}
@@ -296,30 +302,32 @@ func joinTest(t plannedTest, shards []*shardStream) (*testRecord, []event, error
 		}
 	}
 	test, events := *from.tests[t.Number], slices.Clone(from.events[t.Number])
-	if !t.Shared {
-		return &test, events, nil
-	}
+	test.Explored = slices.Clone(test.Explored)
 	for i, x := range test.Explored {
-		if x.Shard.Of == 0 {
-			continue // each shard ran all of it
-		}
-		var parts []nvstar.Explored
-		for _, s := range own {
-			if list := s.tests[t.Number].Explored; i < len(list) {
-				parts = append(parts, list[i])
+		parts := []nvstar.Explored{x}
+		shared := t.Shared && x.Shard.Of > 0 // else who ran it ran all of it
+		if shared {
+			parts = nil
+			for _, s := range own {
+				if list := s.tests[t.Number].Explored; i < len(list) {
+					parts = append(parts, list[i])
+				}
+			}
+			if len(parts) < len(own) {
+				if !test.failed() {
+					return nil, nil, fmt.Errorf("of exploration %d only %d shards of %d tell", i+1, len(parts), len(own))
+				}
+				parts, shared = []nvstar.Explored{x}, false // it ended before its time in some shards, and says why
 			}
 		}
-		if len(parts) < len(own) {
-			if test.failed() {
-				break // it ended before its time in some shards, and says why
-			}
-			return nil, nil, fmt.Errorf("of exploration %d only %d shards of %d tell", i+1, len(parts), len(own))
-		}
-		line, err := nvstar.JoinExplored(parts)
+		joined, err := nvstar.JoinExplored(parts)
 		if err != nil {
 			return nil, nil, err
 		}
-		test.replace(events, x, line)
+		if shared {
+			test.replace(events, x, joined.Line)
+			test.Explored[i] = *joined
+		}
 	}
 	return &test, events, nil
 }

@@ -65,12 +65,14 @@ type nodeRecord struct {
 	NotRun    bool              `json:",omitempty"`
 	Unchecked bool              `json:",omitempty"`
 	Elapsed   time.Duration
-	Guests    []string `json:",omitempty"` // that it used
+	Guests    []string        `json:",omitempty"` // that it used
+	Calls     []nvstar.Called `json:",omitempty"` // if a page is written
 }
 
 // A fileRecord is what a file came to.
 type fileRecord struct {
 	Failure *nvstar.Failure `json:",omitempty"` // to load it
+	Began   time.Time
 	Elapsed time.Duration
 }
 
@@ -79,7 +81,7 @@ func (r *testReport) recorded() *testRecord {
 	t := &testRecord{Explored: r.explored}
 	for _, n := range r.order {
 		if o := n.outcome; o != nil {
-			t.Nodes = append(t.Nodes, nodeRecord{n.name, n.logs, n.text, o.Status, o.Reason, o.Failures, o.NotRun, o.Unchecked, o.Elapsed, n.kernels()})
+			t.Nodes = append(t.Nodes, nodeRecord{n.name, n.logs, n.text, o.Status, o.Reason, o.Failures, o.NotRun, o.Unchecked, o.Elapsed, n.kernels(), n.calls})
 		}
 	}
 	return t
@@ -87,7 +89,7 @@ func (r *testReport) recorded() *testRecord {
 
 // node is what was recorded.
 func (n *nodeRecord) node() *node {
-	return &node{name: n.Name, logs: n.Logs, text: n.Text, guests: n.Guests, outcome: &nvstar.Outcome{
+	return &node{name: n.Name, logs: n.Logs, text: n.Text, guests: n.Guests, calls: n.Calls, outcome: &nvstar.Outcome{
 		Status: n.Status, Reason: n.Reason, Failures: n.Failures, NotRun: n.NotRun, Unchecked: n.Unchecked, Elapsed: n.Elapsed,
 	}}
 }

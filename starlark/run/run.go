@@ -671,7 +671,7 @@ func (r *runner) fileEnd(f *fileRun) {
 	default:
 		s.output("", fmt.Sprintf("ok    %s  %s%s\n", f.path, took, f.noChecks()))
 	}
-	s.event(status.String(), "", &elapsed, &record{File: &fileRecord{f.failure, elapsed}})
+	s.event(status.String(), "", &elapsed, &record{File: &fileRecord{f.failure, f.began, elapsed}})
 	r.seq.finish(f.place)
 }
 

@@ -4,11 +4,17 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/big"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"nvlab/lab"
 	"nvlab/nvdimm/explore"
 	nvstar "nvlab/starlark"
 )
@@ -72,14 +78,24 @@ func exploredStream(t testing.TB, shard explore.Shard, leaves ...explore.Leaf) [
 		result.States.Add(result.States, l.States)
 	}
 	r := &runner{o: Options{Shard: shard, JSON: true, Stdout: &out}, engine: "soft", planned: []plannedFile{{Path: "x.star", Tests: []plannedTest{{"test_x", 1, true}}}}}
-	f := &fileRun{path: "x.star"}
+	f := &fileRun{path: "x.star", began: time.Unix(1e9, 0)}
 	it := &item{file: f, number: 1}
 	f.items, r.files = []*item{it}, []*fileRun{f}
 	r.layOut()
 	r.header([]string{"engine: soft\n"})
 	line := fmt.Sprintf("shard %d says", shard.Index)
 	it.report.start("test_x")
-	it.report.note(nvstar.Explored{Test: "test_x/part", Line: line, Shard: shard, At: "fence", Result: result, Bad: []string{"bad"}})
+	x := nvstar.Explored{Test: "test_x", Line: line, Shard: shard, At: "fence", Result: result, Bad: []string{"bad"}}
+	x.Detail = &nvstar.ExploredDetail{Events: map[int]string{}}
+	for _, a := range result.Answers() {
+		x.Detail.Answers = append(x.Detail.Answers, nvstar.ShownState{Told: "told of " + a.Plainest.ID, Lines: []lab.LostLine{{NVDIMM: "nvdimm1", All: [64]byte{1, 2}}}})
+	}
+	for _, l := range leaves {
+		x.Detail.Events[l.Point] = fmt.Sprint("when ", l.Point)
+	}
+	it.report.note(x)
+	it.report.called(nvstar.Called{Test: "test_x", Owner: "test_x", VM: 1, What: "vm.boot()", Printed: "one\n", Lines: []time.Duration{5e8},
+		Happened: []lab.Happening{{Times: 1, Kind: lab.KindPower, What: "on", Printed: 2}}, Labels: []nvstar.LabelChange{{NVDIMM: "nvdimm1", After: []nvstar.LabelSlot{{UUID: "u"}}}}})
 	it.report.log("test_x", "x.star:1: "+line+"\n")
 	o := &nvstar.Outcome{Elapsed: time.Second}
 	it.report.end("test_x", o, "")
@@ -89,7 +105,8 @@ func exploredStream(t testing.TB, shard explore.Shard, leaves ...explore.Leaf) [
 }
 
 func leaf(id, answer string, states int64, lines int) explore.Leaf {
-	return explore.Leaf{ID: id, Answer: answer, States: big.NewInt(states), Lines: lines}
+	point, _ := strconv.Atoi(id[:1])
+	return explore.Leaf{ID: id, Answer: answer, States: big.NewInt(states), Lines: lines, Point: point}
 }
 
 // TestMergedExploration: what two shards explored is told of in one line.
@@ -97,7 +114,7 @@ func TestMergedExploration(t *testing.T) {
 	var shards []*shardStream
 	for i, stream := range [][]byte{
 		exploredStream(t, explore.Shard{Index: 1, Of: 2}, leaf("1.n", "good", 3, 0), leaf("1.n1", "bad", 2, 1)),
-		exploredStream(t, explore.Shard{Index: 2, Of: 2}, leaf("1.e", "good", 5, 0)),
+		exploredStream(t, explore.Shard{Index: 2, Of: 2}, leaf("2.e", "good", 5, 0)),
 	} {
 		s, err := readShard(fmt.Sprint(i), bytes.NewReader(stream))
 		if err != nil {
@@ -117,6 +134,33 @@ func TestMergedExploration(t *testing.T) {
 	if got := out.String(); strings.Count(got, want) != 1 || strings.Contains(got, "says") {
 		t.Errorf("the merged report is\n%swant once the line\n%s", got, want)
 	}
+
+	var page bytes.Buffer
+	if err := r.html(&page); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "x.html")
+	if err := os.WriteFile(path, page.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, report := readPage(t, path)
+	test := report.Files[0].Tests[0]
+	if len(test.Explored) != 1 || len(test.Machines) != 1 {
+		t.Fatalf("the merged page has of %s %d explorations and %d machines, want 1 and 1", test.Name, len(test.Explored), len(test.Machines))
+	}
+	x, call := test.Explored[0], test.Machines[0].Calls[0]
+	var got []string
+	for _, a := range x.Answers {
+		got = append(got, fmt.Sprintf("%s: %d for %s, %s, %d line", a.Text, a.Executions, a.States, a.Told, len(a.Lines)))
+	}
+	for _, e := range x.Events {
+		got = append(got, fmt.Sprintf("%s: %d", e.When, len(e.Runs)))
+	}
+	got = append(got, fmt.Sprintf("%q %v %v %d %d", call.Console, call.Times, call.Happened, len(call.Labels), report.Began.Year()))
+	wants := []string{"bad: 1 for 2, told of 1.n1, 1 line", "good: 2 for 8, told of 1.n, 1 line", "when 1: 2", "when 2: 1", `"one\n" [0.5] [{0 0 0 0 power on}] 1 2001`}
+	if !slices.Equal(got, wants) {
+		t.Errorf("the merged page has\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(wants, "\n"))
+	}
 }
 
 // FuzzMerge reads streams of two shards that came from anywhere.
@@ -124,6 +168,8 @@ func FuzzMerge(f *testing.F) {
 	one, two := exploredStream(f, explore.Shard{Index: 1, Of: 2}, leaf("1.n", "good", 3, 0)), exploredStream(f, explore.Shard{Index: 2, Of: 2}, leaf("1.e", "bad", 5, 0))
 	f.Add(one, two)
 	f.Add(one, one)
+	f.Add(bytes.ReplaceAll(one, []byte(`"Printed":2`), []byte(`"Printed":-2`)), two)
+	f.Add(bytes.ReplaceAll(one, []byte(`"Of":2},"At"`), []byte(`"Of":0},"At"`)), bytes.ReplaceAll(two, []byte(`"States":5`), []byte(`"States":null`)))
 	f.Add(bytes.ReplaceAll(one, []byte(`"Legal":10`), []byte(`"Legal":null`)), two)
 	f.Add([]byte(`{"Action":"output","Record":{"Shard":{"Shard":{"Index":1,"Of":999999999}}}}`), two)
 	f.Add([]byte(`{"Record":{"Test":{"Nodes":[{"Status":7}]}}}`), []byte("{"))
@@ -149,6 +195,8 @@ func FuzzMerge(f *testing.F) {
 			for _, file := range r.files {
 				file.suite(r.engine, 0)
 			}
+			r.html(io.Discard)
+			r.kcidb(io.Discard)
 			if o.JSON {
 				for line := range bytes.Lines(out.Bytes()) {
 					if !json.Valid(line) {
