@@ -9,6 +9,10 @@ import (
 // answer it. It returns where code goes on, if now it does, or 0.
 func (c *cpu) missed() uint32 {
 	x := &c.native
+	if x.MissPage&x86.PageMask != 0 { // it is not aligned as it has to be
+		x.Why = abi.LeftOp
+		return 0
+	}
 	n := c.p.cache.native
 	set := c.privilege()
 	i := x.MissPage >> x86.PageShift & (abi.TLBSize - 1)

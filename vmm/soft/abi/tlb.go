@@ -17,5 +17,6 @@ type TLBEntry struct {
 	Native     uint64 // RTag, but for memory that can go away, at which compiled code must not look
 }
 
-// NoTag is no page's address.
-const NoTag = 1
+// NoTag is no page's address, nor that of a page with any of the four lowest bits set,
+// which compiled code compares where an access has to be aligned.
+const NoTag = 1 << 4

@@ -41,6 +41,8 @@ type group struct {
 	accessRange
 	first, last int // ops
 	spill       uintptr
+	loaded      bool // spill is
+	unspilled   bool // it need not be stored: hB has it as long as anybody wants it
 }
 
 // grouping is the accesses of a block, and the groups made of them.
@@ -165,7 +167,7 @@ func (t *translator) locate(i int, o *ir.Op, size uint8, write, aligned bool) as
 		g := &t.groups[n-1]
 		if g.first != i {
 			if t.held != n || a.Touched {
-				a.Load(8, hB, t.crossing(g.spill))
+				t.unspill(n)
 				t.held, a.Touched = n, false
 			}
 			return t.at(o)
@@ -179,10 +181,31 @@ func (t *translator) locate(i int, o *ir.Op, size uint8, write, aligned bool) as
 		t.lookUp(i, o, &s, &own)
 	}
 	if g := t.leads(i); g != nil {
-		a.Store(8, hB, t.crossing(g.spill))
+		if !g.unspilled || t.edgeStub {
+			a.Store(8, hB, t.crossing(g.spill))
+		}
 		t.held, a.Touched = t.of[i], false
 	}
 	return t.at(o)
+}
+
+// unspill makes hB what group n-1 found.
+func (t *translator) unspill(n int16) {
+	g := &t.groups[n-1]
+	t.asm.Load(8, hB, t.crossing(g.spill))
+	g.loaded = true
+}
+
+// unspilled finds the groups whose spill nobody loads, and says if there are any.
+func (g *grouping) unspilled() bool {
+	any := false
+	for k := range g.groups {
+		x := &g.groups[k]
+		if x.spill != 0 && !x.loaded {
+			x.unspilled, any = true, true
+		}
+	}
+	return any
 }
 
 // tlbTag is where the entries of the TLB have the tag for s.
@@ -201,8 +224,13 @@ func (t *translator) lookUp(i int, o *ir.Op, s, own *accessRange) {
 	simple := t.simple(o)
 	first := t.address(o)
 	last := first
+	length, mask := s.high-s.low-1, int64(-x86.PageSize)
+	if s.aligned { // all 16 bytes there are on one page, and no page's address has these bits
+		length &^= 15
+		mask |= 15
+	}
 	first.Disp += int32(s.low - own.low)
-	last.Disp += int32(s.high - own.low - 1)
+	last.Disp += int32(s.low - own.low + length)
 	if simple {
 		a.Lea(hB, first)
 		a.Lea(hA, last)
@@ -210,17 +238,12 @@ func (t *translator) lookUp(i int, o *ir.Op, s, own *accessRange) {
 		a.Lea(hA, first)
 		a.Load(8, hB, asm.Reg(hA))
 	}
-	if s.aligned {
-		a.Insn(0xf6, 1, 0, asm.Reg(hB)) // test r15b, 15
-		a.Byte(15)
-		t.bail(i, a.Jcc(5))
-	}
-	if !simple && s.high-s.low > 1 {
-		a.AluImm(x86.AluADD, 8, asm.Reg(hA), s.high-s.low-1)
+	if !simple && length > 0 {
+		a.AluImm(x86.AluADD, 8, asm.Reg(hA), length)
 	}
 	a.ShiftImm(5, 8, hB, x86.PageShift-abi.TLBShift)
 	a.AluImm(x86.AluAND, 4, asm.Reg(hB), abi.TLBIndex)
-	a.AluImm(x86.AluAND, 8, asm.Reg(hA), -x86.PageSize)
+	a.AluImm(x86.AluAND, 8, asm.Reg(hA), mask)
 	a.Alu(x86.AluCMP, 8, hA, asm.Arg{Mem: true, Reg: hCPU, Index: hB, Disp: int32(t.tlbTag(s))})
 	t.miss(i, a.Jcc(5), m)
 	a.Load(8, hB, asm.Arg{Mem: true, Reg: hCPU, Index: hB, Disp: int32(t.tlb(offAddend))})

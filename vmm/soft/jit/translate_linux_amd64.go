@@ -160,19 +160,34 @@ const entrySize = 10
 
 // block translates; it returns false if nothing is gained. What accesses there
 // are is known only when all is translated: if groups can be made of them, it
-// is done again.
+// is done again, and for loops once more if what some groups find is never loaded.
 func (t *translator) block() bool {
 	start := t.asm.Pos
-	if !t.code() {
+	again := func() bool {
+		t.asm.Pos = start
+		t.stubs, t.unlinked, t.resumes, t.jumpMisses = t.stubs[:0], t.unlinked[:0], t.resumes[:0], t.jumpMisses[:0]
+		t.rare = t.n.rare
+		return t.code()
+	}
+	switch {
+	case !t.code():
+		return false
+	case !t.grouping.make():
+		return true
+	case !again():
 		return false
 	}
-	if !t.grouping.make() {
-		return true
+	return !t.unrolled() || !t.grouping.unspilled() || again()
+}
+
+// unrolled says that the block is several passes of a loop.
+func (t *translator) unrolled() bool {
+	for i := range t.ops[1:] {
+		if t.ops[i+1].PC < t.ops[i].PC && t.ops[i+1].PC == t.ops[0].PC {
+			return true
+		}
 	}
-	t.asm.Pos = start
-	t.stubs, t.unlinked, t.resumes, t.jumpMisses = t.stubs[:0], t.unlinked[:0], t.resumes[:0], t.jumpMisses[:0]
-	t.rare = t.n.rare
-	return t.code()
+	return false
 }
 
 func (t *translator) code() bool {
@@ -321,7 +336,7 @@ func (t *translator) leaving() {
 			t.restore()
 		}
 		if s.held != 0 {
-			a.Load(8, hB, t.crossing(t.groups[s.held-1].spill))
+			t.unspill(s.held)
 		}
 		a.JmpTo(s.site)
 	}
