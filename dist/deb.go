@@ -5,13 +5,16 @@ import (
 	"cmp"
 	"crypto/md5"
 	"fmt"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // control is the package's description (Debian policy, 5.3).
-func control(version, arch string, files []file) string {
+func control(version, maintainer, arch string, files []file) string {
 	size := 0
 	for _, f := range files {
 		size += (len(f.data) + 1023) / 1024
@@ -19,7 +22,7 @@ func control(version, arch string, files []file) string {
 	return fmt.Sprintf(`Package: nvlab
 Version: %s
 Architecture: %s
-Maintainer: nvlab maintainers <nvlab@localhost>
+Maintainer: %s
 Installed-Size: %d
 Suggests: gdb
 Section: devel
@@ -31,7 +34,24 @@ Description: test lab for persistent memory
  .
  It needs neither root nor KVM nor QEMU. Guests are made of Debian's packages,
  which it fetches and verifies itself.
-`, version, arch, size)
+`, version, arch, maintainer, size)
+}
+
+// maintainers are those that Debian takes: a name and an address (Debian policy,
+// 5.6.2).
+var maintainers = regexp.MustCompile(`^[^\s<>@][^<>\n\r]* <[^\s<>@]+@[^\s<>@]+>$`)
+
+// maintainer is who answers for the packages: as given, or as Debian's own tools take
+// it from the environment (dch(1)).
+func maintainer(given string) (string, error) {
+	name, address := os.Getenv("DEBFULLNAME"), os.Getenv("DEBEMAIL")
+	if given == "" && name != "" && address != "" {
+		given = fmt.Sprintf("%s <%s>", name, address)
+	}
+	if !maintainers.MatchString(given) || !utf8.ValidString(given) {
+		return "", fmt.Errorf("-maintainer %q: who answers for the packages? want \"NAME <ADDRESS>\", or the environment's DEBFULLNAME and DEBEMAIL", given)
+	}
+	return given, nil
 }
 
 // installed is where Debian has the files.

@@ -10,6 +10,8 @@ import (
 	"time"
 )
 
+const somebody = "Jo Smith-Ünal <jo@example.org>"
+
 var (
 	someDay  = time.Unix(1_700_000_000, 0).UTC()
 	someText = []file{
@@ -25,7 +27,9 @@ func TestArchivesRepeat(t *testing.T) {
 	other := []file{someText[2], someText[0], someText[1]}
 	for name, pack := range map[string]func([]file) ([]byte, error){
 		"archive": func(f []file) ([]byte, error) { return tarGz(under("nvlab_1", f), someDay) },
-		"package": func(f []file) ([]byte, error) { return deb(control("1.2.0", "amd64", f), installed(f), someDay) },
+		"package": func(f []file) ([]byte, error) {
+			return deb(control("1.2.0", somebody, "amd64", f), installed(f), someDay)
+		},
 	} {
 		one, err := pack(someText)
 		if err != nil {
@@ -43,7 +47,7 @@ func TestPackage(t *testing.T) {
 	if _, err := exec.LookPath("dpkg-deb"); err != nil {
 		t.Skip("no dpkg-deb")
 	}
-	b, err := deb(control("1.2.0~rc1", "arm64", someText), installed(someText), someDay)
+	b, err := deb(control("1.2.0~rc1", somebody, "arm64", someText), installed(someText), someDay)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +59,7 @@ func TestPackage(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{[]string{"-f", name, "Package", "Version", "Architecture", "Installed-Size"}, []string{"Package: nvlab\n", "Version: 1.2.0~rc1\n", "Architecture: arm64\n", "Installed-Size: 3\n"}},
+		{[]string{"-f", name, "Package", "Version", "Maintainer", "Architecture", "Installed-Size"}, []string{"Package: nvlab\n", "Version: 1.2.0~rc1\n", "Maintainer: " + somebody + "\n", "Architecture: arm64\n", "Installed-Size: 3\n"}},
 		{[]string{"-c", name}, []string{"drwxr-xr-x root/root", " usr/bin/\n", "-rwxr-xr-x root/root         7 2023-11-14 22:13 usr/bin/nvlab\n", "-rw-r--r-- root/root         4 2023-11-14 22:13 usr/share/man/man1/nvlab.1.gz\n"}},
 		{[]string{"-I", name, "md5sums"}, []string{"  usr/bin/nvlab\n", "  usr/share/doc/nvlab/README.md\n"}},
 	} {
@@ -112,12 +116,60 @@ func TestProgramsRepeat(t *testing.T) {
 
 func TestVersions(t *testing.T) {
 	for _, v := range []string{"", "v1.2", "1.2-1", "1 2", "1/2", "../1"} {
-		if err := run(t.Context(), v, filepath.Join(t.TempDir(), "out")); err == nil || !strings.Contains(err.Error(), "-version") {
+		if err := run(t.Context(), v, somebody, filepath.Join(t.TempDir(), "out")); err == nil || !strings.Contains(err.Error(), "-version") {
 			t.Errorf("version %q: %v, want that it is none", v, err)
 		}
 	}
 	t.Setenv("SOURCE_DATE_EPOCH", "yesterday")
-	if err := run(t.Context(), "1.2.0", filepath.Join(t.TempDir(), "out")); err == nil || !strings.Contains(err.Error(), "SOURCE_DATE_EPOCH=") {
+	if err := run(t.Context(), "1.2.0", somebody, filepath.Join(t.TempDir(), "out")); err == nil || !strings.Contains(err.Error(), "SOURCE_DATE_EPOCH=") {
 		t.Errorf("a date that is none: %v", err)
+	}
+}
+
+// TestMaintainer: who answers for the packages is said, or nobody does.
+func TestMaintainer(t *testing.T) {
+	for _, test := range []struct{ given, name, address, want string }{
+		{somebody, "", "", somebody},
+		{somebody, "Other", "other@example.org", somebody},
+		{"", "Other One", "other@example.org", "Other One <other@example.org>"},
+		{"", "", "", ""}, {"", "Other", "", ""}, {"nvlab", "", "", ""}, {"<jo@example.org>", "", "", ""}, {"Jo <jo>", "", "", ""},
+		{"Jo <jo@example.org>\nDepends: x", "", "", ""}, {"Jo\nX <jo@example.org>", "", "", ""}, {"Jo\xff <jo@example.org>", "", "", ""},
+	} {
+		t.Setenv("DEBFULLNAME", test.name)
+		t.Setenv("DEBEMAIL", test.address)
+		got, err := maintainer(test.given)
+		if got != test.want || (err == nil) != (test.want != "") || err != nil && !strings.Contains(err.Error(), "want \"NAME <ADDRESS>\"") {
+			t.Errorf("-maintainer %q of %q and %q is %q (error %v), want %q", test.given, test.name, test.address, got, err, test.want)
+		}
+	}
+}
+
+// TestReleasePage: docs/releases.md names each file of a release, each in an archive,
+// and each flag; and the links to it lead there.
+func TestReleasePage(t *testing.T) {
+	text, err := os.ReadFile("../docs/releases.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wants := []string{"SHA256SUMS", "`bin/nvlab`", "`bin/nvlab-agent`", "`share/doc/nvlab`", "-version", "-maintainer", "-o ", "SOURCE_DATE_EPOCH", "DEBFULLNAME", "DEBEMAIL"}
+	for name := range words {
+		wants = append(wants, "`"+name+"`")
+	}
+	for _, p := range platforms {
+		wants = append(wants, "nvlab_1.2.0_"+p.os+"_"+p.arch+".tar.gz")
+		if p.debian != "" {
+			wants = append(wants, "nvlab_1.2.0_"+p.debian+".deb")
+		}
+	}
+	for _, want := range wants {
+		if !bytes.Contains(text, []byte(want)) {
+			t.Errorf("docs/releases.md does not have %q", want)
+		}
+	}
+	for name, link := range map[string]string{"README.md": "(docs/releases.md)", "CONTRIBUTING.md": "(docs/releases.md)", "docs/ci.md": "(releases.md)"} {
+		page, err := os.ReadFile(filepath.Join("..", name))
+		if err != nil || !bytes.Contains(page, []byte(link)) {
+			t.Errorf("%s has no link to docs/releases.md (error %v)", name, err)
+		}
 	}
 }

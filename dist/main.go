@@ -35,14 +35,19 @@ var platforms = []platform{
 func main() {
 	version := flag.String("version", "", "`VERSION` of the release, such as 1.2.0 or 1.3~rc1")
 	out := flag.String("o", "release", "`DIR` for the files; it must not exist")
+	who := flag.String("maintainer", "", "who answers for Debian's packages, `\"NAME <ADDRESS>\"`; if not given, of DEBFULLNAME and DEBEMAIL")
 	flag.Usage = func() {
-		fmt.Fprintf(flag.CommandLine.Output(), "usage: go run ./dist -version VERSION [-o DIR], in nvlab's folder\n\n")
+		fmt.Fprintf(flag.CommandLine.Output(), "usage: go run ./dist -version VERSION [-maintainer NAME] [-o DIR], in nvlab's folder\n\n")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *version, *out); err != nil {
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "dist: %q: it takes flags only\n", flag.Args())
+		os.Exit(2)
+	}
+	if err := run(ctx, *version, *who, *out); err != nil {
 		fmt.Fprintln(os.Stderr, "dist:", err)
 		os.Exit(1)
 	}
@@ -52,9 +57,12 @@ func main() {
 // (Debian policy, 5.6.12).
 var versions = regexp.MustCompile(`^[0-9][0-9A-Za-z.+~]*$`)
 
-func run(ctx context.Context, version, out string) error {
+func run(ctx context.Context, version, who, out string) (err error) {
 	if !versions.MatchString(version) {
 		return fmt.Errorf("-version %q: want one that begins with a digit and has letters, digits, '.', '+' and '~', such as 1.2.0", version)
+	}
+	if who, err = maintainer(who); err != nil {
+		return err
 	}
 	at, err := date(ctx)
 	if err != nil {
@@ -63,6 +71,11 @@ func run(ctx context.Context, version, out string) error {
 	if err := os.Mkdir(out, 0o777); err != nil {
 		return err
 	}
+	defer func() {
+		if err != nil {
+			os.RemoveAll(out) // a part of a release is none
+		}
+	}()
 	work, err := os.MkdirTemp("", "nvlab-dist-")
 	if err != nil {
 		return err
@@ -91,7 +104,7 @@ func run(ctx context.Context, version, out string) error {
 		if p.debian == "" {
 			continue
 		}
-		pkg, err := deb(control(version, p.debian, files), installed(files), at)
+		pkg, err := deb(control(version, who, p.debian, files), installed(files), at)
 		if err != nil {
 			return err
 		}

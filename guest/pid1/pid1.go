@@ -68,6 +68,9 @@ func Find(ctx context.Context, dir string, building func()) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if real, err := filepath.EvalSymlinks(self); err == nil {
+		self = real // some systems tell of the link by which nvlab was started
+	}
 	return find(ctx, filepath.Dir(self), dir, building)
 }
 
