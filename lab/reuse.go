@@ -17,6 +17,7 @@ import (
 	"nvlab/internal/units"
 	"nvlab/nvdimm"
 	"nvlab/nvdimm/backend"
+	"nvlab/nvdimm/power"
 	"nvlab/vmm"
 )
 
@@ -261,6 +262,10 @@ func (v *VM) describe(s *bootState) error {
 	if err != nil {
 		return err
 	}
+	return v.describeWith(power, s)
+}
+
+func (v *VM) describeWith(power *power.State, s *bootState) (err error) {
 	if s.Power, err = savePower(power); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"nvlab/guest/proto"
 	"nvlab/internal/cow"
 	"nvlab/internal/states"
+	"nvlab/nvdimm/persist"
 	"nvlab/vmm"
 )
 
@@ -57,15 +58,19 @@ func (v *VM) fingerprint() (sum states.Sum, ok bool) {
 	if v.m == nil || v.state != Running || v.lost != nil || v.unreported != nil || v.fault() != nil || v.power.Failed() {
 		return sum, false
 	}
-	s := &bootState{}
-	if v.describe(s) != nil {
+	power, err := v.power.Save()
+	if err != nil {
 		return sum, false
 	}
-	var err error
+	power.Past = &persist.Past{} // its sum is enough
+	s := &bootState{}
+	if v.describeWith(power, s) != nil {
+		return sum, false
+	}
 	if s.Machine, err = v.m.Save(); err != nil {
 		return sum, false
 	}
-	text, err := json.Marshal([]any{s, v.opts.AllowOops, v.reported, v.console.dropped})
+	text, err := json.Marshal([]any{s, v.power.PastSum(), v.opts.AllowOops, v.reported, v.console.dropped})
 	return sha256.Sum256(text), err == nil
 }
 
@@ -261,13 +266,17 @@ func (s *step) end(answer *proto.Result, callErr error) error {
 		v.depart()
 		return nil
 	}
-	if s.name.vary(c.State) != nil || v.describe(c.State) != nil || string(managementOf(c.State.Root)) != string(s.root) || v.console.dropped {
+	if s.name.vary(c.State) != nil || string(managementOf(v.root.Save())) != string(s.root) || v.console.dropped {
 		v.depart()
 		return nil
 	}
-	c.State.tell(v, s.printed, s.happened)
 	worth := v.m.Stats().Instructions-s.retired >= worthKeeping && v.reached.kept < maxCalls
 	if worth || s.expected != nil {
+		if v.describe(c.State) != nil {
+			v.depart()
+			return nil
+		}
+		c.State.tell(v, s.printed, s.happened)
 		m, err := v.m.Freeze()
 		if err != nil {
 			v.crash() // its processors do not know which pages are clean

@@ -1,7 +1,10 @@
 package persist
 
 import (
+	"crypto/sha256"
+	"encoding"
 	"encoding/binary"
+	"io"
 	"slices"
 
 	"nvlab/vmm/observe"
@@ -32,6 +35,7 @@ type pastEvents struct {
 	events []pastEvent
 	stores []observe.Streamed // by their offsets in media
 	n      int                // stores and flushes
+	sums   struct{ events, stores runningSum }
 }
 
 // pastEvent is an event with all that it is about, so that it does not depend
@@ -385,14 +389,61 @@ func (p *Past) code(c *coder) {
 	for _, part := range []*pastEvents{&p.older, &p.newer} {
 		signed(c, &part.n)
 		list(c, &part.events, codePastEvent)
-		list(c, &part.stores, func(c *coder, o *observe.Streamed) {
-			for _, v := range []*uint64{&o.Seq, &o.PC, &o.Offset, &o.Value, &o.Old, &o.Group} {
-				unsigned(c, v)
-			}
-		})
+		list(c, &part.stores, codePastStore)
 		if c.read && !part.sound() {
 			c.short = true
 		}
+	}
+}
+
+// Sum is equal for equal events only. What was summed once is not looked at
+// again.
+func (p *Past) Sum() [sha256.Size]byte {
+	c := coder{record: record{p: []byte(pastMagic)}}
+	signed(&c, &p.forgotten)
+	for _, part := range []*pastEvents{&p.older, &p.newer} {
+		signed(&c, &part.n)
+		c.p = sumOf(c.p, &part.sums.events, part.events, codePastEvent)
+		c.p = sumOf(c.p, &part.sums.stores, part.stores, codePastStore)
+	}
+	return sha256.Sum256(c.p)
+}
+
+// A runningSum is of the first elements of a list that is only appended to.
+type runningSum struct {
+	n     int
+	state []byte // of SHA-256, which nobody changes
+}
+
+// sumOf appends a list's sum to b.
+func sumOf[T any](b []byte, s *runningSum, list []T, code func(*coder, *T)) []byte {
+	h := sha256.New().(interface {
+		io.Writer
+		Sum(b []byte) []byte
+		encoding.BinaryMarshaler
+		encoding.BinaryUnmarshaler
+	})
+	if s.n > 0 {
+		h.UnmarshalBinary(s.state) // which fails for what is no state
+	}
+	var c coder
+	for i := s.n; i < len(list); i++ {
+		code(&c, &list[i])
+		if len(c.p) > 1<<12 || i == len(list)-1 {
+			h.Write(c.p)
+			c.p = c.p[:0]
+		}
+	}
+	if s.n < len(list) {
+		s.n = len(list)
+		s.state, _ = h.MarshalBinary() // which does not fail
+	}
+	return h.Sum(binary.AppendUvarint(b, uint64(s.n)))
+}
+
+func codePastStore(c *coder, o *observe.Streamed) {
+	for _, v := range []*uint64{&o.Seq, &o.PC, &o.Offset, &o.Value, &o.Old, &o.Group} {
+		unsigned(c, v)
 	}
 }
 

@@ -106,6 +106,47 @@ func TestPastForgets(t *testing.T) {
 	}
 }
 
+// TestPastSum holds that the sum of a past is that of its bytes, whenever it was
+// asked before, and of clones that went on apart.
+func TestPastSum(t *testing.T) {
+	m, r := newPastMachine(), rand.New(rand.NewPCG(4, 0))
+	of := map[[32]byte]string{}
+	check := func(p *Past) {
+		t.Helper()
+		text, err := p.MarshalBinary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		fresh := &Past{}
+		if err := fresh.UnmarshalBinary(text); err != nil {
+			t.Fatal(err)
+		}
+		sum := p.Sum()
+		if again := fresh.Sum(); sum != again {
+			t.Fatalf("the sum of a past that went on is %x, of its bytes alone %x", sum, again)
+		}
+		if had, ok := of[sum]; ok && had != string(text) {
+			t.Fatalf("two pasts have the sum %x", sum)
+		}
+		of[sum] = string(text)
+	}
+	for range 60 {
+		m.do(r, 1+r.IntN(900))
+		if r.IntN(2) == 0 {
+			check(m.past)
+		}
+		its := m.past
+		m.past = its.Clone()
+		m.do(r, r.IntN(20))
+		check(m.past)
+		m.past = its
+	}
+	check(m.past)
+	if len(of) < 70 || m.past.Forgotten() == 0 {
+		t.Errorf("%d pasts were seen, and %d stores forgotten", len(of), m.past.Forgotten())
+	}
+}
+
 // FuzzPast reads pasts from bytes: what is read can be followed.
 func FuzzPast(f *testing.F) {
 	m := newPastMachine()

@@ -1,6 +1,7 @@
 package power
 
 import (
+	"crypto/sha256"
 	"errors"
 	"maps"
 	"slices"
@@ -69,6 +70,15 @@ func (t *Tracker) Save() (*State, error) {
 	}
 	s.Epochs = cloneEpochs(t.epochs)
 	return s, nil
+}
+
+// PastSum is equal for equal events of the past only: what a State's Past has,
+// for less.
+func (t *Tracker) PastSum() [sha256.Size]byte {
+	if t.past == nil {
+		return [sha256.Size]byte{}
+	}
+	return t.past.Sum()
 }
 
 func cloneEpochs(epochs map[int]*backend.Snapshot) map[int]*backend.Snapshot {

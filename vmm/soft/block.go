@@ -20,7 +20,7 @@ const (
 // instruction that reaches into the next page. What it is made of, and so what
 // it is found by, is the bytes of its pages, not where they are.
 type block struct {
-	page   uint64  // virtual
+	page   uint64  // virtual, 0 in ir.ModeRelative
 	code   content // of the page of its first byte
 	second content // of the page that it reaches into, or 0
 	header uint32  // index of its header op, after which its first op is
@@ -127,22 +127,31 @@ func (b *blockCache) contentOf(page []byte) content {
 	return n
 }
 
-func blockHash(code content, rip uint64) uint64 {
-	h := (uint64(code)<<40 ^ rip) * 0x9e3779b97f4a7c15
+func blockHash(code content, at uint64) uint64 {
+	h := (uint64(code)<<40 ^ at) * 0x9e3779b97f4a7c15
 	return h >> (64 - hashBits)
 }
 
 // find returns the block of the bytes at rip in a page of that content, or nil.
 // If second is anyContent, what the block reaches into does not matter.
 func (b *blockCache) find(code content, rip uint64, second content, mode uint8) *block {
-	for i := b.hash[blockHash(code, rip)]; i != 0; {
+	at := place(rip, mode)
+	for i := b.hash[blockHash(code, at)]; i != 0; {
 		k := &b.blocks[i]
-		if k.code == code && k.page|uint64(k.pc) == rip && k.mode == mode && (second == anyContent || k.second == second) {
+		if k.code == code && k.page|uint64(k.pc) == at && k.mode == mode && (second == anyContent || k.second == second) {
 			return k
 		}
 		i = k.next
 	}
 	return nil
+}
+
+// place is the address that a block at rip is found by.
+func place(rip uint64, mode uint8) uint64 {
+	if mode&ir.ModeRelative != 0 {
+		return rip & x86.PageMask
+	}
+	return rip
 }
 
 // contentAt is what the page of pa holds, 0 if not all of it can be read. From
@@ -268,7 +277,7 @@ func (c *cpu) newGen(i int) {
 
 // A mapping is a page of the lower half of an address space, with what it holds.
 type mapping struct {
-	page uint64
+	page uint64 // 0 for what it holds alone: see ir.ModeRelative
 	code content
 	mode uint8
 }
@@ -345,11 +354,15 @@ func (c *cpu) lookup(rip uint64) uint32 {
 	case b.lastGen >= lastGen:
 		c.p.restartGens()
 	}
+	mode := c.mode
+	if ir.Anywhere(mode, rip) {
+		mode |= ir.ModeRelative
+	}
 	code := c.contentAt(pa)
 	if c.p.debugger != nil && c.p.debugger.pages[rip>>x86.PageShift] {
 		code = 0 // for the executor, which looks for breakpoints
 	}
-	k := b.find(code, rip, anyContent, c.mode)
+	k := b.find(code, rip, anyContent, mode)
 	if k == nil || k.second != 0 {
 		next, ok := c.secondPage(rip, pa)
 		if !ok {
@@ -360,10 +373,10 @@ func (c *cpu) lookup(rip uint64) uint32 {
 			second = c.contentAt(next)
 		}
 		if k != nil && k.second != second {
-			k = b.find(code, rip, second, c.mode)
+			k = b.find(code, rip, second, mode)
 		}
 		if k == nil {
-			k = c.newBlock(rip, pa, next, code, second)
+			k = c.newBlock(rip, pa, next, code, second, mode)
 		}
 	}
 	c.fetchedFrom(rip)
@@ -373,12 +386,44 @@ func (c *cpu) lookup(rip uint64) uint32 {
 	guard := ir.GuardOf(rip)
 	if guard >= ir.GenPages {
 		if k.gen == 0 {
-			k.gen = b.mapped(mapping{page: k.page, code: code, mode: c.mode})
+			k.gen = b.mapped(mapping{page: k.page, code: code, mode: mode})
 		}
-		c.gens[guard] = k.gen
+		c.gens[guard], c.pages[guard-ir.GenPages] = k.gen, rip&^x86.PageMask
 	}
-	c.jc[abi.JumpHash(rip)] = abi.JumpEntry{RIP: rip, Gen: c.gens[guard], Link: k.header | uint32(guard)<<abi.GuardShift}
+	j := abi.JumpEntry{RIP: rip, Gen: c.gens[guard], Link: k.header | uint32(guard)<<abi.GuardShift}
+	if guard >= ir.GenPages && mode&ir.ModeUser != 0 {
+		j.RIP = abi.PageKey(k.gen, rip)
+	}
+	c.jc[abi.JumpHash(j.RIP)] = j
+	c.r[ir.SlotPage] = rip &^ x86.PageMask
 	return k.header
+}
+
+// known is the header of the block at rip, which is the one to be run, if the
+// jump cache has it; else 0.
+func (c *cpu) known(rip uint64) uint32 {
+	page := rip &^ x86.PageMask
+	if place := ir.PlaceOf(rip); c.mode&ir.ModeUser != 0 && c.pages[place-ir.GenPages] == page {
+		key := abi.PageKey(c.gens[place], rip)
+		if j := &c.jc[abi.JumpHash(key)]; j.RIP == key {
+			c.r[ir.SlotPage] = page
+			return j.Header()
+		}
+	}
+	j := &c.jc[abi.JumpHash(rip)]
+	if j.RIP != rip || j.Gen != c.gens[j.Guard()] {
+		return 0
+	}
+	c.r[ir.SlotPage] = page
+	return j.Header()
+}
+
+// pageOf is the page of the block with a header, which is the one at hand.
+func (c *cpu) pageOf(h *ir.Header) uint64 {
+	if h.Mode&ir.ModeRelative != 0 {
+		return c.r[ir.SlotPage]
+	}
+	return h.Page
 }
 
 // fetchedFrom notes that links lead to the page of va.
@@ -421,9 +466,10 @@ func (c *cpu) secondPage(rip, pa uint64) (uint64, bool) {
 
 // newBlock makes the block at rip, whose first byte is at pa, in a page of one
 // content. It may reach into the page at next, of the other.
-func (c *cpu) newBlock(rip, pa, next uint64, code, second content) *block {
+func (c *cpu) newBlock(rip, pa, next uint64, code, second content, mode uint8) *block {
 	b := c.p.cache
-	s := ir.Source{Page: rip &^ x86.PageMask, PC: uint16(rip & x86.PageMask), Mode: c.mode}
+	at := place(rip, mode)
+	s := ir.Source{Page: at &^ x86.PageMask, PC: uint16(at & x86.PageMask), Mode: mode}
 	if len(b.Ops)%2 != 0 {
 		b.Ops = append(b.Ops, ir.Op{}) // header and first op in one cache line
 	}
@@ -443,7 +489,7 @@ func (c *cpu) newBlock(rip, pa, next uint64, code, second content) *block {
 	n := b.Lower(s)
 	b.Ops = append(b.Ops, ir.Op{PC: ir.NoPC}) // what follows is not the block's
 	b.Header(k.header).N = n
-	h := blockHash(code, rip)
+	h := blockHash(code, at)
 	k.next = b.hash[h]
 	b.hash[h] = id
 	b.blocks = append(b.blocks, k)

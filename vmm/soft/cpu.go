@@ -90,8 +90,9 @@ type cpu struct {
 	tlb *[abi.TLBSize]abi.TLBEntry        // of the current privilege
 	jc  *[abi.JumpCacheSize]abi.JumpEntry // of the current privilege
 
-	gens [ir.GenCount]uint32 // see ir.Op.Gen
-	at   uintptr             // offset of an op over a call: see genfast
+	gens  [ir.GenCount]uint32               // see ir.Op.Gen
+	pages [ir.GenCount - ir.GenPages]uint64 // that gens has the generations of, from ir.GenPages on
+	at    uintptr                           // offset of an op over a call: see genfast
 
 	next     uint64 // of the instruction after the one that executes
 	attn     bool   // the run loop must look at events

@@ -26,7 +26,6 @@ func (c *cpu) fast(limit uint64) {
 		o    *ir.Op
 		h    *ir.Header
 		link uint32
-		j    *abi.JumpEntry
 		t    *abi.TLBEntry
 
 		filled bool
@@ -41,9 +40,8 @@ jump:
 	left -= int64(o.N)
 
 find:
-	j = &c.jc[abi.JumpHash(rip)]
-	if j.RIP == rip && j.Gen == c.gens[j.Guard()] {
-		o = (*ir.Op)(unsafe.Add(ops, uintptr(j.Header())*ir.OpSize))
+	if link = c.known(rip); link != 0 {
+		o = (*ir.Op)(unsafe.Add(ops, uintptr(link)*ir.OpSize))
 		goto enter
 	}
 	c.rip = rip
@@ -64,7 +62,7 @@ find:
 	// A block's header.
 enter:
 	h = (*ir.Header)(unsafe.Pointer(o))
-	page = h.Page
+	page = c.pageOf(h)
 	if left < int64(h.N) {
 		c.rip = page + uint64(h.PC)
 		c.now = limit - uint64(left)
@@ -11711,16 +11709,31 @@ func (c *cpu) refill(va uint64, kind access) bool {
 
 // target finds the block that branch o leads to, and links it.
 func (c *cpu) target(o *ir.Op, rip uint64) uint32 {
+	if o.Sel == ir.GenPage {
+		place := ir.PlaceOf(rip)
+		if page := rip &^ x86.PageMask; c.pages[place-ir.GenPages] == page && c.gens[place] == o.Gen {
+			c.r[ir.SlotPage] = page
+			return o.Link
+		}
+	}
 	epoch := c.p.epoch
-	j := &c.jc[abi.JumpHash(rip)]
-	link := j.Header()
-	if j.RIP != rip || j.Gen != c.gens[j.Guard()] {
+	link := c.known(rip)
+	if link == 0 {
 		if link = c.lookup(rip); link == 0 {
 			return 0
 		}
 	}
-	if c.p.epoch == epoch {
-		o.Link, o.Gen = link, c.gens[o.Sel]
+	if c.p.epoch == epoch && o.Sel != ir.GenNever {
+		o.Link, o.Gen = link, c.gens[c.guardOf(o)]
 	}
 	return link
+}
+
+// guardOf is the generation that guards the link of a branch to the block that
+// is the one at hand.
+func (c *cpu) guardOf(o *ir.Op) uint8 {
+	if o.Sel == ir.GenPage {
+		return ir.PlaceOf(c.r[ir.SlotPage])
+	}
+	return o.Sel
 }

@@ -1,15 +1,12 @@
 package soft
 
-import (
-	"nvlab/vmm/soft/abi"
-	"nvlab/vmm/soft/ir"
-)
+import "nvlab/vmm/soft/ir"
 
 // landAt makes an entry of the block of a header, whose code is at an address.
 func (c *cpu) landAt(header uint32, code uint64) {
 	h := c.p.cache.Header(header)
-	rip := h.Page + uint64(h.PC)
-	if j := &c.jc[abi.JumpHash(rip)]; j.RIP != rip || j.Header() != header || j.Gen != c.gens[j.Guard()] {
+	rip := c.pageOf(h) + uint64(h.PC)
+	if c.known(rip) != header {
 		return
 	}
 	c.landings[c.privilege()].Put(rip, code)

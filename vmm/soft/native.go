@@ -33,7 +33,7 @@ func (c *cpu) runNative() {
 	}
 	h.Heat = 0
 	if b.unlinked != 0 {
-		if f := &b.Ops[b.unlinked]; f.Link == header && f.Gen == c.gens[f.Sel] {
+		if f := &b.Ops[b.unlinked]; f.Link == header && f.Gen == c.gens[c.guardOf(f)] {
 			n.Link(b.unlinked, header)
 		}
 		b.unlinked = 0
@@ -118,4 +118,4 @@ func (c *cpu) leaveAfter(op uint32) {
 }
 
 // nativePage is the page of the block that was left.
-func (c *cpu) nativePage() uint64 { return c.p.cache.Header(c.native.Header).Page }
+func (c *cpu) nativePage() uint64 { return c.pageOf(c.p.cache.Header(c.native.Header)) }

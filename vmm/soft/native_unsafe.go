@@ -16,6 +16,7 @@ var codeLayout = abi.Layout{
 	Flags:   unsafe.Offsetof(cpu{}.flags),
 	Ordered: unsafe.Offsetof(cpu{}.ordered),
 	Gens:    unsafe.Offsetof(cpu{}.gens),
+	Pages:   unsafe.Offsetof(cpu{}.pages),
 	TSC:     unsafe.Offsetof(cpu{}.tscOffset),
 	XMM:     unsafe.Offsetof(cpu{}.fpu) + unsafe.Offsetof(fpuState{}.xmm),
 	MXCSR:   unsafe.Offsetof(cpu{}.fpu) + unsafe.Offsetof(fpuState{}.mxcsr),

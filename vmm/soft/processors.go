@@ -120,7 +120,7 @@ func (p *processors) Start(e vmm.Entry) error {
 func (c *cpu) enter(e vmm.Entry) {
 	p := c.p
 	*c = cpu{cpuState: cpuState{now: c.now, idle: c.idle, rng: c.rng},
-		p: p, id: c.id, others: c.others, gens: c.gens, observing: p.observer != nil, events: c.events}
+		p: p, id: c.id, others: c.others, gens: c.gens, pages: c.pages, observing: p.observer != nil, events: c.events}
 	c.apic.Assemble((*interrupts)(c), c.id)
 	c.fpu.reset()
 	c.rip = e.RIP

@@ -20,8 +20,8 @@ var notSaved = map[reflect.Type]map[string]string{
 	reflect.TypeFor[cpu](): {
 		"p": "wiring", "id": "wiring",
 		"tlb": "derived of CPL", "jc": "derived of CPL", "mode": "derived of CPL, CR0, CR4 and MXCSR",
-		"gens": "derived: of the jump cache",
-		"at":   "over a call only", "next": "of the instruction that executes", "implicit": "of the access at hand", "exc": "of the instruction that executes",
+		"gens": "derived: of the jump cache", "pages": "derived: those that gens are of",
+		"at": "over a call only", "next": "of the instruction that executes", "implicit": "of the access at hand", "exc": "of the instruction that executes",
 		"attn": "set by a load", "others": "derived of the clocks",
 		"observing": "wiring: whether there is an observer",
 		"kind":      "of the instruction that executes", "group": "of the instruction that executes",

@@ -3,11 +3,25 @@ package abi
 import "math/bits"
 
 // JumpEntry maps a virtual address to a block's header, as long as the
-// generation that guards the address is Gen.
+// generation that guards the address is Gen. Or it maps an offset in a page to
+// that: then RIP is what PageKey makes of it, and the page is any that has the
+// generation.
 type JumpEntry struct {
 	RIP  uint64
 	Gen  uint32
 	Link uint32 // the header, and from bit GuardShift on which generation that is
+}
+
+// A key of an offset is no canonical address: KeyBit is set in it, and some above
+// the generation, which starts at KeyShift, are not.
+const (
+	KeyBit   = 63
+	KeyShift = 12
+)
+
+// PageKey is what the block at rip, in a page that has a generation, is found by.
+func PageKey(gen uint32, rip uint64) uint64 {
+	return 1<<KeyBit | uint64(gen)<<KeyShift | rip&(1<<KeyShift-1)
 }
 
 // GuardShift is above all headers of an arena.
@@ -26,7 +40,7 @@ const (
 	JumpShift     = 4
 )
 
-// JumpHash is the number of an address' entry.
+// JumpHash is the number of the entry of an address, or of a key.
 func JumpHash(rip uint64) uint64 { return (rip ^ rip>>11) & (JumpCacheSize - 1) }
 
 const (

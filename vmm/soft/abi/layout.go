@@ -7,6 +7,7 @@ type Layout struct {
 	Flags    uintptr // RFLAGS without the arithmetic ones
 	Ordered  uintptr // OrderLock is noted there, in a byte
 	Gens     uintptr // generations, 4 bytes each
+	Pages    uintptr // that the generations from ir.GenPages on are of, 8 bytes each
 	TSC      uintptr // what the time stamp is ahead of the clock
 	XMM      uintptr
 	MXCSR    uintptr

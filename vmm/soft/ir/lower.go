@@ -6,7 +6,7 @@ import (
 
 // A Source is what a block is made of.
 type Source struct {
-	Page   uint64 // virtual
+	Page   uint64 // virtual, 0 in ModeRelative
 	PC     uint16 // of the block's start in the page
 	Mode   uint8
 	Single bool   // it is one instruction, which reaches into the next page
@@ -16,7 +16,7 @@ type Source struct {
 // Lower appends a block's ops, and the instructions that have none. It returns how
 // many instructions the block is of.
 func (a *Arena) Lower(s Source) uint8 {
-	t := lowering{code: a, page: s.Page, pc: s.PC, single: s.Single, sse: s.Mode&ModeSSE != 0, user: s.Mode&ModeUser != 0, watch: s.Mode&ModeWatched != 0, several: s.Mode&ModeSeveral != 0}
+	t := lowering{code: a, page: s.Page, pc: s.PC, single: s.Single, sse: s.Mode&ModeSSE != 0, user: s.Mode&ModeUser != 0, watch: s.Mode&ModeWatched != 0, relative: s.Mode&ModeRelative != 0, several: s.Mode&ModeSeveral != 0}
 	if s.Bytes == nil {
 		t.slow()
 	} else {
@@ -27,17 +27,18 @@ func (a *Arena) Lower(s Source) uint8 {
 
 // A lowering turns the instructions of one block into ops.
 type lowering struct {
-	code    *Arena
-	page    uint64
-	pc      uint16 // of the instruction at hand
-	next    uint16 // what follows it
-	n       uint8  // instructions so far, with it
-	sse     bool   // SSE instructions do not fault
-	user    bool   // CPL 3
-	watch   bool   // LOCK is noted
-	several bool   // there are several processors
-	done    bool   // the block has ended
-	single  bool   // it is one instruction, which reaches into the next page
+	code     *Arena
+	page     uint64 // 0 if that is relative
+	pc       uint16 // of the instruction at hand
+	next     uint16 // what follows it
+	n        uint8  // instructions so far, with it
+	sse      bool   // SSE instructions do not fault
+	user     bool   // CPL 3
+	watch    bool   // LOCK is noted
+	several  bool   // there are several processors
+	relative bool
+	done     bool // the block has ended
+	single   bool // it is one instruction, which reaches into the next page
 
 	first     int    // index of the block's first op
 	jumped    bool   // the instruction at hand is a jump to target

@@ -14,9 +14,15 @@ func (t *lowering) branch(o *Op, target uint64) bool {
 	}
 	o.Imm = o.Imm&0xffffffff | d<<32
 	o.Gen = NoGen
-	o.Sel = GuardOf(target)
-	if target&^x86.PageMask == t.page && target&x86.PageMask <= x86.PageSize-x86.MaxLength {
+	switch {
+	case target&^x86.PageMask == t.page && !straddles(target):
 		o.Sel = GenSame
+	case t.relative && straddles(target), !t.relative && t.user && Anywhere(ModeUser, target):
+		o.Sel = GenNever
+	case t.relative:
+		o.Sel = GenPage
+	default:
+		o.Sel = GuardOf(target)
 	}
 	return true
 }

@@ -14,6 +14,12 @@ func (t *lowering) mem(in *x86.Inst, o *Op) bool {
 	disp := in.Disp
 	if in.Flags&x86.RIPRelative != 0 {
 		disp += t.page + uint64(t.pc) + uint64(in.Len)
+		if t.relative {
+			if int64(int32(disp)) != int64(disp) {
+				return false
+			}
+			o.Base = SlotPage
+		}
 	}
 	if int64(int32(disp)) != int64(disp) { // RIP-relative or moffs: no base
 		t.emit(Op{Code: OpMOVRI64, Dst: SlotTmp, Imm: int64(disp)})

@@ -25,7 +25,7 @@ type Op struct {
 // A Header comes before the first op of a block. Branches lead to it: whoever
 // enters the block counts its instructions there, and its executions.
 type Header struct {
-	Page   uint64 // virtual
+	Page   uint64 // virtual, 0 in ModeRelative
 	Code   uint32 // where its compiled code is, or 0
 	Heat   int32  // executions before it is compiled
 	PC     uint16 // offset in the page of its first byte
@@ -47,41 +47,55 @@ const NoGen = ^uint32(0)
 // page, else that of the mappings of the lower or the upper half of the address
 // space, or from GenPages on that of one page of the lower half, by the low bits of
 // its number. What is mapped there changes with every task, and comes back: the
-// generation of a page is a number for what it holds and where it is.
+// generation of a page is a number for what it holds and where it is, or of what
+// it holds alone if its blocks are for any address (ModeRelative). From such a
+// block the place depends on where the block is: the link is good if the target's
+// page is the one that has the place, with this generation.
 const (
 	GenNone  = 0 // of an empty entry of a jump cache: never valid
 	GenSame  = 1 // always is
 	GenLower = 2
 	GenUpper = 3
+	GenPage  = 4 // of links from ModeRelative: that of the target's page
+	GenNever = 5 // of branches without a link: the target is looked up by its address
 	GenPages = 128
 	GenCount = 256
 )
 
-// GuardOf is the generation that guards links to an address in another page. An
-// instruction that may reach into the next page depends on that one as well.
+// GuardOf is the generation that guards links to an address in another page, from
+// blocks that are not ModeRelative.
 func GuardOf(target uint64) uint8 {
 	switch {
 	case target>>63 != 0:
 		return GenUpper
-	case target&x86.PageMask > x86.PageSize-x86.MaxLength:
+	case straddles(target):
 		return GenLower
 	}
-	return uint8(GenPages | target>>x86.PageShift&(GenCount-GenPages-1))
+	return PlaceOf(target)
 }
+
+// PlaceOf is the place of the generation of an address' page.
+func PlaceOf(va uint64) uint8 {
+	return uint8(GenPages | va>>x86.PageShift&(GenCount-GenPages-1))
+}
+
+// straddles says that an instruction at an address may reach into the next
+// page, and so depends on that one as well.
+func straddles(va uint64) bool { return va&x86.PageMask > x86.PageSize-x86.MaxLength }
 
 // Slots beyond those of package x86.
 const (
 	SlotTmp  = 19 // an address in the making
-	SlotKept = 20 // what compiled code needs for the flags
+	SlotKept = 20 // and the next: what compiled code needs for the flags
+	SlotPage = 22 // the page of the block at hand, if that is ModeRelative
 )
 
 // MaxBlock bounds the instructions of a block.
 const MaxBlock = 64
 
-// How many ops and instructions an arena is for. A boot makes 65,000 blocks of 18
-// ops each, and a program that address space randomisation puts elsewhere is made
-// of new ones. In an arena that is too small for a boot and a few programs, the
-// kernel's code is translated again and again.
+// How many ops and instructions an arena is for. A boot makes 55,000 blocks of 13
+// ops each, and making a file system 20,000 more. In an arena that is too small,
+// the kernel's code is translated again and again.
 const (
 	MaxOps   = 1 << 21
 	MaxInsts = 1 << 19

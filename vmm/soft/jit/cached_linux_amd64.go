@@ -7,7 +7,8 @@ import (
 	"nvlab/vmm/soft/x86"
 )
 
-// Guest r11 to r15, and the bases of FS and GS, live in memory. Within a block
+// Guest r11 to r15, the bases of FS and GS, and the page of a block that may be
+// anywhere live in memory. Within a block
 // one host register holds the one of them that is used next; what was written
 // there goes to memory where code is left, or where another takes the register.
 
@@ -19,7 +20,7 @@ type cachedSlot struct {
 }
 
 // cacheable are the slots that may be held.
-const cacheable = 1<<11 | 1<<12 | 1<<13 | 1<<14 | 1<<15 | 1<<x86.SlotFS | 1<<x86.SlotGS
+const cacheable = 1<<11 | 1<<12 | 1<<13 | 1<<14 | 1<<15 | 1<<x86.SlotFS | 1<<x86.SlotGS | 1<<ir.SlotPage
 
 // naming is which slots an op names: a bit per slot that may be held.
 type naming struct {
@@ -61,7 +62,7 @@ func (t *translator) namingDirect(o *ir.Op) (u naming) {
 	}
 	in := &t.n.code.Insts[o.Imm]
 	if in.Mod != 3 {
-		u.address = cacheableBit(in.Base) | cacheableBit(in.Index)
+		u.address = cacheableBit(t.base(in)) | cacheableBit(in.Index)
 		u.reads = u.address
 	} else if !d.vectors || in.Opcode == 0x2a {
 		u.reads |= cacheableBit(in.RM)

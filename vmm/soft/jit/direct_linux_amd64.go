@@ -116,10 +116,18 @@ func (t *translator) direct0F(in *x86.Inst, leaves ir.FlagEffect) direct {
 	return direct{}
 }
 
+// base is the slot that the address of in's memory operand begins with.
+func (t *translator) base(in *x86.Inst) uint8 {
+	if t.relative && in.Flags&x86.RIPRelative != 0 {
+		return ir.SlotPage
+	}
+	return in.Base
+}
+
 // memory is the memory operand of in, op i, for locate.
 func (t *translator) memory(i int, in *x86.Inst) ir.Op {
 	o := &t.ops[i]
-	m := ir.Op{Base: in.Base, Index: in.Index, Scale: in.Scale}
+	m := ir.Op{Base: t.base(in), Index: in.Index, Scale: in.Scale}
 	disp := in.Disp
 	if in.Flags&x86.RIPRelative != 0 {
 		disp += t.page + uint64(int64(o.Disp))

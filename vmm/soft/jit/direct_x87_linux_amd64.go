@@ -195,7 +195,7 @@ func (t *translator) noteX87(i int, in *x86.Inst, status int64, pops int) {
 	}
 	a.Store(2, hA, inCPU(x.SW))
 	a.StoreImm(2, inCPU(x.FOP), int64(in.Opcode&7)<<8|int64(in.ModRM))
-	a.MovImm(hA, t.page+uint64(t.ops[i].PC))
+	t.pageAnd(int64(t.ops[i].PC))
 	a.Store(8, hA, inCPU(x.FIP))
 }
 

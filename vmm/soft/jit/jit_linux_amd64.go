@@ -216,7 +216,7 @@ func (n *Compiler) ready(ops []ir.Op, mode uint8) *translator {
 	if mode&ir.ModeUser != 0 {
 		t.set = 1
 	}
-	t.watch = mode&ir.ModeWatched != 0
+	t.watch, t.relative = mode&ir.ModeWatched != 0, mode&ir.ModeRelative != 0
 	t.sse, t.masked = mode&ir.ModeSSE != 0, mode&ir.ModeMasked != 0
 	t.grouping.reset(len(t.ops))
 	for i := range t.ops {

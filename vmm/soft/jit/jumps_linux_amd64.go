@@ -36,7 +36,33 @@ func (t *translator) jump(i int) {
 	t.writeBack()
 	t.orJumpMiss(i, t.find())
 	t.retire(i)
+	t.toPage(hA)
 	t.asm.Insn(0xff, 4, 4, t.landing(offLandingCode))
+}
+
+// toPage makes the page of the address in a register that of the block to be run,
+// if that may be anywhere.
+func (t *translator) toPage(r uint8) {
+	if t.set == 1 {
+		t.asm.AluImm(x86.AluAND, 8, asm.Reg(r), -x86.PageSize)
+		t.asm.Store(8, r, t.memorySlot(ir.SlotPage))
+	}
+}
+
+// toPlace makes a register, which holds an address, the number of its page's
+// place among those that have a generation.
+func (t *translator) toPlace(r uint8) {
+	t.asm.ShiftImm(5, 4, r, x86.PageShift)
+	t.asm.AluImm(x86.AluAND, 4, asm.Reg(r), ir.GenCount-ir.GenPages-1)
+}
+
+// placePage and placeGen are the page that has a place, and its generation.
+func (t *translator) placePage(place uint8) asm.Arg {
+	return asm.Arg{Mem: true, Reg: hCPU, Index: place, Scale: 3, Disp: int32(t.cpu.Pages)}
+}
+
+func (t *translator) placeGen(place uint8) asm.Arg {
+	return asm.Arg{Mem: true, Reg: hCPU, Index: place, Scale: 2, Disp: int32(t.cpu.Gens + 4*ir.GenPages)}
 }
 
 // retire counts the block's instructions, and does what else op i does before it
@@ -56,11 +82,18 @@ func (t *translator) callTo(i int) {
 	a := &t.asm
 	t.writeBack()
 	t.orJumpMiss(i, t.find())
+	if t.set == 1 {
+		a.Store(8, hA, t.crossing(offExitRIP))
+	}
 	a.Load(8, hA, t.landing(offLandingCode))
 	t.jumpMisses[len(t.jumpMisses)-1].back = a.Pos
 	a.Store(8, hA, t.crossing(offSpill))
 	t.push(i, t.ops[i].Imm)
 	t.retire(i)
+	if t.set == 1 {
+		a.Load(8, hA, t.crossing(offExitRIP))
+		t.toPage(hA)
+	}
 	a.Insn(0xff, 4, 4, t.crossing(offSpill))
 }
 
@@ -96,22 +129,52 @@ func (t *translator) canonical(i int) {
 	t.bail(i, a.Jcc(5))
 }
 
-// lookUpJump looks rip, in hA, up in the jump cache. It makes hB the offset of
-// the entry and hA its generation, and returns branches for an address that is not there.
+// lookUpJump looks the address at offExitRIP, which hA has too, up in the jump
+// cache. It makes hB the offset of the entry and hCached the address' page, and
+// returns branches for what is not there.
 func (t *translator) lookUpJump() (misses [2]int) {
 	a := &t.asm
-	a.Load(8, hB, asm.Reg(hA))
-	a.ShiftImm(5, 8, hB, 11)
-	a.Alu(x86.AluXOR, 8, hB, asm.Reg(hA))
-	a.AluImm(x86.AluAND, 4, asm.Reg(hB), abi.JumpCacheSize-1)
-	a.ShiftImm(4, 4, hB, abi.JumpShift)
+	found := 0
+	if t.set == 1 {
+		a.Load(8, hCached, asm.Reg(hA))
+		a.AluImm(x86.AluAND, 8, asm.Reg(hCached), -x86.PageSize)
+		a.Load(4, hB, asm.Reg(hA))
+		t.toPlace(hB)
+		a.Alu(x86.AluCMP, 8, hCached, t.placePage(hB))
+		address := a.Jcc(5)
+		a.Load(4, hB, t.placeGen(hB))
+		a.ShiftImm(4, 8, hB, abi.KeyShift)
+		a.AluImm(x86.AluAND, 4, asm.Reg(hA), 1<<abi.KeyShift-1)
+		a.Alu(x86.AluOR, 8, hA, asm.Reg(hB))
+		a.Insn(0x0fba, 8, 5, asm.Reg(hA)) // bts r14, imm8
+		a.Byte(abi.KeyBit)
+		t.toJumpEntry()
+		a.Alu(x86.AluCMP, 8, hA, t.jumpEntry(offJumpRIP))
+		found = a.Jcc(4)
+		a.Load(8, hA, t.crossing(offExitRIP))
+		a.Here(address)
+	}
+	t.toJumpEntry()
 	a.Alu(x86.AluCMP, 8, hA, t.jumpEntry(offJumpRIP))
 	misses[0] = a.Jcc(5)
 	a.Insn(0x0fb6, 4, hA, t.jumpEntry(offJumpLink+abi.GuardShift/8)) // movzx
 	a.Load(4, hA, asm.Arg{Mem: true, Reg: hCPU, Index: hA, Scale: 2, Disp: int32(t.cpu.Gens)})
 	a.Alu(x86.AluCMP, 4, hA, t.jumpEntry(offJumpGen))
 	misses[1] = a.Jcc(5)
+	if found != 0 {
+		a.Here(found)
+	}
 	return misses
+}
+
+// toJumpEntry makes hB the offset of the entry of the address, or key, in hA.
+func (t *translator) toJumpEntry() {
+	a := &t.asm
+	a.Load(8, hB, asm.Reg(hA))
+	a.ShiftImm(5, 8, hB, 11)
+	a.Alu(x86.AluXOR, 8, hB, asm.Reg(hA))
+	a.AluImm(x86.AluAND, 4, asm.Reg(hB), abi.JumpCacheSize-1)
+	a.ShiftImm(4, 4, hB, abi.JumpShift)
 }
 
 func (t *translator) jumpEntry(off uintptr) asm.Arg {
@@ -154,6 +217,7 @@ func (t *translator) commonJumps() {
 	a.Load(4, hA, t.jumpEntry(offJumpLink))
 	a.AluImm(x86.AluAND, 4, asm.Reg(hA), 1<<abi.GuardShift-1)
 	none := t.codeOf()
+	t.toPage(hCached)
 	a.Store(8, hA, t.crossing(offSpill))
 	a.Load(8, hA, t.crossing(offExitRIP))
 	t.toLanding()
@@ -175,14 +239,17 @@ func (t *translator) commonJumps() {
 
 	// The same for a direct branch, the exit's op, whose link is at spill.
 	n.offLink[t.set] = a.Pos
-	misses = t.lookUpJump()
 	a.Store(8, hA, t.crossing(offExitRIP))
+	misses = t.lookUpJump()
+	a.Load(4, hA, t.jumpEntry(offJumpGen))
+	a.Store(4, hA, t.crossing(offExitRIP))
 	a.Load(4, hA, t.jumpEntry(offJumpLink))
 	a.AluImm(x86.AluAND, 4, asm.Reg(hA), 1<<abi.GuardShift-1)
 	none = t.codeOf()
+	t.toPage(hCached)
 	a.Load(8, hB, t.crossing(offSpill))
 	a.Store(8, hA, asm.Mem(hB, 8))
-	a.Load(8, hA, t.crossing(offExitRIP))
+	a.Load(4, hA, t.crossing(offExitRIP))
 	a.Store(4, hA, asm.Mem(hB, 0))
 	a.Load(4, hA, t.crossing(offExitOp))
 	a.ShiftImm(4, 8, hA, ir.OpShift)

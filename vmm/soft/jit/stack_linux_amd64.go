@@ -107,10 +107,10 @@ func (t *translator) stack(i int, o *ir.Op, x *ir.OpInfo) bool {
 func (t *translator) push(i int, off int64) {
 	a := &t.asm
 	m := t.locate(i, &ir.Op{Base: x86.RSP, Index: x86.SlotZero, Disp: -8}, 8, true, false)
-	if v := t.page + uint64(off); v == uint64(int32(v)) {
+	if v := t.page + uint64(off); !t.relative && v == uint64(int32(v)) {
 		a.StoreImm(8, m, int64(v))
 	} else {
-		a.MovImm(hA, v)
+		t.pageAnd(off)
 		a.Store(8, hA, m)
 	}
 	a.Lea(hSP, asm.Mem(hSP, -8))

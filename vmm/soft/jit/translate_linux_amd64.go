@@ -11,17 +11,18 @@ import (
 // and every access the TLB does not answer, leaves to the interpreter at that
 // op, with the op not begun.
 type translator struct {
-	asm    asm.Assembler
-	n      *Compiler
-	cpu    *abi.Layout
-	ops    []ir.Op // of the block, the last one a branch
-	first  uint32
-	header uint32
-	page   uint64
-	set    int  // privilege
-	sse    bool // SSE instructions do not fault
-	masked bool // nor do their results
-	watch  bool // stores may be observed
+	asm      asm.Assembler
+	n        *Compiler
+	cpu      *abi.Layout
+	ops      []ir.Op // of the block, the last one a branch
+	first    uint32
+	header   uint32
+	page     uint64
+	relative bool // the page is what ir.SlotPage holds, and 0 here
+	set      int  // privilege
+	sse      bool // SSE instructions do not fault
+	masked   bool // nor do their results
+	watch    bool // stores may be observed
 
 	live   []bool // somebody reads the flags after op i
 	sets   []bool // op i sets all of them
@@ -60,7 +61,7 @@ type stub struct {
 
 // unlinked is an edge that has yet to find where it leads to.
 type unlinked struct {
-	site   int // the branch taken then
+	sites  [2]int // the branches taken then, or 0
 	op     int
 	link   int // of an edge to another page
 	cached cachedSlot
@@ -356,19 +357,59 @@ func (t *translator) edge(i, site int) {
 		a.AluImm(x86.AluSUB, 8, asm.Reg(hLeft), int64(o.N))
 		jump := a.Jcc(9)
 		a.Here(jump)
-		u.site = a.Jmp()
+		u.sites[0] = a.Jmp()
 		e.jump = int32(jump)
 		t.n.edges[k] = e
 		t.unlinked = append(t.unlinked, u)
 		return
 	}
+	if o.Sel == ir.GenNever {
+		t.toTarget(o)
+		t.jump(i)
+		return
+	}
 	u.link = t.n.linkOf(k)
-	a.Load(4, hA, inCPU(t.cpu.Gens+4*uintptr(o.Sel)))
-	a.Alu(x86.AluCMP, 4, hA, asm.InCode(u.link))
-	u.site = a.Jcc(5)
+	if o.Sel == ir.GenPage {
+		u.sites = t.checkPage(o, u.link)
+	} else {
+		a.Load(4, hA, inCPU(t.cpu.Gens+4*uintptr(o.Sel)))
+		a.Alu(x86.AluCMP, 4, hA, asm.InCode(u.link))
+		u.sites[0] = a.Jcc(5)
+	}
 	a.AluImm(x86.AluSUB, 8, asm.Reg(hLeft), int64(o.N))
 	a.Insn(0xff, 4, 4, asm.InCode(u.link+8))
 	t.unlinked = append(t.unlinked, u)
+}
+
+// checkPage looks whether the page that a branch leads to has its generation's
+// place, with the generation of the link at an offset of the code, and returns
+// the branches taken if not. The block's page becomes that.
+func (t *translator) checkPage(o *ir.Op, link int) (misses [2]int) {
+	a := &t.asm
+	t.pageAnd(o.Imm >> 32 &^ x86.PageMask)
+	a.Load(4, hB, asm.Reg(hA))
+	t.toPlace(hB)
+	a.Alu(x86.AluCMP, 8, hA, t.placePage(hB))
+	misses[0] = a.Jcc(5)
+	a.Load(4, hB, t.placeGen(hB))
+	a.Alu(x86.AluCMP, 4, hB, asm.InCode(link))
+	misses[1] = a.Jcc(5)
+	a.Store(8, hA, t.memorySlot(ir.SlotPage))
+	return misses
+}
+
+// toTarget makes hA the address that the direct branch of an op leads to.
+func (t *translator) toTarget(o *ir.Op) {
+	t.pageAnd(o.Imm >> 32)
+}
+
+// pageAnd makes hA the address at a distance from the block's page.
+func (t *translator) pageAnd(off int64) {
+	if t.relative {
+		t.asm.Lea(hA, asm.Mem(t.into(hA, ir.SlotPage), int32(off)))
+		return
+	}
+	t.asm.MovImm(hA, t.page+uint64(off))
 }
 
 // findTarget leaves for what an edge leads to.
@@ -376,7 +417,11 @@ func (t *translator) findTarget(u unlinked) {
 	a := &t.asm
 	o := &t.ops[u.op]
 	t.cached = u.cached
-	a.Here(u.site)
+	for _, site := range u.sites {
+		if site != 0 {
+			a.Here(site)
+		}
+	}
 	if u.link == 0 {
 		a.AluImm(x86.AluADD, 8, asm.Reg(hLeft), int64(o.N))
 		t.exit(u.op, t.n.offTaken)
@@ -384,7 +429,7 @@ func (t *translator) findTarget(u unlinked) {
 	}
 	a.Lea(hA, asm.InCode(u.link))
 	a.Store(8, hA, t.crossing(offSpill))
-	a.MovImm(hA, t.page+uint64(o.Imm>>32))
+	t.toTarget(o)
 	t.exit(u.op, t.n.offLink[t.set])
 }
 

@@ -15,7 +15,7 @@ type value struct {
 
 // values are those of the slots at a point of a block.
 type values struct {
-	slots  [ir.SlotKept + 1]value
+	slots  [ir.SlotPage + 1]value
 	last   uint32  // number given out
 	since  uint32  // the last one before the executor did an instruction: the TLB may have changed
 	writes []uint8 // slots that the op at hand writes
