@@ -197,10 +197,11 @@ func TestLargePageInBrowser(t *testing.T) {
 func openPage(t *testing.T, browser, path string, flags ...string) string {
 	t.Helper()
 	var out, errs bytes.Buffer
+	const tries, patience = 4, 20 * time.Second // a page takes 2 s
 	open := func() error {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		cmd := exec.CommandContext(ctx, browser, append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir=" + t.TempDir(), "--virtual-time-budget=5000", "--dump-dom"}, append(flags, "file://"+path)...)...)
+		cmd := exec.CommandContext(ctx, browser, append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking", "--no-first-run", "--user-data-dir=" + t.TempDir(), "--virtual-time-budget=5000", "--dump-dom"}, append(flags, "file://"+path)...)...)
 		out.Reset()
 		errs.Reset()
 		cmd.Stdout, cmd.Stderr = &out, &errs
@@ -209,13 +210,13 @@ func openPage(t *testing.T, browser, path string, flags ...string) string {
 		cmd.WaitDelay = 10 * time.Second
 		return cmd.Run()
 	}
-	err := open()
-	if err != nil {
-		t.Logf("%s: %v\n%s", browser, err, errs.Bytes())
-		err = open()
+	var err error
+	for range tries {
+		if err = open(); err == nil {
+			return out.String()
+		}
+		t.Logf("%s: %v", browser, err)
 	}
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", browser, err, errs.Bytes())
-	}
-	return out.String()
+	t.Fatalf("%s: %v\n%s", browser, err, errs.Bytes())
+	return ""
 }

@@ -28,6 +28,7 @@ func (o *Options) checkReports() error {
 	if err := o.checkOrigin(); err != nil {
 		return err
 	}
+	written := map[string]string{} // which flag's report is in a file
 	for _, f := range o.reportFiles() {
 		switch {
 		case f.path == "":
@@ -37,6 +38,14 @@ func (o *Options) checkReports() error {
 		case filepath.Ext(f.path) == ".star":
 			return fmt.Errorf("%s %s: that is the name of a scenario, which the report would replace: want FILE and then the scenarios", f.flag, f.path)
 		}
+		path, err := filepath.Abs(f.path)
+		if err != nil {
+			return fmt.Errorf("%s %s: %w", f.flag, f.path, err)
+		}
+		if other := written[path]; other != "" {
+			return fmt.Errorf("%s %s: %s writes the same file", f.flag, f.path, other)
+		}
+		written[path] = f.flag
 		folder := filepath.Dir(f.path)
 		if info, err := os.Stat(folder); err != nil || !info.IsDir() {
 			return fmt.Errorf("%s %s: there is no folder %s", f.flag, f.path, folder)
