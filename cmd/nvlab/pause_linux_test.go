@@ -130,7 +130,8 @@ func (p *typist) end() int {
 
 // TestShellWhereItFailed: at the prompt of a test that failed the shell is in the
 // guest that the test left, with its mounts and processes, on a terminal of this
-// one's size; after it there is the prompt again.
+// one's size; after it there is the prompt again. Before, the terminal shows what the
+// test is about, and outcomes have colours.
 func TestShellWhereItFailed(t *testing.T) {
 	if testing.Short() {
 		t.Skip("boots a machine")
@@ -148,9 +149,10 @@ def test_mounted(t):
 `), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("nvlab", "run", "-pause", "-artifacts", filepath.Join(dir, "left"), file)
+	cmd := exec.Command("nvlab", "run", "-reuse", "off", "-pause", "-artifacts", filepath.Join(dir, "left"), file)
 	cmd.Env = append(os.Environ(), "TERM=xterm")
 	p := sitDown(t, 33, 77, cmd)
+	p.await("[1/1] test_mounted: vm.boot, ")
 	const prompt, root = "nvlab> ", "~ # "
 	p.enter(prompt, "where")
 	p.await(`"/mnt"`)
@@ -182,7 +184,7 @@ def test_mounted(t):
 	p.enter(prompt, "vm.state")
 	p.await(`"off"`)
 	p.enter(prompt, "continue")
-	p.await("--- FAIL: test_mounted")
+	p.await("\x1b[31m--- FAIL: test_mounted")
 	if status := p.end(); status != 1 {
 		t.Errorf("exit status %d, want 1: a test failed", status)
 	}

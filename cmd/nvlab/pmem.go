@@ -13,8 +13,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"golang.org/x/term"
-
 	"nvlab/internal/spell"
 	"nvlab/internal/units"
 	nvstar "nvlab/starlark"
@@ -70,7 +68,8 @@ type pmemOptions struct {
 
 func init() {
 	pmemCommand.run = func(ctx context.Context, c *command, args []string) int {
-		o := nvrun.Options{Stdout: os.Stdout, Stderr: os.Stderr, Progress: progress(), Terminal: term.IsTerminal(int(os.Stderr.Fd())), Verbose: true, Reuse: reuseDefault()}
+		o := nvrun.Options{Stdout: os.Stdout, Stderr: os.Stderr, Progress: progress(), Verbose: true, Reuse: reuseDefault()}
+		o.Terminal, o.Coloured = screen()
 		var p pmemOptions
 		fs := c.flags()
 		fs.StringVar(&p.on, "on", "fsdax", "`fsdax|devdax|pool`: what the persistent memory is")

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/term"
-
 	"nvlab/guest/debian"
 	nvstar "nvlab/starlark"
 	nvrun "nvlab/starlark/run"
@@ -39,7 +37,8 @@ exit status:
 
 func init() {
 	runCommand.run = func(ctx context.Context, c *command, args []string) int {
-		o := nvrun.Options{Stdout: os.Stdout, Stderr: os.Stderr, Progress: progress(), Terminal: term.IsTerminal(int(os.Stderr.Fd()))}
+		o := nvrun.Options{Stdout: os.Stdout, Stderr: os.Stderr, Progress: progress()}
+		o.Terminal, o.Coloured = screen()
 		fs := c.flags()
 		fs.StringVar(&o.Run, "run", "", "run only tests whose name matches `RE`; expressions joined by / match the levels of a name")
 		fs.StringVar(&o.Skip, "skip", "", "run no test whose name matches `RE`, which is as of -run")

@@ -78,7 +78,8 @@ type Options struct {
 
 	Stdout, Stderr io.Writer
 	Progress       guest.Progress
-	Terminal       bool // Stderr is one
+	Terminal       func() (rows, cols int) // the size of Stderr, if it is a terminal on which lines can be drawn again; nil otherwise
+	Coloured       bool                    // Stdout may have colours
 
 	// Ended, if set, is called at the end of each test, before its machines
 	// go. Tests that run in parallel call it at the same time.

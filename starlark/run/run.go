@@ -35,7 +35,7 @@ type runner struct {
 	match     *matcher
 	dir       string // of the tests' directories
 	artifacts artifacts
-	exploring *exploring
+	live      *live
 	quit      context.CancelCauseFunc // ends the run, with Options.Pause
 	last      string                  // the test that the run ends with, as Options.Pause said; "" if it goes on
 	files     []*fileRun
@@ -93,13 +93,19 @@ const (
 // Run runs scenarios and returns the exit status. The cause of ctx's end is
 // nvstar.ErrInterrupted.
 func Run(ctx context.Context, o Options) int {
-	line := newExploring(o.Stderr, o.Terminal)
+	line := newLive(o.Stderr, o.Terminal)
 	out := &checkedWriter{w: o.Stdout}
-	if o.Terminal {
-		out.w = line.over(o.Stdout)
+	if o.Coloured {
+		out.w = colouring{o.Stdout}
+	}
+	if o.Terminal != nil {
+		out.w, o.Stderr = line.over(out.w), line.over(o.Stderr)
+		if o.Progress != nil {
+			o.Progress = besideLive{o.Progress, line}
+		}
 	}
 	o.Stdout = out
-	r := &runner{o: o, artifacts: artifacts{base: o.Artifacts}, exploring: line}
+	r := &runner{o: o, artifacts: artifacts{base: o.Artifacts}, live: line}
 	err := r.run(ctx)
 	if lost := out.err(); lost != nil && !errors.Is(lost, syscall.EPIPE) { // a reader that went away has interrupted the run
 		r.worst(ExitHost)
@@ -204,7 +210,9 @@ func (r *runner) run(ctx context.Context) error {
 	}
 	defer done()
 	r.dir = dir
+	stop := r.live.start(tests)
 	r.work(ctx)
+	stop()
 	r.total()
 	return r.writeReports()
 }
@@ -542,16 +550,19 @@ func (r *runner) test(ctx context.Context, it *item) {
 		}
 	}()
 	it.file.begin(&it.report.stream)
+	r.live.begin(it)
+	defer r.live.end(it)
 	var shard explore.Shard
 	if it.test.Explores {
 		shard = r.o.Shard
 	}
 	w := &watcher{r: r, it: it}
-	env := nvstar.Env{Lab: r.lab, Watcher: w, Verbose: r.o.Verbose, Steps: r.o.Steps, State: r.o.State, Place: &it.at, Shard: shard, Exploring: r.exploring.show, Explored: it.report.note,
+	env := nvstar.Env{Lab: r.lab, Watcher: w, Verbose: r.o.Verbose, Steps: r.o.Steps, State: r.o.State, Place: &it.at, Shard: shard, Exploring: func(e nvstar.Exploring) { r.live.explores(it, e) }, Explored: it.report.note,
 		Repeat: func(test, state string) string { return r.o.repeat(it.file.path, test, r.engine, state) }}
 	if r.o.Reached != nil {
 		env.Reached = func(ctx context.Context, at *nvstar.Reached) error {
 			r.reached.Store(true)
+			defer r.live.hold()()
 			return r.o.Reached(ctx, at)
 		}
 	}
@@ -579,7 +590,13 @@ func (r *runner) test(ctx context.Context, it *item) {
 // pause lets somebody look at a test. A test that failed ends as it would, with what
 // it leaves, before the run does.
 func (r *runner) pause(p *nvstar.Paused) {
-	if r.last != "" || !r.o.Pause(p) {
+	if r.last != "" {
+		return
+	}
+	release := r.live.hold()
+	quit := r.o.Pause(p)
+	release()
+	if !quit {
 		return
 	}
 	if r.last = p.Test; p.Why == "" {
@@ -738,8 +755,12 @@ type watcher struct {
 }
 
 func (w *watcher) Match(name string) bool   { return w.r.match.match(name) }
-func (w *watcher) Start(name string)        { w.it.report.start(name) }
 func (w *watcher) Output(name, text string) { w.it.report.log(name, text) }
+
+func (w *watcher) Start(name string) {
+	w.it.report.start(name)
+	w.r.live.enter(w.it, name)
+}
 
 // Dir makes a fresh directory whose last parts are the scenario's and the
 // test's name.
@@ -784,6 +805,9 @@ func (w *watcher) Closing(ctx context.Context, name string, o *nvstar.Outcome, x
 }
 
 func (w *watcher) End(name, dir string, o *nvstar.Outcome) {
+	if i := strings.LastIndex(name, "/"); i > 0 {
+		w.r.live.enter(w.it, name[:i])
+	}
 	if w.it.report.end(name, o, told(o)+w.kept) && o.Status == nvstar.Failed {
 		for _, f := range o.Failures {
 			w.r.worst(f.Class.Exit())
