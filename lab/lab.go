@@ -74,11 +74,8 @@ func New(opts Options) (*Lab, error) {
 	}
 	l := &Lab{opts: opts, engine: engine, translations: shared, memory: newMemoryGate()}
 	if opts.Reuse && opts.GDB == nil {
-		if l.states, err = States(opts.Cache); err != nil {
+		if l.states, err = States(opts.Cache, opts.States); err != nil {
 			return nil, &Error{Class: ClassHost, Err: err}
-		}
-		if opts.States != "" {
-			l.states = states.Open(opts.States, l.states.Limit())
 		}
 	}
 	return l, nil

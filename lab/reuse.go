@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -25,9 +26,9 @@ import (
 // take besides: 1 of so many.
 const statesShare = 4
 
-// States is the folder of the states that runs with this folder of guests keep;
-// "" is the user's.
-func States(cache string) (*states.Store, error) {
+// States is the folder of the states that runs with these folders of guests and of
+// states keep; "" are the user's, and the one beside the guests.
+func States(cache, dir string) (*states.Store, error) {
 	store, err := guest.Open(cache)
 	if err != nil {
 		return nil, err
@@ -36,7 +37,7 @@ func States(cache string) (*states.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return states.Open(filepath.Join(store.Dir(), guest.StatesDir), max(limit/statesShare, 1)), nil
+	return states.Open(cmp.Or(dir, filepath.Join(store.Dir(), guest.StatesDir)), max(limit/statesShare, 1)), nil
 }
 
 // bootOrRecall brings a machine that is prepared to where its agent answers: by

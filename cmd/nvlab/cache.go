@@ -48,7 +48,7 @@ func init() {
 		case words[0] != "verify" && len(words) > 1:
 			return c.misused("cache %s takes no names", words[0])
 		}
-		store, err := lab.States(o.Cache)
+		store, err := lab.States(o.Cache, o.States)
 		if err != nil {
 			return c.failed(ctx, nvrun.ExitHost, err)
 		}

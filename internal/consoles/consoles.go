@@ -41,7 +41,7 @@ func (table Table) Run(t *testing.T, what string, paths ...string) {
 	recovered := map[string][]string{} // consoles, by test
 	var out bytes.Buffer
 	exit := run.Run(t.Context(), run.Options{
-		Paths: paths, Verbose: true, Engine: "auto", Artifacts: t.ArtifactDir(),
+		Paths: paths, Verbose: true, Engine: "auto", Reuse: "on", States: t.TempDir(), Artifacts: t.ArtifactDir(),
 		Stdout: &out, Stderr: os.Stderr, Progress: guest.NewProgress(os.Stderr, false),
 		Recovered: func(scenario, test, console string) {
 			mu.Lock()

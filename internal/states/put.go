@@ -315,7 +315,7 @@ func (s *Store) sweep() {
 		return
 	}
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), newPrefix) {
+		if !strings.HasPrefix(e.Name(), newPrefix) || !e.Type().IsRegular() {
 			continue
 		}
 		name := filepath.Join(s.dir, e.Name())

@@ -139,11 +139,21 @@ func (s *Store) files(prefix string) (list []file) {
 			continue
 		}
 		if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
-			list = append(list, file{e.Name(), onDisk(info), info.ModTime()})
+			list = append(list, file{e.Name(), onDisk(info), lastUse(info)})
 		}
 	}
 	slices.SortFunc(list, func(a, b file) int { return cmp.Or(b.used.Compare(a.used), cmp.Compare(a.name, b.name)) })
 	return list
+}
+
+// lastUse is when a state was used last. A time that is yet to come is from before
+// the clock was set back, and says nothing: such states would outlive all others.
+func lastUse(info os.FileInfo) time.Time {
+	const skew = time.Hour // between hosts that share a folder
+	if used := info.ModTime(); time.Until(used) < skew {
+		return used
+	}
+	return time.Time{}
 }
 
 // A Found is a state in the store, open.

@@ -310,6 +310,30 @@ func TestBound(t *testing.T) {
 	}
 }
 
+// TestClockSetBack: states that were used at a time that is yet to come are those
+// that go first.
+func TestClockSetBack(t *testing.T) {
+	dir := t.TempDir()
+	all := make([]int, 64)
+	for i := range all {
+		all[i] = i
+	}
+	s := Open(dir, 900<<10) // room for three of them
+	for i := range byte(3) {
+		put(t, s, name(10+i, 1, 1), "before", imageOf(t, uint64(i), all...))
+		ahead := time.Now().Add(1000 * time.Hour)
+		os.Chtimes(filepath.Join(dir, name(10+i, 1, 1).file()), ahead, ahead)
+	}
+	for i := range byte(2) {
+		put(t, s, name(20+i, 1, 1), "after", imageOf(t, uint64(20+i), all...))
+	}
+	for i := range byte(2) {
+		if meta, _ := get(t, s, name(20+i, 1, 1)); meta != "after" {
+			t.Errorf("of two states that were put after the clock was set back, %d is gone; %+v", i, s.List())
+		}
+	}
+}
+
 // TestDeadWriter: what a writer left that died goes, what one writes stays.
 func TestDeadWriter(t *testing.T) {
 	dir := t.TempDir()

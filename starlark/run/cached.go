@@ -205,7 +205,7 @@ func (r *runner) openStates(ctx context.Context, usesVM bool) error {
 		return nil
 	}
 	var err error
-	if r.states, err = lab.States(r.o.Cache); err != nil {
+	if r.states, err = lab.States(r.o.Cache, r.o.States); err != nil {
 		return err
 	}
 	if usesVM {

@@ -57,6 +57,7 @@ type Options struct {
 	Engine, Kernel, Release, Cache, Agent string // see lab.Options
 	EngineReason                          string // likewise
 	Reuse                                 string // "on" or "verify": see lab.Options; all else is off
+	States                                string // see lab.Options
 	Cached                                bool   // with Reuse: a test that passed is not run while its inputs are as they were
 	Seed                                  uint64
 	Cmdline                               string
@@ -93,7 +94,7 @@ func (o *Options) lab() lab.Options {
 	return lab.Options{
 		Cache: o.Cache, Engine: o.Engine, EngineReason: o.EngineReason, Kernel: o.Kernel, Release: o.Release, Agent: o.Agent,
 		Seed: o.Seed, Cmdline: o.Cmdline, AllowPaths: o.AllowPaths, Carried: o.Carried, Progress: o.Progress, Parallel: o.Parallel,
-		Reuse: o.Reuse == "on" || o.Reuse == "verify", Verify: o.Reuse == "verify",
+		States: o.States, Reuse: o.Reuse == "on" || o.Reuse == "verify", Verify: o.Reuse == "verify",
 	}
 }
 
