@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"regexp"
 	"strings"
 
 	"go.starlark.net/starlark"
@@ -43,7 +44,29 @@ func takeSnapshot(c *call, v *vm) (starlark.Value, error) {
 	if err != nil {
 		return nil, err
 	}
+	if a := activityOf(c.thread); a.t.env.Snapshot != "" && !a.recovers {
+		id, err := s.ID()
+		if err != nil {
+			return nil, err
+		}
+		if id == a.t.env.Snapshot {
+			if err := a.t.env.AtSnapshot(c.ctx(), v.v); err != nil {
+				return nil, err
+			}
+			return nil, &skipError{"the snapshot was reached"}
+		}
+	}
 	return &vmSnapshot{v, s, c.paste("vm.snapshot")}, nil
+}
+
+var snapshotID = regexp.MustCompile("^[0-9a-f]{32}$")
+
+// CheckSnapshot says why a text is no id of a snapshot.
+func CheckSnapshot(id string) error {
+	if !snapshotID.MatchString(id) {
+		return fmt.Errorf("%q is no id of a snapshot: want the 32 digits that vm.snapshot().id is", id)
+	}
+	return nil
 }
 
 // fork makes a VM of a snapshot.

@@ -26,9 +26,13 @@ type Env struct {
 	State   string                          // id of the one crash state to look at; "" for all
 	// Reached is what to do at State instead, which ends the test; may be nil.
 	Reached func(context.Context, *Reached) error
-	Place   *Place        // where the test is; may be nil
-	Inputs  *lab.Inputs   // notes what the test takes from outside; may be nil
-	Shard   explore.Shard // what of each exploration is run; the zero value is all
+	// Snapshot is the id of a snapshot at which the test ends, after AtSnapshot had
+	// its VM; "" for none.
+	Snapshot   string
+	AtSnapshot func(context.Context, *lab.VM) error
+	Place      *Place        // where the test is; may be nil
+	Inputs     *lab.Inputs   // notes what the test takes from outside; may be nil
+	Shard      explore.Shard // what of each exploration is run; the zero value is all
 
 	// Exploring is told how explorations go on; nil if nobody wants to know. Tests
 	// that run in parallel call it at the same time.

@@ -21,7 +21,7 @@ import (
 
 var shellCommand = &command{
 	name:  "shell",
-	args:  "[flags] [--state ID FILE...]",
+	args:  "[flags] [--state ID FILE...] [--snapshot ID FILE...]",
 	short: "boot a machine and give a shell in its guest",
 	long: `Boots a machine and gives a shell in its guest. exit, Ctrl-D and Ctrl-A X leave it,
 Ctrl-A Ctrl-A sends a Ctrl-A. Commands may come from a pipe, at whose end the shell ends.
@@ -31,7 +31,9 @@ The flags are the options of t.vm and vm.plug, for example:
 
 With --state the machine is that of a scenario's test, as a power failure left it:
 the test runs up to the trace that has the crash state, and the shell is in its VM,
-which boots from there. The flags of machines do not count then; -run names the test.`,
+which boots from there. With --snapshot it is a test's VM as vm.snapshot() of that id
+found it, with the processes and mounts of then. The flags of machines do not count
+then; -run names the test.`,
 }
 
 // shellOptions are a machine and its DIMMs, as text.
@@ -42,9 +44,21 @@ type shellOptions struct {
 	nvdimms        list
 	vm             lab.VMOptions
 
-	state, run string // a crash state, and the test
-	allow      list   // with a state, as of nvlab run
-	steps      uint64 // likewise
+	state, snapshot string // a crash state or a snapshot of
+	run             string // the test
+	allow           list   // with one of these, as of nvlab run
+	steps           uint64 // likewise
+}
+
+// place is where in a scenario the shell is to be, as it was given; "" if it is in none.
+func (o *shellOptions) place() string {
+	switch {
+	case o.state != "":
+		return "--state " + o.state
+	case o.snapshot != "":
+		return "--snapshot " + o.snapshot
+	}
+	return ""
 }
 
 func init() {
@@ -60,25 +74,33 @@ func init() {
 		fs.Uint64Var(&o.vm.Seed, "seed", 0, "derive all randomness from `N`")
 		fs.Var((*list)(&o.vm.Packages), "package", "add the files of `PACKAGE`, of ./FILE.deb or src:SOURCE, to the guest; may be repeated")
 		fs.StringVar(&o.state, "state", "", "boot from the crash state `ID` of a test of FILE: see trace.crash_states and trace.explore")
-		fs.StringVar(&o.run, "run", "", "with --state, the test whose name matches `RE`")
-		fs.Var(&o.allow, "allow-path", "with --state, let backends lie in `DIR`, too; may be repeated")
-		fs.Uint64Var(&o.steps, "max-steps", 0, "with --state, as of nvlab run")
+		fs.StringVar(&o.snapshot, "snapshot", "", "go to the snapshot `ID` that a test of FILE takes: what vm.snapshot().id is")
+		fs.StringVar(&o.run, "run", "", "with --state or --snapshot, the test whose name matches `RE`")
+		fs.Var(&o.allow, "allow-path", "with --state or --snapshot, let backends lie in `DIR`, too; may be repeated")
+		fs.Uint64Var(&o.steps, "max-steps", 0, "with --state or --snapshot, as of nvlab run")
 		fs.Var(&o.nvdimms, "nvdimm", "`path=FILE,size=SIZE[,label-size=SIZE][,share=on|off][,unarmed=on|off][,id=ID]`: plug a DIMM; may be repeated")
 		c.machineFlags(fs, &o.lab.Engine, &o.lab.Kernel, &o.lab.Release, &o.lab.Cache, &o.lab.Agent)
 		operands, status, ok := c.parse(fs, args)
 		switch {
 		case !ok:
 			return status
-		case len(operands) > 0 && o.state == "":
-			return c.misused("it takes flags only, and with --state the scenario of the crash state")
-		case len(operands) == 0 && o.state != "":
-			return c.misused("--state %s: of which scenario? want FILE", o.state)
-		case o.state == "" && o.run != "":
-			return c.misused("-run %s: want --state with it", o.run)
-		case o.state == "" && o.allow != nil:
-			return c.misused("--allow-path %s: want --state with it; --nvdimm takes any path", o.allow[0])
-		case o.state == "" && o.steps > 0:
-			return c.misused("--max-steps %d: want --state with it", o.steps)
+		case o.state != "" && o.snapshot != "":
+			return c.misused("--state and --snapshot: want one of them")
+		case len(operands) > 0 && o.place() == "":
+			return c.misused("it takes flags only, and with --state or --snapshot the scenario")
+		case len(operands) == 0 && o.place() != "":
+			return c.misused("%s: of which scenario? want FILE", o.place())
+		case o.place() == "" && o.run != "":
+			return c.misused("-run %s: want --state or --snapshot with it", o.run)
+		case o.place() == "" && o.allow != nil:
+			return c.misused("--allow-path %s: want --state or --snapshot with it; --nvdimm takes any path", o.allow[0])
+		case o.place() == "" && o.steps > 0:
+			return c.misused("--max-steps %d: want --state or --snapshot with it", o.steps)
+		}
+		if o.snapshot != "" {
+			if err := nvstar.CheckSnapshot(o.snapshot); err != nil {
+				return c.misused("--snapshot %v", err)
+			}
 		}
 		if err := cmp.Or(checkState(o.state), checkMachine(o.lab.Engine, o.lab.Kernel, o.lab.Release)); err != nil {
 			return c.misused("%v", err)
@@ -86,7 +108,7 @@ func init() {
 		if err := checkFiles(o.vm.Packages); err != nil {
 			return c.misused("%v", err)
 		}
-		if o.state != "" {
+		if o.place() != "" {
 			return o.inTest(ctx, operands)
 		}
 		dimms, err := o.complete()
@@ -243,20 +265,34 @@ func (o *shellOptions) interact(ctx context.Context, dimms []shellDIMM) error {
 	return connect(ctx, vm)
 }
 
-// inTest gives a shell in the VM of a test that came to a crash state.
+// inTest gives a shell in the VM of a test that came to a crash state or a snapshot.
 func (o *shellOptions) inTest(ctx context.Context, files []string) int {
-	return nvrun.Run(ctx, nvrun.Options{
-		Paths: files, Run: o.run, State: o.state, Parallel: 1,
+	came := false
+	status := nvrun.Run(ctx, nvrun.Options{
+		Paths: files, Run: o.run, State: o.state, Snapshot: o.snapshot, Parallel: 1,
 		Reached: func(ctx context.Context, at *nvstar.Reached) error {
+			came = true
 			fmt.Fprintf(os.Stderr, "the guest boots from crash state %s; exit, Ctrl-D or Ctrl-A X leaves\n", o.state)
 			return connect(ctx, at.VM)
+		},
+		AtSnapshot: func(ctx context.Context, vm *lab.VM) error {
+			came = true
+			fmt.Fprintf(os.Stderr, "the VM is at snapshot %s; exit, Ctrl-D or Ctrl-A X leaves\n", o.snapshot)
+			return connect(ctx, vm)
 		},
 		Engine: o.lab.Engine, Kernel: o.lab.Kernel, Release: o.lab.Release, Cache: o.lab.Cache, Agent: o.lab.Agent, Seed: o.vm.Seed, Cmdline: o.vm.Cmdline,
 		AllowPaths: o.allow, Steps: o.steps, Stdout: os.Stderr, Stderr: os.Stderr, Progress: progress(),
 	})
+	if o.snapshot != "" && !came && ctx.Err() == nil {
+		fmt.Fprintf(os.Stderr, "nvlab shell: no test came to snapshot %s: want the seed, kernel and engine with which it was taken\n", o.snapshot)
+		if status == exitOK {
+			return exitFail
+		}
+	}
+	return status
 }
 
-// connect gives the terminal a shell in a VM that is off.
+// connect gives the terminal a shell in a VM, which boots if it is off.
 func connect(ctx context.Context, vm *lab.VM) error {
 	if in := int(os.Stdin.Fd()); term.IsTerminal(in) {
 		before, err := term.MakeRaw(in)
@@ -267,7 +303,11 @@ func connect(ctx context.Context, vm *lab.VM) error {
 	}
 	resized, stop := windowChanges()
 	defer stop()
-	return vm.Interact(ctx, lab.Terminal{In: os.Stdin, Out: os.Stdout, Name: os.Getenv("TERM"), Size: windowSize, Resized: resized})
+	terminal := lab.Terminal{In: os.Stdin, Out: os.Stdout, Name: os.Getenv("TERM"), Size: windowSize, Resized: resized}
+	if vm.State() == lab.Off {
+		return vm.Interact(ctx, terminal)
+	}
+	return vm.Shell(ctx, terminal)
 }
 
 // windowSize is the size of the terminal's window, 0 if there is none.

@@ -62,7 +62,7 @@ func (r *runner) cacheName(it *item) (n states.Name, ok bool) {
 	switch {
 	case !o.Cached || o.Reuse != "on" || r.engine != "soft" || it.test.Explores:
 		return n, false
-	case o.State != "" || o.Reached != nil || o.Shard.Of > 0 || o.Keep || o.Ended != nil || o.Count > 1 || o.HTML != "" || o.KCIDB != "": // what calls did, and on which kernels, is not kept
+	case o.State != "" || o.Reached != nil || o.Snapshot != "" || o.Shard.Of > 0 || o.Keep || o.Ended != nil || o.Count > 1 || o.HTML != "" || o.KCIDB != "": // what calls did, and on which kernels, is not kept
 		return n, false
 	}
 	file, err := filepath.Abs(it.file.path)

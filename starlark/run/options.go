@@ -30,20 +30,22 @@ const (
 type Options struct {
 	Paths []string // files, and folders to search for *.star
 
-	Run      string                                       // regular expressions for the levels of a name, joined by /
-	Skip     string                                       // likewise, of tests that do not run
-	List     bool                                         // names only; with JSON what is known of each
-	State    string                                       // id of the one crash state to look at; "" for all
-	Reached  func(context.Context, *nvstar.Reached) error // what to do there instead; nil for nothing
-	Bundle   *Bundle                                      // to fill in there; nil for none
-	Shard    explore.Shard                                // the part of the tests, and of what they explore; the zero value is all
-	Verbose  bool
-	FailFast bool
-	Count    int    // runs of each test; 0 is 1
-	Shuffle  string // "off", "on" or a seed; "" is "off"
-	Parallel int    // tests at a time; 0 is one per core
-	Timeout  time.Duration
-	Steps    uint64 // a test may take; 0 is the default
+	Run        string                                       // regular expressions for the levels of a name, joined by /
+	Skip       string                                       // likewise, of tests that do not run
+	List       bool                                         // names only; with JSON what is known of each
+	State      string                                       // id of the one crash state to look at; "" for all
+	Reached    func(context.Context, *nvstar.Reached) error // what to do there instead; nil for nothing
+	Snapshot   string                                       // id of the snapshot to go to; "" for none
+	AtSnapshot func(context.Context, *lab.VM) error         // what to do there
+	Bundle     *Bundle                                      // to fill in there; nil for none
+	Shard      explore.Shard                                // the part of the tests, and of what they explore; the zero value is all
+	Verbose    bool
+	FailFast   bool
+	Count      int    // runs of each test; 0 is 1
+	Shuffle    string // "off", "on" or a seed; "" is "off"
+	Parallel   int    // tests at a time; 0 is one per core
+	Timeout    time.Duration
+	Steps      uint64 // a test may take; 0 is the default
 
 	JSON      bool
 	JUnit     string // file to write, or ""

@@ -42,7 +42,7 @@ type runner struct {
 	planned   []plannedFile
 	seq       sequence
 	failed    atomic.Bool
-	reached   atomic.Bool // what Options.Reached is for; no other test starts
+	reached   atomic.Bool // what Options.Reached or AtSnapshot is for; no other test starts
 	exit      atomic.Int32
 
 	mu    sync.Mutex
@@ -463,7 +463,7 @@ func (r *runner) settle(ctx context.Context, why *nvstar.Failure) {
 	case cause != nil:
 		why = &nvstar.Failure{Class: nvstar.Scenario, Message: cause.Error()}
 	case why == nil && r.reached.Load():
-		o = nvstar.Outcome{Status: nvstar.Skipped, NotRun: true, Reason: "not run: the crash state was reached"}
+		o = nvstar.Outcome{Status: nvstar.Skipped, NotRun: true, Reason: "not run: what was looked for was reached"}
 	case why == nil:
 		o = nvstar.Outcome{Status: nvstar.Skipped, NotRun: true, Reason: "not run: a test failed, and -failfast was given"}
 	}
@@ -564,6 +564,14 @@ func (r *runner) test(ctx context.Context, it *item) {
 			r.reached.Store(true)
 			defer r.live.hold()()
 			return r.o.Reached(ctx, at)
+		}
+	}
+	if r.o.Snapshot != "" {
+		env.Snapshot = r.o.Snapshot
+		env.AtSnapshot = func(ctx context.Context, vm *lab.VM) error {
+			r.reached.Store(true)
+			defer r.live.hold()()
+			return r.o.AtSnapshot(ctx, vm)
 		}
 	}
 	if b := r.o.Bundle; b != nil {
