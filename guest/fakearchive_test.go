@@ -105,6 +105,7 @@ func newRepo(t *testing.T) *repo {
 
 	r.kernel(testRelease, "6.1.99-1")
 	r.add("linux-image-cloud-amd64", "6.1.99-1", "linux-image-"+testRelease)
+	r.add("busybox-static", "1.35", "", fake.File{Name: "bin/busybox", Data: fake.Busybox("ash", "cat", "dd", "echo", "ls", "mke2fs", "modprobe", "mount", "sh", "tar", "wc")})
 	r.add("busybox", "1.35", "", fake.File{Name: "bin/busybox", Data: fake.Busybox("ash", "cat", "dd", "echo", "ls", "mke2fs", "modprobe", "mount", "sh", "tar")})
 	r.add("ndctl", "76.1-1", "libc6, libndctl6", fake.File{Name: "usr/bin/ndctl", Data: fake.Program("libndctl.so.6", "libc.so.6")},
 		fake.File{Name: "etc/ndctl/keys/readme", Data: []byte("keys"), Mode: 0o644}, fake.File{Name: "usr/share/doc/ndctl/copyright", Data: []byte("text")})

@@ -146,25 +146,58 @@ func addSystem(t *rootfs.Tree) error {
 
 // addApplets links every busybox applet that no package has a program for.
 func addApplets(t *rootfs.Tree) error {
-	n := t.Get("usr/bin/busybox")
-	if n == nil {
-		return fmt.Errorf("the guest has no busybox")
-	}
-	program, err := n.ReadAll()
+	names, err := applets(t, "busybox")
 	if err != nil {
 		return err
 	}
-	names, err := rootfs.Applets(program)
+	if len(names) == 0 {
+		return fmt.Errorf("the guest has no busybox")
+	}
+	static, err := applets(t, staticBusybox)
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
 		p := path.Join("usr/bin", name)
-		if t.Get(p) == nil {
-			if err := t.AddLink(p, "busybox"); err != nil {
-				return err
-			}
+		if t.Get(p) != nil {
+			continue
+		}
+		to := "busybox"
+		if slices.Contains(leaves, name) && slices.Contains(static, name) {
+			to = staticBusybox
+		}
+		if err := t.AddLink(p, to); err != nil {
+			return err
 		}
 	}
 	return nil
 }
+
+// applets are those of a busybox in usr/bin, none if it is not there.
+func applets(t *rootfs.Tree, name string) ([]string, error) {
+	n := t.Get("usr/bin/" + name)
+	if n == nil {
+		return nil, nil
+	}
+	program, err := n.ReadAll()
+	if err != nil {
+		return nil, err
+	}
+	return rootfs.Applets(program)
+}
+
+// staticBusybox is busybox without a dynamic linker, of the package of this
+// name. A program of it costs half of the instructions.
+const staticBusybox = "busybox-static"
+
+// leaves are the applets that run no other program, and so never one of the
+// static busybox's own before one in PATH. Debian builds both with the same
+// options for these.
+var leaves = strings.Fields(`
+	[ [[ ascii basename blkdiscard blockdev cal cat chgrp chmod chown cksum clear cmp comm crc32 cut date dd df diff
+	dirname dmesg dos2unix du echo egrep expand expr factor fallocate false fatattr fgrep fold free fsfreeze fstrim fsync
+	grep groups head hexdump hostid hostname i2cdetect id ipcalc kill link ln logname losetup ls lsmod lsscsi md5sum mkdir
+	mkfifo mknod mkswap mktemp mount mountpoint mv cp nl nproc od paste pidof pivot_root printf ps pwd readlink realpath
+	rev rm rmdir rmmod seq sha1sum sha256sum sha3sum sha512sum shred shuf sleep sort stat strings stty swapoff swapon
+	sync sysctl tac tail tee test touch tr true truncate ts tty umount uname unexpand uniq unix2dos unlink uptime usleep
+	w wc which who whoami xxd yes`)

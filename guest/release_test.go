@@ -114,7 +114,7 @@ func TestOldBusybox(t *testing.T) {
 	r.add("coreutils", "9", "libc6, libattr1", fake.File{Name: "bin/dd", Data: fake.Program("libattr.so.1", "libc.so.6")}, fake.File{Name: "bin/cat", Data: fake.Program("libc.so.6")})
 	r.add("libattr1", "2", "libc6", fake.File{Name: "usr/lib/x86_64-linux-gnu/libattr.so.1", Data: fake.Library()})
 	files := paths(t, ensure(t, s, Spec{}).BaseInitrd)
-	if files["usr/bin/dd"].Link != "" || files["usr/bin/cat"].Link != "busybox" {
+	if files["usr/bin/dd"].Link != "" || files["usr/bin/cat"].Link != "busybox-static" {
 		t.Errorf("dd is a link to %q, cat to %q, want coreutils' dd and nothing else of it", files["usr/bin/dd"].Link, files["usr/bin/cat"].Link)
 	}
 	if _, ok := files["usr/lib/x86_64-linux-gnu/libattr.so.1"]; !ok {

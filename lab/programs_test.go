@@ -38,7 +38,7 @@ func TestProgramsArePackages(t *testing.T) {
 	x := vmExperiment(t)
 	v := packagedVM(t, x, VMOptions{}, "coreutils", "util-linux", "mount", "grep", "sed", "gawk", "findutils", "procps", "tar", "gzip")
 	mustBoot(t, v)
-	links := strings.Fields(mustRun(t, v, "cd /usr/bin && for n in $(busybox --list); do test $(readlink -f $n) = /usr/bin/busybox || echo $n; done"))
+	links := strings.Fields(mustRun(t, v, "cd /usr/bin && for n in $(busybox --list); do case $(readlink -f $n) in /usr/bin/busybox|/usr/bin/busybox-static) ;; *) echo $n ;; esac; done"))
 	for _, want := range []string{"awk", "blkid", "dd", "dmesg", "env", "find", "fsfreeze", "grep", "gzip", "head", "losetup", "ls", "mkswap", "mount", "ps", "sed", "sort", "stat", "tar", "umount", "xargs", "zcat"} {
 		if !slices.Contains(links, want) {
 			t.Errorf("/usr/bin/%s is busybox, want its package's", want)

@@ -100,7 +100,7 @@ func checkKernel(t *testing.T, release string) {
 }
 
 // checkApplets holds the names that were found in busybox's file to those that
-// it says it has.
+// it says it has, and what the static busybox does to what the dynamic one would.
 func checkApplets(t *testing.T, release string) {
 	t.Helper()
 	l, err := lab.New(lab.Options{Release: release, Progress: guest.Quiet})
@@ -123,6 +123,14 @@ func checkApplets(t *testing.T, release string) {
 	var n int
 	if _, err := fmt.Sscan(string(r.Stdout), &n); err != nil || n < 200 {
 		t.Errorf("busybox of %s has %d applets, want some 270 and a name for each: %s", release, n, r.Stdout)
+	}
+	r, err = v.Run(t.Context(), lab.Command{Shell: `n=0; for a in $(busybox --list); do if [ "$(readlink /usr/bin/$a)" = busybox-static ]; then
+		[ "$(busybox $a --help 2>&1)" = "$(busybox-static $a --help 2>&1)" ] || echo $a has other options; n=$((n+1)); fi; done; echo $n`, Timeout: lab.DefaultTimeout, Check: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Sscan(string(r.Stdout), &n); err != nil || n < 100 {
+		t.Errorf("in %s's guest %d applets are the static busybox's, want 100 or more that have the dynamic one's options: %s", release, n, r.Stdout)
 	}
 }
 
