@@ -121,6 +121,9 @@ func (p *Paused) run(text string, print func(string)) (bound starlark.StringDict
 	if err := guard.Tree(file); err != nil {
 		return nil, err
 	}
+	if slices.ContainsFunc(file.Stmts, func(s syntax.Stmt) bool { _, ok := s.(*syntax.LoadStmt); return ok }) {
+		return nil, errors.New("load is for files: at a prompt the names of the test's file count, and those that it loads")
+	}
 	if len(file.Stmts) == 1 {
 		if s, ok := file.Stmts[0].(*syntax.ExprStmt); ok {
 			start, _ := s.Span()

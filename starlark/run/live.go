@@ -83,8 +83,11 @@ func (l *live) tick() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
-	if l.size != nil {
-		if l.held == 0 && now.After(l.quiet) {
+	switch {
+	case l.held > 0:
+		return
+	case l.size != nil:
+		if now.After(l.quiet) {
 			l.draw(now)
 		}
 		return

@@ -68,7 +68,7 @@ func TestLiveLines(t *testing.T) {
 // TestPlainLines: without a terminal a test that takes long is told of after 10 s, and
 // then ever more rarely, a minute apart at most.
 func TestPlainLines(t *testing.T) {
-	_, out, pass, _ := liveRun(nil)
+	l, out, pass, _ := liveRun(nil)
 	var at []string
 	for s := range 300 {
 		if pass(time.Second); strings.Contains(out.String(), "[1/12] test_a: ") {
@@ -76,6 +76,11 @@ func TestPlainLines(t *testing.T) {
 		}
 		out.Reset()
 	}
+	release := l.hold()
+	if pass(10 * time.Minute); out.Len() > 0 {
+		t.Errorf("while somebody types at a prompt it says %q, want nothing", out)
+	}
+	release()
 	if got, want := strings.Join(at, " "), "10s 20s 40s 1m20s 2m20s 3m20s 4m20s"; got != want {
 		t.Errorf("of a test of 5 minutes lines tell at %s, want %s", got, want)
 	}
