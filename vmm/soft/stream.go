@@ -49,26 +49,30 @@ func (c *cpu) streamStores() bool {
 	mem := r.mem[at:][:x86.PageSize]
 	code, clock, id := c.nativePage(), x.Limit-x.Left, uint64(c.id)<<56
 	seq := c.others + clock - c.idle
-	for n := x.Op; streams(k); n, k = n+1, &ops[n+1] {
+	list, n := s.Stores, x.Op
+	for ; streams(k); n, k = n+1, &ops[n+1] {
 		off := c.address(k) - page
 		if off >= x86.PageSize || off&7 != 0 {
 			break
 		}
-		if len(s.Stores) == maxStream {
-			c.tellStream()
-		}
 		after, pc := uint64(k.N), code+uint64(k.PC)
-		if len(s.Stores) == 0 {
+		switch len(list) {
+		case maxStream:
+			s.Stores = list
+			c.tellStream()
+			list = s.Stores
+			fallthrough
+		case 0:
 			s.At = observe.At{Seq: seq + after, PC: pc, CR3: c.cr3, VCPU: c.id, CPL: c.cpl}
 			s.Base, s.Kind = r.base, observe.NonTemporal
 		}
 		was := mem[off : off+8]
 		v, old := c.r[k.Src], le.Uint64(was)
 		le.PutUint64(was, v)
-		s.Stores = append(s.Stores, observe.Streamed{Seq: seq + after, PC: pc, Offset: at + off, Value: v, Old: old, Group: (clock + after) | id})
-		x.Op = n
+		list = append(list, observe.Streamed{Seq: seq + after, PC: pc, Offset: at + off, Value: v, Old: old, Group: (clock + after) | id})
 	}
-	k = &ops[x.Op]
+	s.Stores, x.Op = list, n-1
+	k = &ops[n-1]
 	c.rip, c.now = code+uint64(k.PC), clock+uint64(k.N)
 	return true
 }
