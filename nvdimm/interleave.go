@@ -19,9 +19,16 @@ type set struct {
 
 func (s *set) size() uint64 { return uint64(len(s.members)) * s.members[0].size }
 
-// MaxLines is how many lines a DIMM of an interleave set may have: each is a
-// piece of memory of its own to the machine.
-const MaxLines = 1024
+// Each line of an interleave set is a piece of memory of its own to the machine,
+// which KVM has 32,764 of. A DIMM may have MaxLines, and more as long as those of its
+// set are MaxSetLines at most.
+const (
+	MaxLines    = 1024
+	MaxSetLines = 1 << 14
+)
+
+// maxLines is how many lines a DIMM of a set of so many may have.
+func maxLines(ways int) uint64 { return uint64(max(MaxLines, MaxSetLines/ways)) }
 
 // DefaultLine is the line of a set of DIMMs of a size, in bytes, if none is given: 2
 // MiB, less of DIMMs that it does not divide, and more of large ones, as long as
@@ -67,8 +74,8 @@ func (r *Root) Interleave(dimms []*DIMM, line uint64) error {
 		return fmt.Errorf("an interleave line of %#x bytes: want a power of two from 4KiB to 2GiB", line)
 	case first.size%line != 0:
 		return fmt.Errorf("an interleave line of %#x bytes does not divide the %#x bytes of a DIMM: the largest that does is %s", line, first.size, units.Size(first.size&-first.size))
-	case first.size/line > MaxLines:
-		return fmt.Errorf("an interleave line of %#x bytes makes %d lines of a DIMM: at most %d", line, first.size/line, MaxLines)
+	case first.size/line > maxLines(len(dimms)):
+		return fmt.Errorf("an interleave line of %#x bytes makes %d lines of a DIMM: at most %d in a set of %d", line, first.size/line, maxLines(len(dimms)), len(dimms))
 	}
 	s := &set{members: slices.Clone(dimms), line: line}
 	addr, err := r.lowest(s.size(), align, r.taken(dimms...))

@@ -113,11 +113,36 @@ func TestDefaultLine(t *testing.T) {
 	}
 }
 
+// TestPagesInTurn interleaves by single pages, and looks where each line is.
+func TestPagesInTurn(t *testing.T) {
+	const line, lines = 4 * kib, 2048
+	r := newRoot(t, Config{Slots: 2})
+	list := []*DIMM{plug(t, r, PlugConfig{Backend: newRAM(t, line*lines)}), plug(t, r, PlugConfig{Backend: newRAM(t, line*lines)})}
+	if err := r.Interleave(list, line); err != nil {
+		t.Fatal(err)
+	}
+	mem := make([]byte, line*lines)
+	for n, d := range list {
+		pieces := d.Pieces(mem)
+		if len(pieces) != lines {
+			t.Fatalf("DIMM %d is in %d pieces, want %d", n, len(pieces), lines)
+		}
+		for i, p := range pieces {
+			want := d.Addr() + uint64(2*i+n)*line
+			at, offset, ok := r.Locate(want + 5)
+			if p.Addr != want || &p.Mem[0] != &mem[i*line] || !ok || at != d || offset != uint64(i*line+5) {
+				t.Fatalf("line %d of DIMM %d is at %#x, want %#x; what is there is of %s at %#x", i, n, p.Addr, want, at.ID(), offset)
+			}
+		}
+	}
+}
+
 func TestInterleaveRefuses(t *testing.T) {
 	r := newRoot(t, Config{Slots: 8})
 	a, b := plug(t, r, PlugConfig{Backend: newRAM(t, 8*mib)}), plug(t, r, PlugConfig{Backend: newRAM(t, 8*mib)})
 	other := plug(t, r, PlugConfig{Backend: newRAM(t, 16*mib)})
 	far := plug(t, r, PlugConfig{Backend: newRAM(t, 8*mib), Node: 1})
+	c, d := plug(t, r, PlugConfig{Backend: newRAM(t, 64*mib)}), plug(t, r, PlugConfig{Backend: newRAM(t, 64*mib)})
 	foreign := plug(t, newRoot(t, Config{}), PlugConfig{Backend: newRAM(t, 8*mib), ID: "foreign"})
 	for _, c := range []struct {
 		dimms []*DIMM
@@ -133,7 +158,7 @@ func TestInterleaveRefuses(t *testing.T) {
 		{[]*DIMM{a, b}, 0, "an interleave line of 0x0 bytes: want a power of two from 4KiB to 2GiB"},
 		{[]*DIMM{a, b}, 3 * mib, "an interleave line of 0x300000 bytes: want a power of two from 4KiB to 2GiB"},
 		{[]*DIMM{a, b}, 16 * mib, "an interleave line of 0x1000000 bytes does not divide the 0x800000 bytes of a DIMM: the largest that does is 8MiB"},
-		{[]*DIMM{a, b}, 4 * kib, "an interleave line of 0x1000 bytes makes 2048 lines of a DIMM: at most 1024"},
+		{[]*DIMM{c, d}, 4 * kib, "an interleave line of 0x1000 bytes makes 16384 lines of a DIMM: at most 8192 in a set of 2"},
 	} {
 		expect.Error(t, fmt.Sprintf("Interleave of %d", len(c.dimms)), r.Interleave(c.dimms, c.line), "", c.want)
 	}

@@ -70,7 +70,7 @@ addr: its guest-physical address, a multiple of the backend's align.`,
 	{name: "interleave", sig: `(nvdimms, *, line=None)`,
 		doc: `Makes one interleave set, and so one region, of several NVDIMMs of one size, before boot. Each holds a line of the region's bytes in turn.
 
-line: a power of two from 4 KiB to 2 GiB that divides the size of an NVDIMM's memory into at most 1,024. None is 2 MiB, or less for NVDIMMs that it does not divide, and more for those above 2 GiB.`,
+line: a power of two from 4 KiB to 2 GiB that divides the size of an NVDIMM's memory into at most 1,024, or more as long as those of all NVDIMMs are at most 16,384. None is 2 MiB, or less for NVDIMMs that it does not divide, and more for those above 2 GiB.`,
 		call: func(c *call, v *vm) (starlark.Value, error) {
 			dimms := dimmsArg(c, "nvdimms")
 			line := c.optionalSize("line")

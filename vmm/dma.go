@@ -88,10 +88,8 @@ func (m *Machine) pieces(p []byte, addr int64) ([]piece, error) {
 }
 
 func (m *Machine) regionAt(addr uint64) (Region, bool) {
-	for _, r := range m.memory {
-		if addr-r.Base < uint64(len(r.Mem)) {
-			return r, true
-		}
+	if i := m.memory.after(addr); i < len(m.memory) && m.memory[i].Base <= addr {
+		return m.memory[i], true
 	}
 	return Region{}, false
 }

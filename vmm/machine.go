@@ -108,7 +108,7 @@ type Machine struct {
 	mu      sync.Mutex
 	ports   space[PortDevice]
 	mmio    space[MMIODevice]
-	memory  map[uint64]Region
+	memory  regions
 	devices devices
 	console console
 	state   State
@@ -194,7 +194,6 @@ func assemble(cfg Config, ram *RAM) (_ *Machine, err error) {
 		events:  cfg.Events,
 		mail:    cfg.CPUs > 1 && startsByMailbox(cfg.Engine),
 		ram:     ram,
-		memory:  map[uint64]Region{},
 		console: console{w: cfg.Console},
 
 		debugger: cfg.Debugger,

@@ -1,7 +1,6 @@
 package vmm
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -170,7 +169,6 @@ func (m *Machine) others() []Range {
 			list = append(list, r)
 		}
 	}
-	slices.SortFunc(list, func(a, b Range) int { return cmp.Compare(a.Base, b.Base) })
 	return list
 }
 
@@ -178,7 +176,7 @@ func (m *Machine) others() []Range {
 // machine's state was saved.
 func (m *Machine) complete() error {
 	for _, r := range m.expected {
-		if o := m.memory[r.Base]; o.at() != r {
+		if i := m.memory.starting(r.Base); i < 0 || m.memory[i].at() != r {
 			return fmt.Errorf("the snapshot is of a machine with other memory at %v: add it before the machine runs", r)
 		}
 	}

@@ -2,6 +2,7 @@ package soft
 
 import (
 	"fmt"
+	"slices"
 
 	"nvlab/internal/pages"
 	"nvlab/vmm"
@@ -77,9 +78,9 @@ func (m *memory) page(pa uint64) []byte {
 
 // memory is the guest-physical address space.
 type memory struct {
-	limit   uint64 // the end of what addresses reach
-	regions []*region
-	last    *region // that find returned
+	limit   uint64    // the end of what addresses reach
+	regions []*region // by address
+	last    *region   // that find returned
 }
 
 // find returns the region that holds pa, or nil.
@@ -87,43 +88,54 @@ func (m *memory) find(pa uint64) *region {
 	if r := m.last; r != nil && pa-r.base < r.size {
 		return r
 	}
-	for _, r := range m.regions {
-		if pa-r.base < r.size {
-			m.last = r
-			return r
-		}
+	if i := m.after(pa); i < len(m.regions) && m.regions[i].base <= pa {
+		m.last = m.regions[i]
+		return m.last
 	}
 	return nil
 }
 
-func (m *memory) add(g vmm.Region) error {
+// after is the number of the first region that ends behind pa.
+func (m *memory) after(pa uint64) int {
+	lo, hi := 0, len(m.regions)
+	for lo < hi {
+		if i := int(uint(lo+hi) / 2); m.regions[i].base+m.regions[i].size > pa {
+			hi = i
+		} else {
+			lo = i + 1
+		}
+	}
+	return lo
+}
+
+func (m *memory) add(g vmm.Region) (*region, error) {
 	n := uint64(len(g.Mem))
 	switch {
 	case g.Base&x86.PageMask != 0 || n&x86.PageMask != 0 || n == 0:
-		return fmt.Errorf("memory at %#x of %d bytes: base and size must be multiples of 4 KiB, and size not 0", g.Base, n)
+		return nil, fmt.Errorf("memory at %#x of %d bytes: base and size must be multiples of 4 KiB, and size not 0", g.Base, n)
 	case g.Base >= m.limit || n > m.limit-g.Base:
-		return fmt.Errorf("memory at %#x of %#x bytes: must lie below %#x", g.Base, n, m.limit)
+		return nil, fmt.Errorf("memory at %#x of %#x bytes: must lie below %#x", g.Base, n, m.limit)
 	}
-	for _, r := range m.regions {
-		if g.Base < r.base+r.size && r.base < g.Base+n {
-			return fmt.Errorf("memory at %#x of %#x bytes overlaps the memory at %#x of %#x bytes", g.Base, n, r.base, r.size)
-		}
+	i := m.after(g.Base)
+	if i < len(m.regions) && m.regions[i].base < g.Base+n {
+		r := m.regions[i]
+		return nil, fmt.Errorf("memory at %#x of %#x bytes overlaps the memory at %#x of %#x bytes", g.Base, n, r.base, r.size)
 	}
-	m.regions = append(m.regions, &region{
+	r := &region{
 		base: g.Base, size: n, mem: g.Mem,
 		readOnly: g.ReadOnly, observed: g.Observed, revocable: g.Revocable, tracked: g.Dirty,
 		marks: make([]*[512]mark, (n+1<<21-1)>>21),
-	})
-	return nil
+	}
+	m.regions = slices.Insert(m.regions, i, r)
+	return r, nil
 }
 
 func (m *memory) remove(base uint64) (*region, error) {
-	for i, r := range m.regions {
-		if r.base == base {
-			m.regions = append(m.regions[:i], m.regions[i+1:]...)
-			m.last = nil
-			return r, nil
-		}
+	if i := m.after(base); i < len(m.regions) && m.regions[i].base == base {
+		r := m.regions[i]
+		m.regions = slices.Delete(m.regions, i, i+1)
+		m.last = nil
+		return r, nil
 	}
 	return nil, fmt.Errorf("no memory starts at %#x", base)
 }

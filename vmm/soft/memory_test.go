@@ -223,3 +223,34 @@ func TestNewErrors(t *testing.T) {
 		t.Errorf("New() without a bus = %v, want %v", err, vmm.ErrNoEngine)
 	}
 }
+
+// TestManyRegions finds memory in thousands of pieces that came in any order.
+func TestManyRegions(t *testing.T) {
+	const base, n = 1 << 30, 4096
+	mem := memory{limit: 1 << 40}
+	all := make([]byte, n*x86.PageSize)
+	for i := range uint64(n) {
+		k := i * 2039 % n // odd: each once
+		if k%5 == 3 {
+			continue
+		}
+		if _, err := mem.add(vmm.Region{Base: base + 2*k*x86.PageSize, Mem: all[k*x86.PageSize:][:x86.PageSize]}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for k := range uint64(n) {
+		at := base + 2*k*x86.PageSize
+		if r := mem.find(at + x86.PageMask); (r != nil) != (k%5 != 3) || r != nil && (r.base != at || &r.mem[0] != &all[k*x86.PageSize]) {
+			t.Fatalf("at %#x there is %+v, want piece %d, of which each fifth is missing", at, r, k)
+		}
+		if r := mem.find(at + x86.PageSize); r != nil {
+			t.Fatalf("between pieces, at %#x, there is %+v", at+x86.PageSize, r)
+		}
+	}
+	if _, err := mem.add(vmm.Region{Base: base - x86.PageSize, Mem: all[:2*x86.PageSize]}); err == nil {
+		t.Error("memory that reaches into the first piece was added")
+	}
+	if _, err := mem.remove(base); err != nil || mem.find(base) != nil {
+		t.Errorf("the first piece is there after its removal: %v", err)
+	}
+}

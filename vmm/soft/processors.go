@@ -47,6 +47,7 @@ type processors struct {
 	poison        *observe.Watch // lines that cannot be read; nil if there are none
 	consumed      func(addr uint64, reported bool)
 
+	remapped    bool // changed is due: the memory map is another since the last Run
 	tracking    bool // dirty pages are told
 	started     bool
 	stopping    bool // end Run after this instruction
@@ -59,15 +60,15 @@ type processors struct {
 }
 
 func (p *processors) Map(r vmm.Region) error {
-	if err := p.mem.add(r); err != nil {
+	added, err := p.mem.add(r)
+	if err != nil {
 		return err
 	}
-	last := p.mem.regions[len(p.mem.regions)-1]
-	last.watched = last.observed && p.observer != nil
+	added.watched = added.observed && p.observer != nil
 	if p.tracking {
-		last.dirty = last.tracked
+		added.dirty = added.tracked
 	}
-	p.changed()
+	p.remap()
 	return nil
 }
 
@@ -75,12 +76,22 @@ func (p *processors) Unmap(base uint64) error {
 	if _, err := p.mem.remove(base); err != nil {
 		return err
 	}
-	p.changed()
+	p.remap()
 	return nil
+}
+
+// remap notes that the memory map is another. Between Runs many pieces of memory
+// may come and go, and it is enough to forget once.
+func (p *processors) remap() {
+	p.remapped = true
+	if p.running {
+		p.changed()
+	}
 }
 
 // changed forgets all that was derived from the memory map.
 func (p *processors) changed() {
+	p.remapped = false
 	p.forgetCode()
 	p.resetTranslations()
 }
@@ -168,6 +179,9 @@ func (p *processors) Run(ctx context.Context, deadline time.Duration) (exit vmm.
 			p.dead = err
 		}
 	}()
+	if p.remapped {
+		p.changed()
+	}
 	p.stopping = false
 	p.takeCache()
 	defer p.giveCache()
