@@ -65,8 +65,12 @@ func (n *node) testcase(path string) junit.Testcase {
 			c.Error = r
 		}
 	}
-	if len(n.logs) > 0 {
-		c.SystemOut = &junit.Output{Data: printable(strings.Join(n.logs, ""))}
+	out := strings.Join(n.logs, "")
+	for _, path := range n.left {
+		out += fmt.Sprintf("[[ATTACHMENT|%s]]\n", path) // as GitLab and Jenkins' JUnit Attachments find files
+	}
+	if out != "" {
+		c.SystemOut = &junit.Output{Data: printable(out)}
 	}
 	return c
 }

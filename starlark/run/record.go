@@ -66,6 +66,7 @@ type nodeRecord struct {
 	Unchecked bool              `json:",omitempty"`
 	Elapsed   time.Duration
 	Guests    []string        `json:",omitempty"` // that it used
+	Left      []string        `json:",omitempty"` // files that are kept of it
 	Calls     []nvstar.Called `json:",omitempty"` // if a page is written
 }
 
@@ -81,7 +82,7 @@ func (r *testReport) recorded() *testRecord {
 	t := &testRecord{Explored: r.explored}
 	for _, n := range r.order {
 		if o := n.outcome; o != nil {
-			t.Nodes = append(t.Nodes, nodeRecord{n.name, n.logs, n.text, o.Status, o.Reason, o.Failures, o.NotRun, o.Unchecked, o.Elapsed, n.kernels(), n.calls})
+			t.Nodes = append(t.Nodes, nodeRecord{n.name, n.logs, n.text, o.Status, o.Reason, o.Failures, o.NotRun, o.Unchecked, o.Elapsed, n.kernels(), n.left, n.calls})
 		}
 	}
 	return t
@@ -89,7 +90,7 @@ func (r *testReport) recorded() *testRecord {
 
 // node is what was recorded.
 func (n *nodeRecord) node() *node {
-	return &node{name: n.Name, logs: n.Logs, text: n.Text, guests: n.Guests, calls: n.Calls, outcome: &nvstar.Outcome{
+	return &node{name: n.Name, logs: n.Logs, text: n.Text, guests: n.Guests, left: n.Left, calls: n.Calls, outcome: &nvstar.Outcome{
 		Status: n.Status, Reason: n.Reason, Failures: n.Failures, NotRun: n.NotRun, Unchecked: n.Unchecked, Elapsed: n.Elapsed,
 	}}
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -92,6 +94,7 @@ type node struct {
 	calls   []nvstar.Called
 	outcome *nvstar.Outcome
 	guests  []string // that it used, of one that ended elsewhere
+	left    []string // files of a test that failed
 }
 
 // kernels are the guests that the test used, by their names in the store, which are
@@ -165,6 +168,26 @@ func (r *testReport) called(c nvstar.Called) {
 	defer r.mu.Unlock()
 	if n := r.nodes[c.Test]; n != nil && !r.over {
 		n.calls = append(n.calls, c)
+	}
+}
+
+// left notes what is kept of a test that failed: the files in a folder.
+func (r *testReport) left(test, dir string) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return
+	}
+	list, _ := os.ReadDir(dir) // one that cannot be read has none to tell of
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := r.nodes[test]
+	if n == nil || r.over {
+		return
+	}
+	for _, f := range list {
+		if f.Type().IsRegular() {
+			n.left = append(n.left, filepath.Join(dir, f.Name()))
+		}
 	}
 }
 

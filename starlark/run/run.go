@@ -858,6 +858,7 @@ func (w *watcher) evidence(ctx context.Context, b io.Writer, name string, o *nvs
 	dir, err := w.r.artifacts.keep(ctx, w.was, w.it.file.path, name, text+"repeat: "+repeat+"\n", o, x)
 	if dir != "" {
 		fmt.Fprintf(b, "artifacts: %s\n", dir)
+		w.it.report.left(name, dir)
 	}
 	if err != nil {
 		fmt.Fprintf(b, "artifacts are not complete: %v\n", err)
