@@ -98,11 +98,9 @@ func Run(ctx context.Context, o Options) int {
 	if o.Coloured {
 		out.w = colouring{o.Stdout}
 	}
-	if o.Terminal != nil {
-		out.w, o.Stderr = line.over(out.w), line.over(o.Stderr)
-		if o.Progress != nil {
-			o.Progress = besideLive{o.Progress, line}
-		}
+	out.w, o.Stderr = line.over(out.w), line.over(o.Stderr) // one at a time, also where both are one writer
+	if o.Terminal != nil && o.Progress != nil {
+		o.Progress = besideLive{o.Progress, line}
 	}
 	o.Stdout = out
 	r := &runner{o: o, artifacts: artifacts{base: o.Artifacts}, live: line}
