@@ -106,6 +106,27 @@ func (p *savedPower) state() (*power.State, error) {
 	return &s, s.Past.UnmarshalBinary(p.Past)
 }
 
+// present is p without what led there.
+func (p savedPower) present() savedPower {
+	p.Past = nil
+	return p
+}
+
+// pastAlike says that the pasts tell the same, however the engine joined fences.
+func (p *savedPower) pastAlike(o *savedPower) (bool, error) {
+	if p.Past == nil || o.Past == nil {
+		return p.Past == nil && o.Past == nil, nil
+	}
+	var a, b persist.Past
+	if err := a.UnmarshalBinary(p.Past); err != nil {
+		return false, err
+	}
+	if err := b.UnmarshalBinary(o.Past); err != nil {
+		return false, err
+	}
+	return a.Alike(&b), nil
+}
+
 func (s *bootState) encode() ([]byte, error) { return json.Marshal(s) }
 
 // decodeBoot reads what encode gave.

@@ -148,6 +148,15 @@ func TestReuse(t *testing.T) {
 		}
 	}
 
+	// What is computed anew is what was kept.
+	taking := l
+	l = l.withStates(l.states.Dir())
+	l.opts.Verify = true
+	if again, _ := scenario(0); again[1].id != computed[1].id || l.Compared() < 3 {
+		t.Errorf("of what is kept %d states are compared, want 3 at least, and the VM is in the end %s, want %s", l.Compared(), again[1].id, computed[1].id)
+	}
+	l = taking
+
 	// A label that is other than it was.
 	x := l.Experiment(t.Name(), t.TempDir())
 	defer x.Close()

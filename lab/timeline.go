@@ -81,7 +81,10 @@ func (v *VM) HappenedSince(n, printed int) []Happening {
 }
 
 func (v *VM) happenedSince(n, printed int) []Happening {
-	out := slices.Clone(v.timeline.list[min(n, v.happened()):])
+	if n >= v.happened() {
+		return nil // as it is read from a state
+	}
+	out := slices.Clone(v.timeline.list[n:])
 	for i := range out {
 		out[i].Printed = max(0, out[i].Printed-printed)
 	}

@@ -59,13 +59,18 @@ func (e *expected) compare(s *bootState, images []*cow.Image) error {
 		{"what happened to it", s.Happened, e.state.Happened},
 		{"its processors or devices", s.Machine, e.state.Machine},
 		{"its NVDIMMs", s.Root, e.state.Root},
-		{"what of its NVDIMMs is durable", s.Power, e.state.Power},
+		{"what of its NVDIMMs is durable", s.Power.present(), e.state.Power.present()},
 		{"what its agent said", s.Client, e.state.Client},
 		{"its kernel's log", s.Log, e.state.Log},
 	} {
 		if err := e.same(part.what, part.have, part.wants); err != nil {
 			return err
 		}
+	}
+	if alike, err := s.Power.pastAlike(&e.state.Power); err != nil {
+		return err
+	} else if !alike {
+		return e.differs("what stored to its NVDIMMs")
 	}
 	if len(images) != len(e.images) {
 		return e.differs(fmt.Sprintf("the number of its memories: %d, and %d", len(images), len(e.images)))

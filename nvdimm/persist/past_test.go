@@ -185,3 +185,46 @@ func BenchmarkPast(b *testing.B) {
 		m.past.Store(m.model, &e)
 	}
 }
+
+// TestPastsAreAlike: that fences in a row are told as one, or that some have nothing
+// before them, is no difference; that a CPU fences elsewhere, or a store is another
+// one, is.
+func TestPastsAreAlike(t *testing.T) {
+	type step struct {
+		fence  observe.Order
+		cpu    uint8
+		offset uint64
+	}
+	of := func(steps ...step) *Past {
+		m := newPastMachine()
+		for i, s := range steps {
+			at := observe.At{VCPU: s.cpu, Seq: uint64(i)}
+			if s.fence != 0 {
+				m.past.Fence(&observe.Fence{At: at, Order: s.fence})
+				continue
+			}
+			at.Seq = s.offset
+			m.past.Store(m.model, &observe.Store{At: at, Base: 1 << 32, Offset: s.offset, Size: 8, Value: 1, Group: s.offset})
+		}
+		return m.past
+	}
+	const lock, sfence = observe.Lock, observe.SFENCE
+	want := of(step{}, step{offset: 8}, step{fence: lock}, step{fence: sfence}, step{offset: 16}, step{fence: lock, cpu: 1}, step{fence: lock})
+	for _, c := range []struct {
+		what  string
+		past  *Past
+		alike bool
+	}{
+		{"fences in a row told as one", of(step{}, step{offset: 8}, step{fence: lock | sfence}, step{offset: 16}, step{fence: lock}, step{fence: lock, cpu: 1}), true},
+		{"a fence before all stores", of(step{fence: sfence}, step{}, step{offset: 8}, step{fence: sfence}, step{fence: lock}, step{offset: 16}, step{fence: lock}, step{fence: lock, cpu: 1}), true},
+		{"a fence less", of(step{}, step{offset: 8}, step{fence: lock}, step{offset: 16}, step{fence: lock}, step{fence: lock, cpu: 1}), false},
+		{"a fence between stores of a run", of(step{}, step{fence: lock}, step{offset: 8}, step{fence: lock | sfence}, step{offset: 16}, step{fence: lock}, step{fence: lock, cpu: 1}), false},
+		{"a fence of another CPU", of(step{}, step{offset: 8}, step{fence: lock | sfence, cpu: 1}, step{offset: 16}, step{fence: lock}, step{fence: lock, cpu: 1}), false},
+		{"no fence at the end", of(step{}, step{offset: 8}, step{fence: lock | sfence}, step{offset: 16}), false},
+		{"another store", of(step{}, step{offset: 24}, step{fence: lock | sfence}, step{offset: 16}, step{fence: lock}, step{fence: lock, cpu: 1}), false},
+	} {
+		if got := c.past.Alike(want); got != c.alike {
+			t.Errorf("with %s, pasts are alike: %v, want %v", c.what, got, c.alike)
+		}
+	}
+}
