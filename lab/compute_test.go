@@ -19,8 +19,8 @@ import (
 // Compute-bound work in a guest: the share of the host's own speed that the
 // software engine keeps.
 const (
-	wantComputeMedian = 0.4
-	wantComputeLeast  = 0.15
+	wantComputeMedian = 0.4 // of sha256sum to matmul.c
+	wantComputeLeast  = 0.3 // of each
 )
 
 // BenchmarkCompute runs programs on the host and in a guest, in turn, and
@@ -52,13 +52,12 @@ func TestCompute(t *testing.T) {
 		native, guest := w.medians()
 		ratio := native.Seconds() / guest.Seconds()
 		t.Logf("%-10s native %v, guest %v: %.2f of native", w.name, native, guest, ratio)
-		if w.more {
-			continue
-		}
 		if ratio < wantComputeLeast {
 			t.Errorf("%s runs at %.2f of native, want at least %.2f", w.name, ratio, wantComputeLeast)
 		}
-		all = append(all, ratio)
+		if !w.more {
+			all = append(all, ratio)
+		}
 	}
 	if m := median(all); m < wantComputeMedian {
 		t.Errorf("the median is %.2f of native, want at least %.2f", m, wantComputeMedian)
@@ -75,7 +74,7 @@ type computing struct {
 type computation struct {
 	name          string
 	host, inGuest []string
-	more          bool // than the speeds aimed at are for
+	more          bool // than the median is of
 	native, guest []time.Duration
 }
 
