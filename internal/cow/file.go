@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 
@@ -13,7 +14,8 @@ import (
 // Open returns an image of size bytes of a file from an offset on, a multiple of
 // the page size. What the data ranges leave out is zeros, in the file too. The
 // file must not change as long as there is an image, or memory, of it; f may be
-// closed, and the file's name may go.
+// closed, and the file's name may go. Where what is mapped may be lost, the file is
+// read instead.
 func Open(f *os.File, at int64, size uint64, data []Range) (*Image, error) {
 	if err := checkSize(size); err != nil {
 		return nil, err
@@ -33,6 +35,9 @@ func Open(f *os.File, at int64, size uint64, data []Range) (*Image, error) {
 	}
 	if data == nil {
 		data = []Range{}
+	}
+	if !keepsMapped(f) {
+		return Copy(io.NewSectionReader(f, at, int64(size)), size, data)
 	}
 	s, err := openStore(f, at, size, data)
 	if err != nil {

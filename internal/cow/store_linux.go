@@ -38,6 +38,20 @@ func newStore(size uint64) (store, error) {
 	return &memfd{fd: fd, size: size}, nil
 }
 
+// mappable are file systems of local disks, by their number in statfs. What is
+// mapped of others may be gone when somebody reads it, and a guest's RAM with it:
+// NFS forgets a file that another host removes, and tmpfs wants a page for a hole,
+// which it has not if it is full.
+var mappable = map[int64]bool{
+	unix.EXT4_SUPER_MAGIC: true, unix.XFS_SUPER_MAGIC: true, unix.BTRFS_SUPER_MAGIC: true, unix.F2FS_SUPER_MAGIC: true,
+	0x2fc12fc1: true, // ZFS
+}
+
+func keepsMapped(f *os.File) bool {
+	var s unix.Statfs_t
+	return unix.Fstatfs(int(f.Fd()), &s) == nil && mappable[int64(s.Type)]
+}
+
 func openStore(f *os.File, at int64, size uint64, data []Range) (store, error) {
 	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {

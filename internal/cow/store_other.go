@@ -6,6 +6,8 @@ import "os"
 
 func newStore(size uint64) (store, error) { return newHeap(size) }
 
+func keepsMapped(*os.File) bool { return true }
+
 // openStore reads a part of a file.
 func openStore(f *os.File, at int64, size uint64, data []Range) (store, error) {
 	s, err := newHeap(size)

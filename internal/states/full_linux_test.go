@@ -3,6 +3,7 @@ package states
 import (
 	"bytes"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"nvlab/internal/cow"
@@ -47,6 +48,44 @@ func TestFullDisk(t *testing.T) {
 		defer images[0].Close()
 		if string(list[0].Meta()) != "first" || !bytes.Equal(bytesOf(t, images[0]), bytesOf(t, one)) {
 			t.Errorf("the state that was there is %q, or another", list[0].Meta())
+		}
+	})
+}
+
+// TestDiskFillsUp: a state that was taken from a disk holds what it did when that
+// is full, where the file has holes, too.
+func TestDiskFillsUp(t *testing.T) {
+	image := imageOf(t, 1, 0, 63)
+	dir := t.TempDir()
+	tmpfs.On(t, dir, "512k", func() {
+		s := Open(dir, 0)
+		if err := s.Put(name(1, 1, 1), State{Images: []*cow.Image{image}}); err != nil {
+			t.Error(err)
+			return
+		}
+		list := s.Find(name(1, 1, 1))
+		if len(list) != 1 {
+			t.Error("the state is gone")
+			return
+		}
+		defer list[0].Close()
+		images, err := list[0].Images(nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer images[0].Close()
+		if err := os.WriteFile(filepath.Join(dir, "other"), make([]byte, 1<<20), 0o644); err == nil {
+			t.Error("1 MiB is written to a disk of 512 KiB")
+		}
+		m, err := images[0].Fork()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer m.Close()
+		if !bytes.Equal(m.Bytes(), bytesOf(t, image)) {
+			t.Error("the memory holds something else")
 		}
 	})
 }
