@@ -33,6 +33,9 @@ var codeLayout = abi.Layout{
 	Users:    unsafe.Offsetof(cpu{}.tlbs) + unsafe.Offsetof(tlbSet{}.users) + unsafe.Sizeof(uintptr(0)), // the length
 	IRR:      unsafe.Offsetof(cpu{}.apic) + unsafe.Offsetof(apic.APIC{}.IRR),
 
+	Selectors:       unsafe.Offsetof(cpu{}.seg) + unsafe.Offsetof(segment{}.sel),
+	SelectorsStride: unsafe.Sizeof(segment{}),
+
 	TLB:            unsafe.Offsetof(cpu{}.tlbs) + unsafe.Offsetof(tlbSet{}.fast),
 	TLBStride:      unsafe.Sizeof(tlbSet{}),
 	Jumps:          unsafe.Offsetof(cpu{}.jcs),

@@ -16,6 +16,8 @@ type Layout struct {
 	Users    uintptr // how many pages of users' the supervisor's TLB may hold
 	IRR      uintptr // the local APIC's requests, of 256 bits
 
+	Selectors, SelectorsStride uintptr // of segment registers, 2 bytes each
+
 	TLB, TLBStride           uintptr // TLBEntry each
 	Jumps, JumpsStride       uintptr // JumpEntry each
 	Landings, LandingsStride uintptr // Landings

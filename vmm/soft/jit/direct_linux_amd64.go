@@ -41,6 +41,8 @@ func (t *translator) direct(o *ir.Op) direct {
 		return t.directHigh(in, x86.AluAND, 0)
 	case b == 0x88 && in.Size == 1, b == 0x8a && !mem, b == 0xc6 && !mem && ext == 0:
 		return t.directMoveHigh(in, leaves)
+	case b == 0x8c && !mem && ext < 6:
+		return direct{emit: func(i int, in *x86.Inst) { t.directSelector(i, in.RM, ext, in.Size) }}
 	case b >= 0xb4 && b <= 0xb7 && in.Flags&x86.PrefixREX == 0:
 		return direct{emit: func(i int, in *x86.Inst) {
 			t.prepare(i, false, b&3)
@@ -274,6 +276,23 @@ func (t *translator) directCompareExchange(i int, in *x86.Inst) {
 		t.finish(r, in.Reg)
 	}
 	t.define(i, false, lazyFlags{})
+}
+
+// directSelector is MOV from a segment register.
+func (t *translator) directSelector(i int, dst, seg, size uint8) {
+	a := &t.asm
+	t.prepare(i, false, dst)
+	selector := inCPU(t.cpu.Selectors + uintptr(seg)*t.cpu.SelectorsStride)
+	if size == 2 {
+		d := t.modified(hA, dst)
+		a.Load(2, d, selector)
+		t.finish(d, dst)
+	} else {
+		d := t.target(hA, dst)
+		a.LoadLow(2, d, selector)
+		t.finish(d, dst)
+	}
+	t.wrote(dst)
 }
 
 // directBit is BT, BTS, BTR and BTC.
