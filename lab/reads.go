@@ -72,8 +72,9 @@ func (w *readWatch) Load(e *observe.Load) (done bool) { return w.reads.Load(e) }
 func (w *readWatch) Copy(e *observe.Copy) (lines uint64)       { return w.reads.Copy(e) }
 func (w *readWatch) Overwritten(addr, n uint64) (lines uint64) { return w.reads.Overwritten(addr, n) }
 
-// Store is a store of the guest.
-func (w *readWatch) Store(e *observe.Store) { w.reads.Store(e) }
+// Store is a store of the guest, and Stream several.
+func (w *readWatch) Store(e *observe.Store)   { w.reads.Store(e) }
+func (w *readWatch) Stream(s *observe.Stream) { w.reads.Stream(s) }
 
 // Call is a call of a DIMM's functions: it may read the label area.
 func (w *readWatch) Call(slot int) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -84,6 +85,27 @@ func (w *pageWatch) Load(e *observe.Load) (done bool) {
 // keeps the page.
 func (w *pageWatch) Store(e *observe.Store) { w.at(e.Base + e.Offset) }
 
+// Stream is stores that were made already. What a page held before is what it
+// holds without them, from the last to the first.
+func (w *pageWatch) Stream(s *observe.Stream) {
+	const inPage = pages.Size - 1
+	for i := 0; i < len(s.Stores) && w.err == nil; {
+		page := s.Stores[i].Offset &^ inPage
+		if d, off, ok := w.v.root.Locate(s.Base + page); ok {
+			w.noteAs(w.v.handle(d), off, func(b []byte) {
+				for _, o := range slices.Backward(s.Stores) {
+					if o.Offset&^inPage == page {
+						binary.LittleEndian.PutUint64(b[o.Offset&inPage:], o.Old)
+					}
+				}
+			})
+		}
+		for i < len(s.Stores) && s.Stores[i].Offset&^inPage == page {
+			i++
+		}
+	}
+}
+
 // Call is a call of a DIMM's functions: it may read or write the label area.
 func (w *pageWatch) Call(slot int) {
 	for _, d := range w.v.dimms {
@@ -107,7 +129,10 @@ func (w *pageWatch) at(addr uint64) {
 }
 
 // note is for a page about to be touched.
-func (w *pageWatch) note(d *NVDIMM, off uint64) {
+func (w *pageWatch) note(d *NVDIMM, off uint64) { w.noteAs(d, off, func([]byte) {}) }
+
+// noteAs is for a page that held what before makes of what it holds.
+func (w *pageWatch) noteAs(d *NVDIMM, off uint64, before func([]byte)) {
 	p := touchedPage{d.Slot(), off}
 	if _, ok := w.before[p]; ok || w.err != nil {
 		return
@@ -121,6 +146,7 @@ func (w *pageWatch) note(d *NVDIMM, off uint64) {
 		w.err = err
 		return
 	}
+	before(b)
 	w.before[p] = sha256.Sum256(b)
 }
 

@@ -201,6 +201,20 @@ func (r *Reads) Store(e *observe.Store) {
 	}
 }
 
+// Stream is stores that became visible, of which nothing was loaded yet.
+func (r *Reads) Stream(s *observe.Stream) {
+	for list := s.Stores; len(list) > 0; {
+		of := list[0].Offset / LineSize
+		n, ok := r.line(s.Base, list[0].Offset)
+		for len(list) > 0 && list[0].Offset/LineSize == of {
+			if ok {
+				r.Overwrite(n, bytesAt(list[0].Offset, 8))
+			}
+			list = list[1:]
+		}
+	}
+}
+
 // bytesAt are the bytes of an access within its line.
 func bytesAt(offset uint64, size uint8) uint64 {
 	at := offset % LineSize

@@ -47,7 +47,7 @@ func (t *Tracker) Store(e *observe.Store) {
 // Streams says that stores may be told after they took effect: nobody has to see
 // one by one.
 func (t *Tracker) Streams() bool {
-	return t.watcher == nil && (t.armed == nil || t.armed.Event != Store)
+	return t.armed == nil || t.armed.Event != Store
 }
 
 // Stream is stores that took effect already.
@@ -55,6 +55,9 @@ func (t *Tracker) Stream(s *observe.Stream) {
 	if t.failure != nil {
 		t.failure.cut.TouchStream(t.failure.model, s)
 		return
+	}
+	if t.watcher != nil {
+		t.watcher.Stream(s)
 	}
 	if t.recording != nil {
 		t.recording.Journal.Stream(s)

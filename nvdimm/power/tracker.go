@@ -52,10 +52,12 @@ type Tracker struct {
 	watcher   Watcher
 }
 
-// A Watcher is told of stores to DIMMs before they are visible, and of calls of
-// a DIMM's functions, which may read its label area.
+// A Watcher is told of stores to DIMMs before anything that is not a store loads
+// what they store, and of calls of a DIMM's functions, which may read its label
+// area.
 type Watcher interface {
 	Store(*observe.Store)
+	Stream(*observe.Stream)
 	Call(slot int)
 	// Failure says that the power fails: stores may be undone.
 	Failure()

@@ -12,10 +12,52 @@ var _ observe.LoadWatcher = (*processors)(nil)
 // them are the executor's. The guest cannot tell. It must not be called within
 // Run.
 func (p *processors) WatchLoads(w *observe.Watch, o observe.LoadObserver) error {
+	was := p.watch
 	p.watch, p.loads = w, o
 	p.copies, _ = o.(observe.CopyObserver)
-	p.forgetTranslations()
+	p.forgetWatched(was)
+	p.forgetWatched(w)
 	return nil
+}
+
+// forgetWatched has the pages of a watch looked up anew. All is, if a page table or
+// code is among them: what was read of these is told as well.
+func (p *processors) forgetWatched(w *observe.Watch) {
+	if w == nil {
+		return
+	}
+	for _, r := range p.mem.regions {
+		if r.observed && r.marksAny(w) {
+			p.forgetTranslations()
+			return
+		}
+	}
+	for _, c := range p.cpus {
+		for s := range c.tlbs {
+			t := &c.tlbs[s]
+			for _, i := range t.filled {
+				if w.Page(t.meta[i].pa) != 0 {
+					t.drop(i)
+				}
+			}
+		}
+		c.attn = true
+	}
+}
+
+// marksAny says that a page of a watch has a mark.
+func (r *region) marksAny(w *observe.Watch) bool {
+	for k, list := range r.marks {
+		if list == nil {
+			continue
+		}
+		for i, m := range list {
+			if m != (mark{}) && w.Page(r.base+uint64(k)<<21+uint64(i)<<x86.PageShift) != 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // watches says that lines of a region may be watched.
@@ -29,6 +71,7 @@ func (c *cpu) observeLoad(r *region, off, n uint64, kind observe.LoadKind) {
 	if !c.p.watches(r) || c.p.watch.Page(r.base+off) == 0 {
 		return
 	}
+	c.tellStream()
 	c.p.tellLoads(c.here(), r, off, n, kind)
 }
 
@@ -84,6 +127,7 @@ func (c *cpu) observeCopy(src, dst, n uint64) bool {
 		c.p.overwritten(ordinary, to, n)
 		return true
 	}
+	c.tellStream()
 	c.p.follow(to, c.p.copies.Copy(&observe.Copy{At: c.here(), Base: r.base, Offset: from - r.base, To: to, Size: n}))
 	return true
 }

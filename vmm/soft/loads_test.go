@@ -128,8 +128,15 @@ func watchPage(t *testing.T, m *testMachine, o observe.LoadObserver) {
 	}
 }
 
-// TestFetchesAndWalksAreTold has code, and a page table, in watched lines.
+// TestFetchesAndWalksAreTold has code, and a page table, in watched lines, also where
+// the processor had them before anybody watched.
 func TestFetchesAndWalksAreTold(t *testing.T) {
+	for _, before := range []bool{false, true} {
+		t.Run(fmt.Sprintf("before=%v", before), func(t *testing.T) { fetchesAndWalks(t, before) })
+	}
+}
+
+func fetchesAndWalks(t *testing.T, before bool) {
 	const shown = 0x10000000 + testData // by a table that is watched
 	m := newCompiled(t)
 	region := make([]byte, 2*x86.PageSize)
@@ -148,6 +155,10 @@ func TestFetchesAndWalksAreTold(t *testing.T) {
 	code := append(le32([]byte{0xb8}, watched+0x80), 0xff, 0xd0)     // mov eax, watched+0x80; call rax
 	code = append(le32(append(code, 0x8b, 0x04, 0x25), shown), 0xf4) // mov eax, [shown]; hlt
 	m.put(testCode, code...)
+	if before {
+		m.run()
+		m.c.rip, m.c.halted = testCode, false
+	}
 	w, o := &observe.Watch{}, &told{}
 	w.Add(watched + 0x80)
 	w.Add(watched + 0x1c0)

@@ -251,6 +251,11 @@ func (k *keeper) Store(e *observe.Store) { k.events = append(k.events, *e) }
 func (k *keeper) Flush(e *observe.Flush) { k.events = append(k.events, *e) }
 func (k *keeper) Fence(e *observe.Fence) { k.events = append(k.events, *e) }
 
+func (k *keeper) Load(e *observe.Load) (done bool) {
+	k.events = append(k.events, *e)
+	return false
+}
+
 // late is a keeper that may be told of stores late.
 type late struct {
 	keeper
@@ -381,6 +386,41 @@ func TestObserveTiers(t *testing.T) {
 	}
 	if stores < 100*programs {
 		t.Errorf("%d programs make %d events, want more", programs, stores)
+	}
+}
+
+// TestLoadsComeAfterStreams: a load is told after the stores before it, also where
+// these are told late.
+func TestLoadsComeAfterStreams(t *testing.T) {
+	code := []byte{0xb9, 40, 0, 0, 0, // mov ecx, 40; L:
+		0x48, 0x0f, 0xc3, 0x07, 0x48, 0x0f, 0xc3, 0x16, // movnti [rdi], rax; movnti [rsi], rdx
+		0x48, 0x8b, 0x9f, 0x00, 0x10, 0, 0, // mov rbx, [rdi+0x1000]
+		0x48, 0xff, 0xc0, 0xff, 0xc9, 0x75, 0xea} // inc rax; dec ecx; jne L
+	l := &late{t: t, was: make([]byte, 2*x86.PageSize)}
+	k := &keeper{}
+	for _, late := range []bool{false, true} {
+		var o observe.Observer = k
+		if late {
+			o = l
+		}
+		m, _ := observed(t, o, code...)
+		m.p.exact = !late
+		if late {
+			m.compileAll()
+		}
+		m.c.r[x86.RSI] = pmBase + 0x40
+		w := &observe.Watch{}
+		w.Add(pmBase + x86.PageSize)
+		if err := m.p.WatchLoads(w, o.(observe.LoadObserver)); err != nil {
+			t.Fatal(err)
+		}
+		m.run()
+	}
+	if !slices.Equal(k.events, l.events) || len(k.events) != 3*40 {
+		t.Errorf("events are\n%v\nwhere stores may be told late, want\n%v", l.events, k.events)
+	}
+	if l.streamed == 0 {
+		t.Error("no store was told late")
 	}
 }
 

@@ -113,7 +113,7 @@ func TestModules(t *testing.T) {
 	)
 	n := uint64(30)
 	if !testing.Short() {
-		n = 300
+		n = 100
 	}
 	machines := []*testMachine{newTestMachine(t), newTestMachineWith(t, Engine{Interpreter: true}), newCompiled(t)}
 	machines[0].p.exact = true
