@@ -62,6 +62,7 @@ type Lab struct {
 
 	translations *soft.Translations // of all its machines
 	compared     atomic.Int64       // boots, with Verify
+	symbols      parsedSymbols
 }
 
 // New checks the options and chooses the engine. It boots nothing.

@@ -3,9 +3,11 @@ package lab
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"nvlab/guest/introspect"
 	"nvlab/nvdimm/backend"
@@ -109,11 +111,30 @@ func (v *VM) readSymbols(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	v.symbols, v.modules = introspect.ParseSymbols(text), loaded
+	v.symbols, v.modules = v.x.lab.symbols.of(text), loaded
 	if v.tasks == nil {
 		v.tasks = introspect.NewTasks(v.m.Physical(), v.image.layout(), v.symbols)
 	}
 	return nil
+}
+
+// parsedSymbols are the latest of a lab: VMs that run one kernel, as forks do, have
+// the same.
+type parsedSymbols struct {
+	mu      sync.Mutex
+	sum     [sha256.Size]byte
+	symbols *introspect.Symbols
+}
+
+// of are those of a text of /proc/kallsyms.
+func (p *parsedSymbols) of(text []byte) *introspect.Symbols {
+	sum := sha256.Sum256(text)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.symbols == nil || sum != p.sum {
+		p.sum, p.symbols = sum, introspect.ParseSymbols(text)
+	}
+	return p.symbols
 }
 
 // addresses are the modules' names and where they are (proc(5),

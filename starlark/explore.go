@@ -304,7 +304,7 @@ func (e *exploring) finding(at, minimal *state, answer, why string) starlark.Val
 
 func (e *exploring) result(at string, shard explore.Shard, r *lab.Exploration) (starlark.Value, error) {
 	t := activityOf(e.c.thread).t
-	told := Explored{Test: t.name, Shard: shard, At: at, Booted: r.Booted, Checked: r.Checked, Ended: r.Ended, Result: r.Result}
+	told := Explored{Test: t.name, Shard: shard, At: at, Booted: r.Booted, Checked: r.Checked, Ended: r.Ended, Result: r.Result.Told()}
 	var report strings.Builder
 	var answers, findings []starlark.Value
 	for _, a := range r.Answers() {

@@ -49,6 +49,14 @@ type Result struct {
 	tree *tree
 }
 
+// Told is the result for who tells of it, without the space that it is of: many
+// of them can be kept.
+func (r *Result) Told() *Result {
+	t := *r
+	t.tree = nil
+	return &t
+}
+
 func (r *Result) add(l Leaf) {
 	r.Leaves = append(r.Leaves, l)
 	r.States.Add(r.States, l.States)

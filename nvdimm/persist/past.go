@@ -14,27 +14,27 @@ import (
 // somebody asks for it: to note an event costs a part of what it costs to follow
 // it. What is older than those that it keeps counts as on the medium.
 //
-// Events are kept in two parts, each of pastPart stores and flushes or a few more, of
-// which the older goes as soon as the newer is full. So what is kept depends on
-// nothing but the events, and not on how an engine joins fences.
+// Events are kept in two parts, each of pastPart events without the fences, or a few
+// more, of which the older goes as soon as the newer is full. So what is kept depends
+// on nothing but the events, and not on how an engine joins fences.
 type Past struct {
 	older, newer pastEvents
 	forgotten    int                         // stores
 	shared       struct{ older, newer bool } // with a Clone
 }
 
-// pastPart is how many stores and flushes a part of a Past has at least.
+// pastPart is how many events without the fences a part of a Past has at least.
 const pastPart = 1 << 13
 
-// maxPastEvents bounds the events of a part in which there are more fences than
-// anything else.
-const maxPastEvents = 4 * pastPart
+// maxFences is how many fences in a row are kept though they order nothing: a guest
+// that stores nothing to NVDIMMs makes them without end.
+const maxFences = 64
 
 // pastEvents is events, and the stores that they are of.
 type pastEvents struct {
 	events []pastEvent
 	stores []observe.Streamed // by their offsets in media
-	n      int                // stores and flushes
+	n      int                // all but the fences
 	sums   struct{ events, stores runningSum }
 }
 
@@ -66,14 +66,15 @@ const (
 	pastAbandoned // the store that is next, of an instruction that power failed in
 )
 
-// add adds an event that is no store.
+// add adds an event that is no store. No fence ends a part: an engine may tell of
+// it sooner or later.
 func (p *Past) add(e pastEvent) {
-	p.room(nil)
-	e.first = len(p.newer.stores)
-	p.newer.events = append(p.newer.events, e)
-	if e.what == pastFlush {
+	if e.what != pastFence {
+		p.room(nil)
 		p.newer.n++
 	}
+	e.first = len(p.newer.stores)
+	p.newer.events = append(p.newer.events, e)
 }
 
 // addStores adds stores that are alike but for what is said of each.
@@ -112,7 +113,7 @@ func (p *pastEvents) continues(medium int, size uint8, kind observe.Kind, by *ob
 }
 
 // full says that what comes next may be of the next part.
-func (p *pastEvents) full() bool { return p.n >= pastPart || len(p.events) >= maxPastEvents }
+func (p *pastEvents) full() bool { return p.n >= pastPart }
 
 // room makes room for an event, a store if next is not nil, and says how many stores
 // fit. A part does not end between the stores of an instruction.
@@ -121,7 +122,7 @@ func (p *Past) room(next *observe.Streamed) int {
 	if !part.full() {
 		return pastPart - part.n
 	}
-	if n := len(part.events); next != nil && part.events[n-1].what == pastStore && part.stores[len(part.stores)-1].Group == next.Group {
+	if n := len(part.events); n > 0 && next != nil && part.events[n-1].what == pastStore && part.stores[len(part.stores)-1].Group == next.Group {
 		return 1
 	}
 	p.forget()
@@ -223,7 +224,25 @@ func (p *Past) Flush(m *Model, e *observe.Flush) {
 
 // Fence notes a fence about to complete.
 func (p *Past) Fence(e *observe.Fence) {
-	p.add(pastEvent{what: pastFence, order: e.Order, medium: -1, by: e.At})
+	if !p.ordered(e) {
+		p.add(pastEvent{what: pastFence, order: e.Order, medium: -1, by: e.At})
+	}
+}
+
+// ordered says that a fence is one of many in a row, and that its processor ordered
+// as much by those before it.
+func (p *Past) ordered(e *observe.Fence) bool {
+	var order observe.Order
+	n := len(p.newer.events)
+	for i := n - 1; i >= 0 && p.newer.events[i].what == pastFence; i-- {
+		if o := &p.newer.events[i]; o.by.VCPU == e.VCPU {
+			order |= o.order
+		}
+		if n-i >= maxFences && e.Order&^order == 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // Hint notes a store to a flush hint of a medium, by its number.
@@ -361,7 +380,7 @@ func (e *pastEvent) tell(m *Model, stores []observe.Streamed, views []view) {
 }
 
 // pastMagic begins a Past as bytes.
-const pastMagic = "nvlab past 2\n"
+const pastMagic = "nvlab past 3\n"
 
 // MarshalBinary gives it as bytes: equal ones for equal events.
 func (p *Past) MarshalBinary() ([]byte, error) {

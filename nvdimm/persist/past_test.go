@@ -147,6 +147,23 @@ func TestPastSum(t *testing.T) {
 	}
 }
 
+// TestPastOfFences: fences alone do not make a past forget, nor grow without end.
+func TestPastOfFences(t *testing.T) {
+	m, r := newPastMachine(), rand.New(rand.NewPCG(6, 0))
+	m.do(r, 100)
+	stores := len(m.past.newer.stores)
+	for i := range 10 * pastPart {
+		m.past.Fence(&observe.Fence{At: observe.At{VCPU: uint8(i % 8)}, Order: []observe.Order{observe.SFENCE, observe.Lock, observe.Exception}[i%3]})
+	}
+	m.do(r, 100)
+	if len(m.past.newer.stores) <= stores || m.past.Forgotten() != 0 || len(m.past.older.events) != 0 {
+		t.Errorf("of a past of %d stores, many fences and some more stores %d stores are left, and %d forgotten", stores, len(m.past.newer.stores), m.past.Forgotten())
+	}
+	if n := len(m.past.newer.events); n > 1000 {
+		t.Errorf("a past of some 200 events and many fences keeps %d events", n)
+	}
+}
+
 // FuzzPast reads pasts from bytes: what is read can be followed.
 func FuzzPast(f *testing.F) {
 	m := newPastMachine()
