@@ -19,7 +19,7 @@ func TestAlternativesAndLibrariesAreLinked(t *testing.T) {
 	for name, want := range map[string]string{
 		"usr/bin/cat":                           "/etc/alternatives/cat", // not busybox, which fills gaps only
 		"etc/alternatives/cat":                  "/usr/bin/tool",         // the higher priority
-		"usr/bin/dd":                            "busybox",
+		"usr/bin/dd":                            "busybox-static",
 		"usr/bin/gawk":                          "", // a package's own file wins over a link
 		"usr/lib/x86_64-linux-gnu/libdeep.so.1": "/usr/lib/deep/libdeep.so.1",
 	} {
