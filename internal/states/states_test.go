@@ -281,19 +281,24 @@ func indexOf(t testing.TB, file []byte) index {
 	return x
 }
 
+// roomForThree is a store that has room for three images with these pages.
+func roomForThree(t *testing.T) (s *Store, all []int) {
+	for i := range 64 {
+		all = append(all, i)
+	}
+	return Open(t.TempDir(), 900<<10), all
+}
+
+// usedAt says when a state was used last.
+func usedAt(s *Store, n Name, at time.Time) { os.Chtimes(filepath.Join(s.dir, n.file()), at, at) }
+
 // TestBound: the folder keeps its bound, what was used least recently goes
 // first, and a base outlives what is a difference to it.
 func TestBound(t *testing.T) {
-	dir := t.TempDir()
-	all := make([]int, 64)
-	for i := range all {
-		all[i] = i
-	}
-	s := Open(dir, 900<<10) // room for three of them
+	s, all := roomForThree(t)
 	for i := range byte(5) {
 		put(t, s, name(10+i, 1, 1), "state", imageOf(t, uint64(i), all...))
-		old := time.Now().Add((time.Duration(i) - 10) * time.Hour)
-		os.Chtimes(filepath.Join(dir, name(10+i, 1, 1).file()), old, old)
+		usedAt(s, name(10+i, 1, 1), time.Now().Add((time.Duration(i)-10)*time.Hour))
 	}
 	for i := range byte(5) {
 		meta, _ := get(t, s, name(10+i, 1, 1))
@@ -313,16 +318,10 @@ func TestBound(t *testing.T) {
 // TestClockSetBack: states that were used at a time that is yet to come are those
 // that go first.
 func TestClockSetBack(t *testing.T) {
-	dir := t.TempDir()
-	all := make([]int, 64)
-	for i := range all {
-		all[i] = i
-	}
-	s := Open(dir, 900<<10) // room for three of them
+	s, all := roomForThree(t)
 	for i := range byte(3) {
 		put(t, s, name(10+i, 1, 1), "before", imageOf(t, uint64(i), all...))
-		ahead := time.Now().Add(1000 * time.Hour)
-		os.Chtimes(filepath.Join(dir, name(10+i, 1, 1).file()), ahead, ahead)
+		usedAt(s, name(10+i, 1, 1), time.Now().Add(1000*time.Hour))
 	}
 	for i := range byte(2) {
 		put(t, s, name(20+i, 1, 1), "after", imageOf(t, uint64(20+i), all...))

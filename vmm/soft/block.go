@@ -135,7 +135,7 @@ func blockHash(code content, at uint64) uint64 {
 // find returns the block of the bytes at rip in a page of that content, or nil.
 // If second is anyContent, what the block reaches into does not matter.
 func (b *blockCache) find(code content, rip uint64, second content, mode uint8) *block {
-	at := place(rip, mode)
+	at := foundBy(rip, mode)
 	for i := b.hash[blockHash(code, at)]; i != 0; {
 		k := &b.blocks[i]
 		if k.code == code && k.page|uint64(k.pc) == at && k.mode == mode && (second == anyContent || k.second == second) {
@@ -146,8 +146,8 @@ func (b *blockCache) find(code content, rip uint64, second content, mode uint8) 
 	return nil
 }
 
-// place is the address that a block at rip is found by.
-func place(rip uint64, mode uint8) uint64 {
+// foundBy is the address that a block at rip is found by.
+func foundBy(rip uint64, mode uint8) uint64 {
 	if mode&ir.ModeRelative != 0 {
 		return rip & x86.PageMask
 	}
@@ -468,7 +468,7 @@ func (c *cpu) secondPage(rip, pa uint64) (uint64, bool) {
 // content. It may reach into the page at next, of the other.
 func (c *cpu) newBlock(rip, pa, next uint64, code, second content, mode uint8) *block {
 	b := c.p.cache
-	at := place(rip, mode)
+	at := foundBy(rip, mode)
 	s := ir.Source{Page: at &^ x86.PageMask, PC: uint16(at & x86.PageMask), Mode: mode}
 	if len(b.Ops)%2 != 0 {
 		b.Ops = append(b.Ops, ir.Op{}) // header and first op in one cache line

@@ -11709,13 +11709,6 @@ func (c *cpu) refill(va uint64, kind access) bool {
 
 // target finds the block that branch o leads to, and links it.
 func (c *cpu) target(o *ir.Op, rip uint64) uint32 {
-	if o.Sel == ir.GenPage {
-		place := ir.PlaceOf(rip)
-		if page := rip &^ x86.PageMask; c.pages[place-ir.GenPages] == page && c.gens[place] == o.Gen {
-			c.r[ir.SlotPage] = page
-			return o.Link
-		}
-	}
 	epoch := c.p.epoch
 	link := c.known(rip)
 	if link == 0 {

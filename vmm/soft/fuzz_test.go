@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"nvlab/vmm"
-	"nvlab/vmm/soft/apic"
 	"nvlab/vmm/soft/x86"
 )
 
@@ -37,11 +36,7 @@ func lockstep(t *testing.T, pair *[2]*testMachine, code []byte, seed uint64) {
 		for _, v := range []int{excDF, excTS, excNP, excSS, excGP, excPF, excAC} {
 			copy(m.ram[testStubs+16*v:], []byte{0x48, 0x83, 0xc4, 0x08, 0x48, 0x83, 0x04, 0x24, 0x01, 0x48, 0xcf})
 		}
-		m.c.apic.SVR |= apic.SVREnable
-		m.c.apic.LVT[apic.LVTTimer] = apic.TimerPeriodic | 0x40
-		m.c.apic.TimerDiv = 0xb
-		m.c.apic.TimerInit = 333
-		m.c.apic.StartTimer()
+		m.tick()
 		m.bus.in = func(port uint16, _ int) uint32 { return uint32(port) * 0x01010101 }
 		r := rand.New(rand.NewPCG(seed, 9))
 		for i := range 16 {

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"nvlab/internal/require"
-	"nvlab/vmm/soft/apic"
 	"nvlab/vmm/soft/internal/native"
 	"nvlab/vmm/soft/x86"
 )
@@ -45,11 +44,7 @@ func agree(t *testing.T, pair *[2]*testMachine, code []byte, seed uint64, setup 
 		m.reset(t)
 		m.stubs()
 		m.hashFlags()
-		m.c.apic.SVR |= apic.SVREnable
-		m.c.apic.LVT[apic.LVTTimer] = apic.TimerPeriodic | 0x40
-		m.c.apic.TimerDiv = 0xb
-		m.c.apic.TimerInit = 333
-		m.c.apic.StartTimer()
+		m.tick()
 		r := rand.New(rand.NewPCG(seed, 9))
 		for i := range 16 {
 			if i != x86.RSP {

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"nvlab/vmm"
+	"nvlab/vmm/soft/apic"
 	"nvlab/vmm/soft/x86"
 )
 
@@ -121,6 +122,15 @@ func (m *testMachine) start(rip uint64) {
 	m.c.tr = segment{sel: 0x30, base: testTSS, limit: 0x67, attr: attrTSS}
 	binary.LittleEndian.PutUint64(m.ram[testTSS+4:], testStack-0x8000)
 	m.ram[testTSS+102] = 0x68 // no I/O permission bitmap
+}
+
+// tick has the timer interrupt again and again.
+func (m *testMachine) tick() {
+	m.c.apic.SVR |= apic.SVREnable
+	m.c.apic.LVT[apic.LVTTimer] = apic.TimerPeriodic | 0x40
+	m.c.apic.TimerDiv = 0xb
+	m.c.apic.TimerInit = 333
+	m.c.apic.StartTimer()
 }
 
 func le64(v ...uint64) (b []byte) {

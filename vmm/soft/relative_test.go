@@ -7,7 +7,6 @@ import (
 	"slices"
 	"testing"
 
-	"nvlab/vmm/soft/apic"
 	"nvlab/vmm/soft/ir"
 	"nvlab/vmm/soft/x86"
 )
@@ -124,11 +123,7 @@ func TestModules(t *testing.T) {
 			m.reset(t)
 			m.stubs()
 			m.hashFlags()
-			m.c.apic.SVR |= apic.SVREnable
-			m.c.apic.LVT[apic.LVTTimer] = apic.TimerPeriodic | 0x40
-			m.c.apic.TimerDiv = 0xb
-			m.c.apic.TimerInit = 333
-			m.c.apic.StartTimer()
+			m.tick()
 			entries := moduleEntries(r)
 			m.put(text, moduleCode(r, entries)...)
 			m.put(other, moduleCode(r, entries)...)

@@ -99,6 +99,17 @@ func (t *translator) getX87() {
 	a.Here(waits)
 }
 
+// beginX87 begins op i, which is left before if one of the registers that it uses,
+// ST(n), is empty.
+func (t *translator) beginX87(i int, used ...uint8) {
+	t.prepare(i, true)
+	t.needX87(i)
+	for _, n := range used {
+		t.tag(n)
+		t.bail(i, t.asm.Jcc(3))
+	}
+}
+
 // needX87 makes the host's FPU ready for op i, which is left if it cannot be.
 func (t *translator) needX87(i int) {
 	a := &t.asm
@@ -113,15 +124,7 @@ func (t *translator) needX87(i int) {
 	a.Touched = true // hB, by the way
 }
 
-// inUse leaves before op i if one of these registers, ST(n), is empty; isEmpty
-// if ST(n) is not. They use hA and hB.
-func (t *translator) inUse(i int, list ...uint8) {
-	for _, n := range list {
-		t.tag(n)
-		t.bail(i, t.asm.Jcc(3))
-	}
-}
-
+// isEmpty leaves before op i if ST(n) is in use. It uses hA and hB, as beginX87 does.
 func (t *translator) isEmpty(i int, n uint8) {
 	t.tag(n)
 	t.bail(i, t.asm.Jcc(2))
@@ -222,9 +225,7 @@ func x87Size(b, ext uint8) uint8 {
 func (t *translator) x87Memory(i int, in *x86.Inst) {
 	a := &t.asm
 	ext := in.ModRM >> 3 & 7
-	t.prepare(i, true)
-	t.needX87(i)
-	t.inUse(i, 0)
+	t.beginX87(i, 0)
 	o := t.memory(i, in)
 	a.Lea(hB, t.locate(i, &o, x87Size(in.Opcode, ext), false, false))
 	t.pushX87(t.st(hA, 0))
@@ -246,8 +247,7 @@ func (t *translator) x87Memory(i int, in *x86.Inst) {
 // x87Load is FLD and FILD.
 func (t *translator) x87Load(i int, in *x86.Inst) {
 	ext := in.ModRM >> 3 & 7
-	t.prepare(i, true)
-	t.needX87(i)
+	t.beginX87(i)
 	t.isEmpty(i, 7)
 	o := t.memory(i, in)
 	t.asm.Insn(uint32(in.Opcode), 4, ext, t.locate(i, &o, x87Size(in.Opcode, ext), false, false))
@@ -266,9 +266,7 @@ func (t *translator) pushed(i int, in *x86.Inst, status int64) {
 // x87Store is FST, FSTP, FIST and FISTP.
 func (t *translator) x87Store(i int, in *x86.Inst) {
 	ext := in.ModRM >> 3 & 7
-	t.prepare(i, true)
-	t.needX87(i)
-	t.inUse(i, 0)
+	t.beginX87(i, 0)
 	o := t.memory(i, in)
 	t.asm.Lea(hB, t.locate(i, &o, x87Size(in.Opcode, ext), true, false))
 	t.pushX87(t.st(hA, 0))
@@ -281,8 +279,7 @@ func (t *translator) x87Store(i int, in *x86.Inst) {
 // x87LoadControl is FLDCW.
 func (t *translator) x87LoadControl(i int, in *x86.Inst) {
 	a := &t.asm
-	t.prepare(i, true)
-	t.needX87(i)
+	t.beginX87(i)
 	o := t.memory(i, in)
 	a.LoadLow(2, hA, t.locate(i, &o, 2, false, false))
 	a.Load(4, hB, asm.Reg(hA))
@@ -320,9 +317,7 @@ func (t *translator) x87Registers(i int, in *x86.Inst) {
 	if in.Opcode == 0xde {
 		pops = 1
 	}
-	t.prepare(i, true)
-	t.needX87(i)
-	t.inUse(i, 0, n)
+	t.beginX87(i, 0, n)
 	t.pushX87(t.st(hA, 0))
 	t.pushX87(t.st(hA, n))
 	if ext >= 4 {
@@ -354,9 +349,7 @@ func (t *translator) x87Compare(i int, in *x86.Inst) {
 
 // compared has the host compare ST(0) with ST(n).
 func (t *translator) compared(i int, n uint8, host []byte) {
-	t.prepare(i, true)
-	t.needX87(i)
-	t.inUse(i, 0, n)
+	t.beginX87(i, 0, n)
 	t.pushX87(t.st(hA, n))
 	t.pushX87(t.st(hA, 0))
 	t.asm.Bytes(host...)
@@ -386,9 +379,7 @@ func (t *translator) x87CompareFlags(i int, in *x86.Inst) {
 // x87Copy is FLD of a register.
 func (t *translator) x87Copy(i int, in *x86.Inst) {
 	n := in.ModRM & 7
-	t.prepare(i, true)
-	t.needX87(i)
-	t.inUse(i, n)
+	t.beginX87(i, n)
 	t.isEmpty(i, 7)
 	t.pushX87(t.st(hA, n))
 	t.pushed(i, in, 0)
@@ -397,9 +388,7 @@ func (t *translator) x87Copy(i int, in *x86.Inst) {
 // x87Exchange is FXCH.
 func (t *translator) x87Exchange(i int, in *x86.Inst) {
 	n := in.ModRM & 7
-	t.prepare(i, true)
-	t.needX87(i)
-	t.inUse(i, 0, n)
+	t.beginX87(i, 0, n)
 	other, top := t.st(hA, n), t.st(hB, 0)
 	t.pushX87(other)
 	t.pushX87(top)
@@ -410,9 +399,7 @@ func (t *translator) x87Exchange(i int, in *x86.Inst) {
 
 // x87Sign is FCHS and FABS.
 func (t *translator) x87Sign(i int, in *x86.Inst) {
-	t.prepare(i, true)
-	t.needX87(i)
-	t.inUse(i, 0)
+	t.beginX87(i, 0)
 	sign := t.st(hA, 0)
 	sign.Disp += 9
 	if in.ModRM == 0xe0 {
@@ -425,9 +412,7 @@ func (t *translator) x87Sign(i int, in *x86.Inst) {
 
 // x87Examine is FTST and FXAM.
 func (t *translator) x87Examine(i int, in *x86.Inst) {
-	t.prepare(i, true)
-	t.needX87(i)
-	t.inUse(i, 0)
+	t.beginX87(i, 0)
 	t.pushX87(t.st(hA, 0))
 	t.asm.Bytes(0xd9, in.ModRM)
 	t.status()
@@ -441,8 +426,7 @@ func (t *translator) x87Examine(i int, in *x86.Inst) {
 
 // x87Constant is FLD1 and its kin.
 func (t *translator) x87Constant(i int, in *x86.Inst) {
-	t.prepare(i, true)
-	t.needX87(i)
+	t.beginX87(i)
 	t.isEmpty(i, 7)
 	t.asm.Bytes(0xd9, in.ModRM)
 	t.pushed(i, in, 0)
@@ -450,9 +434,7 @@ func (t *translator) x87Constant(i int, in *x86.Inst) {
 
 // x87Unary is FSQRT and FRNDINT.
 func (t *translator) x87Unary(i int, in *x86.Inst) {
-	t.prepare(i, true)
-	t.needX87(i)
-	t.inUse(i, 0)
+	t.beginX87(i, 0)
 	t.pushX87(t.st(hA, 0))
 	t.asm.Bytes(0xd9, in.ModRM)
 	t.status()
@@ -463,9 +445,7 @@ func (t *translator) x87Unary(i int, in *x86.Inst) {
 // x87StoreRegister is FST and FSTP to a register.
 func (t *translator) x87StoreRegister(i int, in *x86.Inst) {
 	n := in.ModRM & 7
-	t.prepare(i, true)
-	t.needX87(i)
-	t.inUse(i, 0)
+	t.beginX87(i, 0)
 	t.pushX87(t.st(hA, 0))
 	t.popX87(t.st(hA, n))
 	t.setTag(n, true)

@@ -181,16 +181,20 @@ func (t *translator) jumpEntry(off uintptr) asm.Arg {
 	return asm.Arg{Mem: true, Reg: hCPU, Index: hB, Disp: int32(t.cpu.Jumps + uintptr(t.set)*t.cpu.JumpsStride + off)}
 }
 
-// codeOf makes hA, a header's number, the address of its code, and returns the
-// branch of a block that has none.
+// codeOf makes hA the address of the code that the entry at hB leads to, and that
+// block's page, which hCached has, the one at hand. It returns the branch of a block
+// that has no code.
 func (t *translator) codeOf() (none int) {
 	a := &t.asm
+	a.Load(4, hA, t.jumpEntry(offJumpLink))
+	a.AluImm(x86.AluAND, 4, asm.Reg(hA), 1<<abi.GuardShift-1)
 	a.ShiftImm(4, 8, hA, ir.OpShift)
 	a.Alu(x86.AluADD, 8, hA, t.crossing(offOps))
 	a.Load(4, hA, asm.Mem(hA, offHeaderCode))
 	a.Insn(0x85, 4, hA, asm.Reg(hA))
 	none = a.Jcc(4)
 	a.Alu(x86.AluADD, 8, hA, t.crossing(offCode))
+	t.toPage(hCached)
 	return none
 }
 
@@ -214,10 +218,7 @@ func (t *translator) commonJumps() {
 	n.offJump[t.set] = a.Pos
 	a.Store(8, hA, t.crossing(offExitRIP))
 	misses := t.lookUpJump()
-	a.Load(4, hA, t.jumpEntry(offJumpLink))
-	a.AluImm(x86.AluAND, 4, asm.Reg(hA), 1<<abi.GuardShift-1)
 	none := t.codeOf()
-	t.toPage(hCached)
 	a.Store(8, hA, t.crossing(offSpill))
 	a.Load(8, hA, t.crossing(offExitRIP))
 	t.toLanding()
@@ -243,10 +244,7 @@ func (t *translator) commonJumps() {
 	misses = t.lookUpJump()
 	a.Load(4, hA, t.jumpEntry(offJumpGen))
 	a.Store(4, hA, t.crossing(offExitRIP))
-	a.Load(4, hA, t.jumpEntry(offJumpLink))
-	a.AluImm(x86.AluAND, 4, asm.Reg(hA), 1<<abi.GuardShift-1)
 	none = t.codeOf()
-	t.toPage(hCached)
 	a.Load(8, hB, t.crossing(offSpill))
 	a.Store(8, hA, asm.Mem(hB, 8))
 	a.Load(4, hA, t.crossing(offExitRIP))
