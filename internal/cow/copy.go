@@ -43,5 +43,5 @@ func copyTo(s store, src io.ReaderAt, size uint64, data []Range) (_ *Image, err 
 	if err != nil {
 		return nil, err
 	}
-	return &Image{contents: &contents{root: r}}, nil
+	return firstImage(&contents{root: r}), nil
 }

@@ -2,11 +2,14 @@ package cow
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
+	"weak"
 
 	"nvlab/internal/held"
 	"nvlab/internal/pages"
@@ -449,4 +452,33 @@ func TestNothingIsLeft(t *testing.T) {
 		m.close(i)
 	}
 	before.NoMore(t, "2,000 forks")
+}
+
+// TestClosedKeepsNothing: who keeps a memory that is closed, and its closed images,
+// as a report keeps the VMs of a test, keeps no page of them.
+func TestClosedKeepsNothing(t *testing.T) {
+	m := &model{t: t, make: newStore}
+	mem := m.new(0)
+	var images []*Image
+	var left []weak.Pointer[contents]
+	for n := range uint64(3) {
+		mem.mem[n*pages.Size]++
+		mem.dirty.Add(n)
+		i, err := mem.Freeze()
+		if err != nil {
+			t.Fatal(err)
+		}
+		images, left = append(images, i), append(left, weak.Make(i.contents.Load()))
+	}
+	if err := errors.Join(mem.Close(), CloseAll(images)); err != nil {
+		t.Fatal(err)
+	}
+	runtime.GC()
+	for n, c := range left {
+		if c.Value() != nil {
+			t.Errorf("what a memory held at Freeze %d is there still, though it and all images are closed", n+1)
+		}
+	}
+	runtime.KeepAlive(mem)
+	runtime.KeepAlive(images)
 }

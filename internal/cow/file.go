@@ -43,7 +43,7 @@ func Open(f *os.File, at int64, size uint64, data []Range) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Image{contents: &contents{root: newRoot(s, size)}}, nil
+	return firstImage(&contents{root: newRoot(s, size)}), nil
 }
 
 // checkData says why ranges are no data ranges of an image.

@@ -14,27 +14,35 @@ import (
 // An Image is what a memory held at a Freeze. It does not change. Any number
 // of goroutines may use it at a time, until one closes it.
 type Image struct {
-	contents *contents
-	closed   atomic.Bool
+	contents atomic.Pointer[contents] // nil once it is closed: who keeps it keeps no pages
+	size     uint64
 }
 
 var _ io.ReaderAt = (*Image)(nil)
 
 func newImage(c *contents) *Image {
 	c.root.retain()
-	return &Image{contents: c}
+	return firstImage(c)
+}
+
+// firstImage is the image whose the root is.
+func firstImage(c *contents) *Image {
+	i := &Image{size: c.root.size}
+	i.contents.Store(c)
+	return i
 }
 
 // held are the contents of an image that is not closed.
 func (i *Image) held() (*contents, error) {
-	if i.closed.Load() {
+	c := i.contents.Load()
+	if c == nil {
 		return nil, errors.New("the image is closed")
 	}
-	return i.contents, nil
+	return c, nil
 }
 
 // Size is that of the memory, in bytes.
-func (i *Image) Size() uint64 { return i.contents.root.size }
+func (i *Image) Size() uint64 { return i.size }
 
 // Fork returns another memory that holds what the image does. What it costs
 // depends on the pages in which the image differs from its root, not on its
@@ -108,10 +116,11 @@ func (i *Image) Hash() ([32]byte, error) {
 // Close gives back what the image alone keeps. Memories of it stay. Closing
 // twice does nothing.
 func (i *Image) Close() error {
-	if i.closed.Swap(true) {
+	c := i.contents.Swap(nil)
+	if c == nil {
 		return nil
 	}
-	return i.contents.root.release()
+	return c.root.release()
 }
 
 // CloseAll closes images.

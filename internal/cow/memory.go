@@ -95,26 +95,32 @@ func (m *Memory) Freeze() (*Image, error) {
 // CanRestore says why an image cannot be restored: it is a stranger's, or what
 // it needs is closed.
 func (m *Memory) CanRestore(i *Image) error {
+	_, err := m.restorable(i)
+	return err
+}
+
+// restorable are the contents of an image that can be restored.
+func (m *Memory) restorable(i *Image) (*contents, error) {
 	to, err := i.held()
 	switch {
 	case m.mem == nil:
-		return errClosed
+		return nil, errClosed
 	case err != nil:
-		return err
+		return nil, err
 	case m.base == nil || m.root != to.root:
-		return errors.New("it is not of this machine's memory, nor of a fork of it")
+		return nil, errors.New("it is not of this machine's memory, nor of a fork of it")
 	}
-	return nil
+	return to, nil
 }
 
 // Restore has the memory hold what an image does, and returns the pages whose
 // bytes that changed, in ascending order. It clears Dirty. The image is the
 // memory's own, or one of a memory that has the same root.
 func (m *Memory) Restore(i *Image) ([]Range, error) {
-	if err := m.CanRestore(i); err != nil {
+	to, err := m.restorable(i)
+	if err != nil {
 		return nil, err
 	}
-	to := i.contents
 	m.base.differing(to, m.dirty.Add)
 	var changed []Range
 	want := to.cursor()
@@ -155,7 +161,7 @@ func (m *Memory) Close() error {
 		return nil
 	}
 	err := m.root.store.unmap(m.mem)
-	m.mem = nil
+	m.mem, m.base = nil, nil // who keeps it keeps no pages
 	return errors.Join(err, m.root.release())
 }
 
