@@ -39,6 +39,8 @@ type ExploreOptions struct {
 	// processors, the run's options allow and the host's memory has room for.
 	Workers int
 
+	// Check, if not nil, looks at what a recovery left.
+	Check Check
 	// Verify is how many states that were not run are run all the same, to see
 	// that they do what is said of them: an exploration.ErrNotDeterministic if not.
 	Verify int
@@ -81,7 +83,7 @@ func (t *Trace) Explore(ctx context.Context, o ExploreOptions, recovery Recovery
 	began := time.Now()
 	listing, cancel := budgeted(ctx, o.Budget, o.Budget/2)
 	defer cancel()
-	x := t.explorer(listing, o.Search, recovery)
+	x := t.explorer(listing, &o, recovery)
 	defer x.end()
 	left := o.Budget - time.Since(began)
 	if ctx.Err() == nil {
@@ -151,6 +153,9 @@ func (x *explorer) after(ctx context.Context, e *Exploration, o ExploreOptions) 
 	if o.Verify == 0 {
 		return nil
 	}
+	if x.checks != nil {
+		x.checks.anew = true
+	}
 	var err error
 	e.Checked, err = e.Check(ctx, x.run, o.Verify, o.Seed)
 	return err
@@ -158,7 +163,7 @@ func (x *explorer) after(ctx context.Context, e *Exploration, o ExploreOptions) 
 
 // Recover runs a recovery at one crash state, as Explore would.
 func (t *Trace) Recover(ctx context.Context, o ExploreOptions, s *persist.State, recovery Recovery) (answer string, booted bool, err error) {
-	x := t.explorer(ctx, o.Search, recovery)
+	x := t.explorer(ctx, &o, recovery)
 	defer x.end()
 	if err := x.prepare(ctx, o.Base); err != nil {
 		return "", false, err
@@ -190,29 +195,33 @@ func (v *VM) workers() int {
 // but a guest that runs.
 type explorer struct {
 	trace    *Trace
-	space    *explore.Trace
+	space    *spaceLines
 	recovery Recovery
-	media    map[int]*persist.Medium // by slot
-	areas    map[int]int             // by slot
+	checks   *checker // nil for none
 	turn     sync.Mutex
 	v        *VM         // the first of the VMs
 	base     *VMSnapshot // of v, with what the NVDIMMs held when the trace began
 	saved    []*VMSnapshot
-	vms      []*VM // all, and
-	idle     []*VM // those that run nothing
+	vms      []*VM        // all, and
+	idle     []*VM        // those that run nothing
+	rewound  map[*VM]bool // that are what the base is of, and were not used since
 }
 
 // explorer lists the states of the trace, as far as it gets until ctx is done.
-func (t *Trace) explorer(ctx context.Context, s persist.Search, recovery Recovery) *explorer {
+func (t *Trace) explorer(ctx context.Context, o *ExploreOptions, recovery Recovery) *explorer {
+	s := o.Search
 	s.Stop = func() bool { return ctx.Err() != nil }
-	x := &explorer{trace: t, recovery: recovery, space: explore.OfJournal(t.Journal, s), media: map[int]*persist.Medium{}, areas: map[int]int{}}
+	x := &explorer{trace: t, recovery: recovery, rewound: map[*VM]bool{}, space: &spaceLines{explore.OfJournal(t.Journal, s), map[int]*persist.Medium{}, map[int]labelArea{}}}
 	for m, d := range t.names {
-		x.media[d.Slot()] = m
+		x.space.media[d.Slot()] = m
 	}
 	for i, d := range t.areas {
-		x.areas[d.Slot()] = i
+		x.space.areas[d.Slot()] = labelArea{i, d.Size() - d.LabelSize()}
 	}
-	known := sync.OnceValue(func() []uint64 { return kinds(t, x.space) })
+	if o.Check != nil {
+		x.checks = &checker{check: o.Check, known: map[string][]*checked{}, anew: o.NoPrune}
+	}
+	known := sync.OnceValue(func() []uint64 { return kinds(t, x.space.Trace) })
 	x.space.Kind = func(line int) uint64 { return known()[line] }
 	return x
 }
@@ -323,7 +332,7 @@ func (x *explorer) prepare(ctx context.Context, base *VMSnapshot) (err error) {
 	if x.base, err = x.snapshot(x.v); err != nil || !boot {
 		return err
 	}
-	reads, err := x.watch(x.v)
+	reads, err := x.v.watch(x.space)
 	if err != nil {
 		return err
 	}
@@ -409,9 +418,12 @@ func (x *explorer) executeIn(ctx context.Context, v *VM, id string, state leavin
 	if err := v.watchReads(nil); err != nil {
 		return e, err
 	}
-	if err := v.Restore(ctx, x.base); err != nil {
-		return e, err
+	if !x.rewound[v] {
+		if err := v.Restore(ctx, x.base); err != nil {
+			return e, err
+		}
 	}
+	x.rewound[v] = false
 	for m, l := range state.lines {
 		d := v.inSlot(x.trace.names[m].Slot())
 		if err := v.poke(d, l.N*persist.LineSize, l.Bytes[:]); err != nil {
@@ -427,29 +439,38 @@ func (x *explorer) executeIn(ctx context.Context, v *VM, id string, state leavin
 			return e, err
 		}
 	}
-	reads, err := x.watch(v)
+	reads, err := v.watch(x.space)
 	if err != nil {
 		return e, err
 	}
-	if v.state == Off {
-		var failed *Error
-		if err := v.Boot(ctx, DefaultTimeout); errors.As(err, &failed) && failed.Class == ClassBoot {
-			return explore.Execution{Answer: "the guest does not boot: " + failed.Err.Error(), Reads: reads.List()}, nil
-		} else if err != nil {
-			return e, err
+	if e.Answer, err = v.bootIfOff(ctx); err == nil && e.Answer == "" {
+		e.Answer, err = x.recovery(ctx, id, v)
+		x.endForks(v)
+		if err == nil && x.checks != nil {
+			e.Answer, x.rewound[v], err = x.check(ctx, v, id, e.Answer, reads)
 		}
 	}
-	e.Answer, err = x.recovery(ctx, id, v)
 	e.Reads = reads.List()
-	x.endForks(v)
 	return e, err
 }
 
-// watch has a VM note what it reads from now on.
-func (x *explorer) watch(v *VM) (*explore.Reads, error) {
-	w := &readWatch{v: v, space: x.space, media: x.media, areas: x.areas}
-	w.reads = explore.NewReads(w.line)
+// watch has a VM note what it reads of lines from now on.
+func (v *VM) watch(of watchedLines) (*explore.Reads, error) {
+	w := newReadWatch(v, of)
 	return w.reads, v.watchReads(w)
+}
+
+// bootIfOff boots a VM that is off. What failed is why its guest does not boot.
+func (v *VM) bootIfOff(ctx context.Context) (failed string, err error) {
+	if v.state != Off {
+		return "", nil
+	}
+	err = v.Boot(ctx, DefaultTimeout)
+	var e *Error
+	if errors.As(err, &e) && e.Class == ClassBoot {
+		return "the guest does not boot: " + e.Err.Error(), nil
+	}
+	return "", err
 }
 
 // inSlot is the NVDIMM in a slot, nil if there is none.

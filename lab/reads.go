@@ -1,18 +1,39 @@
 package lab
 
 import (
+	"iter"
+
 	"nvlab/nvdimm/explore"
 	"nvlab/nvdimm/persist"
 	"nvlab/vmm/observe"
 )
 
-// A readWatch notes what a VM, and the host, reads of an exploration's lines.
+// A readWatch notes what a VM, and the host, reads of lines of NVDIMMs before it is
+// overwritten.
 type readWatch struct {
 	v     *VM
-	space *explore.Trace
-	media map[int]*persist.Medium // of the trace, by slot
-	areas map[int]int             // numbers of label areas of the trace, by slot
+	of    watchedLines
 	reads *explore.Reads
+}
+
+// watchedLines are the lines that a readWatch is for. Line n of an NVDIMM is that of the
+// bytes from 64·n on.
+type watchedLines interface {
+	// number is what explore.Reads calls line n of the NVDIMM in a slot, if it is
+	// one of them.
+	number(slot int, n uint64) (line int, ok bool)
+	// within are the numbers of those in n bytes of an NVDIMM.
+	within(slot int, offset, n uint64) iter.Seq[int]
+	// watch adds those that are in a region of guest-physical memory.
+	watch(w *observe.Watch, r regionOf)
+	// look is told of reads, maybe of none of them.
+	look(slot int, offset, n uint64)
+}
+
+func newReadWatch(v *VM, of watchedLines) *readWatch {
+	w := &readWatch{v: v, of: of}
+	w.reads = explore.NewReads(w.line)
+	return w
 }
 
 // watchReads begins to note them; nil ends it. A machine that is switched on, or
@@ -42,34 +63,42 @@ func (v *VM) armReads() error {
 		return v.m.WatchLoads(nil, nil)
 	}
 	v.reads.reads.ReadCopies() // in the memory of a machine that is reset
-	w, regions := &observe.Watch{}, v.regions()
-	for m, n := range v.reads.space.Watched() {
-		offset := n * persist.LineSize
-		for _, r := range regions {
-			if v.reads.media[r.slot] == m && offset-r.offset < uint64(len(r.Mem)) {
-				w.Add(r.Base + offset - r.offset)
-				break
-			}
-		}
+	w := &observe.Watch{}
+	for _, r := range v.regions() {
+		v.reads.of.watch(w, r)
 	}
 	return v.m.WatchLoads(w, v.reads)
 }
 
-// line is the line of the space at an offset of a DIMM's memory.
+// line is the number of the line at an offset of a DIMM's memory.
 func (w *readWatch) line(base, offset uint64) (int, bool) {
 	at, in, ok := w.v.root.Locate(base + offset)
 	if !ok {
 		return 0, false
 	}
-	i, ok := w.space.LineOf(w.media[at.Slot()], in/persist.LineSize)
-	return i, ok && w.space.Varies(i)
+	return w.of.number(at.Slot(), in/persist.LineSize)
+}
+
+// look tells of a read of n bytes of guest-physical memory, within a page.
+func (w *readWatch) look(addr, n uint64) {
+	if at, in, ok := w.v.root.Locate(addr); ok {
+		w.of.look(at.Slot(), in, n)
+	}
 }
 
 // Load is a load of the guest.
-func (w *readWatch) Load(e *observe.Load) (done bool) { return w.reads.Load(e) }
+func (w *readWatch) Load(e *observe.Load) (done bool) {
+	w.look(e.Base+e.Offset, uint64(e.Size))
+	return w.reads.Load(e)
+}
 
 // Copy is a copy that the guest makes, and Overwritten a store to one.
-func (w *readWatch) Copy(e *observe.Copy) (lines uint64)       { return w.reads.Copy(e) }
+func (w *readWatch) Copy(e *observe.Copy) (lines uint64) {
+	w.look(e.Base+e.Offset, e.Size)
+	return w.reads.Copy(e)
+}
+
+// Overwritten is a store to a copy.
 func (w *readWatch) Overwritten(addr, n uint64) (lines uint64) { return w.reads.Overwritten(addr, n) }
 
 // Store is a store of the guest, and Stream several.
@@ -78,8 +107,8 @@ func (w *readWatch) Stream(s *observe.Stream) { w.reads.Stream(s) }
 
 // Call is a call of a DIMM's functions: it may read the label area.
 func (w *readWatch) Call(slot int) {
-	if i, ok := w.areas[slot]; ok {
-		w.reads.Read(w.space.Area(i), explore.AllBytes)
+	if d := w.v.inSlot(slot); d != nil {
+		w.read(d, d.backend.Size()-d.LabelSize(), d.LabelSize())
 	}
 }
 
@@ -92,19 +121,62 @@ func (w *readWatch) Failure() {
 
 // host is a look at n bytes of a DIMM's backend.
 func (w *readWatch) host(d *NVDIMM, offset, n uint64) {
-	if offset+n > d.Backend().Size()-d.LabelSize() {
-		w.Call(d.Slot())
-	}
+	w.reads.ReadCopies() // whoever looks may have forked the machine
+	w.read(d, offset, n)
+}
+
+func (w *readWatch) read(d *NVDIMM, offset, n uint64) {
 	if n == 0 {
 		return
 	}
-	w.reads.ReadCopies() // whoever looks may have forked the machine
-	medium := w.media[d.Slot()]
-	for m, l := range w.space.Watched() {
-		if m == medium && l*persist.LineSize < offset+n && offset < (l+1)*persist.LineSize {
-			if i, ok := w.space.LineOf(m, l); ok {
-				w.reads.Read(i, explore.AllBytes)
+	w.of.look(d.Slot(), offset, n)
+	for i := range w.of.within(d.Slot(), offset, n) {
+		w.reads.Read(i, explore.AllBytes)
+	}
+}
+
+// spaceLines are the lines in which states of an exploration differ.
+type spaceLines struct {
+	*explore.Trace
+	media map[int]*persist.Medium // by slot
+	areas map[int]labelArea       // by slot
+}
+
+// A labelArea is a label area of a trace: its number, and where it begins in the backend.
+type labelArea struct {
+	number int
+	start  uint64
+}
+
+func (s *spaceLines) number(slot int, n uint64) (int, bool) {
+	i, ok := s.LineOf(s.media[slot], n)
+	return i, ok && s.Varies(i)
+}
+
+func (s *spaceLines) within(slot int, offset, n uint64) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		if a, ok := s.areas[slot]; ok && offset+n > a.start && !yield(s.Area(a.number)) {
+			return
+		}
+		medium := s.media[slot]
+		for m, l := range s.Watched() {
+			if m != medium || l*persist.LineSize >= offset+n || offset >= (l+1)*persist.LineSize {
+				continue
+			}
+			if i, ok := s.LineOf(m, l); ok && !yield(i) {
+				return
 			}
 		}
 	}
 }
+
+func (s *spaceLines) watch(w *observe.Watch, r regionOf) {
+	for m, n := range s.Watched() {
+		if offset := n * persist.LineSize; s.media[r.slot] == m && offset-r.offset < uint64(len(r.Mem)) {
+			w.Add(r.Base + offset - r.offset)
+		}
+	}
+}
+
+// look does nothing: states do not differ in what else there is.
+func (*spaceLines) look(slot int, offset, n uint64) {}

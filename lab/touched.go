@@ -22,6 +22,10 @@ type touchedPage struct {
 	Offset uint64 // within the backend
 }
 
+func (p touchedPage) compare(o touchedPage) int {
+	return cmp.Or(cmp.Compare(p.Slot, o.Slot), cmp.Compare(p.Offset, o.Offset))
+}
+
 // A condition is what a page has to hold for a state to be what would be
 // computed.
 type condition struct {
@@ -166,10 +170,7 @@ func (w *pageWatch) result() (conditions []condition, written []writtenPage, err
 	if w.err != nil {
 		return nil, nil, w.err
 	}
-	order := func(a, b touchedPage) int {
-		return cmp.Or(cmp.Compare(a.Slot, b.Slot), cmp.Compare(a.Offset, b.Offset))
-	}
-	for _, p := range slices.SortedFunc(maps.Keys(w.before), order) {
+	for _, p := range slices.SortedFunc(maps.Keys(w.before), touchedPage.compare) {
 		d := w.v.inSlot(p.Slot)
 		if d == nil {
 			return nil, nil, fmt.Errorf("there is no NVDIMM in slot %d any more", p.Slot)

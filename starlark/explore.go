@@ -95,6 +95,7 @@ type exploring struct {
 	x        *trace
 	c        *call
 	recover  starlark.Callable
+	check    starlark.Callable         // nil for none
 	share    bool                      // with other shards
 	legal    starlark.Value            // a list, a function or None
 	values   map[string]starlark.Value // answers, by their text
@@ -113,6 +114,9 @@ func exploreTrace(c *call, x *trace) (starlark.Value, error) {
 		failed: map[string]string{}, answers: map[string]string{}, said: map[string][]string{}, verdicts: map[string]string{}}
 	o := lab.ExploreOptions{Search: s, Depth: int(c.number("depth", 0, math.MaxInt32)), Limit: s.Limit, NoPrune: !c.truth("prune"),
 		Verify: int(c.number("verify", 0, math.MaxInt32))}
+	if c.given("check") {
+		e.check, o.Check = c.function("check"), e.judge
+	}
 	if c.given("alike") {
 		o.Alike = int(c.number("alike", 1, math.MaxInt32))
 	}
@@ -145,6 +149,9 @@ func exploreTrace(c *call, x *trace) (starlark.Value, error) {
 		return nil, c.err
 	}
 	e.recover.Freeze() // what one recovery leaves to the next is no function of the state
+	if e.check != nil {
+		e.check.Freeze()
+	}
 	t := activityOf(c.thread).t
 	if t.env.State != "" {
 		return e.one(o)
@@ -167,15 +174,31 @@ func exploreTrace(c *call, x *trace) (starlark.Value, error) {
 // run runs the recovery in a VM, and gives its answer as text.
 func (e *exploring) run(ctx context.Context, id string, v *lab.VM) (string, error) {
 	t := activityOf(e.c.thread).t
+	key, err := e.call(ctx, id, e.recover, starlark.Tuple{&vm{t: t, v: v, made: "the recovering VM"}})
+	if t.env.Recovered != nil {
+		t.env.Recovered(t.name, v.Console())
+	}
+	return key, err
+}
+
+// judge is the check of what a recovery left.
+func (e *exploring) judge(ctx context.Context, id, answer string, v *lab.VM) (string, error) {
+	if _, failed := e.failed[answer]; failed {
+		return answer, nil
+	}
+	t := activityOf(e.c.thread).t
+	return e.call(ctx, id, e.check, starlark.Tuple{&vm{t: t, v: v, made: "the checking VM"}, e.values[answer]})
+}
+
+// call calls a function for a state, and gives what it returns as text.
+func (e *exploring) call(ctx context.Context, id string, f starlark.Callable, args starlark.Tuple) (string, error) {
+	t := activityOf(e.c.thread).t
 	a := newActivity(ctx, t.env.Steps)
 	defer a.stop(nil)
 	a.t, a.recovers = t, true
 	a.print = func(thread *starlark.Thread, text string) { e.said[id] = append(e.said[id], located(thread, text)) }
 	thread := a.newThread(t.name)
-	value, err := starlark.Call(thread, e.recover, starlark.Tuple{&vm{t: t, v: v, made: "the recovering VM"}}, nil)
-	if t.env.Recovered != nil {
-		t.env.Recovered(t.name, v.Console())
-	}
+	value, err := starlark.Call(thread, f, args, nil)
 	key := ""
 	if err != nil {
 		if class := classify(err); uncatchable(thread, err) || class == Host || errors.Is(err, errOutside) {

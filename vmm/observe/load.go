@@ -97,6 +97,23 @@ func (w *Watch) AddPages(addr, n uint64) {
 	}
 }
 
+// AddLines adds all lines of a page, each of which is dropped by itself, also if the
+// page came with AddPages before.
+func (w *Watch) AddLines(addr uint64) {
+	w.leave(addr / watchPage)
+	w.SetPage(addr, ^uint64(0))
+}
+
+// leave has the lines of a page that came with AddPages count by themselves.
+func (w *Watch) leave(page uint64) {
+	if w.isWhole(page) {
+		if w.dropped == nil {
+			w.dropped = map[uint64]bool{}
+		}
+		w.dropped[page] = true
+	}
+}
+
 // isWhole says that a page came with AddPages, and is watched still.
 func (w *Watch) isWhole(page uint64) bool {
 	for _, r := range w.whole {
@@ -133,12 +150,7 @@ func (w *Watch) SetPage(addr, lines uint64) {
 // page.
 func (w *Watch) Drop(addr uint64) (empty bool) {
 	page := addr / watchPage
-	if w.isWhole(page) {
-		if w.dropped == nil {
-			w.dropped = map[uint64]bool{}
-		}
-		w.dropped[page] = true
-	}
+	w.leave(page)
 	left := w.pages[page] &^ bitOf(addr)
 	if left == 0 {
 		delete(w.pages, page)
