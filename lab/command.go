@@ -125,6 +125,15 @@ func (v *VM) WriteFile(ctx context.Context, path string, data []byte) error {
 // it was then, or what the guest says. What the guest said up to an error comes
 // with it, if it said anything.
 func (v *VM) call(ctx context.Context, request proto.Request, doing string, timeout time.Duration) (*proto.Result, error) {
+	if b := v.beginning; b != nil && b.opening != nil && b.opening.sameAs(request, timeout) {
+		v.beginning = nil
+		return v.resume(ctx, b.opening, doing)
+	} else if b != nil {
+		b.first, b.start = &firstCall{request, timeout}, v.Clock()
+	}
+	if err := v.Settle(); err != nil {
+		return nil, err
+	}
 	if err := v.on(); err != nil {
 		return nil, err
 	}
@@ -157,6 +166,11 @@ func (v *VM) converse(ctx context.Context, request proto.Request, doing string, 
 		return nil, fmt.Errorf("%s: %w", doing, err)
 	}
 	v.m.Channel().Send(send)
+	return v.await(ctx, id, doing, timeout, wait)
+}
+
+// await is converse once the request is sent.
+func (v *VM) await(ctx context.Context, id uint32, doing string, timeout time.Duration, wait func(id uint32, answered func() bool) (vmm.Stop, error)) (*proto.Result, error) {
 	var answer *proto.Result
 	answered := func() bool {
 		r, ok := v.client.Result(id)

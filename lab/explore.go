@@ -70,7 +70,8 @@ type Exploration struct {
 const maxMinimised = 16
 
 // A Recovery runs in a VM that finds itself at the crash state of an id, and
-// returns its answer. The VM is not to be used by anybody else, nor after it returns. Several
+// returns its answer. What it uses of the VM before its first call it settles it for (see
+// VM.Settle). The VM is not to be used by anybody else, nor after it returns. Several
 // recoveries run at once, but only their guests do so at the same time: what a
 // recovery does between two calls that run its guest, no other sees.
 type Recovery func(ctx context.Context, state string, v *VM) (answer string, err error)
@@ -90,6 +91,7 @@ func (t *Trace) Explore(ctx context.Context, o ExploreOptions, recovery Recovery
 		if err := x.prepare(ctx, o.Base); err != nil {
 			return nil, err
 		}
+		x.opens = x.base.machine != nil && t.vm.x.lab.opts.GDB == nil
 	}
 	running, cancel := budgeted(ctx, o.Budget, left)
 	defer cancel()
@@ -198,13 +200,15 @@ type explorer struct {
 	space    *spaceLines
 	recovery Recovery
 	checks   *checker // nil for none
+	opening  *opening // nil if there is none, or none yet
+	opens    bool     // it is to be looked for in the next execution of v
 	turn     sync.Mutex
 	v        *VM         // the first of the VMs
 	base     *VMSnapshot // of v, with what the NVDIMMs held when the trace began
 	saved    []*VMSnapshot
 	vms      []*VM        // all, and
 	idle     []*VM        // those that run nothing
-	rewound  map[*VM]bool // that are what the base is of, and were not used since
+	rewound  map[*VM]bool // that are what the base is of: nothing was done with them since
 }
 
 // explorer lists the states of the trace, as far as it gets until ctx is done.
@@ -415,19 +419,53 @@ func (x *explorer) execute(ctx context.Context, id string, state leaving) (explo
 
 func (x *explorer) executeIn(ctx context.Context, v *VM, id string, state leaving) (explore.Execution, error) {
 	var e explore.Execution
-	if err := v.watchReads(nil); err != nil {
+	from, w := x.base, newReadWatch(v, x.space)
+	b := &beginning{opening: x.opening}
+	b.back = func() error { return x.place(ctx, v, x.base, state, w) }
+	var look *firstLook
+	if x.opening != nil {
+		from = x.opening.snapshot
+	} else if v == x.v && x.opens {
+		x.opens, look = false, &firstLook{spaceLines: x.space, v: v}
+		w.of = look
+	}
+	if err := x.place(ctx, v, from, state, w); err != nil {
 		return e, err
 	}
-	if !x.rewound[v] {
-		if err := v.Restore(ctx, x.base); err != nil {
-			return e, err
+	v.beginning = b
+	var err error
+	if e.Answer, err = v.bootIfOff(ctx); err == nil && e.Answer == "" {
+		e.Answer, err = x.recovery(ctx, id, v)
+		v.beginning = nil
+		x.endForks(v)
+		if err == nil && x.checks != nil {
+			e.Answer, x.rewound[v], err = x.check(ctx, v, id, e.Answer, w.reads)
+		}
+	}
+	e.Reads = w.reads.List()
+	if err == nil && look != nil && look.seen && b.first != nil {
+		x.rewound[v] = false
+		err = x.open(ctx, v, b.first, look.at-b.start)
+	}
+	return e, err
+}
+
+// place has a VM be what a snapshot is of, but for what a crash state leaves, and watches
+// what it reads of that.
+func (x *explorer) place(ctx context.Context, v *VM, from *VMSnapshot, state leaving, w *readWatch) error {
+	if err := v.watchReads(nil); err != nil {
+		return err
+	}
+	if !x.rewound[v] || from != x.base {
+		if err := v.Restore(ctx, from); err != nil {
+			return err
 		}
 	}
 	x.rewound[v] = false
 	for m, l := range state.lines {
 		d := v.inSlot(x.trace.names[m].Slot())
 		if err := v.poke(d, l.N*persist.LineSize, l.Bytes[:]); err != nil {
-			return e, err
+			return err
 		}
 	}
 	for i, d := range x.trace.areas {
@@ -436,22 +474,10 @@ func (x *explorer) executeIn(ctx context.Context, v *VM, id string, state leavin
 			continue
 		}
 		if err := v.poke(own, own.backend.Size()-own.LabelSize(), state.label(i)); err != nil {
-			return e, err
+			return err
 		}
 	}
-	reads, err := v.watch(x.space)
-	if err != nil {
-		return e, err
-	}
-	if e.Answer, err = v.bootIfOff(ctx); err == nil && e.Answer == "" {
-		e.Answer, err = x.recovery(ctx, id, v)
-		x.endForks(v)
-		if err == nil && x.checks != nil {
-			e.Answer, x.rewound[v], err = x.check(ctx, v, id, e.Answer, reads)
-		}
-	}
-	e.Reads = reads.List()
-	return e, err
+	return v.watchReads(w)
 }
 
 // watch has a VM note what it reads of lines from now on.

@@ -50,7 +50,17 @@ func (v *VM) Snapshot() (_ *VMSnapshot, err error) {
 		return nil, ErrClosed
 	case v.state == Crashed:
 		return nil, &StateError{State: Crashed, Next: StepRevive}
+	case v.m != nil && v.client.Busy():
+		return nil, errors.New("snapshot: a command is still running in the guest")
 	}
+	if err := v.Settle(); err != nil {
+		return nil, err
+	}
+	return v.save()
+}
+
+// save is Snapshot, also amid a call.
+func (v *VM) save() (_ *VMSnapshot, err error) {
 	for _, d := range v.dimms {
 		d.backend.looks(0, d.backend.Size()) // whoever goes on from here is not watched
 	}

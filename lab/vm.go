@@ -31,19 +31,20 @@ type VM struct {
 	m      *vmm.Machine // nil while off
 	client *proto.Client
 
-	console  console
-	timeline timeline
-	klog     kernelLog
-	tasks    *introspect.Tasks
-	reads    *readWatch  // of an exploration; nil if nobody looks
-	touched  *pageWatch  // of a boot that is to be remembered, while it lasts
-	recalled bool        // the latest boot was taken from the states
-	reached  *reached    // how the VM came to what it is; nil if that is not known
-	answered int         // calls whose answers were taken from the states
-	turn     sync.Locker // held by who uses the experiment, if several goroutines do: not while the guest runs
-	lost     error       // of the storage behind a DIMM
-	quiet    bool        // gdb does not see it
-	reserved int64       // bytes of the memory gate
+	console   console
+	timeline  timeline
+	klog      kernelLog
+	tasks     *introspect.Tasks
+	beginning *beginning  // of a recovery; nil once it used the VM
+	reads     *readWatch  // of an exploration; nil if nobody looks
+	touched   *pageWatch  // of a boot that is to be remembered, while it lasts
+	recalled  bool        // the latest boot was taken from the states
+	reached   *reached    // how the VM came to what it is; nil if that is not known
+	answered  int         // calls whose answers were taken from the states
+	turn      sync.Locker // held by who uses the experiment, if several goroutines do: not while the guest runs
+	lost      error       // of the storage behind a DIMM
+	quiet     bool        // gdb does not see it
+	reserved  int64       // bytes of the memory gate
 
 	poison map[int]firmware.Poison // that the processors know, by slot; nil if they know nothing
 	missed string                  // the poison that ended the machine

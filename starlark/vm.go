@@ -21,10 +21,21 @@ type vm struct {
 	dimms  []*dimm // that a scenario has handles of
 }
 
-func (v *vm) alive() error                             { return v.t.alive() }
-func (v *vm) Type() string                             { return "vm" }
-func (v *vm) Attr(name string) (starlark.Value, error) { return vmClass.attr(v, name) }
-func (v *vm) AttrNames() []string                      { return vmClass.attrNames() }
+func (v *vm) alive() error        { return v.t.alive() }
+func (v *vm) Type() string        { return "vm" }
+func (v *vm) AttrNames() []string { return vmClass.attrNames() }
+
+// Attr settles a VM that a recovery got, but for what begins with a call.
+func (v *vm) Attr(name string) (starlark.Value, error) {
+	switch name {
+	case "run", "ndctl", "daxctl":
+	default:
+		if err := v.v.Settle(); err != nil {
+			return nil, err
+		}
+	}
+	return vmClass.attr(v, name)
+}
 
 var vmClass = newClass("vm", "A machine. Its guest runs only while the scenario waits for it. Timeouts are guest time on the software engine, wall time on KVM.", []member[*vm]{
 	{name: "plug", sig: `(*, backend, id=None, label_size=0, unarmed=False, slot=None, node=0, addr=None, uuid=None, vendor_id=None, device_id=None, revision=None, serial=None, handle=None, physical_id=None, regions=1, family=None)`,

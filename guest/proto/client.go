@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // DefaultLimit is how many bytes of output or file content one request may
@@ -179,13 +180,37 @@ type Client struct {
 	err     error
 }
 
-// Fork returns a client for a guest that is a copy of this one's, between
-// requests: while one is under way it fails. Other files are opened by files.
+// errBusy says that a request is under way.
+var errBusy = errors.New("a command is still running in the guest")
+
+// Busy says that a request is under way, or was not asked for its result.
+func (c *Client) Busy() bool { return len(c.calls) > 0 || len(c.streams) > 0 || len(c.answers) > 0 }
+
+// Fork returns a client for a guest that is a copy of this one's. Other files are opened by
+// files. It fails while a request is under way that has more to send, or that brings back
+// a tree.
 func (c *Client) Fork(files func(name string) (io.Reader, error)) (*Client, error) {
-	if len(c.calls) > 0 || len(c.streams) > 0 || len(c.answers) > 0 {
-		return nil, errors.New("a command is still running in the guest")
+	if len(c.streams) > 0 || len(c.answers) > 0 {
+		return nil, errBusy
 	}
-	return &Client{Limit: c.Limit, Files: files, dec: c.dec.clone(), hello: c.hello, lastID: c.lastID, err: c.err}, nil
+	n := &Client{Limit: c.Limit, Files: files, dec: c.dec.clone(), hello: c.hello, lastID: c.lastID, err: c.err}
+	for id, k := range c.calls {
+		if k.tree != nil {
+			return nil, errBusy
+		}
+		if n.calls == nil {
+			n.calls = map[uint32]*call{}
+		}
+		n.calls[id] = k.clone()
+	}
+	return n, nil
+}
+
+func (k *call) clone() *call {
+	n := *k
+	r := &n.result
+	r.Stdout, r.Stderr, r.Data = slices.Clip(r.Stdout), slices.Clip(r.Stderr), slices.Clip(r.Data)
+	return &n
 }
 
 // ClientState is what a Client is between requests: plain data.
@@ -198,6 +223,9 @@ type ClientState struct {
 // State returns what the client is. While a request is under way, or when the
 // stream is of no more use, it fails.
 func (c *Client) State() (ClientState, error) {
+	if c.Busy() {
+		return ClientState{}, errBusy
+	}
 	n, err := c.Fork(nil)
 	if err == nil {
 		err = cmp.Or(n.err, n.dec.err)
@@ -311,6 +339,9 @@ func (c *Client) Result(id uint32) (*Result, bool) {
 	delete(c.calls, id)
 	return &k.result, true
 }
+
+// Done says that the answer to a request is whole.
+func (c *Client) Done(id uint32) bool { k := c.calls[id]; return k != nil && k.done }
 
 // Output returns what a request under way has written so far.
 func (c *Client) Output(id uint32) (stdout, stderr []byte) {

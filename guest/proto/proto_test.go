@@ -157,6 +157,38 @@ func TestClientAnswers(t *testing.T) {
 	}
 }
 
+// TestFork: a client that is forked amid a command, and its fork, each get the rest of the
+// answer, and nothing of the other's.
+func TestFork(t *testing.T) {
+	c := ready(t)
+	id := start(t, c, Shell("x"))
+	if err := c.Feed(AppendFrame(nil, id, KindStdout, []byte("before, "))); err != nil {
+		t.Fatal(err)
+	}
+	f, err := c.Fork(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.State(); err == nil || !c.Busy() || !f.Busy() {
+		t.Errorf("State() amid a command = nil, Busy() = %v, of its fork %v; want an error, and that both are", c.Busy(), f.Busy())
+	}
+	for after, c := range map[string]*Client{"mine": c, "the fork's": f} {
+		b := AppendFrame(nil, id, KindStdout, []byte(after))
+		if err := c.Feed(AppendFrame(b, id, KindExit, Exit{Code: len(after)}.Encode())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for after, c := range map[string]*Client{"mine": c, "the fork's": f} {
+		if r, done := c.Result(id); !done || string(r.Stdout) != "before, "+after || r.Exit.Code != len(after) {
+			t.Errorf("the command's result is %+v, %v; want output before, and %s after", r, done, after)
+		}
+	}
+	start(t, c, Pull{"/t", &memoryTree{}})
+	if _, err := c.Fork(nil); err == nil {
+		t.Error("a client that brings back a tree is forked, which one sink cannot take twice")
+	}
+}
+
 func TestClientStreamEnds(t *testing.T) {
 	c := ready(t)
 	id := start(t, c, Shell("x"))
