@@ -46,6 +46,9 @@ func (c *cpu) runNative() {
 	c.showFlags()
 	for at != 0 {
 		c.runCode(n, at)
+		if x.Stream.Page != abi.NoTag {
+			c.streamed()
+		}
 		at = 0
 		if x.Why == abi.LeftMissed {
 			at = c.missed()

@@ -123,11 +123,19 @@ func (c *cpu) storesObserved() uint32 {
 	var p storePage
 	ops := c.p.cache.Ops
 	code, clock := c.nativePage(), x.Limit-x.Left
+	var stream storePage // of the op before, if it streams
 	for first := x.Op; ; x.Op++ {
 		k := &ops[x.Op]
-		if !(c.p.streams != nil && streams(k) && c.streamStores()) && !c.storeObserved(k, &p, code, clock) {
+		if c.p.streams != nil && streams(k) && c.streamStores(&stream) {
+			p = stream
+		} else if c.storeObserved(k, &p, code, clock) {
+			stream.r = nil
+		} else {
 			if x.Op == first {
 				return 0
+			}
+			if stream.r != nil {
+				c.streamTo(&stream)
 			}
 			return ops[x.Op-1].Link
 		}

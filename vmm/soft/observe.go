@@ -209,6 +209,11 @@ type events struct {
 	flush  observe.Flush
 	fence  observe.Fence
 	stream observe.Stream // not told yet
+
+	// Compiled code notes stores to memory that may be taken away, and stores to a page
+	// that nobody reads. They are made when it has been left.
+	later *region
+	page  [x86.PageSize]byte
 }
 
 // observeStore tells of n bytes at off of r, as chunks.

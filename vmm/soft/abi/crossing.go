@@ -20,6 +20,19 @@ type Crossing struct {
 	MXCSR       uint32            // the host's
 	Vectors     uint32            // not 0: the host's registers have the vectors and MXCSR
 	X87         uint32            // not 0: the host's x87 FPU is empty, without flags, and has the guest's control word
+	Stream      Stream
+}
+
+// A Stream is what code needs to note non-temporal stores of 8 bytes to a page of
+// observed memory, as observe.Streamed has them, until it is left. Addresses are the
+// host's.
+type Stream struct {
+	Page      uint64 // guest-virtual, or NoTag: none are noted
+	Offset    uint64 // of guest-virtual address 0 in the region
+	Host      uint64 // address of offset 0 of the region
+	Next, End uint64 // addresses of the note to come, and of what is behind the last
+	Seq       uint64 // of the instruction after which nothing is left
+	Group     uint64 // what it is ahead of Seq
 }
 
 // Why generated code was left.

@@ -1,5 +1,7 @@
 package ir
 
+import "nvlab/vmm/observe"
+
 // OpInfo is what is known of an op. The generator makes it of the function that
 // says what the op does: see ops.go in package soft.
 type OpInfo struct {
@@ -80,6 +82,11 @@ var plainStores = func() (is [len(OpTable)]bool) {
 	}
 	return is
 }()
+
+// Streams says that an op is a non-temporal store of 8 bytes.
+func Streams(o *Op) bool {
+	return (o.Code == OpMOVMR64 || o.Code == OpMOVMR64B) && o.Sel == uint8(observe.NonTemporal)
+}
 
 // opKey is what tells ops apart that are no variants.
 type opKey struct {

@@ -364,6 +364,10 @@ func (t *translator) mov(i int, o *ir.Op, x *ir.OpInfo) bool {
 		m := t.locate(i, o, size, false, false)
 		t.loaded(o.Dst, size, m, asm.ByteOp(0x8b, size))
 	case ir.FormMR:
+		if t.streams(o) {
+			t.stream(i, o)
+			break
+		}
 		t.prepare(i, true)
 		m := t.beside(o, o.Src, t.locate(i, o, size, true, false))
 		a.Store(size, t.into(hA, o.Src), m)

@@ -154,6 +154,7 @@ func (t *translator) access(o *ir.Op, size uint8, write, aligned bool) accessRan
 	} else {
 		s.alone = o.Disp >= 1<<30 || o.Disp < -1<<30 // so that what is near can be said as well
 	}
+	s.alone = s.alone || t.streams(o)
 	return s
 }
 

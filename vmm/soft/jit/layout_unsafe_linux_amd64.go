@@ -3,6 +3,7 @@ package jit
 import (
 	"unsafe"
 
+	"nvlab/vmm/observe"
 	"nvlab/vmm/soft/abi"
 	"nvlab/vmm/soft/ir"
 )
@@ -28,6 +29,22 @@ const (
 	offMissEntry  = unsafe.Offsetof(abi.Crossing{}.MissEntry)
 	offMissWhat   = unsafe.Offsetof(abi.Crossing{}.MissWhat)
 	offNear       = unsafe.Offsetof(abi.Crossing{}.Near)
+
+	offStreamPage   = unsafe.Offsetof(abi.Crossing{}.Stream) + unsafe.Offsetof(abi.Stream{}.Page)
+	offStreamOffset = unsafe.Offsetof(abi.Crossing{}.Stream) + unsafe.Offsetof(abi.Stream{}.Offset)
+	offStreamHost   = unsafe.Offsetof(abi.Crossing{}.Stream) + unsafe.Offsetof(abi.Stream{}.Host)
+	offStreamNext   = unsafe.Offsetof(abi.Crossing{}.Stream) + unsafe.Offsetof(abi.Stream{}.Next)
+	offStreamEnd    = unsafe.Offsetof(abi.Crossing{}.Stream) + unsafe.Offsetof(abi.Stream{}.End)
+	offStreamSeq    = unsafe.Offsetof(abi.Crossing{}.Stream) + unsafe.Offsetof(abi.Stream{}.Seq)
+	offStreamGroup  = unsafe.Offsetof(abi.Crossing{}.Stream) + unsafe.Offsetof(abi.Stream{}.Group)
+
+	sizeStreamed   = unsafe.Sizeof(observe.Streamed{})
+	offNotedSeq    = unsafe.Offsetof(observe.Streamed{}.Seq)
+	offNotedPC     = unsafe.Offsetof(observe.Streamed{}.PC)
+	offNotedOffset = unsafe.Offsetof(observe.Streamed{}.Offset)
+	offNotedValue  = unsafe.Offsetof(observe.Streamed{}.Value)
+	offNotedOld    = unsafe.Offsetof(observe.Streamed{}.Old)
+	offNotedGroup  = unsafe.Offsetof(observe.Streamed{}.Group)
 
 	offReadTag  = unsafe.Offsetof(abi.TLBEntry{}.Native)
 	offWriteTag = unsafe.Offsetof(abi.TLBEntry{}.WTag)

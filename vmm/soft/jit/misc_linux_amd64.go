@@ -110,6 +110,7 @@ func (t *translator) system(i int, o *ir.Op, x *ir.OpInfo) bool {
 	switch x.Kind {
 	case ir.KindOrder:
 		a.StoreImm(1, inCPU(t.cpu.Ordered), int64(abi.OrderLock)) // in it is all that was noted before
+		a.StoreImm(8, t.crossing(offStreamEnd), 0)                // it is told before the next store
 	case ir.KindRdtsc:
 		t.prepare(i, true, x86.RAX, x86.RDX)
 		a.Load(8, hA, t.crossing(offLimit))
