@@ -171,6 +171,9 @@ func (v *VM) showMemory(d *NVDIMM) error {
 		}
 	}
 	d.hidden = d.Management().Security.Locked
+	if v.reads != nil {
+		return v.armReads() // of what was not there until now
+	}
 	return nil
 }
 

@@ -3,12 +3,15 @@ package lab
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/big"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"nvlab/nvdimm/firmware"
 	"nvlab/nvdimm/persist"
 )
 
@@ -140,6 +143,68 @@ func TestExplore(t *testing.T) {
 	for a := range pruned {
 		if !strings.Contains(a, "one") && !strings.Contains(a, "mount") {
 			t.Errorf("an answer is %q: the file's contents are lost", a)
+		}
+	}
+}
+
+// TestExploreLocked: what a recovery reads of a DIMM that it unlocks first tells states
+// apart, and so does what a check does.
+func TestExploreLocked(t *testing.T) {
+	x := vmExperiment(t)
+	b, err := x.FileBackend(FileBackendOptions{Path: "pmem0.img", Size: 16<<20 + 128<<10, Share: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := x.VM(VMOptions{Slots: 1, MaxMem: 4 << 30, Engine: "soft"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := v.Plug(PlugOptions{Backend: b, Family: "intel", LabelSize: 128 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustBoot(t, v)
+	mustRun(t, v, "ndctl disable-region all")
+	if err := d.Manage(func(s *firmware.State) error { s.Security.Enabled, s.Security.User[0] = true, 1; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	trace, err := v.Trace(t.Context(), Command{Shell: fmt.Sprintf("busybox devmem %#x 64 7; busybox devmem %#x 64 8", d.Addr(), d.Addr())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlocked := func(ctx context.Context, _ string, v *VM) (string, error) {
+		if err := v.Settle(); err != nil {
+			return "", err
+		}
+		if err := v.NVDIMMs()[0].Manage(func(s *firmware.State) error { s.Security.Locked = false; return nil }); err != nil {
+			return "", err
+		}
+		r, err := v.Run(ctx, Command{Shell: fmt.Sprintf("busybox devmem %#x 64", d.Addr())})
+		if err != nil {
+			return "", err
+		}
+		return string(r.Stdout), nil
+	}
+	for name, o := range map[string]ExploreOptions{
+		"recovery": {Depth: 1},
+		"check":    {Depth: 1, Check: func(ctx context.Context, state, _ string, v *VM) (string, error) { return unlocked(ctx, state, v) }},
+	} {
+		recovery := unlocked
+		if o.Check != nil {
+			recovery = nothing
+		}
+		o.At = persist.AtStore
+		e, err := trace.Explore(t.Context(), o, recovery)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var found []string
+		for _, a := range e.Answers() {
+			found = append(found, a.Text)
+		}
+		slices.Sort(found)
+		if want := []string{"0x0000000000000000\n", "0x0000000000000007\n", "0x0000000000000008\n"}; !slices.Equal(found, want) {
+			t.Errorf("a %s that unlocks the DIMM finds %q, want %q", name, found, want)
 		}
 	}
 }

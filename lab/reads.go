@@ -54,7 +54,7 @@ func (v *VM) watchReads(w *readWatch) error {
 	return v.armReads()
 }
 
-// armReads is for a machine that is new.
+// armReads is for a machine, or memory of an NVDIMM, that is new.
 func (v *VM) armReads() error {
 	switch {
 	case v.m == nil:
