@@ -253,6 +253,9 @@ func (v *VM) off() {
 	v.power.PowerOff()
 	for _, d := range v.dimms {
 		d.Unmap()
+		if v.reads != nil && !d.backend.Share() {
+			v.reads.undone(d) // what the guest stored is gone
+		}
 	}
 	if v.reserved > 0 {
 		v.x.reserved -= v.reserved

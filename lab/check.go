@@ -3,7 +3,7 @@ package lab
 import (
 	"bytes"
 	"context"
-	"fmt"
+	"errors"
 	"iter"
 	"maps"
 	"slices"
@@ -54,7 +54,7 @@ type foundLine struct {
 // check makes an answer of what a recovery came to, which is over. The VM is then as x.base
 // is if clean.
 func (x *explorer) check(ctx context.Context, v *VM, state, answer string, reads *explore.Reads) (_ string, clean bool, err error) {
-	left, err := v.changed()
+	left, err := v.changed(x.base)
 	if err != nil {
 		return "", false, err
 	}
@@ -107,11 +107,18 @@ func (x *explorer) check(ctx context.Context, v *VM, state, answer string, reads
 	return done.answer, false, nil
 }
 
-// changed is the pages of the VM's NVDIMMs that may have changed since it was restored.
-func (v *VM) changed() (map[touchedPage][]byte, error) {
+// changed is the pages of the VM's NVDIMMs that may hold something else than in a snapshot.
+func (v *VM) changed(since *VMSnapshot) (map[touchedPage][]byte, error) {
+	if !slices.EqualFunc(v.NVDIMMs(), since.dimms, func(d *NVDIMM, s savedDIMM) bool { return d.Slot() == s.slot }) {
+		return nil, errors.New("the recovery plugged an NVDIMM, or took one out: what it left cannot be checked in a VM that has others")
+	}
+	changed, err := v.power.Changed(since.nvdimms)
+	if err != nil {
+		return nil, &Error{Class: ClassHost, Err: err}
+	}
 	list := map[touchedPage][]byte{}
 	for _, d := range v.dimms {
-		for _, n := range d.Changed() {
+		for _, n := range changed[d.Slot()] {
 			off := n * pages.Size
 			b, err := d.readPage(off)
 			if err != nil {
@@ -126,11 +133,7 @@ func (v *VM) changed() (map[touchedPage][]byte, error) {
 // leaveEqual leaves out the pages that hold what the VM's do.
 func (v *VM) leaveEqual(list map[touchedPage][]byte) error {
 	for p, b := range list {
-		d := v.inSlot(p.Slot)
-		if d == nil {
-			return fmt.Errorf("the recovery plugged an NVDIMM into slot %d: what it left there cannot be checked in a VM that has none", p.Slot)
-		}
-		is, err := d.readPage(p.Offset)
+		is, err := v.inSlot(p.Slot).readPage(p.Offset)
 		if err != nil {
 			return err
 		}

@@ -110,3 +110,39 @@ func TestCheck(t *testing.T) {
 		t.Errorf("where some recoveries leave an X the checks find %q, want that and what the others leave", found)
 	}
 }
+
+// TestCheckFinds: a check finds what the recovery left, wherever in its run it stored that.
+func TestCheckFinds(t *testing.T) {
+	trace := tracedSector(t, FileBackendOptions{Share: true})
+	const busy = "i=0; while [ $i -lt 300 ]; do i=$((i + 1)); done; "
+	for name, recovery := range map[string]Recovery{
+		"in the opening": says(writeSector("top", 4096) + busy + readSector(256)),
+		"before a fork": func(ctx context.Context, state string, v *VM) (string, error) {
+			if _, err := says(writeSector("top", 4096))(ctx, state, v); err != nil {
+				return "", err
+			}
+			_, err := v.Fork(ctx, nil)
+			return "", err
+		},
+	} {
+		o := ExploreOptions{Depth: 1, Check: func(ctx context.Context, state, _ string, v *VM) (string, error) {
+			return says(readSector(4096)+readSector(256))(ctx, state, v)
+		}}
+		if found, want := exploredAnswers(t, trace, o, recovery), []string{"top000", "topone", "toptwo"}; !slices.Equal(found, want) {
+			t.Errorf("where a recovery stores %s its checks find %q, want %q", name, found, want)
+		}
+	}
+	o := ExploreOptions{Depth: 1, Check: func(context.Context, string, string, *VM) (string, error) { return "", nil }}
+	_, err := trace.Explore(t.Context(), o, func(ctx context.Context, _ string, v *VM) (string, error) {
+		if err := v.Settle(); err != nil {
+			return "", err
+		}
+		if err := v.Kill(); err != nil {
+			return "", err
+		}
+		return "", v.Unplug(v.NVDIMMs()[0])
+	})
+	if err == nil || !strings.Contains(err.Error(), "took one out") {
+		t.Errorf("of a recovery that takes an NVDIMM out a check gets %v, want an error that says so", err)
+	}
+}

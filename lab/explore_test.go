@@ -147,6 +147,132 @@ func TestExplore(t *testing.T) {
 	}
 }
 
+// tracedSector is a VM whose trace is of a sector that is written twice, and commands
+// of a guest with its NVDIMM.
+func tracedSector(t *testing.T, o FileBackendOptions) *Trace {
+	t.Helper()
+	x := vmExperiment(t)
+	o.Path, o.Size = "pmem0.img", 32<<20
+	b, err := x.FileBackend(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := pluggedVM(t, x, b, 0)
+	mustBoot(t, v)
+	trace, err := v.Trace(t.Context(), Command{Shell: writeSector("one", 256) + writeSector("two", 256)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return trace
+}
+
+func writeSector(text string, n int) string {
+	return fmt.Sprintf("echo %s | dd of=/dev/pmem0 bs=512 seek=%d count=1 conv=sync oflag=direct 2>/dev/null; ", text, n)
+}
+
+func readSector(n int) string {
+	return fmt.Sprintf("dd if=/dev/pmem0 bs=512 skip=%d count=1 iflag=direct 2>/dev/null | head -c 3 | tr '\\0' 0; ", n)
+}
+
+// exploredAnswers are those of an exploration, sorted.
+func exploredAnswers(t *testing.T, trace *Trace, o ExploreOptions, recovery Recovery) (list []string) {
+	t.Helper()
+	e, err := trace.Explore(t.Context(), o, recovery)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range e.Answers() {
+		list = append(list, a.Text)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// TestExploreUndone: what a recovery stored over tells states apart where a power failure,
+// or the end of private memory, brings it back.
+func TestExploreUndone(t *testing.T) {
+	for _, share := range []bool{true, false} {
+		trace := tracedSector(t, FileBackendOptions{Share: share})
+		o := ExploreOptions{Depth: 1}
+		if !share { // a copy that is made at power-on
+			v := trace.vm
+			if err := v.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			var err error
+			if o.Base, err = v.Snapshot(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		found := exploredAnswers(t, trace, o, func(ctx context.Context, state string, v *VM) (string, error) {
+			if err := v.Settle(); err != nil {
+				return "", err
+			}
+			line := uint64(persist.LineSize)
+			cut := PowerCut{Event: EventStore, Nth: 3, NVDIMM: v.NVDIMMs()[0], Offset: 256 * 512, Length: &line, Keep: persist.KeepNone}
+			if !share {
+				cut.Nth = 1 << 20 // never
+			}
+			if err := v.PowerCutOn(cut); err != nil {
+				return "", err
+			}
+			if _, err := v.Run(ctx, Command{Shell: writeSector("over", 256)}); err != nil {
+				return "", err
+			}
+			switch off := v.State() == Off; {
+			case off != share:
+				return fmt.Sprintf("the power failed: %v", off), nil
+			case !off:
+				if err := v.Kill(); err != nil {
+					return "", err
+				}
+			}
+			if err := v.Boot(ctx, DefaultTimeout); err != nil {
+				return "", err
+			}
+			return says(readSector(256))(ctx, state, v)
+		})
+		if want := []string{"000", "one", "two"}; !slices.Equal(found, want) {
+			t.Errorf("share %v: recoveries that boot again after they stored over a sector find %q in it, want %q", share, found, want)
+		}
+	}
+}
+
+// TestExploreSwitchedOff: what a guest reads of labels tells states apart after a power-off,
+// too.
+func TestExploreSwitchedOff(t *testing.T) {
+	x := vmExperiment(t)
+	b, err := x.FileBackend(FileBackendOptions{Path: "pmem0.img", Size: 32<<20 + 128<<10, Share: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := pluggedVM(t, x, b, 128<<10)
+	mustBoot(t, v)
+	trace, err := v.Trace(t.Context(), Command{Shell: "ndctl disable-region all && ndctl init-labels -f nmem0 && ndctl enable-region all"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	labels := func(ctx context.Context, state string, v *VM) (string, error) {
+		if err := v.Settle(); err != nil {
+			return "", err
+		}
+		if err := v.Kill(); err != nil {
+			return "", err
+		}
+		if err := v.Boot(ctx, DefaultTimeout); err != nil {
+			return "", err
+		}
+		return says("ndctl read-labels nmem0 2>/dev/null | head -c 8 | tr -d '\\0'")(ctx, state, v)
+	}
+	base, err := v.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found, want := exploredAnswers(t, trace, ExploreOptions{Base: base, Depth: 1, Limit: 4}, labels), []string{"", "NAMESPAC"}; !slices.Equal(found, want) {
+		t.Errorf("after a power-off recoveries find labels that begin with %q, want %q", found, want)
+	}
+}
+
 // TestExploreLocked: what a recovery reads of a DIMM that it unlocks first tells states
 // apart, and so does what a check does.
 func TestExploreLocked(t *testing.T) {

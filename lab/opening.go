@@ -128,8 +128,11 @@ func (x *explorer) openWithin(ctx context.Context, v *VM, c *firstCall, within t
 	if err := v.watchReads(nil); err != nil {
 		return nil, err
 	}
-	if stop != vmm.StopDeadline || look.seen || x.stored(v) || v.client.Err() != nil || v.fault() != nil {
+	if stop != vmm.StopDeadline || look.seen || v.client.Err() != nil || v.fault() != nil {
 		return nil, nil
+	}
+	if stored, err := x.stored(v); stored || err != nil {
+		return nil, err
 	}
 	o := &opening{firstCall: *c, id: id, spent: v.Clock() - start}
 	if o.spent >= cmp.Or(c.timeout, DefaultTimeout) {
@@ -142,14 +145,18 @@ func (x *explorer) openWithin(ctx context.Context, v *VM, c *firstCall, within t
 	return o, err
 }
 
-// stored says that the VM stored to pages in which states differ.
-func (x *explorer) stored(v *VM) bool {
-	for _, d := range v.dimms {
-		for _, n := range d.Changed() {
-			for range x.space.within(d.Slot(), n*pages.Size, pages.Size) {
-				return true
+// stored says that the VM, which was x.base, stored to pages in which states differ.
+func (x *explorer) stored(v *VM) (bool, error) {
+	changed, err := v.power.Changed(x.base.nvdimms)
+	if err != nil {
+		return false, &Error{Class: ClassHost, Err: err}
+	}
+	for slot, list := range changed {
+		for _, n := range list {
+			for range x.space.within(slot, n*pages.Size, pages.Size) {
+				return true, nil
 			}
 		}
 	}
-	return false
+	return false, nil
 }

@@ -54,7 +54,8 @@ func (v *VM) watchReads(w *readWatch) error {
 	return v.armReads()
 }
 
-// armReads is for a machine, or memory of an NVDIMM, that is new.
+// armReads is for a machine, or memory of an NVDIMM, that is new. Who tracks the power
+// forgets who watches when that is off.
 func (v *VM) armReads() error {
 	switch {
 	case v.m == nil:
@@ -62,6 +63,7 @@ func (v *VM) armReads() error {
 	case v.reads == nil:
 		return v.m.WatchLoads(nil, nil)
 	}
+	v.power.Watch(v.reads)
 	v.reads.reads.ReadCopies() // in the memory of a machine that is reset
 	w := &observe.Watch{}
 	for _, r := range v.regions() {
@@ -115,7 +117,16 @@ func (w *readWatch) Call(slot int) {
 // Failure brings back what was stored over: all is read from then on.
 func (w *readWatch) Failure() {
 	for _, d := range w.v.dimms {
-		w.host(d, 0, d.backend.Size())
+		w.undone(d)
+	}
+}
+
+// undone tells that a DIMM may hold again what it did at first.
+func (w *readWatch) undone(d *NVDIMM) {
+	size := d.backend.Size()
+	w.host(d, 0, size)
+	for i := range w.of.within(d.Slot(), 0, size) {
+		w.reads.Undone(i)
 	}
 }
 

@@ -54,10 +54,3 @@ func (d *DIMM) Dirty(offset, n uint64) {
 		dirty.AddRange(offset, n)
 	}
 }
-
-// Changed lists the pages of the backend that may have changed since it was last saved or
-// restored, by number, as far as somebody asks for them.
-func (d *DIMM) Changed() []uint64 {
-	u := d.Used()
-	return u.Backend.Changed(u.Mapping)
-}

@@ -13,6 +13,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"nvlab/internal/pages"
 )
@@ -137,6 +138,19 @@ func (m *Memory) Restore(i *Image) ([]Range, error) {
 	m.base = to
 	m.dirty.Clear()
 	return changed, nil
+}
+
+// Differing lists the pages in which the memory may hold something else than an image
+// does, in ascending order.
+func (m *Memory) Differing(i *Image) ([]uint64, error) {
+	to, err := m.restorable(i)
+	if err != nil {
+		return nil, err
+	}
+	list := slices.Collect(m.dirty.All())
+	m.base.differing(to, func(n uint64) { list = append(list, n) })
+	slices.Sort(list)
+	return slices.Compact(list), nil
 }
 
 // Touched are the parts that may hold anything but zeros. To read the rest

@@ -110,29 +110,6 @@ func (m *Mapping) Dirty() *pages.Set {
 	return m.memory.Dirty()
 }
 
-// Changed lists the pages that may have changed since the backend was last saved or
-// restored, and those of what a guest sees of it, which is nil while it is off.
-func (b *Backend) Changed(m *Mapping) (list []uint64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	sets := []*pages.Set{}
-	if c := b.contents(); c != nil {
-		if mem, err := c.memory(); err == nil {
-			sets = append(sets, mem.Dirty())
-		}
-	}
-	if m != nil {
-		sets = append(sets, m.Dirty())
-	}
-	for _, s := range sets {
-		if s != nil {
-			list = slices.AppendSeq(list, s.All())
-		}
-	}
-	slices.Sort(list)
-	return slices.Compact(list)
-}
-
 // store stores to the memory on behalf of the host.
 func (m *Mapping) store(p []byte, off int64) error {
 	if dirty := m.Dirty(); dirty != nil {

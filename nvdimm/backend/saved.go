@@ -158,6 +158,58 @@ func NewSaved(backends []*Backend, entries []Entry) (*Saved, error) {
 	return s, nil
 }
 
+// Changed lists, for each of the backends that were saved, or of forks of them, in that
+// order, the pages in which it may hold something else than what was saved: in which a guest
+// sees something else, if there is one.
+func (s *Saved) Changed(list []Used) ([][]uint64, error) {
+	if err := s.Fits(list); err != nil {
+		return nil, err
+	}
+	changed := make([][]uint64, len(list))
+	for i, u := range list {
+		was := s.backends[i].overlay
+		if was == nil {
+			was = s.backends[s.backends[i].with].contents
+		}
+		var err error
+		if changed[i], err = u.Backend.differs(was, u.Mapping); err != nil {
+			return nil, fmt.Errorf("%s: %w", u.Backend, err)
+		}
+	}
+	return changed, nil
+}
+
+// differs lists the pages that may differ from an image.
+func (b *Backend) differs(was *cow.Image, m *Mapping) (list []uint64, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var mem *cow.Memory
+	if m != nil {
+		mem = m.memory
+	} else if c := b.contents(); c != nil {
+		if mem, err = c.memory(); err != nil {
+			return nil, err
+		}
+	}
+	if mem != nil && mem.CanRestore(was) == nil {
+		return mem.Differing(was)
+	}
+	var is, old [PageSize]byte // memory of its own, such as anonymous memory has after each power-on
+	for off := int64(0); off < b.size; off += PageSize {
+		n := min(PageSize, b.size-off)
+		if err := b.read(is[:n], off); err != nil {
+			return nil, err
+		}
+		if _, err := was.ReadAt(old[:n], off); err != nil {
+			return nil, err
+		}
+		if is != old {
+			list = append(list, uint64(off/PageSize))
+		}
+	}
+	return list, nil
+}
+
 // Hash names what was saved: equal backends that held the same have equal
 // hashes.
 func (s *Saved) Hash() ([sha256.Size]byte, error) {

@@ -243,6 +243,19 @@ func TestSavedBackends(t *testing.T) {
 				for i := range v.mappings {
 					addresses[i] = addressOf(v.mappings[i].Bytes())
 				}
+				changed, err := s.Changed(v.used())
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i, list := range changed {
+					seen := slices.Clone(s.want.visible(i))
+					for _, n := range list {
+						copy(seen[n*PageSize:(n+1)*PageSize], was.visible(i)[n*PageSize:])
+					}
+					if !bytes.Equal(seen, was.visible(i)) {
+						t.Fatalf("%s: Changed of backend %d does not tell of all pages that changed", what, i)
+					}
+				}
 				done, err := s.Restore(v.used())
 				if err != nil {
 					t.Fatal(err)

@@ -14,7 +14,8 @@ import (
 // nothing of the state, and a load of others of the same line does. What a
 // store does not write stays as it was, so that a line that is overwritten in
 // part, and then read where it was not, is read. A store that no Load came
-// before reads nothing.
+// before reads nothing, unless it is undone: a power failure brings back what was
+// there.
 //
 // A copy in ordinary memory reads nothing either: whoever loads from it reads the
 // bytes that it is of, as they were at first, whatever became of these since. So a block
@@ -68,6 +69,13 @@ func (r *Reads) Read(line int, bytes uint64) (done bool) {
 
 // Overwrite tells of a write of bytes of a line.
 func (r *Reads) Overwrite(line int, bytes uint64) { r.use(line).stored |= bytes }
+
+// Undone tells that stores to a line may be undone: then all of it is read as it was at
+// first.
+func (r *Reads) Undone(line int) {
+	r.use(line).stored = 0
+	r.Read(line, AllBytes)
+}
 
 // Load is a load about to happen.
 func (r *Reads) Load(e *observe.Load) (done bool) {

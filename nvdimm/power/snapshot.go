@@ -107,6 +107,20 @@ func (t *Tracker) Restore(s *Snapshot, backends map[int]*backend.Backend, attach
 	return bySlot, nil
 }
 
+// Changed lists by slot, of a machine with the NVDIMMs that the snapshot's had, the pages in
+// which they may hold something else than in the snapshot.
+func (t *Tracker) Changed(s *Snapshot) (map[int][]uint64, error) {
+	list, err := s.Backends.Changed(t.used())
+	if err != nil {
+		return nil, err
+	}
+	changed := map[int][]uint64{}
+	for i, d := range t.root.DIMMs() {
+		changed[d.Slot()] = list[i]
+	}
+	return changed, nil
+}
+
 // fits says why a machine with some DIMMs cannot be what the snapshot is of, on
 // these backends.
 func (s *Snapshot) fits(dimms []*nvdimm.DIMM, backends map[int]*backend.Backend) error {
