@@ -48,10 +48,10 @@ type ExploreOptions struct {
 	// a state is looked for with as few lines lost as possible. Nil for none.
 	Bad func(answer string) bool
 
-	// Ran is called with the id of each state that was run and counts, in an
+	// Ran is called with the id and the answer of each state that was run and counts, in an
 	// order that does not depend on the workers, and Progress now and then. Both
 	// are called from the goroutine of Explore, and may be nil.
-	Ran      func(id string)
+	Ran      func(id, answer string)
 	Progress func(explore.Progress)
 }
 

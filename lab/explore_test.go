@@ -65,7 +65,7 @@ func TestExplore(t *testing.T) {
 	}
 	bad := func(answer string) bool { return strings.HasPrefix(answer, "a\n") }
 	var ran []string
-	one := explored("one at a time", ExploreOptions{Depth: 1, Limit: 20, Workers: 1, Bad: bad, Ran: func(id string) { ran = append(ran, id) }})
+	one := explored("one at a time", ExploreOptions{Depth: 1, Limit: 20, Workers: 1, Bad: bad, Ran: func(id, _ string) { ran = append(ran, id) }})
 	if len(ran) != len(one.Leaves) {
 		t.Errorf("Ran was called %d times, want %d", len(ran), len(one.Leaves))
 	}
@@ -79,7 +79,7 @@ func TestExplore(t *testing.T) {
 	// Three at a time come to the same, in the same order, and each state alone
 	// has the answer that it had among others.
 	order := 0
-	three := explored("three at a time", ExploreOptions{Depth: 1, Limit: 20, Workers: 3, Bad: bad, Verify: 4, Ran: func(id string) {
+	three := explored("three at a time", ExploreOptions{Depth: 1, Limit: 20, Workers: 3, Bad: bad, Verify: 4, Ran: func(id, _ string) {
 		if order >= len(ran) || ran[order] != id {
 			t.Errorf("with three workers the execution that is looked at as number %d is of state %s", order, id)
 		}
@@ -131,7 +131,7 @@ func TestExplore(t *testing.T) {
 		t.Errorf("with a budget of 1 ns: %s, ended %q", e.Coverage(), e.Ended)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
-	e, err := trace.Explore(ctx, ExploreOptions{Depth: 1, Workers: 1, Ran: func(string) { cancel(errors.New("enough")) }}, look)
+	e, err := trace.Explore(ctx, ExploreOptions{Depth: 1, Workers: 1, Ran: func(string, string) { cancel(errors.New("enough")) }}, look)
 	if err != nil || len(e.Leaves) == 0 || e.Exhaustive() || !strings.Contains(e.Ended, "enough") {
 		t.Errorf("ended after its first executions: %v, %v", e, err)
 	}

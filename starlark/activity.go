@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.starlark.net/starlark"
 )
@@ -30,14 +31,22 @@ type activity struct {
 // errOutside is of a recovery that uses what is not at the crash state.
 var errOutside = errors.New("a recovery uses the VM that it is called with, and what is made of that: this belongs to the test around it, and is not at the crash state")
 
-// may says why what the thread does must not use a handle.
-func (a *activity) may(h handle) error {
+// errLeft is of a recovery that leaves something where another would find it.
+var errLeft = errors.New("a recovery leaves nothing on the host, where others would find it: vm.read_file gives what is in a file of its guest")
+
+// may says why what the thread does must not call a method of a handle.
+func (a *activity) may(h handle, method string) error {
 	if !a.recovers {
 		return nil
 	}
 	within := true
 	switch h := h.(type) {
+	case *T:
+		within = slices.Contains([]string{"log", "pause", "skip", "needs"}, method)
 	case *vm:
+		if method == "pull" {
+			return errLeft
+		}
 		within = h.v.Exploring()
 	case *vmSnapshot:
 		within = h.s.Exploring()

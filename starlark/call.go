@@ -259,6 +259,9 @@ func handleArg[H handle](c *call, name, kind string) H {
 	if err := h.alive(); err != nil {
 		c.err = fmt.Errorf("%s: %w", name, err)
 	}
+	if err := activityOf(c.thread).may(h, ""); err != nil && c.err == nil {
+		c.err = fmt.Errorf("%s: %w", name, err)
+	}
 	return h
 }
 

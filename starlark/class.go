@@ -88,7 +88,7 @@ func (k *class[H]) attr(h H, name string) (starlark.Value, error) {
 		if ctx := activityOf(thread).ctx; ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		if err := activityOf(thread).may(h); err != nil {
+		if err := activityOf(thread).may(h, name); err != nil {
 			return nil, err
 		}
 		activityOf(thread).t.use(h)

@@ -100,7 +100,6 @@ type exploring struct {
 	legal    starlark.Value            // a list, a function or None
 	values   map[string]starlark.Value // answers, by their text
 	failed   map[string]string         // why recoveries failed, by the text of the answer
-	answers  map[string]string         // by the id of the state that was run
 	said     map[string][]string       // what recoveries printed, by that id
 	verdicts map[string]string         // what is wrong with answers, "" for nothing, as far as they were judged
 	findings int                       // answers with which something is wrong
@@ -111,7 +110,7 @@ type exploring struct {
 func exploreTrace(c *call, x *trace) (starlark.Value, error) {
 	at, s := c.search()
 	e := &exploring{x: x, c: c, recover: c.function("recover"), share: c.truth("share"), legal: c.value("legal"), values: map[string]starlark.Value{},
-		failed: map[string]string{}, answers: map[string]string{}, said: map[string][]string{}, verdicts: map[string]string{}}
+		failed: map[string]string{}, said: map[string][]string{}, verdicts: map[string]string{}}
 	o := lab.ExploreOptions{Search: s, Depth: int(c.number("depth", 0, math.MaxInt32)), Limit: s.Limit, NoPrune: !c.truth("prune"),
 		Verify: int(c.number("verify", 0, math.MaxInt32))}
 	if c.given("check") {
@@ -201,7 +200,7 @@ func (e *exploring) call(ctx context.Context, id string, f starlark.Callable, ar
 	value, err := starlark.Call(thread, f, args, nil)
 	key := ""
 	if err != nil {
-		if class := classify(err); uncatchable(thread, err) || class == Host || errors.Is(err, errOutside) {
+		if class := classify(err); uncatchable(thread, err) || class == Host || errors.Is(err, errOutside) || errors.Is(err, errLeft) {
 			return "", a.ended(err)
 		}
 		why := err.Error()
@@ -210,23 +209,23 @@ func (e *exploring) call(ctx context.Context, id string, f starlark.Callable, ar
 		}
 		key = "failed: " + why
 		e.failed[key], e.values[key] = why, starlark.None
-	} else if key = value.String(); e.values[key] == nil {
+	} else if key, err = answerText(value); err != nil {
+		return "", fmt.Errorf("%s returned what is no answer: %w", f.Name(), err)
+	} else if e.values[key] == nil {
 		value.Freeze()
 		e.values[key] = value
 	}
-	e.answers[id] = key
 	return key, nil
 }
 
 // ran shows what a recovery printed, and judges its answer.
-func (e *exploring) ran(id string) {
+func (e *exploring) ran(id, answer string) {
 	t := activityOf(e.c.thread).t
 	for _, text := range e.said[id] {
 		t.env.Watcher.Output(t.name, strings.ToValidUTF8(text, "\ufffd")+"\n")
 	}
 	delete(e.said, id)
-	e.verdict(e.answers[id])
-	delete(e.answers, id)
+	e.verdict(answer)
 }
 
 // verdict is what is wrong with an answer, "" if nothing is.
@@ -298,7 +297,7 @@ func (e *exploring) one(o lab.ExploreOptions) (starlark.Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.ran(s.ID)
+	e.ran(s.ID, answer)
 	why := e.verdict(answer)
 	if e.err != nil {
 		return nil, e.err

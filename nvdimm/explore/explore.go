@@ -118,10 +118,10 @@ type Options struct {
 	Workers int  // executions at once, 0 for as many as the host has processors
 	Shard   Shard
 
-	// Ran is called with the id of each leaf of the result, in the order in
+	// Ran is called with the id and the answer of each leaf of the result, in the order in
 	// which they were found, and Progress after each execution. Both are called
 	// from the goroutine of Explore; nil if nobody wants to know.
-	Ran      func(id string)
+	Ran      func(id, answer string)
 	Progress func(Progress)
 }
 
@@ -318,7 +318,7 @@ func (x *exploration) commit(ctx context.Context, e *edge, r ran, level int) err
 			Lines: e.cost.lines(), Torn: e.cost.torn(), Point: r.state.Point, All: r.state.All, Changes: r.state.changes,
 		})
 		if x.o.Ran != nil {
-			x.o.Ran(r.state.ID())
+			x.o.Ran(r.state.ID(), r.Answer)
 		}
 	}
 	x.scan(ctx, c, level)
