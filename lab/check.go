@@ -264,7 +264,7 @@ func (x *explorer) pageLines(v *VM, left map[touchedPage][]byte) (*pageLines, er
 		set[pageOf(x.trace.names[m].Slot(), n)] = true
 	}
 	for slot, a := range x.space.areas {
-		for off := a.start &^ (pages.Size - 1); x.space.Varies(x.space.Area(a.number)) && off < v.inSlot(slot).backend.Size(); off += pages.Size {
+		for off := a.start &^ (pages.Size - 1); x.space.Changes(x.space.Area(a.number)) && off < v.inSlot(slot).backend.Size(); off += pages.Size {
 			set[touchedPage{slot, off}] = true
 		}
 	}

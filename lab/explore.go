@@ -347,7 +347,7 @@ func (x *explorer) prepare(ctx context.Context, base *VMSnapshot) (err error) {
 		return err
 	}
 	for _, r := range reads.List() {
-		if x.space.Varies(r.Line) {
+		if x.space.Changes(r.Line) {
 			return nil // a boot sees which state it is
 		}
 	}
@@ -470,7 +470,7 @@ func (x *explorer) place(ctx context.Context, v *VM, from *VMSnapshot, state lea
 	}
 	for i, d := range x.trace.areas {
 		own := v.inSlot(d.Slot())
-		if own.backend.ReadOnly() || !x.space.Varies(x.space.Area(i)) {
+		if own.backend.ReadOnly() || !x.space.Changes(x.space.Area(i)) {
 			continue
 		}
 		if err := v.poke(own, own.backend.Size()-own.LabelSize(), state.label(i)); err != nil {

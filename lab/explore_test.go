@@ -273,6 +273,38 @@ func TestExploreSwitchedOff(t *testing.T) {
 	}
 }
 
+// TestExploreDecided: what all states have, but not the beginning of the trace, is there in
+// each execution, wherever it is looked at first.
+func TestExploreDecided(t *testing.T) {
+	x := vmExperiment(t)
+	b, err := x.FileBackend(FileBackendOptions{Path: "pmem0.img", Size: 32<<20 + 128<<10, Share: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := pluggedVM(t, x, b, 128<<10)
+	mustBoot(t, v)
+	mustRun(t, v, "ndctl disable-region all")
+	base, err := v.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := v.NVDIMMs()[0].Addr()
+	trace, err := v.Trace(t.Context(), Command{Shell: fmt.Sprintf("busybox devmem %#x 8 7; ndctl init-labels -f nmem0", at)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	recovery := says(fmt.Sprintf("busybox devmem %#x 8; i=0; while [ $i -lt 300 ]; do i=$((i + 1)); done; ndctl read-labels nmem0 2>/dev/null | head -c 8 | tr -d '\\0'", at))
+	for when, want := range map[persist.What][]string{
+		persist.AtEnd:   {"0x07\nNAMESPAC"},
+		persist.AtLabel: {"0x07\n", "0x07\nNAMESPAC"},
+	} {
+		o := ExploreOptions{Search: persist.Search{At: when}, Base: base, Depth: 1, Limit: 4}
+		if found := exploredAnswers(t, trace, o, recovery); !slices.Equal(found, want) {
+			t.Errorf("at %v recoveries find %q, want %q", when, found, want)
+		}
+	}
+}
+
 // TestExploreLocked: what a recovery reads of a DIMM that it unlocks first tells states
 // apart, and so does what a check does.
 func TestExploreLocked(t *testing.T) {

@@ -146,7 +146,8 @@ func (w *readWatch) read(d *NVDIMM, offset, n uint64) {
 	}
 }
 
-// spaceLines are the lines in which states of an exploration differ.
+// spaceLines are the lines in which states of an exploration differ from each other, or
+// from the beginning of the trace, as the base has it.
 type spaceLines struct {
 	*explore.Trace
 	media map[int]*persist.Medium // by slot
@@ -161,7 +162,7 @@ type labelArea struct {
 
 func (s *spaceLines) number(slot int, n uint64) (int, bool) {
 	i, ok := s.LineOf(s.media[slot], n)
-	return i, ok && s.Varies(i)
+	return i, ok && s.Changes(i)
 }
 
 func (s *spaceLines) within(slot int, offset, n uint64) iter.Seq[int] {
@@ -189,5 +190,5 @@ func (s *spaceLines) watch(w *observe.Watch, r regionOf) {
 	}
 }
 
-// look does nothing: states do not differ in what else there is.
+// look does nothing: what else there is states have as the base has it.
 func (*spaceLines) look(slot int, offset, n uint64) {}

@@ -73,7 +73,8 @@
 // them from there, a device takes them, or the machine is saved or reset. To report
 // too much costs executions; to report too little makes the result wrong. So
 // Check runs some of the states that were not run. Only lines that have several
-// contents need to be watched (see Trace.Watched).
+// contents tell states apart. A machine that several executions go on from must have
+// read none either that is in no state as it finds it (see Trace.Watched).
 package explore
 
 import (

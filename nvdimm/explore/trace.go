@@ -17,7 +17,7 @@ type Trace struct {
 	journal *persist.Journal
 	places  []place
 	index   map[place]int
-	start   []Content // of places
+	start   []Content // of lines: what they held when the journal began
 	areas   [][]byte  // what label areas hold, by the numbers that are their contents
 	names   []*persist.Names
 }
@@ -54,6 +54,9 @@ func OfJournal(j *persist.Journal, s persist.Search) *Trace {
 		binary.LittleEndian.PutUint64(c[:], uint64(n))
 		return c
 	}
+	for i := range j.LabelAreas() {
+		t.start = append(t.start, area(j.LabelArea(i)))
+	}
 	for p := range s.EachPoint(j) {
 		set := map[int]bool{}
 		p.Decided(func(d *persist.Medium, n uint64, bytes *[LineSize]byte) {
@@ -71,7 +74,7 @@ func OfJournal(j *persist.Journal, s persist.Search) *Trace {
 			set[i] = true
 		})
 		if t.Points() == 0 {
-			for i := range t.start {
+			for i := range t.places {
 				if !set[i] {
 					t.Set(i, []Content{t.start[i]}, 0)
 				}
@@ -154,12 +157,19 @@ func (t *Trace) Label(s *State, i int) []byte {
 	return t.areas[binary.LittleEndian.Uint64(s.Content(t.Area(i))[:])]
 }
 
-// Watched lists the lines whose reads tell states apart: no others need to be
-// told.
+// Changes says that a line of some state is not as it was when the journal began. That of
+// all states may have one content, which is another one.
+func (t *Trace) Changes(n int) bool {
+	list := t.lines[n].versions
+	return len(list) > 1 || len(list) == 1 && list[0] != t.start[n]
+}
+
+// Watched lists the lines that change: whoever reads them learns of the state, or at least
+// that it is one.
 func (t *Trace) Watched() iter.Seq2[*persist.Medium, uint64] {
 	return func(yield func(*persist.Medium, uint64) bool) {
 		for i, at := range t.places {
-			if t.Varies(i) && !yield(at.medium, at.n) {
+			if t.Changes(i) && !yield(at.medium, at.n) {
 				return
 			}
 		}

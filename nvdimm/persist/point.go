@@ -177,6 +177,9 @@ func (j *Journal) Lines() []Line {
 // LabelAreas is the number of label areas.
 func (j *Journal) LabelAreas() int { return len(j.labels) }
 
+// LabelArea is what a label area held when the journal began. It must not be changed.
+func (j *Journal) LabelArea(i int) []byte { return j.labels[i].start }
+
 // Number is the number of a medium of the journal, -1 if it is none.
 func (j *Journal) Number(d *Medium) int { return slices.Index(j.media, d) }
 
