@@ -46,7 +46,7 @@ func (c *cpu) runNative() {
 	c.showFlags()
 	for at != 0 {
 		c.runCode(n, at)
-		if x.Stream.Page != abi.NoTag {
+		if x.Stream.Next != 0 {
 			c.streamed()
 		}
 		at = 0

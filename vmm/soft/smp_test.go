@@ -355,10 +355,9 @@ func TestNMI(t *testing.T) {
 	}
 }
 
-// TestINIT parks a processor, which the mailbox can start again.
+// TestINIT parks a processor, which the mailbox can start again, also where somebody is
+// told of stores late.
 func TestINIT(t *testing.T) {
-	m := newTestPair(t, Engine{}, 1)
-	defer m.p.Close()
 	init := []byte{
 		0xbe, 0x00, 0x00, 0xe0, 0xfe, // mov esi, 0xfee00000
 		0x81, 0x3c, 0x25, 0x00, 0x00, 0x29, 0x00, 0x00, 0x01, 0x00, 0x00, // wait: cmp dword [testData], 256
@@ -367,13 +366,18 @@ func TestINIT(t *testing.T) {
 		0xc7, 0x04, 0x25, 0x00, 0x00, 0x29, 0x00, 0x00, 0x00, 0x00, 0x00, // mov dword [testData], 0
 	}
 	first := append(append(append([]byte{}, init...), wakeSecond...), init...)
-	m.runPair(append(first, 0xfa, 0xf4), []byte{
-		0xff, 0x04, 0x25, 0x00, 0x00, 0x29, 0x00, // inc dword [testData]
-		0xff, 0x04, 0x25, 0x08, 0x00, 0x29, 0x00, // inc dword [testData+8]
-		0xeb, 0xf0, // jmp -16
-	})
-	if c := m.p.cpus[1]; !c.parked || m.word(testData) > 1 || m.word(testData+8) < 512 {
-		t.Errorf("parked %v, %d and %d turns; want true, none since, and at least 512", c.parked, m.word(testData), m.word(testData+8))
+	for _, o := range []observe.Observer{nil, &late{t: t}} {
+		m := newTestPair(t, Engine{}, 1)
+		defer m.p.Close()
+		m.p.Observe(o)
+		m.runPair(append(first, 0xfa, 0xf4), []byte{
+			0xff, 0x04, 0x25, 0x00, 0x00, 0x29, 0x00, // inc dword [testData]
+			0xff, 0x04, 0x25, 0x08, 0x00, 0x29, 0x00, // inc dword [testData+8]
+			0xeb, 0xf0, // jmp -16
+		})
+		if c := m.p.cpus[1]; !c.parked || m.word(testData) > 1 || m.word(testData+8) < 512 {
+			t.Errorf("parked %v, %d and %d turns; want true, none since, and at least 512", c.parked, m.word(testData), m.word(testData+8))
+		}
 	}
 }
 

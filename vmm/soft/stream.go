@@ -13,9 +13,6 @@ const maxStream = 512
 // beginStreams finds out whether the observer may be told of stores late.
 func (p *processors) beginStreams() {
 	p.streams = nil
-	for _, c := range p.cpus {
-		c.native.Stream.Page = abi.NoTag
-	}
 	if o, ok := p.observer.(observe.StreamObserver); ok && o.Streams() {
 		p.streams = o
 		for _, c := range p.cpus {
@@ -96,7 +93,7 @@ func (c *cpu) streamTo(p *storePage) {
 	x := &c.native.Stream
 	first := streamAddr(s.Stores)
 	x.Next = first + uint64(len(s.Stores))*streamedSize
-	x.End = first + maxStream*streamedSize
+	x.End = first + uint64(min(cap(s.Stores), maxStream))*streamedSize
 	x.Offset = p.off - p.va
 	x.Host, c.events.later = hostAddr(p.r.mem, 0), nil
 	if p.r.revocable {
@@ -110,9 +107,8 @@ func (c *cpu) streamTo(p *storePage) {
 // streamed takes over what compiled code noted, which has been left.
 func (c *cpu) streamed() {
 	s := &c.events.stream
-	x := &c.native.Stream
-	x.Page = abi.NoTag
-	first, end := len(s.Stores), int((x.Next-streamAddr(s.Stores))/streamedSize)
+	first, end := len(s.Stores), int((c.native.Stream.Next-streamAddr(s.Stores))/streamedSize)
+	c.native.Stream = abi.Stream{}
 	c.p.cache.native.Count.Streamed += uint64(end - first)
 	if r := c.events.later; r != nil {
 		for i := first; i < end; i++ {

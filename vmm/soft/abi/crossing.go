@@ -25,9 +25,9 @@ type Crossing struct {
 
 // A Stream is what code needs to note non-temporal stores of 8 bytes to a page of
 // observed memory, as observe.Streamed has them, until it is left. Addresses are the
-// host's.
+// host's. In the zero Stream there is room for none.
 type Stream struct {
-	Page      uint64 // guest-virtual, or NoTag: none are noted
+	Page      uint64 // guest-virtual
 	Offset    uint64 // of guest-virtual address 0 in the region
 	Host      uint64 // address of offset 0 of the region
 	Next, End uint64 // addresses of the note to come, and of what is behind the last
