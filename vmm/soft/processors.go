@@ -11,6 +11,7 @@ import (
 
 	"nvlab/vmm"
 	"nvlab/vmm/observe"
+	"nvlab/vmm/soft/abi"
 	"nvlab/vmm/soft/x86"
 )
 
@@ -158,6 +159,7 @@ func (c *cpu) enter(e vmm.Entry) {
 	}
 	c.long = true
 	c.setArith(0)
+	c.native.Stream.Page = abi.NoTag
 	c.tlbs[0].reset()
 	c.tlbs[1].reset()
 	c.setMode()
