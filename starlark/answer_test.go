@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"go.starlark.net/starlark"
+	"go.starlark.net/syntax"
 
 	"nvlab/lab"
 )
@@ -54,6 +55,25 @@ func TestAnswerText(t *testing.T) {
 	} {
 		if text, err := answerText(c.v); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v as an answer is %q, %v; want an error that says %q", c.v.Type(), text, err, c.want)
+		}
+	}
+}
+
+// TestFunctionOf: a function is refused unless it can be called with two arguments.
+func TestFunctionOf(t *testing.T) {
+	sig := lazySignature("(f)")()
+	for source, fits := range map[string]bool{
+		"lambda: 0": false, "lambda a: 0": false, "lambda a, b: 0": true, "lambda a, b, c: 0": false, "lambda a, b, c = 1: 0": true,
+		"lambda a, b = 1: 0": true, "lambda *a: 0": true, "lambda a, b, c, *d: 0": false, "lambda a, b, *, c: 0": false,
+		"lambda a, b, *, c = 1: 0": true, "lambda a, b, **c: 0": true, "lambda a, **c: 0": false, "len": true,
+	} {
+		f, err := starlark.EvalOptions(&syntax.FileOptions{}, &starlark.Thread{}, "f.star", source, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &call{sig: sig, values: []starlark.Value{f}}
+		if c.functionOf("f", 2, "two arguments, a VM and an answer"); (c.err == nil) != fits {
+			t.Errorf("of %s it is said: %v; can it be called with two arguments: %v", source, c.err, fits)
 		}
 	}
 }

@@ -233,6 +233,30 @@ func (c *call) function(name string) starlark.Callable {
 	return fn
 }
 
+// functionOf is a function that can be called with so many arguments, which are said.
+func (c *call) functionOf(name string, n int, arguments string) starlark.Callable {
+	fn := c.function(name)
+	f, ok := fn.(*starlark.Function)
+	if !ok {
+		return fn
+	}
+	named := f.NumParams() - f.NumKwonlyParams()
+	if f.HasVarargs() {
+		named--
+	}
+	if f.HasKwargs() {
+		named--
+	}
+	fits := n <= named || f.HasVarargs()
+	for i := range named + f.NumKwonlyParams() {
+		fits = fits && (i < min(n, named) || f.ParamDefault(i) != nil)
+	}
+	if !fits {
+		c.refuse(name, fn, "want a function that can be called with %s", arguments)
+	}
+	return fn
+}
+
 // uncalled is the error for a function where a value is judged: it counts as
 // true and differs from everything else, so that the check says nothing.
 func (c *call) uncalled(names ...string) error {

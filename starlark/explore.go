@@ -109,12 +109,12 @@ type exploring struct {
 // exploreTrace is trace.explore.
 func exploreTrace(c *call, x *trace) (starlark.Value, error) {
 	at, s := c.search()
-	e := &exploring{x: x, c: c, recover: c.function("recover"), share: c.truth("share"), legal: c.value("legal"), values: map[string]starlark.Value{},
+	e := &exploring{x: x, c: c, recover: c.functionOf("recover", 1, "one argument, a VM"), share: c.truth("share"), legal: c.value("legal"), values: map[string]starlark.Value{},
 		failed: map[string]string{}, said: map[string][]string{}, verdicts: map[string]string{}}
 	o := lab.ExploreOptions{Search: s, Depth: int(c.number("depth", 0, math.MaxInt32)), Limit: s.Limit, NoPrune: !c.truth("prune"),
 		Verify: int(c.number("verify", 0, math.MaxInt32))}
 	if c.given("check") {
-		e.check, o.Check = c.function("check"), e.judge
+		e.check, o.Check = c.functionOf("check", 2, "two arguments, a VM and an answer"), e.judge
 	}
 	if c.given("alike") {
 		o.Alike = int(c.number("alike", 1, math.MaxInt32))
