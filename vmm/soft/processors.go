@@ -11,7 +11,6 @@ import (
 
 	"nvlab/vmm"
 	"nvlab/vmm/observe"
-	"nvlab/vmm/soft/abi"
 	"nvlab/vmm/soft/x86"
 )
 
@@ -159,7 +158,6 @@ func (c *cpu) enter(e vmm.Entry) {
 	}
 	c.long = true
 	c.setArith(0)
-	c.native.Stream.Page = abi.NoTag
 	c.tlbs[0].reset()
 	c.tlbs[1].reset()
 	c.setMode()
