@@ -182,3 +182,91 @@ func TestCompiledMiss(t *testing.T) {
 		t.Errorf("code went on after %d misses, want 90 at least", n)
 	}
 }
+
+// computedLoop makes a loop over r8 whose passes compute their addresses anew, of
+// registers that mostly stay as they were: rdi and rsi point to memory, and rbx is up to
+// two pages.
+func computedLoop(r *rand.Rand) []byte {
+	var code []byte
+	for range 3 + r.IntN(8) {
+		d := byte(8 * r.IntN(8))
+		mask := le32(nil, []uint32{0xff8, 0x1ff8, 0x38}[r.IntN(3)])
+		scale := byte(r.IntN(3)) << 6
+		switch r.IntN(14) {
+		case 0:
+			code = append(code, 0x4c, 0x8d, 0x4c, 0x1f|scale, d, 0x4b, 0x8b, 0x04, 0xc1) // lea r9, [rdi+rbx*s+d]; mov rax, [r9+r8*8]
+		case 1:
+			code = append(code, 0x4c, 0x8d, 0x4c, 0x3b, d, 0x4b, 0x01, 0x04, 0xc1) // lea r9, [rbx+rdi+d]; add [r9+r8*8], rax
+		case 2:
+			code = append(code, 0x4c, 0x8d, 0x14, 0x5b, 0x49, 0xc1, 0xe2, byte(r.IntN(3))) // lea r10, [rbx+rbx*2]; shl r10, n
+			code = append(code, 0x4e, 0x8d, 0x54, 0x16, d, 0x4b, 0x89, 0x04, 0xc2)         // lea r10, [rsi+r10+d]; mov [r10+r8*8], rax
+		case 3:
+			code = append(append(code, 0x89, 0xd9, 0x81, 0xe1), mask...) // mov ecx, ebx; and ecx, mask
+			code = append(code, 0x48, 0x01, 0xf9, 0x48, 0x8b, 0x51, d)   // add rcx, rdi; mov rdx, [rcx+d]
+		case 4:
+			code = append(code, 0x48, 0x63, 0xcb, 0x48, 0x8d, 0x0c, 0x0e|scale, 0x48, 0x01, 0x51, d) // movsxd rcx, ebx; lea rcx, [rsi+rcx*s]; add [rcx+d], rdx
+		case 5:
+			code = append(code, 0x4d, 0x31, 0xc9, 0x4a, 0x03, 0x44, 0x0f, d) // xor r9, r9; add rax, [rdi+r9+d]
+		case 6:
+			code = append(code, 0x45, 0x31, 0xca, 0x4a, 0x8d, 0x0c, 0x16, 0x88, 0x01) // xor r10d, r9d; lea rcx, [rsi+r10]; mov [rcx], al
+		case 7:
+			code = append(append(code, 0x48, 0x89, 0xd9, 0x48, 0x81, 0xe1), mask...) // mov rcx, rbx; and rcx, mask
+			code = append(code, 0x48, 0x03, 0x04, 0x0e)                              // add rax, [rsi+rcx]
+		case 8:
+			code = append(code, 0x48, 0x83, 0xc3, d) // add rbx, d
+		case 9:
+			code = append(append(code, 0x89, 0xdb, 0x81, 0xe3), mask...) // mov ebx, ebx; and ebx, mask
+		case 10:
+			code = append(append(code, 0x89, 0xc3, 0x81, 0xe3), mask...) // mov ebx, eax; and ebx, mask
+		case 11:
+			code = append(code, 0x48, 0x87, 0xfe) // xchg rdi, rsi
+		case 12:
+			code = append(code, 0x48, 0x89, 0xd9, 0x48, 0xc1, 0xe1, byte(r.IntN(3)), 0x66, 0x89, 0x44, 0x0e, d) // mov rcx, rbx; shl rcx, n; mov [rsi+rcx+d], ax
+		case 13:
+			code = append(code, 0x9c, 0x59) // pushf; pop rcx
+		}
+	}
+	code = append(code, 0x49, 0xff, 0xc0, 0x49, 0x83, 0xf8, 0x30, 0x0f, 0x8c) // inc r8; cmp r8, 48; jl
+	return le32(code, uint32(-len(code)-4))
+}
+
+// TestComputedAddresses runs loops that compute the same addresses in each pass,
+// interpreted and compiled, on memory whose pages are in disorder: an address that is taken for one of
+// another page is not where the host has it.
+func TestComputedAddresses(t *testing.T) {
+	n := 400
+	if !testing.Short() {
+		n = 2000
+	}
+	pair := interpretedAndCompiled(t)
+	r := rand.New(rand.NewPCG(31, 32))
+	for range n {
+		regs := [4]uint64{testData + r.Uint64N(6*x86.PageSize), testData + 6*x86.PageSize + r.Uint64N(6*x86.PageSize), r.Uint64N(2*x86.PageSize) &^ 7, r.Uint64N(4)}
+		agree(t, pair, computedLoop(r), r.Uint64(), func(m *testMachine) {
+			for k := range uint64(24) {
+				m.mapPage(testData+k*x86.PageSize, testData+(k*7+5)%24*x86.PageSize, pteP|pteW|pteU)
+			}
+			m.c.r[x86.RDI], m.c.r[x86.RSI], m.c.r[x86.RBX], m.c.r[8] = regs[0], regs[1], regs[2], regs[3]
+		})
+	}
+}
+
+// TestComputedAddressesAreFoundOnce: what a pass of an unrolled loop computes as the one before
+// did costs no further lookup.
+func TestComputedAddressesAreFoundOnce(t *testing.T) {
+	lea := []byte{0x4c, 0x8d, 0x4c, 0x1f, 8, 0x4c, 0x8d, 0x14, 0x5b, 0x49, 0xc1, 0xe2, 3, 0x4e, 0x8d, 0x54, 0x16, 8}                             // lea r9, [rdi+rbx+8]; lea r10, [rbx+rbx*2]; shl r10, 3; lea r10, [rsi+r10+8]
+	work := []byte{0x4b, 0x8b, 0x04, 0xc2, 0x4b, 0x03, 0x04, 0xc1, 0x4b, 0x89, 0x04, 0xc1, 0x49, 0xff, 0xc0, 0x49, 0x83, 0xf8, 0x30, 0x0f, 0x8c} // mov rax, [r10+r8*8]; add rax, [r9+r8*8]; mov [r9+r8*8], rax; inc r8; cmp r8, 48; jl
+	size := func(before, loop []byte) int {
+		m := newCompiled(t)
+		m.stubs()
+		code := append(slices.Clone(before), loop...)
+		m.put(testCode, append(le32(code, uint32(-len(loop)-4)), 0xf4)...)
+		m.c.r[x86.RDI], m.c.r[x86.RSI], m.c.r[x86.RBX], m.c.r[8] = testData, testData+x86.PageSize, 8, 0
+		m.run()
+		return m.p.cache.native.Stats().Size
+	}
+	outside, inside := size(lea, work), size(nil, slices.Concat(lea, work))
+	if least := outside + 4*len(lea); inside > least+200 {
+		t.Errorf("the code of a loop that computes its addresses takes %d bytes, want some %d: it takes %d where that is done before", inside, least, outside)
+	}
+}

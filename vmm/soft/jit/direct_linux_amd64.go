@@ -65,8 +65,8 @@ func (t *translator) direct(o *ir.Op) direct {
 		return direct{effect: ir.EffLeaves, emit: t.directExchange}
 	case b == 0xf5:
 		return direct{emit: func(i int, _ *x86.Inst) {
-			t.prepare(i, true)
 			t.toWord()
+			t.prepare(i, true)
 			t.asm.AluImm(x86.AluXOR, 1, t.crossing(offFlagWord+1), x86.FlagCF)
 			t.defineWord(0)
 		}}
@@ -235,8 +235,8 @@ func (t *translator) directMultiply(i int, in *x86.Inst) {
 func (t *translator) directDivide(i int, in *x86.Inst) {
 	a := &t.asm
 	size := in.Size
-	t.prepare(i, true, x86.RAX, x86.RDX)
 	t.toWord()
+	t.prepare(i, true, x86.RAX, x86.RDX)
 	a.Load(size, hB, t.operand(i, in, size, false))
 	a.Load(size, hA, asm.Reg(hAX))
 	a.ShiftImm(7, size, hA, 8*size-1)
@@ -308,8 +308,8 @@ func (t *translator) directBit(i int, in *x86.Inst) {
 	if write {
 		slots = written(in)
 	}
-	t.prepare(i, true, slots...)
 	t.toWord()
+	t.prepare(i, true, slots...)
 	var m asm.Arg
 	switch {
 	case in.Mod == 3:

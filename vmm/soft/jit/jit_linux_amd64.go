@@ -207,7 +207,7 @@ func (n *Compiler) begin(header uint32) *translator {
 func (n *Compiler) ready(ops []ir.Op, mode uint8) *translator {
 	t := &n.t
 	*t = translator{n: n, cpu: &n.cpu, asm: assemble(n.write[:codeSize], n.pos), rare: n.rare, ops: append(t.ops[:0], ops...),
-		stubs: t.stubs[:0], unlinked: t.unlinked[:0], jumpMisses: t.jumpMisses[:0], resumes: t.resumes[:0], named: t.named[:0], live: t.live, sets: t.sets, leaves: t.leaves, grouping: t.grouping}
+		stubs: t.stubs[:0], unlinked: t.unlinked[:0], jumpMisses: t.jumpMisses[:0], resumes: t.resumes[:0], named: t.named[:0], values: values{made: t.made[:0]}, live: t.live, sets: t.sets, leaves: t.leaves, grouping: t.grouping}
 	for i := range t.ops {
 		if full := ir.OpTable[t.ops[i].Code].Full; full != 0 {
 			t.ops[i].Code = full

@@ -66,8 +66,8 @@ func (t *translator) compareExchange(i int, o *ir.Op, x *ir.OpInfo) bool {
 // compareExchange16 is CMPXCHG16B.
 func (t *translator) compareExchange16(i int, o *ir.Op, _ *ir.OpInfo) bool {
 	a := &t.asm
-	t.prepare(i, true, x86.RAX, x86.RDX)
 	t.toWord()
+	t.prepare(i, true, x86.RAX, x86.RDX)
 	m := t.locate(i, o, 16, true, true)
 	a.Insn(0x0fc7, 8, 1, m)
 	a.Insn(0x0f94, 1, 0, asm.Reg(hA)) // setz r14b
@@ -122,13 +122,13 @@ func (t *translator) system(i int, o *ir.Op, x *ir.OpInfo) bool {
 		a.Load(4, hDX, asm.Reg(hA))
 		t.wrote(x86.RAX, x86.RDX)
 	case ir.KindClc:
-		t.prepare(i, true)
 		t.toWord()
+		t.prepare(i, true)
 		a.AluImm(x86.AluAND, 1, t.crossing(offFlagWord+1), 0xff&^x86.FlagCF)
 		t.defineWord(0)
 	case ir.KindStc:
-		t.prepare(i, true)
 		t.toWord()
+		t.prepare(i, true)
 		a.AluImm(x86.AluOR, 1, t.crossing(offFlagWord+1), x86.FlagCF)
 		t.defineWord(0)
 	case ir.KindCld:

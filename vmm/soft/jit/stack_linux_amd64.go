@@ -43,8 +43,8 @@ func (t *translator) stack(i int, o *ir.Op, x *ir.OpInfo) bool {
 		a.Load(8, x86.RBP, m)
 		t.wrote(x86.RSP, x86.RBP)
 	case ir.KindPushf:
-		t.prepare(i, true, x86.RSP)
 		t.toWord()
+		t.prepare(i, true, x86.RSP)
 		m := t.locate(i, &push, 8, true, false)
 		a.Insn(0x0fb6, 4, hA, t.crossing(offFlagWord))
 		a.ShiftImm(4, 4, hA, 11)
@@ -64,19 +64,19 @@ func (t *translator) stack(i int, o *ir.Op, x *ir.OpInfo) bool {
 	case ir.KindJmp:
 		t.edge(i, 0)
 	case ir.KindRet:
-		t.prepare(i, true, x86.RSP)
 		t.toWord()
+		t.prepare(i, true, x86.RSP)
 		m := t.locate(i, &pop, 8, false, false)
 		a.Load(8, hA, m)
 		t.jump(i)
 	case ir.KindJmpReg:
-		t.prepare(i, true)
 		t.toWord()
+		t.prepare(i, true)
 		a.Load(8, hA, t.slot(o.Src))
 		t.jump(i)
 	case ir.KindCallReg:
-		t.prepare(i, true, x86.RSP)
 		t.toWord()
+		t.prepare(i, true, x86.RSP)
 		a.Load(8, hA, t.slot(o.Src))
 		t.callTo(i)
 	case ir.KindPush2:
@@ -119,8 +119,8 @@ func (t *translator) push(i int, off int64) {
 // popFlags is POPF where it changes no flag that the executor must see.
 func (t *translator) popFlags(i int, pop *ir.Op) {
 	a := &t.asm
-	t.prepare(i, true, x86.RSP)
 	t.toWord()
+	t.prepare(i, true, x86.RSP)
 	m := t.locate(i, pop, 8, false, false)
 	a.Load(8, hA, m)
 	a.Alu(x86.AluXOR, 8, hA, inCPU(t.cpu.Flags))

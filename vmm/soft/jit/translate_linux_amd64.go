@@ -142,8 +142,8 @@ func (t *translator) bail(i, site int) {
 // leave leaves before op i, always.
 func (t *translator) leave(i int) {
 	t.finishVector(&t.ops[i])
-	t.prepare(i, true)
 	t.toWord()
+	t.prepare(i, true)
 	t.exit(i, t.n.offBail)
 }
 

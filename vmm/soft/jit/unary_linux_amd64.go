@@ -173,8 +173,8 @@ func (t *translator) div(i int, o *ir.Op, x *ir.OpInfo) bool {
 	if o.Src == x86.RDX {
 		return false
 	}
-	t.prepare(i, true, x86.RAX, x86.RDX)
 	t.toWord()
+	t.prepare(i, true, x86.RAX, x86.RDX)
 	a.Alu(x86.AluCMP, x.Size, hDX, t.slot(o.Src)) // the quotient must fit
 	t.bail(i, a.Jcc(3))
 	a.Insn(0xf7, x.Size, 6, t.slot(o.Src))
@@ -289,8 +289,8 @@ func (t *translator) bitTest(i int, o *ir.Op, x *ir.OpInfo) bool {
 	n := x.Sub
 	switch {
 	case x.Form == ir.FormMI:
-		t.prepare(i, true)
 		t.toWord()
+		t.prepare(i, true)
 		m := t.locate(i, o, size, n != x86.BitBT, false)
 		a.Insn(0x0fba, size, 4|n, m)
 		a.Byte(o.Src & (8*size - 1))
