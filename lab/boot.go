@@ -250,10 +250,11 @@ func (v *VM) off() {
 		v.note(KindPower, "off")
 	}
 	v.stop()
+	on := v.power.On()
 	v.power.PowerOff()
 	for _, d := range v.dimms {
 		d.Unmap()
-		if v.reads != nil && !d.backend.Share() {
+		if on && v.reads != nil && !d.backend.Share() {
 			v.reads.undone(d) // what the guest stored is gone
 		}
 	}
