@@ -39,7 +39,7 @@ const StatesDir = "states"
 
 // recipe is raised whenever the same packages would give another guest: a
 // guest of another recipe is built anew.
-const recipe = 7
+const recipe = 8
 
 // splitRecipe is that of guests whose file tree is in two files, for an nvlab that
 // would take the first of them for all.
