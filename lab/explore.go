@@ -333,6 +333,7 @@ func (x *explorer) prepare(ctx context.Context, base *VMSnapshot) (err error) {
 	if err := x.rewind(); err != nil {
 		return err
 	}
+	x.v.power.Clean() // the power has failed since: what a crash state leaves is durable
 	if x.base, err = x.snapshot(x.v); err != nil || !boot {
 		return err
 	}

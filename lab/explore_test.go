@@ -366,3 +366,58 @@ func TestExploreLocked(t *testing.T) {
 		}
 	}
 }
+
+// TestExploreUndecidedBase: what the base had not made durable is durable where recoveries
+// begin, as the power has failed since.
+func TestExploreUndecidedBase(t *testing.T) {
+	x := vmExperiment(t)
+	b, err := x.FileBackend(FileBackendOptions{Path: "pmem0.img", Size: 36 << 20, Share: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mem := int64(2) // what is in the processors' caches is lost
+	v, err := x.VM(VMOptions{Slots: 1, MaxMem: 4 << 30, Cap: &mem})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.Plug(PlugOptions{Backend: b, LabelSize: 128 << 10}); err != nil {
+		t.Fatal(err)
+	}
+	mustBoot(t, v)
+	mustRun(t, v, "ndctl disable-region region0 && ndctl init-labels -f nmem0 && ndctl enable-region region0 && ndctl create-namespace -m devdax -r region0 -s 32M --align=4K")
+	mustRun(t, v, "printf '"+shellBytes(storer())+"' >/tmp/storer && chmod +x /tmp/storer")
+	mustRun(t, v, "/tmp/storer >/dev/null 2>&1 & sleep 0.005; kill -0 $!")
+	base, err := v.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	trace, err := v.Trace(t.Context(), Command{Shell: "true"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := trace.explorer(t.Context(), &ExploreOptions{}, nothing)
+	defer e.end()
+	if err := e.prepare(t.Context(), base); err != nil {
+		t.Fatal(err)
+	}
+	for from, loses := range map[*VMSnapshot]bool{base: true, e.base: false} {
+		f, err := from.Fork(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := func() string {
+			sum, err := f.NVDIMMs()[0].Backend().SHA256(t.Context(), 0, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return sum
+		}
+		before := sum()
+		if err := f.PowerCut(persist.KeepNone, false); err != nil {
+			t.Fatal(err)
+		}
+		if lost := sum() != before; lost != loses {
+			t.Errorf("a fork of the base loses stores with the power: %v, want %v: it is what recoveries begin with: %v", lost, loses, !loses)
+		}
+	}
+}

@@ -144,6 +144,14 @@ func (t *Tracker) PowerOff() {
 	*t = Tracker{root: t.root, host: t.host, faults: t.faults}
 }
 
+// Clean makes all that is visible durable, of a machine that is on, and whose stores are
+// seen: nothing is undecided any more.
+func (t *Tracker) Clean() {
+	if t.model != nil {
+		t.model.Clean()
+	}
+}
+
 // unlessLost does what touches memory whose file someone may have truncated:
 // then there is nothing left to touch.
 func unlessLost(f func()) {
