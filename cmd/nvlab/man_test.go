@@ -39,7 +39,7 @@ func TestManual(t *testing.T) {
 		}
 		text = overstruck.ReplaceAllString(string(out), "")
 	} else {
-		text = strings.NewReplacer(`\-`, "-", `"`, "").Replace(text)
+		text = strings.NewReplacer(`\-`, "-", `" "`, "", `"`, "").Replace(text)
 	}
 	for _, d := range describe() {
 		if !strings.Contains(text, "nvlab "+d.name) || !strings.Contains(text, strings.ToUpper(d.name)+" ") {
