@@ -28,16 +28,18 @@ type Check func(ctx context.Context, state, answer string, v *VM) (string, error
 type checker struct {
 	check Check
 	known map[string][]*checked // by the recovery's answer, the latest used first
-	size  int                   // number of them
+	kept  []*checked            // the same, the oldest first
+	lines int                   // that they read, together
 	anew  bool                  // run each, and believe none
 }
 
-// maxChecked bounds what a checker remembers, some 100 KiB each. Of one answer
-// the oldest goes.
-const maxChecked = 512
+// maxCheckedLines bounds what a checker remembers, by the lines that the checks read,
+// which take some 100 bytes each: a check of a file system reads up to some thousand.
+const maxCheckedLines = 1 << 19
 
 // A checked is what a check came to, and what that depends on.
 type checked struct {
+	got    string // from the recovery
 	answer string
 	lines  []foundLine          // in the order in which they were read
 	other  map[touchedPage]bool // pages that it looked at besides, which held what the snapshot has
@@ -198,17 +200,22 @@ func (k *checked) finds(v *VM, left map[touchedPage][]byte) (bool, error) {
 	return true, nil
 }
 
+// keep remembers what a check came to that got an answer, and forgets the oldest for that.
 func (c *checker) keep(answer string, k *checked) {
-	list := c.known[answer]
-	if c.size == maxChecked {
-		if len(list) == 0 {
-			return
+	k.got = answer
+	c.known[answer] = slices.Insert(c.known[answer], 0, k)
+	c.kept = append(c.kept, k)
+	c.lines += len(k.lines)
+	for c.lines > maxCheckedLines {
+		old := c.kept[0]
+		c.kept[0] = nil
+		c.kept = c.kept[1:]
+		c.lines -= len(old.lines)
+		left := slices.DeleteFunc(c.known[old.got], func(o *checked) bool { return o == old })
+		if c.known[old.got] = left; len(left) == 0 {
+			delete(c.known, old.got)
 		}
-		list = list[:len(list)-1]
-		c.size--
 	}
-	c.known[answer] = slices.Insert(list, 0, k)
-	c.size++
 }
 
 // count has lines that a check read be read by the execution.

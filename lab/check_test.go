@@ -146,3 +146,23 @@ func TestCheckFinds(t *testing.T) {
 		t.Errorf("of a recovery that takes an NVDIMM out a check gets %v, want an error that says so", err)
 	}
 }
+
+// TestCheckerForgets: what a checker remembers is bounded, the oldest goes, and of it
+// nothing is left.
+func TestCheckerForgets(t *testing.T) {
+	c := &checker{known: map[string][]*checked{}}
+	const each = maxCheckedLines / 8
+	for i := range 20 {
+		c.keep(string(rune('a'+i%10)), &checked{lines: make([]foundLine, each)})
+	}
+	n := 0
+	for answer, list := range c.known {
+		n += len(list)
+		if len(list) != 1 {
+			t.Errorf("of the answer %s %d checks are known, want the latest", answer, len(list))
+		}
+	}
+	if n != 8 || len(c.kept) != 8 || c.lines != maxCheckedLines {
+		t.Errorf("%d checks of %d are known, with %d lines; want the latest 8, with %d", n, len(c.kept), c.lines, maxCheckedLines)
+	}
+}
