@@ -29,13 +29,13 @@ type checker struct {
 	check Check
 	known map[string][]*checked // by the recovery's answer, the latest used first
 	kept  []*checked            // the same, the oldest first
-	lines int                   // that they read, together
+	size  int                   // of them together
 	anew  bool                  // run each, and believe none
 }
 
-// maxCheckedLines bounds what a checker remembers, by the lines that the checks read,
-// which take some 100 bytes each: a check of a file system reads up to some thousand.
-const maxCheckedLines = 1 << 19
+// maxChecked bounds what a checker remembers, by the lines and pages that the checks looked
+// at, which take some 100 bytes each: a check of a file system looks at some thousand.
+const maxChecked = 1 << 19
 
 // A checked is what a check came to, and what that depends on.
 type checked struct {
@@ -44,6 +44,8 @@ type checked struct {
 	lines  []foundLine          // in the order in which they were read
 	other  map[touchedPage]bool // pages that it looked at besides, which held what the snapshot has
 }
+
+func (k *checked) size() int { return len(k.lines) + len(k.other) }
 
 // A foundLine is bytes of a line that were read, and what they were.
 type foundLine struct {
@@ -55,7 +57,7 @@ type foundLine struct {
 
 // check makes an answer of what a recovery came to, which is over. The VM is then as x.base
 // is if clean.
-func (x *explorer) check(ctx context.Context, v *VM, state, answer string, reads *explore.Reads) (_ string, clean bool, err error) {
+func (x *explorer) check(ctx context.Context, v *VM, state, answer string, w *readWatch) (_ string, clean bool, err error) {
 	left, err := v.changed(x.base)
 	if err != nil {
 		return "", false, err
@@ -73,7 +75,7 @@ func (x *explorer) check(ctx context.Context, v *VM, state, answer string, reads
 	if known, err := c.find(v, answer, left); err != nil {
 		return "", false, err
 	} else if known != nil {
-		x.count(known.lines, reads)
+		x.count(known.lines, w.reads)
 		return known.answer, true, nil
 	}
 	for p, b := range left {
@@ -100,9 +102,11 @@ func (x *explorer) check(ctx context.Context, v *VM, state, answer string, reads
 		done.lines = append(done.lines, of.found(r))
 	}
 	x.endForks(v)
-	x.count(done.lines, reads)
+	x.count(done.lines, w.reads)
 	if of.all {
-		x.countAll(reads)
+		for _, d := range v.dimms {
+			w.read(d, 0, d.backend.Size())
+		}
 	} else {
 		c.keep(answer, done)
 	}
@@ -181,9 +185,6 @@ func (k *checked) finds(v *VM, left map[touchedPage][]byte) (bool, error) {
 		if !ok {
 			d := v.inSlot(l.slot)
 			var line [persist.LineSize]byte
-			if d == nil {
-				return false, nil
-			}
 			if _, err := d.backend.b.ReadAt(line[:min(persist.LineSize, d.backend.Size()-off)], int64(off)); err != nil {
 				return false, err
 			}
@@ -205,12 +206,12 @@ func (c *checker) keep(answer string, k *checked) {
 	k.got = answer
 	c.known[answer] = slices.Insert(c.known[answer], 0, k)
 	c.kept = append(c.kept, k)
-	c.lines += len(k.lines)
-	for c.lines > maxCheckedLines {
+	c.size += k.size()
+	for c.size > maxChecked {
 		old := c.kept[0]
 		c.kept[0] = nil
 		c.kept = c.kept[1:]
-		c.lines -= len(old.lines)
+		c.size -= old.size()
 		left := slices.DeleteFunc(c.known[old.got], func(o *checked) bool { return o == old })
 		if c.known[old.got] = left; len(left) == 0 {
 			delete(c.known, old.got)
@@ -226,15 +227,6 @@ func (x *explorer) count(lines []foundLine, reads *explore.Reads) {
 		}
 		if a, ok := x.space.areas[l.slot]; ok && (l.n+1)*persist.LineSize > a.start {
 			reads.Read(x.space.Area(a.number), explore.AllBytes)
-		}
-	}
-}
-
-// countAll is count of all that there is.
-func (x *explorer) countAll(reads *explore.Reads) {
-	for _, d := range x.v.dimms {
-		for i := range x.space.within(d.Slot(), 0, d.backend.Size()) {
-			reads.Read(i, explore.AllBytes)
 		}
 	}
 }

@@ -151,7 +151,7 @@ func TestCheckFinds(t *testing.T) {
 // nothing is left.
 func TestCheckerForgets(t *testing.T) {
 	c := &checker{known: map[string][]*checked{}}
-	const each = maxCheckedLines / 8
+	const each = maxChecked / 8
 	for i := range 20 {
 		c.keep(string(rune('a'+i%10)), &checked{lines: make([]foundLine, each)})
 	}
@@ -162,7 +162,7 @@ func TestCheckerForgets(t *testing.T) {
 			t.Errorf("of the answer %s %d checks are known, want the latest", answer, len(list))
 		}
 	}
-	if n != 8 || len(c.kept) != 8 || c.lines != maxCheckedLines {
-		t.Errorf("%d checks of %d are known, with %d lines; want the latest 8, with %d", n, len(c.kept), c.lines, maxCheckedLines)
+	if n != 8 || len(c.kept) != 8 || c.size != maxChecked {
+		t.Errorf("%d checks of %d are known, with %d lines; want the latest 8, with %d", n, len(c.kept), c.size, maxChecked)
 	}
 }

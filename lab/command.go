@@ -161,12 +161,20 @@ func (v *VM) compute(ctx context.Context, request proto.Request, doing string, t
 // converse sends a request and runs the guest as wait does, which gives it timeout at
 // most, until it is answered.
 func (v *VM) converse(ctx context.Context, request proto.Request, doing string, timeout time.Duration, wait func(id uint32, answered func() bool) (vmm.Stop, error)) (*proto.Result, error) {
-	id, send, err := v.client.Start(request)
+	id, err := v.send(request)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", doing, err)
 	}
-	v.m.Channel().Send(send)
 	return v.await(ctx, id, doing, timeout, wait)
+}
+
+// send begins a request.
+func (v *VM) send(request proto.Request) (id uint32, err error) {
+	id, bytes, err := v.client.Start(request)
+	if err == nil {
+		v.m.Channel().Send(bytes)
+	}
+	return id, err
 }
 
 // await is converse once the request is sent.

@@ -440,7 +440,7 @@ func (x *explorer) executeIn(ctx context.Context, v *VM, id string, state leavin
 		v.beginning = nil
 		x.endForks(v)
 		if err == nil && x.checks != nil {
-			e.Answer, x.rewound[v], err = x.check(ctx, v, id, e.Answer, w.reads)
+			e.Answer, x.rewound[v], err = x.check(ctx, v, id, e.Answer, w)
 		}
 	}
 	e.Reads = w.reads.List()

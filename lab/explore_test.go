@@ -242,11 +242,7 @@ func TestExploreUndone(t *testing.T) {
 // too.
 func TestExploreSwitchedOff(t *testing.T) {
 	x := vmExperiment(t)
-	b, err := x.FileBackend(FileBackendOptions{Path: "pmem0.img", Size: 32<<20 + 128<<10, Share: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	v := pluggedVM(t, x, b, 128<<10)
+	v, _ := labelledVM(t, x)
 	mustBoot(t, v)
 	trace, err := v.Trace(t.Context(), Command{Shell: "ndctl disable-region all && ndctl init-labels -f nmem0 && ndctl enable-region all"})
 	if err != nil {
@@ -277,11 +273,7 @@ func TestExploreSwitchedOff(t *testing.T) {
 // each execution, wherever it is looked at first.
 func TestExploreDecided(t *testing.T) {
 	x := vmExperiment(t)
-	b, err := x.FileBackend(FileBackendOptions{Path: "pmem0.img", Size: 32<<20 + 128<<10, Share: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	v := pluggedVM(t, x, b, 128<<10)
+	v, _ := labelledVM(t, x)
 	mustBoot(t, v)
 	mustRun(t, v, "ndctl disable-region all")
 	base, err := v.Snapshot()
@@ -309,23 +301,10 @@ func TestExploreDecided(t *testing.T) {
 // apart, and so does what a check does.
 func TestExploreLocked(t *testing.T) {
 	x := vmExperiment(t)
-	b, err := x.FileBackend(FileBackendOptions{Path: "pmem0.img", Size: 16<<20 + 128<<10, Share: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	v, err := x.VM(VMOptions{Slots: 1, MaxMem: 4 << 30, Engine: "soft"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := v.Plug(PlugOptions{Backend: b, Family: "intel", LabelSize: 128 << 10})
-	if err != nil {
-		t.Fatal(err)
-	}
+	v, d := securedVM(t, x)
 	mustBoot(t, v)
 	mustRun(t, v, "ndctl disable-region all")
-	if err := d.Manage(func(s *firmware.State) error { s.Security.Enabled, s.Security.User[0] = true, 1; return nil }); err != nil {
-		t.Fatal(err)
-	}
+	secure(t, d)
 	trace, err := v.Trace(t.Context(), Command{Shell: fmt.Sprintf("busybox devmem %#x 64 7; busybox devmem %#x 64 8", d.Addr(), d.Addr())})
 	if err != nil {
 		t.Fatal(err)

@@ -89,31 +89,43 @@ func TestMachineCheckIsRefused(t *testing.T) {
 	}
 }
 
+// securedVM has an NVDIMM of 16 MiB with Intel's functions.
+func securedVM(t *testing.T, x *Experiment) (*VM, *NVDIMM) {
+	t.Helper()
+	b, err := x.FileBackend(FileBackendOptions{Path: "pmem0.img", Size: 16<<20 + 128<<10, Share: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := x.VM(VMOptions{Slots: 1, MaxMem: 4 << 30, Engine: "soft"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := v.Plug(PlugOptions{Backend: b, Family: "intel", LabelSize: 128 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v, d
+}
+
+// secure has the NVDIMM be locked after the next power-on.
+func secure(t *testing.T, d *NVDIMM) {
+	t.Helper()
+	if err := d.Manage(func(s *firmware.State) error { s.Security.Enabled, s.Security.User[0] = true, 1; return nil }); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestLockedMemory: the memory of a locked DIMM is not there after a boot, one
 // that a state was kept of and a fork alike, and is there once it is unlocked.
 func TestLockedMemory(t *testing.T) {
 	l := reusing(t)
 	for _, recalled := range []bool{false, true} {
 		x := l.Experiment(t.Name(), t.TempDir())
-		b, err := x.FileBackend(FileBackendOptions{Path: "pmem0.img", Size: 16<<20 + 128<<10, Share: true})
-		if err != nil {
+		v, d := securedVM(t, x)
+		if err := d.Backend().Write(0, []byte("secret..")); err != nil {
 			t.Fatal(err)
 		}
-		if err := b.Write(0, []byte("secret..")); err != nil {
-			t.Fatal(err)
-		}
-		v, err := x.VM(VMOptions{Slots: 1, MaxMem: 4 << 30, Engine: "soft"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		d, err := v.Plug(PlugOptions{Backend: b, Family: "intel", LabelSize: 128 << 10})
-		if err != nil {
-			t.Fatal(err)
-		}
-		enable := func(s *firmware.State) error { s.Security.Enabled, s.Security.User[0] = true, 1; return nil }
-		if err := d.Manage(enable); err != nil {
-			t.Fatal(err)
-		}
+		secure(t, d)
 		mustBoot(t, v)
 		if v.recalled != recalled {
 			t.Errorf("the boot is from a kept state: %v, want %v", v.recalled, recalled)

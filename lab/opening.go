@@ -116,11 +116,10 @@ func (x *explorer) openWithin(ctx context.Context, v *VM, c *firstCall, within t
 		return nil, err
 	}
 	start := v.Clock()
-	id, send, err := v.client.Start(c.request)
+	id, err := v.send(c.request)
 	if err != nil {
 		return nil, err
 	}
-	v.m.Channel().Send(send)
 	stop, err := v.run(ctx, within, func() bool { return v.client.Done(id) })
 	if err != nil {
 		return nil, err
