@@ -161,39 +161,66 @@ func (j *Journal) Store(e *observe.Store) {
 func (j *Journal) Stream(s *observe.Stream) {
 	process := j.processOf(&s.At)
 	j.keepBefore(s)
-	for i := range s.Stores {
-		e := s.Store(i)
-		if d, _ := j.model.find(e.Base, e.Offset); d == nil || j.full() {
-			continue
+	for list := s.Stores; len(list) > 0; {
+		n := loopOf(list)
+		d, _ := j.model.find(s.Base, list[0].Offset)
+		for d != nil && !j.model.last.has(list[n-1].Offset/LineSize) {
+			n-- // the rest is another medium's
 		}
-		j.events.store(&e, process)
-		j.Stores++
-		j.saw(&e)
+		j.stream(d, s, list[:n], process)
+		list = list[n:]
 	}
+}
+
+// stream records stores of a stream to a medium, nil if it is none of the model's.
+func (j *Journal) stream(d *Medium, s *observe.Stream, list []observe.Streamed, process uint32) {
+	switch {
+	case d == nil:
+		return
+	case j.events.bytes >= maxBytes:
+		j.Dropped += len(list)
+		return
+	case len(list) >= minLoop:
+		j.events.loop(s, list, process)
+	default:
+		for i := range list {
+			e := s.Of(&list[i])
+			j.events.store(&e, process)
+		}
+	}
+	j.Stores += len(list)
+	j.kinds |= s.Kind
+	j.cpus |= 1 << (s.VCPU & 63)
 }
 
 // keepBefore is keep for stores that were made already.
 func (j *Journal) keepBefore(s *observe.Stream) {
-	upwards := slices.IsSortedFunc(s.Stores, func(x, y observe.Streamed) int { return cmp.Compare(x.Offset, y.Offset) })
-	for i := range s.Stores {
-		line := s.Stores[i].Offset / LineSize
-		d, n := j.model.find(s.Base, s.Stores[i].Offset)
-		if d == nil {
-			continue
+	list := s.Stores
+	upwards := slices.IsSortedFunc(list, func(x, y observe.Streamed) int { return cmp.Compare(x.Offset, y.Offset) })
+	for i := 0; i < len(list); {
+		line, end := list[i].Offset/LineSize, i+1
+		for end < len(list) && list[end].Offset/LineSize == line {
+			end++
 		}
-		o := d.keep(n)
-		if o == nil {
-			continue
+		before := list[i:end] // the stores to the line
+		if !upwards {
+			before = list[i:]
 		}
-		end := len(s.Stores) // of the stores to the line
-		if upwards {
-			for end = i + 1; end < len(s.Stores) && s.Stores[end].Offset/LineSize == line; end++ {
+		if d, n := j.model.find(s.Base, list[i].Offset); d != nil {
+			if o := d.keep(n); o != nil {
+				o.undo(line, before)
 			}
 		}
-		for _, e := range slices.Backward(s.Stores[i:end]) {
-			if e.Offset/LineSize == line {
-				binary.LittleEndian.PutUint64(o.bytes[e.Offset%LineSize:], e.Old)
-			}
+		i = end
+	}
+}
+
+// undo has a line hold what it did before those stores that went to a line of the
+// region.
+func (o *original) undo(line uint64, list []observe.Streamed) {
+	for i := len(list) - 1; i >= 0; i-- {
+		if e := &list[i]; e.Offset/LineSize == line {
+			binary.LittleEndian.PutUint64(o.bytes[e.Offset%LineSize:], e.Old)
 		}
 	}
 }

@@ -24,7 +24,7 @@ type event struct {
 // event before, else they follow; in bits 4 to 6 a store's size minus 1, or
 // which flush it is; in bit 7 that the store's group is that of the one
 // before. What follows is in the order of encode and encodeStore. Numbers are LEB128, those
-// that may fall zigzag.
+// that may fall zigzag. Stores of a loop are one record, see storeLoop.
 type log struct {
 	pieces [][]byte
 	bytes  int
@@ -35,7 +35,7 @@ type log struct {
 const (
 	firstPiece = 4 << 10 // bytes; each piece has twice the room of the one before
 	pieceBytes = 1 << 20 // at most
-	maxRecord  = 96      // bytes, more than the longest
+	maxRecord  = 96      // bytes, more than the longest but for what a storeLoop stores
 )
 
 const (
@@ -49,32 +49,33 @@ func (l *log) add(e *event) {
 		l.store(&e.Store, e.process)
 		return
 	}
-	p := l.room()
-	l.added(p, encode(*p, &l.last, e))
+	p := l.room(maxRecord)
+	l.added(p, encode(*p, &l.last, e), 1)
 	l.last.follow(e)
 }
 
 // store appends a store: most events are, and have no use for an event.
 func (l *log) store(e *observe.Store, process uint32) {
-	p := l.room()
-	l.added(p, encodeStore(*p, &l.last, e, process))
+	p := l.room(maxRecord)
+	l.added(p, encodeStore(*p, &l.last, e, process), 1)
 	l.last.followStore(e, process)
 }
 
-// room is the piece for the next record.
-func (l *log) room() *[]byte {
+// room is the piece for the next record, of at most so many bytes.
+func (l *log) room(bytes int) *[]byte {
 	k := len(l.pieces) - 1
-	if k < 0 || cap(l.pieces[k])-len(l.pieces[k]) < maxRecord {
-		l.pieces = append(l.pieces, make([]byte, 0, min(pieceBytes, firstPiece<<min(len(l.pieces), 8))))
+	if k < 0 || cap(l.pieces[k])-len(l.pieces[k]) < bytes {
+		l.pieces = append(l.pieces, make([]byte, 0, max(bytes, min(pieceBytes, firstPiece<<min(len(l.pieces), 8)))))
 		k++
 	}
 	return &l.pieces[k]
 }
 
-func (l *log) added(p *[]byte, with []byte) {
+// added takes over a piece that a record of n events was added to.
+func (l *log) added(p *[]byte, with []byte, n int) {
 	l.bytes += len(with) - len(*p)
 	*p = with
-	l.n++
+	l.n += n
 }
 
 // orders adds to the order of the last event, which is AtOrder or AtFence.
@@ -169,6 +170,21 @@ func begin(p []byte, last *context, head byte, same bool, at *observe.At, base u
 	return number(p, zigzag(at.PC-last.PC))
 }
 
+// begin reads what begin appended after the head. Events without a region have none.
+func (r *record) begin(head byte, last *context, e *event) {
+	if head&recordSame != 0 {
+		e.VCPU, e.CPL, e.CR3, e.process = last.VCPU, last.CPL, last.CR3, last.process
+		if e.what <= AtFlush {
+			e.Base = last.base
+		}
+	} else {
+		e.VCPU, e.CPL = r.byte(), r.byte()
+		e.CR3, e.Base, e.process = r.number(), r.number(), uint32(r.number())
+	}
+	e.Seq = last.Seq + unzigzag(r.number())
+	e.PC = last.PC + unzigzag(r.number())
+}
+
 // number appends a LEB128 number, which is small most of the time.
 func number(p []byte, v uint64) []byte {
 	if v < 0x80 {
@@ -184,7 +200,8 @@ type cursor struct {
 	at    int // in the piece
 	left  int // events
 	last  context
-	bad   bool // the log is no log
+	loop  storeLoop // whose stores are next, if there are more
+	bad   bool      // the log is no log
 }
 
 func (l *log) read() cursor { return cursor{log: l, left: l.n} }
@@ -194,22 +211,33 @@ func (c *cursor) next(e *event) bool {
 	if c.left == 0 || c.bad {
 		return false
 	}
+	if !c.loop.next(e) && !c.decode(e) {
+		c.bad = true
+		return false
+	}
+	c.left--
+	c.last.follow(e)
+	return true
+}
+
+// decode reads the next record, of which e becomes the first event.
+func (c *cursor) decode(e *event) bool {
 	for c.piece < len(c.log.pieces) && c.at == len(c.log.pieces[c.piece]) {
 		c.piece, c.at = c.piece+1, 0
 	}
 	if c.piece == len(c.log.pieces) {
-		c.bad = true
 		return false
 	}
-	n := decode(c.log.pieces[c.piece][c.at:], &c.last, e)
-	if n == 0 {
-		c.bad = true
-		return false
+	p := c.log.pieces[c.piece][c.at:]
+	n := 0
+	if len(p) > 0 && What(p[0]&7) == recordLoop {
+		n = c.loop.decode(p, &c.last)
+		c.loop.next(e)
+	} else {
+		n = decode(p, &c.last, e)
 	}
 	c.at += n
-	c.left--
-	c.last.follow(e)
-	return true
+	return n > 0
 }
 
 // decode reads a record and gives its length, 0 if it is none.
@@ -217,17 +245,7 @@ func decode(p []byte, last *context, e *event) int {
 	r := record{p: p}
 	head := r.byte()
 	*e = event{what: What(head & 7)}
-	if head&recordSame != 0 {
-		e.VCPU, e.CPL, e.CR3, e.process = last.VCPU, last.CPL, last.CR3, last.process
-		if e.what <= AtFlush {
-			e.Base = last.base
-		}
-	} else {
-		e.VCPU, e.CPL = r.byte(), r.byte()
-		e.CR3, e.Base, e.process = r.number(), r.number(), uint32(r.number())
-	}
-	e.Seq = last.Seq + unzigzag(r.number())
-	e.PC = last.PC + unzigzag(r.number())
+	r.begin(head, last, e)
 	switch e.what {
 	case AtStore:
 		e.Size = head>>4&7 + 1

@@ -35,6 +35,28 @@ func randomEvent(r *rand.Rand, last event) event {
 	return e
 }
 
+// randomLoop adds stores of a loop to a log, by the CPU of the event before or another.
+func randomLoop(r *rand.Rand, l *log, last event) (list []event) {
+	s := observe.Stream{At: last.At, Base: uint64(r.IntN(2)) << 32, Kind: observe.NonTemporal}
+	s.VCPU += uint8(r.IntN(4) / 3)
+	s.Seq += uint64(r.IntN(100))
+	offset, group := r.Uint64()>>r.IntN(64)&^7, r.Uint64()>>r.IntN(64)
+	pc := [loopStores]uint64{r.Uint64(), s.PC, s.PC + 5, s.PC - 10}
+	process := uint32(r.IntN(16) / 15)
+	for i := range minLoop + r.IntN(600) {
+		o := observe.Streamed{Seq: s.Seq + uint64(i+i/loopStores*3), PC: pc[i%loopStores], Offset: offset + uint64(8*i), Value: r.Uint64()}
+		o.Group = group + o.Seq
+		s.Stores = append(s.Stores, o)
+		e := event{what: AtStore, Store: s.Store(i), process: process}
+		list = append(list, e)
+	}
+	if n := loopOf(s.Stores); n != len(s.Stores) {
+		panic("these stores are a loop")
+	}
+	l.loop(&s, s.Stores, process)
+	return list
+}
+
 // TestLog: events come back as they were put in, and an order that was added
 // to the last.
 func TestLog(t *testing.T) {
@@ -54,6 +76,10 @@ func TestLog(t *testing.T) {
 		}
 		last.At = e.At
 		list = append(list, e)
+		if r.IntN(50) == 0 {
+			list = append(list, randomLoop(r, &l, e)...)
+			last = list[len(list)-1]
+		}
 	}
 	if len(l.pieces) < 2 {
 		t.Errorf("%d events fill %d pieces, want several", l.n, len(l.pieces))
@@ -80,6 +106,11 @@ func FuzzLoad(f *testing.F) {
 		f.Fatal(err)
 	}
 	j.Store(&observe.Store{Base: 1 << 32, Offset: 8, Value: 7, Size: 8, Group: 1})
+	stream := observe.Stream{Base: 1 << 32, Kind: observe.NonTemporal}
+	for i := range uint64(2 * minLoop) {
+		stream.Stores = append(stream.Stores, observe.Streamed{Seq: i, PC: i % loopStores, Offset: 512 + 8*i, Value: i, Group: i})
+	}
+	j.Stream(&stream)
 	j.Flush(&observe.Flush{Base: 1 << 32, Op: observe.CLWB})
 	j.Fence(&observe.Fence{Order: observe.SFENCE})
 	j.Label(0, 16, []byte("0123456789abcdef"), observe.At{})

@@ -33,10 +33,6 @@ type notedRun struct {
 	period uint64             // of groups
 }
 
-// loopStores is how many stores a loop has, as a rule: Linux's memcpy_flushcache
-// is unrolled so.
-const loopStores = 4
-
 func (r *notedRun) groupOf(i int) uint64 {
 	return r.group[i%loopStores] + uint64(i/loopStores)*r.period
 }

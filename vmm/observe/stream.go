@@ -20,8 +20,10 @@ type Streamed struct {
 }
 
 // Store is store i as one by itself.
-func (s *Stream) Store(i int) Store {
-	o := &s.Stores[i]
+func (s *Stream) Store(i int) Store { return s.Of(&s.Stores[i]) }
+
+// Of is a store of the stream as one by itself.
+func (s *Stream) Of(o *Streamed) Store {
 	e := Store{At: s.At, Base: s.Base, Offset: o.Offset, Value: o.Value, Size: 8, Kind: s.Kind, Group: o.Group}
 	e.Seq, e.PC = o.Seq, o.PC
 	return e
