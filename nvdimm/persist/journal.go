@@ -1,7 +1,6 @@
 package persist
 
 import (
-	"cmp"
 	"encoding/binary"
 	"slices"
 
@@ -22,6 +21,7 @@ type Journal struct {
 	root   hash  // of the lines of base, one less than rooted
 	rooted int
 	writes []labelWrite
+	ends   []int // of loops of the stream at hand
 
 	// Process, if set, numbers the process that an event is of; 0 is unknown.
 	Process func(*observe.At) uint32
@@ -160,29 +160,45 @@ func (j *Journal) Store(e *observe.Store) {
 // Stream records stores that were made already.
 func (j *Journal) Stream(s *observe.Stream) {
 	process := j.processOf(&s.At)
-	j.keepBefore(s)
-	for list := s.Stores; len(list) > 0; {
-		n := loopOf(list)
-		d, _ := j.model.find(s.Base, list[0].Offset)
-		for d != nil && !j.model.last.has(list[n-1].Offset/LineSize) {
-			n-- // the rest is another medium's
+	upwards := j.loopsOf(s.Stores)
+	at := 0
+	for _, end := range j.ends {
+		for at < end {
+			d, _ := j.model.find(s.Base, s.Stores[at].Offset)
+			to := end
+			for d != nil && !j.model.last.has(s.Stores[to-1].Offset/LineSize) {
+				to-- // the rest is another medium's
+			}
+			if d != nil {
+				j.keepBefore(s, at, to, upwards)
+				j.stream(s, s.Stores[at:to], process)
+			}
+			at = to
 		}
-		j.stream(d, s, list[:n], process)
-		list = list[n:]
 	}
 }
 
-// stream records stores of a stream to a medium, nil if it is none of the model's.
-func (j *Journal) stream(d *Medium, s *observe.Stream, list []observe.Streamed, process uint32) {
-	switch {
-	case d == nil:
-		return
-	case j.events.bytes >= maxBytes:
+// loopsOf makes j.ends where the loops of some stores end, and says whether each store is
+// above the one before.
+func (j *Journal) loopsOf(list []observe.Streamed) (upwards bool) {
+	j.ends, upwards = j.ends[:0], true
+	for at := 0; at < len(list); {
+		upwards = upwards && (at == 0 || list[at].Offset > list[at-1].Offset)
+		at += loopOf(list[at:])
+		j.ends = append(j.ends, at)
+	}
+	return upwards
+}
+
+// stream records stores of a stream, to one medium.
+func (j *Journal) stream(s *observe.Stream, list []observe.Streamed, process uint32) {
+	if j.events.bytes >= maxBytes {
 		j.Dropped += len(list)
 		return
-	case len(list) >= minLoop:
+	}
+	if len(list) >= minLoop {
 		j.events.loop(s, list, process)
-	default:
+	} else {
 		for i := range list {
 			e := s.Of(&list[i])
 			j.events.store(&e, process)
@@ -193,25 +209,20 @@ func (j *Journal) stream(d *Medium, s *observe.Stream, list []observe.Streamed, 
 	j.cpus |= 1 << (s.VCPU & 63)
 }
 
-// keepBefore is keep for stores that were made already.
-func (j *Journal) keepBefore(s *observe.Stream) {
-	list := s.Stores
-	upwards := slices.IsSortedFunc(list, func(x, y observe.Streamed) int { return cmp.Compare(x.Offset, y.Offset) })
-	for i := 0; i < len(list); {
-		line, end := list[i].Offset/LineSize, i+1
-		for end < len(list) && list[end].Offset/LineSize == line {
-			end++
-		}
-		before := list[i:end] // the stores to the line
-		if !upwards {
-			before = list[i:]
-		}
-		if d, n := j.model.find(s.Base, list[i].Offset); d != nil {
-			if o := d.keep(n); o != nil {
-				o.undo(line, before)
+// keepBefore is keep for some stores of a stream, from one to another, that follow each
+// other in the memory of one medium. They and those after them were made already.
+func (j *Journal) keepBefore(s *observe.Stream, from, to int, upwards bool) {
+	for i := from; i < to; {
+		at := s.Stores[i].Offset
+		d, n := j.model.find(s.Base, at)
+		if o := d.keep(n); o != nil {
+			list := s.Stores[i:]
+			if upwards {
+				list = list[:min(len(list), LineSize/8)] // none of the others is to the line
 			}
+			o.undo(at/LineSize, list)
 		}
-		i = end
+		i += int(LineSize-at%LineSize) / 8
 	}
 }
 

@@ -70,10 +70,11 @@ func (l *log) loop(s *observe.Stream, list []observe.Streamed, process uint32) {
 		p = number(p, zigzag(list[i].PC-list[i-1].PC))
 	}
 	p = number(p, list[loopStores].Seq-first.Seq)
+	values := p[len(p):][:8*len(list)]
 	for i := range list {
-		p = binary.LittleEndian.AppendUint64(p, list[i].Value)
+		binary.LittleEndian.PutUint64(values[8*i:], list[i].Value)
 	}
-	l.added(piece, p, len(list))
+	l.added(piece, p[:len(p)+len(values)], len(list))
 	last := &list[len(list)-1]
 	first.Seq, first.PC, first.Offset, first.Group = last.Seq, last.PC, last.Offset, last.Group
 	l.last.followStore(&first, process)

@@ -187,14 +187,15 @@ func (m *Model) Stream(s *observe.Stream) {
 }
 
 // noteMore notes what goes on with the latest run after the first of some stores,
-// which was noted, and says how many there are.
+// which was noted, and says how many there are. A loop whose first round and one store more go
+// on with a run does so as a whole.
 func (m *Model) noteMore(list []observe.Streamed) int {
 	s := &m.noted
 	d := s.medium
 	r := &s.runs[len(s.runs)-1]
 	n, next := 1, s.next
 	room := d.most - d.added - s.cost() - 1 // as in noteOne
-	for room > 0 && n < len(list) && list[n].Offset == list[n-1].Offset+8 && r.next(&list[n]) {
+	for end := loopOf(list); room > 0 && n < end && (n > loopStores || r.next(&list[n])); {
 		if next%LineSize == 0 {
 			if !m.last.has(list[n].Offset/LineSize) || !s.enter(next/LineSize) {
 				break
