@@ -103,6 +103,9 @@ func TestBlindPowerCut(t *testing.T) {
 	x := bootExperiment(t)
 	v, b := blindVM(t, x, "pmem0.img", 1, 0)
 	mustBoot(t, v)
+	if err := v.power.Blind(); err == nil || !strings.HasPrefix(err.Error(), "the kvm engine runs") {
+		t.Errorf("the engine is blind because %v, want its name and the reason", err)
+	}
 	mustRun(t, v, "echo durable | dd of=/dev/pmem0 bs=4096 seek=1 conv=sync,fsync oflag=direct")
 	mustRun(t, v, "echo visible | dd of=/dev/pmem0 bs=4096 seek=2 conv=sync oflag=direct") // without a flush
 	if got := word(t, b, 2*4096); got != "visible" {

@@ -188,14 +188,20 @@ func (p *stepping) reload() error {
 // checkDirty says which page changed and is not dirty.
 func (s *side) checkDirty() error {
 	for i, r := range s.regions {
-		if was := s.clean[i]; was != nil {
-			for page := range uint64(len(r.Mem)) / pages.Size {
-				if at := page * pages.Size; !r.Dirty.Has(page) && !bytes.Equal(was[at:at+pages.Size], r.Mem[at:at+pages.Size]) {
-					return fmt.Errorf("at %v the page at %#x has changed and is not dirty", s.procs.Clock(), r.Base+at)
-				}
+		first := s.clean[i] == nil
+		if first {
+			s.clean[i] = bytes.Clone(r.Mem)
+		}
+		for page := range uint64(len(r.Mem)) / pages.Size {
+			was, is := s.clean[i][page*pages.Size:][:pages.Size], r.Mem[page*pages.Size:][:pages.Size]
+			switch {
+			case first:
+			case r.Dirty.Has(page):
+				copy(was, is)
+			case !bytes.Equal(was, is):
+				return fmt.Errorf("at %v the page at %#x has changed and is not dirty", s.procs.Clock(), r.Base+page*pages.Size)
 			}
 		}
-		s.clean[i] = bytes.Clone(r.Mem)
 		r.Dirty.Clear()
 	}
 	return nil
@@ -426,7 +432,7 @@ func TestLockstep(t *testing.T) {
 			machines := map[*side]*VM{}
 			for _, s := range sides {
 				v, _ := labelledVM(t, bootExperiment(t))
-				v.engine, v.opts.CPUs = s, c.cpus
+				v.engine, v.opts.CPUs, v.opts.Memory = s, c.cpus, 128<<20
 				machines[s], s.vm = v, v
 			}
 			together(t, sides, func(s *side) error {

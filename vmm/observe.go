@@ -19,7 +19,7 @@ type Observable interface {
 func (m *Machine) Observe(o observe.Observer) error {
 	p, ok := m.procs.(Observable)
 	if !ok {
-		return fmt.Errorf("the %s engine runs the guest's instructions on the host's processor, which does not show single stores, flushes and fences", m.engine)
+		return fmt.Errorf("the %s engine runs the guest's instructions on the host's processor, which does not show single stores, flushes and fences", m.Engine())
 	}
 	p.Observe(o)
 	m.observer = o
@@ -31,7 +31,7 @@ func (m *Machine) Observe(o observe.Observer) error {
 func (m *Machine) Poison(w *observe.Watch, consumed func(addr uint64, reported bool)) error {
 	p, ok := m.procs.(observe.Poisoner)
 	if !ok {
-		return fmt.Errorf("the %s engine cannot raise a machine check right at the load", m.engine)
+		return fmt.Errorf("the %s engine cannot raise a machine check right at the load", m.Engine())
 	}
 	m.poison, m.consumed = w, consumed
 	return p.Poison(w, consumed)
@@ -42,7 +42,7 @@ func (m *Machine) Poison(w *observe.Watch, consumed func(addr uint64, reported b
 func (m *Machine) WatchLoads(w *observe.Watch, o observe.LoadObserver) error {
 	p, ok := m.procs.(observe.LoadWatcher)
 	if !ok {
-		return fmt.Errorf("the %s engine runs the guest's instructions on the host's processor, which does not show single loads", m.engine)
+		return fmt.Errorf("the %s engine runs the guest's instructions on the host's processor, which does not show single loads", m.Engine())
 	}
 	m.watch, m.loads = w, o
 	return p.WatchLoads(w, o)
