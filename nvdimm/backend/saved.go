@@ -1,12 +1,17 @@
 package backend
 
 import (
+	"bytes"
+	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"nvlab/internal/cow"
+	"nvlab/internal/pages"
 )
 
 // Used is a backend that a VM has plugged, and what its guest sees of it.
@@ -194,20 +199,35 @@ func (b *Backend) differs(was *cow.Image, m *Mapping) (list []uint64, err error)
 	if mem != nil && mem.CanRestore(was) == nil {
 		return mem.Differing(was)
 	}
-	var is, old [PageSize]byte // memory of its own, such as anonymous memory has after each power-on
-	for off := int64(0); off < b.size; off += PageSize {
-		n := min(PageSize, b.size-off)
-		if err := b.read(is[:n], off); err != nil {
-			return nil, err
+	return b.differsAnywhere(was) // memory of its own, such as anonymous memory has after each power-on
+}
+
+// differsAnywhere lists the pages that differ from an image of which nothing is known. What
+// is zero in both is not looked at.
+func (b *Backend) differsAnywhere(was *cow.Image) (list []uint64, err error) {
+	seen := pages.NewSet(uint64(b.size))
+	var failed error
+	var old [PageSize]byte
+	err = b.walk(context.Background(), 0, b.size, func(off int64, p []byte) {
+		for ; len(p) > 0 && failed == nil; off, p = off+PageSize, p[min(PageSize, len(p)):] {
+			is := p[:min(PageSize, len(p))]
+			seen.Add(uint64(off / PageSize))
+			if _, failed = was.ReadAt(old[:len(is)], off); failed == nil && !bytes.Equal(is, old[:len(is)]) {
+				list = append(list, uint64(off/PageSize))
+			}
 		}
-		if _, err := was.ReadAt(old[:n], off); err != nil {
-			return nil, err
-		}
-		if is != old {
-			list = append(list, uint64(off/PageSize))
-		}
+	})
+	if err = cmp.Or(err, failed); err != nil {
+		return nil, err
 	}
-	return list, nil
+	err = was.Pages(func(p cow.Page) error {
+		if !seen.Has(p.Number) {
+			list = append(list, p.Number)
+		}
+		return nil
+	})
+	slices.Sort(list)
+	return list, err
 }
 
 // Hash names what was saved: equal backends that held the same have equal
