@@ -2,7 +2,6 @@ package nvstar
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -28,11 +27,16 @@ type activity struct {
 	paused   bool // somebody looked at its failure, or looks by it
 }
 
-// errOutside is of a recovery that uses what is not at the crash state.
-var errOutside = errors.New("a recovery uses the VM that it is called with, and what is made of that: this belongs to the test around it, and is not at the crash state")
+// A recoveryError is what a recovery must not do.
+type recoveryError string
 
-// errLeft is of a recovery that leaves something where another would find it.
-var errLeft = errors.New("a recovery leaves nothing on the host, where others would find it: vm.read_file gives what is in a file of its guest")
+func (e recoveryError) Error() string { return string(e) }
+
+const (
+	errOutside = recoveryError("a recovery uses the VM that it is called with, and what is made of that: this belongs to the test around it, and is not at the crash state")
+	errLeft    = recoveryError("a recovery leaves nothing on the host, where others would find it: vm.read_file gives what is in a file of its guest")
+	errSkips   = recoveryError("a recovery is about one crash state, and a test is not skipped because of one: return an answer, or skip before trace.explore")
+)
 
 // may says why what the thread does must not call a method of a handle.
 func (a *activity) may(h handle, method string) error {
@@ -42,7 +46,10 @@ func (a *activity) may(h handle, method string) error {
 	within := true
 	switch h := h.(type) {
 	case *T:
-		within = slices.Contains([]string{"log", "pause", "skip", "needs"}, method)
+		if method == "skip" {
+			return errSkips
+		}
+		within = slices.Contains([]string{"log", "pause", "needs"}, method)
 	case *vm:
 		if method == "pull" {
 			return errLeft

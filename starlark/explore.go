@@ -200,7 +200,7 @@ func (e *exploring) call(ctx context.Context, id string, f starlark.Callable, ar
 	value, err := starlark.Call(thread, f, args, nil)
 	key := ""
 	if err != nil {
-		if class := classify(err); uncatchable(thread, err) || class == Host || errors.Is(err, errOutside) || errors.Is(err, errLeft) {
+		if class := classify(err); uncatchable(thread, err) || class == Host || errors.As(err, new(recoveryError)) {
 			return "", a.ended(err)
 		}
 		why := err.Error()
