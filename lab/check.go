@@ -296,11 +296,16 @@ func (l *pageLines) within(slot int, offset, n uint64) iter.Seq[int] {
 	}
 }
 
-func (l *pageLines) watch(w *observe.Watch, r regionOf) {
-	w.AddPages(r.Base, uint64(len(r.Mem)))
+func (l *pageLines) watch(w *observe.Watch, d *NVDIMM) {
+	for addr, n := range d.Addresses(0, d.Size()) {
+		w.AddPages(addr, n)
+	}
 	for _, p := range l.list {
-		if p.Slot == r.slot && p.Offset-r.offset < uint64(len(r.Mem)) {
-			w.AddLines(r.Base + p.Offset - r.offset)
+		if p.Slot != d.Slot() {
+			continue
+		}
+		for addr := range d.Addresses(p.Offset, pages.Size) {
+			w.AddLines(addr)
 		}
 	}
 }

@@ -519,11 +519,6 @@ func (v *VM) poke(d *NVDIMM, offset uint64, p []byte) error {
 	if v.m == nil {
 		return nil
 	}
-	for _, r := range v.regions() {
-		if end := offset + uint64(len(p)); r.slot == d.Slot() && offset < r.offset+uint64(len(r.Mem)) && r.offset < end {
-			from, to := max(offset, r.offset), min(end, r.offset+uint64(len(r.Mem)))
-			v.m.Wrote(r.Base+from-r.offset, to-from)
-		}
-	}
+	v.wrote(d, offset, uint64(len(p)))
 	return nil
 }

@@ -24,8 +24,8 @@ type watchedLines interface {
 	number(slot int, n uint64) (line int, ok bool)
 	// within are the numbers of those in n bytes of an NVDIMM.
 	within(slot int, offset, n uint64) iter.Seq[int]
-	// watch adds those that are in a region of guest-physical memory.
-	watch(w *observe.Watch, r regionOf)
+	// watch adds those that are in the memory of an NVDIMM.
+	watch(w *observe.Watch, d *NVDIMM)
 	// look is told of reads, maybe of none of them.
 	look(slot int, offset, n uint64)
 }
@@ -66,8 +66,8 @@ func (v *VM) armReads() error {
 	v.power.Watch(v.reads)
 	v.reads.reads.ReadCopies() // in the memory of a machine that is reset
 	w := &observe.Watch{}
-	for _, r := range v.regions() {
-		v.reads.of.watch(w, r)
+	for _, d := range v.dimms {
+		v.reads.of.watch(w, d)
 	}
 	return v.m.WatchLoads(w, v.reads)
 }
@@ -182,10 +182,14 @@ func (s *spaceLines) within(slot int, offset, n uint64) iter.Seq[int] {
 	}
 }
 
-func (s *spaceLines) watch(w *observe.Watch, r regionOf) {
+func (s *spaceLines) watch(w *observe.Watch, d *NVDIMM) {
+	medium := s.media[d.Slot()]
 	for m, n := range s.Watched() {
-		if offset := n * persist.LineSize; s.media[r.slot] == m && offset-r.offset < uint64(len(r.Mem)) {
-			w.Add(r.Base + offset - r.offset)
+		if m != medium {
+			continue
+		}
+		for addr := range d.Addresses(n*persist.LineSize, persist.LineSize) {
+			w.Add(addr)
 		}
 	}
 }

@@ -390,6 +390,13 @@ func (v *VM) showAll() error {
 	return nil
 }
 
+// wrote tells the machine, which has the NVDIMM's memory, that the host stored to it.
+func (v *VM) wrote(d *NVDIMM, offset, n uint64) {
+	for addr, n := range d.Addresses(offset, n) {
+		v.m.Wrote(addr, n)
+	}
+}
+
 // hide notes which DIMMs' memory regions leaves out.
 func (v *VM) hide() {
 	for _, d := range v.dimms {
@@ -400,28 +407,34 @@ func (v *VM) hide() {
 // remap has a machine that stays show the NVDIMMs' memory as it is now.
 func (v *VM) remap(were []regionOf, restored map[int]backend.Restored) error {
 	now := v.regions()
-	same := func(a, b regionOf) bool {
-		return a.Base == b.Base && len(a.Mem) == len(b.Mem) && &a.Mem[0] == &b.Mem[0] && a.Revocable == b.Revocable
+	same := func(list []regionOf) func(r regionOf) bool {
+		at := make(map[uint64]regionOf, len(list))
+		for _, r := range list {
+			at[r.Base] = r
+		}
+		return func(r regionOf) bool {
+			o, ok := at[r.Base]
+			return ok && len(o.Mem) == len(r.Mem) && &o.Mem[0] == &r.Mem[0] && o.Revocable == r.Revocable
+		}
 	}
+	stays, stayed := same(now), same(were)
 	for _, r := range were {
-		if !slices.ContainsFunc(now, func(n regionOf) bool { return same(r, n) }) {
+		if !stays(r) {
 			if err := v.m.RemoveMemory(r.Base); err != nil {
 				return err
 			}
 		}
 	}
 	for _, r := range now {
-		if !slices.ContainsFunc(were, func(w regionOf) bool { return same(r, w) }) {
+		if !stayed(r) {
 			if err := v.m.AddMemory(r.Region); err != nil {
 				return err
 			}
-			continue
 		}
-		for _, c := range restored[r.slot].Changed {
-			from, to := max(c.Offset, r.offset), min(c.Offset+c.Size, r.offset+uint64(len(r.Mem)))
-			if from < to {
-				v.m.Wrote(r.Base+from-r.offset, to-from)
-			}
+	}
+	for _, d := range v.dimms {
+		for _, c := range restored[d.Slot()].Changed {
+			v.wrote(d, c.Offset, c.Size)
 		}
 	}
 	v.hide()

@@ -2,6 +2,7 @@ package nvdimm
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 
 	"nvlab/acpi"
@@ -144,6 +145,23 @@ func (d *DIMM) Shown(mem []byte) []Piece {
 		return nil
 	}
 	return d.Pieces(mem)
+}
+
+// Addresses are where the guest reaches n bytes from an offset of the DIMM's memory on: the
+// guest-physical address and the size of each part of them.
+func (d *DIMM) Addresses(offset, n uint64) iter.Seq2[uint64, uint64] {
+	return func(yield func(addr, n uint64) bool) {
+		if !d.rangeMapped() || d.management.Security.Locked {
+			return
+		}
+		for end := min(offset+n, d.size); offset < end; {
+			part := min(d.run(offset), end-offset)
+			if !yield(d.address(offset), part) {
+				return
+			}
+			offset += part
+		}
+	}
 }
 
 // Locate finds the DIMM at a guest-physical address, and the offset in its

@@ -2,6 +2,7 @@ package nvdimm
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"nvlab/acpi"
@@ -133,6 +134,16 @@ func TestPagesInTurn(t *testing.T) {
 			if p.Addr != want || &p.Mem[0] != &mem[i*line] || !ok || at != d || offset != uint64(i*line+5) {
 				t.Fatalf("line %d of DIMM %d is at %#x, want %#x; what is there is of %s at %#x", i, n, p.Addr, want, at.ID(), offset)
 			}
+		}
+		// Three parts: the end of line 6, line 7, and the beginning of line 8.
+		at := uint64(7 * line)
+		var got [][2]uint64
+		for addr, size := range d.Addresses(at-64, line+128) {
+			got = append(got, [2]uint64{addr, size})
+		}
+		first := d.Addr() + uint64(2*6+n)*line
+		if want := [][2]uint64{{first + line - 64, 64}, {first + 2*line, line}, {first + 4*line, 64}}; !slices.Equal(got, want) {
+			t.Errorf("bytes of three lines of DIMM %d are at %#x, want %#x", n, got, want)
 		}
 	}
 }

@@ -1,5 +1,10 @@
 package observe
 
+import (
+	"cmp"
+	"slices"
+)
+
 // A Load reads 1 to 64 bytes of one line of 64 bytes. It comes before the
 // bytes are read, so that of an instruction that reads and writes the Load
 // comes before the Store.
@@ -83,6 +88,7 @@ const lineSize = 64
 type Watch struct {
 	pages   map[uint64]uint64 // by page: a bit for each line
 	whole   []pageRange
+	sorted  bool            // whole ascends, and no two of it touch
 	dropped map[uint64]bool // pages of whole
 }
 
@@ -93,7 +99,7 @@ type pageRange struct{ first, end uint64 }
 // dropped with the first.
 func (w *Watch) AddPages(addr, n uint64) {
 	if n > 0 {
-		w.whole = append(w.whole, pageRange{addr / watchPage, (addr+n-1)/watchPage + 1})
+		w.whole, w.sorted = append(w.whole, pageRange{addr / watchPage, (addr+n-1)/watchPage + 1}), false
 	}
 }
 
@@ -116,12 +122,32 @@ func (w *Watch) leave(page uint64) {
 
 // isWhole says that a page came with AddPages, and is watched still.
 func (w *Watch) isWhole(page uint64) bool {
-	for _, r := range w.whole {
-		if page-r.first < r.end-r.first {
-			return !w.dropped[page]
+	if !w.sorted {
+		w.sort()
+	}
+	list := w.whole
+	for len(list) > 1 {
+		if half := len(list) / 2; page < list[half].first {
+			list = list[:half]
+		} else {
+			list = list[half:]
 		}
 	}
-	return false
+	return len(list) == 1 && page-list[0].first < list[0].end-list[0].first && !w.dropped[page]
+}
+
+// sort joins the ranges that touch: the lines of an interleave set come one by one.
+func (w *Watch) sort() {
+	slices.SortFunc(w.whole, func(a, b pageRange) int { return cmp.Compare(a.first, b.first) })
+	joined := w.whole[:0]
+	for _, r := range w.whole {
+		if k := len(joined) - 1; k >= 0 && r.first <= joined[k].end {
+			joined[k].end = max(joined[k].end, r.end)
+		} else {
+			joined = append(joined, r)
+		}
+	}
+	w.whole, w.sorted = joined, true
 }
 
 // Add adds the line of a guest-physical address.
