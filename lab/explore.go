@@ -200,6 +200,7 @@ type explorer struct {
 	space    *spaceLines
 	recovery Recovery
 	checks   *checker // nil for none
+	follows  bool     // what is computed of what is read
 	opening  *opening // nil if there is none, or none yet
 	opens    bool     // it is to be looked for in the next execution of v
 	turn     sync.Mutex
@@ -222,6 +223,7 @@ func (t *Trace) explorer(ctx context.Context, o *ExploreOptions, recovery Recove
 	for i, d := range t.areas {
 		x.space.areas[d.Slot()] = labelArea{i, d.Size() - d.LabelSize()}
 	}
+	x.follows = !o.NoPrune && o.Depth >= 0 // else each byte counts
 	if o.Check != nil {
 		x.checks = &checker{check: o.Check, known: map[string][]*checked{}, anew: o.NoPrune}
 	}
@@ -421,6 +423,9 @@ func (x *explorer) execute(ctx context.Context, id string, state leaving) (explo
 func (x *explorer) executeIn(ctx context.Context, v *VM, id string, state leaving) (explore.Execution, error) {
 	var e explore.Execution
 	from, w := x.base, newReadWatch(v, x.space)
+	if x.follows {
+		w.reads.Follow()
+	}
 	b := &beginning{opening: x.opening}
 	b.back = func() error { return x.place(ctx, v, x.base, state, w) }
 	var look *firstLook

@@ -196,3 +196,29 @@ func (s *spaceLines) watch(w *observe.Watch, d *NVDIMM) {
 
 // look does nothing: what else there is states have as the base has it.
 func (*spaceLines) look(slot int, offset, n uint64) {}
+
+// What the guest computes of what it loads: see observe.ValueObserver.
+
+func (w *readWatch) Follows() bool { return w.reads.Follows() }
+
+// Take is a load of the guest that is followed, or one that Load is told of.
+func (w *readWatch) Take(base, offset uint64, n uint8, held uint64, first bool) observe.Value {
+	v := w.reads.Take(base, offset, n, held, first)
+	if v != 0 {
+		w.look(base+offset, uint64(n))
+	}
+	return v
+}
+
+func (w *readWatch) Compute(op observe.ValueOp, a, b observe.Value, k uint64) observe.Value {
+	return w.reads.Compute(op, a, b, k)
+}
+
+func (w *readWatch) Bits(v observe.Value) uint64                      { return w.reads.Bits(v) }
+func (w *readWatch) Table(entries []uint64) int                       { return w.reads.Table(entries) }
+func (w *readWatch) Look(v observe.Value, table int) observe.Value    { return w.reads.Look(v, table) }
+func (w *readWatch) Decide(v observe.Value)                           { w.reads.Decide(v) }
+func (w *readWatch) Reveal(v observe.Value)                           { w.reads.Reveal(v) }
+func (w *readWatch) Put(addr uint64, n uint8, v observe.Value) uint64 { return w.reads.Put(addr, n, v) }
+
+var _ observe.ValueObserver = (*readWatch)(nil)

@@ -17,7 +17,7 @@ func BenchmarkExplore(b *testing.B) {
 		var e Execution
 		sum := byte(0)
 		for i := range 100 {
-			e.Reads = append(e.Reads, Read{tr.Lines() - 120 + i, AllBytes})
+			e.Reads = append(e.Reads, Read{Line: tr.Lines() - 120 + i, Bytes: AllBytes})
 			sum += s.Content(tr.Lines() - 120 + i)[0]
 		}
 		e.Answer = fmt.Sprint(sum % 4)

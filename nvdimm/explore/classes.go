@@ -18,6 +18,7 @@ type reading struct {
 	line    *classed
 	classes []int32        // for each version the first that has the same bytes
 	prices  [][]classPrice // by span, if nothing else of the line was read
+	on      *deciding      // nil, unless this is no read of a line but a decision
 }
 
 // classPrice is what it costs that the read finds the value of a class. Others
@@ -29,6 +30,9 @@ type classPrice struct {
 
 // reading is what a read of some bytes tells.
 func (t *tree) reading(r Read) *reading {
+	if r.Decision != nil {
+		return t.decisions[r.Decision]
+	}
 	l := &t.lines[r.Line]
 	if by := l.known[r.Bytes]; by != nil {
 		return by
@@ -102,7 +106,7 @@ func (by *reading) tells() bool {
 func (t *tree) everything() []Read {
 	var list []Read
 	for i := range t.lines {
-		if r := (Read{i, AllBytes}); t.reading(r).tells() {
+		if r := (Read{Line: i, Bytes: AllBytes}); t.reading(r).tells() {
 			list = append(list, r)
 		}
 	}

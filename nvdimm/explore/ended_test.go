@@ -107,7 +107,7 @@ func readsAll(tr *Trace) Runner {
 	return func(_ context.Context, s *State) (Execution, error) {
 		e := Execution{Answer: "as it is"}
 		for i := range tr.Lines() {
-			e.Reads = append(e.Reads, Read{i, AllBytes})
+			e.Reads = append(e.Reads, Read{Line: i, Bytes: AllBytes})
 		}
 		return e, nil
 	}

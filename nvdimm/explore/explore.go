@@ -38,6 +38,26 @@
 // and then something else, the recovery is not deterministic, or a read was
 // not reported. That ends an exploration with ErrNotDeterministic.
 //
+// # Decisions
+//
+// All that a recovery learns of the lines of a record by their check sum is whether
+// it is right. So what an execution reports may also be a [Decision]: that a value which is computed
+// of bytes of lines is zero, or is not. Let s and t agree on these, too. The induction goes
+// on: the machines of both executions differ in nothing but values that are followed, in registers
+// and in memory, and each of these is one function of the lines in both. A step computes
+// another such value, decides by one, as both do alike, or uses one in any other way, and then
+// the bytes that it is computed of are read.
+//
+// An inner node of the tree is then a decision, and its children are its two outcomes. As it depends on
+// several lines at once, neither the number of the states of a leaf behind it nor the plainest of
+// them is found line by line. Values are affine over GF(2), as shifts, exclusive or and the tables of
+// a CRC are, so that each line adds a number of its own to a value; what is missing behind an execution is
+// found by trying the combinations of lines within Options.Depth. So all states up to a cost are
+// decided as before. Where these are too many, or any number of lines may differ, and where a value
+// depends on one or two lines only, a decision counts as a read of its bytes. Of the states that a leaf behind
+// decisions speaks for, those are counted whose lines that were decided by differ from an extreme
+// within the depth, or in one line: Result.States is a lower bound then.
+//
 // # What is run
 //
 // The cost of a state is the number of its lines that differ from "nothing
@@ -47,9 +67,9 @@
 // cost, and so decides all states up to that cost, and many more. Of one cost,
 // the first lines of each shape come first.
 //
-// Where a recovery reads all lines of a block to check its sum, each of them
-// makes a leaf, and each two of them another, though it does the same with all:
-// but that it does is known only of those that were run. With Options.Alike
+// Where a recovery reads all lines of a block, each of them makes a leaf, and each two of
+// them another, though it may do the same with all: but that it does is known only of
+// those that were run. With Options.Alike
 // representatives are run: of the values that are missing behind one execution,
 // so many for each shape that their plainest states have. The shape of a state
 // is which instructions wrote the lines that differ, what kind of structure they
@@ -70,7 +90,9 @@
 // instruction that copies bytes to ordinary memory brings them nowhere: what it
 // does is the same whatever they are, and the induction goes on with a machine that
 // holds undecided bytes in its memory, too. They are read when anything else loads
-// them from there, a device takes them, or the machine is saved or reset. To report
+// them from there, a device takes them, or the machine is saved or reset. An engine may also follow
+// what instructions compute of them (see observe.ValueObserver), and has to know for that all that these
+// use and write, and to tell of every store over what is followed. To report
 // too much costs executions; to report too little makes the result wrong. So
 // Check runs some of the states that were not run. Only lines that have several
 // contents tell states apart. A machine that several executions go on from must have
@@ -94,6 +116,15 @@ import (
 type Read struct {
 	Line  int
 	Bytes uint64 // a bit for each byte of the line
+	// Decision, if not nil, is what the execution learnt instead, of several lines.
+	Decision *Decision
+}
+
+func (r Read) String() string {
+	if r.Decision != nil {
+		return "a decision on several lines"
+	}
+	return fmt.Sprintf("bytes %#x of line %d", r.Bytes, r.Line)
 }
 
 // AllBytes are the bytes of a line.
@@ -151,7 +182,7 @@ func Explore(ctx context.Context, space *Space, run Runner, o Options) (*Result,
 	}
 	x := &exploration{
 		space: space, run: run, o: o,
-		result: &Result{Legal: space.Legal(), AtLeast: space.AtLeast, Depth: o.Depth, Torn: o.Torn, Alike: o.Alike, States: new(big.Int), tree: newTree(space)},
+		result: &Result{Legal: space.Legal(), AtLeast: space.AtLeast, Depth: o.Depth, Torn: o.Torn, Alike: o.Alike, States: new(big.Int), tree: newTree(space, o.Depth, o.Torn)},
 		shapes: map[shapeKey]int{}, alike: map[alikeKey]int{},
 	}
 	x.tree = x.result.tree
@@ -210,7 +241,7 @@ func (x *exploration) leftOut(ctx context.Context) (n int) {
 		path := x.tree.pathTo(c)
 		for i := path.from; i < len(c.steps) && ctx.Err() == nil && x.within(path.least); i++ {
 			for _, missing := range path.missing(c, i) {
-				if x.within(missing.cost) && x.mine(path.least, missing.cost, func() *State { return path.state(missing.entry, step{c.steps[i].by, missing.class}) }) {
+				if x.within(missing.cost) && x.mine(path.least, missing.cost, func() *State { return path.state(missing, c.steps[i].by) }) {
 					n++
 				}
 			}
@@ -301,7 +332,7 @@ func (x *exploration) runAll(ctx context.Context, edges []*edge) []ran {
 
 // commit adds an execution to the tree.
 func (x *exploration) commit(ctx context.Context, e *edge, r ran, level int) error {
-	reads, err := x.tree.telling(r.Reads)
+	reads, err := x.tree.telling(r.state, r.Reads)
 	if err != nil {
 		return fmt.Errorf("state %s: %w", r.state.ID(), err)
 	}
@@ -314,6 +345,7 @@ func (x *exploration) commit(ctx context.Context, e *edge, r ran, level int) err
 	}
 	x.done++
 	if e.cost > 0 || x.o.Shard.owns(r.state.ID()) {
+		x.result.LowerBound = x.result.LowerBound || c.isDecided()
 		x.result.add(Leaf{
 			ID: r.state.ID(), Answer: r.Answer, States: x.tree.states(c),
 			Lines: e.cost.lines(), Torn: e.cost.torn(), Point: r.state.Point, All: r.state.All, Changes: r.state.changes,
@@ -369,7 +401,7 @@ func (x *exploration) scan(ctx context.Context, c *chain, level int) {
 				continue
 			}
 			e := &edge{chain: c, at: i, class: missing.class, cost: missing.cost}
-			e.state = path.state(missing.entry, step{c.steps[i].by, missing.class})
+			e.state = path.state(missing, c.steps[i].by)
 			if x.represented(e) || !x.mine(path.least, e.cost, func() *State { return e.state }) {
 				continue
 			}
@@ -402,7 +434,7 @@ func (x *exploration) represented(e *edge) bool {
 
 // within says that what costs so much is asked for.
 func (x *exploration) within(c cost) bool {
-	return c != illegal && (x.o.Depth < 0 || c.lines() <= x.o.Depth) && (x.o.Torn < 0 || c.torn() <= x.o.Torn)
+	return x.tree.within(c)
 }
 
 func (x *exploration) push(e *edge) {

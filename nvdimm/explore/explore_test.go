@@ -425,7 +425,7 @@ func TestOrder(t *testing.T) {
 		order = append(order, x.ID())
 		var e Execution
 		for i := range 4 {
-			e.Reads = append(e.Reads, Read{i, AllBytes})
+			e.Reads = append(e.Reads, Read{Line: i, Bytes: AllBytes})
 		}
 		return e, nil
 	}
@@ -495,7 +495,7 @@ func chainSpace(n int) (*Space, Runner) {
 		var e Execution
 		sum := 0
 		for i := range n {
-			e.Reads = append(e.Reads, Read{i, 1})
+			e.Reads = append(e.Reads, Read{Line: i, Bytes: 1})
 			sum += int(x.Content(i)[0])
 		}
 		e.Answer = fmt.Sprint(sum)
@@ -507,7 +507,7 @@ func chainSpace(n int) (*Space, Runner) {
 // lines that there are not, is found out.
 func TestNotDeterministic(t *testing.T) {
 	for name, change := range map[string]func(*Execution){
-		"another line":        func(e *Execution) { e.Reads[0] = Read{2, 1} },
+		"another line":        func(e *Execution) { e.Reads[0] = Read{Line: 2, Bytes: 1} },
 		"other bytes":         func(e *Execution) { e.Reads[0].Bytes = 3 },
 		"fewer lines":         func(e *Execution) { e.Reads = nil },
 		"an order of its own": func(e *Execution) { slices.Reverse(e.Reads) },
@@ -527,7 +527,7 @@ func TestNotDeterministic(t *testing.T) {
 	}
 	s, _ := chainSpace(3)
 	if _, err := Explore(context.Background(), s, func(context.Context, *State) (Execution, error) {
-		return Execution{Reads: []Read{{3, 1}}}, nil
+		return Execution{Reads: []Read{{Line: 3, Bytes: 1}}}, nil
 	}, Options{}); err == nil || !strings.Contains(err.Error(), "line 3") {
 		t.Errorf("a read of a line that is not there: %v", err)
 	}
@@ -550,11 +550,11 @@ func TestMany(t *testing.T) {
 		s.Point()
 	}
 	run := func(_ context.Context, x *State) (Execution, error) {
-		e := Execution{Reads: []Read{{5, 1}}, Answer: "old"}
+		e := Execution{Reads: []Read{{Line: 5, Bytes: 1}}, Answer: "old"}
 		if x.Content(5)[0] != 0 {
 			e.Answer = "new"
 			for i := range 20 {
-				e.Reads = append(e.Reads, Read{100 + i, 6})
+				e.Reads = append(e.Reads, Read{Line: 100 + i, Bytes: 6})
 			}
 		}
 		return e, nil

@@ -65,6 +65,11 @@ func (m *minimiser) changes(s *State) []Change {
 	if c != nil {
 		for _, step := range c.path(len(c.steps)) {
 			read[step.by.Line] = true
+			if step.by.on != nil {
+				for _, a := range step.by.on.lines {
+					read[a.line] = true
+				}
+			}
 		}
 	}
 	for n := range m.tree.lines {
@@ -89,7 +94,7 @@ func (m *minimiser) isBad(changes []Change) (bool, error) {
 			return false, fmt.Errorf("state %s: %w", s.ID(), err)
 		}
 		m.ran++
-		reads, err := m.tree.telling(x.Reads)
+		reads, err := m.tree.telling(s, x.Reads)
 		if err != nil {
 			return false, fmt.Errorf("state %s: %w", s.ID(), err)
 		}
@@ -171,7 +176,7 @@ func (r *Result) check(ctx context.Context, run Runner, c *chain, s *State) erro
 	if err != nil {
 		return fmt.Errorf("state %s: %w", s.ID(), err)
 	}
-	reads, err := r.tree.telling(x.Reads)
+	reads, err := r.tree.telling(s, x.Reads)
 	if err != nil {
 		return fmt.Errorf("state %s: %w", s.ID(), err)
 	}
@@ -180,7 +185,7 @@ func (r *Result) check(ctx context.Context, run Runner, c *chain, s *State) erro
 		return err
 	}
 	if len(reads) > len(path) {
-		return fmt.Errorf("%w: state %s read all that one before it read, and then bytes %#x of line %d", ErrNotDeterministic, s.ID(), reads[len(path)].Bytes, reads[len(path)].Line)
+		return fmt.Errorf("%w: state %s read all that one before it read, and then %v", ErrNotDeterministic, s.ID(), reads[len(path)])
 	}
 	if x.Answer != c.answer {
 		return fmt.Errorf("%w: state %s read what one before it read, and gave the answer %q, not %q", ErrNotDeterministic, s.ID(), x.Answer, c.answer)
@@ -200,15 +205,34 @@ func (t *tree) any(c *chain, random *rand.Rand) *State {
 			entries = append(entries, e)
 		}
 	}
-	e := entries[random.IntN(len(entries))]
-	point, all := e/2, e&1 != 0
+	const tries = 16
+	for range tries {
+		e := entries[random.IntN(len(entries))]
+		s := w.any(e/2, e&1 != 0, random, nil)
+		if !slices.ContainsFunc(w.on, func(d step) bool { return d.by.classOf(s) != d.class }) {
+			return s
+		}
+	}
+	// What something is decided of is as it is in the state that was run.
+	decided := map[int]int32{}
+	for _, d := range w.on {
+		for _, a := range d.by.on.lines {
+			decided[a.line] = c.state.version(a.line)
+		}
+	}
+	return w.any(c.state.Point, c.state.All, random, decided)
+}
+
+// any is any state of a point whose lines have what was read, or the versions that are
+// given.
+func (w *walk) any(point int, all bool, random *rand.Rand, given map[int]int32) *State {
 	var changes []Change
-	for n := range t.lines {
-		l := &t.lines[n]
-		at := l.at(point)
+	for n := range w.tree.lines {
+		at := w.tree.lines[n].at(point)
+		is, fixed := given[n]
 		var fit []int
 		for i, v := range at.legal {
-			if agrees(v, w.steps[n]) {
+			if fixed && v == is || !fixed && agrees(v, w.steps[n]) {
 				fit = append(fit, i)
 			}
 		}
@@ -216,5 +240,5 @@ func (t *tree) any(c *chain, random *rand.Rand) *State {
 			changes = append(changes, Change{n, i})
 		}
 	}
-	return t.space.state(point, all, changes)
+	return w.tree.space.state(point, all, changes)
 }

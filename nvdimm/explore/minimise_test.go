@@ -82,7 +82,7 @@ func TestMinimiseMany(t *testing.T) {
 			e.Answer = "bad"
 		}
 		for i := range 400 {
-			e.Reads = append(e.Reads, Read{i, AllBytes})
+			e.Reads = append(e.Reads, Read{Line: i, Bytes: AllBytes})
 		}
 		return e, nil
 	}
@@ -145,7 +145,7 @@ func TestCheck(t *testing.T) {
 	}
 	s, _ := chainSpace(6)
 	silent := func(_ context.Context, x *State) (Execution, error) {
-		return Execution{Reads: []Read{{0, 1}}, Answer: fmt.Sprint(x.Content(0)[0] + x.Content(3)[0])}, nil
+		return Execution{Reads: []Read{{Line: 0, Bytes: 1}}, Answer: fmt.Sprint(x.Content(0)[0] + x.Content(3)[0])}, nil
 	}
 	found, err := Explore(context.Background(), s, silent, Options{Depth: 1})
 	if err != nil {

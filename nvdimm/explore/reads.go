@@ -26,14 +26,13 @@ type Reads struct {
 	used   map[int]*use
 	list   []Read
 	copies map[uint64]*copied // by line of guest-physical memory
+
+	follows bool
+	values  values
 }
 
-// copied is what bytes of a line are copies of: a line of the space, plus 1, and
-// a byte of it; 0 of what is no copy.
-type copied [LineSize]struct {
-	line int32
-	at   uint8
-}
+// copied is what bytes of a line are copies of, or were computed of.
+type copied [LineSize]origin
 
 // use is what an execution did to a line.
 type use struct{ read, stored uint64 }
@@ -43,6 +42,9 @@ type use struct{ read, stored uint64 }
 func NewReads(line func(base, offset uint64) (int, bool)) *Reads {
 	return &Reads{line: line, used: map[int]*use{}, copies: map[uint64]*copied{}}
 }
+
+// Follow has values followed that are computed of what is read: see ValueObserver.
+func (r *Reads) Follow() { r.follows = true }
 
 // List is what was read, in the order of the first reads.
 func (r *Reads) List() []Read { return r.list }
@@ -62,7 +64,7 @@ func (r *Reads) Read(line int, bytes uint64) (done bool) {
 	u := r.use(line)
 	if bytes &^= u.read | u.stored; bytes != 0 {
 		u.read |= bytes
-		r.list = append(r.list, Read{line, bytes})
+		r.list = append(r.list, Read{Line: line, Bytes: bytes})
 	}
 	return u.read|u.stored == AllBytes
 }
@@ -166,7 +168,11 @@ func (r *Reads) readCopy(at uint64, c *copied, bytes uint64) {
 		if bytes>>b&1 == 0 || one.line == 0 {
 			continue
 		}
-		c[b].line, c[b].at = 0, 0
+		c[b] = origin{}
+		if one.line < 0 {
+			r.Reveal(observe.Value(-one.line))
+			continue
+		}
 		line, bit := int(one.line)-1, uint64(1)<<one.at
 		u := r.use(line)
 		if u.read&bit != 0 {
@@ -176,7 +182,7 @@ func (r *Reads) readCopy(at uint64, c *copied, bytes uint64) {
 		if k := len(r.list) - 1; k >= before && r.list[k].Line == line {
 			r.list[k].Bytes |= bit
 		} else {
-			r.list = append(r.list, Read{line, bit})
+			r.list = append(r.list, Read{Line: line, Bytes: bit})
 		}
 	}
 	r.keep(at, c)

@@ -39,10 +39,13 @@ type Result struct {
 	Torn    int
 	Alike   int
 
-	Leaves   []Leaf   // the plainest first
-	States   *big.Int // that these speak for
-	Complete bool     // they speak for all states of the space within Depth and Torn
-	Pending  int      // executions that are known to be missing, if not
+	Leaves []Leaf   // the plainest first
+	States *big.Int // that these speak for
+	// LowerBound says that they may speak for more: what a leaf of which something was decided
+	// speaks for is known of the states within Depth only.
+	LowerBound bool
+	Complete   bool // they speak for all states of the space within Depth and Torn
+	Pending    int  // executions that are known to be missing, if not
 
 	Represented bool // nothing is missing but what Alike leaves out
 
@@ -106,11 +109,14 @@ func (r *Result) Coverage() string {
 	if r.AtLeast {
 		least = "at least "
 	}
-	speak := "speak"
+	speak := "speak for"
 	if len(r.Leaves) == 1 {
-		speak = "speaks"
+		speak = "speaks for"
 	}
-	fmt.Fprintf(&b, "%s %s for %s of %s%s legal states", units.Count(len(r.Leaves), "execution"), speak, units.Large(r.States), least, units.Large(r.Legal))
+	if r.LowerBound {
+		speak += " at least"
+	}
+	fmt.Fprintf(&b, "%s %s %s of %s%s legal states", units.Count(len(r.Leaves), "execution"), speak, units.Large(r.States), least, units.Large(r.Legal))
 	switch {
 	case r.All():
 		b.WriteString("; that is all")
@@ -125,7 +131,11 @@ func (r *Result) Coverage() string {
 		fmt.Fprintf(&b, "; not all %s: at least %s missing", r.bounds(), units.Count(r.Pending, "execution"))
 	}
 	if left := new(big.Int).Sub(r.Legal, r.States); left.Sign() > 0 {
-		fmt.Fprintf(&b, "; of %s states nothing is known", units.Large(left))
+		most := ""
+		if r.LowerBound {
+			most = "at most "
+		}
+		fmt.Fprintf(&b, "; of %s%s states nothing is known", most, units.Large(left))
 	}
 	return b.String()
 }

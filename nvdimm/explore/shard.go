@@ -66,6 +66,7 @@ func Merge(shards []*Result) (*Result, error) {
 			seen[l.ID] = true
 			m.add(l)
 		}
+		m.LowerBound = m.LowerBound || r.LowerBound
 		m.Complete, m.Represented = m.Complete && r.Complete, m.Represented && r.Represented
 		m.Pending += r.Pending
 	}

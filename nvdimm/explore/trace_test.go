@@ -225,7 +225,7 @@ func TestRecorded(t *testing.T) {
 		var e Execution
 		sum := byte(0)
 		for i := 0; i < tr.Lines() && len(e.Reads) < 8; i += 1 + int(sum)%3 {
-			e.Reads = append(e.Reads, Read{i, 0xff})
+			e.Reads = append(e.Reads, Read{Line: i, Bytes: 0xff})
 			sum += s.Content(i)[0]
 		}
 		e.Answer = fmt.Sprint(sum % 4)

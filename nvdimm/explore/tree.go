@@ -21,19 +21,33 @@ type chain struct {
 	steps    []step // the first is that step with its own value, unless it is the root
 	branches map[int][]*chain
 	answer   string
+	cost     cost   // of the state, which is the plainest that has the first step, if it is one of an exploration
+	state    *State // that was run
+	found    map[searchKey]missing
 	scanned  int // levels of which is known what is missing
+}
+
+// searchKey is another value of a step.
+type searchKey struct {
+	at    int
+	class int32
 }
 
 // tree is what is known of a recovery.
 type tree struct {
 	space  *Space
+	depth  int // and torn: what is asked for, see Options
+	torn   int
 	lines  []classed
 	root   *chain
 	chains []*chain
+
+	decisions map[*Decision]*reading
+	alike     map[string]*reading // the same, by what they decide
 }
 
-func newTree(s *Space) *tree {
-	t := &tree{space: s, lines: make([]classed, len(s.lines))}
+func newTree(s *Space, depth, torn int) *tree {
+	t := &tree{space: s, depth: depth, torn: torn, lines: make([]classed, len(s.lines))}
 	for i := range t.lines {
 		t.lines[i].line = &s.lines[i]
 	}
@@ -59,7 +73,7 @@ func (t *tree) find(s *State) (*chain, *edge) {
 	}
 	for i := 0; i < len(c.steps); i++ {
 		at := &c.steps[i]
-		class := at.by.classes[s.version(at.by.Line)]
+		class := at.by.classOf(s)
 		if class == at.class {
 			continue
 		}
@@ -74,7 +88,7 @@ func (t *tree) find(s *State) (*chain, *edge) {
 
 // add adds the execution of a state, which leaves the tree at an edge.
 func (t *tree) add(e *edge, s *State, reads []Read, answer string) (*chain, error) {
-	c := &chain{parent: e.chain, at: e.at, answer: answer}
+	c := &chain{parent: e.chain, at: e.at, answer: answer, cost: e.cost, state: s}
 	n := 0
 	if e.chain != nil {
 		path := e.chain.path(e.at + 1)
@@ -85,7 +99,7 @@ func (t *tree) add(e *edge, s *State, reads []Read, answer string) (*chain, erro
 	}
 	for _, r := range reads[n:] {
 		by := t.reading(r)
-		c.steps = append(c.steps, step{by, by.classes[s.version(r.Line)]})
+		c.steps = append(c.steps, step{by, by.classOf(s)})
 	}
 	if e.chain == nil {
 		t.root = c
@@ -104,19 +118,25 @@ func follows(s *State, reads []Read, path []step) error {
 	for i, known := range path {
 		switch {
 		case i >= len(reads):
-			return fmt.Errorf("%w: state %s read %d values as one before it, and then nothing, not bytes %#x of line %d", ErrNotDeterministic, s.ID(), i, known.by.Bytes, known.by.Line)
+			return fmt.Errorf("%w: state %s read %d values as one before it, and then nothing, not %v", ErrNotDeterministic, s.ID(), i, known.by.Read)
 		case reads[i] != known.by.Read:
-			return fmt.Errorf("%w: state %s read %d values as one before it, and then bytes %#x of line %d, not bytes %#x of line %d", ErrNotDeterministic, s.ID(), i, reads[i].Bytes, reads[i].Line, known.by.Bytes, known.by.Line)
+			return fmt.Errorf("%w: state %s read %d values as one before it, and then %v, not %v", ErrNotDeterministic, s.ID(), i, reads[i], known.by.Read)
 		}
 	}
 	return nil
 }
 
-// telling are the reads that tell states apart, each byte once.
-func (t *tree) telling(list []Read) ([]Read, error) {
+// telling are the reads of the execution of a state that tell states apart, each byte once.
+func (t *tree) telling(s *State, list []Read) (_ []Read, err error) {
 	kept := make([]Read, 0, len(list))
 	seen := map[int]uint64{}
 	for _, r := range list {
+		if r.Decision != nil {
+			if kept, err = t.decides(kept, s, r.Decision, seen); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		if r.Line < 0 || r.Line >= len(t.lines) {
 			return nil, fmt.Errorf("a read of line %d: the space has %d", r.Line, len(t.lines))
 		}
@@ -197,9 +217,11 @@ func agrees(version int32, steps []step) bool {
 // walk is a way into the tree, with what each state costs that takes it.
 type walk struct {
 	tree  *tree
-	steps map[int][]step // by line
-	costs []cost         // of the plainest state of a point and an extreme, by entry
+	steps map[int][]step // reads, by line
+	on    []step         // decisions
+	costs []cost         // of the plainest state of a point and an extreme, by entry, but for decisions
 	least cost           // of them
+	floor cost           // of the plainest state, if there are decisions
 	from  int            // the first step of the chain that the walk has not taken
 	index []int          // by class: in what missing lists, plus 1; less than 0 for what is known
 }
@@ -220,7 +242,7 @@ func (t *tree) start() *walk {
 // have.
 func (t *tree) pathTo(c *chain) *walk {
 	w := t.start()
-	w.from = c.first()
+	w.from, w.floor = c.first(), c.cost
 	for _, s := range c.path(w.from) {
 		w.follow(s)
 	}
@@ -251,6 +273,10 @@ func (w *walk) prices(by *reading, i int) []classPrice {
 
 // follow takes a step.
 func (w *walk) follow(s step) {
+	if s.by.on != nil {
+		w.on, w.least = append(w.on, s), w.floor
+		return
+	}
 	l := s.by.line
 	before := w.steps[s.by.Line]
 	for i := range l.spans {
@@ -269,7 +295,9 @@ func (w *walk) follow(s step) {
 		}
 	}
 	w.steps[s.by.Line] = append(before[:len(before):len(before)], s)
-	w.least = slices.Min(w.costs)
+	if w.least = slices.Min(w.costs); len(w.on) > 0 {
+		w.least = w.floor
+	}
 }
 
 // replace is a cost with another price of one of its lines.
@@ -286,11 +314,51 @@ type missing struct {
 	class int32
 	cost  cost
 	entry int
+	found *State // nil if it has not been looked for
 }
 
 // missing lists the other values that step i of the chain, which is next, may
 // find and of which nothing is known, with costs.
 func (w *walk) missing(c *chain, i int) []missing {
+	by := c.steps[i].by
+	switch {
+	case by.on != nil:
+		other := zero + notZero - c.steps[i].class
+		if len(c.branches[i]) > 0 {
+			return nil
+		}
+		return w.exactly(c, i, []missing{{class: other}})
+	case len(w.on) > 0:
+		return w.exactly(c, i, w.missingReads(c, i))
+	}
+	return w.missingReads(c, i)
+}
+
+// exactly has what is missing be exact where something was decided.
+func (w *walk) exactly(c *chain, i int, list []missing) []missing {
+	if c.found == nil {
+		c.found = map[searchKey]missing{}
+	}
+	exact := list[:0]
+	for _, m := range list {
+		if !w.tree.within(m.cost) {
+			continue
+		}
+		k := searchKey{i, m.class}
+		known, ok := c.found[k]
+		if !ok {
+			known, _ = w.plainest(step{c.steps[i].by, m.class})
+			c.found[k] = known
+		}
+		if known.found != nil {
+			exact = append(exact, known)
+		}
+	}
+	return exact
+}
+
+// missingReads is missing for a read, where nothing was decided before.
+func (w *walk) missingReads(c *chain, i int) []missing {
 	by := c.steps[i].by
 	l := by.line
 	w.index = append(w.index[:0], make([]int, len(l.versions))...)
@@ -323,7 +391,7 @@ func (w *walk) missing(c *chain, i int) []missing {
 					continue
 				}
 				if n == 0 {
-					list = append(list, missing{p.class, illegal, 0})
+					list = append(list, missing{class: p.class, cost: illegal})
 					n = len(list)
 					w.index[p.class] = n
 				}
@@ -336,9 +404,13 @@ func (w *walk) missing(c *chain, i int) []missing {
 	return list
 }
 
-// state is the plainest state of an entry that takes the walk and then finds
-// the value of a class.
-func (w *walk) state(entry int, next step) *State {
+// state is the plainest state that takes the walk and then finds a value that is missing at a
+// read.
+func (w *walk) state(m missing, by *reading) *State {
+	if m.found != nil {
+		return m.found
+	}
+	entry, next := m.entry, step{by, m.class}
 	point, all := entry/2, entry&1 != 0
 	var changes []Change
 	change := func(n int, steps []step) {
@@ -363,16 +435,48 @@ func (w *walk) state(entry int, next step) *State {
 	return w.tree.space.state(point, all, changes)
 }
 
-// states is the number of states that an execution decides.
+// states is the number of states that an execution decides; of those that something is
+// decided of on its way, at least as many.
 func (t *tree) states(c *chain) *big.Int {
 	w := t.start()
 	for _, s := range c.path(len(c.steps)) {
-		w.steps[s.by.Line] = append(w.steps[s.by.Line], s)
+		if s.by.on != nil {
+			w.on = append(w.on, s)
+		} else {
+			w.steps[s.by.Line] = append(w.steps[s.by.Line], s)
+		}
+	}
+	var decided *search
+	var starts []int
+	if len(w.on) > 0 {
+		decided = w.searching(nil)
+		starts = decided.starts()
 	}
 	points := len(t.space.points)
 	left, of := make([]product, points), make([]product, points)
 	dead := make([]bool, points)
+	for i, from := range starts {
+		to := points
+		if i+1 < len(starts) {
+			to = starts[i+1]
+		}
+		decided.point = from
+		n := decided.combinations()
+		for p := from; p < to; p++ {
+			if n == 0 {
+				dead[p] = true
+				continue
+			}
+			left[p].times(n)
+			for _, line := range decided.lines {
+				of[p].times(len(t.lines[line].at(p).legal))
+			}
+		}
+	}
 	for n, steps := range w.steps {
+		if decided != nil && slices.Contains(decided.lines, n) {
+			continue
+		}
 		l := &t.lines[n]
 		for i := range l.spans {
 			agree := 0
@@ -399,6 +503,9 @@ func (t *tree) states(c *chain) *big.Int {
 			k := new(big.Int).Mul(n, left[p].value())
 			sum.Add(sum, k.Div(k, of[p].value()))
 		}
+	}
+	if sum.Sign() == 0 { // it is far from both extremes
+		sum.SetInt64(1)
 	}
 	return sum
 }

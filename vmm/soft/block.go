@@ -216,6 +216,7 @@ func (p *processors) Wrote(base, size uint64) {
 		if r == nil {
 			continue
 		}
+		p.overwritten(r, max(pa, base), min(base+size, pa+x86.PageSize)-max(pa, base))
 		m := r.mark(pa - r.base)
 		if m.code != 0 {
 			p.cpu.dropPage(r, pa-r.base)

@@ -112,6 +112,10 @@ type cpu struct {
 	memType   uint8 // of the page that was translated last for a store
 	events    events
 
+	// With an observer of values.
+	values values
+	effect effect
+
 	native abi.Crossing
 
 	apic apic.APIC

@@ -133,6 +133,7 @@ func (p *processors) forgetBreak() {
 
 // Registers are those of a processor.
 func (p *processors) Registers(cpu int) vmm.Registers {
+	p.revealAll()
 	c := p.cpus[cpu]
 	r := vmm.Registers{
 		R: [16]uint64(c.r[:]), RIP: c.rip, RFLAGS: c.rflags(),
@@ -171,6 +172,7 @@ func (p *processors) SetRegisters(cpu int, r *vmm.Registers) error {
 		}
 	}
 	c := p.cpus[cpu]
+	p.revealAll()
 	copy(c.r[:16], r.R[:])
 	c.rip = r.RIP
 	c.setArith(r.RFLAGS)

@@ -73,6 +73,9 @@ func (c *cpu) shutdown() {
 // interrupt enters the handler of e through the IDT (SDM 3A, 6.12.1, 6.14).
 // The return address is c.rip.
 func (c *cpu) interrupt(e exception) bool {
+	if c.values.live {
+		c.revealFlags() // which are stored
+	}
 	c.kind, c.group = 0, c.now|uint64(c.id)<<56|1<<63
 	if e.external {
 		c.order(observe.Interrupt)

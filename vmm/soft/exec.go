@@ -51,7 +51,7 @@ func (c *cpu) execute(in *x86.Inst) {
 		c.executeObserved(in)
 		return
 	}
-	c.complete(execTable[in.Op](c, in))
+	c.complete(c.perform(in))
 }
 
 // complete ends an instruction that is done, or raised an exception.
@@ -81,6 +81,10 @@ func (c *cpu) stepOne() {
 		return
 	}
 	in := &c.step
+	if c.values.live && c.fetchedBefore(in) {
+		c.execute(in)
+		return
+	}
 	if !c.fetch(in) {
 		c.now++
 		c.debug = 0

@@ -15,6 +15,14 @@ func (p *processors) WatchLoads(w *observe.Watch, o observe.LoadObserver) error 
 	was := p.watch
 	p.watch, p.loads = w, o
 	p.copies, _ = o.(observe.CopyObserver)
+	p.values, p.lookups = nil, nil
+	clear(p.refetched)
+	if v, ok := o.(observe.ValueObserver); ok && v.Follows() {
+		p.values = v
+	}
+	for _, c := range p.cpus {
+		c.values = values{}
+	}
 	p.forgetWatched(was)
 	p.forgetWatched(w)
 	return nil
@@ -68,7 +76,7 @@ func (p *processors) watches(r *region) bool {
 // observeLoad tells of the watched lines among n bytes at off of r, within one
 // page.
 func (c *cpu) observeLoad(r *region, off, n uint64, kind observe.LoadKind) {
-	if !c.p.watches(r) || c.p.watch.Page(r.base+off) == 0 {
+	if !c.p.watches(r) || c.p.watch.Page(r.base+off) == 0 || c.effect.loads && kind == 0 {
 		return
 	}
 	c.tellStream()
@@ -102,6 +110,23 @@ func (c *cpu) observeMove(va, n uint64, size uint8) {
 		off -= n - uint64(size)
 	}
 	c.observeLoad(r, off, n, 0)
+}
+
+// observeOverwritten tells of n bytes that a string instruction with elements of size
+// bytes stores from va on, in the direction of DF, within one page.
+func (c *cpu) observeOverwritten(va, n uint64, size uint8) {
+	if c.p.copies == nil {
+		return
+	}
+	pa, ok := c.translate(va, c.privilege(), accessWrite)
+	r := c.p.mem.find(pa)
+	if !ok || r == nil {
+		return
+	}
+	if c.flags&x86.FlagDF != 0 {
+		pa -= n - uint64(size)
+	}
+	c.p.overwritten(r, pa, n)
 }
 
 // observeCopy tells of n bytes that a string instruction copies upwards, within

@@ -28,6 +28,7 @@ func (c *cpu) storeMarked() uint32 {
 	c.rip, c.now = c.nativePage()+uint64(k.PC), x.Limit-x.Left+uint64(k.N)
 	r.touch(off)
 	c.stored(r, off, n)
+	c.p.overwritten(r, r.base+off, n)
 	x86.PutLE(r.mem[off:], uint8(n), c.storedValue(k))
 	if !c.attn {
 		return k.Link

@@ -112,7 +112,7 @@ func (c *cpu) redo(code ir.Opcode, i uintptr) {
 // executeObserved is execute with an observer.
 func (c *cpu) executeObserved(in *x86.Inst) {
 	c.begin(in)
-	done := execTable[in.Op](c, in)
+	done := c.perform(in)
 	if done {
 		if o := c.ordersOf(in); o&observe.Explicit != 0 {
 			c.orderNow(o)

@@ -41,7 +41,11 @@ type processors struct {
 	streams  observe.StreamObserver // the same, while it may be told of stores late
 	watch    *observe.Watch         // whose loads are told to loads; nil if none
 	loads    observe.LoadObserver
-	copies   observe.CopyObserver // the same, if it follows copies; then ordinary memory may be watched, too
+	copies   observe.CopyObserver  // the same, if it follows copies; then ordinary memory may be watched, too
+	values   observe.ValueObserver // the same, if it follows values
+	lookups  map[uint64]*lookedUp  // tables that values were followed through, by linear address
+
+	refetched []refetched // see cpu.fetchedBefore
 
 	machineChecks bool           // the processors have them
 	poison        *observe.Watch // lines that cannot be read; nil if there are none

@@ -89,7 +89,7 @@ func (c *cpu) turn(end, deadline uint64) (vmm.Exit, bool) {
 // by a trap, holds interrupts or traps off, checks its alignment, or is not
 // 64-bit code.
 func (c *cpu) mustSingleStep() bool {
-	return !c.long || c.shadow || c.flags&(x86.FlagTF|x86.FlagRF) != 0 || c.breakpoints() || c.aligned()
+	return !c.long || c.shadow || c.values.live || c.flags&(x86.FlagTF|x86.FlagRF) != 0 || c.breakpoints() || c.aligned()
 }
 
 // asleep says whether no processor has anything to do.

@@ -42,6 +42,7 @@ func (c *cpu) saved() *savedProcessor {
 
 // Save returns the state of all processors.
 func (p *processors) Save() ([]byte, error) {
+	p.revealAll()
 	if p.dead != nil {
 		return nil, fmt.Errorf("processors that failed cannot be saved: %w", p.dead)
 	}
@@ -86,7 +87,7 @@ func (p *processors) Load(b []byte) error {
 func (c *cpu) become(s *savedProcessor) {
 	paging, cr3 := c.paging(), c.cr3
 	c.cpuState, c.apic.State = s.cpuState, s.State
-	c.exc, c.ordered = exception{}, 0
+	c.exc, c.ordered, c.values = exception{}, 0, values{}
 	c.setMode()
 	switch {
 	case c.paging() != paging:

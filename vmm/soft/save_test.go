@@ -27,6 +27,7 @@ var notSaved = map[reflect.Type]map[string]string{
 		"kind":      "of the instruction that executes", "group": "of the instruction that executes",
 		"lockDue": "of the instruction that executes", "memType": "of the instruction that executes",
 		"ordered": "told at the end of Run",
+		"values":  "Save reveals them", "effect": "of the instruction that executes",
 		"events":  "scratch",
 		"native":  "over a call only",
 		"fetched": "derived: of the jump cache",
@@ -37,7 +38,7 @@ var notSaved = map[reflect.Type]map[string]string{
 	reflect.TypeFor[apic.APIC](): {"processor": "wiring", "first": "wiring"},
 	reflect.TypeFor[processors](): {
 		"bus": "wiring", "seed": "of the ProcessorSpec", "parking": "of the ProcessorSpec", "cpuid": "of the ProcessorSpec",
-		"mem": "the machine's", "cpus": "saved one by one", "cpu": "saved as a number", "streams": "asked of the observer by Run", "observer": "wiring", "watch": "wiring", "loads": "wiring", "copies": "wiring",
+		"mem": "the machine's", "cpus": "saved one by one", "cpu": "saved as a number", "streams": "asked of the observer by Run", "observer": "wiring", "watch": "wiring", "loads": "wiring", "copies": "wiring", "values": "wiring", "lookups": "of the observer", "refetched": "derived of memory",
 		"machineChecks": "of the ProcessorSpec", "poison": "the machine's: it is told of it anew", "consumed": "wiring",
 		"cache": "derived of memory", "generations": "derived: of the jump cache", "running": "over a Run only", "epoch": "derived: of the jump cache", "translations": "wiring", "compiles": "of the Engine", "tables": "derived: of the TLB", "freeTables": "derived: of the TLB",
 		"tracking": "the machine's: set by Cleaned", "stopping": "false between Runs", "kick": "of the host", "dead": "not saved then", "exact": "of tests",

@@ -130,6 +130,9 @@ func (c *cpu) moveBytes(seg uint8, src, dst, n uint64, size uint8) uint64 {
 	to, ok := c.plainPage(dst, accessWrite)
 	if c.p.watch != nil && !(ok && c.observeCopy(src, dst, n*uint64(size))) {
 		c.observeMove(src, n*uint64(size), size)
+		if ok {
+			c.observeOverwritten(dst, n*uint64(size), size)
+		}
 	}
 	if !ok {
 		return c.storeEach(dst, n, size, func(i uint64) uint64 { return x86.GetLE(from[src&x86.PageMask+i:], size) })
