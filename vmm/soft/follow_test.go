@@ -412,6 +412,9 @@ func followProgram(r *rand.Rand) []byte {
 			}
 		default:
 			code = append(code, single()...)
+			if r.IntN(3) == 0 { // what uses the flags that it leaves
+				code = append(code, 0x0f, 0x90|byte(r.IntN(16)), 0xc0|reg()&7)
+			}
 		}
 	}
 	return code
