@@ -361,7 +361,7 @@ func followProgram(r *rand.Rand) []byte {
 			return modrm([]byte{0x39 | pick(0, 2)}, any, 7) // CMP
 		}
 		n := reg()
-		return []byte{0x48 | n>>3, 0x81 | 0, 0xe0 | n&7, any8(), 0, 0, 0} // AND reg, a byte
+		return []byte{0x48 | n>>3, 0x81, 0xe0 | n&7, any8(), 0, 0, 0} // AND reg, a byte
 	}
 	var code []byte
 	steps := 3 + r.IntN(25)
