@@ -297,9 +297,7 @@ func (l *pageLines) within(slot int, offset, n uint64) iter.Seq[int] {
 }
 
 func (l *pageLines) watch(w *observe.Watch, d *NVDIMM) {
-	for addr, n := range d.Addresses(0, d.Size()) {
-		w.AddPages(addr, n)
-	}
+	d.watchPages(w)
 	for _, p := range l.list {
 		if p.Slot != d.Slot() {
 			continue

@@ -129,7 +129,7 @@ func (s *side) freeze() error {
 		}
 		defer other.Close()
 		for _, r := range s.vm.regions() {
-			if err := other.AddMemory(r.Region); err != nil {
+			if err := other.AddMemory(r); err != nil {
 				return err
 			}
 		}

@@ -355,24 +355,15 @@ func (s *VMSnapshot) ID() (string, error) {
 	return hex.EncodeToString(h.Sum(nil)[:16]), nil
 }
 
-// regionOf is memory of a DIMM as the machine has it.
-type regionOf struct {
-	vmm.Region
-	slot   int
-	offset uint64 // of its bytes in what the DIMM maps
-}
-
 // regions is the memory of NVDIMMs that the machine has, or is to have.
-func (v *VM) regions() (list []regionOf) {
+func (v *VM) regions() (list []vmm.Region) {
 	for _, d := range v.dimms {
 		mem, err := d.Map()
 		if err != nil {
 			continue // it is not mapped: the power is off
 		}
-		offset := uint64(0)
 		for _, p := range d.Shown(mem) {
-			list = append(list, regionOf{v.region(d, p), d.Slot(), offset})
-			offset += uint64(len(p.Mem))
+			list = append(list, v.region(d, p))
 		}
 	}
 	return list
@@ -382,7 +373,7 @@ func (v *VM) regions() (list []regionOf) {
 // memory.
 func (v *VM) showAll() error {
 	for _, r := range v.regions() {
-		if err := v.m.AddMemory(r.Region); err != nil {
+		if err := v.m.AddMemory(r); err != nil {
 			return err
 		}
 	}
@@ -405,14 +396,14 @@ func (v *VM) hide() {
 }
 
 // remap has a machine that stays show the NVDIMMs' memory as it is now.
-func (v *VM) remap(were []regionOf, restored map[int]backend.Restored) error {
+func (v *VM) remap(were []vmm.Region, restored map[int]backend.Restored) error {
 	now := v.regions()
-	same := func(list []regionOf) func(r regionOf) bool {
-		at := make(map[uint64]regionOf, len(list))
+	same := func(list []vmm.Region) func(r vmm.Region) bool {
+		at := make(map[uint64]vmm.Region, len(list))
 		for _, r := range list {
 			at[r.Base] = r
 		}
-		return func(r regionOf) bool {
+		return func(r vmm.Region) bool {
 			o, ok := at[r.Base]
 			return ok && len(o.Mem) == len(r.Mem) && &o.Mem[0] == &r.Mem[0] && o.Revocable == r.Revocable
 		}
@@ -427,7 +418,7 @@ func (v *VM) remap(were []regionOf, restored map[int]backend.Restored) error {
 	}
 	for _, r := range now {
 		if !stayed(r) {
-			if err := v.m.AddMemory(r.Region); err != nil {
+			if err := v.m.AddMemory(r); err != nil {
 				return err
 			}
 		}

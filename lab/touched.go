@@ -65,10 +65,17 @@ const maxTouched = 2048
 // arm has a machine that is new tell of its loads.
 func (w *pageWatch) arm() error {
 	watch := &observe.Watch{}
-	for _, r := range w.v.regions() {
-		watch.AddPages(r.Base, uint64(len(r.Mem)))
+	for _, d := range w.v.dimms {
+		d.watchPages(watch)
 	}
 	return w.v.m.WatchLoads(watch, w)
+}
+
+// watchPages adds all pages of the NVDIMM's memory.
+func (d *NVDIMM) watchPages(w *observe.Watch) {
+	for addr, n := range d.Addresses(0, d.Size()) {
+		w.AddPages(addr, n)
+	}
 }
 
 // end tells of no more.

@@ -2,8 +2,11 @@ package backend
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
+	"iter"
+	"maps"
 )
 
 // differing visits the pages of [0, limit) in which the backend differs from
@@ -16,31 +19,41 @@ func (b *Backend) differing(ctx context.Context, s *Snapshot, limit int64, visit
 	if s.size != b.size {
 		return fmt.Errorf("%s: the snapshot has %#x bytes, the backend %#x: it is of another one", b, s.size, b.size)
 	}
-	var failed error
-	seen := map[int64]bool{}
-	compare := func(off int64, now []byte) {
-		if old := s.page(off); failed == nil && ctx.Err() == nil && off < limit && !bytes.Equal(old, now) {
-			failed = visit(off, old, now)
+	return b.eachPage(ctx, maps.Keys(s.pages), func(off int64, now []byte) error {
+		if old := s.page(off); off < limit && !bytes.Equal(old, now) {
+			return visit(off, old, now)
 		}
+		return nil
+	})
+}
+
+// eachPage visits the pages of the backend that may hold anything but zeros, in their order,
+// and then others, if they are not among these: they hold zeros. What there is now is
+// valid during the visit. The backend is locked. An error, or the end of ctx, ends it.
+func (b *Backend) eachPage(ctx context.Context, others iter.Seq[int64], visit func(off int64, now []byte) error) error {
+	var failed error
+	one := func(off int64, now []byte) bool {
+		if failed = context.Cause(ctx); failed == nil {
+			failed = visit(off, now)
+		}
+		return failed == nil
 	}
+	seen := map[int64]bool{}
 	err := b.walk(ctx, 0, b.size, func(off int64, p []byte) {
-		for ; len(p) > 0; off, p = off+PageSize, p[PageSize:] {
+		for ; len(p) > 0 && failed == nil; off, p = off+PageSize, p[PageSize:] {
 			seen[off] = true
-			compare(off, p[:PageSize])
+			one(off, p[:PageSize])
 		}
 	})
-	for off := range s.pages {
-		if !seen[off] {
-			compare(off, zeroPage)
+	if err = cmp.Or(err, failed); err != nil {
+		return err
+	}
+	for off := range others {
+		if !seen[off] && !one(off, zeroPage) {
+			break
 		}
 	}
-	if err == nil {
-		err = failed
-	}
-	if err == nil {
-		err = context.Cause(ctx)
-	}
-	return err
+	return failed
 }
 
 // Restore makes the backend what it was at a snapshot of it, or part of it if

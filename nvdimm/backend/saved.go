@@ -2,7 +2,6 @@ package backend
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -11,7 +10,6 @@ import (
 	"slices"
 
 	"nvlab/internal/cow"
-	"nvlab/internal/pages"
 )
 
 // Used is a backend that a VM has plugged, and what its guest sees of it.
@@ -205,26 +203,21 @@ func (b *Backend) differs(was *cow.Image, m *Mapping) (list []uint64, err error)
 // differsAnywhere lists the pages that differ from an image of which nothing is known. What
 // is zero in both is not looked at.
 func (b *Backend) differsAnywhere(was *cow.Image) (list []uint64, err error) {
-	seen := pages.NewSet(uint64(b.size))
-	var failed error
-	var old [PageSize]byte
-	err = b.walk(context.Background(), 0, b.size, func(off int64, p []byte) {
-		for ; len(p) > 0 && failed == nil; off, p = off+PageSize, p[min(PageSize, len(p)):] {
-			is := p[:min(PageSize, len(p))]
-			seen.Add(uint64(off / PageSize))
-			if _, failed = was.ReadAt(old[:len(is)], off); failed == nil && !bytes.Equal(is, old[:len(is)]) {
-				list = append(list, uint64(off/PageSize))
-			}
-		}
+	var others []int64
+	err = was.Pages(func(p cow.Page) error {
+		others = append(others, int64(p.Number)*PageSize)
+		return nil
 	})
-	if err = cmp.Or(err, failed); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	err = was.Pages(func(p cow.Page) error {
-		if !seen.Has(p.Number) {
-			list = append(list, p.Number)
+	var old [PageSize]byte
+	err = b.eachPage(context.Background(), slices.Values(others), func(off int64, now []byte) error {
+		_, err := was.ReadAt(old[:], off)
+		if err == nil && !bytes.Equal(now, old[:]) {
+			list = append(list, uint64(off/PageSize))
 		}
-		return nil
+		return err
 	})
 	slices.Sort(list)
 	return list, err

@@ -133,25 +133,14 @@ func (b *Backend) Diff(ctx context.Context, s *Snapshot) ([]Change, error) {
 		return nil, err
 	}
 	var changes []Change
-	seen := make(map[int64]bool)
-	compare := func(off int64, now []byte) {
+	err := b.eachPage(ctx, maps.Keys(s.pages), func(off int64, now []byte) error {
 		if old := s.page(off); !bytes.Equal(old, now) {
 			changes = appendChanges(changes, off, old, now, before, after)
 		}
-	}
-	err := b.walk(ctx, 0, b.size, func(off int64, p []byte) {
-		for ; len(p) > 0; off, p = off+PageSize, p[PageSize:] {
-			seen[off] = true
-			compare(off, p[:PageSize])
-		}
+		return nil
 	})
 	if err != nil {
 		return nil, err
-	}
-	for off := range s.pages {
-		if !seen[off] {
-			compare(off, zeroPage)
-		}
 	}
 	return joinChanges(changes), nil
 }

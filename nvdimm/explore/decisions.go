@@ -89,7 +89,10 @@ func (d *deciding) class(s *State) int32 {
 }
 
 func classOf(v uint64) int32 {
-	return classIf(v == 0)
+	if v == 0 {
+		return zero
+	}
+	return notZero
 }
 
 // classOf is what a read finds in a state.
@@ -134,7 +137,7 @@ func (t *tree) decides(list []Read, s *State, d *Decision, seen map[int]uint64) 
 	if by == nil {
 		return list, nil
 	}
-	if by.on.class(s) != classIf(d.Zero) {
+	if (by.on.class(s) == zero) != d.Zero {
 		return nil, fmt.Errorf("%w: a value that is computed of %d lines is not what these make of it", ErrNotDeterministic, len(d.lines))
 	}
 	if len(by.on.lines) > maxRead && t.searchable(by.on) {
@@ -152,13 +155,6 @@ func (t *tree) decides(list []Read, s *State, d *Decision, seen map[int]uint64) 
 		}
 	}
 	return list, nil
-}
-
-func classIf(is bool) int32 {
-	if is {
-		return zero
-	}
-	return notZero
 }
 
 // A search looks for states that take a walk in which something is decided. Lines of which

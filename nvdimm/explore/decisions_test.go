@@ -174,30 +174,17 @@ func (p sums) runner(s *Space) Runner {
 // sumSpace has more lines than randomSpace, and fewer contents, of which some may be there
 // twice.
 func sumSpace(r *rand.Rand, twice bool) *Space {
-	s := &Space{}
-	lines, points := 3+r.IntN(4), 1+r.IntN(3)
-	for range lines {
-		s.Line()
-	}
-	for p := range points {
-		for n := range lines {
-			if p > 0 && r.IntN(2) == 0 {
-				continue
+	return spaceOf(r, 3+r.IntN(4), 1+r.IntN(3), func() (list []Content) {
+		for range 1 + r.IntN(3) {
+			var c Content
+			c[r.IntN(2)] = byte(r.IntN(3))
+			c[8] = byte(r.IntN(4))
+			if twice || !slices.Contains(list, c) {
+				list = append(list, c)
 			}
-			var list []Content
-			for range 1 + r.IntN(3) {
-				var c Content
-				c[r.IntN(2)] = byte(r.IntN(3))
-				c[8] = byte(r.IntN(4))
-				if twice || !slices.Contains(list, c) {
-					list = append(list, c)
-				}
-			}
-			s.Set(n, list, uint64(r.IntN(2)))
 		}
-		s.Point()
-	}
-	return s
+		return list
+	})
 }
 
 // states visits all states of a space.
@@ -232,18 +219,7 @@ func (s *Space) states(t *testing.T, visit func(x *State)) {
 
 // near says that a state differs from an extreme in what the options ask for.
 func (x *State) near(o Options) bool {
-	for _, all := range []bool{false, true} {
-		c := cost(0)
-		for n := range x.space.lines {
-			at := x.space.lines[n].at(x.Point)
-			least := illegal
-			for i, v := range at.legal {
-				if v == x.version(n) {
-					least = min(least, at.price(i, all))
-				}
-			}
-			c += least
-		}
+	for _, c := range x.costs() {
 		if (o.Depth < 0 || c.lines() <= o.Depth) && (o.Torn < 0 || c.torn() <= o.Torn) {
 			return true
 		}
@@ -373,21 +349,23 @@ func TestDecisionsAgainstEveryState(t *testing.T) {
 }
 
 // cost is that of a state, from the nearer extreme.
-func (x *State) cost() cost {
-	least := illegal
+func (x *State) cost() cost { return slices.Min(x.costs()) }
+
+// costs are those of a state from "nothing more survived", and from "everything did".
+func (x *State) costs() (list []cost) {
 	for _, all := range []bool{false, true} {
 		c := cost(0)
 		for n := range x.space.lines {
 			at := x.space.lines[n].at(x.Point)
-			one := illegal
+			least := illegal
 			for i, v := range at.legal {
 				if v == x.version(n) {
-					one = min(one, at.price(i, all))
+					least = min(least, at.price(i, all))
 				}
 			}
-			c += one
+			c += least
 		}
-		least = min(least, c)
+		list = append(list, c)
 	}
-	return least
+	return list
 }

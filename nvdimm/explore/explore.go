@@ -239,9 +239,9 @@ func (x *exploration) explore(ctx context.Context) error {
 func (x *exploration) leftOut(ctx context.Context) (n int) {
 	for _, c := range x.tree.chains {
 		path := x.tree.pathTo(c)
-		for i := path.from; i < len(c.steps) && ctx.Err() == nil && x.within(path.least); i++ {
+		for i := path.from; i < len(c.steps) && ctx.Err() == nil && x.tree.within(path.least); i++ {
 			for _, missing := range path.missing(c, i) {
-				if x.within(missing.cost) && x.mine(path.least, missing.cost, func() *State { return path.state(missing, c.steps[i].by) }) {
+				if x.tree.within(missing.cost) && x.mine(path.least, missing.cost, func() *State { return path.state(missing, c.steps[i].by) }) {
 					n++
 				}
 			}
@@ -383,11 +383,11 @@ func (x *exploration) scan(ctx context.Context, c *chain, level int) {
 	}
 	path := x.tree.pathTo(c)
 	for i := path.from; i < len(c.steps) && ctx.Err() == nil; i++ {
-		if !x.within(path.least) {
+		if !x.tree.within(path.least) {
 			break
 		}
 		for _, missing := range path.missing(c, i) {
-			if !x.within(missing.cost) {
+			if !x.tree.within(missing.cost) {
 				continue
 			}
 			l := missing.cost.level()
@@ -430,11 +430,6 @@ func (x *exploration) represented(e *edge) bool {
 	}
 	x.alike[k]++
 	return false
-}
-
-// within says that what costs so much is asked for.
-func (x *exploration) within(c cost) bool {
-	return x.tree.within(c)
 }
 
 func (x *exploration) push(e *edge) {

@@ -16,26 +16,30 @@ import (
 // randomSpace is a small space whose lines often have the same contents at
 // several points, and contents that differ in some bytes only.
 func randomSpace(r *rand.Rand) *Space {
+	return spaceOf(r, 1+r.IntN(4), 1+r.IntN(4), func() (list []Content) {
+		for range 1 + r.IntN(4) {
+			var c Content
+			c[r.IntN(2)] = byte(r.IntN(3))
+			c[8+r.IntN(2)*40] = byte(r.IntN(2))
+			if !slices.Contains(list, c) || r.IntN(4) == 0 {
+				list = append(list, c)
+			}
+		}
+		return list
+	})
+}
+
+// spaceOf is a space of so many lines and points, at half of which a line stays as it is.
+func spaceOf(r *rand.Rand, lines, points int, contents func() []Content) *Space {
 	s := &Space{}
-	lines, points := 1+r.IntN(4), 1+r.IntN(4)
 	for range lines {
 		s.Line()
 	}
 	for p := range points {
 		for n := range lines {
-			if p > 0 && r.IntN(2) == 0 {
-				continue
+			if p == 0 || r.IntN(2) > 0 {
+				s.Set(n, contents(), uint64(r.IntN(2)))
 			}
-			var list []Content
-			for range 1 + r.IntN(4) {
-				var c Content
-				c[r.IntN(2)] = byte(r.IntN(3))
-				c[8+r.IntN(2)*40] = byte(r.IntN(2))
-				if !slices.Contains(list, c) || r.IntN(4) == 0 {
-					list = append(list, c)
-				}
-			}
-			s.Set(n, list, uint64(r.IntN(2)))
 		}
 		s.Point()
 	}

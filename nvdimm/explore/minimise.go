@@ -64,11 +64,12 @@ func (m *minimiser) changes(s *State) []Change {
 	c, _ := m.tree.find(s)
 	if c != nil {
 		for _, step := range c.path(len(c.steps)) {
-			read[step.by.Line] = true
-			if step.by.on != nil {
-				for _, a := range step.by.on.lines {
-					read[a.line] = true
-				}
+			if step.by.on == nil {
+				read[step.by.Line] = true
+				continue
+			}
+			for _, a := range step.by.on.lines {
+				read[a.line] = true
 			}
 		}
 	}

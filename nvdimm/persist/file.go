@@ -140,7 +140,7 @@ func (j *Journal) sound() bool {
 		switch e.what {
 		case AtStore:
 			d, n := j.model.find(e.Base, e.Offset)
-			j.saw(&e.Store)
+			j.saw(e.Kind, e.VCPU)
 			if d == nil || !d.originals.has(n) || e.Kind >= observe.KindEnd {
 				return false
 			}

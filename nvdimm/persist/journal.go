@@ -115,7 +115,7 @@ func (d *Medium) keep(n uint64) *original {
 func (j *Journal) add() bool {
 	e := &j.next
 	e.process = j.processOf(&e.At)
-	if j.full() {
+	if j.full(1) {
 		return false
 	}
 	j.events.add(e)
@@ -129,12 +129,12 @@ func (j *Journal) processOf(at *observe.At) uint32 {
 	return j.Process(at)
 }
 
-// full says that an event has to be left out.
-func (j *Journal) full() bool {
+// full says that n events have to be left out.
+func (j *Journal) full(n int) bool {
 	if j.events.bytes < maxBytes {
 		return false
 	}
-	j.Dropped++
+	j.Dropped += n
 	return true
 }
 
@@ -148,13 +148,13 @@ func (j *Journal) Store(e *observe.Store) {
 	if e.Kind&observe.Device == 0 {
 		process = j.processOf(&e.At)
 	}
-	if j.full() {
+	if j.full(1) {
 		return
 	}
 	j.events.store(e, process)
 	d.keep(n)
 	j.Stores++
-	j.saw(e)
+	j.saw(e.Kind, e.VCPU)
 }
 
 // Stream records stores that were made already.
@@ -192,8 +192,7 @@ func (j *Journal) loopsOf(list []observe.Streamed) (upwards bool) {
 
 // stream records stores of a stream, to one medium.
 func (j *Journal) stream(s *observe.Stream, list []observe.Streamed, process uint32) {
-	if j.events.bytes >= maxBytes {
-		j.Dropped += len(list)
+	if j.full(len(list)) {
 		return
 	}
 	if len(list) >= minLoop {
@@ -205,8 +204,7 @@ func (j *Journal) stream(s *observe.Stream, list []observe.Streamed, process uin
 		}
 	}
 	j.Stores += len(list)
-	j.kinds |= s.Kind
-	j.cpus |= 1 << (s.VCPU & 63)
+	j.saw(s.Kind, s.VCPU)
 }
 
 // keepBefore is keep for some stores of a stream, from one to another, that follow each
@@ -236,10 +234,10 @@ func (o *original) undo(line uint64, list []observe.Streamed) {
 	}
 }
 
-// saw notes what readings differ in.
-func (j *Journal) saw(e *observe.Store) {
-	if j.kinds |= e.Kind; e.Kind&observe.Device == 0 {
-		j.cpus |= 1 << (e.VCPU & 63)
+// saw notes what readings differ in, of a store.
+func (j *Journal) saw(kind observe.Kind, vcpu uint8) {
+	if j.kinds |= kind; kind&observe.Device == 0 {
+		j.cpus |= 1 << (vcpu & 63)
 	}
 }
 

@@ -42,18 +42,19 @@ func (f *follower) Copy(e *observe.Copy) uint64 {
 			f.copies[to] = from
 		}
 	}
-	return f.page(e.To)
+	return linesOf(f.copies, e.To)
 }
 
 func (f *follower) Overwritten(addr, n uint64) uint64 {
 	for i := range n {
 		delete(f.copies, addr+i)
 	}
-	return f.page(addr)
+	return linesOf(f.copies, addr)
 }
 
-func (f *follower) page(addr uint64) (lines uint64) {
-	for at := range f.copies {
+// linesOf are the lines of the page of an address that some addresses are in, bit 0 the first.
+func linesOf[T any](bytes map[uint64]T, addr uint64) (lines uint64) {
+	for at := range bytes {
 		if at>>x86.PageShift == addr>>x86.PageShift {
 			lines |= 1 << (at & x86.PageMask >> 6)
 		}

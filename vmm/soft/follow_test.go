@@ -157,7 +157,7 @@ func (s *symbols) Put(addr uint64, n uint8, v observe.Value) uint64 {
 	for i := range n {
 		s.ram[addr+uint64(i)] = symbolByte{v: v, of: i}
 	}
-	return s.page(addr)
+	return linesOf(s.ram, addr)
 }
 
 func (s *symbols) Load(e *observe.Load) bool {
@@ -177,23 +177,14 @@ func (s *symbols) Copy(e *observe.Copy) uint64 {
 			s.ram[e.To+i] = b
 		}
 	}
-	return s.page(e.To)
+	return linesOf(s.ram, e.To)
 }
 
 func (s *symbols) Overwritten(addr, n uint64) uint64 {
 	for i := range n {
 		delete(s.ram, addr+i)
 	}
-	return s.page(addr)
-}
-
-func (s *symbols) page(addr uint64) (lines uint64) {
-	for at := range s.ram {
-		if at>>x86.PageShift == addr>>x86.PageShift {
-			lines |= 1 << (at & x86.PageMask >> 6)
-		}
-	}
-	return lines
+	return linesOf(s.ram, addr)
 }
 
 // eval is a value if the watched page holds something.
