@@ -80,11 +80,16 @@ type cpuState struct {
 	nmiMasked bool // until IRET
 }
 
-// cpu is one processor: its state, and what is derived of it or of use within
-// one instruction only.
+// cpu is one processor.
 type cpu struct {
 	cpuState
+	cpuWork
+	cpuCaches
+}
 
+// cpuWork is what a processor works with: what is derived of its state, and what
+// is of use within one instruction only.
+type cpuWork struct {
 	p   *processors
 	id  uint8                             // its number, and its APIC's id at the start
 	tlb *[abi.TLBSize]abi.TLBEntry        // of the current privilege
@@ -120,6 +125,13 @@ type cpu struct {
 
 	apic apic.APIC
 
+	step x86.Inst // of stepOne, to spare an allocation
+	buf  [16]byte
+}
+
+// cpuCaches is what is derived of memory: some 1.4 MB, of which a reset forgets
+// what is filled, and leaves the rest.
+type cpuCaches struct {
 	fetched [2]fetched // by half of the address space
 	globals [8]uint64  // entries of the top table that global translations are below
 
@@ -127,17 +139,14 @@ type cpu struct {
 	jcs  [2][abi.JumpCacheSize]abi.JumpEntry
 
 	landings [2]abi.Landings // by privilege
-
-	step x86.Inst // of stepOne, to spare an allocation
-	buf  [16]byte
 }
 
 func newCPU(p *processors, id uint8) *cpu {
-	c := &cpu{p: p, id: id}
+	c := &cpu{cpuWork: cpuWork{p: p, id: id}}
 	c.apic.Assemble((*interrupts)(c), id)
 	c.gens[ir.GenNone] = ir.NoGen
-	c.tlbs[0].reset()
-	c.tlbs[1].reset()
+	c.tlbs[0].init()
+	c.tlbs[1].init()
 	c.setMode()
 	return c
 }

@@ -560,10 +560,8 @@ func TestFollowedValues(t *testing.T) {
 			for at, b := range s.ram {
 				said[at] = s.evalByte(b, other)
 			}
-			for at := range o.ram {
-				if o.ram[at] != said[at] {
-					t.Fatalf("seed %d, %x by the %s: memory at %#x holds %#x, want %#x", seed, program, tier, at, o.ram[at], said[at])
-				}
+			if at := mismatch(o.ram, said); at >= 0 {
+				t.Fatalf("seed %d, %x by the %s: memory at %#x holds %#x, want %#x", seed, program, tier, at, o.ram[at], said[at])
 			}
 		}
 	}

@@ -103,12 +103,16 @@ func (p *processors) changed() {
 // resetTranslations forgets all translations, and what tells of them.
 func (p *processors) resetTranslations() {
 	for _, c := range p.cpus {
-		c.tlbs[0].reset()
-		c.tlbs[1].reset()
-		c.globals = [8]uint64{}
-		c.forgetJumps()
+		c.resetTranslations()
 	}
 	p.resetTables()
+}
+
+func (c *cpu) resetTranslations() {
+	c.tlbs[0].reset()
+	c.tlbs[1].reset()
+	c.globals = [8]uint64{}
+	c.forgetJumps()
 }
 
 // Start resets the first processor to the state of a 64-bit boot, and parks
@@ -134,8 +138,8 @@ func (p *processors) Start(e vmm.Entry) error {
 // segments and interrupts off.
 func (c *cpu) enter(e vmm.Entry) {
 	p := c.p
-	*c = cpu{cpuState: cpuState{now: c.now, idle: c.idle, rng: c.rng},
-		p: p, id: c.id, others: c.others, gens: c.gens, pages: c.pages, observing: p.observer != nil, events: c.events}
+	c.cpuState = cpuState{now: c.now, idle: c.idle, rng: c.rng}
+	c.cpuWork = cpuWork{p: p, id: c.id, others: c.others, gens: c.gens, pages: c.pages, observing: p.observer != nil, events: c.events}
 	c.apic.Assemble((*interrupts)(c), c.id)
 	c.fpu.reset()
 	c.rip = e.RIP
@@ -162,10 +166,8 @@ func (c *cpu) enter(e vmm.Entry) {
 	}
 	c.long = true
 	c.setArith(0)
-	c.tlbs[0].reset()
-	c.tlbs[1].reset()
 	c.setMode()
-	c.forgetJumps()
+	c.resetTranslations()
 }
 
 // Run executes until something ends it.

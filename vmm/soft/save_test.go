@@ -17,7 +17,8 @@ import (
 // What of these structs is not saved, and why. The rest is: by being part of
 // savedProcessors or savedProcessor.
 var notSaved = map[reflect.Type]map[string]string{
-	reflect.TypeFor[cpu](): {
+	reflect.TypeFor[cpu](): {"cpuWork": "see below", "cpuCaches": "see below"},
+	reflect.TypeFor[cpuWork](): {
 		"p": "wiring", "id": "wiring",
 		"tlb": "derived of CPL", "jc": "derived of CPL", "mode": "derived of CPL, CR0, CR4 and MXCSR",
 		"gens": "derived: of the jump cache", "pages": "derived: those that gens are of",
@@ -28,12 +29,14 @@ var notSaved = map[reflect.Type]map[string]string{
 		"lockDue": "of the instruction that executes", "memType": "of the instruction that executes",
 		"ordered": "told at the end of Run",
 		"values":  "Save reveals them", "effect": "of the instruction that executes",
-		"events":  "scratch",
-		"native":  "over a call only",
+		"events": "scratch",
+		"native": "over a call only",
+		"step":   "scratch", "buf": "scratch",
+	},
+	reflect.TypeFor[cpuCaches](): {
 		"fetched": "derived: of the jump cache",
 		"globals": "derived: of the TLB", "tlbs": "derived of memory: see tables.go",
 		"jcs": "derived of memory", "landings": "derived of memory",
-		"step": "scratch", "buf": "scratch",
 	},
 	reflect.TypeFor[apic.APIC](): {"processor": "wiring", "first": "wiring"},
 	reflect.TypeFor[processors](): {

@@ -69,15 +69,17 @@ func (s *tlbSet) dropRange(va uint64, shift uint8) {
 	}
 }
 
-func (s *tlbSet) reset() {
+// init makes a set of zeroes, in which each entry is page 0's, an empty one.
+func (s *tlbSet) init() {
 	for i := range s.fast {
 		s.drop(uint16(i))
-		s.listed[i] = 0
 	}
-	s.filled = s.filled[:0]
-	s.locals = s.locals[:0]
+}
+
+// reset makes a used set a new one.
+func (s *tlbSet) reset() {
+	s.flush(false)
 	s.users = s.users[:0]
-	s.large, s.huge = 0, 0
 }
 
 // flush forgets all entries, or all but the global ones.
