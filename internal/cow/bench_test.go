@@ -153,3 +153,18 @@ func readAll(m *Memory) float64 {
 	}
 	return float64(time.Since(start).Microseconds()) / 1000
 }
+
+// BenchmarkDiffering compares images of two machines of which each has its own root.
+func BenchmarkDiffering(b *testing.B) {
+	m, i := frozen(b)
+	defer m.Close()
+	defer i.Close()
+	o, j := frozen(b)
+	defer o.Close()
+	defer j.Close()
+	for b.Loop() {
+		if list, few, err := i.Differing(j, 1); len(list) > 0 || !few || err != nil {
+			b.Fatal(list, few, err)
+		}
+	}
+}

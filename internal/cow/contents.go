@@ -45,6 +45,44 @@ func (c *cursor) own(n uint64) *[pages.Size]byte {
 	return nil
 }
 
+// A look is a cursor for who reads much of an image once: it finds no memory for
+// what is not there, and leaves none resident.
+type look struct {
+	cursor
+	touched []Range // of the root, from the page that was read last
+	first   uint64  // page that may be resident
+	read    bool    // one is
+}
+
+func (c *contents) look() look { return look{cursor: c.cursor(), touched: c.root.touched()} }
+
+// page moves on to a page and returns it. It is gone with the next.
+func (l *look) page(n uint64) ([]byte, error) {
+	if n >= l.first+chunk/pages.Size {
+		l.leave(n)
+	}
+	if own := l.own(n); own != nil {
+		return own[:], nil
+	}
+	at := n * pages.Size
+	for len(l.touched) > 0 && l.touched[0].Offset+l.touched[0].Size <= at {
+		l.touched = l.touched[1:]
+	}
+	if len(l.touched) == 0 || at < l.touched[0].Offset {
+		return zeros[:], nil
+	}
+	l.read = true
+	return l.root.store.page(n)
+}
+
+// leave ends the reading of what is before a page.
+func (l *look) leave(n uint64) {
+	if l.read {
+		l.root.store.leave(l.first, n-l.first)
+	}
+	l.first, l.read = n, false
+}
+
 // page moves on to a page and returns it.
 func (c *cursor) page(n uint64) ([]byte, error) {
 	if own := c.own(n); own != nil {
@@ -113,9 +151,18 @@ func (c *contents) differing(o *contents, f func(uint64)) {
 	}
 }
 
+// candidates are the parts in which c and another of its size may differ.
+func (c *contents) candidates(o *contents) (list []Range) {
+	if c.root != o.root {
+		return union(slices.Concat(c.touched(), o.touched()))
+	}
+	c.differing(o, func(n uint64) { list = appendPage(list, n) })
+	return list
+}
+
 // touched are the parts that may hold anything but zeros.
 func (c *contents) touched() []Range {
-	list := c.root.store.touched()
+	list := slices.Clone(c.root.touched())
 	for _, p := range c.delta {
 		list = appendPage(list, uint64(p.n))
 	}

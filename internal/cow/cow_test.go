@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"weak"
@@ -340,6 +341,78 @@ func TestCopy(t *testing.T) {
 				t.Error(err)
 			}
 		}
+	}
+}
+
+// TestDiffering compares images with and without a root in common page by page, and
+// finds no memory for what is not there.
+func TestDiffering(t *testing.T) {
+	const size = 2*chunk + 40*pages.Size
+	for _, s := range stores {
+		t.Run(s.name, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(1, 2))
+			var images []*Image
+			for range 3 {
+				st, err := s.make(size)
+				if err != nil {
+					t.Fatal(err)
+				}
+				m, err := newMemory(st, size)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { m.Close() })
+				for range 2 {
+					for range 60 {
+						n := r.Uint64N(size / pages.Size / 4)
+						m.Dirty().Add(4 * n)
+						m.Bytes()[4*n*pages.Size+n] = byte(r.IntN(3))
+					}
+					i, err := m.Freeze()
+					if err != nil {
+						t.Fatal(err)
+					}
+					t.Cleanup(func() { i.Close() })
+					images = append(images, i)
+				}
+			}
+			x, y := make([]byte, size), make([]byte, size)
+			for a, i := range images {
+				for b, j := range images {
+					i.ReadAt(x, 0)
+					j.ReadAt(y, 0)
+					var want []uint64
+					for n := range uint64(size / pages.Size) {
+						if !bytes.Equal(pageOf(x, n), pageOf(y, n)) {
+							want = append(want, n)
+						}
+					}
+					list, few, err := i.Differing(j, len(want))
+					if err != nil || !few {
+						t.Fatalf("image %d differs from %d in more than %d pages, it says (%v), which a look at all pages finds", a, b, len(want), err)
+					}
+					var got []uint64
+					for _, p := range list {
+						got = append(got, p.Number)
+						if !bytes.Equal(p.Bytes, pageOf(x, p.Number)) {
+							t.Fatalf("page %d of image %d, which differs from %d's, holds something else than ReadAt says", p.Number, a, b)
+						}
+					}
+					if !slices.Equal(got, want) {
+						t.Fatalf("image %d differs from %d in pages %v, want %v", a, b, got, want)
+					}
+					if _, few, err := i.Differing(j, len(want)-1); len(want) > 0 && (few || err != nil) {
+						t.Errorf("image %d differs from %d in few pages though the limit is less than %d (%v)", a, b, len(want), err)
+					}
+				}
+			}
+			for a, i := range images {
+				c := i.contents.Load()
+				if before, now := sum(c.root.touched()), sum(c.root.store.touched()); now != before {
+					t.Errorf("image %d has %d pages of its root after it was compared, %d before", a, now/pages.Size, before/pages.Size)
+				}
+			}
+		})
 	}
 }
 

@@ -2,11 +2,9 @@ package cow
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"slices"
 
 	"nvlab/internal/pages"
 )
@@ -88,9 +86,6 @@ func (i *Image) With(list []Page) (*Image, error) {
 	return newImage(&contents{root: c.root, delta: append(delta, rest...)}), nil
 }
 
-// errEnough ends a walk.
-var errEnough = errors.New("enough")
-
 // Pages calls f with each page that is not all zeros, in ascending order. f may
 // keep nothing of it.
 func (i *Image) Pages(f func(Page) error) error {
@@ -119,60 +114,27 @@ func (i *Image) Differing(base *Image, limit int) ([]Page, bool, error) {
 	if a.root.size != b.root.size {
 		return nil, false, fmt.Errorf("images of %#x and %#x bytes", a.root.size, b.root.size)
 	}
-	candidates := pages.NewSet(a.root.size)
-	if a.root == b.root {
-		a.differing(b, candidates.Add)
-	} else {
-		for _, r := range union(slices.Concat(a.touched(), b.touched())) {
-			candidates.AddRange(r.Offset, r.Size)
-		}
-	}
 	var list []Page
-	mine, theirs := make([]byte, chunk), make([]byte, chunk)
-	err = eachRun(candidates, func(first, n uint64) error {
-		x, y := mine[:n*pages.Size], theirs[:n*pages.Size]
-		if _, err := i.ReadAt(x, int64(first*pages.Size)); err != nil {
-			return err
-		}
-		if _, err := base.ReadAt(y, int64(first*pages.Size)); err != nil {
-			return err
-		}
-		for k := range n {
-			p := pageOf(x, k)
-			if bytes.Equal(p, pageOf(y, k)) {
-				continue
+	x, y := a.look(), b.look()
+	end := a.root.size / pages.Size
+	defer func() { x.leave(end); y.leave(end) }()
+	for _, r := range a.candidates(b) {
+		for n := r.Offset / pages.Size; n < (r.Offset+r.Size)/pages.Size; n++ {
+			mine, err := x.page(n)
+			if err != nil {
+				return nil, false, err
 			}
-			if len(list) == limit {
-				return errEnough
+			theirs, err := y.page(n)
+			switch {
+			case err != nil:
+				return nil, false, err
+			case bytes.Equal(mine, theirs):
+			case len(list) == limit:
+				return nil, false, nil
+			default:
+				list = append(list, Page{n, bytes.Clone(mine)})
 			}
-			list = append(list, Page{first + k, bytes.Clone(p)})
 		}
-		return nil
-	})
-	if errors.Is(err, errEnough) {
-		return nil, false, nil
 	}
-	return list, err == nil, err
-}
-
-// eachRun calls f with runs of pages of a set that follow each other, of at most
-// a chunk.
-func eachRun(set *pages.Set, f func(first, n uint64) error) error {
-	first, n := uint64(0), uint64(0)
-	for p := range set.All() {
-		if n > 0 && (p != first+n || n == chunk/pages.Size) {
-			if err := f(first, n); err != nil {
-				return err
-			}
-			n = 0
-		}
-		if n == 0 {
-			first = p
-		}
-		n++
-	}
-	if n == 0 {
-		return nil
-	}
-	return f(first, n)
+	return list, true, nil
 }

@@ -20,7 +20,7 @@ var zeros [pages.Size]byte
 // pageSums hashes the pages of a frozen root.
 func (r *root) pageSums() ([]pageSum, error) {
 	r.summed.Do(func() {
-		r.err = eachPage(r.store.read, r.store.touched(), func(n uint64, p []byte) error {
+		r.err = eachPage(r.store.read, r.touched(), func(n uint64, p []byte) error {
 			r.sums = append(r.sums, pageSum{uint32(n), sha256.Sum256(p)})
 			return nil
 		})

@@ -12,6 +12,9 @@ type root struct {
 	size  uint64
 	refs  atomic.Int64 // memories and images
 
+	found sync.Once
+	parts []Range // that have pages, of a root that is frozen
+
 	summed sync.Once
 	sums   []pageSum
 	err    error
@@ -27,9 +30,10 @@ type store interface {
 	// private maps bytes that are the root's until they are stored to.
 	private() ([]byte, error)
 	unmap(mem []byte) error
-
 	// page is a page of a root that is frozen, which must not be stored to.
 	page(n uint64) ([]byte, error)
+	// leave says that nobody reads n pages soon, one of which page gave.
+	leave(first, n uint64)
 	read(p []byte, off uint64) error
 	// write is for a root that nobody maps.
 	write(p []byte, off uint64) error
@@ -45,6 +49,12 @@ func newRoot(s store, size uint64) *root {
 }
 
 func (r *root) retain() { r.refs.Add(1) }
+
+// touched are the parts of a root that is frozen that may hold anything but zeros.
+func (r *root) touched() []Range {
+	r.found.Do(func() { r.parts = r.store.touched() })
+	return r.parts
+}
 
 func (r *root) release() error {
 	if r.refs.Add(-1) > 0 {

@@ -16,6 +16,7 @@ func (s *heap) first() ([]byte, error)           { return s.mem, nil }
 func (s *heap) private() ([]byte, error)         { return bytes.Clone(s.mem), nil }
 func (*heap) unmap([]byte) error                 { return nil }
 func (s *heap) page(n uint64) ([]byte, error)    { return pageOf(s.mem, n), nil }
+func (*heap) leave(first, n uint64)              {}
 func (s *heap) read(p []byte, off uint64) error  { copy(p, s.mem[off:]); return nil }
 func (s *heap) write(p []byte, off uint64) error { copy(s.mem[off:], p); return nil }
 func (s *heap) touched() []Range                 { return []Range{{0, uint64(len(s.mem))}} }

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"nvlab/internal/pages"
 )
 
 // memfd is a store that lets the kernel copy what is stored to: a file without
@@ -19,8 +21,10 @@ type memfd struct {
 	data []Range // of a file with a name: where it may be other than zeros
 
 	once sync.Once
-	view []byte // mapped read-only when it is first wanted
+	view []byte // mapped when it is first wanted, or what first mapped, moved
 	err  error
+
+	writable bool // view is what first mapped, with all entries in the page table
 }
 
 func newStore(size uint64) (store, error) {
@@ -61,7 +65,7 @@ func openStore(f *os.File, at int64, size uint64, data []Range) (store, error) {
 }
 
 func (s *memfd) mmap(prot, flags int) ([]byte, error) {
-	mem, err := unix.Mmap(s.fd, s.at, int(s.size), prot, flags|unix.MAP_NORESERVE)
+	mem, err := mapNew(s.fd, s.at, s.size, prot, flags|unix.MAP_NORESERVE)
 	if err != nil {
 		return nil, fmt.Errorf("mapping %d MiB of memory: %w", s.size>>20, err)
 	}
@@ -72,28 +76,48 @@ func (s *memfd) first() ([]byte, error) {
 	return s.mmap(unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 }
 
+func (s *memfd) readOnly() ([]byte, error) {
+	return s.mmap(unix.PROT_READ, unix.MAP_SHARED)
+}
+
 func (s *memfd) private() ([]byte, error) {
 	return s.mmap(unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE)
 }
 
 // freeze keeps the address. The new mapping has no page-table entries: later
 // accesses fault, reads for 16 pages at a time. To make all entries here
-// (MADV_POPULATE_READ) takes longer than the faults of a guest that goes on.
+// (MADV_POPULATE_READ) takes longer than the faults of a guest that goes on. The
+// old entries are of use to who reads the root.
 func (s *memfd) freeze(mem []byte) error {
+	s.once.Do(func() {
+		if view, err := moveAway(mem); err == nil {
+			s.view, s.writable = view, true
+		} else {
+			s.view, s.err = s.readOnly()
+		}
+	})
 	if err := mapOver(mem, s.fd); err != nil {
 		return fmt.Errorf("mapping %d MiB of memory privately: %w", s.size>>20, err)
 	}
 	return nil
 }
 
-func (*memfd) unmap(mem []byte) error { return unix.Munmap(mem) }
+func (*memfd) unmap(mem []byte) error { return unmap(mem) }
 
 func (s *memfd) page(n uint64) ([]byte, error) {
-	s.once.Do(func() { s.view, s.err = s.mmap(unix.PROT_READ, unix.MAP_SHARED) })
+	s.once.Do(func() { s.view, s.err = s.readOnly() })
 	if s.err != nil {
 		return nil, s.err
 	}
 	return pageOf(s.view, n), nil
+}
+
+// leave takes pages, of which page gave one, out of the page table, which counts as the
+// process's own memory what is only read.
+func (s *memfd) leave(first, n uint64) {
+	if !s.writable {
+		unix.Madvise(s.view[first*pages.Size:][:n*pages.Size], unix.MADV_DONTNEED)
+	}
 }
 
 // read does not go through the view: reading a hole there would have the
@@ -147,7 +171,7 @@ func (s *memfd) touched() (list []Range) {
 func (s *memfd) close() error {
 	err := unix.Close(s.fd)
 	if s.view != nil {
-		err = errors.Join(err, unix.Munmap(s.view))
+		err = errors.Join(err, unmap(s.view))
 	}
 	return err
 }
