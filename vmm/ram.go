@@ -27,7 +27,7 @@ type ramPart struct {
 func newRAM(ranges []Range) (*RAM, error) {
 	ram := &RAM{}
 	for _, r := range ranges {
-		mem, err := cow.New(r.Size)
+		mem, err := cow.NewReused(r.Size)
 		if err != nil {
 			return nil, errors.Join(err, ram.close())
 		}

@@ -1,6 +1,7 @@
 package vmm_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"testing"
@@ -137,5 +138,50 @@ func BenchmarkMachineRestore(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// TestUsedMemory: a machine whose memory an earlier one had, and filled, is to the
+// byte what it would be with memory of its own.
+func TestUsedMemory(t *testing.T) {
+	boot := func() (*pc, string) {
+		m := newPC(t, soft.Engine{}, "m")
+		s, err := m.Freeze()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		sum, err := s.Hash()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m, fmt.Sprintf("%x", sum)
+	}
+	first, want := boot()
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ones := bytes.Repeat([]byte{0xff}, 32<<20)
+	for range 2 { // the second time it was frozen meanwhile
+		m, err := vmm.Assemble(vmm.Config{Memory: 32 << 20, Engine: soft.Engine{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Memory().WriteAt(ones, 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Close(); err != nil {
+			t.Fatal(err)
+		}
+		again, got := boot()
+		if got != want {
+			t.Errorf("a machine in memory that another had filled is %s when it has booted, want %s", got, want)
+		}
+		if _, err := again.Memory().WriteAt(ones, 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := again.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -23,6 +23,41 @@ var stores = []struct {
 }{
 	{"host", newStore},
 	{"heap", newHeap},
+	{"used before", newUsed},
+	{"used and frozen before", newUsedFrozen},
+}
+
+// newUsed is a store that a memory full of ones has used.
+func newUsed(size uint64) (store, error) { return used(size, false) }
+
+func newUsedFrozen(size uint64) (store, error) { return used(size, true) }
+
+func used(size uint64, freeze bool) (store, error) {
+	s, err := newStore(size)
+	if err != nil {
+		return nil, err
+	}
+	mem, err := s.first()
+	if err != nil {
+		return nil, err
+	}
+	ones := bytes.Repeat([]byte{0xff}, len(mem))
+	copy(mem, ones)
+	if freeze {
+		if err := s.freeze(mem); err != nil {
+			return nil, err
+		}
+		err = s.unmap(mem)
+	} else {
+		err = s.retire(mem)
+	}
+	if err != nil || s.reset([]Range{{0, size}}) {
+		return s, err
+	}
+	if err := s.close(); err != nil { // of a host that cannot reset it
+		return nil, err
+	}
+	return newStore(size)
 }
 
 // A model holds memories and images, and copies of all that each has to hold.

@@ -174,7 +174,12 @@ func (m *Memory) Close() error {
 	if m.mem == nil {
 		return nil
 	}
-	err := m.root.store.unmap(m.mem)
+	var err error
+	if m.base == nil {
+		err = m.root.store.retire(m.mem)
+	} else {
+		err = m.root.store.unmap(m.mem)
+	}
 	m.mem, m.base = nil, nil // who keeps it keeps no pages
 	return errors.Join(err, m.root.release())
 }

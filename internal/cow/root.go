@@ -10,6 +10,7 @@ import (
 type root struct {
 	store store
 	size  uint64
+	spare bool         // the store is one for others afterwards
 	refs  atomic.Int64 // memories and images
 
 	found sync.Once
@@ -30,6 +31,12 @@ type store interface {
 	// private maps bytes that are the root's until they are stored to.
 	private() ([]byte, error)
 	unmap(mem []byte) error
+	// retire ends the use of mem, of first, that was not frozen.
+	retire(mem []byte) error
+	// reset makes a store that nobody uses any more one of zeros that is not frozen,
+	// and says whether it could. All that is not zeros is in the ranges.
+	reset(used []Range) bool
+
 	// page is a page of a root that is frozen, which must not be stored to.
 	page(n uint64) ([]byte, error)
 	// leave says that nobody reads n pages soon, one of which page gave.
@@ -50,7 +57,7 @@ func newRoot(s store, size uint64) *root {
 
 func (r *root) retain() { r.refs.Add(1) }
 
-// touched are the parts of a root that is frozen that may hold anything but zeros.
+// touched are the parts of a root that is frozen, or that nobody uses, that may hold anything but zeros.
 func (r *root) touched() []Range {
 	r.found.Do(func() { r.parts = r.store.touched() })
 	return r.parts
@@ -58,6 +65,9 @@ func (r *root) touched() []Range {
 
 func (r *root) release() error {
 	if r.refs.Add(-1) > 0 {
+		return nil
+	}
+	if r.spare && spares.add(r) {
 		return nil
 	}
 	return r.store.close()

@@ -15,6 +15,8 @@ func newHeap(size uint64) (store, error) {
 func (s *heap) first() ([]byte, error)           { return s.mem, nil }
 func (s *heap) private() ([]byte, error)         { return bytes.Clone(s.mem), nil }
 func (*heap) unmap([]byte) error                 { return nil }
+func (*heap) retire([]byte) error                { return nil }
+func (*heap) reset([]Range) bool                 { return false }
 func (s *heap) page(n uint64) ([]byte, error)    { return pageOf(s.mem, n), nil }
 func (*heap) leave(first, n uint64)              {}
 func (s *heap) read(p []byte, off uint64) error  { copy(p, s.mem[off:]); return nil }

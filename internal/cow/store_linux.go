@@ -73,6 +73,10 @@ func (s *memfd) mmap(prot, flags int) ([]byte, error) {
 }
 
 func (s *memfd) first() ([]byte, error) {
+	if mem := s.view; s.writable {
+		s.once, s.view, s.writable = sync.Once{}, nil, false
+		return mem, nil
+	}
 	return s.mmap(unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 }
 
@@ -103,6 +107,25 @@ func (s *memfd) freeze(mem []byte) error {
 }
 
 func (*memfd) unmap(mem []byte) error { return unmap(mem) }
+
+func (s *memfd) retire(mem []byte) error {
+	if s.view != nil {
+		return unmap(mem)
+	}
+	s.view, s.writable = mem, true
+	return nil
+}
+
+// reset is for a file without a name whose pages are mapped.
+func (s *memfd) reset(used []Range) bool {
+	if !s.writable {
+		return false
+	}
+	for _, r := range used {
+		clear(s.view[r.Offset:][:r.Size])
+	}
+	return true
+}
 
 func (s *memfd) page(n uint64) ([]byte, error) {
 	s.once.Do(func() { s.view, s.err = s.readOnly() })
