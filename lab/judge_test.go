@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"nvlab/nvdimm/backend"
 	"nvlab/nvdimm/btt"
 	"nvlab/nvdimm/persist"
 	"nvlab/vmm/observe"
@@ -155,8 +156,9 @@ func TestGuestAgreesOnDamagedBTT(t *testing.T) {
 		t.Fatal(err)
 	}
 	log, table := uint64(0), uint64(0)
+	namer := backend.NewNamer(b, b.Size(), 128<<10) // reads the labels once
 	for at := uint64(0); at < b.Size()-128<<10; at += 4096 {
-		switch what := b.What(at); {
+		switch what := namer.At(at); {
 		case what == "btt.log" && log == 0:
 			log = at
 		case what == "btt.map" && table == 0:
