@@ -26,6 +26,11 @@ func (p blindProcessors) Wrote(base, size uint64) {
 	p.Processors.(interface{ Wrote(base, size uint64) }).Wrote(base, size)
 }
 
+// Save, Load and Cleaned pass on what a machine's snapshot needs.
+func (p blindProcessors) Save() ([]byte, error) { return p.Processors.(vmm.Saver).Save() }
+func (p blindProcessors) Load(b []byte) error   { return p.Processors.(vmm.Saver).Load(b) }
+func (p blindProcessors) Cleaned()              { p.Processors.(vmm.Saver).Cleaned() }
+
 func (p blindProcessors) Map(r vmm.Region) error {
 	if r.Observed {
 		panic("memory is to be observed that cannot be")
@@ -101,8 +106,9 @@ func refused(t *testing.T, what string, err error) {
 // writes stay, and power can fail before one.
 func TestBlindPowerCut(t *testing.T) {
 	x := bootExperiment(t)
-	v, b := blindVM(t, x, "pmem0.img", 1, 0)
+	v, b := blindVM(t, x, "pmem0.img", 1, 128<<10)
 	mustBoot(t, v)
+	_, labels := mustFork(t, v)
 	if err := v.power.Blind(); err == nil || !strings.HasPrefix(err.Error(), "the kvm engine runs") {
 		t.Errorf("the engine is blind because %v, want its name and the reason", err)
 	}
@@ -130,8 +136,7 @@ func TestBlindPowerCut(t *testing.T) {
 		t.Errorf("after a cut before a flush hint the earlier write reads %q, the later %q", flushed, not)
 	}
 
-	v, b = blindVM(t, x, "labels.img", 1, 128<<10)
-	mustBoot(t, v)
+	v, b = labels, labels.NVDIMMs()[0].Backend()
 	mustRun(t, v, "ndctl disable-region region0 && ndctl init-labels -f nmem0 && ndctl enable-region region0 && ndctl create-namespace -m raw -r region0 -s 16M")
 	before, err := b.Labels(0)
 	if err != nil || len(before.Active) != 1 {

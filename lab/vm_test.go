@@ -147,11 +147,11 @@ func TestTruncatedBackendStopsTheVM(t *testing.T) {
 	if v.State() != Crashed {
 		t.Errorf("the state is %q, want %q", v.State(), Crashed)
 	}
-	other, err := x.VM(VMOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	other, _ := labelledVM(t, vmExperiment(t))
 	mustBoot(t, other)
+	if got := mustRun(t, other, "head -c 4096 /dev/pmem0 | wc -c"); got != "4096\n" {
+		t.Errorf("another machine reads %q bytes of its NVDIMM, want 4096", got)
+	}
 }
 
 // TestNoGuestBootsFromRubbish gives what is no kernel, and a machine too small
