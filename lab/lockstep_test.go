@@ -431,7 +431,12 @@ func TestLockstep(t *testing.T) {
 			}
 			machines := map[*side]*VM{}
 			for _, s := range sides {
-				v, _ := labelledVM(t, bootExperiment(t))
+				x := bootExperiment(t)
+				b, err := x.FileBackend(FileBackendOptions{Path: "pmem0.img", Size: 18 << 20, Share: true}) // makeNamespace's, and no more to compare
+				if err != nil {
+					t.Fatal(err)
+				}
+				v := pluggedVM(t, x, b, 128<<10)
 				v.engine, v.opts.CPUs, v.opts.Memory = s, c.cpus, 128<<20
 				machines[s], s.vm = v, v
 			}
