@@ -34,6 +34,10 @@ func TestCheck(t *testing.T) {
 		{"c.star/test_z", "ACPI BIOS Warning (bug): Incorrect checksum\n", "says: ACPI"},
 		{"c.star/test_z", "INFO: rcu_sched self-detected stall\n", "stall"},
 		{"c.star/test_z", "nd_pmem namespace0.0: unable to guarantee persistence\n", ""},
+		{"c.star/test_z", "[    1.500000] sda: error\n[    2.500000] sda: error\n", ""},
+		{"c.star/test_z", "[    1.500000] sda: error\n[nfit] sda: error\n", "says: [nfit]"},
+		{"c.star/test_z", "[    3.500000] pmem0: error\n", "says: [    3.5"},
+		{"c.star/test_z", "[    3.500000] pmem0: error\n", "says: [    3.5"},
 	} {
 		r := &recorder{}
 		table.Check(r, c.name, []string{"", c.console})
