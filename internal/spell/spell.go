@@ -12,8 +12,13 @@ import (
 // command. Of equals the first wins.
 func Nearest(word string, candidates []string) string {
 	best, limit := "", len(word)/3+1
+	lower := strings.ToLower(word)
 	for _, c := range candidates {
-		if d := distance(strings.ToLower(word), strings.ToLower(c)); d < limit {
+		other := strings.ToLower(c)
+		if len(other)-len(lower) >= limit || len(lower)-len(other) >= limit {
+			continue // so many letters are to insert or drop
+		}
+		if d := distance(lower, other); d < limit {
 			best, limit = c, d
 		}
 	}
