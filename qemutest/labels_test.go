@@ -2,6 +2,7 @@ package qemutest
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -34,12 +35,12 @@ var areas = []struct {
 // TestLabelsTravel makes namespaces on one side, changes them on the other,
 // and looks at them on the first again, and at the areas in between.
 func TestLabelsTravel(t *testing.T) {
-	needQEMU(t)
+	startsMachines(t)
 	mustGuest(t)
 	for _, way := range [][2]launcher{{onQEMU, onNvlab}, {onNvlab, onQEMU}} {
 		t.Run(way[0].name+" first", func(t *testing.T) {
 			t.Parallel()
-			j := &journey{t: t, dir: t.TempDir()}
+			j := &journey{t: t, name: "labels travel " + way[0].name + " first", dir: t.TempDir()}
 			j.visit(way[0], `
 				try ndctl disable-region $R; try ndctl init-labels -f -V $V $D; try ndctl enable-region $R
 				make 1 -m raw -s 16M -n first; store 1
@@ -62,9 +63,11 @@ func TestLabelsTravel(t *testing.T) {
 
 // A journey is a set of DIMMs on its way.
 type journey struct {
-	t     *testing.T
-	dir   string
-	shown [][]string // what the latest visit showed of each DIMM, and in between
+	t      *testing.T
+	name   string
+	dir    string
+	visits int
+	shown  [][]string // what the latest visit showed of each DIMM, and in between
 }
 
 // helpers are what a visit's script has besides the prelude. V is the version,
@@ -80,29 +83,55 @@ show() { echo "== show"; ndctl list -N -r $R -v; echo "== end"; }
 
 // namespaces are a line for each that ndctl lists, without what a reboot
 // changes: their order and their numbers.
-func namespaces(t *testing.T, list string) string {
-	t.Helper()
+func namespaces(list string) (string, error) {
 	var objects []json.RawMessage
 	if err := json.Unmarshal([]byte(deviceNumber.ReplaceAllString(list, "@")), &objects); err != nil {
-		t.Fatalf("%v in %q", err, list)
+		return "", fmt.Errorf("%w in %q", err, list)
 	}
 	var text strings.Builder
 	for _, o := range objects {
 		var line bytes.Buffer
 		if err := json.Compact(&line, o); err != nil {
-			t.Fatal(err)
+			return "", err
 		}
 		fmt.Fprintf(&text, "%s\n", &line)
 	}
-	return sortedLines(text.String())
+	return sortedLines(text.String()), nil
 }
 
 // deviceNumber is what a reboot changes of the name of a device.
 var deviceNumber = regexp.MustCompile(`@\d+(\.\d+)?`)
 
-// visit switches a machine on, runs the script for each DIMM, and powers off.
+// visit switches a machine on, runs the script for each DIMM, powers off, and
+// compares what the DIMMs held with what the visit before left.
 func (j *journey) visit(l launcher, script string) {
 	j.t.Helper()
+	var shown [][]string
+	observe := func(l launcher, dir string) (f facts, err error) {
+		shown, f, err = look(j.t.Context(), l, dir, script)
+		return f, err
+	}
+	observed := func() (facts, error) { return observe(l, j.dir) }
+	j.visits++
+	if l.name == onQEMU.name {
+		observed = fromQEMU(j.t, fmt.Sprintf("%s visit %d", j.name, j.visits), j.dir, observe)
+	}
+	if _, err := observed(); err != nil {
+		j.t.Fatalf("%s: %v", l.name, err)
+	}
+	if j.shown != nil {
+		for i, list := range shown {
+			if before := j.shown[i][len(j.shown[i])-1]; list[0] != before || !strings.Contains(before, "namespace@") {
+				j.t.Errorf("%s shows of DIMM %d\n%s\nand the other side, before it powered off,\n%s", l.name, i+1, list[0], before)
+			}
+		}
+	}
+	j.shown = shown
+}
+
+// look is a visit: what it shows of each DIMM, and the facts of that and of
+// the files that it leaves.
+func look(ctx context.Context, l launcher, dir, script string) (shown [][]string, f facts, err error) {
 	o := machine(len(areas), "cpu")
 	p := pair{}
 	for _, a := range areas {
@@ -115,55 +144,59 @@ func (j *journey) visit(l launcher, script string) {
 		}
 		o.DIMMs = append(o.DIMMs, d)
 	}
-	s, err := l.start(j.t.Context(), o, j.dir)
+	s, err := l.start(ctx, o, dir)
 	if err != nil {
-		j.t.Fatalf("%s: %v", l.name, err)
+		return nil, nil, err
 	}
 	defer s.Close()
 	_, handles, _, err := s.Run("cd /sys/bus/nd/devices && grep -H '' nmem*/nfit/handle region*/mapping0")
 	if err != nil {
-		j.t.Fatalf("%s: %v", l.name, err)
+		return nil, nil, err
 	}
 	n := newNames(handles, handles)
-	var shown [][]string
+	f = facts{}
 	for i, a := range areas {
 		_, out, stderr, err := s.Run(fmt.Sprintf(prelude, i+1) + fmt.Sprintf(helpers, a.version, a.modes[1]) + script)
 		if err != nil {
-			j.t.Fatalf("%s: %v", l.name, err)
+			return nil, nil, err
 		}
 		for line := range strings.Lines(out) {
 			if strings.HasPrefix(line, "status ") && line != "status 0\n" {
-				j.t.Fatalf("%s, DIMM %d: a command failed:\n%s%s", l.name, i+1, out, stderr)
+				return nil, nil, fmt.Errorf("DIMM %d: a command failed:\n%s%s", i+1, out, stderr)
 			}
 		}
 		var list []string
-		for _, part := range strings.Split(n.canonical(out), "== show\n")[1:] {
+		for k, part := range strings.Split(n.canonical(out), "== show\n")[1:] {
 			part, _, _ = strings.Cut(part, "== end\n")
-			list = append(list, namespaces(j.t, part))
+			text, err := namespaces(part)
+			if err != nil {
+				return nil, nil, err
+			}
+			list = append(list, text)
+			f[fmt.Sprintf("shown@%d/%d", i+1, k)] = text
 		}
 		shown = append(shown, list)
-		if j.shown == nil {
-			continue
-		}
-		if before := j.shown[i][len(j.shown[i])-1]; list[0] != before || !strings.Contains(before, "namespace@") {
-			j.t.Errorf("%s shows of DIMM %d\n%s\nand the other side, before it powered off,\n%s", l.name, i+1, list[0], before)
-		}
 	}
-	j.shown = shown
 	if err := s.PowerOff(); err != nil {
-		j.t.Fatalf("%s: %v", l.name, err)
+		return nil, nil, err
 	}
+	for i, d := range o.DIMMs {
+		if err := f.addImage(d, dir, i+1); err != nil {
+			return nil, nil, err
+		}
+	}
+	return shown, f, nil
 }
 
 // check decodes the areas: these namespaces, by name, and nothing else.
 func (j *journey) check(want ...string) {
 	j.t.Helper()
 	for i, a := range areas {
-		data, err := os.ReadFile(filepath.Join(j.dir, fmt.Sprintf("dimm%d.img", i)))
+		area, err := DIMM{Path: filepath.Join(j.dir, fmt.Sprintf("dimm%d.img", i)), LabelSize: a.size}.labels()
 		if err != nil {
 			j.t.Fatal(err)
 		}
-		got := label.Parse(data[uint64(len(data))-a.size:])
+		got := label.Parse(area)
 		if got.Version() != a.version || len(got.Errors) > 0 {
 			j.t.Errorf("area %d of %d bytes has version %v and errors %q, want %v and none", i, a.size, got.Version(), got.Errors, a.version)
 		}
@@ -193,28 +226,32 @@ func (j *journey) check(want ...string) {
 // TestQuickstartOnABackendOfQEMU does the first half of the quickstart on
 // QEMU, and lets the scenario itself do what follows the power-off.
 func TestQuickstartOnABackendOfQEMU(t *testing.T) {
-	needQEMU(t)
-	g := mustGuest(t)
+	startsMachines(t)
+	mustGuest(t)
 	dir := t.TempDir()
 	backend := filepath.Join(dir, "pmem0.img")
-	m, err := Start(t.Context(), Options{
-		Kernel: g.KernelPath, Initrd: g.initrd, Files: g.Kept().Open, Cmdline: qemuCmdline,
-		Memory: 256 * mib, Slots: 2, MaxMem: 4 << 30, Persistence: "cpu",
-		DIMMs: []DIMM{{ID: "nvdimm1", Path: backend, Size: 64 * mib, Share: true, LabelSize: 128 * kib}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
-	status, stdout, stderr, err := m.Run(`set -e
+	_, err := fromQEMU(t, "quickstart", dir, func(l launcher, dir string) (facts, error) {
+		d := DIMM{ID: "nvdimm1", Path: "pmem0.img", Size: 64 * mib, Share: true, LabelSize: 128 * kib}
+		s, err := l.start(t.Context(), Options{Memory: 256 * mib, Slots: 2, MaxMem: 4 << 30, Persistence: "cpu"}.and(d), dir)
+		if err != nil {
+			return nil, err
+		}
+		defer s.Close()
+		status, stdout, stderr, err := s.Run(`set -e
 		ndctl disable-region region0 && ndctl init-labels -f nmem0 && ndctl enable-region region0
-		ndctl create-namespace -m raw -r region0 -s 16M
+		ndctl create-namespace -m raw -r region0 -s 16M -u ` + fixedUUID + `0000-4000-8000-000000000001
 		echo durable | dd of=/dev/pmem0 bs=512 count=1 conv=sync oflag=direct`)
-	if err != nil || status != 0 {
-		t.Fatalf("the quickstart's commands end in status %d on QEMU, %v:\n%s%s", status, err, stdout, stderr)
-	}
-	if err := m.PowerOff(); err != nil {
-		t.Fatal(err)
+		if err != nil || status != 0 {
+			return nil, fmt.Errorf("the quickstart's commands end in status %d, %v:\n%s%s", status, err, stdout, stderr)
+		}
+		f := facts{"stdout": stdout}
+		if err := s.PowerOff(); err != nil {
+			return nil, err
+		}
+		return f, f.addImage(d, dir, 1)
+	})()
+	if err != nil {
+		t.Fatalf("QEMU: %v", err)
 	}
 
 	quickstart, err := os.ReadFile("../scenarios/quickstart.star")

@@ -31,12 +31,18 @@ func TestMain(m *testing.M) {
 // stockDir holds the guest's initramfs as QEMU wants it, in a file.
 var stockDir string
 
-// needQEMU skips where QEMU is absent, or fails where it has to be there.
-func needQEMU(t testing.TB) {
+// startsMachines skips with -short.
+func startsMachines(t testing.TB) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("starts machines")
 	}
+}
+
+// needQEMU skips where QEMU is absent, or fails where it has to be there.
+func needQEMU(t testing.TB) {
+	t.Helper()
+	startsMachines(t)
 	if _, err := exec.LookPath(Program); err != nil {
 		require.Missing(t, "QEMU", "%s is not there (Debian package qemu-system-x86): %v", Program, err)
 	}

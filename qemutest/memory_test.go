@@ -61,9 +61,7 @@ func guestResident(backend string) (sum int64, err error) {
 // TestPeakResident measures the whole job: nvlab's own need of memory is
 // bounded, and its process has less resident than QEMU's.
 func TestPeakResident(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts machines")
-	}
+	startsMachines(t)
 	j := newWholeJob(t)
 	ours := j.nvlab()
 	m := measured(t, ours)

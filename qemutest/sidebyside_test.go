@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -63,19 +64,19 @@ func (p *pair) handle(row int) int {
 // TestSideBySide boots QEMU and nvlab with the same kernel, initramfs, DIMMs
 // and commands and compares all that the guest can tell, and the label areas.
 func TestSideBySide(t *testing.T) {
-	needQEMU(t)
+	startsMachines(t)
 	mustGuest(t)
 	used := make([]bool, len(expected))
 	ran, rows := 0, 0
 	for _, p := range pairs {
 		t.Run(p.name, func(t *testing.T) {
+			p.compare(t, used)
 			ran++
 			rows += len(p.rows)
-			p.compare(t, used)
 		})
 	}
 	if ran < len(pairs) {
-		return // -run left some out
+		return // some were left out, by -run or for want of QEMU
 	}
 	for i, e := range expected {
 		if !used[i] {
@@ -92,16 +93,17 @@ func (p *pair) compare(t *testing.T, used []bool) {
 		facts facts
 		err   error
 	}
-	results := map[string]chan result{}
-	for _, l := range launchers {
-		results[l.name] = make(chan result, 1)
-		dir := t.TempDir()
-		go func() {
-			f, err := p.observe(t.Context(), l, dir)
-			results[l.name] <- result{f, err}
-		}()
-	}
-	qemu, nvlab := <-results["QEMU"], <-results["nvlab"]
+	observe := func(l launcher, dir string) (facts, error) { return p.observe(t.Context(), l, dir) }
+	theirs := fromQEMU(t, p.name, t.TempDir(), observe)
+	ours := make(chan result, 1)
+	dir := t.TempDir()
+	go func() {
+		f, err := observe(onNvlab, dir)
+		ours <- result{f, err}
+	}()
+	var qemu result
+	qemu.facts, qemu.err = theirs()
+	nvlab := <-ours
 	if qemu.err != nil || nvlab.err != nil {
 		t.Fatalf("QEMU: %v; nvlab: %v", qemu.err, nvlab.err)
 	}
@@ -294,11 +296,10 @@ func (f facts) addLabels(d DIMM, handle int) error {
 	if d.Path == "" || d.LabelSize == 0 {
 		return nil
 	}
-	data, err := os.ReadFile(d.Path)
+	area, err := d.labels()
 	if err != nil {
 		return err
 	}
-	area := data[uint64(len(data))-d.LabelSize:]
 	parsed := label.Parse(area)
 	for at := 0; at < len(area); at += 16 {
 		row := area[at:min(at+16, len(area))]
@@ -312,4 +313,20 @@ func (f facts) addLabels(d DIMM, handle int) error {
 	f[fmt.Sprintf("labels@%d/active", handle)] = fmt.Sprint(len(parsed.Active))
 	f[fmt.Sprintf("labels@%d/errors", handle)] = strings.Join(parsed.Errors, "; ")
 	return nil
+}
+
+// labels is the label area of the DIMM's file.
+func (d DIMM) labels() ([]byte, error) {
+	f, err := os.Open(d.Path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	end, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return nil, err
+	}
+	area := make([]byte, d.LabelSize)
+	_, err = f.ReadAt(area, end-int64(d.LabelSize))
+	return area, err
 }

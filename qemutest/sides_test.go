@@ -36,12 +36,8 @@ func startQEMU(ctx context.Context, o Options, dir string) (side, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Kernel, o.Initrd, o.Cmdline = cmp.Or(g.VmlinuxPath, g.KernelPath), g.initrd, qemuCmdline
-	// On a busy host QEMU's timers are late, and the kernel gives up on them.
-	o.Cmdline += " no_timer_check"
-	if o.Append != "" {
-		o.Cmdline += " nvlab.modules=nd_e820,dax_hmem,virtio_pmem " + o.Append
-	}
+	o = o.forQEMU()
+	o.Kernel, o.Initrd = cmp.Or(g.VmlinuxPath, g.KernelPath), g.initrd
 	o.Files = g.Kept().Open
 	dimms := o.DIMMs
 	o.DIMMs = nil
@@ -53,6 +49,16 @@ func startQEMU(ctx context.Context, o Options, dir string) (side, error) {
 		return nil, err
 	}
 	return &theirs{m, dir}, nil
+}
+
+// forQEMU adds the kernel's command line.
+func (o Options) forQEMU() Options {
+	// On a busy host QEMU's timers are late, and the kernel gives up on them.
+	o.Cmdline = qemuCmdline + " no_timer_check"
+	if o.Append != "" {
+		o.Cmdline += " nvlab.modules=nd_e820,dax_hmem,virtio_pmem " + o.Append
+	}
+	return o
 }
 
 // in is the DIMM with its file in a folder.
