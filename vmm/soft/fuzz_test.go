@@ -63,7 +63,7 @@ func lockstep(t *testing.T, pair *[2]*testMachine, code []byte, seed uint64) {
 	}
 	a, want := run(true)
 	b, got := run(false)
-	if i := mismatch(a.ram, b.ram); i >= 0 {
+	if i := ramMismatch(a.ram, b.ram); i >= 0 {
 		t.Errorf("% x with seed %d: memory at %#x differs: %x by the fast path, %x by the executor", code, seed, i, b.ram[i&^7:][:8], a.ram[i&^7:][:8])
 	}
 	if got != want {

@@ -80,7 +80,7 @@ func agree(t *testing.T, pair *[2]*testMachine, code []byte, seed uint64, setup 
 	if states[0] != states[1] {
 		t.Fatalf("% x with seed %d: interpreted and compiled end in\n%s", code, seed, states[0].Differ(states[1]))
 	}
-	if i := mismatch(a.ram, b.ram); i >= 0 {
+	if i := ramMismatch(a.ram, b.ram); i >= 0 {
 		t.Fatalf("% x with seed %d: memory at %#x differs: %x interpreted, %x compiled", code, seed, i, a.ram[i&^7:][:8], b.ram[i&^7:][:8])
 	}
 }

@@ -87,12 +87,12 @@ func newTestMachineOf(t testing.TB, e Engine, spec vmm.ProcessorSpec) *testMachi
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &testMachine{t: t, p: procs.(*processors), bus: bus, ram: make([]byte, testEnd)}
+	m := &testMachine{t: t, p: procs.(*processors), bus: bus, ram: newRAM(t, testEnd)}
 	m.c = m.p.cpu
 	if err := m.p.Map(vmm.Region{Mem: m.ram}); err != nil {
 		t.Fatal(err)
 	}
-	m.reset(t)
+	m.boot()
 	return m
 }
 
@@ -100,7 +100,12 @@ func newTestMachineOf(t testing.TB, e Engine, spec vmm.ProcessorSpec) *testMachi
 func (m *testMachine) reset(t testing.TB) {
 	m.t = t
 	*m.bus = fakeBus{}
-	clear(m.ram)
+	clearRAM(t, m.ram)
+	m.boot()
+}
+
+// boot is the start of a machine whose memory is zero.
+func (m *testMachine) boot() {
 	m.pt = testTables + x86.PageSize
 	for va := uint64(testRAM); va < testEnd; va += x86.PageSize {
 		m.mapPage(va, va, pteP|pteW|pteU)

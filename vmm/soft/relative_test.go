@@ -193,7 +193,7 @@ func TestModules(t *testing.T) {
 			if states[0] != states[i+1] {
 				t.Fatalf("seed %d: executed and %s end in\n%s", seed, name, states[0].Differ(states[i+1]))
 			}
-			if at := mismatch(machines[0].ram, machines[i+1].ram); at >= 0 {
+			if at := ramMismatch(machines[0].ram, machines[i+1].ram); at >= 0 {
 				t.Fatalf("seed %d: memory at %#x differs: %x executed, %x %s", seed, at, machines[0].ram[at&^7:][:8], machines[i+1].ram[at&^7:][:8], name)
 			}
 		}

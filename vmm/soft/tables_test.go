@@ -213,10 +213,8 @@ func remapped(t testing.TB, seed uint64) {
 			if diff := end.Differ(got); diff != "" {
 				t.Fatalf("%s: the end differs from the executor's:\n%s", what, diff)
 			}
-			for at := range m.ram {
-				if m.ram[at] != want.ram[at] {
-					t.Fatalf("%s: the byte at %#x ends as %#x, the executor's as %#x", what, at, m.ram[at], want.ram[at])
-				}
+			if at := ramMismatch(m.ram, want.ram); at >= 0 {
+				t.Fatalf("%s: the byte at %#x ends as %#x, the executor's as %#x", what, at, m.ram[at], want.ram[at])
 			}
 			m.p.Close()
 		}
