@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,9 +37,24 @@ func (v *VM) Boot(ctx context.Context, timeout time.Duration) error {
 	return v.bootOrRecall(ctx, image, timeout)
 }
 
-// awaitAgent runs a machine that was just switched on or reset.
+// awaitChannel runs a machine that was just switched on or reset until the guest's
+// driver has found the channel of its agent, which it does before there is a driver
+// of NVDIMMs. Of a machine that ends before awaitAgent says how.
+func (v *VM) awaitChannel(ctx context.Context, timeout time.Duration) error {
+	_, err := v.run(ctx, timeout, v.m.Channel().Found)
+	v.happened() // nothing that comes is one with that, whether or not anyone keeps it
+	if err != nil {
+		v.crash()
+	}
+	return err
+}
+
+// awaitAgent runs a machine whose channel was found. Its random numbers are those of
+// this boot from then on.
 func (v *VM) awaitAgent(ctx context.Context, timeout time.Duration) error {
-	stop, err := v.run(ctx, timeout, func() bool {
+	v.m.Reseed(v.seed())
+	left := cmp.Or(timeout, DefaultTimeout) - v.m.Clock()
+	stop, err := v.run(ctx, max(left, 1), func() bool {
 		_, hello := v.client.Hello()
 		return hello || v.client.Err() != nil
 	})
@@ -126,21 +142,29 @@ func (v *VM) powerOn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return v.start(image, tables)
+	return v.start(image, tables, v.seed())
 }
+
+// seed is that of the machine in this boot.
+func (v *VM) seed() uint64 { return bootSeed(v.x.lab.opts.Seed, v.opts.Seed, v.place, v.boots) }
+
+// earlySeed is the seed that the machine has before.
+func (v *VM) earlySeed() uint64 { return earlySeed(v.x.lab.opts.Seed, v.opts.Seed) }
 
 // start is power-on with these tables, or the reset of a machine whose DIMMs are
 // mapped.
-func (v *VM) start(image *image, tables [][]byte) error {
+func (v *VM) start(image *image, tables [][]byte, seed uint64) error {
 	v.forgetFault()
-	m, err := vmm.Assemble(v.config())
+	config := v.config()
+	config.Seed = seed
+	m, err := vmm.Assemble(config)
 	if err != nil {
 		return err
 	}
 	v.m, v.client, v.lost = m, &proto.Client{Files: image.kept.Open}, nil
 	v.image = image
 	v.timeline.scrub, v.timeline.fault = 0, ""
-	v.note(KindPower, fmt.Sprintf("on: boot %d", v.boots))
+	v.add(v.switchedOn())
 	v.x.lab.opts.GDB.attend(v)
 	v.symbols, v.tasks, v.pushed = nil, nil, nil
 	v.power.PowerOn(m.Observe)
@@ -187,7 +211,7 @@ func (v *VM) start(image *image, tables [][]byte) error {
 func (v *VM) config() vmm.Config {
 	config := vmm.Config{
 		Memory: v.opts.Memory, CPUs: v.opts.CPUs, Engine: v.engine,
-		Seed:    bootSeed(v.x.lab.opts.Seed, v.opts.Seed, v.place, v.boots),
+		Seed:    v.seed(),
 		Date:    Epoch,
 		Console: &v.console,
 		PCI:     v.hasPCIe(), Cores: v.opts.cores(), PhysBits: v.opts.PhysBits, Slots: v.opts.Slots,
@@ -329,10 +353,13 @@ func (v *VM) restart(ctx context.Context) error {
 	v.boots++
 	tables, err := v.guestTables()
 	if err == nil {
-		err = v.start(image, tables)
+		err = v.start(image, tables, v.earlySeed())
 	}
 	if err != nil {
 		v.off()
+		return err
+	}
+	if err := v.awaitChannel(ctx, DefaultTimeout); err != nil {
 		return err
 	}
 	return v.awaitAgent(ctx, DefaultTimeout)

@@ -3,11 +3,14 @@ package lab
 import (
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
+	"slices"
 	"time"
 
 	"nvlab/internal/states"
 	"nvlab/nvdimm"
 	"nvlab/nvdimm/backend"
+	"nvlab/nvdimm/firmware"
 	"nvlab/nvdimm/power"
 )
 
@@ -47,10 +50,16 @@ type savedPower struct {
 	Rest  power.State
 }
 
-// bootName names the states that a boot of the VM may lead to; false if such a
+// bootNames name states of a boot.
+type bootNames struct {
+	prefix states.Name // where the agent's channel is found
+	whole  states.Name // where the agent answers
+}
+
+// bootNames names the states that a boot of the VM may lead to; false if such a
 // boot cannot be taken from elsewhere. The machine is prepared and not yet
 // there.
-func (v *VM) bootName(image *image, tables [][]byte, timeout time.Duration) (n states.Name, ok bool) {
+func (v *VM) bootNames(image *image, tables [][]byte, timeout time.Duration) (n bootNames, ok bool) {
 	content, known := image.identity()
 	if v.x.lab.states == nil || v.engine.Name() != "soft" || v.reads != nil || !known || v.power.On() {
 		return n, false
@@ -68,7 +77,7 @@ func (v *VM) bootName(image *image, tables [][]byte, timeout time.Duration) (n s
 		return n, false
 	}
 	k := bootKey{
-		Program: program, Image: content, Options: v.opts, Seed: v.config().Seed,
+		Program: program, Image: content, Options: v.opts, Seed: v.seed(),
 		CutSeed: powerHost{v}.Seed(), Cmdline: v.cmdline(), Tables: tables, Nodes: v.nodes, Timeout: timeout,
 		Root: v.root.Save(), Power: saved,
 	}
@@ -81,14 +90,41 @@ func (v *VM) bootName(image *image, tables [][]byte, timeout time.Duration) (n s
 		}
 		k.Backends = append(k.Backends, backendKey{d.Slot(), b.Size(), b.Kind(), b.Share(), b.ReadOnly(), b.Durability()})
 	}
-	text, err := json.Marshal(k)
-	if err != nil {
-		return n, false
-	}
 	// States of one guest on machines of one shape have most pages in common.
 	family, err := json.Marshal([]any{k.Program, k.Image, o.Memory})
 	if err != nil {
 		return n, false
 	}
-	return states.Name{Family: sha256.Sum256(family), Key: sha256.Sum256(text)}, true
+	named := func(k any) (name states.Name) {
+		text, failed := json.Marshal(k)
+		err = errors.Join(err, failed)
+		return states.Name{Family: sha256.Sum256(family), Key: sha256.Sum256(text)}
+	}
+	n.whole = named(k)
+	k.Seed, k.CutSeed, k.Root = v.earlySeed(), 0, unasked(k.Root)
+	n.prefix = named(struct {
+		Prefix bootKey
+		Hidden []bool
+	}{k, v.hidden()})
+	return n, err == nil
+}
+
+// unasked is what of a root device, which is the argument otherwise, a guest can tell that
+// has no driver for it.
+func unasked(s *nvdimm.RootState) *nvdimm.RootState {
+	c := *s
+	c.DIMMs = slices.Clone(s.DIMMs)
+	for i := range c.DIMMs {
+		d := &c.DIMMs[i]
+		d.Management, d.Unsaved = firmware.State{}, false
+	}
+	return &c
+}
+
+// hidden says of each NVDIMM whether the guest does not see its memory.
+func (v *VM) hidden() (list []bool) {
+	for _, d := range v.NVDIMMs() {
+		list = append(list, d.Management().Security.Locked)
+	}
+	return list
 }

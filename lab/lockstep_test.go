@@ -50,7 +50,8 @@ type side struct {
 	at      chan moment
 	goOn    chan bool // false: it is over
 	procs   vmm.Processors
-	make    func() (vmm.Processors, error)
+	spec    vmm.ProcessorSpec
+	bus     vmm.Bus
 	regions []vmm.Region
 	clean   [][]byte // what they held when their sets of dirty pages were empty
 	steps   int
@@ -75,7 +76,7 @@ func (s *side) New(spec vmm.ProcessorSpec, bus vmm.Bus) (vmm.Processors, error) 
 		p.(vmm.Observable).Observe(s.stores)
 	}
 	s.procs, s.regions, s.clean, s.steps = p, nil, nil, 0
-	s.make = func() (vmm.Processors, error) { return s.Engine.New(spec, bus) }
+	s.spec, s.bus = spec, bus
 	return &stepping{p, s}, nil
 }
 
@@ -93,6 +94,12 @@ func (p *stepping) Map(r vmm.Region) error {
 	}
 	p.side.regions = append(p.side.regions, r)
 	return p.Processors.Map(r)
+}
+
+// Reseed has the processors that come after these have that seed, too.
+func (p *stepping) Reseed(seed uint64) {
+	p.side.spec.Seed = seed
+	p.Processors.Reseed(seed)
 }
 
 // Wrote passes on what a machine looks for in processors.
@@ -122,7 +129,7 @@ func (s *side) freeze() error {
 	from := frozen
 	if s.steps%(10*s.freezes) == 0 {
 		config := s.vm.config()
-		config.Engine, config.Console = soft.Engine{}, io.Discard
+		config.Engine, config.Console, config.Seed = soft.Engine{}, io.Discard, frozen.Saved.Seed
 		other, err := frozen.Machine(config)
 		if err != nil {
 			return err
@@ -159,7 +166,7 @@ func (p *stepping) reload() error {
 		if err := s.checkDirty(); err != nil {
 			return err
 		}
-		fresh, err := s.make()
+		fresh, err := s.Engine.New(s.spec, s.bus)
 		if err != nil {
 			return err
 		}

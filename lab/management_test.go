@@ -161,3 +161,45 @@ func TestLockedMemory(t *testing.T) {
 		x.Close()
 	}
 }
+
+// TestPoisonBitesAfterBoots: the processors of a machine that was switched on again
+// report poison that nobody read before, also those of one that is taken from the states.
+func TestPoisonBitesAfterBoots(t *testing.T) {
+	l := reusing(t)
+	for _, recalled := range []bool{false, true} {
+		x := l.Experiment(t.Name(), t.TempDir())
+		v, err := x.VM(VMOptions{
+			Slots: 1, MaxMem: 4 << 30, Engine: "soft", Kernel: "linux-image-amd64", Memory: 512 << 20,
+			MachineCheck: true, ARS: &firmware.ARSConfig{Duration: time.Minute, Records: 10, ClearUnit: 512},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := x.FileBackend(FileBackendOptions{Path: "pmem0.img", Size: 64 << 20, Share: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := v.Plug(PlugOptions{Backend: b, Family: "intel"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Poison(firmware.PoisonedRange{Offset: 1 << 20, Length: 512, Latent: true}); err != nil {
+			t.Fatal(err)
+		}
+		for boot := range 2 {
+			mustBoot(t, v)
+			if v.recalled != recalled {
+				t.Errorf("boot %d is from a kept state: %v, want %v", boot+1, v.recalled, recalled)
+			}
+			if boot == 0 {
+				if err := v.Kill(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if got := mustRun(t, v, "dd if=/dev/pmem0 of=/dev/null bs=4096 skip=256 count=1 2>&1 || true"); !strings.Contains(got, "Input/output error") {
+			t.Errorf("after two boots, taken from the states: %v, a load of poison gives %q, want an error", recalled, got)
+		}
+		x.Close()
+	}
+}

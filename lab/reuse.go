@@ -49,26 +49,36 @@ func (v *VM) bootOrRecall(ctx context.Context, image *image, timeout time.Durati
 		v.off()
 		return err
 	}
-	name, ok := v.bootName(image, tables, timeout)
+	names, ok := v.bootNames(image, tables, timeout)
 	verify := ok && v.x.lab.opts.Verify
-	v.recalled = ok && !verify && v.recall(image, name)
+	v.recalled = ok && !verify && v.recall(names.whole, func(f *states.Found) bool { return v.recallOne(image, f) })
 	if v.recalled {
+		v.continued = false
 		return nil
 	}
-	r := rememberer{v: v, name: stateName{name}, root: v.root.Save(), printed: len(v.console.text), happened: v.happened()}
+	r := rememberer{v: v, name: stateName{names.whole}, root: v.root.Save(), printed: len(v.console.text), happened: v.happened()}
+	defer r.end()
 	if verify {
-		r.expected = v.expected(name)
-		defer r.expected.close()
+		r.expected = v.expected(names.whole)
 	}
 	if ok {
 		r.watch = newPageWatch(v)
-		defer r.watch.end()
 		v.touched = r.watch
-		defer func() { v.touched = nil }()
 	}
-	if err := v.start(image, tables); err != nil {
-		v.off()
-		return err
+	v.continued = ok && !verify && v.recall(names.prefix, func(f *states.Found) bool { return r.recallPrefix(image, f) })
+	if !v.continued {
+		if err := v.start(image, tables, v.earlySeed()); err != nil {
+			v.off()
+			return err
+		}
+		if err := v.awaitChannel(ctx, timeout); err != nil {
+			return err
+		}
+		if ok && v.m.Channel().Found() {
+			if err := r.rememberPrefix(names.prefix); err != nil {
+				return err
+			}
+		}
 	}
 	if err := v.awaitAgent(ctx, timeout); err != nil || !ok || v.state != Running {
 		return err
@@ -77,12 +87,12 @@ func (v *VM) bootOrRecall(ctx context.Context, image *image, timeout time.Durati
 }
 
 // recall makes the VM what an earlier boot came to, if there was one like this.
-func (v *VM) recall(image *image, name states.Name) bool {
+func (v *VM) recall(name states.Name, one func(*states.Found) bool) bool {
 	if !v.mapped() {
 		return false // the boot will say why
 	}
 	for _, f := range v.x.lab.states.Find(name) {
-		done := v.recallOne(image, f)
+		done := one(f)
 		f.Close()
 		if done {
 			return true
@@ -110,6 +120,17 @@ func (v *VM) recallOne(image *image, f *states.Found) bool {
 	if err != nil {
 		return false
 	}
+	if !v.tryTake(image, s, images) {
+		return false
+	}
+	v.console.booted = len(v.console.text)
+	v.arrive(f.At(), images)
+	return true
+}
+
+// tryTake makes a VM that is off and prepared what a state is of, or leaves it as it
+// is and closes the images.
+func (v *VM) tryTake(image *image, s *bootState, images []*cow.Image) bool {
 	root := v.root.Save()
 	off, err := v.power.Save()
 	if err != nil {
@@ -125,7 +146,6 @@ func (v *VM) recallOne(image *image, f *states.Found) bool {
 		cow.CloseAll(images)
 		return false
 	}
-	v.arrive(f.At(), images)
 	return true
 }
 
@@ -170,9 +190,12 @@ func (v *VM) take(image *image, s *bootState, images []*cow.Image) error {
 	if err := v.writePages(s.Written); err != nil {
 		return err
 	}
+	v.poison, v.missed = nil, "" // of the machine that was
+	if err := v.armPoison(); err != nil {
+		return err
+	}
 	// Nothing fails from here on.
 	v.replay(s)
-	v.console.booted = len(v.console.text)
 	v.klog, v.client, v.lost = log, client, nil
 	v.image, v.symbols, v.tasks, v.pushed = image, nil, nil, nil
 	v.tables, v.state = m.Tables(), Running
@@ -201,7 +224,20 @@ type rememberer struct {
 	printed  int               // bytes on the console, before
 	happened int               // likewise
 
-	expected *expected // what the boot is to come to; nil if that is not known
+	base     *states.Base // the prefix, if that is kept
+	expected *expected    // what the boot is to come to; nil if that is not known
+}
+
+// end is for when the boot is over, however it ended.
+func (r *rememberer) end() {
+	if r.watch != nil {
+		r.watch.end()
+		r.v.touched = nil
+	}
+	if r.base != nil {
+		cow.CloseAll(r.base.Images)
+	}
+	r.expected.close()
 }
 
 // maxWritten bounds the pages of NVDIMMs that a state has.
@@ -220,30 +256,34 @@ func (r *rememberer) remember() error {
 		return nil // a function of a DIMM may have changed any byte
 	}
 	s.tell(v, r.printed, r.happened)
+	images, err := r.keep(&r.name, "boot", s, r.expected)
+	if images != nil {
+		v.arrive(r.name.Name, images)
+	}
+	return err
+}
+
+// keep keeps a state of the VM, or compares it with what it is to be if that is known, and
+// returns the memory; nil if it is not kept.
+func (r *rememberer) keep(name *stateName, what string, s *bootState, expected *expected) ([]*cow.Image, error) {
+	v := r.v
 	m, err := v.m.Freeze()
 	if err != nil {
 		v.crash() // its processors do not know which pages are clean
-		return &Error{Class: ClassHost, Err: err}
+		return nil, &Error{Class: ClassHost, Err: err}
 	}
 	s.Machine = m.Saved
-	if r.expected != nil {
+	if expected != nil {
 		v.x.lab.compared.Add(1)
-		err := r.expected.compare(s, m.RAM)
-		if err == nil {
-			err = r.name.vary(s)
-		}
-		if err != nil {
-			m.Close()
-			return err
-		}
-		v.arrive(r.name.Name, m.RAM)
-		return nil
+		err = cmp.Or(expected.compare(s, m.RAM), name.vary(s))
+	} else if r.put(name, what, s, m.RAM) != nil {
+		return nil, m.Close()
 	}
-	if r.put(s, m.RAM) != nil {
-		return m.Close()
+	if err != nil {
+		m.Close()
+		return nil, err
 	}
-	v.arrive(r.name.Name, m.RAM)
-	return nil
+	return m.RAM, nil
 }
 
 // A stateName is a name that is yet without its variant.
@@ -279,26 +319,23 @@ func (v *VM) describeWith(power *power.State, s *bootState) (err error) {
 
 // put writes the state. A disk that is full, or a folder that cannot be written,
 // only means that the next run computes it again.
-func (r *rememberer) put(s *bootState, images []*cow.Image) error {
+func (r *rememberer) put(name *stateName, what string, s *bootState, images []*cow.Image) error {
 	meta, err := s.encode()
 	if err != nil {
 		return err
 	}
-	if err := r.name.vary(s); err != nil {
+	if err := name.vary(s); err != nil {
 		return err
 	}
-	return r.v.x.lab.states.Put(r.name.Name, states.State{Label: r.label(), Meta: meta, Images: images})
+	return r.v.x.lab.states.Put(name.Name, states.State{Label: r.v.bootLabel(what), Meta: meta, Images: images, Base: r.base})
 }
-
-// label tells people what the state is of.
-func (r *rememberer) label() string { return r.v.bootLabel() }
 
 // bootLabel is the VM's boot, for people: its guest, its NVDIMMs, and the test
 // that came there first.
-func (v *VM) bootLabel() string {
+func (v *VM) bootLabel(what string) string {
 	o := &v.opts
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: boot of %s, %d MiB, %s", v.x.name, v.image.Name, o.Memory>>20, units.Count(o.CPUs, "CPU"))
+	fmt.Fprintf(&b, "%s: %s of %s, %d MiB, %s", v.x.name, what, v.image.Name, o.Memory>>20, units.Count(o.CPUs, "CPU"))
 	for i, d := range v.dimms {
 		if i == 4 {
 			fmt.Fprintf(&b, ", and %d more", len(v.dimms)-i)

@@ -172,6 +172,9 @@ func (d *NVDIMM) readPage(off uint64) ([]byte, error) {
 	return b, err
 }
 
+// any says that there is something to tell of.
+func (w *pageWatch) any() bool { return len(w.before) > 0 || w.err != nil }
+
 // result is what the pages held before, and those that hold something else now.
 func (w *pageWatch) result() (conditions []condition, written []writtenPage, err error) {
 	if w.err != nil {

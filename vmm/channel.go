@@ -27,6 +27,14 @@ func (c Channel) Receive() []byte {
 	return c.m.devices.channel.Receive()
 }
 
+// Found says that the guest's driver has found the channel, which is before any
+// program can open the port.
+func (c Channel) Found() bool {
+	c.m.mu.Lock()
+	defer c.m.mu.Unlock()
+	return c.m.devices.channel.Found()
+}
+
 // Connected says that a program in the guest has the port open.
 func (c Channel) Connected() bool {
 	c.m.mu.Lock()

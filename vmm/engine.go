@@ -67,6 +67,9 @@ type Processors interface {
 	// clock never passes deadline. The error is ctx's, a *LostMemoryError,
 	// or a defect of the engine.
 	Run(ctx context.Context, deadline time.Duration) (Exit, error)
+	// Reseed makes the random numbers and the interleaving to come those of
+	// another seed.
+	Reseed(seed uint64)
 	// Interrupt delivers a message to the local APICs.
 	Interrupt(Interrupt)
 	// Stop ends the Run in progress after the current instruction.

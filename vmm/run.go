@@ -40,7 +40,7 @@ func (s Stop) String() string {
 // Run lets the guest run until done holds, its clock reaches until, or its
 // power state changes. A nil done never holds; another is called at the start
 // and whenever a device asked for attention: data came through the channel,
-// it was opened or closed, or a line was written to the console.
+// it was found, opened or closed, or a line was written to the console.
 //
 // The error is ctx's, a *LostMemoryError, a failure to write the console, or
 // a defect of the engine.

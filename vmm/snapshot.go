@@ -257,7 +257,7 @@ func (s *Snapshot) machine(cfg Config) (_ *Machine, err error) {
 		return nil, err
 	}
 	if seed != m.seed {
-		return m, m.reseed(seed)
+		m.Reseed(seed)
 	}
 	return m, nil
 }
@@ -275,16 +275,11 @@ func (s *Snapshot) fork() (*RAM, error) {
 	return ram, nil
 }
 
-// reseed makes the random numbers to come other ones.
-func (m *Machine) reseed(seed uint64) error {
-	p, ok := m.procs.(interface{ Reseed(seed uint64) })
-	if !ok {
-		return fmt.Errorf("the %s engine's random numbers cannot be changed", m.engine.Name())
-	}
+// Reseed makes the random numbers to come those of another seed, between Runs.
+func (m *Machine) Reseed(seed uint64) {
 	m.seed = seed
 	m.devices.entropy.Seed([32]byte(derive(seed, "entropy")))
-	p.Reseed(processorSeed(seed))
-	return nil
+	m.procs.Reseed(processorSeed(seed))
 }
 
 // Hash names what the machine was: equal states have equal hashes, whichever

@@ -89,6 +89,9 @@ func connect(procs *processes, opt options, notes []string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := reseed(); err != nil {
+		notes = append(notes, err.Error())
+	}
 	s := newServer(port, procs)
 	s.shutdown = procs.shutdown
 	s.ended = make(chan error, 1)

@@ -101,6 +101,20 @@ func loopbackUp() error {
 	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo)
 }
 
+// reseed has the kernel's random numbers depend on what the processor gives from here
+// on. What it gave before may be the same for all boots of a machine.
+func reseed() error {
+	fd, err := unix.Open("/dev/urandom", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		err = unix.IoctlSetInt(fd, unix.RNDRESEEDCRNG, 0)
+		unix.Close(fd)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot reseed the random numbers: %w", err)
+	}
+	return nil
+}
+
 // loadModules loads what the image lists. A module that does not load is no
 // error: a kernel on another machine may have no use for it.
 func loadModules() (notes []string) {

@@ -96,6 +96,9 @@ func (c *Console) Send(p []byte) {
 	c.deliver()
 }
 
+// Found says that the guest's driver has found the device.
+func (c *Console) Found() bool { return c.dev.Running() }
+
 // Receive takes what the guest sent.
 func (c *Console) Receive() []byte {
 	p := c.FromGuest
@@ -199,6 +202,7 @@ func (c *Console) command(id uint32, event, value uint16) {
 	switch {
 	case event == deviceReady && value == 1:
 		c.say(deviceAdd, 0, "")
+		c.attention()
 	case id != port:
 	case event == portReady && value == 1:
 		c.say(portName, 1, c.name)

@@ -1,0 +1,73 @@
+package lab
+
+import (
+	"fmt"
+	"testing"
+
+	"nvlab/nvdimm/persist"
+)
+
+// rebooted boots a VM, stores to its NVDIMM, cuts the power and boots again, and says of each
+// boot what is seen and whether it went on from a prefix.
+func rebooted(t *testing.T, l *Lab, o VMOptions) (list []seen, continued []bool) {
+	t.Helper()
+	x := l.Experiment(t.Name(), t.TempDir())
+	defer x.Close()
+	disk, err := x.FileBackend(FileBackendOptions{Path: "pmem0.img", Size: 64 << 20, Share: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Slots, o.MaxMem = 1, 4<<30
+	v, err := x.VM(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.Plug(PlugOptions{Backend: disk, ID: "nvdimm1", LabelSize: 128 << 10}); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range []string{makeNamespace, "ndctl list -NRi; head -c 7 /dev/pmem0"} {
+		mustBoot(t, v)
+		if v.recalled {
+			t.Fatal("a boot is recalled whose NVDIMM holds what none did")
+		}
+		continued = append(continued, v.continued)
+		list = append(list, lookAt(t, v, disk, "cat /proc/sys/kernel/random/uuid; "+command))
+		if err := v.PowerCut(persist.KeepNone, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return list, continued
+}
+
+// TestPrefix: a boot that goes on from the prefix of another comes to what it does from
+// power-on, with random numbers of its own.
+func TestPrefix(t *testing.T) {
+	l := reusing(t)
+	never, err := shared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name string
+		o    VMOptions
+	}{
+		{"one processor", VMOptions{}},
+		{"two processors", VMOptions{CPUs: 2}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			want, _ := rebooted(t, never, test.o)
+			have, continued := rebooted(t, l, test.o)
+			if got := fmt.Sprint(continued); got != "[false true]" {
+				t.Fatalf("of two boots of one VM these go on from a prefix: %s, want [false true]", got)
+			}
+			for i := range want {
+				if differs := have[i].differs(want[i]); differs != "" {
+					t.Errorf("with prefixes, boot %d has another %s", i+1, differs)
+				}
+			}
+			if a, b := want[0].output[:36], want[1].output[:36]; a == b {
+				t.Errorf("two boots of one VM have the random UUID %s, want two", a)
+			}
+		})
+	}
+}
