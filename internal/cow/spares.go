@@ -13,6 +13,10 @@ const (
 	maxSpares = 512 << 20
 )
 
+// mostSpares is how many there are at most: an experiment that has a processor may
+// have two machines, or one whose last power-on is still looked at.
+func mostSpares() int { return 2 * runtime.GOMAXPROCS(0) }
+
 // spares are stores that nobody uses, for the next who asks for one.
 var spares spareList
 
@@ -70,7 +74,7 @@ func (l *spareList) take(size uint64) (store, error) {
 }
 
 // add takes the store of a root that nobody uses, and says whether it has room for
-// it. It has one for each processor. Those that came first go.
+// it. Those that came first go.
 func (l *spareList) add(r *root) bool {
 	s := spareStore{store: r.store, size: r.size, used: r.touched()}
 	for _, u := range s.used {
@@ -86,7 +90,7 @@ func (l *spareList) add(r *root) bool {
 	for _, s := range l.list {
 		total += s.bytes
 	}
-	for len(l.list) > runtime.GOMAXPROCS(0) || total > maxSpares {
+	for len(l.list) > mostSpares() || total > maxSpares {
 		total -= l.list[0].bytes
 		l.list[0].store.close()
 		l.list = slices.Delete(l.list, 0, 1)
