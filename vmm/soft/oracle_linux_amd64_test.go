@@ -39,7 +39,8 @@ type oracle struct {
 	guest    []byte // the guest's
 	code     []byte // the guest's code page
 	mem      []byte // the sandbox before
-	amd      bool   // what makers do not agree on, the engine does as AMD does
+	image    [fxLength]byte
+	amd      bool // what makers do not agree on, the engine does as AMD does
 }
 
 // oracleTop is the stack of exception handlers.
@@ -299,8 +300,9 @@ func (o *oracle) compareFPU(c *cpu, x *trial, want *native.State, fault bool) st
 		if fault && !o.amd {
 			return "" // so do all of Intel's
 		}
-		var got [fxLength]byte
-		c.fpu.x87.Fxsave(&got)
+		got := &o.image
+		*got = [fxLength]byte{}
+		c.fpu.x87.Fxsave(got)
 		le.PutUint32(got[fxMXCSR:], c.fpu.mxcsr)
 		for i, v := range c.fpu.xmm[:16] {
 			le.PutUint64(got[fxXMM+16*i:], v[0])

@@ -1,6 +1,7 @@
 package native
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -29,6 +30,9 @@ const (
 )
 
 const opINT3 = 0xcc
+
+// filler is a page of INT3.
+var filler = [pageSize]byte(bytes.Repeat([]byte{opINT3}, pageSize))
 
 // Runner runs one instruction at a time, at a fixed address. Its methods are
 // for one thread.
@@ -144,9 +148,7 @@ func (r *Runner) leave(a *assembler, k Kind) {
 // needs there.
 func (r *Runner) Prepare(insn []byte, k Kind) (page []byte) {
 	page = r.code[:pageSize]
-	for i := range page {
-		page[i] = opINT3
-	}
+	copy(page, filler[:])
 	r.kind = k
 	r.end = Lead + copy(page[Lead:], insn)
 	a := assembler{b: page[:r.end]}
