@@ -159,8 +159,9 @@ func TestPushAndPull(t *testing.T) {
 		t.Errorf("Push() to a device = %v, want its bytes there", err)
 	}
 
+	const memory = 256 << 20 // of the guest
 	big := filepath.Join(x.Dir(), "big")
-	if err := os.WriteFile(big, bytes.Repeat([]byte("big "), 75<<20), 0o644); err != nil {
+	if err := os.WriteFile(big, bytes.Repeat([]byte("big "), memory/4), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {
@@ -176,7 +177,7 @@ func TestPushAndPull(t *testing.T) {
 		{"pull onto a folder", v.Pull(ctx, "/etc/hostname", "tree", DefaultTimeout), "is a folder: name the file"},
 		{"a character device", v.Pull(ctx, "/dev/zero", "x", DefaultTimeout), "neither a file nor a folder"},
 		{"too big", v.Push(ctx, "big", "/big", DefaultTimeout), "give it more memory"},
-		{"written too big", v.WriteFile(ctx, "/tmp/big", make([]byte, 300<<20)), "/tmp/big"},
+		{"written too big", v.WriteFile(ctx, "/tmp/big", make([]byte, memory)), "/tmp/big"},
 	} {
 		if tt.err == nil || !strings.Contains(tt.err.Error(), tt.want) || ClassOf(tt.err) != ClassScenario {
 			t.Errorf("%s: error %v of class %v, want the scenario's with %q", tt.name, tt.err, ClassOf(tt.err), tt.want)
