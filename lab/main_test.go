@@ -59,7 +59,7 @@ func (l *Lab) withStates(dir string) *Lab {
 }
 
 // selfShared is like shared, and this test program is pid 1 of its guests,
-// where its tests can run.
+// where its tests can run. No boot is computed twice.
 var selfShared = sync.OnceValues(func() (*Lab, error) {
 	l, err := shared()
 	if err != nil {
@@ -69,7 +69,16 @@ var selfShared = sync.OnceValues(func() (*Lab, error) {
 	if opts.Agent, err = staticSelf(); err != nil {
 		return nil, err
 	}
-	return New(opts)
+	self, err := New(opts)
+	if err != nil {
+		return nil, err
+	}
+	reused, err := reuseShared()
+	if err != nil {
+		return nil, err
+	}
+	self.states = reused.states
+	return self, nil
 })
 
 // staticSelf is this test program as a static one: itself, or built anew where
