@@ -102,7 +102,12 @@ func (b *blockCache) reset() {
 		b.native.Forget()
 	}
 	b.unlinked = 0
-	if len(b.blocks) > 1 {
+	if len(b.blocks) < hashSize/32 { // fewer cache lines than the table has
+		for i := range b.blocks[1:] {
+			k := &b.blocks[1+i]
+			b.hash[blockHash(k.code, k.page|uint64(k.pc))] = 0
+		}
+	} else {
 		clear(b.hash)
 	}
 	b.Ops = b.Ops[:1]
