@@ -36,6 +36,8 @@ type bootKey struct {
 // backendKey is what a backend is to a machine besides its bytes.
 type backendKey struct {
 	Slot       int
+	Same       int    // lowest slot whose backend has the same storage
+	Offset     uint64 // in that
 	Size       uint64
 	Kind       string
 	Share      bool
@@ -83,12 +85,16 @@ func (v *VM) bootNames(image *image, tables [][]byte, timeout time.Duration) (n 
 	}
 	o := &k.Options
 	o.Seed, o.Kernel, o.Release, o.Packages, o.Engine, o.Cmdline = 0, "", "", nil, "", ""
-	for _, d := range v.NVDIMMs() {
+	dimms := v.NVDIMMs()
+	for _, d := range dimms {
 		b := d.backend
 		if b.contended || b.Durability() == backend.DeviceDAX {
 			return n, false
 		}
-		k.Backends = append(k.Backends, backendKey{d.Slot(), b.Size(), b.Kind(), b.Share(), b.ReadOnly(), b.Durability()})
+		same := slices.IndexFunc(dimms, func(o *NVDIMM) bool { return o.backend.b.SameStorage(b.b) })
+		k.Backends = append(k.Backends, backendKey{
+			d.Slot(), dimms[same].Slot(), b.offset, b.Size(), b.Kind(), b.Share(), b.ReadOnly(), b.Durability(),
+		})
 	}
 	// States of one guest on machines of one shape have most pages in common.
 	family, err := json.Marshal([]any{k.Program, k.Image, o.Memory})

@@ -71,3 +71,36 @@ func TestPrefix(t *testing.T) {
 		})
 	}
 }
+
+// TestSharedStorageIsInTheKey: what is durable of two NVDIMMs on one file is not what it
+// is of two on files of their own, so that neither has the states of the other.
+func TestSharedStorageIsInTheKey(t *testing.T) {
+	l := reusing(t)
+	boot := func(paths ...string) *VM {
+		t.Helper()
+		x := l.Experiment(t.Name(), t.TempDir())
+		t.Cleanup(func() { x.Close() })
+		v, err := x.VM(VMOptions{Slots: 2, MaxMem: 4 << 30})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, path := range paths {
+			b, err := x.FileBackend(FileBackendOptions{Path: path, Size: 64 << 20, Share: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := v.Plug(PlugOptions{Backend: b, ID: fmt.Sprint("nvdimm", i)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		mustBoot(t, v)
+		return v
+	}
+	boot("one.img", "two.img")
+	if v := boot("same.img", "same.img"); v.recalled || v.continued {
+		t.Errorf("a boot of two NVDIMMs on one file is that of two on two: recalled %v, continued %v", v.recalled, v.continued)
+	}
+	if v := boot("same.img", "same.img"); !v.recalled {
+		t.Error("a second boot of two NVDIMMs on one file is not recalled")
+	}
+}
