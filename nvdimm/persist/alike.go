@@ -17,6 +17,15 @@ type plain struct {
 // fences are how each CPU fenced; a machine has fewer.
 type fences [16]observe.Order
 
+// add adds a fence of a CPU. What LOCK orders, which is all that these do (Model.Fence),
+// is ordered once: compiled code tells of LOCK in place of what it follows.
+func (f *fences) add(vcpu uint8, o observe.Order) {
+	all := &f[int(vcpu)%len(f)]
+	if *all |= o; *all&observe.Lock != 0 {
+		*all &^= observe.Serializing | observe.PortIO | observe.Uncached | observe.Interrupt | observe.Exception
+	}
+}
+
 // Alike says that two pasts tell the same: of the same stores, flushes and what
 // else is no fence, between which the CPUs fenced in the same ways. An engine may
 // tell of several fences in a row as of one or two, and fences with nothing before
@@ -30,7 +39,7 @@ func (p *Past) plain() (list []plain) {
 	for e, stores := range p.all {
 		if e.what == pastFence {
 			if len(list) > 0 {
-				fenced[int(e.by.VCPU)%len(fenced)] |= e.order
+				fenced.add(e.by.VCPU, e.order)
 			}
 			continue
 		}

@@ -225,7 +225,7 @@ func TestPastsAreAlike(t *testing.T) {
 		}
 		return m.past
 	}
-	const lock, sfence = observe.Lock, observe.SFENCE
+	const lock, sfence, interrupt = observe.Lock, observe.SFENCE, observe.Interrupt | observe.Uncached | observe.Exception
 	want := of(step{}, step{offset: 8}, step{fence: lock}, step{fence: sfence}, step{offset: 16}, step{fence: lock, cpu: 1}, step{fence: lock})
 	for _, c := range []struct {
 		what  string
@@ -234,6 +234,8 @@ func TestPastsAreAlike(t *testing.T) {
 	}{
 		{"fences in a row told as one", of(step{}, step{offset: 8}, step{fence: lock | sfence}, step{offset: 16}, step{fence: lock}, step{fence: lock, cpu: 1}), true},
 		{"a fence before all stores", of(step{fence: sfence}, step{}, step{offset: 8}, step{fence: sfence}, step{fence: lock}, step{offset: 16}, step{fence: lock}, step{fence: lock, cpu: 1}), true},
+		{"an interrupt before LOCK", of(step{}, step{offset: 8}, step{fence: interrupt | lock | sfence}, step{offset: 16}, step{fence: lock}, step{fence: interrupt, cpu: 1}, step{fence: lock, cpu: 1}), true},
+		{"an interrupt in place of LOCK", of(step{}, step{offset: 8}, step{fence: lock | sfence}, step{offset: 16}, step{fence: lock}, step{fence: interrupt, cpu: 1}), false},
 		{"a fence less", of(step{}, step{offset: 8}, step{fence: lock}, step{offset: 16}, step{fence: lock}, step{fence: lock, cpu: 1}), false},
 		{"a fence between stores of a run", of(step{}, step{fence: lock}, step{offset: 8}, step{fence: lock | sfence}, step{offset: 16}, step{fence: lock}, step{fence: lock, cpu: 1}), false},
 		{"a fence of another CPU", of(step{}, step{offset: 8}, step{fence: lock | sfence, cpu: 1}, step{offset: 16}, step{fence: lock}, step{fence: lock, cpu: 1}), false},
