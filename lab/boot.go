@@ -148,8 +148,10 @@ func (v *VM) powerOn(ctx context.Context) error {
 // seed is that of the machine in this boot.
 func (v *VM) seed() uint64 { return bootSeed(v.x.lab.opts.Seed, v.opts.Seed, v.place, v.boots) }
 
-// earlySeed is the seed that the machine has before.
-func (v *VM) earlySeed() uint64 { return earlySeed(v.x.lab.opts.Seed, v.opts.Seed) }
+// earlySeed is the seed that the machine has until the guest's driver has found the
+// agent's channel: one for all boots of VMs with one seed, which so have their
+// beginning in common.
+func (v *VM) earlySeed() uint64 { return bootSeed(v.x.lab.opts.Seed, v.opts.Seed, 0, 0) }
 
 // start is power-on with these tables, or the reset of a machine whose DIMMs are
 // mapped.

@@ -108,10 +108,7 @@ func (v *VM) bootNames(image *image, tables [][]byte, timeout time.Duration) (n 
 	}
 	n.whole = named(k)
 	k.Seed, k.CutSeed, k.Root = v.earlySeed(), 0, unasked(k.Root)
-	n.prefix = named(struct {
-		Prefix bootKey
-		Hidden []bool
-	}{k, v.hidden()})
+	n.prefix = named(struct{ Prefix bootKey }{k})
 	return n, err == nil
 }
 
@@ -122,15 +119,9 @@ func unasked(s *nvdimm.RootState) *nvdimm.RootState {
 	c.DIMMs = slices.Clone(s.DIMMs)
 	for i := range c.DIMMs {
 		d := &c.DIMMs[i]
+		locked := d.Management.Security.Locked // its memory is not there
 		d.Management, d.Unsaved = firmware.State{}, false
+		d.Management.Security.Locked = locked
 	}
 	return &c
-}
-
-// hidden says of each NVDIMM whether the guest does not see its memory.
-func (v *VM) hidden() (list []bool) {
-	for _, d := range v.NVDIMMs() {
-		list = append(list, d.Management().Security.Locked)
-	}
-	return list
 }

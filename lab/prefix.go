@@ -1,13 +1,11 @@
 package lab
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 
 	"nvlab/internal/states"
-	"nvlab/nvdimm"
 )
 
 // The prefix of a boot ends where the guest's driver finds the channel of its agent. There is
@@ -18,7 +16,7 @@ import (
 // that of remember.
 func (r *rememberer) rememberPrefix(name states.Name) error {
 	v := r.v
-	if r.watch.any() || v.console.dropped || v.state != Running || v.power.Failed() || !sameRoot(v.root.Save(), r.root) {
+	if r.watch.any() || v.console.dropped || v.state != Running || v.power.Failed() || !reflect.DeepEqual(v.root.Save(), r.root) {
 		return nil
 	}
 	s := &bootState{Version: stateVersion}
@@ -66,10 +64,4 @@ func (r *rememberer) recallPrefix(image *image, f *states.Found) bool {
 // switchedOn is that the machine is on.
 func (v *VM) switchedOn() Happening {
 	return Happening{Times: 1, Kind: KindPower, What: fmt.Sprintf("on: boot %d", v.boots)}
-}
-
-func sameRoot(a, b *nvdimm.RootState) bool {
-	x, err := json.Marshal(a)
-	y, err2 := json.Marshal(b)
-	return err == nil && err2 == nil && bytes.Equal(x, y)
 }

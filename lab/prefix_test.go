@@ -4,27 +4,18 @@ import (
 	"fmt"
 	"testing"
 
+	"nvlab/internal/units"
 	"nvlab/nvdimm/persist"
 )
 
 // rebooted boots a VM, stores to its NVDIMM, cuts the power and boots again, and says of each
 // boot what is seen and whether it went on from a prefix.
-func rebooted(t *testing.T, l *Lab, o VMOptions) (list []seen, continued []bool) {
+func rebooted(t *testing.T, l *Lab, cpus int) (list []seen, continued []bool) {
 	t.Helper()
 	x := l.Experiment(t.Name(), t.TempDir())
 	defer x.Close()
-	disk, err := x.FileBackend(FileBackendOptions{Path: "pmem0.img", Size: 64 << 20, Share: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	o.Slots, o.MaxMem = 1, 4<<30
-	v, err := x.VM(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := v.Plug(PlugOptions{Backend: disk, ID: "nvdimm1", LabelSize: 128 << 10}); err != nil {
-		t.Fatal(err)
-	}
+	v, disk := labelledVM(t, x)
+	v.opts.CPUs = cpus
 	for _, command := range []string{makeNamespace, "ndctl list -NRi; head -c 7 /dev/pmem0"} {
 		mustBoot(t, v)
 		if v.recalled {
@@ -47,16 +38,10 @@ func TestPrefix(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, test := range []struct {
-		name string
-		o    VMOptions
-	}{
-		{"one processor", VMOptions{}},
-		{"two processors", VMOptions{CPUs: 2}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			want, _ := rebooted(t, never, test.o)
-			have, continued := rebooted(t, l, test.o)
+	for cpus := 1; cpus <= 2; cpus++ {
+		t.Run(units.Count(cpus, "CPU"), func(t *testing.T) {
+			want, _ := rebooted(t, never, cpus)
+			have, continued := rebooted(t, l, cpus)
 			if got := fmt.Sprint(continued); got != "[false true]" {
 				t.Fatalf("of two boots of one VM these go on from a prefix: %s, want [false true]", got)
 			}

@@ -51,9 +51,9 @@ func (v *VM) bootOrRecall(ctx context.Context, image *image, timeout time.Durati
 	}
 	names, ok := v.bootNames(image, tables, timeout)
 	verify := ok && v.x.lab.opts.Verify
+	v.continued = false
 	v.recalled = ok && !verify && v.recall(names.whole, func(f *states.Found) bool { return v.recallOne(image, f) })
 	if v.recalled {
-		v.continued = false
 		return nil
 	}
 	r := rememberer{v: v, name: stateName{names.whole}, root: v.root.Save(), printed: len(v.console.text), happened: v.happened()}

@@ -5,10 +5,6 @@ import (
 	"encoding/binary"
 )
 
-// earlySeed is that of all boots of VMs with one seed, until their drivers have
-// found the agent's channel: so they have their beginning in common.
-func earlySeed(run, vm uint64) uint64 { return bootSeed(run, vm, 0, 0) }
-
 // bootSeed derives the seed of one boot, so that two boots differ and two runs
 // do not.
 func bootSeed(run, vm uint64, number, boot int) uint64 {
