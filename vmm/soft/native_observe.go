@@ -42,15 +42,12 @@ func (c *cpu) observedPage(va uint64) (p storePage, ok bool) {
 	return p, true
 }
 
-// storeObserved does op k, at which code was left, if it is a plain store to
-// observed memory, and tells of it. Where it can, this spares decoding and
+// storeObserved does op k, a plain store, if it is to observed memory, and tells
+// of it. Where it can, this spares decoding and
 // looking the instruction up again; what it says is what the executor would.
 // P is the page of the op before, and becomes that of this one; the code is of the
 // page at code, and its block began when the clock was clock.
 func (c *cpu) storeObserved(k *ir.Op, p *storePage, code, clock uint64) bool {
-	if !ir.PlainStore(k.Code) || k.Link == 0 {
-		return false
-	}
 	x := &ir.OpTable[k.Code]
 	n := x.Size
 	va := c.address(k)
@@ -128,7 +125,7 @@ func (c *cpu) storesObserved() uint32 {
 		k := &ops[x.Op]
 		if c.p.streams != nil && streams(k) && c.streamStores(&stream) {
 			p = stream
-		} else if c.storeObserved(k, &p, code, clock) {
+		} else if ir.PlainStore(k.Code) && k.Link != 0 && c.storeObserved(k, &p, code, clock) {
 			stream.r = nil
 		} else {
 			if x.Op == first {

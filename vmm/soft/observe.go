@@ -81,13 +81,22 @@ func (c *cpu) ordersOf(in *x86.Inst) observe.Order {
 }
 
 // redo executes the instruction of op i in its place. Stores to observed
-// memory all come here, so what was decoded is kept.
+// memory all come here, so plain ones are done as compiled code's are, and of
+// others what was decoded is kept.
 func (c *cpu) redo(code ir.Opcode, i uintptr) {
 	if !c.observing || code == ir.OpSLOW {
 		c.stepOne()
 		return
 	}
 	b := c.p.cache
+	if ir.PlainStore(code) {
+		k := &b.Ops[i]
+		page := c.rip - uint64(k.PC)
+		if c.storeObserved(k, &storePage{}, page, c.now+1-uint64(k.N)) {
+			c.rip = page + uint64(k.Gen)
+			return
+		}
+	}
 	if b.redone == nil {
 		b.redone = reserve.Slice[uint32](ir.MaxOps)
 	}
