@@ -238,7 +238,7 @@ func usualEncodings() (list []encoding) {
 
 // Where instances of encodings find memory.
 const (
-	oracleCode = 0x20000000
+	oracleCode = 0x20001000 // in another place of the TLB than the data
 	oracleData = 0x10000000
 	oracleSize = x86.PageSize
 	oracleGS   = 0x40 // base of GS
@@ -383,8 +383,21 @@ func (e *encoding) appendModRM(r *rand.Rand, code []byte) []byte {
 }
 
 // interesting makes values at which things happen.
-func interesting(r *rand.Rand) uint64 {
+func interesting(r *rand.Rand) uint64 { return interestingOf(r.Uint64()) }
+
+// fill fills memory with such values. Each is of its place (SplitMix64), so that the
+// host need not wait for the one before.
+func fill(r *rand.Rand, mem []byte) {
 	x := r.Uint64()
+	for i := 0; i < len(mem); i += 8 {
+		x += 0x9e3779b97f4a7c15
+		z := (x ^ x>>30) * 0xbf58476d1ce4e5b9
+		z = (z ^ z>>27) * 0x94d049bb133111eb
+		le.PutUint64(mem[i:], interestingOf(z^z>>31))
+	}
+}
+
+func interestingOf(x uint64) uint64 {
 	bit, anything := uint64(1)<<(x&63), x*0x9e3779b97f4a7c15
 	// A table, since the host cannot predict a branch by what is random.
 	return [8]uint64{uint64(int64(int8(x))), bit, bit - 1, x & 0x7f, anything, anything, anything, anything}[x>>61]
