@@ -138,6 +138,9 @@ func testRegister(t *testing.T, masked bool, forms func(x87Form) bool, count int
 	r := rand.New(rand.NewPCG(3, 4))
 	n := newNative(t)
 	total := 0
+	var m machine // this and what else is passed by address: not allocated for each round
+	var got X87
+	var gotFlags Flags
 	for op := 0xD8; op <= 0xDF; op++ {
 		for modrm := 0xC0; modrm <= 0xFF; modrm++ {
 			form := x87Form{byte(op), byte(modrm)}
@@ -152,10 +155,10 @@ func testRegister(t *testing.T, masked bool, forms func(x87Form) bool, count int
 					x.CW |= flagPrecision
 				}
 				flags := Flags{CF: r.IntN(2) == 0, PF: r.IntN(2) == 0, ZF: r.IntN(2) == 0}
-				m := machine{gpr: flags.word()}
-				start, got, want := x, x, x
+				m = machine{gpr: flags.word()}
+				start, want := x, x
+				got, gotFlags = x, flags
 				onHost(run, &want, &m)
-				gotFlags := flags
 				if fault := got.Reg(form.op, form.modrm, &gotFlags, nil); fault != None {
 					t.Fatalf("%v gave fault %d", form, fault)
 				}
