@@ -643,3 +643,42 @@ func chain(n int) string {
 	}
 	return b.String()
 }
+
+// TestRepeatedValues counts a value that a list or a tuple holds many times as it
+// counts as many equal ones.
+func TestRepeatedValues(t *testing.T) {
+	leaf := func() starlark.Value {
+		d := starlark.NewDict(1)
+		d.SetKey(starlark.String("k"), starlark.Tuple{starlark.MakeInt(1), starlark.None})
+		return starlark.NewList([]starlark.Value{starlark.String("text"), d, starlark.Tuple{d, d}})
+	}
+	for _, tuple := range []bool{false, true} {
+		var nest func(repeat bool, levels int) starlark.Value
+		nest = func(repeat bool, levels int) starlark.Value {
+			if levels == 0 {
+				return leaf()
+			}
+			list := []starlark.Value{nest(repeat, levels-1)}
+			for range 6 {
+				if repeat {
+					list = append(list, list[0])
+				} else {
+					list = append(list, nest(repeat, levels-1))
+				}
+			}
+			if tuple {
+				return starlark.Tuple(list)
+			}
+			return starlark.NewList(list)
+		}
+		for how := asText; how <= asOperand; how++ {
+			once, each := walker{how: how}, walker{how: how}
+			if err, want := once.walk(nest(true, 4), 0), each.walk(nest(false, 4), 0); err != nil || want != nil {
+				t.Fatal(err, want)
+			}
+			if once.nodes != each.nodes || once.bytes != each.bytes {
+				t.Errorf("reading %d, tuples %v: one value many times counts as %d values with %d bytes of text, want %d with %d", how, tuple, once.nodes, once.bytes, each.nodes, each.bytes)
+			}
+		}
+	}
+}

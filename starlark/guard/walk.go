@@ -76,11 +76,11 @@ func (w *walker) walk(v starlark.Value, depth int) error {
 	case starlark.NoneType, starlark.Bool, starlark.Float:
 		return w.write(24)
 	case starlark.Tuple:
-		return w.elements(v, depth)
+		return elements(w, v, depth)
 	case *starlarkstruct.Struct:
 		return w.fields(v, depth)
 	case *starlark.List:
-		return w.within(v, depth, func() error { return w.elements(listElements{v}, depth) })
+		return w.within(v, depth, func() error { return elements(w, v, depth) })
 	case *starlark.Dict:
 		return w.within(v, depth, func() error { return w.entries(v, depth) })
 	case *starlark.Set:
@@ -124,19 +124,45 @@ type elementsOf interface {
 	Index(i int) starlark.Value
 }
 
-type listElements struct{ *starlark.List }
-
-func (w *walker) elements(seq elementsOf, depth int) error {
+// elements walks them. One that stands beside itself, as in [x] * 1000, counts as
+// often as it does, and is walked once.
+func elements[S elementsOf](w *walker, seq S, depth int) error {
 	n := seq.Len()
 	if err := w.write(2 + 2*n); err != nil {
 		return err
 	}
+	var last starlark.Value
+	nodes, bytes := 0, 0 // of last
 	for i := range n {
-		if err := w.walk(seq.Index(i), depth+1); err != nil {
+		v := seq.Index(i)
+		if w.how != asConstant && identical(v, last) {
+			if w.nodes += nodes; w.nodes > MaxNodes {
+				return errNodes
+			}
+			if err := w.write(bytes); err != nil {
+				return err
+			}
+			continue
+		}
+		nodes, bytes = w.nodes, w.bytes
+		if err := w.walk(v, depth+1); err != nil {
 			return err
 		}
+		last, nodes, bytes = v, w.nodes-nodes, w.bytes-bytes
 	}
 	return nil
+}
+
+// identical says that x and y are one list, dict or tuple.
+func identical(x, y starlark.Value) bool {
+	switch x := x.(type) {
+	case *starlark.List, *starlark.Dict:
+		return x == y
+	case starlark.Tuple:
+		y, ok := y.(starlark.Tuple)
+		return ok && len(x) > 0 && len(x) == len(y) && &x[0] == &y[0]
+	}
+	return false
 }
 
 func (w *walker) iterate(v starlark.Iterable, depth int) error {
@@ -259,12 +285,20 @@ func quotedSize(s string) int {
 	}
 	escaped := 0
 	for i := range len(s) {
-		if c := s[i]; c < 0x20 || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-			escaped++
-		}
+		escaped += int(escapes[s[i]])
 	}
 	return len(s) + 5*escaped + 3
 }
+
+// escapes holds 1 for each byte that may be escaped in quotes.
+var escapes = func() (e [256]uint8) {
+	for c := range e {
+		if c < 0x20 || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			e[c] = 1
+		}
+	}
+	return e
+}()
 
 // digits is how many digits an int has, about.
 func digits(i starlark.Int) int {
