@@ -180,20 +180,19 @@ func each(f *format, scalar bool, el element, q quickElement) Fn {
 		}
 	}
 	return func(dst, src *Vec, _ uint8, mxcsr *uint32) bool {
+		if allowsQuick(*mxcsr) {
+			if r, inexact, ok := quickEach(f, dst, src, q); ok {
+				*dst = r
+				*mxcsr |= precision(inexact)
+				return true
+			}
+		}
 		ones := uint64(1)<<f.width - 1 // all 64 if the width is 64
-		e := newEnv(*mxcsr)
+		e := newEnv(*mxcsr)            // which is allocated: el is not known here
 		var r Vec
 		for i := range r {
 			for s := uint(0); s < 64; s += f.width {
-				a, b := dst[i]>>s&ones, src[i]>>s&ones
-				if e.quick {
-					if v, inexact, ok := q(a, b); ok {
-						r[i] |= v << s
-						e.post |= uint8(precision(inexact))
-						continue
-					}
-				}
-				r[i] |= el(&e, f, a, b) << s
+				r[i] |= el(&e, f, dst[i]>>s&ones, src[i]>>s&ones) << s
 			}
 		}
 		if !e.finish(mxcsr) {
@@ -202,6 +201,22 @@ func each(f *format, scalar bool, el element, q quickElement) Fn {
 		*dst = r
 		return true
 	}
+}
+
+// quickEach applies q to every element, if it knows the result of each.
+func quickEach(f *format, dst, src *Vec, q quickElement) (r Vec, inexact, ok bool) {
+	ones := uint64(1)<<f.width - 1 // all 64 if the width is 64
+	for i := range r {
+		for s := uint(0); s < 64; s += f.width {
+			v, rounded, known := q(dst[i]>>s&ones, src[i]>>s&ones)
+			if !known {
+				return r, false, false
+			}
+			r[i] |= v << s
+			inexact = inexact || rounded
+		}
+	}
+	return r, inexact, true
 }
 
 // compareEach is CMPPS, CMPSS, CMPPD or CMPSD.
