@@ -5,7 +5,11 @@
 // Manual ("SDM").
 package apic
 
-import "nvlab/vmm/soft/x86"
+import (
+	"math/bits"
+
+	"nvlab/vmm/soft/x86"
+)
 
 // Processor is what an APIC is part of.
 type Processor interface {
@@ -243,11 +247,7 @@ func (a *APIC) SetTPR(v uint32) {
 func highest(b *[8]uint32) int {
 	for i := 7; i >= 0; i-- {
 		if b[i] != 0 {
-			for j := 31; ; j-- {
-				if b[i]>>j&1 != 0 {
-					return i*32 + j
-				}
-			}
+			return i*32 + bits.Len32(b[i]) - 1
 		}
 	}
 	return -1
