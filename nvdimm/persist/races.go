@@ -43,7 +43,7 @@ const maxPairs = 1 << 23
 // interleave lists what the line may hold, if its ops may become visible in
 // several orders.
 func (l *line) interleave(units []unit, most int) (list []content, whole bool) {
-	e := enumeration{line: l, seen: map[[LineSize]byte]bool{}, most: most, left: min(64*most, maxPairs/(len(units)*len(units)))}
+	e := enumeration{line: l, seen: map[hash]bool{}, most: most, left: min(64*most, maxPairs/(len(units)*len(units)))}
 	visited := map[interleaving]bool{}
 	var visit func(at interleaving)
 	visit = func(at interleaving) {

@@ -167,7 +167,7 @@ func (o order) allows(u *unit) bool {
 // enumeration collects what a line may hold.
 type enumeration struct {
 	line *line
-	seen map[[LineSize]byte]bool
+	seen map[hash]bool // of the list's contents
 	list []content
 	kept opSet
 	most int  // contents that the list may have
@@ -180,12 +180,13 @@ func (e *enumeration) over() bool { return e.full || e.left <= 0 }
 
 // add notes contents that may be left.
 func (e *enumeration) add(bytes *[LineSize]byte) {
-	if e.seen[*bytes] {
+	h := hashLine(e.line.medium.index, e.line.n, bytes)
+	if e.seen[h] {
 		return
 	}
 	if e.full = e.full || len(e.list) == e.most; !e.full {
-		e.seen[*bytes] = true
-		e.list = append(e.list, content{*bytes, hashLine(e.line.medium.index, e.line.n, bytes), e.kept})
+		e.seen[h] = true
+		e.list = append(e.list, content{*bytes, h, e.kept})
 	}
 }
 
@@ -217,7 +218,7 @@ const manyUnits = 10
 // subsets lists what the line may hold, if nothing races.
 func (l *line) subsets(units []unit, most int) (list []content, whole bool) {
 	w := subsets{units: units, later: make([]later, len(units)+1)}
-	w.enumeration = enumeration{line: l, seen: map[[LineSize]byte]bool{}, most: most, left: 4 * most * (len(units) + 1)}
+	w.enumeration = enumeration{line: l, seen: map[hash]bool{}, most: most, left: 4 * most * (len(units) + 1)}
 	for i := len(units) - 1; i >= 0; i-- {
 		u, t := &units[i], w.later[i+1]
 		t.any |= u.bytes
