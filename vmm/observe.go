@@ -47,3 +47,23 @@ func (m *Machine) WatchLoads(w *observe.Watch, o observe.LoadObserver) error {
 	m.watch, m.loads = w, o
 	return p.WatchLoads(w, o)
 }
+
+// StopBefore has Run end before loads from these lines: see observe.LoadStopper. Run comes
+// to its conditions then. The error says that the engine cannot.
+func (m *Machine) StopBefore(w *observe.Watch) error {
+	p, ok := m.procs.(observe.LoadStopper)
+	if !ok {
+		return fmt.Errorf("the %s engine cannot stop right before a load", m.Engine())
+	}
+	p.StopBefore(w)
+	return nil
+}
+
+// StoppedBefore says that the machine stands before such a load, and that one was made
+// nonetheless since StopBefore.
+func (m *Machine) StoppedBefore() (stands, passed bool) {
+	if p, ok := m.procs.(observe.LoadStopper); ok {
+		return p.StoppedBefore()
+	}
+	return false, false
+}

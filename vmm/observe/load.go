@@ -78,6 +78,22 @@ type LoadWatcher interface {
 	WatchLoads(*Watch, LoadObserver) error
 }
 
+// A LoadStopper is an engine, or a machine, whose Run can end before a load.
+//
+// StopBefore has Run end before an instruction that loads from one of the lines, is
+// fetched from there, or walks a page table there. It has changed nothing, and the guest's
+// clock is what it was after the instruction before; a Run that follows ends at once,
+// until other lines are given, or nil. The Watch is not changed any more.
+//
+// StoppedBefore says that the processors stand before such a load; and passed, that one
+// was made since StopBefore: by a device or the host, while a processor entered a handler,
+// or by an instruction that takes something from the one before (interrupts that STI holds
+// off, a trap of TF), after which it would not be the same.
+type LoadStopper interface {
+	StopBefore(*Watch)
+	StoppedBefore() (stands, passed bool)
+}
+
 // watchPage is the page that a Watch has a word for, in bytes.
 const watchPage = 4096
 

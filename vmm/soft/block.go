@@ -163,7 +163,7 @@ func foundBy(rip uint64, mode uint8) uint64 {
 // now on a store to the page is told to dropPage.
 func (c *cpu) contentAt(pa uint64) content {
 	r := c.p.mem.find(pa)
-	if r == nil || c.p.poison != nil && c.p.poison.Page(pa) != 0 {
+	if r == nil || c.p.unreadable(pa) != 0 {
 		return 0
 	}
 	off := pa&^x86.PageMask - r.base

@@ -102,6 +102,7 @@ type cpuWork struct {
 	next     uint64 // of the instruction after the one that executes
 	attn     bool   // the run loop must look at events
 	implicit bool   // the access at hand is the processor's own: see loadSys
+	begun    bool   // the instruction took something from the one before: see stops
 	mode     uint8  // what blocks depend on: see ir.ModeUser
 	others   uint64 // instructions that all others have retired
 

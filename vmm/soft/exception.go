@@ -37,6 +37,10 @@ func contributory(vec uint8) bool {
 // double fault, and then a triple fault.
 func (c *cpu) deliver() {
 	first := c.exc
+	if first.vec == excStop {
+		c.stopHere()
+		return
+	}
 	for {
 		c.delivered++
 		if first.vec == excPF {
@@ -46,7 +50,7 @@ func (c *cpu) deliver() {
 			c.shutdown()
 			return
 		}
-		if c.interrupt(first) {
+		if c.enterHandler(first) {
 			return
 		}
 		second := c.exc
@@ -68,6 +72,17 @@ func (c *cpu) shutdown() {
 	c.p.tripleFault = true
 	c.p.stopping = true
 	c.attn = true
+}
+
+// enterHandler is interrupt, before whose loads Run cannot end.
+func (c *cpu) enterHandler(e exception) bool {
+	for !c.interrupt(e) {
+		if c.exc.vec != excStop {
+			return false
+		}
+		c.p.stop.pass()
+	}
+	return true
 }
 
 // interrupt enters the handler of e through the IDT (SDM 3A, 6.12.1, 6.14).

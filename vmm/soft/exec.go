@@ -74,6 +74,7 @@ func (c *cpu) stepOne() {
 	}
 	step := c.flags&x86.FlagTF != 0
 	inhibited := c.movSS
+	c.begun = c.shadow || inhibited || c.flags&(x86.FlagTF|x86.FlagRF) != 0
 	c.shadow, c.movSS = false, false
 	if !inhibited && c.breakpointHere() {
 		c.now++
@@ -129,7 +130,7 @@ func (c *cpu) fetch(in *x86.Inst) bool {
 		c.readCode(pa, b[n:])
 		status = x86.Decode(b, in, c.long)
 	}
-	if c.p.poison != nil && !c.fetchable(first, pa, in, status) {
+	if c.p.someUnreadable() && !c.fetchable(first, pa, in, status) {
 		return false
 	}
 	switch status {

@@ -234,7 +234,7 @@ func (c *cpu) takeValue(va uint64, n uint8) followed {
 		return followed{}
 	}
 	r := c.p.mem.find(pa)
-	if r == nil || c.apic.At(pa) || c.p.poison != nil {
+	if r == nil || c.apic.At(pa) || c.p.someUnreadable() {
 		return followed{}
 	}
 	f := followed{n: x86.GetLE(r.mem[pa-r.base:], n)}
@@ -288,7 +288,7 @@ func (c *cpu) look(in *x86.Inst, n uint8) (f followed, ok bool) {
 			return f, false
 		}
 		r := c.p.mem.find(pa)
-		if r == nil || r.observed || c.apic.At(pa) || c.p.poison != nil || c.watchedIn(pa, part) {
+		if r == nil || r.observed || c.apic.At(pa) || c.p.someUnreadable() || c.watchedIn(pa, part) {
 			return f, false
 		}
 		is := r.mem[pa-r.base:][:part]
@@ -723,7 +723,7 @@ type refetched struct {
 // fetchedBefore fetches the instruction at c.rip, and is true, if it is one within a page of
 // known code after which nothing is due. What is told of a fetch was told.
 func (c *cpu) fetchedBefore(in *x86.Inst) bool {
-	if !c.long || c.traced() || c.flags&x86.FlagRF != 0 || !x86.Canonical(c.rip) || c.p.poison != nil || c.rip&x86.PageMask > x86.PageSize-x86.MaxLength {
+	if !c.long || c.traced() || c.flags&x86.FlagRF != 0 || !x86.Canonical(c.rip) || c.p.someUnreadable() || c.rip&x86.PageMask > x86.PageSize-x86.MaxLength {
 		return false
 	}
 	pa, ok := c.translate(c.rip, c.privilege(), accessFetch)

@@ -34,7 +34,7 @@ func (m *testMachine) run() int {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	if exit != vmm.ExitDead {
+	if exit != vmm.ExitDead && (!m.stops || exit != vmm.ExitStopped) {
 		m.t.Fatalf("Run() = %v at rip %#x, want %v", exit, m.c.rip, vmm.ExitDead)
 	}
 	if m.c.rip > testStubs && m.c.rip <= testStubs+16*256 {

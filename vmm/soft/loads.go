@@ -187,6 +187,7 @@ func (p *processors) follow(pa, lines uint64) {
 // ReadByHost is told before somebody who is no processor reads RAM: a device, or
 // the host.
 func (p *processors) ReadByHost(base, size uint64) {
+	p.stop.passedBy(base, size)
 	if p.copies == nil || size == 0 {
 		return
 	}

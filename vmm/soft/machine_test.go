@@ -68,6 +68,8 @@ type testMachine struct {
 	bus *fakeBus
 	ram []byte // from 0
 	pt  uint64 // next free page for tables
+
+	stops bool // run may end before a load
 }
 
 func newTestMachine(t testing.TB) *testMachine {

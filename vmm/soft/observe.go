@@ -100,6 +100,7 @@ func (c *cpu) redo(code ir.Opcode, i uintptr) {
 	if b.redone == nil {
 		b.redone = reserve.Slice[uint32](ir.MaxOps)
 	}
+	c.begun = false
 	n := b.redone[i]
 	if n == 0 {
 		if len(b.Insts)+ir.MaxBlock >= ir.MaxInsts {

@@ -49,9 +49,16 @@ const (
 func (p *processors) Poison(w *observe.Watch, consumed func(uint64, bool)) error {
 	old := p.poison
 	p.poison, p.consumed = w, consumed
-	for _, set := range []*observe.Watch{old, w} {
+	p.forgetUnreadable(old, w)
+	return nil
+}
+
+// forgetUnreadable has what was made of pages go whose unreadable lines were those of
+// one set and are those of another.
+func (p *processors) forgetUnreadable(old, now *observe.Watch) {
+	for _, set := range []*observe.Watch{old, now} {
 		for pa := range set.Pages() {
-			if old.Lines(pa) == w.Lines(pa) {
+			if old.Lines(pa) == now.Lines(pa) {
 				continue
 			}
 			if r := p.mem.find(pa); r != nil && r.mark(pa-r.base).code != 0 {
@@ -60,21 +67,36 @@ func (p *processors) Poison(w *observe.Watch, consumed func(uint64, bool)) error
 			p.eachOf(pa, (*tlbSet).drop)
 		}
 	}
-	return nil
 }
+
+// unreadable is the lines of the page of pa that the fast path may not read: they have
+// poison, or Run is to end before they are read.
+func (p *processors) unreadable(pa uint64) uint64 {
+	if !p.someUnreadable() {
+		return 0
+	}
+	return p.poison.Lines(pa) | p.stop.before.Lines(pa)
+}
+
+// someUnreadable says that there may be such lines.
+func (p *processors) someUnreadable() bool { return p.poison != nil || p.stop.before != nil }
 
 // slowLoads says that the fast path may not load from the page of pa.
 func (p *processors) slowLoads(r *region, pa uint64) bool {
-	return p.watches(r) && p.watch.Page(pa) != 0 || p.poison != nil && p.poison.Page(pa) != 0
+	return p.watches(r) && p.watch.Page(pa) != 0 || p.unreadable(pa) != 0
 }
 
-// readable says that n bytes at pa, within a page, can be read, or raises #MC.
+// readable says that n bytes at pa, within a page, can be read, or raises #MC, or what
+// ends Run.
 func (c *cpu) readable(pa, n uint64) bool {
-	if c.p.poison == nil || c.p.poison.Page(pa) == 0 {
+	if c.p.unreadable(pa) == 0 {
 		return true
 	}
 	for at := pa; at < pa+n; at = (at | 63) + 1 {
-		if c.p.poison.Has(at) {
+		if c.stops(at) {
+			return false
+		}
+		if c.p.poison.Lines(at)>>(at&x86.PageMask>>6)&1 != 0 {
 			c.exc = exception{vec: excMC, cr2: at}
 			return false
 		}
@@ -84,20 +106,20 @@ func (c *cpu) readable(pa, n uint64) bool {
 
 // canRead is readable of a span.
 func (c *cpu) canRead(s *span) bool {
-	return c.p.poison == nil || c.readable(s.pa, uint64(s.n1)) && (s.n1 == s.n || c.readable(s.pb, uint64(s.n-s.n1)))
+	return !c.p.someUnreadable() || c.readable(s.pa, uint64(s.n1)) && (s.n1 == s.n || c.readable(s.pb, uint64(s.n-s.n1)))
 }
 
 // intact is how many of n elements of size bytes from va on, in the direction of
 // DF and within a page, can be read before the first that cannot.
 func (c *cpu) intact(va, n uint64, size uint8) uint64 {
-	if c.p.poison == nil {
+	if !c.p.someUnreadable() {
 		return n
 	}
 	pa, ok := c.translate(va, c.privilege(), accessRead)
 	if !ok {
 		return 0
 	}
-	lines, step := c.p.poison.Page(pa), uint64(size)
+	lines, step := c.p.unreadable(pa), uint64(size)
 	if lines == 0 {
 		return n
 	}

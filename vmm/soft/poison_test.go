@@ -92,6 +92,8 @@ func TestPoisonRestart(t *testing.T) {
 			stages[0].m.p.WatchLoads(nil, nil)
 			loads := len(o.lines) > 0
 			for _, s := range stages {
+				where := fmt.Sprintf("%v, % x, at %+d with a line at %+d, in the %s", &e, code, int64(to-border), int64(line-border), s.name)
+				stopsBefore(t, s, where, line, loads, &st, &want)
 				var consumed []uint64
 				s.m.p.Poison(poisoned(line), func(addr uint64, reported bool) {
 					if !reported {
@@ -102,7 +104,6 @@ func TestPoisonRestart(t *testing.T) {
 				checked(s.m.c)
 				vec := s.run(&st, present)
 				s.m.p.Poison(nil, nil)
-				where := fmt.Sprintf("%v, % x, at %+d with a bad line at %+d, in the %s", &e, code, int64(to-border), int64(line-border), s.name)
 				got := s.state()
 				if !loads {
 					if d := got.differ(&want); vec >= 0 || d != "" {

@@ -50,6 +50,7 @@ type processors struct {
 	machineChecks bool           // the processors have them
 	poison        *observe.Watch // lines that cannot be read; nil if there are none
 	consumed      func(addr uint64, reported bool)
+	stop          loadStop
 
 	remapped    bool // changed is due: the memory map is another since the last Run
 	tracking    bool // dirty pages are told

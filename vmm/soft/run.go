@@ -166,7 +166,7 @@ func (c *cpu) take(vec uint8) {
 	}
 	c.halted = false
 	c.exc = exception{vec: vec, external: true}
-	if c.interrupt(c.exc) {
+	if c.enterHandler(c.exc) {
 		c.delivered++
 		return
 	}

@@ -31,7 +31,7 @@ var notSaved = map[reflect.Type]map[string]string{
 		"values":  "Save reveals them", "effect": "of the instruction that executes",
 		"events": "scratch",
 		"native": "over a call only",
-		"step":   "scratch", "buf": "scratch",
+		"step":   "scratch", "buf": "scratch", "begun": "of the instruction that executes",
 	},
 	reflect.TypeFor[cpuCaches](): {
 		"fetched": "derived: of the jump cache",
@@ -42,7 +42,7 @@ var notSaved = map[reflect.Type]map[string]string{
 	reflect.TypeFor[processors](): {
 		"bus": "wiring", "seed": "of the ProcessorSpec", "parking": "of the ProcessorSpec", "cpuid": "of the ProcessorSpec",
 		"mem": "the machine's", "cpus": "saved one by one", "cpu": "saved as a number", "streams": "asked of the observer by Run", "observer": "wiring", "watch": "wiring", "loads": "wiring", "copies": "wiring", "values": "wiring", "lookups": "of the observer", "refetched": "derived of memory",
-		"machineChecks": "of the ProcessorSpec", "poison": "the machine's: it is told of it anew", "consumed": "wiring",
+		"machineChecks": "of the ProcessorSpec", "poison": "the machine's: it is told of it anew", "consumed": "wiring", "stop": "of who runs the machine: see StopBefore",
 		"cache": "derived of memory", "generations": "derived: of the jump cache", "running": "over a Run only", "epoch": "derived: of the jump cache", "translations": "wiring", "compiles": "of the Engine", "tables": "derived: of the TLB", "freeTables": "derived: of the TLB",
 		"tracking": "the machine's: set by Cleaned", "stopping": "false between Runs", "kick": "of the host", "dead": "not saved then", "exact": "of tests",
 		"tripleFault": "saved as savedProcessors.triple", "debugger": "of the host: a load forgets what it has of the processors",
