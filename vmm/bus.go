@@ -122,6 +122,8 @@ func (b bus) MMIORead(addr uint64, size int) uint64 {
 	v := ^uint64(0)
 	if d, ok := b.registers(addr); ok {
 		v = d.dev.Read(addr-d.base, size)
+	} else {
+		b.m.nothing(addr)
 	}
 	if size < 8 {
 		v &= 1<<(8*size) - 1
@@ -132,7 +134,24 @@ func (b bus) MMIORead(addr uint64, size int) uint64 {
 func (b bus) MMIOWrite(addr uint64, size int, v uint64) {
 	if d, ok := b.registers(addr); ok {
 		d.dev.Write(addr-d.base, size, v)
+	} else {
+		b.m.nothing(addr)
 	}
+}
+
+// nothing notes an access to where there is neither memory nor a device.
+func (m *Machine) nothing(addr uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.highest = max(m.highest, addr)
+}
+
+// Highest is the highest guest-physical address at which a processor found neither memory
+// nor a device since the machine was made; 0 if there was none.
+func (m *Machine) Highest() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.highest
 }
 
 func (b bus) EndOfInterrupt(vector uint8) {

@@ -116,6 +116,12 @@ func TestTables(t *testing.T) {
 		if !bytes.Contains(area, table) {
 			t.Errorf("%s in memory is not the one of Tables", table[:4])
 		}
+		r, ok := p.TableAt(string(table[:4]))
+		if dsdt := string(table[:4]) == "DSDT"; ok == dsdt {
+			t.Errorf("%s is found by its signature: %v, want %v", table[:4], ok, !dsdt)
+		} else if ok && !bytes.Equal(area[r.Base-l.ACPI.Base:][:r.Size], table) {
+			t.Errorf("%s is not at %v", table[:4], r)
+		}
 	}
 	if rsdp, err := acpi.ParseRSDP(area); err != nil || rsdp.XSDTAddress == 0 {
 		t.Errorf("RSDP = %+v, %v", rsdp, err)

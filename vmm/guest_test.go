@@ -100,6 +100,9 @@ func TestUnclaimed(t *testing.T) {
 		if got := p.console.String(); got != want {
 			t.Errorf("read\n%s, want\n%s", got, want)
 		}
+		if got, want := p.Highest(), uint64(0xd800_0008); got != want {
+			t.Errorf("the highest address at which it found nothing is %#x, want %#x", got, want)
+		}
 	})
 }
 

@@ -121,6 +121,7 @@ type Machine struct {
 	poison   *observe.Watch
 	consumed func(addr uint64, reported bool)
 
+	highest  uint64  // address where there was nothing: see Highest
 	expected []Range // memory of others, to be there before the next Run
 	failed   error   // what every further Run returns
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"nvlab/internal/cow"
+	"nvlab/internal/pages"
 )
 
 // A Snapshot is all that a machine was at one moment, the memory and devices
@@ -91,6 +92,35 @@ func (m *Machine) Restore(s *Snapshot) error {
 	if err := m.become(p, s); err != nil {
 		m.failed = fmt.Errorf("restore: %w", err)
 		return m.failed
+	}
+	return nil
+}
+
+// Differing calls f for each page of RAM in which the machine may hold something else than
+// a snapshot, of it or that it was made of, in the order of addresses: with what it holds,
+// and what the snapshot does. Both are only to be read, and before f returns.
+func (m *Machine) Differing(s *Snapshot, f func(addr uint64, have, had []byte)) error {
+	parts := s.Saved.ram(m.layout)
+	if len(parts) != len(s.RAM) {
+		return fmt.Errorf("a snapshot with %d parts of memory: want %d", len(s.RAM), len(parts))
+	}
+	var had [pages.Size]byte
+	for i, at := range parts {
+		part := m.ram.part(at.Base)
+		if part == nil {
+			return fmt.Errorf("there is no memory at %v", at)
+		}
+		list, err := part.mem.Differing(s.RAM[i])
+		if err != nil {
+			return fmt.Errorf("memory at %#x: %w", at.Base, err)
+		}
+		for _, n := range list {
+			off := n * pages.Size
+			if _, err := s.RAM[i].ReadAt(had[:], int64(off)); err != nil {
+				return fmt.Errorf("memory at %#x: %w", at.Base+off, err)
+			}
+			f(at.Base+off, part.mem.Bytes()[off:][:pages.Size], had[:])
+		}
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -254,6 +255,53 @@ func TestSnapshotOfAnything(t *testing.T) {
 }
 
 // TestSnapshotHash: equal states have one name, from a file too, and others
+// TestDiffering: a machine tells of each page in which it holds something else than a
+// snapshot of it, or that it was made of, and of what both hold.
+func TestDiffering(t *testing.T) {
+	m := newRandomMachine(t)
+	told := 0
+	for range 60 {
+		m.run(t)
+		at := m.freeze(t)
+		fork := at.fork(t)
+		for range 3 {
+			m.run(t)
+			fork.run(t)
+		}
+		for name, m := range map[string]*randomMachine{"it": m, "its fork": fork} {
+			differ := map[uint64]bool{}
+			err := m.Differing(at.Snapshot, func(addr uint64, have, had []byte) {
+				if !bytes.Equal(have, had) {
+					differ[addr] = true
+				}
+			})
+			if err != nil {
+				continue // RAM was plugged since, or let go
+			}
+			told += len(differ)
+			now := m.freeze(t)
+			for i, r := range vmm.PartsOf(at.Saved, m.Layout()) {
+				was, is := make([]byte, r.Size), make([]byte, r.Size)
+				if _, err := at.RAM[i].ReadAt(was, 0); err != nil {
+					t.Fatal(err)
+				}
+				k := slices.Index(vmm.PartsOf(now.Saved, m.Layout()), r)
+				if _, err := now.RAM[k].ReadAt(is, 0); err != nil {
+					t.Fatal(err)
+				}
+				for p := uint64(0); p < r.Size; p += pages.Size {
+					if got, want := differ[r.Base+p], !bytes.Equal(was[p:p+pages.Size], is[p:p+pages.Size]); got != want {
+						t.Fatalf("%s tells of another page at %#x: %v, want %v", name, r.Base+p, got, want)
+					}
+				}
+			}
+		}
+	}
+	if told < 20 {
+		t.Errorf("%d pages differed: too few to tell", told)
+	}
+}
+
 // another.
 func TestSnapshotHash(t *testing.T) {
 	a, b := newRandomMachine(t), newRandomMachine(t)

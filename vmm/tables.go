@@ -103,3 +103,32 @@ func (m *Machine) madt() []byte {
 	}
 	return t.Encode()
 }
+
+// TableAt is where in guest-physical memory the first ACPI table of that signature is that
+// Boot placed, with the length that it says it has. It is not for the DSDT, to which the
+// XSDT does not point.
+func (m *Machine) TableAt(signature string) (r Range, ok bool) {
+	area, _ := m.ram.slice(m.layout.ACPI.Base, m.layout.ACPI.Size)
+	rsdp, err := acpi.ParseRSDP(area)
+	if err != nil {
+		return r, false
+	}
+	within := func(addr uint64) []byte {
+		if at := addr - m.layout.ACPI.Base; at < uint64(len(area)) {
+			return area[at:]
+		}
+		return nil
+	}
+	xsdt, err := acpi.ParseXSDT(within(rsdp.XSDTAddress))
+	if err != nil {
+		return r, false
+	}
+	for _, at := range xsdt.Tables {
+		if t := within(at); len(t) > 8 && string(t[:4]) == signature {
+			if n := uint64(binary.LittleEndian.Uint32(t[4:])); n <= uint64(len(t)) {
+				return Range{at, n}, true
+			}
+		}
+	}
+	return r, false
+}

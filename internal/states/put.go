@@ -38,6 +38,8 @@ func (s *Store) Put(n Name, st State) (err error) {
 		base = &baseState{st.Base.Name, st.Base.Images}
 	} else if base = s.baseFor(n); base != nil {
 		defer base.close()
+	} else if st.Else != nil {
+		base = &baseState{st.Else.Name, st.Else.Images}
 	}
 	if err := write(f, st, base); err != nil {
 		return fmt.Errorf("keeping a state in %s: %w", s.dir, err)
@@ -148,7 +150,7 @@ func (s *Store) baseFor(n Name) *baseState {
 		if err != nil {
 			continue
 		}
-		if f.index.baseName() != "" {
+		if !f.root() {
 			f.Close()
 			continue
 		}

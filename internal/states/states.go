@@ -56,7 +56,7 @@ type rootImages struct {
 }
 
 // maxRoots is how many a process keeps open.
-const maxRoots = 4
+const maxRoots = 8
 
 // Open returns the store in a folder, which is made when something is put there.
 // It is to take no more than limit bytes, and what it may grow by until that is
@@ -76,7 +76,8 @@ type State struct {
 	Label  string // for people
 	Meta   []byte // the user's own encoding
 	Images []*cow.Image
-	Base   *Base // nil: one is looked for
+	Base   *Base // nil: one of the family is looked for
+	Else   *Base // the base if the family has none; nil: none
 }
 
 // A Base is a state in the store that another is a difference to, with images
@@ -263,11 +264,21 @@ func (f *Found) images(known *Base, depth int) (list []*cow.Image, err error) {
 		}
 		list = append(list, image)
 	}
-	if f.index.baseName() == "" {
+	if f.root() {
 		f.store.keepRoot(file, list)
 	}
 	return list, nil
 }
+
+// root says that the state is whole, or a difference to one of another family: those of
+// its own may be differences to it.
+func (f *Found) root() bool {
+	base := f.index.baseName()
+	return base == "" || familyOf(base) != familyOf(f.name)
+}
+
+// familyOf is the digits of a state's family.
+func familyOf(name string) string { return name[:min(2*familyBytes, len(name))] }
 
 func (f *Found) used() { f.store.use(f.name) }
 

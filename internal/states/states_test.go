@@ -292,6 +292,59 @@ func roomForThree(t *testing.T) (s *Store, all []int) {
 // usedAt says when a state was used last.
 func usedAt(s *Store, n Name, at time.Time) { os.Chtimes(filepath.Join(s.dir, n.file()), at, at) }
 
+// TestFamilies: a state that is a difference to one of another family has those of its own be
+// differences to it; where a family has none yet, Else is what it is a difference to.
+func TestFamilies(t *testing.T) {
+	s := Open(t.TempDir(), 0)
+	defer s.Close()
+	many := make([]int, 40)
+	for i := range many {
+		many[i] = i
+	}
+	first := imageOf(t, 1, many...)
+	with := func(seed uint64, n int) *cow.Image {
+		t.Helper()
+		i, err := first.With([]cow.Page{{Number: uint64(n), Bytes: bytes.Repeat([]byte{byte(seed)}, pages.Size)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { i.Close() })
+		return i
+	}
+	put(t, s, name(1, 1, 1), "whole", first)
+	second, third := with(2, 2), with(3, 3)
+	for _, p := range []struct {
+		name  Name
+		image *cow.Image
+		base  Name
+	}{
+		{name(2, 1, 1), second, name(1, 1, 1)},
+		{name(2, 2, 1), third, name(2, 1, 1)}, // and not to what Else says
+	} {
+		other := &Base{Name: name(1, 1, 1).File(), Images: []*cow.Image{first}}
+		if err := s.Put(p.name, State{Images: []*cow.Image{p.image}, Else: other}); err != nil {
+			t.Fatal(err)
+		}
+		list := s.Find(p.name)
+		if len(list) != 1 {
+			t.Fatalf("%s: %d states are found, want 1", p.name.File(), len(list))
+		}
+		f := list[0]
+		defer f.Close()
+		if got, want := f.index.baseName(), p.base.File(); got != want {
+			t.Errorf("%s is a difference to %q, want %q", p.name.File(), got, want)
+		}
+		images, err := f.Images(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(bytesOf(t, images[0]), bytesOf(t, p.image)) {
+			t.Errorf("%s holds something else than was put", p.name.File())
+		}
+		cow.CloseAll(images)
+	}
+}
+
 // TestBound: the folder keeps its bound, what was used least recently goes
 // first, and a base outlives what is a difference to it.
 func TestBound(t *testing.T) {

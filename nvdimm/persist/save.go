@@ -252,6 +252,28 @@ func (s *mediumState) medium(config *Config, mem Memory) (*Medium, []line) {
 	return d, lines
 }
 
+// On is the state of a model that has the processors of s and the media of another state,
+// if nothing of either tells of the other: no medium of s was stored to or flushed, and
+// no processor of the other was told of.
+func (s *ModelState) On(media *ModelState) (*ModelState, bool) {
+	for i := range s.media {
+		if m := &s.media[i]; len(m.lines) > 0 || m.added != 0 || m.truncated != 0 || m.spilled != 0 || m.drained != 0 || m.raced != 0 {
+			return nil, false
+		}
+	}
+	for i := range s.cpus {
+		if c := &s.cpus[i]; len(c.wb)+len(c.clf)+len(c.nt)+len(c.parts)+len(c.hinted) > 0 || c.strong {
+			return nil, false
+		}
+	}
+	if s.config != media.config || s.nextID != media.nextID || s.clean != media.clean || len(media.cpus) > 0 {
+		return nil, false
+	}
+	n := *s
+	n.media, n.maps = media.media, media.maps
+	return &n, true
+}
+
 // Undecided is how many lines hold more than what is durable, of all media.
 func (s *ModelState) Undecided() (n int) {
 	for i := range s.media {

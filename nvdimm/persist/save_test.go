@@ -343,3 +343,36 @@ func BenchmarkSave(b *testing.B) {
 		b.ReportMetric(float64(n), "bytes")
 	})
 }
+
+// TestStateOn: a state goes onto other media as long as neither it nor they tell of what was
+// stored or ordered.
+func TestStateOn(t *testing.T) {
+	mapped := func(names ...string) *Model {
+		m := NewModel(Config{})
+		for i, name := range names {
+			m.Map(uint64(i+1)<<32, NewMedium(name, ADR, make(Bytes, LineSize)), 0)
+		}
+		return m
+	}
+	fence := &observe.Fence{At: observe.At{Seq: 7, VCPU: 1}, Order: observe.SFENCE}
+	ordered := mapped("one")
+	ordered.Fence(fence)
+	stored := mapped("one")
+	stored.Store(&observe.Store{At: observe.At{Seq: 7}, Base: 1 << 32, Value: 1, Size: 8})
+
+	want := mapped("two", "three")
+	want.Fence(fence)
+	got, ok := ordered.Save().On(mapped("two", "three").Save())
+	if !ok || !reflect.DeepEqual(got, want.Save()) {
+		t.Errorf("after a fence, on two media: %+v, %v, want %+v", got, ok, want.Save())
+	}
+	if _, ok := stored.Save().On(mapped("two").Save()); ok {
+		t.Error("a state with an undecided store goes onto other media")
+	}
+	if _, ok := mapped("one").Save().On(stored.Save()); ok {
+		t.Error("a state goes onto media that were stored to")
+	}
+	if _, ok := mapped("one").Save().On(ordered.Save()); ok {
+		t.Error("a state goes onto the media of one whose processors were told of")
+	}
+}
