@@ -49,12 +49,47 @@ func (v *VM) awaitChannel(ctx context.Context, timeout time.Duration) error {
 	return err
 }
 
-// awaitAgent runs a machine whose channel was found. Its random numbers are those of
-// this boot from then on.
+// awaitDriver runs a machine whose channel was found until the guest's driver of NVDIMMs is
+// about to read the NFIT, and says that it is. It is not where there is no NFIT, where the
+// guest has no such driver, and on an engine that cannot stop there. Of a machine that ends
+// before awaitAgent says how.
+func (v *VM) awaitDriver(ctx context.Context, timeout time.Duration) (stands bool, err error) {
+	_, lines, ok := v.placeOfNFIT()
+	if !ok || v.m.StopBefore(lines) != nil {
+		return false, nil
+	}
+	_, err = v.run(ctx, v.leftOf(timeout), func() bool {
+		stands, _ = v.m.StoppedBefore()
+		_, hello := v.client.Hello()
+		return stands || hello || v.client.Err() != nil
+	})
+	if err != nil {
+		v.crash()
+		return false, err
+	}
+	stands, passed := v.m.StoppedBefore()
+	return stands && !passed, v.m.StopBefore(nil)
+}
+
+// leftOf is how much of the time of a boot a machine still has, which is more than 0.
+func (v *VM) leftOf(timeout time.Duration) time.Duration {
+	return max(cmp.Or(timeout, DefaultTimeout)-v.m.Clock(), 1)
+}
+
+// toDriver is awaitChannel and awaitDriver.
+func (v *VM) toDriver(ctx context.Context, timeout time.Duration) error {
+	if err := v.awaitChannel(ctx, v.leftOf(timeout)); err != nil {
+		return err
+	}
+	_, err := v.awaitDriver(ctx, timeout)
+	return err
+}
+
+// awaitAgent runs a machine whose driver of NVDIMMs is about to be there. Its random numbers
+// are those of this boot from then on.
 func (v *VM) awaitAgent(ctx context.Context, timeout time.Duration) error {
 	v.m.Reseed(v.seed())
-	left := cmp.Or(timeout, DefaultTimeout) - v.m.Clock()
-	stop, err := v.run(ctx, max(left, 1), func() bool {
+	stop, err := v.run(ctx, v.leftOf(timeout), func() bool {
 		_, hello := v.client.Hello()
 		return hello || v.client.Err() != nil
 	})
@@ -148,9 +183,8 @@ func (v *VM) powerOn(ctx context.Context) error {
 // seed is that of the machine in this boot.
 func (v *VM) seed() uint64 { return bootSeed(v.x.lab.opts.Seed, v.opts.Seed, v.place, v.boots) }
 
-// earlySeed is the seed that the machine has until the guest's driver has found the
-// agent's channel: one for all boots of VMs with one seed, which so have their
-// beginning in common.
+// earlySeed is the seed that the machine has until awaitAgent: one for all boots of VMs
+// with one seed, which so have their beginning in common.
 func (v *VM) earlySeed() uint64 { return bootSeed(v.x.lab.opts.Seed, v.opts.Seed, 0, 0) }
 
 // start is power-on with these tables, or the reset of a machine whose DIMMs are
@@ -234,12 +268,12 @@ func (v *VM) config() vmm.Config {
 func (v *VM) addDevices() error {
 	layout := vmm.NewLayout(v.opts.Memory, v.opts.PhysBits)
 	if hints := v.root.Hints(); hints != nil {
-		if err := v.m.AddMMIO(layout.Devices.Base, hints.Size(), hints); err != nil {
+		if err := v.m.AddMMIO(layout.Devices.Base, hints.Size(), askedMMIO{hints, v}); err != nil {
 			return err
 		}
 	}
 	mailbox := v.root.Mailbox(v.m.Memory(), layout.Reserved.Base)
-	return v.m.AddPort(nvdimm.MailboxPort, nvdimm.MailboxPorts, mailbox)
+	return v.m.AddPort(nvdimm.MailboxPort, nvdimm.MailboxPorts, askedPort{mailbox, v})
 }
 
 // reserve takes the machine's memory from the gate, and gives it back in off.
@@ -301,6 +335,11 @@ func (v *VM) stop() {
 	v.readLog() // it is gone with the memory
 	v.clock, v.stats = v.m.Clock(), v.m.Stats()
 	v.x.lab.opts.GDB.leave(v)
+	v.discard()
+}
+
+// discard gives a machine back of which nothing is to be known.
+func (v *VM) discard() {
 	v.client.Close()
 	v.m.Close()
 	v.m = nil
@@ -361,7 +400,7 @@ func (v *VM) restart(ctx context.Context) error {
 		v.off()
 		return err
 	}
-	if err := v.awaitChannel(ctx, DefaultTimeout); err != nil {
+	if err := v.toDriver(ctx, DefaultTimeout); err != nil {
 		return err
 	}
 	return v.awaitAgent(ctx, DefaultTimeout)

@@ -3,14 +3,13 @@ package lab
 import (
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
+	"fmt"
 	"slices"
 	"time"
 
 	"nvlab/internal/states"
 	"nvlab/nvdimm"
 	"nvlab/nvdimm/backend"
-	"nvlab/nvdimm/firmware"
 	"nvlab/nvdimm/power"
 )
 
@@ -54,8 +53,18 @@ type savedPower struct {
 
 // bootNames name states of a boot.
 type bootNames struct {
-	prefix states.Name // where the agent's channel is found
+	prefix prefixKey
 	whole  states.Name // where the agent answers
+}
+
+// A prefixKey names the prefix of a boot: by all that determines it, but for what its NFIT
+// says.
+type prefixKey struct{ Family, Sum states.Sum }
+
+// stage names stage n of the prefix.
+func (k *prefixKey) stage(n int) states.Name {
+	stage := func(s states.Sum) states.Sum { return sha256.Sum256(fmt.Appendf(s[:len(s):len(s)], "stage %d", n)) }
+	return states.Name{Family: stage(k.Family), Key: stage(k.Sum)}
 }
 
 // bootNames names the states that a boot of the VM may lead to; false if such a
@@ -101,27 +110,21 @@ func (v *VM) bootNames(image *image, tables [][]byte, timeout time.Duration) (n 
 	if err != nil {
 		return n, false
 	}
-	named := func(k any) (name states.Name) {
-		text, failed := json.Marshal(k)
-		err = errors.Join(err, failed)
-		return states.Name{Family: sha256.Sum256(family), Key: sha256.Sum256(text)}
+	text, err := json.Marshal(k)
+	if err != nil {
+		return n, false
 	}
-	n.whole = named(k)
-	k.Seed, k.CutSeed, k.Root = v.earlySeed(), 0, unasked(k.Root)
-	n.prefix = named(struct{ Prefix bootKey }{k})
+	n.whole = states.Name{Family: sha256.Sum256(family), Key: sha256.Sum256(text)}
+	n.prefix, err = v.prefixKey(&k, n.whole.Family)
 	return n, err == nil
 }
 
-// unasked is what of a root device, which is the argument otherwise, a guest can tell that
-// has no driver for it.
-func unasked(s *nvdimm.RootState) *nvdimm.RootState {
-	c := *s
-	c.DIMMs = slices.Clone(s.DIMMs)
-	for i := range c.DIMMs {
-		d := &c.DIMMs[i]
-		locked := d.Management.Security.Locked // its memory is not there
-		d.Management, d.Unsaved = firmware.State{}, false
-		d.Management.Security.Locked = locked
-	}
-	return &c
+// prefixKey is that of the prefix of a boot.
+func (v *VM) prefixKey(k *bootKey, family states.Sum) (p prefixKey, err error) {
+	o := k.Options
+	o.Cap, o.Persistence = nil, ""
+	text, err := json.Marshal([]any{
+		k.Program, k.Image, o, v.earlySeed(), k.Cmdline, withoutNFIT(k.Tables), k.Nodes, k.Timeout, v.root.Memory(), v.pmem(), k.Power,
+	})
+	return prefixKey{Family: family, Sum: sha256.Sum256(text)}, err
 }

@@ -34,6 +34,8 @@ type bootState struct {
 	Lines    []time.Duration // when its lines ended
 	Happened []Happening     `json:",omitempty"` // since power-on
 	Log      savedLog
+
+	Prefix *prefixStage `json:",omitempty"` // nil of a boot that is over
 }
 
 // A savedLog is a kernelLog.

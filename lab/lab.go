@@ -60,6 +60,8 @@ type Lab struct {
 	images images
 	states *states.Store // nil: nothing is reused
 
+	prefixes prefixes // that were computed
+
 	translations *soft.Translations // of all its machines
 	compared     atomic.Int64       // boots, with Verify
 	symbols      parsedSymbols

@@ -1,64 +1,457 @@
 package lab
 
 import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
+	"time"
 
+	"nvlab/internal/cow"
 	"nvlab/internal/states"
+	"nvlab/nvdimm"
+	"nvlab/nvdimm/persist"
+	"nvlab/nvdimm/power"
+	"nvlab/vmm"
+	"nvlab/vmm/observe"
 )
 
-// The prefix of a boot ends where the guest's driver finds the channel of its agent. There is
-// no driver of NVDIMMs before, so that boots have the same prefix whatever their NVDIMMs
-// hold, and however often the VM was switched on.
+// The prefix of a boot ends where the guest's driver of NVDIMMs is about to read the NFIT, or
+// without an NFIT where the channel of the agent is found. So boots have the same prefix
+// whatever their NVDIMMs are and hold, and however often the VM was switched on.
+//
+// But the kernel reads the NFIT before: its header where it lists the tables, all of it for
+// its sum, and the header again for sysfs, for a microsecond each time. So a prefix is kept
+// in stages. A stage is the machine right before it reads the NFIT, and a hash of what it is
+// passageTime later; the last stage is the end. A boot with another NFIT takes the machine of
+// a stage, gives it its own NFIT, and has it run for passageTime. If it is then what the other
+// was, it will be that until it reads the NFIT again, and takes the next stage. If not, it
+// goes on by itself.
 
-// rememberPrefix keeps the VM, which is at the end of its boot's prefix. Its error is as
-// that of remember.
-func (r *rememberer) rememberPrefix(name states.Name) error {
-	v := r.v
-	if r.watch.any() || v.console.dropped || v.state != Running || v.power.Failed() || !reflect.DeepEqual(v.root.Save(), r.root) {
-		return nil
-	}
-	s := &bootState{Version: stateVersion}
-	if v.describe(s) != nil {
-		return nil
-	}
-	s.Root = unasked(s.Root)
-	s.tell(v, r.printed, r.happened+1) // all but how often it was switched on
-	var expect *expected
-	if v.x.lab.opts.Verify {
-		expect = v.expected(name)
-		defer expect.close()
-	}
-	n := stateName{name}
-	images, err := r.keep(&n, "prefix of a boot", s, expect)
-	if images != nil {
-		r.base = &states.Base{Name: n.File(), Images: images}
-	}
-	return err
+// passageTime is guest time from a stage on, after which machines with different NFITs are
+// to be the same. The header's sum is on the stack for some 10 µs (Linux 5.10 to 7.0).
+const passageTime = 100 * time.Microsecond
+
+// maxStages is more than any kernel has.
+const maxStages = 16
+
+// A prefix is that of one boot.
+type prefix struct {
+	*rememberer
+	image   *image
+	key     prefixKey
+	nfit    []byte // empty if the VM has none
+	timeout time.Duration
+
+	console  console  // before the boot
+	timeline timeline // likewise
+	told     int      // bytes on the console at the latest stage's end
 }
 
-// recallPrefix makes the VM what another was at the end of its boot's prefix.
-func (r *rememberer) recallPrefix(image *image, f *states.Found) bool {
-	v := r.v
-	s, err := decodeBoot(f.Meta())
+// A prefixStage is what the state of a stage has besides a VM.
+type prefixStage struct {
+	NFIT    uint64      // where the guest has it; in the state there are zeros
+	Passage *states.Sum // of what the machine is passageTime later; nil of the last stage
+}
+
+// come runs a machine that is prepared to the end of its prefix, from the last stage on that
+// is kept and can be had. It keeps those that come.
+func (p *prefix) come(ctx context.Context, tables [][]byte) error {
+	v := p.v
+	p.console, p.timeline, p.told = v.console.save(), v.timeline, len(v.console.text)
+	p.timeline.list = slices.Clip(p.timeline.list)
+	v.asked = false
+	end, err := v.x.lab.prefixes.begin(ctx, p.key.Sum, v.turn == nil)
+	if err != nil {
+		v.off()
+		return err
+	}
+	defer end()
+	n := 0
+	if !v.x.lab.opts.Verify {
+		var over bool
+		if n, over, err = p.recall(ctx); over || err != nil {
+			return err
+		}
+	}
+	if n == 0 {
+		if err := v.start(p.image, tables, v.earlySeed()); err != nil {
+			v.off()
+			return err
+		}
+	}
+	return p.record(ctx, n)
+}
+
+// recall takes the stages that are kept, as long as the VM's NFIT makes no difference. It
+// returns how many it took, and whether the prefix is over.
+func (p *prefix) recall(ctx context.Context) (n int, over bool, err error) {
+	v := p.v
+	if !v.mapped() {
+		return 0, false, nil // the boot will say why
+	}
+	fresh, err := v.freshPower()
+	if err != nil {
+		return 0, false, nil
+	}
+	for ; n < maxStages; n++ {
+		s, images := p.find(n)
+		if s == nil {
+			break
+		}
+		if n > 0 {
+			v.discard()
+		}
+		if !p.take(n, s, images, fresh) {
+			v.console.load(p.console)
+			v.timeline = p.timeline
+			return 0, false, nil
+		}
+		if s.Prefix.Passage == nil {
+			v.continued = true
+			v.happened()
+			return n, true, nil
+		}
+		sum, err := p.pass(ctx, &vmm.Snapshot{Saved: s.Machine, RAM: images}, s.Prefix.NFIT)
+		if err != nil {
+			return n, true, err
+		}
+		if sum != *s.Prefix.Passage {
+			return n, true, p.finish(ctx)
+		}
+	}
+	return n, false, nil
+}
+
+// find is stage n of those that are kept, nil if it is not. The images are p's base.
+func (p *prefix) find(n int) (*bootState, []*cow.Image) {
+	for _, f := range p.v.x.lab.states.Find(p.key.stage(n)) {
+		defer f.Close()
+		s, err := decodeBoot(f.Meta())
+		if err != nil || s.Prefix == nil {
+			continue
+		}
+		images, err := f.Images(p.base)
+		if err != nil {
+			continue
+		}
+		p.onto(&states.Base{Name: f.Name(), Images: images})
+		return s, images
+	}
+	return nil, nil
+}
+
+// onto has the boot be kept as a difference to that.
+func (p *prefix) onto(base *states.Base) {
+	if p.base != nil {
+		cow.CloseAll(p.base.Images)
+	}
+	p.base = base
+}
+
+// take makes a VM whose machine is gone, or was none yet, what stage n is, with its own
+// NVDIMMs as they are at power-on.
+func (p *prefix) take(n int, s *bootState, images []*cow.Image, fresh *power.State) bool {
+	v := p.v
+	was, err := s.Power.state()
 	if err != nil {
 		return false
 	}
-	images, err := f.Images(nil)
-	if err != nil {
+	model, ok := was.Model.On(fresh.Model)
+	if !ok {
 		return false
 	}
-	s.Root = v.root.Save()
-	s.Happened = slices.Insert(s.Happened, 0, v.switchedOn())
-	if !v.tryTake(image, s, images) {
+	was.Model, was.Media = model, fresh.Media
+	if s.Power, err = savePower(was); err != nil {
 		return false
 	}
-	r.base = &states.Base{Name: f.Name(), Images: images}
-	if err := r.watch.arm(); err != nil {
-		r.watch.err = err
+	s.Root = p.root
+	if n == 0 {
+		s.Happened = []Happening{v.switchedOn()}
+	}
+	if i := slices.IndexFunc(s.Machine.Tables, isNFIT); i >= 0 {
+		s.Machine.Tables[i] = p.nfit
+	}
+	if !v.tryTake(p.image, s, images, v.earlySeed()) {
+		return false
+	}
+	p.told = len(v.console.text)
+	if _, err := v.m.Memory().WriteAt(p.nfit, int64(s.Prefix.NFIT)); err != nil {
+		v.discard()
+		return false
+	}
+	if err := p.watch.arm(); err != nil {
+		p.watch.err = err
 	}
 	return true
+}
+
+// freshPower is what is durable of the NVDIMMs of a VM at power-on.
+func (v *VM) freshPower() (*power.State, error) {
+	off, err := v.power.Save()
+	if err != nil {
+		return nil, err
+	}
+	defer v.power.Load(off, nil)
+	v.power.PowerOn(func(observe.Observer) error { return nil })
+	for _, d := range v.dimms {
+		if err := v.power.Add(d.DIMM); err != nil {
+			return nil, err
+		}
+	}
+	return v.power.Save()
+}
+
+// record has the boot go on from stage n, which is the first that is not kept, and keeps
+// stages as long as nothing speaks against it.
+func (p *prefix) record(ctx context.Context, n int) error {
+	v := p.v
+	at, lines, ok := v.placeOfNFIT()
+	for ; ok && n < maxStages; n++ {
+		stands, err := p.toStage(ctx, lines)
+		if err != nil {
+			return err
+		}
+		last := v.m.Channel().Found()
+		if last {
+			v.happened()
+			stands, err = v.awaitDriver(ctx, p.timeout)
+			if err != nil {
+				return err
+			}
+			if len(p.nfit) == 0 {
+				stands = true
+			}
+		}
+		if !stands || !p.clean() {
+			break
+		}
+		kept, err := p.recordStage(ctx, n, at, last)
+		if err != nil || last {
+			return err
+		}
+		if !kept {
+			break
+		}
+	}
+	return p.finish(ctx)
+}
+
+// recordStage keeps the VM as stage n, and has it go on until that is over.
+func (p *prefix) recordStage(ctx context.Context, n int, at uint64, last bool) (kept bool, err error) {
+	s, stage, err := p.freeze(at)
+	if err != nil || s == nil {
+		return false, err
+	}
+	what := "prefix of a boot"
+	if !last {
+		what = fmt.Sprintf("stage %d of a prefix", n+1)
+		sum, err := p.pass(ctx, stage, at)
+		if err != nil {
+			stage.Close()
+			return false, err
+		}
+		s.Prefix.Passage = &sum
+	}
+	return p.keepStage(n, what, s, stage.RAM)
+}
+
+// finish has the boot go on to the end of its prefix, and keeps nothing.
+func (p *prefix) finish(ctx context.Context) error { return p.v.toDriver(ctx, p.timeout) }
+
+// toStage runs the machine until it stands before a load from these lines, or the channel was
+// found.
+func (p *prefix) toStage(ctx context.Context, lines *observe.Watch) (stands bool, err error) {
+	v := p.v
+	if err := v.m.StopBefore(lines); err != nil {
+		return false, nil
+	}
+	_, err = v.run(ctx, v.leftOf(p.timeout), func() bool {
+		stands, _ = v.m.StoppedBefore()
+		return stands || v.m.Channel().Found()
+	})
+	if err != nil {
+		v.happened()
+		v.crash()
+		return false, err
+	}
+	stands, passed := v.m.StoppedBefore()
+	return stands && !passed, v.m.StopBefore(nil)
+}
+
+// placeOfNFIT is where a guest has its NFIT, and the lines that it is in, none if it has no
+// NFIT; false if that is not there as it was placed.
+func (v *VM) placeOfNFIT() (at uint64, lines *observe.Watch, ok bool) {
+	lines = &observe.Watch{}
+	nfit := nfitOf(v.tables)
+	if len(nfit) == 0 {
+		return 0, lines, true
+	}
+	r, ok := v.m.TableAt(nfitSignature)
+	have := make([]byte, len(nfit))
+	if !ok || r.Size != uint64(len(have)) {
+		return 0, nil, false
+	}
+	if _, err := v.m.Memory().ReadAt(have, int64(r.Base)); err != nil || !bytes.Equal(have, nfit) {
+		return 0, nil, false
+	}
+	for a := r.Base &^ (persist.LineSize - 1); a < r.Base+r.Size; a += persist.LineSize {
+		lines.Add(a)
+	}
+	return r.Base, lines, true
+}
+
+// clean says that the guest did nothing by which it could know one NVDIMM from another, or
+// from none: it neither found one nor missed one, and nothing happened.
+func (p *prefix) clean() bool {
+	v := p.v
+	return !p.watch.any() && !v.asked && v.m.Highest() < v.m.Layout().Devices.Base && !v.console.dropped && v.state == Running && !v.power.Failed() &&
+		len(v.timeline.list) == len(p.timeline.list)+1 && reflect.DeepEqual(v.root.Save(), p.root)
+}
+
+// freeze saves the VM without what is its own: its NVDIMMs, and its NFIT.
+func (p *prefix) freeze(at uint64) (*bootState, *vmm.Snapshot, error) {
+	v := p.v
+	durable, err := v.power.Save()
+	if err != nil {
+		return nil, nil, nil
+	}
+	none := persist.NewModel(persist.Config{}).Save()
+	model, ok := durable.Model.On(none)
+	if !ok {
+		return nil, nil, nil
+	}
+	durable.Model, durable.Media = model, nil
+	s := &bootState{Version: stateVersion, Prefix: &prefixStage{NFIT: at}}
+	if err := v.describeWith(durable, s); err != nil {
+		return nil, nil, nil
+	}
+	s.Root = &nvdimm.RootState{}
+	s.Console, s.Lines = append([]byte(nil), v.console.text[p.told:]...), v.console.endsSince(p.told)
+
+	ram := v.m.Memory()
+	_, err = ram.WriteAt(make([]byte, len(p.nfit)), int64(at))
+	if err != nil {
+		return nil, nil, nil
+	}
+	m, err := v.m.Freeze()
+	if err == nil {
+		_, err = ram.WriteAt(p.nfit, int64(at))
+	}
+	if err != nil {
+		v.crash() // its processors do not know which pages are clean
+		return nil, nil, &Error{Class: ClassHost, Err: err}
+	}
+	s.Machine = withoutNVDIMMs(m.Saved)
+	return s, m, nil
+}
+
+// withoutNVDIMMs is a machine without what the NVDIMMs make of it.
+func withoutNVDIMMs(s *vmm.Saved) *vmm.Saved {
+	c := *s
+	c.Others, c.Tables = nil, withoutNFIT(s.Tables)
+	return &c
+}
+
+// nfitSignature is that of the table that prefixes do not depend on.
+const nfitSignature = "NFIT"
+
+// nfitOf is the NFIT among tables, nil if there is none.
+func nfitOf(tables [][]byte) []byte {
+	if i := slices.IndexFunc(tables, isNFIT); i >= 0 {
+		return tables[i]
+	}
+	return nil
+}
+
+func isNFIT(table []byte) bool { return bytes.HasPrefix(table, []byte(nfitSignature)) }
+
+// withoutNFIT is tables with zeros in place of what their first NFIT says.
+func withoutNFIT(tables [][]byte) [][]byte {
+	tables = slices.Clone(tables)
+	if i := slices.IndexFunc(tables, isNFIT); i >= 0 {
+		zeros := make([]byte, len(tables[i]))
+		copy(zeros, nfitSignature)
+		tables[i] = zeros
+	}
+	return tables
+}
+
+// pass runs a machine that was just frozen, or made of a stage, for passageTime, and returns a
+// hash of what it is then but for its NFIT, which is at an address.
+func (p *prefix) pass(ctx context.Context, from *vmm.Snapshot, at uint64) (sum states.Sum, err error) {
+	v := p.v
+	p.told = len(v.console.text)
+	if _, err := v.run(ctx, min(passageTime, v.leftOf(p.timeout)), func() bool { return false }); err != nil {
+		v.happened()
+		v.crash()
+		return sum, err
+	}
+	defer func() { p.told = len(v.console.text) }()
+	m, err := v.m.Save()
+	if err != nil {
+		return sum, &Error{Class: ClassHost, Err: err}
+	}
+	h := sha256.New()
+	text, err := json.Marshal([]any{withoutNVDIMMs(m), string(v.console.text[p.told:]), v.console.endsSince(p.told)})
+	if err != nil {
+		return sum, &Error{Class: ClassBug, Err: err}
+	}
+	h.Write(text)
+	own := vmm.Range{Base: at, Size: uint64(len(p.nfit))}
+	err = v.m.Differing(from, func(addr uint64, have, had []byte) {
+		have, had = without(own, addr, have), without(own, addr, had)
+		if !bytes.Equal(have, had) {
+			h.Write(binary.LittleEndian.AppendUint64(nil, addr))
+			h.Write(have)
+		}
+	})
+	if err != nil {
+		return sum, &Error{Class: ClassHost, Err: err}
+	}
+	return states.Sum(h.Sum(nil)), nil
+}
+
+// without is memory at an address with zeros in place of what is in a range.
+func without(r vmm.Range, addr uint64, mem []byte) []byte {
+	from, to := max(r.Base, addr), min(r.Base+r.Size, addr+uint64(len(mem)))
+	if from >= to {
+		return mem
+	}
+	mem = bytes.Clone(mem)
+	clear(mem[from-addr : to-addr])
+	return mem
+}
+
+// keepStage keeps stage n, as a difference to that stage of another prefix if there is one, else
+// to the one before, or compares it with what it is to be. False says that there was no room for it.
+func (p *prefix) keepStage(n int, what string, s *bootState, ram []*cow.Image) (kept bool, err error) {
+	v, name := p.v, stateName{p.key.stage(n)}
+	var expect *expected
+	if v.x.lab.opts.Verify {
+		expect = v.expected(name.Name)
+		defer expect.close()
+	}
+	if expect != nil {
+		if s.Prefix.Passage == nil {
+			v.x.lab.compared.Add(1)
+		}
+		err = cmp.Or(expect.compare(s, ram), name.vary(s))
+	} else if p.put(&name, what, s, ram, nil, p.base) != nil {
+		cow.CloseAll(ram)
+		return false, nil
+	}
+	if err != nil {
+		cow.CloseAll(ram)
+		return false, err
+	}
+	p.onto(&states.Base{Name: name.File(), Images: ram})
+	return true, nil
 }
 
 // switchedOn is that the machine is on.

@@ -1,11 +1,17 @@
 package lab
 
 import (
+	"bytes"
 	"fmt"
+	"reflect"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"nvlab/internal/units"
 	"nvlab/nvdimm/persist"
+	"nvlab/nvdimm/power"
+	"nvlab/vmm"
 )
 
 // rebooted boots a VM, stores to its NVDIMM, cuts the power and boots again, and says of each
@@ -57,6 +63,117 @@ func TestPrefix(t *testing.T) {
 	}
 }
 
+// TestPrefixOfAnotherNFIT: a boot goes on from the prefix of one whose NVDIMMs are others, as
+// long as its NFIT is as long, and comes to what it does from power-on; and where the guest
+// makes something else of its NFIT it goes on by itself.
+func TestPrefixOfAnotherNFIT(t *testing.T) {
+	l := reusing(t)
+	never, err := shared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	given := func(change func(nfit []byte)) func(*testing.T, *VM) {
+		return func(t *testing.T, v *VM) {
+			tables, err := v.root.Tables(vmm.NewLayout(v.opts.Memory, v.opts.PhysBits).Reserved.Base)
+			if err != nil {
+				t.Fatal(err)
+			}
+			nfit := bytes.Clone(nfitOf(tables))
+			change(nfit)
+			if err := v.SetTable(nfitSignature, nfit, false); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	durable := int64(2)
+	for _, tt := range []struct {
+		name      string
+		cap       *int64
+		plug      PlugOptions
+		size      uint64
+		do        func(*testing.T, *VM)
+		continued bool
+	}{
+		{name: "the first", size: 64 << 20},
+		{name: "another size", size: 1 << 30, continued: true},
+		{name: "another capability", cap: &durable, size: 64 << 20, continued: true},
+		{name: "not armed", plug: PlugOptions{Unarmed: true}, size: 32 << 20, continued: true},
+		{name: "one that is given", size: 64 << 20, do: given(func([]byte) {})},
+		{name: "another creator of one that is given", size: 64 << 20, do: given(func(nfit []byte) { nfit[28]++; nfit[9]-- })},
+		{name: "a wrong check sum of one that is given", size: 64 << 20, do: given(func(nfit []byte) { nfit[9]++ })},
+		{name: "another size of one that is given", size: 256 << 20, do: given(func([]byte) {}), continued: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			boot := func(l *Lab) (s seen, continued bool) {
+				x := l.Experiment(t.Name(), t.TempDir())
+				defer x.Close()
+				cap := int64(3)
+				if tt.cap != nil {
+					cap = *tt.cap
+				}
+				v, err := x.VM(VMOptions{Slots: 1, MaxMem: 4 << 30, Cap: &cap, Malformed: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				b, err := x.RAMBackend(RAMBackendOptions{Size: tt.size})
+				if err != nil {
+					t.Fatal(err)
+				}
+				o := tt.plug
+				o.Backend, o.ID = b, "nvdimm1"
+				if _, err := v.Plug(o); err != nil {
+					t.Fatal(err)
+				}
+				if tt.do != nil {
+					tt.do(t, v)
+				}
+				mustBoot(t, v)
+				continued = v.continued
+				return lookAt(t, v, b, "sha256sum < /sys/firmware/acpi/tables/NFIT; ndctl list -DRu; dmesg"), continued
+			}
+			want, _ := boot(never)
+			have, continued := boot(l)
+			if continued != tt.continued {
+				t.Errorf("it goes on from the prefix of another: %v, want %v", continued, tt.continued)
+			}
+			if differs := have.differs(want); differs != "" {
+				t.Errorf("with prefixes it has another %s", differs)
+			}
+		})
+	}
+}
+
+// TestPrefixIsComputedOnce: of boots that come to one prefix at a time one computes it, and the
+// others wait.
+func TestPrefixIsComputedOnce(t *testing.T) {
+	l := reusing(t)
+	var started, continued atomic.Int64
+	var group sync.WaitGroup
+	for i := range 3 {
+		x := l.Experiment(fmt.Sprint(t.Name(), i), t.TempDir())
+		defer x.Close()
+		b, err := x.RAMBackend(RAMBackendOptions{Size: uint64(16+i) << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := pluggedVM(t, x, b, 0)
+		group.Go(func() {
+			if err := v.Boot(t.Context(), 0); err != nil {
+				t.Error(err)
+			}
+			if v.continued {
+				continued.Add(1)
+			} else {
+				started.Add(1)
+			}
+		})
+	}
+	group.Wait()
+	if started.Load() != 1 || continued.Load() != 2 {
+		t.Errorf("of 3 boots %d went on from a prefix, and %d computed it; want 2 and 1", continued.Load(), started.Load())
+	}
+}
+
 // TestSharedStorageIsInTheKey: what is durable of two NVDIMMs on one file is not what it
 // is of two on files of their own, so that neither has the states of the other.
 func TestSharedStorageIsInTheKey(t *testing.T) {
@@ -82,8 +199,21 @@ func TestSharedStorageIsInTheKey(t *testing.T) {
 		return v
 	}
 	boot("one.img", "two.img")
-	if v := boot("same.img", "same.img"); v.recalled || v.continued {
-		t.Errorf("a boot of two NVDIMMs on one file is that of two on two: recalled %v, continued %v", v.recalled, v.continued)
+	v := boot("same.img", "same.img")
+	if v.recalled {
+		t.Error("a boot of two NVDIMMs on one file is recalled from one of two on two")
+	}
+	if !v.continued {
+		t.Error("a boot of two NVDIMMs on one file does not go on from the prefix of one of two on two")
+	}
+	have, err := v.power.Save()
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := []power.Part{{Start: 0, End: 64 << 20}}
+	want := []power.Medium{{Slot: 0, Parts: first}, {Slot: 1, Parts: first}}
+	if !reflect.DeepEqual(have.Media, want) {
+		t.Errorf("two NVDIMMs on one file have the media %+v, want %+v", have.Media, want)
 	}
 	if v := boot("same.img", "same.img"); !v.recalled {
 		t.Error("a second boot of two NVDIMMs on one file is not recalled")

@@ -65,20 +65,15 @@ func (v *VM) bootOrRecall(ctx context.Context, image *image, timeout time.Durati
 		r.watch = newPageWatch(v)
 		v.touched = r.watch
 	}
-	v.continued = ok && !verify && v.recall(names.prefix, func(f *states.Found) bool { return r.recallPrefix(image, f) })
-	if !v.continued {
-		if err := v.start(image, tables, v.earlySeed()); err != nil {
-			v.off()
-			return err
-		}
-		if err := v.awaitChannel(ctx, timeout); err != nil {
-			return err
-		}
-		if ok && v.m.Channel().Found() {
-			if err := r.rememberPrefix(names.prefix); err != nil {
-				return err
-			}
-		}
+	if ok {
+		err = (&prefix{rememberer: &r, image: image, key: names.prefix, nfit: nfitOf(tables), timeout: timeout}).come(ctx, tables)
+	} else if err = v.start(image, tables, v.earlySeed()); err != nil {
+		v.off()
+	} else {
+		err = v.toDriver(ctx, timeout)
+	}
+	if err != nil {
+		return err
 	}
 	if err := v.awaitAgent(ctx, timeout); err != nil || !ok || v.state != Running {
 		return err
@@ -120,7 +115,8 @@ func (v *VM) recallOne(image *image, f *states.Found) bool {
 	if err != nil {
 		return false
 	}
-	if !v.tryTake(image, s, images) {
+	if !v.tryTake(image, s, images, v.seed()) {
+		cow.CloseAll(images)
 		return false
 	}
 	v.console.booted = len(v.console.text)
@@ -129,21 +125,19 @@ func (v *VM) recallOne(image *image, f *states.Found) bool {
 }
 
 // tryTake makes a VM that is off and prepared what a state is of, or leaves it as it
-// is and closes the images.
-func (v *VM) tryTake(image *image, s *bootState, images []*cow.Image) bool {
+// is.
+func (v *VM) tryTake(image *image, s *bootState, images []*cow.Image, seed uint64) bool {
 	root := v.root.Save()
 	off, err := v.power.Save()
 	if err != nil {
-		cow.CloseAll(images)
 		return false
 	}
 	v.forgetFault() // of the machine that was
-	if err := v.take(image, s, images); err != nil {
+	if err := v.take(image, s, images, seed); err != nil {
 		v.stop()
 		v.klog = kernelLog{}
 		v.power.Load(off, nil)
 		v.root.Load(root, v.ownBackends())
-		cow.CloseAll(images)
 		return false
 	}
 	return true
@@ -158,13 +152,16 @@ func (v *VM) ownBackends() map[int]*backend.Backend {
 	return own
 }
 
-// take makes a VM that is off and prepared what a state is of.
-func (v *VM) take(image *image, s *bootState, images []*cow.Image) error {
+// take makes a VM that is off and prepared what a state is of, with random numbers of a
+// seed from there on.
+func (v *VM) take(image *image, s *bootState, images []*cow.Image, seed uint64) error {
 	power, err := s.Power.state()
 	if err != nil {
 		return err
 	}
-	m, err := (&vmm.Snapshot{Saved: s.Machine, RAM: images}).Machine(v.config())
+	config := v.config()
+	config.Seed = seed
+	m, err := (&vmm.Snapshot{Saved: s.Machine, RAM: images}).Machine(config)
 	if err != nil {
 		return err
 	}
@@ -276,7 +273,7 @@ func (r *rememberer) keep(name *stateName, what string, s *bootState, expected *
 	if expected != nil {
 		v.x.lab.compared.Add(1)
 		err = cmp.Or(expected.compare(s, m.RAM), name.vary(s))
-	} else if r.put(name, what, s, m.RAM) != nil {
+	} else if r.put(name, what, s, m.RAM, r.base, nil) != nil {
 		return nil, m.Close()
 	}
 	if err != nil {
@@ -319,7 +316,7 @@ func (v *VM) describeWith(power *power.State, s *bootState) (err error) {
 
 // put writes the state. A disk that is full, or a folder that cannot be written,
 // only means that the next run computes it again.
-func (r *rememberer) put(name *stateName, what string, s *bootState, images []*cow.Image) error {
+func (r *rememberer) put(name *stateName, what string, s *bootState, images []*cow.Image, base, otherwise *states.Base) error {
 	meta, err := s.encode()
 	if err != nil {
 		return err
@@ -327,7 +324,7 @@ func (r *rememberer) put(name *stateName, what string, s *bootState, images []*c
 	if err := name.vary(s); err != nil {
 		return err
 	}
-	return r.v.x.lab.states.Put(name.Name, states.State{Label: r.v.bootLabel(what), Meta: meta, Images: images, Base: r.base})
+	return r.v.x.lab.states.Put(name.Name, states.State{Label: r.v.bootLabel(what), Meta: meta, Images: images, Base: base, Else: otherwise})
 }
 
 // bootLabel is the VM's boot, for people: its guest, its NVDIMMs, and the test

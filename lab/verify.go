@@ -62,6 +62,7 @@ func (e *expected) compare(s *bootState, images []*cow.Image) error {
 		{"what of its NVDIMMs is durable", s.Power.present(), e.state.Power.present()},
 		{"what its agent said", s.Client, e.state.Client},
 		{"its kernel's log", s.Log, e.state.Log},
+		{"what follows where it reads the NFIT", s.Prefix, e.state.Prefix},
 	} {
 		if err := e.same(part.what, part.have, part.wants); err != nil {
 			return err

@@ -39,6 +39,7 @@ type VM struct {
 	reads     *readWatch  // of an exploration; nil if nobody looks
 	touched   *pageWatch  // of a boot that is to be remembered, while it lasts
 	recalled  bool        // the latest boot was taken from the states
+	asked     bool        // the guest asked the NVDIMM root device for something since the boot began
 	continued bool        // the latest boot went on from a prefix that was
 	reached   *reached    // how the VM came to what it is; nil if that is not known
 	answered  int         // calls whose answers were taken from the states
