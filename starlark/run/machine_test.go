@@ -336,11 +336,10 @@ func sameCases(what string, got, cases []seen) string {
 // run ends all the same, and its status says whose fault that is.
 func TestStuck(t *testing.T) {
 	defer func(a, b time.Duration) { timeoutGrace, interruptGrace = a, b }(timeoutGrace, interruptGrace)
-	timeoutGrace, interruptGrace = 50*time.Millisecond, 50*time.Millisecond
-	const after = 300 * time.Millisecond // several times less than the step takes, which nothing ends
+	timeoutGrace, interruptGrace = 200*time.Millisecond, 200*time.Millisecond
 	release := make(chan struct{})
 	defer close(release)
-	oneStep := "def test_x(t):\n    f = [lambda: i for i in range(16000)]\n    set(f)\n\ndef test_after(t):\n    pass\n"
+	oneStep := "def test_x(t):\n    f = [lambda: i for i in range(30000)]\n    set(f)\n\ndef test_after(t):\n    pass\n"
 	atEnd := "def test_x(t):\n    pass\n\ndef test_after(t):\n    pass\n"
 	for _, test := range []struct {
 		name, text string
@@ -368,9 +367,9 @@ func TestStuck(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			defer cancel(nil)
 			if test.interrupt {
-				time.AfterFunc(after, func() { cancel(nvstar.ErrInterrupted) })
+				time.AfterFunc(500*time.Millisecond, func() { cancel(nvstar.ErrInterrupted) })
 			} else {
-				o.Timeout = after
+				o.Timeout = 500 * time.Millisecond
 			}
 			began := time.Now()
 			exit := Run(ctx, o)
