@@ -32,6 +32,7 @@ func TestReleases(t *testing.T) {
 		t.Fatal(err)
 	}
 	store.Vmlinux = boot.Decompress
+	states := t.TempDir()
 	for _, r := range releases {
 		t.Run(r.name, func(t *testing.T) {
 			im, err := store.Ensure(t.Context(), guest.Spec{Release: r.name}, guest.NewProgress(os.Stderr, false))
@@ -44,11 +45,14 @@ func TestReleases(t *testing.T) {
 			if im.Manifest.Debian != r.name || !strings.HasPrefix(im.KernelVersion, r.linux) {
 				t.Errorf("the guest of %s is of %q and has Linux %s, want %s*", r.name, im.Manifest.Debian, im.KernelVersion, r.linux)
 			}
-			checkApplets(t, r.name)
-			checkKernel(t, r.name)
+			x, v := booted(t, r.name)
+			defer x.Close()
+			checkApplets(t, v, r.name)
+			checkKernel(t, x, v, r.name)
 			var out bytes.Buffer
 			exit := run.Run(t.Context(), run.Options{
 				Paths: []string{"../scenarios/quickstart.star", "../scenarios/labels.star"}, Engine: "auto", Release: r.name, Verbose: true, Artifacts: t.ArtifactDir(),
+				Reuse: "on", States: states, // the two scenarios boot alike
 				Stdout: &out, Stderr: &out, Progress: guest.Quiet,
 				Ended: func(_, name string, x *lab.Experiment) {
 					for _, v := range x.VMs() {
@@ -65,23 +69,29 @@ func TestReleases(t *testing.T) {
 	}
 }
 
-// checkKernel has a CPU go and come back, where the second one starts at all, a
-// program say what kernels say, and the kernel panic without a word.
-func checkKernel(t *testing.T, release string) {
+// booted is a machine with two CPUs that runs a release.
+func booted(t *testing.T, release string) (*lab.Experiment, *lab.VM) {
 	t.Helper()
 	l, err := lab.New(lab.Options{Release: release, Progress: guest.Quiet})
 	if err != nil {
 		t.Fatal(err)
 	}
 	x := l.Experiment(t.Name(), t.TempDir())
-	defer x.Close()
 	v, err := x.VM(lab.VMOptions{CPUs: 2})
 	if err == nil {
 		err = v.Boot(t.Context(), lab.DefaultTimeout)
 	}
 	if err != nil {
+		x.Close()
 		t.Fatal(err)
 	}
+	return x, v
+}
+
+// checkKernel has a CPU go and come back, where the second one starts at all, a
+// program say what kernels say, and the kernel panic without a word.
+func checkKernel(t *testing.T, x *lab.Experiment, v *lab.VM, release string) {
+	t.Helper()
 	run := func(command string) error {
 		_, err := v.Run(t.Context(), lab.Command{Shell: command, Check: true, Timeout: lab.DefaultTimeout})
 		return err
@@ -93,7 +103,7 @@ func checkKernel(t *testing.T, release string) {
 	if err := run("echo 'Oops: 0002 [#1] SMP' > /dev/kmsg; echo 'BUG: x' > /dev/console"); err != nil || x.GuestFault() != nil {
 		t.Errorf("%s: text of a program: %v, fault %v; want neither", release, err, x.GuestFault())
 	}
-	err = run("echo 0 > /proc/sys/kernel/printk; echo c > /proc/sysrq-trigger")
+	err := run("echo 0 > /proc/sys/kernel/printk; echo c > /proc/sysrq-trigger")
 	if lab.ClassOf(err) != lab.ClassGuest || !strings.Contains(err.Error(), "Kernel panic - not syncing: sysrq triggered crash") {
 		t.Errorf("%s: a panic without a word is %v, class %v; want the panic, class guest", release, err, lab.ClassOf(err))
 	}
@@ -101,21 +111,8 @@ func checkKernel(t *testing.T, release string) {
 
 // checkApplets holds the names that were found in busybox's file to those that
 // it says it has, and what the static busybox does to what the dynamic one would.
-func checkApplets(t *testing.T, release string) {
+func checkApplets(t *testing.T, v *lab.VM, release string) {
 	t.Helper()
-	l, err := lab.New(lab.Options{Release: release, Progress: guest.Quiet})
-	if err != nil {
-		t.Fatal(err)
-	}
-	x := l.Experiment(t.Name(), t.TempDir())
-	defer x.Close()
-	v, err := x.VM(lab.VMOptions{})
-	if err == nil {
-		err = v.Boot(t.Context(), lab.DefaultTimeout)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
 	r, err := v.Run(t.Context(), lab.Command{Shell: `for a in $(busybox --list); do [ -e /usr/bin/$a ] || echo lacks $a; done; busybox --list | wc -l`, Timeout: lab.DefaultTimeout, Check: true})
 	if err != nil {
 		t.Fatal(err)
@@ -124,7 +121,7 @@ func checkApplets(t *testing.T, release string) {
 	if _, err := fmt.Sscan(string(r.Stdout), &n); err != nil || n < 200 {
 		t.Errorf("busybox of %s has %d applets, want some 270 and a name for each: %s", release, n, r.Stdout)
 	}
-	r, err = v.Run(t.Context(), lab.Command{Shell: `n=0; for a in $(busybox --list); do if [ "$(readlink /usr/bin/$a)" = busybox-static ]; then
+	r, err = v.Run(t.Context(), lab.Command{Shell: `n=0; for a in $(busybox --list); do if [ /usr/bin/$a -ef /usr/bin/busybox-static ]; then
 		[ "$(busybox $a --help 2>&1)" = "$(busybox-static $a --help 2>&1)" ] || echo $a has other options; n=$((n+1)); fi; done; echo $n`, Timeout: lab.DefaultTimeout, Check: true})
 	if err != nil {
 		t.Fatal(err)
