@@ -18,8 +18,7 @@ import (
 // not reach a guest.
 type bootKey struct {
 	Program  states.Sum // nvlab itself
-	Image    string     // of the guest's files
-	Agent    states.Sum // its pid 1
+	Image    string     // of the guest's files and its pid 1
 	Options  VMOptions  // but for those that other fields stand for
 	Seed     uint64     // of the machine
 	CutSeed  uint64     // of a power cut that was armed before
@@ -60,6 +59,12 @@ type bootNames struct {
 // A prefixKey names the prefix of a boot: by all that determines it, but for what its NFIT
 // says.
 type prefixKey struct{ Family, Sum states.Sum }
+
+// end names the end of the prefix. Its variant is the NFIT.
+func (k *prefixKey) end() states.Name {
+	end := func(s states.Sum) states.Sum { return sha256.Sum256(append(s[:len(s):len(s)], "end"...)) }
+	return states.Name{Family: end(k.Family), Key: end(k.Sum)}
+}
 
 // stage names stage n of the prefix.
 func (k *prefixKey) stage(n int) states.Name {

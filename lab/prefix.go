@@ -2,7 +2,6 @@ package lab
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -32,6 +31,9 @@ import (
 // a stage, gives it its own NFIT, and has it run for passageTime. If it is then what the other
 // was, it will be that until it reads the NFIT again, and takes the next stage. If not, it
 // goes on by itself.
+//
+// To keep stages takes a fifth of a boot. So the first boot keeps the end of its prefix alone,
+// for boots with the same NFIT, and the first with another NFIT the stages.
 
 // passageTime is guest time from a stage on, after which machines with different NFITs are
 // to be the same. The header's sum is on the stack for some 10 µs (Linux 5.10 to 7.0).
@@ -56,7 +58,9 @@ type prefix struct {
 // A prefixStage is what the state of a stage has besides a VM.
 type prefixStage struct {
 	NFIT    uint64      // where the guest has it; in the state there are zeros
+	Own     *states.Sum // of the NFIT, if the state is for that one only
 	Passage *states.Sum // of what the machine is passageTime later; nil of the last stage
+	Of      states.Sum  // the NFIT that Passage is of
 }
 
 // come runs a machine that is prepared to the end of its prefix, from the last stage on that
@@ -66,18 +70,24 @@ func (p *prefix) come(ctx context.Context, tables [][]byte) error {
 	p.console, p.timeline, p.told = v.console.save(), v.timeline, len(v.console.text)
 	p.timeline.list = slices.Clip(p.timeline.list)
 	v.asked = false
-	end, err := v.x.lab.prefixes.begin(ctx, p.key.Sum, v.turn == nil)
+	turn, err := v.x.lab.prefixes.begin(ctx, p.key.Sum, v.turn == nil)
 	if err != nil {
 		v.off()
 		return err
 	}
-	defer end()
-	n := 0
-	if !v.x.lab.opts.Verify {
+	defer turn.end()
+	n, staged := 0, false
+	if v.x.lab.opts.Verify {
+		staged = p.isKept(p.key.stage(0))
+	} else {
 		var over bool
-		if n, over, err = p.recall(ctx); over || err != nil {
+		n, over, err = p.recall(ctx)
+		if over || err != nil {
+			turn.staged = n > 0
 			return err
 		}
+		staged = n > 0 || p.isKept(p.key.end())
+		turn.staged = staged // from the end of this boot on
 	}
 	if n == 0 {
 		if err := v.start(p.image, tables, v.earlySeed()); err != nil {
@@ -85,7 +95,16 @@ func (p *prefix) come(ctx context.Context, tables [][]byte) error {
 			return err
 		}
 	}
-	return p.record(ctx, n)
+	return p.record(ctx, n, staged)
+}
+
+// isKept says that there is a state of a name.
+func (p *prefix) isKept(name states.Name) bool {
+	list := p.v.x.lab.states.Find(name)
+	for _, f := range list {
+		f.Close()
+	}
+	return len(list) > 0
 }
 
 // recall takes the stages that are kept, as long as the VM's NFIT makes no difference. It
@@ -99,8 +118,16 @@ func (p *prefix) recall(ctx context.Context) (n int, over bool, err error) {
 	if err != nil {
 		return 0, false, nil
 	}
+	own := p.own()
+	if s, images := p.find(p.key.end(), &own); s != nil {
+		if !p.take(0, s, images, fresh) {
+			return 0, false, nil
+		}
+		p.over()
+		return 0, true, nil
+	}
 	for ; n < maxStages; n++ {
-		s, images := p.find(n)
+		s, images := p.find(p.key.stage(n), nil)
 		if s == nil {
 			break
 		}
@@ -113,8 +140,7 @@ func (p *prefix) recall(ctx context.Context) (n int, over bool, err error) {
 			return 0, false, nil
 		}
 		if s.Prefix.Passage == nil {
-			v.continued = true
-			v.happened()
+			p.over()
 			return n, true, nil
 		}
 		sum, err := p.pass(ctx, &vmm.Snapshot{Saved: s.Machine, RAM: images}, s.Prefix.NFIT)
@@ -128,12 +154,22 @@ func (p *prefix) recall(ctx context.Context) (n int, over bool, err error) {
 	return n, false, nil
 }
 
-// find is stage n of those that are kept, nil if it is not. The images are p's base.
-func (p *prefix) find(n int) (*bootState, []*cow.Image) {
-	for _, f := range p.v.x.lab.states.Find(p.key.stage(n)) {
+// over is for a VM that took the end of its prefix.
+func (p *prefix) over() {
+	p.v.continued = true
+	p.v.happened()
+}
+
+// own names the VM's NFIT.
+func (p *prefix) own() states.Sum { return sha256.Sum256(p.nfit) }
+
+// find is the state of a name that is for an NFIT, or for any if that is nil; nil if none is
+// kept. The images are p's base.
+func (p *prefix) find(name states.Name, own *states.Sum) (*bootState, []*cow.Image) {
+	for _, f := range p.v.x.lab.states.Find(name) {
 		defer f.Close()
 		s, err := decodeBoot(f.Meta())
-		if err != nil || s.Prefix == nil {
+		if err != nil || s.Prefix == nil || !reflect.DeepEqual(s.Prefix.Own, own) {
 			continue
 		}
 		images, err := f.Images(p.base)
@@ -208,10 +244,13 @@ func (v *VM) freshPower() (*power.State, error) {
 }
 
 // record has the boot go on from stage n, which is the first that is not kept, and keeps
-// stages as long as nothing speaks against it.
-func (p *prefix) record(ctx context.Context, n int) error {
+// stages, or else the end of the prefix alone, as long as nothing speaks against it.
+func (p *prefix) record(ctx context.Context, n int, staged bool) error {
 	v := p.v
 	at, lines, ok := v.placeOfNFIT()
+	if !staged {
+		lines = &observe.Watch{}
+	}
 	for ; ok && n < maxStages; n++ {
 		stands, err := p.toStage(ctx, lines)
 		if err != nil {
@@ -231,7 +270,7 @@ func (p *prefix) record(ctx context.Context, n int) error {
 		if !stands || !p.clean() {
 			break
 		}
-		kept, err := p.recordStage(ctx, n, at, last)
+		kept, err := p.recordStage(ctx, n, at, last, staged)
 		if err != nil || last {
 			return err
 		}
@@ -243,22 +282,32 @@ func (p *prefix) record(ctx context.Context, n int) error {
 }
 
 // recordStage keeps the VM as stage n, and has it go on until that is over.
-func (p *prefix) recordStage(ctx context.Context, n int, at uint64, last bool) (kept bool, err error) {
+func (p *prefix) recordStage(ctx context.Context, n int, at uint64, last, staged bool) (kept bool, err error) {
 	s, stage, err := p.freeze(at)
 	if err != nil || s == nil {
 		return false, err
 	}
-	what := "prefix of a boot"
+	defer func() {
+		if p.base == nil || len(stage.RAM) == 0 || p.base.Images[0] != stage.RAM[0] {
+			stage.Close()
+		}
+	}()
 	if !last {
-		what = fmt.Sprintf("stage %d of a prefix", n+1)
 		sum, err := p.pass(ctx, stage, at)
 		if err != nil {
-			stage.Close()
 			return false, err
 		}
 		s.Prefix.Passage = &sum
 	}
-	return p.keepStage(n, what, s, stage.RAM)
+	if staged {
+		kept, err = p.keepStage(p.key.stage(n), fmt.Sprintf("stage %d of a prefix", n+1), s, stage.RAM)
+		if err != nil || !last || !p.v.x.lab.opts.Verify {
+			return kept, err
+		}
+	}
+	own := p.own()
+	s.Prefix.Own = &own
+	return p.keepStage(p.key.end(), "prefix of a boot", s, stage.RAM)
 }
 
 // finish has the boot go on to the end of its prefix, and keeps nothing.
@@ -327,7 +376,7 @@ func (p *prefix) freeze(at uint64) (*bootState, *vmm.Snapshot, error) {
 		return nil, nil, nil
 	}
 	durable.Model, durable.Media = model, nil
-	s := &bootState{Version: stateVersion, Prefix: &prefixStage{NFIT: at}}
+	s := &bootState{Version: stateVersion, Prefix: &prefixStage{NFIT: at, Of: p.own()}}
 	if err := v.describeWith(durable, s); err != nil {
 		return nil, nil, nil
 	}
@@ -428,30 +477,38 @@ func without(r vmm.Range, addr uint64, mem []byte) []byte {
 	return mem
 }
 
-// keepStage keeps stage n, as a difference to that stage of another prefix if there is one, else
-// to the one before, or compares it with what it is to be. False says that there was no room for it.
-func (p *prefix) keepStage(n int, what string, s *bootState, ram []*cow.Image) (kept bool, err error) {
-	v, name := p.v, stateName{p.key.stage(n)}
-	var expect *expected
-	if v.x.lab.opts.Verify {
-		expect = v.expected(name.Name)
-		defer expect.close()
-	}
-	if expect != nil {
-		if s.Prefix.Passage == nil {
-			v.x.lab.compared.Add(1)
+// keepStage keeps a state, as a difference to that of another prefix if there is one, else to
+// the stage before, and has its images be p's base. Or it compares it with what it is to be.
+// False says that there was no room for it, or that what follows is not the same.
+func (p *prefix) keepStage(as states.Name, what string, s *bootState, ram []*cow.Image) (kept bool, err error) {
+	v, name := p.v, stateName{as}
+	if !v.x.lab.opts.Verify {
+		if p.put(&name, what, s, ram, nil, p.base) != nil {
+			return false, nil
 		}
-		err = cmp.Or(expect.compare(s, ram), name.vary(s))
-	} else if p.put(&name, what, s, ram, nil, p.base) != nil {
-		cow.CloseAll(ram)
-		return false, nil
+		p.onto(&states.Base{Name: name.File(), Images: ram})
+		return true, nil
 	}
-	if err != nil {
-		cow.CloseAll(ram)
+	if err := name.vary(s); err != nil {
 		return false, err
 	}
-	p.onto(&states.Base{Name: name.File(), Images: ram})
-	return true, nil
+	expect := v.expected(name.Name)
+	defer expect.close()
+	if expect == nil {
+		return true, nil
+	}
+	if s.Prefix.Passage == nil {
+		v.x.lab.compared.Add(1)
+	}
+	unlike := false
+	if kept := expect.state.Prefix; kept.Of != s.Prefix.Of { // the guest may make something else of it
+		unlike = kept.Passage != nil && s.Prefix.Passage != nil && *kept.Passage != *s.Prefix.Passage
+		s.Prefix.Of = kept.Of
+		if unlike {
+			s.Prefix.Passage = kept.Passage
+		}
+	}
+	return !unlike, expect.compare(s, ram)
 }
 
 // switchedOn is that the machine is on.

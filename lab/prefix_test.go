@@ -93,15 +93,17 @@ func TestPrefixOfAnotherNFIT(t *testing.T) {
 		size      uint64
 		do        func(*testing.T, *VM)
 		continued bool
+		verify    bool
 	}{
 		{name: "the first", size: 64 << 20},
-		{name: "another size", size: 1 << 30, continued: true},
+		{name: "another size", size: 1 << 30},
 		{name: "another capability", cap: &durable, size: 64 << 20, continued: true},
 		{name: "not armed", plug: PlugOptions{Unarmed: true}, size: 32 << 20, continued: true},
 		{name: "one that is given", size: 64 << 20, do: given(func([]byte) {})},
-		{name: "another creator of one that is given", size: 64 << 20, do: given(func(nfit []byte) { nfit[28]++; nfit[9]-- })},
+		{name: "another size of one that is given", size: 128 << 20, do: given(func([]byte) {})},
+		{name: "another creator of one that is given", size: 64 << 20, do: given(func(nfit []byte) { nfit[28]++; nfit[9]-- }), verify: true},
 		{name: "a wrong check sum of one that is given", size: 64 << 20, do: given(func(nfit []byte) { nfit[9]++ })},
-		{name: "another size of one that is given", size: 256 << 20, do: given(func([]byte) {}), continued: true},
+		{name: "a third size of one that is given", size: 256 << 20, do: given(func([]byte) {}), continued: true, verify: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			boot := func(l *Lab) (s seen, continued bool) {
@@ -139,17 +141,25 @@ func TestPrefixOfAnotherNFIT(t *testing.T) {
 			if differs := have.differs(want); differs != "" {
 				t.Errorf("with prefixes it has another %s", differs)
 			}
+			if tt.verify {
+				verify := l.withStates(l.states.Dir())
+				verify.opts.Verify = true
+				boot(verify) // ends the test where what is computed is not what is kept
+				if n := verify.Compared(); n == 0 {
+					t.Error("a boot that is verified is compared with no state")
+				}
+			}
 		})
 	}
 }
 
-// TestPrefixIsComputedOnce: of boots that come to one prefix at a time one computes it, and the
-// others wait.
+// TestPrefixIsComputedOnce: of boots that come to one prefix at a time, with NVDIMMs of their
+// own, one keeps its end and the next its stages, from which all others go on.
 func TestPrefixIsComputedOnce(t *testing.T) {
 	l := reusing(t)
 	var started, continued atomic.Int64
 	var group sync.WaitGroup
-	for i := range 3 {
+	for i := range 4 {
 		x := l.Experiment(fmt.Sprint(t.Name(), i), t.TempDir())
 		defer x.Close()
 		b, err := x.RAMBackend(RAMBackendOptions{Size: uint64(16+i) << 20})
@@ -169,8 +179,8 @@ func TestPrefixIsComputedOnce(t *testing.T) {
 		})
 	}
 	group.Wait()
-	if started.Load() != 1 || continued.Load() != 2 {
-		t.Errorf("of 3 boots %d went on from a prefix, and %d computed it; want 2 and 1", continued.Load(), started.Load())
+	if started.Load() != 2 || continued.Load() != 2 {
+		t.Errorf("of 4 boots %d went on from a prefix, and %d computed it; want 2 and 2", continued.Load(), started.Load())
 	}
 }
 

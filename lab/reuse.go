@@ -288,8 +288,12 @@ type stateName struct{ states.Name }
 
 // vary fills in the variant: what the state depends on besides its key.
 func (n *stateName) vary(s *bootState) error {
-	conditions, err := json.Marshal(s.Conditions)
-	n.Variant = sha256.Sum256(conditions)
+	depends := any(s.Conditions)
+	if s.Prefix != nil && s.Prefix.Own != nil {
+		depends = s.Prefix.Own
+	}
+	text, err := json.Marshal(depends)
+	n.Variant = sha256.Sum256(text)
 	return err
 }
 

@@ -21,13 +21,17 @@ type expected struct {
 	images []*cow.Image
 }
 
-// expected is the state that recall would take, nil if there is none.
+// expected is the state that recall would take, of any variant if none is named; nil if there
+// is none.
 func (v *VM) expected(name states.Name) *expected {
 	if !v.mapped() {
 		return nil
 	}
 	for _, f := range v.x.lab.states.Find(name) {
 		defer f.Close()
+		if name.Variant != (states.Sum{}) && f.Name() != name.File() {
+			continue
+		}
 		s, err := decodeBoot(f.Meta())
 		if err != nil || !v.holds(s.Conditions) {
 			continue
