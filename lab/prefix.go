@@ -87,7 +87,6 @@ func (p *prefix) come(ctx context.Context, tables [][]byte) error {
 			return err
 		}
 		staged = n > 0 || p.isKept(p.key.end())
-		turn.staged = staged // from the end of this boot on
 	}
 	if n == 0 {
 		if err := v.start(p.image, tables, v.earlySeed()); err != nil {
@@ -95,7 +94,9 @@ func (p *prefix) come(ctx context.Context, tables [][]byte) error {
 			return err
 		}
 	}
-	return p.record(ctx, n, staged)
+	err = p.record(ctx, n, staged)
+	turn.staged = staged || p.base == nil // there is nothing to wait for where nothing is kept
+	return err
 }
 
 // isKept says that there is a state of a name.
@@ -307,6 +308,7 @@ func (p *prefix) recordStage(ctx context.Context, n int, at uint64, last, staged
 	}
 	own := p.own()
 	s.Prefix.Own = &own
+	p.print(s, len(p.console.text))
 	return p.keepStage(p.key.end(), "prefix of a boot", s, stage.RAM)
 }
 
@@ -381,7 +383,7 @@ func (p *prefix) freeze(at uint64) (*bootState, *vmm.Snapshot, error) {
 		return nil, nil, nil
 	}
 	s.Root = &nvdimm.RootState{}
-	s.Console, s.Lines = append([]byte(nil), v.console.text[p.told:]...), v.console.endsSince(p.told)
+	p.print(s, p.told)
 
 	ram := v.m.Memory()
 	_, err = ram.WriteAt(make([]byte, len(p.nfit)), int64(at))
@@ -398,6 +400,11 @@ func (p *prefix) freeze(at uint64) (*bootState, *vmm.Snapshot, error) {
 	}
 	s.Machine = withoutNVDIMMs(m.Saved)
 	return s, m, nil
+}
+
+// print has a state have what is on the console from a place on.
+func (p *prefix) print(s *bootState, from int) {
+	s.Console, s.Lines = append([]byte(nil), p.v.console.text[from:]...), p.v.console.endsSince(from)
 }
 
 // withoutNVDIMMs is a machine without what the NVDIMMs make of it.

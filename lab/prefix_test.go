@@ -104,6 +104,7 @@ func TestPrefixOfAnotherNFIT(t *testing.T) {
 		{name: "another creator of one that is given", size: 64 << 20, do: given(func(nfit []byte) { nfit[28]++; nfit[9]-- }), verify: true},
 		{name: "a wrong check sum of one that is given", size: 64 << 20, do: given(func(nfit []byte) { nfit[9]++ })},
 		{name: "a third size of one that is given", size: 256 << 20, do: given(func([]byte) {}), continued: true, verify: true},
+		{name: "the first again, which is recalled", size: 64 << 20, verify: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			boot := func(l *Lab) (s seen, continued bool) {
