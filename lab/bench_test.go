@@ -115,8 +115,8 @@ func peakResident() int64 {
 }
 
 // BenchmarkReuse measures boots in turn: one that is computed, and as ratios to it one that is
-// kept as well, one of an NVDIMM that no boot had, which has their prefix, and one from the
-// states. The times are medians.
+// kept as well, one with a second NFIT, which keeps the stages of its prefix, one with a third,
+// which goes on from them, and one from the states. The times are medians.
 func BenchmarkReuse(b *testing.B) {
 	const rounds = 5
 	never, err := shared()
@@ -135,12 +135,13 @@ func BenchmarkReuse(b *testing.B) {
 		mustBoot(b, v)
 		return time.Since(start)
 	}
-	var computed, kept, other, again []time.Duration
+	var computed, kept, staged, other, again []time.Duration
 	for b.Loop() {
 		for range rounds {
 			l := reusing(b)
 			computed = append(computed, boot(never, 64<<20))
 			kept = append(kept, boot(l, 64<<20))
+			staged = append(staged, boot(l, 80<<20))
 			other = append(other, boot(l, 96<<20))
 			again = append(again, boot(l, 64<<20))
 		}
@@ -153,6 +154,7 @@ func BenchmarkReuse(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(whole*1e3, "computed-ms")
 	b.ReportMetric(median(kept)/whole, "kept-ratio")
+	b.ReportMetric(median(staged)/whole, "staged-ratio")
 	b.ReportMetric(median(other)/whole, "other-ratio")
 	b.ReportMetric(median(again)/whole, "ratio")
 }

@@ -32,7 +32,7 @@ import (
 // was, it will be that until it reads the NFIT again, and takes the next stage. If not, it
 // goes on by itself.
 //
-// To keep stages takes a fifth of a boot. So the first boot keeps the end of its prefix alone,
+// To keep stages takes a fifth of a boot or more. So the first boot keeps the end of its prefix alone,
 // for boots with the same NFIT, and the first with another NFIT the stages.
 
 // passageTime is guest time from a stage on, after which machines with different NFITs are
