@@ -10,6 +10,7 @@ import (
 	"nvlab/guest/proto"
 	"nvlab/nvdimm"
 	"nvlab/vmm"
+	"nvlab/vmm/observe"
 )
 
 // DefaultTimeout is how much guest time a call may take.
@@ -55,16 +56,30 @@ func (v *VM) awaitChannel(ctx context.Context, timeout time.Duration) error {
 // before awaitAgent says how.
 func (v *VM) awaitDriver(ctx context.Context, timeout time.Duration) (stands bool, err error) {
 	_, lines, ok := v.placeOfNFIT()
-	if !ok || v.m.StopBefore(lines) != nil {
+	if !ok {
 		return false, nil
 	}
-	_, err = v.run(ctx, v.leftOf(timeout), func() bool {
-		stands, _ = v.m.StoppedBefore()
+	stands, err = v.runToLoad(ctx, timeout, lines, func() bool {
 		_, hello := v.client.Hello()
-		return stands || hello || v.client.Err() != nil
+		return hello || v.client.Err() != nil
 	})
 	if err != nil {
 		v.crash()
+	}
+	return stands, err
+}
+
+// runToLoad runs a machine that boots until it stands before a load from these lines, and says
+// that it does, or until done holds. It does not run on an engine that cannot stop there.
+func (v *VM) runToLoad(ctx context.Context, timeout time.Duration, lines *observe.Watch, done func() bool) (stands bool, err error) {
+	if v.m.StopBefore(lines) != nil {
+		return false, nil
+	}
+	_, err = v.run(ctx, v.leftOf(timeout), func() bool {
+		stands, _ := v.m.StoppedBefore()
+		return stands || done()
+	})
+	if err != nil {
 		return false, err
 	}
 	stands, passed := v.m.StoppedBefore()

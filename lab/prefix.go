@@ -32,8 +32,8 @@ import (
 // was, it will be that until it reads the NFIT again, and takes the next stage. If not, it
 // goes on by itself.
 //
-// To keep stages takes a fifth of a boot or more. So the first boot keeps the end of its prefix alone,
-// for boots with the same NFIT, and the first with another NFIT the stages.
+// To keep stages takes a fifth of a boot or more. So the first boot keeps the end of its
+// prefix alone, for boots with the same NFIT, and the first with another NFIT the stages.
 
 // passageTime is guest time from a stage on, after which machines with different NFITs are
 // to be the same. The header's sum is on the stack for some 10 µs (Linux 5.10 to 7.0).
@@ -319,20 +319,12 @@ func (p *prefix) finish(ctx context.Context) error { return p.v.toDriver(ctx, p.
 // found.
 func (p *prefix) toStage(ctx context.Context, lines *observe.Watch) (stands bool, err error) {
 	v := p.v
-	if err := v.m.StopBefore(lines); err != nil {
-		return false, nil
-	}
-	_, err = v.run(ctx, v.leftOf(p.timeout), func() bool {
-		stands, _ = v.m.StoppedBefore()
-		return stands || v.m.Channel().Found()
-	})
+	stands, err = v.runToLoad(ctx, p.timeout, lines, func() bool { return v.m.Channel().Found() })
 	if err != nil {
 		v.happened()
 		v.crash()
-		return false, err
 	}
-	stands, passed := v.m.StoppedBefore()
-	return stands && !passed, v.m.StopBefore(nil)
+	return stands, err
 }
 
 // placeOfNFIT is where a guest has its NFIT, and the lines that it is in, none if it has no
