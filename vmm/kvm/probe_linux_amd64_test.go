@@ -19,13 +19,13 @@ func TestProbeIsQuick(t *testing.T) {
 		case r.Err != nil:
 			t.Skip(r.Err)
 		case r.Slow != "":
-			limit = 150 * time.Millisecond
+			limit = 30 * time.Millisecond
 		}
 		if least <= limit {
 			return
 		}
 	}
-	t.Errorf("the probe takes %v at least, want 10 ms at most, and 150 ms where kernel mode is emulated", least)
+	t.Errorf("the probe takes %v at least, want 10 ms at most, and 30 ms where kernel mode is emulated", least)
 }
 
 // BenchmarkProbe is what the first line of a run waits for.
