@@ -18,6 +18,7 @@ func atPageEnd(code []byte, before int) []byte {
 // into the next: by the executor, the fast path, and compiled. Some of them
 // change their own bytes about there.
 func TestCrossing(t *testing.T) {
+	t.Parallel()
 	n := 100
 	if !testing.Short() {
 		n = 1000

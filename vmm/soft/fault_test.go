@@ -142,6 +142,7 @@ func (e *encoding) survives() bool {
 // fast path and compiled, the fault leaves no trace, and once the page is there
 // the instruction does what it does without a fault.
 func TestFaultRestart(t *testing.T) {
+	t.Parallel()
 	interpreter := newTestMachineWith(t, Engine{Interpreter: true})
 	stages := []*faultStage{{m: interpreter, exact: true, name: "executor"}, {m: interpreter, name: "fast path"}, {m: newCompiled(t), name: "compiled code"}}
 	for _, s := range stages[1:] {

@@ -492,6 +492,7 @@ func (f followMachines) run(t *testing.T, tier string, program, held []byte, s *
 // is told to be read, and in what is told to be decided, nothing differs between them but
 // what is said to be computed of the page, and that is what was said.
 func TestFollowedValues(t *testing.T) {
+	t.Parallel()
 	programs := 500
 	if testing.Short() {
 		programs = 150

@@ -97,6 +97,7 @@ func FuzzExecute(f *testing.F) {
 
 // TestLockstep compares the two tiers on random programs of known forms.
 func TestLockstep(t *testing.T) {
+	t.Parallel()
 	r := rand.New(rand.NewPCG(7, 8))
 	list := usualEncodings()
 	n := 100

@@ -67,6 +67,7 @@ func upperCode(r *rand.Rand) []byte {
 // TestCachedRegisterLockstep runs loops of slots that live in memory, and in a host
 // register at times, interpreted and compiled.
 func TestCachedRegisterLockstep(t *testing.T) {
+	t.Parallel()
 	n := 300
 	if !testing.Short() {
 		n = 4000

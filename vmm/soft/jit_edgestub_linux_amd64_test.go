@@ -29,6 +29,7 @@ func tangled(r *rand.Rand, encodings []encoding, n int) (code []byte) {
 // TestCompiledBranches runs random programs of many branches interpreted and
 // compiled, and checks that there were edge stubs.
 func TestCompiledBranches(t *testing.T) {
+	t.Parallel()
 	n := 200
 	if !testing.Short() {
 		n = 2000

@@ -14,6 +14,7 @@ import (
 // boundary of two pages, the second of which may be read-only, absent or hold
 // code.
 func TestGroupedAccesses(t *testing.T) {
+	t.Parallel()
 	n := 300
 	if !testing.Short() {
 		n = 1500
@@ -38,6 +39,7 @@ func TestGroupedAccesses(t *testing.T) {
 // another access to the same page, so that it cannot leave compiled code, and
 // before one that sets the flags: nothing but itself keeps those it reads.
 func TestGroupedInstructions(t *testing.T) {
+	t.Parallel()
 	pair := interpretedAndCompiled(t)
 	r := rand.New(rand.NewPCG(41, 42))
 	n, done := 1, 0
@@ -234,6 +236,7 @@ func computedLoop(r *rand.Rand) []byte {
 // interpreted and compiled, on memory whose pages are in disorder: an address that is taken for one of
 // another page is not where the host has it.
 func TestComputedAddresses(t *testing.T) {
+	t.Parallel()
 	n := 400
 	if !testing.Short() {
 		n = 2000

@@ -141,6 +141,7 @@ func agreeOnEncodings(t *testing.T, pair *[2]*testMachine, r *rand.Rand, n int, 
 
 // TestCompiledLockstep runs random programs interpreted and compiled.
 func TestCompiledLockstep(t *testing.T) {
+	t.Parallel()
 	n := 150
 	if !testing.Short() {
 		n = 2000

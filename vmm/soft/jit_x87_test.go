@@ -159,6 +159,7 @@ func x87State(r *rand.Rand) func(m *testMachine) {
 // TestCompiledX87 runs random x87 programs interpreted and compiled, and checks that
 // compiled code did most of it.
 func TestCompiledX87(t *testing.T) {
+	t.Parallel()
 	n := 60
 	if !testing.Short() {
 		n = 300

@@ -53,6 +53,7 @@ const (
 const oracleTop = testStack - 0x4000
 
 func newOracle(t *testing.T) *oracle {
+	runtime.LockOSThread()
 	runner, err := native.New(oracleCode)
 	if err != nil {
 		require.Missing(t, "JIT", "no memory with code at a fixed address: %v", err)
@@ -61,7 +62,6 @@ func newOracle(t *testing.T) *oracle {
 	if err != nil {
 		require.Missing(t, "JIT", "no memory at a fixed address: %v", err)
 	}
-	runtime.LockOSThread()
 	if err := native.SetGSBase(oracleGS); err != nil {
 		t.Fatal(err)
 	}
@@ -516,6 +516,7 @@ func (o *oracle) try(list []encoding, instances, states int) (s survey) {
 }
 
 func TestOracle(t *testing.T) {
+	t.Parallel()
 	o := newOracle(t)
 	instances, states := 4, 4
 	if !testing.Short() {

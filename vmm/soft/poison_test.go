@@ -37,6 +37,7 @@ func checked(c *cpu) {
 // watched and not poisoned, raise a machine check that leaves no trace, and once
 // the line is well do what they do without; the others do that at once.
 func TestPoisonRestart(t *testing.T) {
+	t.Parallel()
 	interpreter := newTestMachineWith(t, Engine{Interpreter: true})
 	stages := []*faultStage{{m: interpreter, exact: true, name: "executor"}, {m: interpreter, name: "fast path"}, {m: newCompiled(t), name: "compiled code"}}
 	for _, s := range stages[1:] {

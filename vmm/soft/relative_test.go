@@ -104,6 +104,7 @@ var toUserInterruptible = slices.Concat(toUser[:7], []byte{0x68, 0x02, 0x02, 0x0
 // of which is at addresses where code is made for its page alone. What is mapped
 // changes on the way.
 func TestModules(t *testing.T) {
+	t.Parallel()
 	const (
 		text   = testData + 0x10000
 		other  = text + moduleText // a module with the same entries

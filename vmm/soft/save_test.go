@@ -76,6 +76,7 @@ func TestEveryFieldIsDecided(t *testing.T) {
 // TestReloaded runs programs that remap memory, in processors that are saved,
 // and others loaded in their place, every few instructions.
 func TestReloaded(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(5) {
 		want := newRemapping(t, Engine{}, seed)
 		end := want.end(t, time.Second, nil)
@@ -114,6 +115,7 @@ func TestReloaded(t *testing.T) {
 // has the machine be again and again what it was some steps ago: memory that
 // differs is copied back and told to Wrote, the rest of what was derived stays.
 func TestRestoredInPlace(t *testing.T) {
+	t.Parallel()
 	n := 12
 	if testing.Short() {
 		n = 3

@@ -115,6 +115,7 @@ func contention(t *testing.T, e Engine, seed uint64, exact bool, slice time.Dura
 }
 
 func TestTwoProcessors(t *testing.T) {
+	t.Parallel()
 	const whole = 10 * time.Millisecond
 	outcomes := map[uint64]bool{}
 	for seed := range uint64(6) {

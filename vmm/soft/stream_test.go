@@ -48,6 +48,7 @@ func streamLoop(r *rand.Rand) []byte {
 // an observer that is told of stores late: all must tell the same. Code does most of
 // the stores without being left.
 func TestStreamsInCode(t *testing.T) {
+	t.Parallel()
 	const (
 		pages = 16
 		user  = 0x555555554000

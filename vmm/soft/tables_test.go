@@ -222,6 +222,7 @@ func remapped(t testing.TB, seed uint64) {
 }
 
 func TestRemapped(t *testing.T) {
+	t.Parallel()
 	n := 20
 	if testing.Short() {
 		n = 3

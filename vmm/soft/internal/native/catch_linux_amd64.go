@@ -14,8 +14,9 @@ var faultSignals = []unix.Signal{unix.SIGILL, unix.SIGTRAP, unix.SIGBUS, unix.SI
 // Catcher turns exceptions that code in a range of addresses raises into jumps
 // to a landing, without Go's runtime: a handler of its own changes the saved
 // CS and RIP and nothing else. So no Go code ever runs with what the
-// exception left in MXCSR or in the x87 unit. Exceptions elsewhere reach the
-// handlers that were there before. There may be one at a time.
+// exception left in MXCSR or in the x87 unit. Exceptions elsewhere, and those of
+// other threads than the one that called Catch, reach the handlers that were
+// there before. There may be one at a time.
 type Catcher struct {
 	code, record []byte
 	old          map[unix.Signal]sigaction
@@ -25,6 +26,8 @@ type Catcher struct {
 const (
 	recLow = 8 * iota
 	recSize
+	recStack // the signal stack, by which the handler knows its thread
+	recStackSize
 	recLanding
 	recRaised
 	recVector
@@ -57,8 +60,13 @@ const (
 	saOnStack  = 0x08000000
 )
 
-// Catch catches the exceptions of code in the size bytes from low on.
+// Catch catches the exceptions that the thread raises in code in the size bytes
+// from low on. The caller has locked its goroutine to the thread.
 func Catch(low, size uint64) (*Catcher, error) {
+	stack, err := signalStack()
+	if err != nil {
+		return nil, err
+	}
 	code, err := unix.Mmap(-1, 0, 4096, unix.PROT_READ|unix.PROT_WRITE|unix.PROT_EXEC, unix.MAP_PRIVATE|unix.MAP_ANON)
 	if err != nil {
 		return nil, fmt.Errorf("memory for a handler: %w", err)
@@ -70,6 +78,8 @@ func Catch(low, size uint64) (*Catcher, error) {
 	c := &Catcher{code: code, record: record, old: map[unix.Signal]sigaction{}}
 	c.put(recLow, low)
 	c.put(recSize, size)
+	c.put(recStack, stack.sp)
+	c.put(recStackSize, stack.size)
 
 	a := assembler{b: code[:0]}
 	a.bytes(0x48, 0x8b, 0x82) // mov rax, [rdx+ucRIP]
@@ -80,6 +90,11 @@ func Catch(low, size uint64) (*Catcher, error) {
 	a.bytes(0x4c, 0x3b, 0x41, recSize)       // cmp r8, [rcx+recSize]
 	a.bytes(0x73, 0)                         // jae old
 	outside := len(a.b)                      //
+	a.bytes(0x49, 0x89, 0xe0)                // mov r8, rsp
+	a.bytes(0x4c, 0x2b, 0x41, recStack)      // sub r8, [rcx+recStack]
+	a.bytes(0x4c, 0x3b, 0x41, recStackSize)  // cmp r8, [rcx+recStackSize]
+	a.bytes(0x73, 0)                         // jae old
+	another := len(a.b)                      //
 	a.bytes(0x48, 0x83, 0x79, recLanding, 0) // cmp qword [rcx+recLanding], 0
 	a.bytes(0x74, 0)                         // je old
 	unarmed := len(a.b)                      //
@@ -97,7 +112,9 @@ func Catch(low, size uint64) (*Catcher, error) {
 	a.disp(ucCS)
 	a.bytes(userCS, 0)
 	a.bytes(0xc3) // ret
-	code[outside-1], code[unarmed-1] = byte(len(a.b)-outside), byte(len(a.b)-unarmed)
+	for _, jump := range []int{outside, another, unarmed} {
+		code[jump-1] = byte(len(a.b) - jump)
+	}
 	a.bytes(0x89, 0xf8, 0xff, 0x64, 0xc1, recOld) // mov eax, edi; jmp [rcx+rax*8+recOld]
 	restorer := len(a.b)
 	a.bytes(0xb8, unix.SYS_RT_SIGRETURN, 0, 0, 0, 0x0f, 0x05) // mov eax, SYS_RT_SIGRETURN; syscall

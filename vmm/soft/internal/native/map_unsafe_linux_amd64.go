@@ -1,6 +1,7 @@
 package native
 
 import (
+	"errors"
 	"fmt"
 	"unsafe"
 
@@ -46,4 +47,28 @@ func swapAction(s unix.Signal, act *sigaction) (before sigaction, err error) {
 		return before, fmt.Errorf("set the handler of %v: %w", s, errno)
 	}
 	return before, nil
+}
+
+// stackT is the kernel's struct sigaltstack.
+type stackT struct {
+	sp    uint64
+	flags int32
+	_     int32
+	size  uint64
+}
+
+const _ = uint(unsafe.Sizeof(stackT{}) - 24)
+
+// signalStack is the stack that the thread's handlers run on: Go gives each
+// thread its own.
+func signalStack() (stackT, error) {
+	const disabled = 2 // SS_DISABLE
+	var s stackT
+	if _, _, errno := unix.RawSyscall(unix.SYS_SIGALTSTACK, 0, uintptr(unsafe.Pointer(&s)), 0); errno != 0 {
+		return s, fmt.Errorf("find the thread's signal stack: %w", errno)
+	}
+	if s.flags&disabled != 0 {
+		return s, errors.New("the thread has no signal stack")
+	}
+	return s, nil
 }
