@@ -282,15 +282,20 @@ func initLabels(c *call, v *vm) (starlark.Value, error) {
 		_, err := v.command(c, lab.Command{Args: append([]string{"ndctl"}, args...), Timeout: lab.DefaultTimeout, Check: true})
 		return err
 	}
-	if len(regions) > 0 {
-		if err := run(append([]string{"disable-region"}, regions...)...); err != nil {
-			return nil, err
+	var err error
+	var disabled []string
+	for _, r := range regions { // ndctl takes one, or all
+		if err = run("disable-region", r); err != nil {
+			break
 		}
+		disabled = append(disabled, r)
 	}
-	err := run(append([]string{"init-labels", "-V", version, "-f"}, names...)...)
+	if err == nil {
+		err = run(append([]string{"init-labels", "-V", version, "-f"}, names...)...)
+	}
 	failed := v.latest
-	if len(regions) > 0 {
-		err = cmp.Or(err, run(append([]string{"enable-region"}, regions...)...))
+	for _, r := range disabled {
+		err = cmp.Or(err, run("enable-region", r))
 	}
 	if err != nil {
 		v.latest = failed
