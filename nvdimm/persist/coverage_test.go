@@ -140,6 +140,7 @@ func TestRulesAreCited(t *testing.T) {
 // nothing has more states than memory could hold; some of each line are
 // looked at, and that there are more is told.
 func TestManyLines(t *testing.T) {
+	t.Parallel()
 	const n = 1 << 12
 	mem := make(persist.Bytes, n*persist.LineSize)
 	m := persist.NewModel(persist.Config{})

@@ -266,6 +266,7 @@ func every(s string, n int) string {
 // TestManyDirtyLines: lines that were undecided before the trace do not crowd
 // out what the traced command did.
 func TestManyDirtyLines(t *testing.T) {
+	t.Parallel()
 	const lines = 5000
 	mem := make(persist.Bytes, (lines+2)*persist.LineSize)
 	m := persist.NewModel(persist.Config{})

@@ -42,6 +42,7 @@ func randomProgram(r *rand.Rand) []any {
 // there are no more; and with seed 0 a state has a torn line only if all images
 // that any event leaves with its lines whole are there, as such.
 func TestLimitIsUsed(t *testing.T) {
+	t.Parallel()
 	after := 0
 	for seed := range uint64(150) {
 		r := rand.New(rand.NewPCG(seed, 1))

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"nvlab/nvdimm/persist"
@@ -146,11 +147,10 @@ var intel = persist.Config{IntelCLFLUSH: true}
 
 func events(list ...any) []any { return list }
 
-var groups uint64
+var groups atomic.Uint64
 
 func st(cpu uint8, off, v int) any {
-	groups++
-	return observe.Store{At: observe.At{VCPU: cpu}, Base: dimmAt, Offset: uint64(off), Size: 8, Value: uint64(v), Group: groups}
+	return observe.Store{At: observe.At{VCPU: cpu}, Base: dimmAt, Offset: uint64(off), Size: 8, Value: uint64(v), Group: groups.Add(1)}
 }
 
 // half is a store without its upper 4 bytes.
@@ -235,6 +235,7 @@ func imageOf(s *persist.State, media []*persist.Medium) string {
 }
 
 func TestLitmus(t *testing.T) {
+	t.Parallel()
 	platforms := []struct {
 		name     string
 		platform persist.Platform

@@ -60,6 +60,7 @@ func randomLoop(r *rand.Rand, l *log, last event) (list []event) {
 // TestLog: events come back as they were put in, and an order that was added
 // to the last.
 func TestLog(t *testing.T) {
+	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 2))
 	var l log
 	var list []event

@@ -133,6 +133,7 @@ func (s *side) do(r *rand.Rand, seq *uint64) {
 // TestNotedStoresAreFollowed holds that a model which notes stores is at any
 // moment the one that followed each at once, and so is what power failures leave.
 func TestNotedStoresAreFollowed(t *testing.T) {
+	t.Parallel()
 	noted := 0
 	for seed := range uint64(800) {
 		r := rand.New(rand.NewPCG(seed, 0))

@@ -399,6 +399,7 @@ func opinions(t *testing.T, from, end uint64) (uint64, uint64) {
 // TestSecondOpinion compares the model with package px86 on random programs. NVLAB_OPINION is how many: 110,000 in .ci/run, 10 million
 // in the hour that those take.
 func TestSecondOpinion(t *testing.T) {
+	t.Parallel()
 	few := uint64(10_000)
 	if testing.Short() {
 		few = 2_000

@@ -79,6 +79,7 @@ func TestPastIsAModel(t *testing.T) {
 // TestPastForgets holds that what a past keeps depends on the events alone, and
 // not on when it was saved, loaded or asked.
 func TestPastForgets(t *testing.T) {
+	t.Parallel()
 	one, other := newPastMachine(), newPastMachine()
 	a, b, when := rand.New(rand.NewPCG(1, 0)), rand.New(rand.NewPCG(1, 0)), rand.New(rand.NewPCG(2, 0))
 	for range 40 {
@@ -109,6 +110,7 @@ func TestPastForgets(t *testing.T) {
 // TestPastSum holds that the sum of a past is that of its bytes, whenever it was
 // asked before, and of clones that went on apart.
 func TestPastSum(t *testing.T) {
+	t.Parallel()
 	m, r := newPastMachine(), rand.New(rand.NewPCG(4, 0))
 	of := map[[32]byte]string{}
 	check := func(p *Past) {

@@ -74,6 +74,7 @@ func outcome(t *testing.T, saved []byte) string {
 // TestRecordedJournal looks at one journal many times, and at what it
 // told when the repository last changed.
 func TestRecordedJournal(t *testing.T) {
+	t.Parallel()
 	saved := recorded(t)
 	search := persist.Search{At: persist.AtFence, Limit: 100, Seed: 3}
 	once := states(t, saved, search)

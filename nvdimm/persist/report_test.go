@@ -205,6 +205,7 @@ func ids(j *persist.Journal, s persist.Search) (list []string) {
 
 // TestSearchRepeats: one seed gives one list of states, another another.
 func TestSearchRepeats(t *testing.T) {
+	t.Parallel()
 	_, j, _, _ := feed(big(), len(big()), persist.ADR, persist.Config{}, true)
 	want := ids(j, persist.Search{At: persist.AtFence, Limit: 300, Seed: 7})
 	for range 100 {

@@ -158,6 +158,7 @@ func firstDifference(got, want string) string {
 // and the one that was saved are as one that was not, whatever comes; and
 // neither sees what the other is told.
 func TestSavedModelGoesOn(t *testing.T) {
+	t.Parallel()
 	for n := range uint64(80) {
 		r := rand.New(rand.NewPCG(n, 2))
 		c := Config{Explicit: r.IntN(2) == 0, Atomic16: r.IntN(2) == 0, IntelCLFLUSH: r.IntN(2) == 0}

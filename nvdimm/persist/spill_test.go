@@ -11,6 +11,7 @@ import (
 // TestFullCache: a guest that stores without a flush to all of a large NVDIMM
 // does not fill the host's memory, and what was given up for that is told.
 func TestFullCache(t *testing.T) {
+	t.Parallel()
 	const shrink = 16
 	const size, room = 20 << 20 / shrink, 17 << 20 / shrink
 	mem := make([]byte, size)

@@ -52,6 +52,7 @@ func told(events []any) (list []string) {
 // instructions are, and find of it the states that it finds when it is told
 // directly.
 func TestTiersTellTheModel(t *testing.T) {
+	t.Parallel()
 	const times = 90
 	// parts are pieces of one instruction, of k: pairs of offset and value.
 	parts := func(k observe.Kind, size int, offsetsAndValues ...int) (list []any) {

@@ -253,6 +253,7 @@ ord(x)
 // nested very deep, or met very often. It is an error or it works;
 // what is left behind is a process that goes on.
 func TestDeepValues(t *testing.T) {
+	t.Parallel()
 	globals, err := run(true, deep, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -441,6 +442,7 @@ def _square_at(n):
 
 // TestGrowth makes results without bound in one operation each.
 func TestGrowth(t *testing.T) {
+	t.Parallel()
 	for i, call := range slices.Sorted(maps.Keys(growths)) {
 		if testing.Short() && i%4 != 0 {
 			continue
@@ -575,6 +577,7 @@ func TestSameMeaning(t *testing.T) {
 // TestDeepSource loads files whose syntax is as deep, or as long, as a file may
 // be: an error of the file, or it runs.
 func TestDeepSource(t *testing.T) {
+	t.Parallel()
 	lines := func(n int, format string) string {
 		var b strings.Builder
 		for i := range n {

@@ -125,6 +125,7 @@ func sseForms(n *native) (forms []sseForm) {
 }
 
 func TestNativeSSE(t *testing.T) {
+	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 2))
 	n := newNative(t)
 	total := 0

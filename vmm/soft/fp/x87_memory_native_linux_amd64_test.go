@@ -98,5 +98,8 @@ func testMemory(t *testing.T, masked bool, count int) {
 	t.Logf("%d comparisons", total)
 }
 
-func TestNativeX87Memory(t *testing.T)         { testMemory(t, true, 8000) }
-func TestNativeX87MemoryUnmasked(t *testing.T) { testMemory(t, false, 4000) }
+func TestNativeX87Memory(t *testing.T) { testMemory(t, true, 8000) }
+func TestNativeX87MemoryUnmasked(t *testing.T) {
+	t.Parallel()
+	testMemory(t, false, 4000)
+}

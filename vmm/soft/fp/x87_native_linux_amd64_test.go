@@ -224,10 +224,12 @@ func (f x87Form) compares() bool {
 }
 
 func TestNativeX87Registers(t *testing.T) {
+	t.Parallel()
 	testRegister(t, true, func(f x87Form) bool { return !f.transcendental() }, 4000)
 }
 
 func TestNativeX87RegistersUnmasked(t *testing.T) {
+	t.Parallel()
 	testRegister(t, false, func(f x87Form) bool { return !f.transcendental() }, 2000)
 }
 
@@ -265,9 +267,11 @@ func units(a, b F80) uint64 {
 }
 
 func TestNativeX87Transcendental(t *testing.T) {
+	t.Parallel()
 	testRegister(t, true, x87Form.transcendental, 40000)
 }
 
 func TestNativeX87TranscendentalUnmasked(t *testing.T) {
+	t.Parallel()
 	testRegister(t, false, x87Form.transcendental, 10000)
 }
