@@ -105,6 +105,7 @@ func refused(t *testing.T, what string, err error) {
 // TestBlindPowerCut: with flush hints a cut goes back to the latest; label
 // writes stay, and power can fail before one.
 func TestBlindPowerCut(t *testing.T) {
+	t.Parallel()
 	x := bootExperiment(t)
 	v, b := blindVM(t, x, "pmem0.img", 1, 128<<10)
 	mustBoot(t, v)

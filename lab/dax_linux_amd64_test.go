@@ -32,6 +32,7 @@ const (
 // the guest makes of its NVDIMM: this test's binary is the guest's pid 1, and
 // runs TestOnDeviceDAX there. Then the power fails.
 func TestRealDeviceDAX(t *testing.T) {
+	t.Parallel()
 	x := selfExperiment(t)
 	const namespace, fine = 64 << 20, 16 << 20
 	v, b := daxVM(t, x, namespace+fine)

@@ -96,6 +96,7 @@ func list(t *testing.T, dir string) (names []string) {
 
 // TestPushAndPull: a tree comes back as it went.
 func TestPushAndPull(t *testing.T) {
+	t.Parallel()
 	x := vmExperiment(t)
 	v, _ := labelledVM(t, x)
 	mustBoot(t, v)

@@ -54,6 +54,7 @@ func TestGuestsFitOrSaySo(t *testing.T) {
 // TestLargeGuestInDefaultMemory: fio's packages have more than half of the
 // default memory, and only what is used of them comes.
 func TestLargeGuestInDefaultMemory(t *testing.T) {
+	t.Parallel()
 	x := vmExperiment(t)
 	v := packagedVM(t, x, VMOptions{}, "fio")
 	mustBoot(t, v)

@@ -14,6 +14,7 @@ import (
 
 // TestHugePages has nvlab itself in a guest that has a hugetlbfs.
 func TestHugePages(t *testing.T) {
+	t.Parallel()
 	x := selfExperiment(t)
 	v, err := x.VM(VMOptions{})
 	if err != nil {

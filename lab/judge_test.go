@@ -77,6 +77,7 @@ func guestSectors(t *testing.T, v *VM) (hash string, sound bool) {
 // TestJudgeBTT: a guest's sector writes are judged by the thousands on the
 // host, and by the guest for a sample: every verdict is the same.
 func TestJudgeBTT(t *testing.T) {
+	t.Parallel()
 	x := vmExperiment(t)
 	v, b := sectorVM(t, x)
 	trace, err := v.Trace(t.Context(), Command{Shell: "dd if=/tmp/data of=/dev/pmem0s bs=4096 count=8 oflag=direct && dd if=/tmp/data of=/dev/pmem0s bs=4096 skip=8 count=4 oflag=direct", Timeout: DefaultTimeout, Check: true})
@@ -146,6 +147,7 @@ func TestJudgeBTT(t *testing.T) {
 
 // TestGuestAgreesOnDamagedBTT damages a table: host and guest see it.
 func TestGuestAgreesOnDamagedBTT(t *testing.T) {
+	t.Parallel()
 	x := vmExperiment(t)
 	v, b := sectorVM(t, x)
 	if err := v.PowerOff(t.Context()); err != nil {
@@ -229,6 +231,7 @@ func BenchmarkJudgeBTT(b *testing.B) {
 // TestJudgeInfo: while a namespace is made, its info block is not there, or
 // whole.
 func TestJudgeInfo(t *testing.T) {
+	t.Parallel()
 	x := vmExperiment(t)
 	v, _ := labelledVM(t, x)
 	mustBoot(t, v)

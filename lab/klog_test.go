@@ -10,6 +10,7 @@ import (
 
 // TestSilentPanics has guests panic that print nothing of it.
 func TestSilentPanics(t *testing.T) {
+	t.Parallel()
 	quiet := "echo 0 > /proc/sys/kernel/printk; "
 	tests := []struct{ name, cmdline, command, want string }{
 		{"sysrq", "", quiet + "echo c > /proc/sysrq-trigger", "sysrq triggered crash"},

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	status := m.Run()
-	for _, file := range removeAtEnd {
+	for _, file := range removeAtEnd.files {
 		os.RemoveAll(file)
 	}
 	os.Exit(status)
@@ -49,7 +49,7 @@ var reuseShared = sync.OnceValues(func() (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	removeAtEnd = append(removeAtEnd, dir)
+	removeLater(dir)
 	return l.withStates(dir), nil
 })
 
@@ -96,7 +96,7 @@ func staticSelf() (string, error) {
 		return self, nil
 	}
 	file := filepath.Join(os.TempDir(), fmt.Sprintf("lab-static-%d.test", os.Getpid()))
-	removeAtEnd = append(removeAtEnd, file)
+	removeLater(file)
 	build := exec.Command("go", "test", "-c", "-ldflags=-s -w", "-o", file, "nvlab/lab")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -106,7 +106,16 @@ func staticSelf() (string, error) {
 }
 
 // removeAtEnd are files that the test binary removes when its tests are done.
-var removeAtEnd []string
+var removeAtEnd struct {
+	mu    sync.Mutex
+	files []string
+}
+
+func removeLater(file string) {
+	removeAtEnd.mu.Lock()
+	defer removeAtEnd.mu.Unlock()
+	removeAtEnd.files = append(removeAtEnd.files, file)
+}
 
 // vmExperiment is an experiment that may start machines. A boot like one of
 // another test is not computed again.

@@ -16,6 +16,7 @@ const mediumSize = 8 << 20
 // a file system with DAX and one on a file system without, both on an NVDIMM.
 // It writes a label, and when _DSM has returned the power fails.
 func TestLabelWritesReachTheMedium(t *testing.T) {
+	t.Parallel()
 	x := selfExperiment(t)
 	v, _ := daxVM(t, x, 128<<20)
 	if v.Engine() != "soft" {

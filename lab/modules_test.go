@@ -56,6 +56,7 @@ func (v *VM) release(t *testing.T) string { return strings.TrimSpace(mustRun(t, 
 
 // TestKmodFindsModules: the indices are such as kmod's own modprobe reads.
 func TestKmodFindsModules(t *testing.T) {
+	t.Parallel()
 	x := vmExperiment(t)
 	v := packagedVM(t, x, VMOptions{}, "kmod")
 	mustBoot(t, v)

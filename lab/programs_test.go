@@ -85,6 +85,7 @@ func TestBaseProgramsAreReal(t *testing.T) {
 // TestMountFindsTheFileSystem: no -t is needed, and the file system may be a
 // module.
 func TestMountFindsTheFileSystem(t *testing.T) {
+	t.Parallel()
 	x := vmExperiment(t)
 	b, err := x.FileBackend(FileBackendOptions{Path: "pmem0.img", Size: 512 << 20, Share: true})
 	if err != nil {

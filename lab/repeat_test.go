@@ -115,6 +115,7 @@ func repeats(t *testing.T) int {
 // machines at a time, and once on the interpreter. What a run leaves has one
 // hash. Another seed has another.
 func TestBootsRepeat(t *testing.T) {
+	t.Parallel()
 	bootExperiment(t) // builds the guest, or skips
 	boots := repeats(t)
 	for _, cpus := range []int{1, 2} {

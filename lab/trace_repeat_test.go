@@ -32,6 +32,7 @@ func told(t *testing.T, trace *Trace) string {
 
 // TestTracesRepeat traces one command several times from power-on.
 func TestTracesRepeat(t *testing.T) {
+	t.Parallel()
 	first := ""
 	for n := range repeats(t) {
 		x := bootExperiment(t)
