@@ -42,7 +42,7 @@ func (v *VM) Boot(ctx context.Context, timeout time.Duration) error {
 // driver has found the channel of its agent, which it does before there is a driver
 // of NVDIMMs. Of a machine that ends before awaitAgent says how.
 func (v *VM) awaitChannel(ctx context.Context, timeout time.Duration) error {
-	_, err := v.run(ctx, timeout, v.m.Channel().Found)
+	_, err := v.runUntil(ctx, endOfBoot(timeout), v.m.Channel().Found)
 	v.happened() // nothing that comes is one with that, whether or not anyone keeps it
 	if err != nil {
 		v.crash()
@@ -75,7 +75,7 @@ func (v *VM) runToLoad(ctx context.Context, timeout time.Duration, lines *observ
 	if v.m.StopBefore(lines) != nil {
 		return false, nil
 	}
-	_, err = v.run(ctx, v.leftOf(timeout), func() bool {
+	_, err = v.runUntil(ctx, endOfBoot(timeout), func() bool {
 		stands, _ := v.m.StoppedBefore()
 		return stands || done()
 	})
@@ -86,14 +86,13 @@ func (v *VM) runToLoad(ctx context.Context, timeout time.Duration, lines *observ
 	return stands && !passed, v.m.StopBefore(nil)
 }
 
-// leftOf is how much of the time of a boot a machine still has, which is more than 0.
-func (v *VM) leftOf(timeout time.Duration) time.Duration {
-	return max(cmp.Or(timeout, DefaultTimeout)-v.m.Clock(), 1)
-}
+// endOfBoot is what the clock of a machine that boots shows at most, however often the
+// boot stops on its way.
+func endOfBoot(timeout time.Duration) time.Duration { return cmp.Or(timeout, DefaultTimeout) }
 
 // toDriver is awaitChannel and awaitDriver.
 func (v *VM) toDriver(ctx context.Context, timeout time.Duration) error {
-	if err := v.awaitChannel(ctx, v.leftOf(timeout)); err != nil {
+	if err := v.awaitChannel(ctx, timeout); err != nil {
 		return err
 	}
 	_, err := v.awaitDriver(ctx, timeout)
@@ -104,7 +103,7 @@ func (v *VM) toDriver(ctx context.Context, timeout time.Duration) error {
 // are those of this boot from then on.
 func (v *VM) awaitAgent(ctx context.Context, timeout time.Duration) error {
 	v.m.Reseed(v.seed())
-	stop, err := v.run(ctx, v.leftOf(timeout), func() bool {
+	stop, err := v.runUntil(ctx, endOfBoot(timeout), func() bool {
 		_, hello := v.client.Hello()
 		return hello || v.client.Err() != nil
 	})
@@ -112,7 +111,7 @@ func (v *VM) awaitAgent(ctx context.Context, timeout time.Duration) error {
 		v.off()
 		return nil
 	}
-	if err == nil && stop == vmm.StopDone && v.client.Err() == nil {
+	if _, hello := v.client.Hello(); err == nil && stop == vmm.StopDone && hello && v.client.Err() == nil {
 		v.note(KindPower, "the guest answers")
 		v.console.booted = len(v.console.text)
 		return nil

@@ -115,6 +115,10 @@ func (p *prefix) recall(ctx context.Context) (n int, over bool, err error) {
 	if !v.mapped() {
 		return 0, false, nil // the boot will say why
 	}
+	off, err := v.power.Save()
+	if err != nil {
+		return 0, false, nil
+	}
 	fresh, err := v.freshPower()
 	if err != nil {
 		return 0, false, nil
@@ -122,6 +126,7 @@ func (p *prefix) recall(ctx context.Context) (n int, over bool, err error) {
 	own := p.own()
 	if s, images := p.find(p.key.end(), &own); s != nil {
 		if !p.take(0, s, images, fresh) {
+			p.undo(off)
 			return 0, false, nil
 		}
 		p.over()
@@ -134,10 +139,10 @@ func (p *prefix) recall(ctx context.Context) (n int, over bool, err error) {
 		}
 		if n > 0 {
 			v.discard()
+			v.power.Load(off, nil)
 		}
 		if !p.take(n, s, images, fresh) {
-			v.console.load(p.console)
-			v.timeline = p.timeline
+			p.undo(off)
 			return 0, false, nil
 		}
 		if s.Prefix.Passage == nil {
@@ -153,6 +158,16 @@ func (p *prefix) recall(ctx context.Context) (n int, over bool, err error) {
 		}
 	}
 	return n, false, nil
+}
+
+// undo makes a VM without a machine what it was before the prefix, with that power.
+func (p *prefix) undo(off *power.State) {
+	v := p.v
+	v.console.load(p.console)
+	v.timeline, p.told = p.timeline, len(v.console.text)
+	v.power.Load(off, nil)
+	v.root.Load(p.root, v.ownBackends())
+	p.onto(nil) // what could not be taken is about to be replaced
 }
 
 // over is for a VM that took the end of its prefix.
@@ -177,7 +192,7 @@ func (p *prefix) find(name states.Name, own *states.Sum) (*bootState, []*cow.Ima
 		if err != nil {
 			continue
 		}
-		p.onto(&states.Base{Name: f.Name(), Images: images})
+		p.onto(f.Base(images))
 		return s, images
 	}
 	return nil, nil
@@ -435,7 +450,7 @@ func withoutNFIT(tables [][]byte) [][]byte {
 func (p *prefix) pass(ctx context.Context, from *vmm.Snapshot, at uint64) (sum states.Sum, err error) {
 	v := p.v
 	p.told = len(v.console.text)
-	if _, err := v.run(ctx, min(passageTime, v.leftOf(p.timeout)), func() bool { return false }); err != nil {
+	if _, err := v.runUntil(ctx, min(v.m.Clock()+passageTime, endOfBoot(p.timeout)), func() bool { return false }); err != nil {
 		v.happened()
 		v.crash()
 		return sum, err

@@ -2,12 +2,17 @@ package lab
 
 import (
 	"bytes"
+	"encoding/hex"
 	"fmt"
 	"reflect"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"nvlab/internal/cow"
+	"nvlab/internal/states"
 	"nvlab/internal/units"
 	"nvlab/nvdimm/persist"
 	"nvlab/nvdimm/power"
@@ -182,6 +187,121 @@ func TestPrefixIsComputedOnce(t *testing.T) {
 	group.Wait()
 	if started.Load() != 2 || continued.Load() != 2 {
 		t.Errorf("of 4 boots %d went on from a prefix, and %d computed it; want 2 and 2", continued.Load(), started.Load())
+	}
+}
+
+// TestBootTimeout: a boot that takes too long ends at the same instant and with the same words
+// whether its prefix is computed, kept, or that of a boot with other NVDIMMs.
+func TestBootTimeout(t *testing.T) {
+	l := reusing(t)
+	never, err := shared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	boot := func(l *Lab, size uint64, timeout time.Duration) (clock time.Duration, says string) {
+		x := l.Experiment(t.Name(), t.TempDir())
+		defer x.Close()
+		b, err := x.RAMBackend(RAMBackendOptions{Size: size})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := pluggedVM(t, x, b, 0)
+		err = v.Boot(t.Context(), timeout)
+		return v.Clock(), fmt.Sprint(err)
+	}
+	whole, _ := boot(never, 16<<20, 0)
+	for _, timeout := range []time.Duration{time.Millisecond, whole / 2, whole * 98 / 100, whole - 1} {
+		wantClock, wantSays := boot(never, 16<<20, timeout)
+		if wantClock != timeout || !strings.Contains(wantSays, "no answer within") {
+			t.Errorf("a boot of %v with a timeout of %v ends at %v: %s", whole, timeout, wantClock, wantSays)
+		}
+		for i := range 3 {
+			if clock, says := boot(l, uint64(16+16*i)<<20, timeout); clock != wantClock || says != wantSays {
+				t.Errorf("with prefixes, boot %d with a timeout of %v ends at %v, want %v: %s", i+1, timeout, clock, wantClock, says)
+			}
+		}
+	}
+}
+
+// TestStageThatCannotBeTaken: a boot that took stages, and cannot take the next, is computed
+// from power-on, and keeps what is right for others.
+func TestStageThatCannotBeTaken(t *testing.T) {
+	l := reusing(t)
+	never, err := shared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	boot := func(l *Lab, size uint64) (s seen, continued bool) {
+		x := l.Experiment(t.Name(), t.TempDir())
+		defer x.Close()
+		b, err := x.RAMBackend(RAMBackendOptions{Size: size})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := pluggedVM(t, x, b, 0)
+		mustBoot(t, v)
+		continued = v.continued
+		return lookAt(t, v, b, "ndctl list -DRu; dmesg"), continued
+	}
+	boot(l, 16<<20)
+	boot(l, 32<<20) // which keeps the stages
+	for i, stage := range []string{"stage 2 of a prefix", "stage 3 of a prefix"} {
+		spoil(t, l, stage)
+		for j, continues := range []bool{false, true} {
+			size := uint64(4+2*i+j) * 16 << 20
+			want, _ := boot(never, size)
+			have, continued := boot(l, size)
+			if continued != continues {
+				t.Errorf("after %s could not be taken, boot %d goes on from a prefix: %v, want %v", stage, j+1, continued, continues)
+			}
+			if differs := have.differs(want); differs != "" {
+				t.Errorf("after %s could not be taken, boot %d has another %s", stage, j+1, differs)
+			}
+		}
+	}
+}
+
+// spoil makes states whose label says so ones that no machine can be made of.
+func spoil(t *testing.T, l *Lab, label string) {
+	t.Helper()
+	spoilt := 0
+	for _, info := range l.states.List() {
+		if !strings.Contains(info.Label, label) {
+			continue
+		}
+		f, err := l.states.Get(info.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		s, err := decodeBoot(f.Meta())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Machine.Processors = s.Machine.Processors[:8]
+		meta, err := s.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		images, err := f.Images(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer cow.CloseAll(images)
+		var name states.Name
+		for i, part := range strings.Split(strings.TrimSuffix(info.Name, ".state"), "-") {
+			sum := []*states.Sum{&name.Family, &name.Key, &name.Variant}[i]
+			if _, err := hex.Decode(sum[:], []byte(part)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := l.states.Put(name, states.State{Label: info.Label, Meta: meta, Images: images}); err != nil {
+			t.Fatal(err)
+		}
+		spoilt++
+	}
+	if spoilt == 0 {
+		t.Fatalf("no state is called %q", label)
 	}
 }
 

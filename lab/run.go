@@ -21,18 +21,23 @@ func wallGuard(timeout time.Duration) time.Duration { return 2*time.Minute + 10*
 var errGuard = errors.New("wall-clock guard")
 
 // run lets the guest run until done holds, for at most timeout of its time; 0
-// is DefaultTimeout. The guest's bytes go to the client as they come.
+// is DefaultTimeout.
 func (v *VM) run(ctx context.Context, timeout time.Duration, done func() bool) (vmm.Stop, error) {
-	timeout = cmp.Or(timeout, DefaultTimeout)
-	guard := wallGuard(timeout)
+	until := v.m.Clock() + cmp.Or(timeout, DefaultTimeout)
+	if until < v.m.Clock() {
+		return 0, fmt.Errorf("a timeout of %v is too long", timeout)
+	}
+	return v.runUntil(ctx, until, done)
+}
+
+// runUntil lets the guest run until done holds, or its clock is at until, if it is
+// not past that. The guest's bytes go to the client as they come.
+func (v *VM) runUntil(ctx context.Context, until time.Duration, done func() bool) (vmm.Stop, error) {
+	guard := wallGuard(until - v.m.Clock())
 	if v.x.lab.opts.GDB == nil { // which may take its time
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, guard, errGuard)
 		defer cancel()
-	}
-	until := v.m.Clock() + timeout
-	if until < v.m.Clock() {
-		return 0, fmt.Errorf("a timeout of %v is too long", timeout)
 	}
 	if v.turn != nil {
 		v.turn.Unlock()

@@ -26,7 +26,7 @@ import (
 // can be mapped. Of a difference the pages follow each other, in chunks that are
 // compressed.
 const (
-	magic    = "nvlab state 2\n\x00\x00"
+	magic    = "nvlab state 3\n\x00\x00"
 	headSize = 40 + sha256.Size
 )
 
@@ -38,12 +38,14 @@ const maxHead = 256 << 20
 type index struct {
 	label  string
 	images []indexed
+	sum    Sum // of the file's head: it tells the file from any other
 }
 
 // indexed is an image in a file.
 type indexed struct {
 	size uint64 // in bytes
 	base string // the file that it is a difference to; "" of a root
+	sum  Sum    // that file's: another of its name is no base
 	of   uint64 // the base's image
 	at   uint64 // offset of its pages in this file
 	runs []run
@@ -79,6 +81,9 @@ func (x *index) encode() []byte {
 		m := &x.images[i]
 		b = binary.AppendUvarint(b, m.size)
 		b = appendText(b, m.base)
+		if m.base != "" {
+			b = append(b, m.sum[:]...)
+		}
 		for _, n := range []uint64{m.of, m.at, uint64(len(m.runs))} {
 			b = binary.AppendUvarint(b, n)
 		}
@@ -158,6 +163,9 @@ func decodeIndex(b []byte, limit uint64) (x index, err error) {
 // image reads an image, and refuses what lies outside of it or of the file.
 func (r *reader) image(limit uint64) (m indexed, ok bool) {
 	m.size, m.base = r.number(), r.text()
+	if m.base != "" {
+		copy(m.sum[:], r.bytes(uint64(len(m.sum))))
+	}
 	m.of, m.at = r.number(), r.number()
 	count := r.number()
 	fits := func(at, n, of uint64) bool { return at <= of && n <= of-at }
@@ -272,6 +280,7 @@ func decodeHead(f io.ReaderAt, size int64) (meta []byte, x index, err error) {
 		return nil, x, fmt.Errorf("%w: its checksum is another", ErrDamaged)
 	}
 	x, err = decodeIndex(tail[n.meta:], n.at)
+	x.sum = n.sum
 	return tail[:n.meta:n.meta], x, err
 }
 

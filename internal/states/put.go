@@ -33,13 +33,13 @@ func (s *Store) Put(n Name, st State) (err error) {
 			os.Remove(f.Name())
 		}
 	}()
-	base := (*baseState)(nil)
-	if st.Base != nil {
-		base = &baseState{st.Base.Name, st.Base.Images}
-	} else if base = s.baseFor(n); base != nil {
-		defer base.close()
-	} else if st.Else != nil {
-		base = &baseState{st.Else.Name, st.Else.Images}
+	base := s.asBase(st.Base)
+	if st.Base == nil {
+		if base = s.baseFor(n); base != nil {
+			defer base.close()
+		} else {
+			base = s.asBase(st.Else)
+		}
 	}
 	if err := write(f, st, base); err != nil {
 		return fmt.Errorf("keeping a state in %s: %w", s.dir, err)
@@ -91,19 +91,11 @@ func (s *Store) touch(name string, names map[string]bool) {
 // baseOf is the state that another is a difference to, "" if it is to none.
 // It believes the file.
 func (s *Store) baseOf(name string) string {
-	f, err := os.Open(filepath.Join(s.dir, name))
+	f, h, err := s.numbersOf(name)
 	if err != nil {
 		return ""
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return ""
-	}
-	h, err := readNumbers(f, info.Size())
-	if err != nil {
-		return ""
-	}
 	list := make([]byte, h.index)
 	if n, err := f.ReadAt(list, int64(h.at+h.meta)); n < len(list) && err != nil {
 		return ""
@@ -113,6 +105,25 @@ func (s *Store) baseOf(name string) string {
 		return ""
 	}
 	return x.baseName()
+}
+
+// numbersOf opens a state, and reads its first bytes.
+func (s *Store) numbersOf(name string) (_ *os.File, n numbers, err error) {
+	f, err := os.Open(filepath.Join(s.dir, name))
+	if err != nil {
+		return nil, n, err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, n, err
+	}
+	n, err = readNumbers(f, info.Size())
+	return f, n, err
 }
 
 // create makes a file that is to be written, and locks it. Whoever sweeps the
@@ -135,7 +146,24 @@ func (s *Store) create() (f *os.File, err error) {
 // A baseState is one that others may be differences to.
 type baseState struct {
 	name   string
+	sum    Sum
 	images []*cow.Image
+}
+
+// asBase is b, or nil if its file is not there any more.
+func (s *Store) asBase(b *Base) *baseState {
+	if b == nil {
+		return nil
+	}
+	f, h, err := s.numbersOf(b.Name)
+	if err != nil {
+		return nil
+	}
+	f.Close()
+	if b.Sum != (Sum{}) && b.Sum != h.sum {
+		return nil
+	}
+	return &baseState{b.Name, h.sum, b.Images}
 }
 
 func (b *baseState) close() { cow.CloseAll(b.images) }
@@ -157,7 +185,7 @@ func (s *Store) baseFor(n Name) *baseState {
 		images, err := f.Images(nil)
 		f.Close()
 		if err == nil {
-			return &baseState{e.name, images}
+			return &baseState{e.name, f.index.sum, images}
 		}
 	}
 	return nil
@@ -174,7 +202,7 @@ func write(f *os.File, st State, base *baseState) error {
 		case err != nil:
 			return err
 		case difference != nil:
-			m.base, m.of = base.name, uint64(k)
+			m.base, m.sum, m.of = base.name, base.sum, uint64(k)
 			size, err := m.writeDifference(f, difference)
 			if err != nil {
 				return err

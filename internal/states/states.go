@@ -48,10 +48,11 @@ type Store struct {
 	grown int64        // bytes put since the bound was kept; negative before the first
 }
 
-// rootImages are images of a state that is a difference to none. They were
+// rootImages are images of a state of which root says that it is one. They were
 // checked, and states that are differences to them have their memory in common.
 type rootImages struct {
 	file   os.FileInfo // of whose bytes they are
+	sum    Sum         // of its head: when it is gone, another may have its inode
 	images []*cow.Image
 }
 
@@ -84,6 +85,7 @@ type State struct {
 // that hold what its own do.
 type Base struct {
 	Name   string
+	Sum    Sum // of the state that the images are from; 0: of the one that has the name
 	Images []*cow.Image
 }
 
@@ -185,6 +187,9 @@ func (f *Found) At() Name {
 	return n
 }
 
+// Base is the state as one that others are differences to, with its images.
+func (f *Found) Base(images []*cow.Image) *Base { return &Base{f.name, f.index.sum, images} }
+
 // Meta is what Put got. It is whole.
 func (f *Found) Meta() []byte { return f.meta }
 
@@ -235,7 +240,7 @@ func (f *Found) images(known *Base, depth int) (list []*cow.Image, err error) {
 		return nil, err
 	}
 	f.used() // before its base, which is to be removed later
-	if list := f.store.root(file); list != nil {
+	if list := f.store.root(file, f.index.sum); list != nil {
 		return list, nil
 	}
 	bases := map[string][]*cow.Image{}
@@ -249,7 +254,7 @@ func (f *Found) images(known *Base, depth int) (list []*cow.Image, err error) {
 		var base *cow.Image
 		if x.base != "" {
 			if bases[x.base] == nil {
-				if bases[x.base], err = f.base(x.base, known, depth); err != nil {
+				if bases[x.base], err = f.base(x, known, depth); err != nil {
 					return list, err
 				}
 			}
@@ -265,7 +270,7 @@ func (f *Found) images(known *Base, depth int) (list []*cow.Image, err error) {
 		list = append(list, image)
 	}
 	if f.root() {
-		f.store.keepRoot(file, list)
+		f.store.keepRoot(rootImages{file, f.index.sum, list})
 	}
 	return list, nil
 }
@@ -288,11 +293,11 @@ func (s *Store) use(name string) {
 }
 
 // root returns the images of a state that is open already, nil if it is not.
-func (s *Store) root(file os.FileInfo) (list []*cow.Image) {
+func (s *Store) root(file os.FileInfo, sum Sum) (list []*cow.Image) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, r := range s.roots {
-		if os.SameFile(r.file, file) {
+		if r.sum == sum && os.SameFile(r.file, file) {
 			s.roots = append(slices.Delete(s.roots, i, i+1), r)
 			list, _ := same(r.images)
 			return list
@@ -302,17 +307,17 @@ func (s *Store) root(file os.FileInfo) (list []*cow.Image) {
 }
 
 // keepRoot keeps images open.
-func (s *Store) keepRoot(file os.FileInfo, images []*cow.Image) {
-	if len(images) == 0 {
+func (s *Store) keepRoot(r rootImages) {
+	if len(r.images) == 0 {
 		return
 	}
-	kept, err := same(images)
-	if err != nil {
+	var err error
+	if r.images, err = same(r.images); err != nil {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.roots = append(s.roots, rootImages{file, kept})
+	s.roots = append(s.roots, r)
 	if len(s.roots) > maxRoots {
 		cow.CloseAll(s.roots[0].images)
 		s.roots = slices.Delete(s.roots, 0, 1)
@@ -342,9 +347,10 @@ func same(images []*cow.Image) (list []*cow.Image, err error) {
 	return list, nil
 }
 
-// base loads the images of a state that others are differences to.
-func (f *Found) base(name string, known *Base, depth int) ([]*cow.Image, error) {
-	if known != nil && known.Name == name {
+// base loads the images of the state that an image is a difference to.
+func (f *Found) base(x *indexed, known *Base, depth int) ([]*cow.Image, error) {
+	name := x.base
+	if known != nil && known.Name == name && (known.Sum == x.sum || known.Sum == Sum{}) {
 		f.store.touch(name, nil)
 		return same(known.Images)
 	}
@@ -356,6 +362,9 @@ func (f *Found) base(name string, known *Base, depth int) ([]*cow.Image, error) 
 		return nil, err
 	}
 	defer b.Close()
+	if b.index.sum != x.sum {
+		return nil, fmt.Errorf("%w: its base %s is another by now", ErrDamaged, name)
+	}
 	return b.images(known, depth+1)
 }
 

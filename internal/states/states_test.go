@@ -223,6 +223,34 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// TestReplaced: a state that takes the place of another is what was put, though its file may
+// have the other's inode; and what was a difference to the other is not there any more.
+func TestReplaced(t *testing.T) {
+	s := Open(t.TempDir(), 0)
+	below := imageOf(t, 1, 0, 1, 2, 3, 4, 5, 6, 7)
+	put(t, s, name(1, 1, 1), "below", below)
+	for i := range 20 {
+		b := bytesOf(t, below)
+		b[i*pages.Size/4]++
+		image := imageOfBytes(t, b)
+		if err := s.Put(name(2, 1, 1), State{Meta: []byte("other family"), Images: []*cow.Image{image}, Else: &Base{Name: name(1, 1, 1).file(), Images: []*cow.Image{below}}}); err != nil {
+			t.Fatal(err)
+		}
+		image.Close()
+		if meta, images := get(t, s, name(2, 1, 1)); meta != "other family" || !bytes.Equal(images[0], b) {
+			t.Fatalf("after state %d was put in the place of another, there is not what was put", i+1)
+		}
+	}
+	b := bytesOf(t, below)
+	b[3]++
+	put(t, s, name(1, 2, 1), "above", imageOfBytes(t, b))
+	b[9*pages.Size]++
+	put(t, s, name(1, 1, 1), "another below", imageOfBytes(t, b))
+	if meta, _ := get(t, s, name(1, 2, 1)); meta != "" {
+		t.Error("a difference to a state is believed though another has taken that state's place")
+	}
+}
+
 // TestChain: states may be differences to each other in a row, and one of whose
 // base the images are at hand reads no other file.
 func TestChain(t *testing.T) {
