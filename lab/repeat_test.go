@@ -100,9 +100,8 @@ func runOnce(t *testing.T, seed uint64, cpus int, engine soft.Engine) outcome {
 }
 
 // repeats is how often the tests of this file and its neighbours compute the
-// same: NVLAB_REPEATS, or few times.
-func repeats(t *testing.T) int {
-	n := 4
+// same: NVLAB_REPEATS, or n times.
+func repeats(t *testing.T, n int) int {
 	if text := os.Getenv("NVLAB_REPEATS"); text != "" {
 		if _, err := fmt.Sscan(text, &n); err != nil || n < 4 {
 			t.Fatalf("NVLAB_REPEATS=%q: want a number from 4 on", text)
@@ -111,14 +110,13 @@ func repeats(t *testing.T) int {
 	return n
 }
 
-// TestBootsRepeat boots several times with one seed, on one CPU and on two: two
+// TestBootsRepeat boots ten times with one seed on one CPU, and four times on two: two
 // machines at a time, and once on the interpreter. What a run leaves has one
 // hash. Another seed has another.
 func TestBootsRepeat(t *testing.T) {
 	t.Parallel()
 	bootExperiment(t) // builds the guest, or skips
-	boots := repeats(t)
-	for _, cpus := range []int{1, 2} {
+	for cpus, boots := range map[int]int{1: repeats(t, 10), 2: repeats(t, 4)} {
 		outcomes := make([]outcome, boots+1)
 		t.Run(fmt.Sprintf("%d CPUs", cpus), func(t *testing.T) {
 			var two sync.WaitGroup

@@ -30,11 +30,11 @@ func told(t *testing.T, trace *Trace) string {
 	return b.String()
 }
 
-// TestTracesRepeat traces one command several times from power-on.
+// TestTracesRepeat traces one command ten times from power-on.
 func TestTracesRepeat(t *testing.T) {
 	t.Parallel()
 	first := ""
-	for n := range repeats(t) {
+	for n := range repeats(t, 10) {
 		x := bootExperiment(t)
 		b, err := x.FileBackend(FileBackendOptions{Path: "pmem0.img", Size: 16 << 20, Share: true})
 		if err != nil {
