@@ -105,7 +105,7 @@ func (c *command) checkStates(store *states.Store) int {
 		switch {
 		case err == nil:
 			good++
-		case errors.Is(err, fs.ErrNotExist): // it is of no use without the one that is gone
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, states.ErrOther): // it is of no use, or not without the one that is gone
 			store.Remove(s.Name)
 		default:
 			bad++

@@ -26,7 +26,8 @@ import (
 // can be mapped. Of a difference the pages follow each other, in chunks that are
 // compressed.
 const (
-	magic    = "nvlab state 3\n\x00\x00"
+	anyMagic = "nvlab state "
+	magic    = anyMagic + "3\n\x00\x00"
 	headSize = 40 + sha256.Size
 )
 
@@ -254,6 +255,8 @@ func readNumbers(f io.ReaderAt, size int64) (n numbers, err error) {
 	var head [headSize]byte
 	if _, err := f.ReadAt(head[:], 0); err != nil && err != io.EOF {
 		return n, err
+	} else if err == nil && string(head[:len(magic)]) != magic && bytes.HasPrefix(head[:], []byte(anyMagic)) {
+		return n, ErrOther
 	} else if err == io.EOF || string(head[:len(magic)]) != magic {
 		return n, fmt.Errorf("%w: it does not begin as a state does", ErrDamaged)
 	}

@@ -199,6 +199,9 @@ func (f *Found) Close() error { return f.f.Close() }
 // ErrDamaged says that a file is not what was written.
 var ErrDamaged = errors.New("damaged")
 
+// ErrOther says that a file is that of a version of nvlab which laid files out in another way.
+var ErrOther = errors.New("of another version of nvlab")
+
 // open opens a state's file and checks all of it but its pages. What is damaged
 // is removed.
 func (s *Store) open(name string) (*Found, error) {
@@ -209,7 +212,7 @@ func (s *Store) open(name string) (*Found, error) {
 	found := &Found{store: s, name: name, f: f}
 	if found.meta, found.index, err = readHead(f); err != nil {
 		f.Close()
-		if errors.Is(err, ErrDamaged) {
+		if errors.Is(err, ErrDamaged) || errors.Is(err, ErrOther) {
 			s.drop(name)
 		}
 		return nil, fmt.Errorf("%s: %w", name, err)
@@ -229,7 +232,7 @@ func (f *Found) images(known *Base, depth int) (list []*cow.Image, err error) {
 	defer func() {
 		if err != nil {
 			cow.CloseAll(list)
-			if errors.Is(err, ErrDamaged) || errors.Is(err, fs.ErrNotExist) {
+			if errors.Is(err, ErrDamaged) || errors.Is(err, ErrOther) || errors.Is(err, fs.ErrNotExist) {
 				f.store.drop(f.name)
 			}
 			err = fmt.Errorf("%s: %w", f.name, err)

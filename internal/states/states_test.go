@@ -223,6 +223,29 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// TestOther: a state of another version is not damaged, and is not there.
+func TestOther(t *testing.T) {
+	dir := t.TempDir()
+	s := Open(dir, 0)
+	put(t, s, name(1, 1, 1), "first", imageOf(t, 1, 0))
+	file := filepath.Join(dir, name(1, 1, 1).file())
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(anyMagic)]--
+	os.Remove(file)
+	if err := os.WriteFile(file, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if list := s.List(); len(list) != 1 || !errors.Is(list[0].Err, ErrOther) || errors.Is(list[0].Err, ErrDamaged) {
+		t.Errorf("a state of another version is listed as %+v, want one that is so", list)
+	}
+	if meta, _ := get(t, s, name(1, 1, 1)); meta != "" || len(s.List()) != 0 {
+		t.Error("a state of another version is believed, or stays")
+	}
+}
+
 // TestReplaced: a state that takes the place of another is what was put, though its file may
 // have the other's inode; and what was a difference to the other is not there any more.
 func TestReplaced(t *testing.T) {
