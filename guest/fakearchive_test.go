@@ -8,7 +8,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,6 +18,7 @@ import (
 
 	"nvlab/guest/debian"
 	"nvlab/guest/internal/fake"
+	"nvlab/internal/gogc"
 )
 
 // buildHere makes this test program build the default guest in a store, in a
@@ -37,9 +37,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400) // the heap is small, and packages are read into buffers of megabytes
-	}
+	gogc.Default(400) // the heap is small, and packages are read into buffers of megabytes
 	os.Exit(m.Run())
 }
 

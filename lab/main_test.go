@@ -183,6 +183,16 @@ func pluggedVM(t testing.TB, x *Experiment, b *Backend, labelSize uint64) *VM {
 	return v
 }
 
+// ramVM is a machine whose one DIMM has memory of a size, and no label area.
+func ramVM(t testing.TB, x *Experiment, size uint64) (*VM, *Backend) {
+	t.Helper()
+	b, err := x.RAMBackend(RAMBackendOptions{Size: size})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pluggedVM(t, x, b, 0), b
+}
+
 func mustBoot(t testing.TB, v *VM) {
 	t.Helper()
 	if err := v.Boot(t.Context(), DefaultTimeout); err != nil {

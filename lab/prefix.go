@@ -119,7 +119,7 @@ func (p *prefix) recall(ctx context.Context) (n int, over bool, err error) {
 	if err != nil {
 		return 0, false, nil
 	}
-	fresh, err := v.freshPower()
+	fresh, err := v.freshPower(off)
 	if err != nil {
 		return 0, false, nil
 	}
@@ -243,12 +243,8 @@ func (p *prefix) take(n int, s *bootState, images []*cow.Image, fresh *power.Sta
 	return true
 }
 
-// freshPower is what is durable of the NVDIMMs of a VM at power-on.
-func (v *VM) freshPower() (*power.State, error) {
-	off, err := v.power.Save()
-	if err != nil {
-		return nil, err
-	}
+// freshPower is what is durable of the NVDIMMs at power-on of a VM whose power is off.
+func (v *VM) freshPower(off *power.State) (*power.State, error) {
 	defer v.power.Load(off, nil)
 	v.power.PowerOn(func(observe.Observer) error { return nil })
 	for _, d := range v.dimms {

@@ -168,11 +168,7 @@ func TestPrefixIsComputedOnce(t *testing.T) {
 	for i := range 4 {
 		x := l.Experiment(fmt.Sprint(t.Name(), i), t.TempDir())
 		defer x.Close()
-		b, err := x.RAMBackend(RAMBackendOptions{Size: uint64(16+i) << 20})
-		if err != nil {
-			t.Fatal(err)
-		}
-		v := pluggedVM(t, x, b, 0)
+		v, _ := ramVM(t, x, uint64(16+i)<<20)
 		group.Go(func() {
 			if err := v.Boot(t.Context(), 0); err != nil {
 				t.Error(err)
@@ -201,12 +197,8 @@ func TestBootTimeout(t *testing.T) {
 	boot := func(l *Lab, size uint64, timeout time.Duration) (clock time.Duration, says string) {
 		x := l.Experiment(t.Name(), t.TempDir())
 		defer x.Close()
-		b, err := x.RAMBackend(RAMBackendOptions{Size: size})
-		if err != nil {
-			t.Fatal(err)
-		}
-		v := pluggedVM(t, x, b, 0)
-		err = v.Boot(t.Context(), timeout)
+		v, _ := ramVM(t, x, size)
+		err := v.Boot(t.Context(), timeout)
 		return v.Clock(), fmt.Sprint(err)
 	}
 	whole, _ := boot(never, 16<<20, 0)
@@ -234,11 +226,7 @@ func TestStageThatCannotBeTaken(t *testing.T) {
 	boot := func(l *Lab, size uint64) (s seen, continued bool) {
 		x := l.Experiment(t.Name(), t.TempDir())
 		defer x.Close()
-		b, err := x.RAMBackend(RAMBackendOptions{Size: size})
-		if err != nil {
-			t.Fatal(err)
-		}
-		v := pluggedVM(t, x, b, 0)
+		v, b := ramVM(t, x, size)
 		mustBoot(t, v)
 		continued = v.continued
 		return lookAt(t, v, b, "ndctl list -DRu; dmesg"), continued

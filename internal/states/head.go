@@ -253,11 +253,14 @@ type numbers struct {
 // readNumbers reads them from a file of a size.
 func readNumbers(f io.ReaderAt, size int64) (n numbers, err error) {
 	var head [headSize]byte
-	if _, err := f.ReadAt(head[:], 0); err != nil && err != io.EOF {
+	_, err = f.ReadAt(head[:], 0)
+	switch {
+	case err != nil && err != io.EOF:
 		return n, err
-	} else if err == nil && string(head[:len(magic)]) != magic && bytes.HasPrefix(head[:], []byte(anyMagic)) {
+	case err == nil && bytes.HasPrefix(head[:], []byte(magic)):
+	case err == nil && bytes.HasPrefix(head[:], []byte(anyMagic)):
 		return n, ErrOther
-	} else if err == io.EOF || string(head[:len(magic)]) != magic {
+	default:
 		return n, fmt.Errorf("%w: it does not begin as a state does", ErrDamaged)
 	}
 	number := func(at int) uint64 { return binary.LittleEndian.Uint64(head[at:]) }

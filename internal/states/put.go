@@ -34,7 +34,7 @@ func (s *Store) Put(n Name, st State) (err error) {
 		}
 	}()
 	base := s.asBase(st.Base)
-	if st.Base == nil {
+	if base == nil {
 		if base = s.baseFor(n); base != nil {
 			defer base.close()
 		} else {
@@ -150,7 +150,7 @@ type baseState struct {
 	images []*cow.Image
 }
 
-// asBase is b, or nil if its file is not there any more.
+// asBase is b, or nil if that is nil or its file is not there any more.
 func (s *Store) asBase(b *Base) *baseState {
 	if b == nil {
 		return nil

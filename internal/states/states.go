@@ -77,7 +77,7 @@ type State struct {
 	Label  string // for people
 	Meta   []byte // the user's own encoding
 	Images []*cow.Image
-	Base   *Base // nil: one of the family is looked for
+	Base   *Base // nil, or gone: one of the family is looked for
 	Else   *Base // the base if the family has none; nil: none
 }
 
@@ -175,7 +175,7 @@ func (f *Found) Label() string { return f.index.label }
 // Name is that of its file.
 func (f *Found) Name() string { return f.name }
 
-// At is the name that it was found under. Its variant is the digits that are in
+// At is the name that Find found it under. Its variant is the digits that are in
 // the file's name.
 func (f *Found) At() Name {
 	n := f.asked
@@ -202,7 +202,10 @@ var ErrDamaged = errors.New("damaged")
 // ErrOther says that a file is that of a version of nvlab which laid files out in another way.
 var ErrOther = errors.New("of another version of nvlab")
 
-// open opens a state's file and checks all of it but its pages. What is damaged
+// useless says that an error is one of a file that nobody can ever use.
+func useless(err error) bool { return errors.Is(err, ErrDamaged) || errors.Is(err, ErrOther) }
+
+// open opens a state's file and checks all of it but its pages. What is useless
 // is removed.
 func (s *Store) open(name string) (*Found, error) {
 	f, err := os.Open(filepath.Join(s.dir, name))
@@ -212,7 +215,7 @@ func (s *Store) open(name string) (*Found, error) {
 	found := &Found{store: s, name: name, f: f}
 	if found.meta, found.index, err = readHead(f); err != nil {
 		f.Close()
-		if errors.Is(err, ErrDamaged) || errors.Is(err, ErrOther) {
+		if useless(err) {
 			s.drop(name)
 		}
 		return nil, fmt.Errorf("%s: %w", name, err)
@@ -232,7 +235,7 @@ func (f *Found) images(known *Base, depth int) (list []*cow.Image, err error) {
 	defer func() {
 		if err != nil {
 			cow.CloseAll(list)
-			if errors.Is(err, ErrDamaged) || errors.Is(err, ErrOther) || errors.Is(err, fs.ErrNotExist) {
+			if useless(err) || errors.Is(err, fs.ErrNotExist) {
 				f.store.drop(f.name)
 			}
 			err = fmt.Errorf("%s: %w", f.name, err)

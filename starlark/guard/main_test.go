@@ -2,15 +2,14 @@ package guard
 
 import (
 	"os"
-	"runtime/debug"
 	"testing"
+
+	"nvlab/internal/gogc"
 )
 
 // TestMain lets the heap grow more between collections than programs do: it
 // is small most of the time, and deep values are made by the hundred.
 func TestMain(m *testing.M) {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(200)
-	}
+	gogc.Default(200)
 	os.Exit(m.Run())
 }

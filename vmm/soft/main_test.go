@@ -2,15 +2,14 @@ package soft
 
 import (
 	"os"
-	"runtime/debug"
 	"testing"
+
+	"nvlab/internal/gogc"
 )
 
 // TestMain lets the heap grow more between collections than programs do: it
 // is small, and programs are translated by the thousand.
 func TestMain(m *testing.M) {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
-	}
+	gogc.Default(400)
 	os.Exit(m.Run())
 }
