@@ -7,6 +7,7 @@ import (
 
 	"nvlab/guest/proto"
 	"nvlab/internal/cow"
+	"nvlab/internal/pages"
 	"nvlab/internal/states"
 )
 
@@ -81,12 +82,16 @@ func (e *expected) compare(s *bootState, images []*cow.Image) error {
 		return e.differs(fmt.Sprintf("the number of its memories: %d, and %d", len(images), len(e.images)))
 	}
 	for i, image := range images {
-		_, same, err := image.Differing(e.images[i], 0)
+		var differs error
+		err := image.Differing(e.images[i], func(p cow.Page) error {
+			differs = e.differs(fmt.Sprintf("memory %d, at %#x", i, p.Number*pages.Size))
+			return differs
+		})
 		switch {
+		case differs != nil:
+			return differs
 		case err != nil:
 			return &Error{Class: ClassHost, Err: err}
-		case !same:
-			return e.differs(fmt.Sprintf("memory %d", i))
 		}
 	}
 	return nil

@@ -99,22 +99,21 @@ func (i *Image) Pages(f func(Page) error) error {
 	return eachPage(read, i.Touched(), func(n uint64, p []byte) error { return f(Page{n, p}) })
 }
 
-// Differing returns the pages in which the image differs from another of its
-// size, which may have any root, in ascending order; false if these are more
-// than limit.
-func (i *Image) Differing(base *Image, limit int) ([]Page, bool, error) {
+// Differing calls f with each page in which the image differs from another of its
+// size, which may have any root, in ascending order, until f fails. f may keep
+// nothing of a page.
+func (i *Image) Differing(base *Image, f func(Page) error) error {
 	a, err := i.held()
 	if err != nil {
-		return nil, false, err
+		return err
 	}
 	b, err := base.held()
 	if err != nil {
-		return nil, false, err
+		return err
 	}
 	if a.root.size != b.root.size {
-		return nil, false, fmt.Errorf("images of %#x and %#x bytes", a.root.size, b.root.size)
+		return fmt.Errorf("images of %#x and %#x bytes", a.root.size, b.root.size)
 	}
-	var list []Page
 	x, y := a.look(), b.look()
 	end := a.root.size / pages.Size
 	defer func() { x.leave(end); y.leave(end) }()
@@ -122,19 +121,19 @@ func (i *Image) Differing(base *Image, limit int) ([]Page, bool, error) {
 		for n := r.Offset / pages.Size; n < (r.Offset+r.Size)/pages.Size; n++ {
 			mine, err := x.page(n)
 			if err != nil {
-				return nil, false, err
+				return err
 			}
 			theirs, err := y.page(n)
-			switch {
-			case err != nil:
-				return nil, false, err
-			case bytes.Equal(mine, theirs):
-			case len(list) == limit:
-				return nil, false, nil
-			default:
-				list = append(list, Page{n, bytes.Clone(mine)})
+			if err != nil {
+				return err
+			}
+			if bytes.Equal(mine, theirs) {
+				continue
+			}
+			if err := f(Page{n, mine}); err != nil {
+				return err
 			}
 		}
 	}
-	return list, true, nil
+	return nil
 }

@@ -21,9 +21,10 @@ type chunk struct {
 	sum  uint32 // CRC-32C of these
 }
 
-// pack returns pages as they are kept, and what the index has to say of them.
-func pack(plain []byte) ([]byte, chunk) {
-	b := s2.Encode(nil, plain)
+// pack returns pages as they are kept, and what the index has to say of them. It
+// uses a buffer, if that has s2.MaxEncodedLen of the pages.
+func pack(buf, plain []byte) ([]byte, chunk) {
+	b := s2.Encode(buf, plain)
 	return b, chunk{uint64(len(b)), crc32.Checksum(b, castagnoli)}
 }
 

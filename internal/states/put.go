@@ -6,8 +6,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
+
+	"github.com/klauspost/compress/s2"
 
 	"nvlab/internal/cow"
 	"nvlab/internal/pages"
@@ -196,25 +197,12 @@ func write(f *os.File, st State, base *baseState) error {
 	x := index{label: st.Label}
 	at := uint64(pages.Size)
 	for k, image := range st.Images {
-		m := indexed{size: image.Size(), at: at}
-		difference, err := base.difference(image, k)
-		switch {
-		case err != nil:
+		m, end, err := writeImage(f, at, image, base, k)
+		if err != nil {
 			return err
-		case difference != nil:
-			m.base, m.sum, m.of = base.name, base.sum, uint64(k)
-			size, err := m.writeDifference(f, difference)
-			if err != nil {
-				return err
-			}
-			at += (size + pages.Size - 1) &^ (pages.Size - 1)
-		default:
-			if err := m.writeRoot(f, image); err != nil {
-				return err
-			}
-			at += m.size
 		}
 		x.images = append(x.images, m)
+		at = end
 	}
 	head, tail := encodeHead(at, st.Meta, &x)
 	if _, err := f.WriteAt(tail, int64(at)); err != nil {
@@ -226,29 +214,30 @@ func write(f *os.File, st State, base *baseState) error {
 	return f.Chmod(0o444)
 }
 
+// writeImage writes an image from an offset of the file on, and returns where it
+// ends: as its difference to the base's image of the same number, if there is one
+// and it is worthwhile, or as a root.
+func writeImage(f *os.File, at uint64, image *cow.Image, base *baseState, number int) (_ indexed, end uint64, err error) {
+	m := indexed{size: image.Size(), at: at}
+	if base != nil && number < len(base.images) && base.images[number].Size() == image.Size() {
+		d := m
+		d.base, d.sum, d.of = base.name, base.sum, uint64(number)
+		size, err := d.writeDifference(f, image, base.images[number])
+		if !errors.Is(err, errNotWorthwhile) {
+			return d, at + (size+pages.Size-1)&^(pages.Size-1), err
+		}
+		if err := f.Truncate(int64(at)); err != nil { // a root's zeros are holes
+			return m, 0, err
+		}
+	}
+	return m, at + m.size, m.writeRoot(f, image)
+}
+
 // worthwhile is which part of an image a difference may be at most: 1 of so
 // many.
 const worthwhile = 2
 
-// difference is in what an image differs from the base's of its number; nil if
-// that is no use.
-func (b *baseState) difference(image *cow.Image, k int) ([]cow.Page, error) {
-	if b == nil || k >= len(b.images) || b.images[k].Size() != image.Size() {
-		return nil, nil
-	}
-	var used uint64
-	for _, r := range image.Touched() {
-		used += r.Size / pages.Size
-	}
-	list, few, err := image.Differing(b.images[k], int(used/worthwhile))
-	if err != nil || !few {
-		return nil, err
-	}
-	if list == nil {
-		list = []cow.Page{}
-	}
-	return list, nil
-}
+var errNotWorthwhile = errors.New("the difference is too large a part of the image")
 
 // note adds a page to the image's runs.
 func (m *indexed) note(page uint64) {
@@ -259,23 +248,38 @@ func (m *indexed) note(page uint64) {
 	}
 }
 
-// writeDifference writes the pages, and returns how many bytes they take.
-func (m *indexed) writeDifference(f *os.File, list []cow.Page) (size uint64, err error) {
-	plain := make([]byte, 0, chunkPages*pages.Size)
-	for part := range slices.Chunk(list, chunkPages) {
-		plain = plain[:0]
-		for _, p := range part {
-			m.note(p.Number)
-			plain = append(plain, p.Bytes...)
-		}
-		b, c := pack(plain)
-		if _, err := f.WriteAt(b, int64(m.at+size)); err != nil {
-			return 0, err
-		}
-		m.chunks = append(m.chunks, c)
-		size += c.size
+// writeDifference writes the pages in which the image differs from the base's,
+// and returns how many bytes they take.
+func (m *indexed) writeDifference(f *os.File, image, base *cow.Image) (size uint64, err error) {
+	var limit int
+	for _, r := range image.Touched() {
+		limit += int(r.Size / pages.Size)
 	}
-	return size, nil
+	limit /= worthwhile
+	plain := make([]byte, 0, chunkPages*pages.Size)
+	packed := make([]byte, s2.MaxEncodedLen(cap(plain)))
+	write := func() error {
+		b, c := pack(packed, plain)
+		_, err := f.WriteAt(b, int64(m.at+size))
+		m.chunks = append(m.chunks, c)
+		size, plain = size+c.size, plain[:0]
+		return err
+	}
+	err = image.Differing(base, func(p cow.Page) error {
+		if limit == 0 {
+			return errNotWorthwhile
+		}
+		limit--
+		m.note(p.Number)
+		if plain = append(plain, p.Bytes...); len(plain) < cap(plain) {
+			return nil
+		}
+		return write()
+	})
+	if err == nil && len(plain) > 0 {
+		err = write()
+	}
+	return size, err
 }
 
 // writeRoot writes an image's pages where they are in memory.

@@ -141,6 +141,48 @@ func TestPut(t *testing.T) {
 	before.NoMore(t, "states that were put and got")
 }
 
+// TestLargeDifference: a difference of several chunks is one, and where its last
+// chunks are too many, nothing of the first is in the state that is kept as a root.
+func TestLargeDifference(t *testing.T) {
+	const held = 4 * chunkPages // each second page: the others are zeros
+	b := make([]byte, 2*held*pages.Size)
+	for n := range held {
+		for i := range pages.Size {
+			b[2*n*pages.Size+i] = byte(n*i) | 1
+		}
+	}
+	s := Open(t.TempDir(), 0)
+	defer s.Close()
+	put(t, s, name(1, 0, 0), "base", imageOfBytes(t, b))
+	for _, c := range []struct {
+		changed int // pages
+		base    bool
+	}{
+		{chunkPages + 1, true},
+		{held / worthwhile, true},
+		{held/worthwhile + 1, false},
+		{held, false},
+	} {
+		other := bytes.Clone(b)
+		for n := range c.changed {
+			other[2*n*pages.Size]++
+		}
+		n := name(1, 1, 0)
+		image := imageOfBytes(t, other)
+		put(t, s, n, "other", image, image)
+		meta, images := get(t, s, n)
+		if meta != "other" || len(images) != 2 || !bytes.Equal(images[0], other) || !bytes.Equal(images[1], other) {
+			t.Errorf("a state that differs in %d of %d pages is %q, or holds something else than was put", c.changed, held, meta)
+		}
+		for _, info := range s.List() {
+			if info.Name == n.file() && (info.Base != "") != c.base {
+				t.Errorf("a state that differs in %d of %d pages has base %q, want one: %v", c.changed, held, info.Base, c.base)
+			}
+		}
+		s.Remove(n.file())
+	}
+}
+
 // TestDamage: whatever byte of a file is another, and wherever it ends, the
 // state is not there, and no more is a difference to it.
 func TestDamage(t *testing.T) {
