@@ -127,7 +127,8 @@ func (v *VM) bootNames(image *image, tables [][]byte, timeout time.Duration) (n 
 // prefixKey is that of the prefix of a boot.
 func (v *VM) prefixKey(k *bootKey, family states.Sum) (p prefixKey, err error) {
 	o := k.Options
-	o.Cap, o.Persistence = nil, ""
+	o.Cap, o.Persistence = nil, ""          // in the NFIT
+	o.AllowOops, o.Malformed = false, false // what nvlab makes of faults, of which a prefix has none, and of tables
 	text, err := json.Marshal([]any{
 		k.Program, k.Image, o, v.earlySeed(), k.Cmdline, withoutNFIT(k.Tables), k.Nodes, k.Timeout, v.root.Memory(), v.pmem(), k.Power,
 	})

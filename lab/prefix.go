@@ -361,10 +361,10 @@ func (v *VM) placeOfNFIT() (at uint64, lines *observe.Watch, ok bool) {
 }
 
 // clean says that the guest did nothing by which it could know one NVDIMM from another, or
-// from none: it neither found one nor missed one, and nothing happened.
+// from none: it neither found one nor missed one, and nothing happened, a fault least of all.
 func (p *prefix) clean() bool {
 	v := p.v
-	return !p.watch.any() && !v.asked && v.m.Highest() < v.m.Layout().Devices.Base && !v.console.dropped && v.state == Running && !v.power.Failed() &&
+	return !p.watch.any() && !v.asked && v.m.Highest() < v.m.Layout().Devices.Base && !v.console.dropped && v.console.watch.fault == nil && v.state == Running && !v.power.Failed() &&
 		len(v.timeline.list) == len(p.timeline.list)+1 && reflect.DeepEqual(v.root.Save(), p.root)
 }
 

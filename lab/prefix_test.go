@@ -97,6 +97,7 @@ func TestPrefixOfAnotherNFIT(t *testing.T) {
 		plug      PlugOptions
 		size      uint64
 		do        func(*testing.T, *VM)
+		strict    bool // and goes on after a fault
 		continued bool
 		verify    bool
 	}{
@@ -109,6 +110,7 @@ func TestPrefixOfAnotherNFIT(t *testing.T) {
 		{name: "another creator of one that is given", size: 64 << 20, do: given(func(nfit []byte) { nfit[28]++; nfit[9]-- }), verify: true},
 		{name: "a wrong check sum of one that is given", size: 64 << 20, do: given(func(nfit []byte) { nfit[9]++ })},
 		{name: "a third size of one that is given", size: 256 << 20, do: given(func([]byte) {}), continued: true, verify: true},
+		{name: "another size of one that may not be malformed, whose kernel may oops", size: 512 << 20, strict: true, continued: true, verify: true},
 		{name: "the first again, which is recalled", size: 64 << 20, verify: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -119,7 +121,7 @@ func TestPrefixOfAnotherNFIT(t *testing.T) {
 				if tt.cap != nil {
 					cap = *tt.cap
 				}
-				v, err := x.VM(VMOptions{Slots: 1, MaxMem: 4 << 30, Cap: &cap, Malformed: true})
+				v, err := x.VM(VMOptions{Slots: 1, MaxMem: 4 << 30, Cap: &cap, Malformed: !tt.strict, AllowOops: tt.strict})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -156,6 +158,38 @@ func TestPrefixOfAnotherNFIT(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestFaultInPrefix: where a kernel reports a fault in its prefix, here by what is on its
+// command line, that is no prefix for another boot, which may not report one.
+func TestFaultInPrefix(t *testing.T) {
+	l := reusing(t)
+	never, err := shared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	boot := func(l *Lab, size uint64, allow bool) (says string, continued bool) {
+		x := l.Experiment(t.Name(), t.TempDir())
+		defer x.Close()
+		v, _ := ramVM(t, x, size)
+		v.opts.Cmdline, v.opts.AllowOops = `"fault=: 0002 [#1]"`, allow
+		err := v.Boot(t.Context(), DefaultTimeout)
+		if err == nil {
+			_, err = v.Run(t.Context(), Command{Shell: "true", Timeout: DefaultTimeout, Check: true})
+		}
+		if err != nil {
+			says, _, _ = strings.Cut(err.Error(), "\n")
+		}
+		return says, v.continued
+	}
+	for i, allow := range []bool{true, true, false, true} {
+		size := uint64(16+i) << 20
+		want, _ := boot(never, size, allow)
+		says, continued := boot(l, size, allow)
+		if says != want || continued || (says == "") != allow {
+			t.Errorf("boot %d, where faults may be: %v, says %q and goes on from a prefix: %v; want %q, from none", i+1, allow, says, continued, want)
+		}
 	}
 }
 
