@@ -197,13 +197,12 @@ func (s *side) checkDirty() error {
 	for i, r := range s.regions {
 		first := s.clean[i] == nil
 		if first {
-			s.clean[i] = bytes.Clone(r.Mem)
+			s.clean[i] = make([]byte, len(r.Mem))
 		}
-		for page := range uint64(len(r.Mem)) / pages.Size {
+		for page := range pagesHeld(i, s).All() {
 			was, is := s.clean[i][page*pages.Size:][:pages.Size], r.Mem[page*pages.Size:][:pages.Size]
 			switch {
-			case first:
-			case r.Dirty.Has(page):
+			case first, r.Dirty.Has(page):
 				copy(was, is)
 			case !bytes.Equal(was, is):
 				return fmt.Errorf("at %v the page at %#x has changed and is not dirty", s.procs.Clock(), r.Base+page*pages.Size)
@@ -376,18 +375,36 @@ func (s *side) differs(o *side) string {
 	return ""
 }
 
-// differInMemory says where a side's memory is not that of others. It reads a piece of
-// all of them before the next, while the first side's is in the cache.
+// pagesHeld are the pages of region i of which one of the sides holds something, and maybe others:
+// to look at all of RAM would have the host find memory for it.
+func pagesHeld(i int, sides ...*side) *pages.Set {
+	set := pages.NewSet(uint64(len(sides[0].regions[i].Mem)))
+	for _, s := range sides {
+		r := s.regions[i]
+		if r.Base >= s.vm.opts.Memory {
+			set.AddRange(0, uint64(len(r.Mem)))
+			continue
+		}
+		for _, t := range s.vm.m.Memory().Touched() {
+			if from, to := max(t.Base, r.Base), min(t.End(), r.Base+uint64(len(r.Mem))); from < to {
+				set.AddRange(from-r.Base, to-from)
+			}
+		}
+	}
+	return set
+}
+
+// differInMemory says where a side's memory is not that of others.
 func differInMemory(s *side, others []*side) string {
-	const piece = 32 << 10 // bytes
 	for i, r := range s.regions {
 		for _, o := range others {
 			if len(o.regions) != len(s.regions) || len(o.regions[i].Mem) != len(r.Mem) {
 				return fmt.Sprintf("%s and %s do not have the same memory", s.name, o.name)
 			}
 		}
-		for at := 0; at < len(r.Mem); at += piece {
-			have := r.Mem[at:min(at+piece, len(r.Mem))]
+		for page := range pagesHeld(i, append([]*side{s}, others...)...).All() {
+			at := int(page * pages.Size)
+			have := r.Mem[at:][:pages.Size]
 			for _, o := range others {
 				other := o.regions[i].Mem[at:][:len(have)]
 				if bytes.Equal(have, other) {
